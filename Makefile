@@ -1,0 +1,85 @@
+# Everything a fresh machine needs is python3 and make: each target sets itself up in .venv.
+
+PYTHON ?= python3
+REPOSITORY ?= models
+ZOO = .venv/bin/zoo
+PIP = .venv/bin/python -m pip --disable-pip-version-check
+
+.PHONY: help install install-dev train export verify serve format check test test-all proto proto-check cards build clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# -- set-up ---------------------------------------------------------------------------------------
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Layer Zoo needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.x") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python3 -m venv failed: on Debian and Ubuntu it needs 'apt-get install python3-venv'" >&2; exit 1; }
+
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) install --quiet --upgrade pip
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[cpu,train]'
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+install: .venv/.installed ## make .venv with what training and serving need
+
+install-dev: .venv/.installed-dev ## the same with the development tools
+
+# -- the main job ---------------------------------------------------------------------------------
+
+# `zoo export` trains what is missing, in the same process: with both goals, one import of
+# TensorFlow serves both, and with -j nothing runs twice.
+ifneq (,$(filter export serve,$(MAKECMDGOALS)))
+train: export
+else
+train: .venv/.installed
+	@$(ZOO) train
+endif
+train: ## train every registered model (build/runs)
+
+export: .venv/.installed ## export, verify and publish every model (models), training what is missing
+	@$(ZOO) export --repository $(REPOSITORY)
+
+verify: export ## check again what is published
+	@$(ZOO) verify --repository $(REPOSITORY)
+
+serve: export ## serve the published models on 127.0.0.1:8001
+	@exec $(ZOO) serve $(REPOSITORY)
+
+# -- development ----------------------------------------------------------------------------------
+
+format: .venv/.installed-dev ## format and fix
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+check: .venv/.installed-dev proto-check ## formatting, lint, types, layering, generated code
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+test: .venv/.installed-dev ## the tests, in a few minutes
+	@.venv/bin/python -m pytest -m "not slow"
+
+test-all: .venv/.installed-dev ## the long ones too
+	@.venv/bin/python -m pytest
+
+proto: .venv/.installed-dev ## regenerate proto/zoo_proto
+	@.venv/bin/python proto/generate.py
+
+proto-check: .venv/.installed-dev ## the committed stubs are what the generator writes
+	@.venv/bin/python proto/generate.py --check
+
+cards: export ## rewrite the README's table of models from the manifests
+	@$(ZOO) list --repository $(REPOSITORY) --markdown README.md
+
+build: .venv/.installed-dev ## the wheel and the source archive
+	@.venv/bin/python -m build --quiet
+
+clean: ## remove what was built, but not .venv
+	rm -rf build dist models

@@ -1,0 +1,1 @@
+"""model_config.proto declares no service."""
