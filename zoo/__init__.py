@@ -1,0 +1,1 @@
+"""Layer Zoo: the tutorial's Keras layers as trained, exported and served models."""

@@ -1,0 +1,123 @@
+"""The model card: what a manifest says, for people, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.architecture import Layer, call_text, shape_text
+from zoo.table import markdown_table
+
+
+def card(manifest: Mapping[str, Any]) -> str:
+    """Return the card of one published version."""
+    training, data = manifest["training"], manifest["data"]
+    layers = [Layer.from_json(values) for values in manifest["layers"]]
+    sections = [
+        f"# {manifest['name']}",
+        manifest["summary"],
+        f"The tutorial's piece: `{manifest['tutorial']}`",
+        "![the model's layers and shapes](model.svg)",
+        "## What it reaches",
+        _results(training, data),
+        "## What goes in and what comes out",
+        _interface(manifest),
+        "## Layers",
+        layer_table(layers),
+        "## Agreement with Keras",
+        _parity(manifest),
+        "## Where it comes from",
+        _origin(manifest),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def layer_rows(layers: Sequence[Layer]) -> list[list[str]]:
+    """Return one row a layer: call, output shape, parameters, connections."""
+    return [
+        [
+            layer.name,
+            call_text(layer),
+            shape_text(layer.output_shape),
+            str(layer.trainable),
+            "" if layer.connections is None else str(layer.connections),
+        ]
+        for layer in layers
+    ]
+
+
+LAYER_HEADER = ("layer", "type", "output shape", "parameters", "connections")
+
+
+def layer_table(layers: Sequence[Layer]) -> str:
+    """Return the layers as a Markdown table."""
+    rows = [[f"`{row[0]}`", f"`{row[1]}`", *row[2:]] for row in layer_rows(layers)]
+    return markdown_table(LAYER_HEADER, rows, right="lllrr")
+
+
+def _results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return the measured metric beside the claim and the baseline."""
+    metric, baseline = training["metric"], training["baseline"]
+    rows = [
+        [f"{metric['name']} on {data['rows']['test']} held-out rows", _value(metric)],
+        [f"the naive baseline: {baseline['name'].replace('_', ' ')}", f"{baseline['value']:.4g}"],
+        ["the recipe's claim", training["claim"]["text"]],
+        ["trained in", f"{training['seconds']:.1f} s, {training['epochs']} epochs"],
+        ["parameters", f"{training['parameters']} trained, {training['total_parameters']} in all"],
+    ]
+    return markdown_table(("", "measured"), rows)
+
+
+def _value(metric: Mapping[str, Any]) -> str:
+    return f"{metric['value']:.4g} {metric['units']}".rstrip()
+
+
+def _interface(manifest: Mapping[str, Any]) -> str:
+    """Return the graph's inputs and outputs, and what their values mean."""
+    graph = manifest["graph"]
+    sides = [("input", tensor) for tensor in graph["inputs"]]
+    sides += [("output", tensor) for tensor in graph["outputs"]]
+    rows = [
+        [side, f"`{tensor['name']}`", tensor["datatype"], " × ".join(map(str, tensor["shape"]))]
+        for side, tensor in sides
+    ]
+    meaning = [f"- {key}: {value}" for key, value in sorted(manifest["parameters"].items())]
+    table = markdown_table(("", "name", "type", "shape"), rows)
+    return "\n".join([table, "", *meaning])
+
+
+def _parity(manifest: Mapping[str, Any]) -> str:
+    """Return the largest difference per runtime and case."""
+    rows = [
+        [
+            f"{row['runtime']} {manifest['runtimes'][row['runtime']]}",
+            row["case"],
+            f"{row['max_abs']:.1e}",
+            str(row["flips"]),
+        ]
+        for row in manifest["parity"]
+    ]
+    tolerance = manifest["tolerance"]
+    bound = (
+        f"Published only because every element is within {tolerance['scaled']:g} · max|Keras| + "
+        f"{tolerance['relative']:g} · |Keras|, and no row decides for another class."
+    )
+    header = ("runtime", "rows compared", "largest difference", "flips")
+    return f"{markdown_table(header, rows, right='llrr')}\n\n{bound}"
+
+
+def _origin(manifest: Mapping[str, Any]) -> str:
+    """Return data, licence, seed and versions."""
+    data, training = manifest["data"], manifest["training"]
+    rows = data["rows"]
+    graph = manifest["graph"]
+    versions = ", ".join(f"{name} {value}" for name, value in sorted(manifest["versions"].items()))
+    lines = [
+        f"- data: {data['title']} ({data['source']}; {data['licence']})",
+        f"- rows: {rows['train']} to train, {rows['validation']} to choose the best weights, "
+        f"{rows['test']} held out",
+        f"- seed: {training['recipe']['seed']}",
+        f"- graph: opset {graph['opset']}, IR {graph['ir_version']}, {graph['nodes']} nodes",
+        f"- made with {versions}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""The command line: `zoo COMMAND ...`.
+
+Each command is a module of zoo/commands with SUMMARY, EXAMPLE, add_arguments and run. Exit status:
+0 all well, 1 a check failed, 2 bad usage. A user's mistake is one line on standard error, never a
+traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from typing import Any
+
+from zoo.errors import ZooError
+
+COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parser = _parser(arguments)
+        options = parser.parse_args(arguments)
+        if options.command is None:
+            parser.print_help()
+            return 2
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except ZooError as error:
+        return _fail(str(error), error.exit_status)
+    except BrokenPipeError:
+        # The reader of our output went away (zoo list | head): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    return status
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser; only the command that was asked for is imported, or all for the help."""
+    parser = argparse.ArgumentParser(
+        prog="zoo",
+        description="From a Keras model to a portable ONNX file: trained, proven equal, served.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"zoo {metadata.version('layer-zoo')}"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    chosen = [name for name in COMMANDS if name in arguments[:1]]
+    for name in chosen or COMMANDS:
+        module: Any = import_module(f"zoo.commands.{name}")
+        command = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.SUMMARY,
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"zoo: {message}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The commands of `zoo`, one module each, and the options that several of them share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.registry import Registry
+
+DEFAULT_REPOSITORY = Path("models")
+DEFAULT_RUNS = Path("build/runs")
+
+
+def add_models(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add MODEL... and --module."""
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=what)
+    add_modules(parser)
+
+
+def add_modules(parser: argparse.ArgumentParser) -> None:
+    """Add --module FILE.py, for recipes outside the package."""
+    parser.add_argument(
+        "--module",
+        dest="modules",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE.py",
+        help="also know the recipes of this file (repeatable)",
+    )
+
+
+def add_repository(parser: argparse.ArgumentParser) -> None:
+    """Add --repository DIR."""
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=DEFAULT_REPOSITORY,
+        metavar="DIR",
+        help="the model repository (default: %(default)s)",
+    )
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add --runs DIR."""
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=DEFAULT_RUNS,
+        metavar="DIR",
+        help="where training keeps its results (default: %(default)s)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+
+
+def registry(options: argparse.Namespace) -> Registry:
+    """Return the recipes of the package, of installed plug-ins and of --module files."""
+    from zoo.registry import Registry
+
+    known = Registry.default()
+    for path in options.modules:
+        known.add_file(path)
+    return known
+
+
+def print_json(values: Any) -> None:
+    """Print values as indented JSON."""
+    print(json.dumps(values, indent=2, default=str))

@@ -1,0 +1,142 @@
+"""zoo list: the models, what each reaches, and whether it is published."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from zoo.commands import add_json, add_modules, add_repository, print_json, registry
+from zoo.errors import UsageError
+
+SUMMARY = "list the models: what they are, what they reach, what is published"
+EXAMPLE = "zoo list --json"
+
+BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_modules(parser)
+    add_repository(parser)
+    add_json(parser)
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="README.md",
+        help=f"rewrite the table between {BEGIN} and {END} in this file",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the models of the registry, then published ones that no recipe names."""
+    rows = _rows(options)
+    if options.json:
+        print_json(rows)
+    elif options.markdown:
+        _rewrite(options.markdown, rows)
+    else:
+        _print(rows)
+    return 0
+
+
+def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return one record a model; figures come from manifests, so they were measured."""
+    from server.repository import layout
+    from zoo.publish import read_manifest
+
+    known = registry(options)
+    published = (
+        [p.name for p in sorted(options.repository.iterdir()) if not layout.is_hidden(p.name)]
+        if options.repository.is_dir()
+        else []
+    )
+    names = [*known.names(), *(name for name in published if name not in known.owners)]
+    rows = []
+    for name in names:
+        manifest = read_manifest(options.repository, name)
+        row: dict[str, Any] = {"model": name, "owner": known.owners.get(name)}
+        if manifest is not None:
+            row |= _figures(manifest.values) | {"version": int(manifest.folder.name)}
+        elif name not in known.owners:
+            continue  # a model that somebody else put there: the server lists it, we know nothing
+        rows.append(row)
+    return rows
+
+
+def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the measured figures of a manifest."""
+    training = manifest["training"]
+    return {
+        "tutorial": manifest["tutorial"],
+        "data": manifest["data"]["title"],
+        "parameters": training["parameters"],
+        "metric": training["metric"],
+        "baseline": training["baseline"],
+        "worst_difference": max(row["max_abs"] for row in manifest["parity"]),
+        "bytes": manifest["files"]["model.onnx"]["bytes"],
+    }
+
+
+HEADER = (
+    "model",
+    "the tutorial's piece",
+    "data",
+    "parameters",
+    "held-out",
+    "baseline",
+    "Δ Keras",
+    "bytes",
+)
+RIGHT = "lllrllrr"
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    if "metric" not in row:
+        return [row["model"], "not exported yet", "", "", "", "", "", ""]
+    metric, baseline = row["metric"], row["baseline"]
+    return [
+        row["model"],
+        row["tutorial"],
+        row["data"],
+        str(row["parameters"]),
+        f"{metric['name']} {_short(metric['value'])}",
+        _short(baseline["value"]),
+        f"{row['worst_difference']:.0e}",
+        str(row["bytes"]),
+    ]
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    """Print the table without its two widest columns, so that it fits a terminal."""
+    from zoo.table import text_table
+
+    columns = [0, 2, 3, 4, 5, 6, 7]
+    cells = [[row[i] for i in columns] for row in map(_cells, rows)]
+    for row, line in zip(rows, cells, strict=True):
+        if "metric" not in row:
+            line[1] = "not exported yet: zoo export"
+    print(text_table([HEADER[i] for i in columns], cells, right="".join(RIGHT[i] for i in columns)))
+
+
+def _rewrite(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Replace the generated table in a Markdown file."""
+    from zoo.table import markdown_table
+
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    cells = [_cells(row) for row in rows]
+    for line in cells:
+        line[0], line[1] = f"`{line[0]}`", f"`{line[1]}`"
+    table = markdown_table(HEADER, cells, right=RIGHT)
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not pattern.search(text):
+        raise UsageError(f"{path} has no lines {BEGIN} and {END} to put the table between")
+    path.write_text(pattern.sub(lambda _: f"{BEGIN}\n{table}\n{END}", text))

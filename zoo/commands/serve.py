@@ -1,0 +1,41 @@
+"""zoo serve: serve a model repository over gRPC."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from server import config
+from server.errors import OperatorError
+from zoo.commands import DEFAULT_REPOSITORY
+from zoo.errors import UsageError
+
+SUMMARY = "serve a model repository over gRPC (Open Inference Protocol)"
+EXAMPLE = "zoo serve models --grpc-port 8001 --provider cpu"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options, which are the server's own table."""
+    parser.add_argument(
+        "repository",
+        nargs="?",
+        type=Path,
+        default=DEFAULT_REPOSITORY,
+        metavar="REPOSITORY",
+        help="the model repository (default: %(default)s)",
+    )
+    try:
+        config.add_arguments(parser)
+    except OperatorError as error:  # a bad value in the environment
+        raise UsageError(str(error)) from error
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    from server import app
+
+    try:
+        configuration = config.ServerConfig.from_arguments(options)
+    except OperatorError as error:
+        raise UsageError(str(error)) from error
+    return app.serve(configuration)

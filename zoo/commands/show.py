@@ -1,0 +1,79 @@
+"""zoo show: a model's layers with shapes, parameters and connections, and its picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zoo.architecture import Layer
+from zoo.commands import add_json, add_modules, add_repository, add_runs, print_json, registry
+from zoo.errors import UsageError
+
+SUMMARY = "show a model's layers, output shapes, parameters and connections"
+EXAMPLE = "zoo show cnn_digits --svg cnn_digits.svg"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture with shapes")
+    add_modules(parser)
+    add_repository(parser)
+    add_runs(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the model's layers; draw them with --svg."""
+    facts = _facts(options)
+    layers = [Layer.from_json(values) for values in facts["layers"]]
+    if options.svg:
+        _draw(options.svg, options.model, layers)
+    if options.json:
+        print_json({"model": options.model} | facts)
+    else:
+        _print(options.model, facts, layers)
+    return 0
+
+
+def _facts(options: argparse.Namespace) -> dict[str, Any]:
+    """Return summary, tutorial and layers: published, else trained, else built now with Keras."""
+    from zoo.publish import read_manifest
+    from zoo.runs import RunFolder
+
+    known = registry(options)
+    manifest = read_manifest(options.repository, options.model)
+    if manifest is not None and "layers" in manifest.values:
+        return {key: manifest.values[key] for key in ("summary", "tutorial", "layers")}
+    recipe = known.get(options.model)
+    facts = {"summary": recipe.summary, "tutorial": recipe.tutorial}
+    record = RunFolder(options.runs, recipe.name).record
+    if record is not None:
+        return facts | {"layers": record.layers}
+    from zoo.architecture import describe
+    from zoo.framework import seed_everything
+
+    seed_everything(recipe.seed)
+    return facts | {"layers": [layer.to_json() for layer in describe(recipe.build())]}
+
+
+def _print(name: str, facts: dict[str, Any], layers: list[Layer]) -> None:
+    from zoo.card import LAYER_HEADER, layer_rows
+    from zoo.table import text_table
+
+    print(f"{name}: {facts['summary']}")
+    print(f"the tutorial's piece: {facts['tutorial']}\n")
+    print(text_table(LAYER_HEADER, layer_rows(layers), right="lllrr"))
+    trainable = sum(layer.trainable for layer in layers)
+    frozen = sum(layer.total for layer in layers) - trainable
+    print(f"\n{trainable} trainable parameters" + (f", {frozen} more fixed" if frozen else ""))
+
+
+def _draw(path: Path, name: str, layers: list[Layer]) -> None:
+    from zoo.picture import draw
+
+    try:
+        path.write_text(draw(name, layers))
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,146 @@
+"""zoo train: train what is out of date, and check every recipe's claim."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.commands import add_json, add_models, add_runs, print_json, registry
+from zoo.errors import UsageError, ZooError
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
+    from zoo.runs import Record
+
+SUMMARY = "train models on their data; what is up to date is not done again"
+EXAMPLE = "zoo train dense_iris cnn_digits"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_models(parser, "default: every registered model")
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help="train the one MODEL on this file in place of its packaged data (cnn_valid: mnist.npz), "
+        "now and from then on; 'packaged' goes back",
+    )
+    add_runs(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and print the final table; exit 1 if a model missed its claim or failed."""
+    known = registry(options)
+    names = list(dict.fromkeys(options.models or known.names()))
+    if options.data is not None and len(names) != 1:
+        raise UsageError("--data is the data of one model: name it")
+    recipes = [known.get(name) for name in names]
+    records, failures, fresh = train_all(recipes, options.runs, data=options.data)
+    if options.json:
+        print_json([_json(record, record.name in fresh) for record in records])
+    else:
+        print_table(records, fresh)
+    return report(failures)
+
+
+def train_all(
+    recipes: Sequence[Recipe], runs: Path, *, data: str | None = None
+) -> tuple[list[Record], dict[str, ZooError], set[str]]:
+    """Train what is out of date; returns records, failures by name, and the names just trained.
+
+    One model's failure does not keep the others from being trained.
+    """
+    from zoo.runs import RunFolder
+    from zoo.train import train
+
+    records: list[Record] = []
+    failures: dict[str, ZooError] = {}
+    fresh: set[str] = set()
+    for recipe in recipes:
+        try:
+            run = RunFolder(runs, recipe.name)
+            if run.is_current(recipe, data) and (record := run.record) is not None:
+                records.append(record)
+                continue
+            with _Bar(recipe.name) as progress:
+                records.append(train(recipe, runs, data=data, progress=progress))
+            fresh.add(recipe.name)
+        except ZooError as error:
+            failures[recipe.name] = error
+    return records, failures, fresh
+
+
+def report(failures: dict[str, ZooError]) -> int:
+    """Print each failure as one line; return the exit status they make."""
+    for name, error in failures.items():
+        sys.stderr.write(f"zoo: {name}: {error}\n")
+    return max((error.exit_status for error in failures.values()), default=0)
+
+
+class _Bar:
+    """A progress bar over epochs on a terminal; silent elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar: Any = None
+
+    def __enter__(self) -> Any:
+        if not sys.stderr.isatty():
+            return None
+        try:
+            from tqdm import tqdm
+        except ModuleNotFoundError:
+            return None
+        self._bar = tqdm(desc=self._name, unit="epoch", leave=False)
+
+        def advance(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
+            self._bar.total = epochs
+            self._bar.set_postfix(loss=f"{loss:.4g}", val_loss=f"{val_loss:.4g}", refresh=False)
+            self._bar.update()
+
+        return advance
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _json(record: Record, fresh: bool) -> dict[str, Any]:
+    return {
+        "model": record.name,
+        "trained_now": fresh,
+        "metric": record.metric,
+        "baseline": record.baseline,
+        "claim": record.claim,
+        "parameters": record.trainable,
+        "epochs": record.epochs_run,
+        "seconds": record.seconds,
+        "warnings": record.warnings,
+    }
+
+
+def print_table(records: Sequence[Record], fresh: set[str]) -> None:
+    """Print what each training reached, and on whose data."""
+    from zoo.table import text_table
+
+    rows = [
+        [
+            record.name,
+            f"{record.metric['name']} {record.metric['value']:.4g}",
+            f"{record.baseline['value']:.4g}",
+            str(record.trainable),
+            str(record.epochs_run),
+            f"{record.seconds:.1f}" if record.name in fresh else "up to date",
+        ]
+        for record in records
+    ]
+    if rows:
+        header = ("model", "on held-out rows", "baseline", "parameters", "epochs", "seconds")
+        print(text_table(header, rows, right="llrrrr"))
+    for record in records:
+        for warning in record.warnings if record.name in fresh else ():
+            sys.stderr.write(f"zoo: {record.name}: warning: {warning}\n")

@@ -1,0 +1,154 @@
+"""What a dataset is: where its files lie, what they mean, and its three disjoint splits.
+
+Packaged files are found through importlib and read directly: importing scikit-learn or statsmodels
+for one CSV would cost seconds and half the world.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import MissingPackage, UsageError, ZooError
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """One split: x float32 `(rows, …)`; y int32 `(rows,)` for classes, else float32 `(rows, …)`."""
+
+    x: Floats
+    y: Floats | Labels
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y) or not len(self.x):
+            raise ZooError(f"a split holds {len(self.x)} inputs and {len(self.y)} answers")
+        if self.x.dtype != np.float32 or self.y.dtype not in (np.float32, np.int32):
+            raise ZooError(f"a split holds {self.x.dtype} and {self.y.dtype}: want float32, int32")
+        if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
+            raise ZooError("a split holds values that are not finite")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Splits:
+    """Train to fit, validation to choose by, test to report from: no row in two of them."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """How an input encodes an image: Pillow's mode and the values of black and white."""
+
+    mode: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """A file that does not ship in a package and can stand in for the packaged data."""
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    sha256: str
+    load: Callable[[Path], Splits]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A dataset's facts and the function that reads its files.
+
+    `paths` are relative to the folder of `package` (an import name), or to the folder of the
+    file that defines `read` when there is no package.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    paths: tuple[str, ...]
+    read: Callable[[tuple[Path, ...]], Splits]
+    package: str | None = None
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    units: str = ""
+    image: Image | None = None
+    external: External | None = None
+
+    @property
+    def code(self) -> Path:
+        """Return the source file of the reader: the split is made there, so keys hash it."""
+        return Path(self.read.__code__.co_filename)
+
+    def files(self, data: Path | None = None) -> tuple[Path, ...]:
+        """Return the files that `load` reads; raises MissingPackage, UsageError.
+
+        `data` is an external file that takes the place of the packaged ones.
+        """
+        if data is not None:
+            return (_check_external(self, data),)
+        folder = package_folder(self.package, self.title) if self.package else self.code.parent
+        found = tuple(folder / path for path in self.paths)
+        for path in found:
+            if not path.is_file():
+                raise ZooError(
+                    f"dataset {self.name}: {path} is missing: "
+                    + (f"reinstall {self.package}" if self.package else "put it there")
+                )
+        return found
+
+    def load(self, data: Path | None = None) -> Splits:
+        """Read the three splits; raises as `files` does, and UsageError on a wrong checksum."""
+        files = self.files(data)
+        if data is None:
+            return self.read(files)
+        external = self.external
+        assert external is not None  # files() has refused data otherwise
+        seen = file_sha256(data)
+        if seen != external.sha256:
+            raise UsageError(
+                f"{data} is not {external.name} as published: its sha256 is {seen}, "
+                f"and it should be {external.sha256}: download it again"
+            )
+        return external.load(data)
+
+
+def _check_external(dataset: Dataset, data: Path) -> Path:
+    """Return `data` when the dataset can be replaced by a file and the file is there."""
+    if dataset.external is None:
+        raise UsageError(f"--data {data}: dataset {dataset.name} takes no file of yours")
+    if not data.is_file():
+        raise UsageError(f"--data {data}: there is no such file")
+    return data
+
+
+@cache
+def package_folder(package: str, purpose: str) -> Path:
+    """Return the folder of a top-level package without importing it; raises MissingPackage."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackage(package, f"the data {purpose!r}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def file_sha256(path: Path) -> str:
+    """Return a file's sha256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,73 @@
+"""The yearly sunspot number, 1700 to 2008, in windows of five years.
+
+The series is cut by time before windows are made, so that no year is in two splits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from zoo.datasets.dataset import Dataset, Floats, Rows, Splits
+
+WINDOW = 5
+
+#: The years at which validation and test begin.
+VALIDATION_FROM, TEST_FROM = 1880, 1940
+
+
+def read_next(files: tuple[Path, ...]) -> Splits:
+    """Read x `(rows, 5, 1)`: five years; y `(rows, 1)`: the year after them."""
+    return _splits(files[0], every_step=False)
+
+
+def read_sequence(files: tuple[Path, ...]) -> Splits:
+    """Read x `(rows, 5, 1)`: five years; y `(rows, 5, 1)`: for each of them the year after it."""
+    return _splits(files[0], every_step=True)
+
+
+def _splits(path: Path, *, every_step: bool) -> Splits:
+    years, counts = np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.float32).T
+    test = years >= TEST_FROM
+    train = years < VALIDATION_FROM
+    parts = (_windows(counts[chosen], every_step) for chosen in (train, ~(train | test), test))
+    return Splits(**dict(zip(("train", "validation", "test"), parts, strict=True)))
+
+
+def _windows(counts: Floats, every_step: bool) -> Rows:
+    """Return each window of five and what follows it, or what follows each of its steps."""
+    runs = np.lib.stride_tricks.sliding_window_view(counts, WINDOW + 1)
+    after = runs[:, 1:, None] if every_step else runs[:, -1:]
+    return Rows(x=runs[:, :-1, None].copy(), y=after.copy())
+
+
+_TITLE = "Yearly sunspot numbers, 1700 to 2008"
+_SOURCE = "US National Geophysical Data Center, as shipped in statsmodels"
+_LICENCE = "public domain"
+_PATHS = ("datasets/sunspots/sunspots.csv",)
+_UNITS = "sunspots"
+
+SUNSPOTS = Dataset(
+    name="sunspots",
+    title=_TITLE,
+    source=_SOURCE,
+    licence=_LICENCE,
+    package="statsmodels",
+    paths=_PATHS,
+    read=read_next,
+    features=("yearly sunspot number",),
+    units=_UNITS,
+)
+
+SUNSPOTS_SEQUENCE = Dataset(
+    name="sunspots_sequence",
+    title=_TITLE,
+    source=_SOURCE,
+    licence=_LICENCE,
+    package="statsmodels",
+    paths=_PATHS,
+    read=read_sequence,
+    features=("yearly sunspot number",),
+    units=_UNITS,
+)

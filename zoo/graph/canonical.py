@@ -1,0 +1,109 @@
+"""The same model gives the same bytes: names by position, nothing volatile, nothing unused.
+
+tf2onnx's names carry process-wide counters (sequential_3/dense_7/...), and doc strings the name of
+the traced function. Right for every graph: renaming is consistent over nested graphs, and only the
+names of inputs and outputs, which are the model's face, are kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+Names = dict[str, str]
+
+
+def canonicalize(model: ModelProto) -> None:
+    """Rename values and nodes by position; drop doc strings and unused operator sets."""
+    graph = model.graph
+    counter: Counter[str] = Counter()
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    _drop_unused_initializers(graph)
+    _rename(graph, names, counter)
+    graph.name = "model"
+    graph.doc_string = ""
+    model.doc_string = ""
+    domains = {node.domain for node in _nodes(graph)} | {""}
+    kept = sorted((o for o in model.opset_import if o.domain in domains), key=lambda o: o.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def _rename(graph: GraphProto, outer: Names, counter: Counter[str]) -> None:
+    """Rename within one graph; `outer` holds what is visible from enclosing graphs."""
+    names = dict(outer)
+    for tensor in graph.initializer:
+        names.setdefault(tensor.name, _fresh("weight", counter))
+        tensor.name = names[tensor.name]
+        tensor.doc_string = ""
+    for value in graph.input:
+        names.setdefault(value.name, _fresh("inner", counter))
+    for node in graph.node:
+        title = _fresh(node.op_type, counter)
+        for position, output in enumerate(node.output):
+            if output and output not in names:
+                names[output] = title if position == 0 else f"{title}_{position}"
+        node.name = title
+        node.doc_string = ""
+        node.input[:] = [names[name] if name else "" for name in node.input]
+        node.output[:] = [names[name] if name else "" for name in node.output]
+        _sort_attributes(node)
+        for nested in _nested(node):
+            _rename(nested, names, counter)
+            nested.name = title
+            nested.doc_string = ""
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
+        value.doc_string = ""
+    initializers = sorted(graph.initializer, key=lambda tensor: _position(tensor.name))
+    del graph.initializer[:]
+    graph.initializer.extend(initializers)
+
+
+def _fresh(stem: str, counter: Counter[str]) -> str:
+    counter[stem] += 1
+    return f"{stem}_{counter[stem] - 1}"
+
+
+def _position(name: str) -> int:
+    tail = name.rpartition("_")[2]
+    return int(tail) if tail.isdigit() else -1
+
+
+def _drop_unused_initializers(graph: GraphProto) -> None:
+    """Keep the initializers that some node or output reads, in order of first use.
+
+    tf2onnx writes them in an order that depends on its names, and names are not stable.
+    """
+    order: dict[str, int] = {}
+    for node in _nodes(graph):
+        for name in node.input:
+            order.setdefault(name, len(order))
+    for value in graph.output:
+        order.setdefault(value.name, len(order))
+    used = sorted((t for t in graph.initializer if t.name in order), key=lambda t: order[t.name])
+    del graph.initializer[:]
+    graph.initializer.extend(used)
+
+
+def _sort_attributes(node: NodeProto) -> None:
+    attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+    del node.attribute[:]
+    node.attribute.extend(attributes)
+
+
+def _nested(node: NodeProto) -> Iterator[GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield the nodes of a graph and of the graphs nested in it."""
+    for node in graph.node:
+        yield node
+        for nested in _nested(node):
+            yield from _nodes(nested)

@@ -1,0 +1,306 @@
+"""Recipes: how a model is built and trained, and what it claims to reach, as frozen values.
+
+A recipe is a function that builds a Keras model, marked by `@recipe(...)`. Its name is the model's
+name, and its docstring is a claim that training checks:
+
+    @recipe(tutorial="Dense(8, relu) → Dense(3, softmax)", dataset=IRIS, task="multiclass", ...)
+    def dense_iris() -> Any:
+        \"\"\"Tell three kinds of iris apart by four measurements.
+
+        Reaches: accuracy >= 0.9 on 30 held-out flowers, in about 3 s on two cores.
+        \"\"\"
+        import keras
+        return keras.Sequential([keras.Input((4,), name="measurements"), ...])
+
+The builder imports Keras itself, so that a recipe can be listed without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from zoo.datasets.dataset import Dataset, Image
+from zoo.errors import RecipeError
+
+Builder = Callable[[], Any]
+
+#: What a task is trained on unless the recipe says otherwise.
+LOSSES: Mapping[str, str] = {
+    "multiclass": "sparse_categorical_crossentropy",
+    "binary": "binary_crossentropy",
+    "regression": "mean_squared_error",
+    "forecast": "mean_squared_error",
+}
+
+#: The metrics a claim may speak of, and the relation that means "at least as good as".
+METRICS: Mapping[str, str] = {"accuracy": ">=", "mean absolute error": "<="}
+
+#: The naive answers a model must beat, and the tasks each one makes sense for.
+BASELINES: Mapping[str, tuple[str, ...]] = {
+    "majority": ("multiclass", "binary"),  # always the commonest class of the training split
+    "mean": ("regression", "forecast"),  # always the mean of the training split
+    "last_value": ("forecast",),  # tomorrow is like today
+}
+
+CLAIM = re.compile(
+    r"Reaches: (?P<metric>[a-z ]+?) (?P<relation>>=|<=) (?P<value>\d+(?:\.\d+)?)"
+    r" on (?P<rows>\d+) held-out (?P<what>[^,]+), in about (?P<seconds>\d+(?:\.\d+)?) s"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a recipe says it reaches on its test split, in the metric's natural units."""
+
+    text: str
+    metric: str
+    relation: str
+    value: float
+    rows: int
+    what: str
+    seconds: float
+
+    def holds(self, measured: float) -> bool:
+        """Tell whether a measured metric is at least as good as claimed (NaN never is)."""
+        return measured >= self.value if self.relation == ">=" else measured <= self.value
+
+    @classmethod
+    def parse(cls, docstring: str) -> Claim:
+        """Read the line that begins with `Reaches:`, which may be wrapped.
+
+        Raises ValueError, in words for the recipe's author, when there is none or it is malformed.
+        """
+        text = next(
+            (
+                " ".join(part.split())
+                for part in docstring.split("\n\n")
+                if part.strip().startswith("Reaches:")
+            ),
+            None,
+        )
+        example = "Reaches: accuracy >= 0.9 on 30 held-out flowers, in about 3 s on two cores."
+        if text is None:
+            raise ValueError(f"has no claim: add a paragraph such as {example!r}")
+        found = CLAIM.match(text)
+        if found is None:
+            raise ValueError(f"claims {text!r}, which cannot be read: write it as {example!r}")
+        facts = found.groupdict()
+        relation = METRICS.get(facts["metric"])
+        if relation is None:
+            known = ", ".join(METRICS)
+            raise ValueError(f"claims {facts['metric']!r}, which is no known metric: {known}")
+        if facts["relation"] != relation:
+            raise ValueError(f"claims {text!r}, but {facts['metric']} wants {relation}")
+        return cls(
+            text=text,
+            metric=facts["metric"],
+            relation=relation,
+            value=float(facts["value"]),
+            rows=int(facts["rows"]),
+            what=facts["what"],
+            seconds=float(facts["seconds"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One model: how it is built, on what and how it is trained, what it claims.
+
+    Born valid: a wrong value raises RecipeError with the recipe, the field and what is wanted.
+    """
+
+    # What the decorator reads off the builder.
+    name: str
+    doc: str
+    claim: Claim
+    builder: Builder
+    file: Path
+    line: int
+    # What the author says.
+    tutorial: str  # the piece of the tutorial it makes real
+    dataset: Dataset
+    task: str  # a key of LOSSES
+    input_name: str
+    output_name: str
+    parameters: int  # trainable ones
+    baseline: str  # a key of BASELINES
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int  # epochs without a better validation loss before training stops
+    loss: str = ""  # a Keras loss; LOSSES[task] when empty
+    backup: bool = False  # save the state each epoch, and go on from it after a kill
+
+    def __post_init__(self) -> None:
+        if not self.loss:
+            object.__setattr__(self, "loss", LOSSES.get(self.task, ""))
+        for key, (valid, wanted) in RULES.items():
+            value = getattr(self, key)
+            if not valid(value):
+                raise RecipeError(f"{self.where}: {key}={value!r}: must be {wanted}")
+        if self.task not in BASELINES[self.baseline]:
+            suited = [name for name, tasks in BASELINES.items() if self.task in tasks]
+            raise RecipeError(
+                f"{self.where}: baseline={self.baseline!r} makes no sense for task={self.task!r}: "
+                f"must be {_one_of(suited)}"
+            )
+        if (self.metric == "accuracy") != (self.task in ("multiclass", "binary")):
+            raise RecipeError(f"{self.where}: task={self.task!r} cannot claim {self.metric!r}")
+        classes = len(self.classes)
+        if (self.task == "multiclass" and classes < 2) or (self.task == "binary" and classes != 2):
+            raise RecipeError(
+                f"{self.where}: task={self.task!r}, but dataset {self.dataset.name} has "
+                f"{classes} classes"
+            )
+
+    @property
+    def where(self) -> str:
+        """Name the recipe and the place it is defined at, for messages."""
+        return f"recipe {self.name} ({self.owner})"
+
+    @property
+    def owner(self) -> str:
+        """Return file:line of the definition."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    def source(self) -> str:
+        """Return file:line without the folders of this machine: for records and cards."""
+        package = Path(__file__).parent
+        inside = self.file.is_relative_to(package)
+        path = self.file.relative_to(package.parent).as_posix() if inside else self.file.name
+        return f"{path}:{self.line}"
+
+    @property
+    def summary(self) -> str:
+        """Return the docstring's first sentence."""
+        return " ".join(self.doc.split("\n\n")[0].split())
+
+    @property
+    def metric(self) -> str:
+        """Return the metric the claim speaks of, a key of METRICS."""
+        return self.claim.metric
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the class labels in the order of the data's label numbers; empty without classes."""
+        return self.dataset.classes
+
+    @property
+    def units(self) -> str:
+        """Return the unit of the output where the task is not a choice of classes."""
+        return self.dataset.units
+
+    @property
+    def image(self) -> Image | None:
+        """Return how the input encodes an image, None when it is not one."""
+        return self.dataset.image
+
+    def build(self) -> Any:
+        """Build the Keras model, untrained; raises RecipeError when the builder fails."""
+        try:
+            return self.builder()
+        except Exception as error:
+            raise RecipeError(
+                f"{self.where}: cannot be built: {type(error).__name__}: {_first_line(error)}"
+            ) from error
+
+
+def recipe(**settings: Any) -> Callable[[Builder], Recipe]:
+    """Turn a builder function into a `Recipe`; the settings are the fields of that class.
+
+    Raises RecipeError for a missing, unknown or wrong setting and for a docstring without a claim.
+    """
+
+    def mark(builder: Builder) -> Recipe:
+        code = builder.__code__
+        place = f"recipe {builder.__name__} ({code.co_filename}:{code.co_firstlineno})"
+        _check_settings(place, settings)
+        doc = re.sub(r"\n[ \t]+", "\n", (builder.__doc__ or "").strip())
+        if not doc or doc.startswith("Reaches:"):
+            raise RecipeError(f"{place}: the docstring must open with a sentence about the model")
+        try:
+            claim = Claim.parse(doc)
+        except ValueError as error:
+            raise RecipeError(f"{place}: the docstring {error}") from error
+        return Recipe(
+            name=builder.__name__,
+            doc=doc,
+            claim=claim,
+            builder=builder,
+            file=Path(code.co_filename),
+            line=code.co_firstlineno,
+            **settings,
+        )
+
+    return mark
+
+
+#: What `recipe` reads off the builder; every other field is the author's to give.
+READ_OFF = frozenset({"name", "doc", "claim", "builder", "file", "line"})
+
+
+def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
+    """Refuse unknown and missing settings by name."""
+    known = {field.name: field for field in fields(Recipe) if field.name not in READ_OFF}
+    for key in settings:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
+            raise RecipeError(f"{place}: no setting is called {key!r}: {hint}")
+    missing = [k for k, f in known.items() if f.default is MISSING and k not in settings]
+    if missing:
+        raise RecipeError(f"{place}: {', '.join(missing)} must be given")
+
+
+def _first_line(error: BaseException) -> str:
+    """Return an error's first line that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+
+
+def _one_of(values: Any) -> str:
+    return "one of " + ", ".join(repr(value) for value in values)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_tensor_name(value: Any) -> bool:
+    # The names end up in ONNX, config.pbtxt and URLs alike.
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", value) is not None
+
+
+RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (
+        lambda value: re.fullmatch(r"[a-z][a-z0-9_]*", value) is not None,
+        "lower-case letters, digits and underscores, a letter first",
+    ),
+    "tutorial": (_is_text, "the piece of the tutorial, such as 'Dense(8, relu)'"),
+    "dataset": (lambda value: isinstance(value, Dataset), "a zoo.datasets.dataset.Dataset"),
+    "task": (lambda value: value in LOSSES, _one_of(LOSSES)),
+    "input_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
+    "output_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
+    "parameters": (_is_count, "the number of trainable parameters, 1 or more"),
+    "baseline": (lambda value: value in BASELINES, _one_of(BASELINES)),
+    "seed": (lambda v: type(v) is int and 0 <= v < 2**32, "a whole number from 0 to 2**32 - 1"),
+    "epochs": (_is_count, "a whole number, 1 or more"),
+    "batch_size": (_is_count, "a whole number, 1 or more"),
+    "learning_rate": (
+        lambda value: isinstance(value, float) and 0 < value < 10,
+        "a float above 0, such as 0.001",
+    ),
+    "patience": (_is_count, "a whole number of epochs, 1 or more"),
+    "loss": (_is_text, "the name of a Keras loss"),
+    "backup": (lambda value: isinstance(value, bool), "True or False"),
+}

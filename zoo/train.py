@@ -1,0 +1,313 @@
+"""Training one recipe: build, check, fit, measure, and rename the finished run into place.
+
+A run is whole or not there. It is written in a temporary sibling folder under a lock of its model,
+so that killed runs leave nothing that looks finished and two processes do no harm.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from zoo.datasets.dataset import Splits, file_sha256
+from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
+from zoo.fit import History, Progress, fit, predict, prepare
+from zoo.recipe import METRICS, Recipe
+from zoo.runs import (
+    HELD_OUT,
+    HISTORY,
+    LOG,
+    RECORD,
+    WEIGHTS,
+    ChosenData,
+    Record,
+    RunFolder,
+    key,
+    versions,
+)
+from zoo.score import baseline_metric, measure, shortfalls
+
+STATE, STATE_KEY = "state.npz", "state.key"
+
+#: "About" in a claim's seconds: beyond this factor the record carries a warning.
+SLOWER = 2.0
+
+
+def train(
+    recipe: Recipe,
+    runs: Path,
+    *,
+    data: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Record:
+    """Train a recipe into `runs/<name>/` unless the run there is up to date; returns its record.
+
+    `data`: None keeps the data of the last run, "packaged" goes back to the packaged files, else a
+    file. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
+    `<name>.failed`, an earlier good one stays), RecipeError, UsageError, StorageError.
+    """
+    run = RunFolder(runs, recipe.name)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with _locked(runs / f".lock-{recipe.name}"):
+            _recover(run)
+            # Whoever held the lock before us may just have done the work.
+            record = run.record if run.is_current(recipe, data) else None
+            return record or _train_into(recipe, run, data, progress)
+    except OSError as error:
+        raise StorageError(
+            f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
+            "finished before is lost"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the model's lock; the system releases it when the process dies, however it dies."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _recover(run: RunFolder) -> None:
+    """Finish or undo a replacement that a kill interrupted."""
+    old = run.runs / f".old-{run.name}"
+    if old.exists():
+        if run.path.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(run.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One training: what, from which data, under which key, written where."""
+
+    recipe: Recipe
+    data: ChosenData
+    key: str
+    folder: Path
+
+    @property
+    def claimed(self) -> bool:
+        """Tell whether the claim speaks of this data: it speaks of the packaged one."""
+        return self.data.path is None
+
+
+def _train_into(
+    recipe: Recipe, run: RunFolder, data: Path | str | None, progress: Progress | None
+) -> Record:
+    """Train in the temporary folder, then put it where its result belongs."""
+    chosen = run.chosen_data(data)
+    if chosen.path is not None and not chosen.path.is_file():
+        raise UsageError(
+            f"{recipe.name} was last trained on {chosen.path}, which is gone: give it with --data, "
+            "or --data packaged"
+        )
+    folder = run.runs / f".tmp-{run.name}"
+    job = _Job(recipe, chosen, key(recipe, chosen.sha256), folder)
+    _clear(folder, job.key, resume=recipe.backup)
+    with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
+        record = _run(job, log, progress)
+        missed = shortfalls(
+            recipe, record.metric["value"], record.baseline["value"], claimed=job.claimed
+        )
+        log.writelines(f"failed: {words}\n" for words in missed)
+    for name in (STATE, STATE_KEY):
+        (folder / name).unlink(missing_ok=True)
+    (folder / RECORD).write_text(record.to_json(), encoding="utf-8")
+    if missed:
+        failed = run.runs / f"{run.name}.failed"
+        shutil.rmtree(failed, ignore_errors=True)
+        folder.rename(failed)
+        raise CheckFailed(f"{recipe.where}: {'; '.join(missed)}: see {failed}")
+    _replace(run, folder)
+    return record
+
+
+def _clear(folder: Path, run_key: str, *, resume: bool) -> None:
+    """Remove what a killed run left, except a state that the same training can go on from."""
+    mark = folder / STATE_KEY
+    if not (resume and mark.is_file() and mark.read_text(encoding="utf-8") == run_key):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if resume:
+            mark.write_text(run_key, encoding="utf-8")
+
+
+def _replace(run: RunFolder, folder: Path) -> None:
+    """Rename a finished folder into place; `_recover` undoes it if we are killed between."""
+    old = run.runs / f".old-{run.name}"
+    if run.path.exists():
+        run.path.rename(old)
+    folder.rename(run.path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _run(job: _Job, log: TextIO, progress: Progress | None) -> Record:
+    """Build, fit and measure; writes every file but the record, which it returns."""
+    from zoo.framework import seed_everything, start
+
+    start()  # not counted: one import serves every model
+    begun = time.perf_counter()
+    recipe, folder = job.recipe, job.folder
+    splits = recipe.dataset.load(job.data.path)
+    seed_everything(recipe.seed)
+    model = recipe.build()
+    check_model(recipe, model, splits, claimed=job.claimed)
+    prepare(recipe, model, splits.train)
+
+    def report(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
+        log.write(f"epoch {epoch}/{epochs} loss {loss:.6g} val_loss {val_loss:.6g}\n")
+        if progress is not None:
+            progress(epoch, epochs, loss, val_loss)
+
+    log.write(f"{recipe.name} seed {recipe.seed} key {job.key}\n")
+    state = folder / STATE if recipe.backup else None
+    history = fit(recipe, model, splits, state=state, progress=report)
+    # The one look at the test split: after this nothing about the model changes.
+    value = measure(recipe, splits.test, predict(model, splits.test.x))
+    naive = baseline_metric(recipe, splits.train, splits.test)
+    _write_results(model, folder, history, splits)
+    seconds = time.perf_counter() - begun
+    log.write(f"{recipe.metric} {value:.6g}, baseline {naive:.6g}, {seconds:.2f} s\n")
+    record = _record(job, model, splits, history, (value, naive, seconds))
+    log.writelines(f"warning: {warning}\n" for warning in record.warnings)
+    return record
+
+
+def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = True) -> None:
+    """Compare a built model with its recipe and its data; raises RecipeError naming what differs."""
+    where = recipe.where
+    if not getattr(model, "built", False) or not getattr(model, "inputs", None):
+        raise RecipeError(f"{where}: returns a model without shapes: begin it with keras.Input")
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise RecipeError(
+            f"{where}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs"
+        )
+    facts = [
+        ("input is called", model.inputs[0].name, recipe.input_name),
+        ("input has the shape", tuple(model.inputs[0].shape), (None, *splits.train.x.shape[1:])),
+        ("output has the shape", tuple(model.outputs[0].shape), output_shape(recipe, splits)),
+        ("trainable parameters are", _count(model.trainable_weights), recipe.parameters),
+    ]
+    for what, seen, wanted in facts:
+        if seen != wanted:
+            raise RecipeError(f"{where}: its {what} {seen}, but recipe and data say {wanted}")
+    promised, rows = recipe.claim.rows, len(splits.test)
+    if claimed and promised != rows:
+        raise RecipeError(
+            f"{where}: claims {promised} held-out rows, but the test split has {rows}"
+        )
+
+
+def output_shape(recipe: Recipe, splits: Splits) -> tuple[int | None, ...]:
+    """Return the output shape that the task and the data ask for, None for the batch."""
+    if recipe.task == "multiclass":
+        return (None, len(recipe.classes))
+    return (None, 1) if recipe.task == "binary" else (None, *splits.train.y.shape[1:])
+
+
+def _write_results(model: Any, folder: Path, history: History, splits: Splits) -> None:
+    model.save_weights(folder / WEIGHTS)
+    text = json.dumps(asdict(history) | {"best_epoch": history.best_epoch})
+    (folder / HISTORY).write_text(text + "\n", encoding="utf-8")
+    np.savez_compressed(folder / HELD_OUT, x=splits.test.x, y=splits.test.y)
+
+
+def _count(weights: Any) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+def _record(
+    job: _Job, model: Any, splits: Splits, history: History, measured: tuple[float, float, float]
+) -> Record:
+    """Gather what the run was and reached; `measured` is (metric, baseline, seconds)."""
+    from zoo.architecture import describe
+
+    recipe, (value, naive, seconds) = job.recipe, measured
+    claim = recipe.claim
+    slow = (
+        f"took {seconds:.1f} s, and about {claim.seconds:g} s are claimed"
+        if job.claimed and seconds > SLOWER * claim.seconds
+        else ""
+    )
+    return Record(
+        name=recipe.name,
+        key=job.key,
+        recipe=_recipe_facts(recipe),
+        dataset=_dataset_facts(job, splits),
+        data_path=str(job.data.path) if job.data.path else None,
+        data_sha256=job.data.sha256,
+        epochs_run=len(history.loss),
+        best_epoch=history.best_epoch,
+        metric={
+            "name": recipe.metric,
+            "value": value,
+            "units": "" if recipe.metric == "accuracy" else recipe.units,
+            "higher_is_better": METRICS[recipe.metric] == ">=",
+        },
+        baseline={"name": recipe.baseline, "value": naive},
+        claim=asdict(claim) | {"held": claim.holds(value) if job.claimed else None},
+        trainable=_count(model.trainable_weights),
+        total=_count(model.weights),
+        seconds=round(seconds, 3),
+        versions=versions(),
+        weights_sha256=file_sha256(job.folder / WEIGHTS),
+        inputs=[_port(recipe.input_name, tensor) for tensor in model.inputs],
+        outputs=[_port(recipe.output_name, tensor) for tensor in model.outputs],
+        layers=[layer.to_json() for layer in describe(model)],
+        warnings=[slow] if slow else [],
+    )
+
+
+def _recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    keys = (
+        "tutorial",
+        "task",
+        "input_name",
+        "output_name",
+        "seed",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "patience",
+        "loss",
+        "source",
+        "summary",
+    )
+    return {key: getattr(recipe, key) for key in keys}
+
+
+def _dataset_facts(job: _Job, splits: Splits) -> dict[str, Any]:
+    dataset, path = job.recipe.dataset, job.data.path
+    origin = dataset if path is None or dataset.external is None else dataset.external
+    return {
+        "name": origin.name,
+        "title": origin.title,
+        "source": origin.source,
+        "licence": origin.licence,
+        "files": {file.name: file_sha256(file) for file in dataset.files(path)},
+        "rows": {
+            "train": len(splits.train),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+        },
+        "classes": list(dataset.classes),
+        "features": list(dataset.features),
+        "units": dataset.units,
+        "image": asdict(dataset.image) if dataset.image else None,
+    }
+
+
+def _port(name: str, tensor: Any) -> dict[str, Any]:
+    return {"name": name, "shape": list(tensor.shape), "dtype": str(tensor.dtype)}
