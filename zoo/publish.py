@@ -198,7 +198,8 @@ def _check_and_keep(model: Path, config: model_config_pb2.ModelConfig) -> bool:
 
 def _interface(config: model_config_pb2.ModelConfig) -> tuple[Any, ...]:
     """What every version of a model shares: batching or not, and each tensor's name, type, dims."""
-    sides = ((t.name, t.data_type, tuple(t.dims)) for t in (*config.input, *config.output))
+    tensors: list[Any] = [*config.input, *config.output]
+    sides = ((t.name, t.data_type, tuple(t.dims)) for t in tensors)
     return (config.max_batch_size > 0, len(config.input), *sides)
 
 

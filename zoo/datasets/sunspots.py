@@ -13,8 +13,8 @@ from zoo.datasets.dataset import Dataset, Floats, Rows, Splits
 
 WINDOW = 5
 
-#: The years at which validation and test begin.
-VALIDATION_FROM, TEST_FROM = 1880, 1940
+#: The years at which validation and test begin: weak and strong cycles are on either side of each.
+VALIDATION_FROM, TEST_FROM = 1895, 1950
 
 
 def read_next(files: tuple[Path, ...]) -> Splits:

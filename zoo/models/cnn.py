@@ -20,7 +20,7 @@ from zoo.recipe import recipe
     output_name="probabilities",
     parameters=178,
     baseline="majority",
-    seed=1,
+    seed=2,
     epochs=300,
     batch_size=16,
     learning_rate=0.005,
@@ -29,7 +29,7 @@ from zoo.recipe import recipe
 def cnn_digits() -> Any:
     """Read the digits 0, 1 and 2 with the tutorial's own stack of 178 parameters.
 
-    Reaches: accuracy >= 0.95 on 108 held-out digits, in about 5 s on two cores.
+    Reaches: accuracy >= 0.95 on 107 held-out digits, in about 5 s on two cores.
     """
     import keras
 
@@ -54,18 +54,18 @@ def cnn_digits() -> Any:
     task="multiclass",
     input_name="image",
     output_name="probabilities",
-    parameters=24586,
+    parameters=53002,
     baseline="majority",
-    seed=1,
+    seed=2,
     epochs=60,
-    batch_size=32,
-    learning_rate=0.002,
+    batch_size=16,
+    learning_rate=0.001,
     patience=12,
 )
 def cnn_digits10() -> Any:
     """Read all ten digits with the tutorial's kinds of layers, sized to read them well.
 
-    Reaches: accuracy >= 0.98 on 360 held-out digits, in about 10 s on two cores.
+    Reaches: accuracy >= 0.98 on 359 held-out digits, in about 10 s on two cores.
     """
     import keras
 
@@ -75,10 +75,10 @@ def cnn_digits10() -> Any:
             keras.layers.Rescaling(1 / 16),
             keras.layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
             keras.layers.MaxPooling2D((2, 2)),
-            keras.layers.Conv2D(32, (3, 3), padding="same", activation="relu"),
+            keras.layers.Conv2D(64, (3, 3), padding="same", activation="relu"),
             keras.layers.MaxPooling2D((2, 2)),
             keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="relu"),
+            keras.layers.Dense(128, activation="relu"),
             keras.layers.Dense(10, activation="softmax"),
         ]
     )
@@ -93,7 +93,7 @@ def cnn_digits10() -> Any:
     parameters=46922,
     baseline="majority",
     seed=1,
-    epochs=12,
+    epochs=15,
     batch_size=32,
     learning_rate=0.002,
     patience=4,
@@ -101,7 +101,7 @@ def cnn_digits10() -> Any:
 def cnn_valid() -> Any:
     """Read digits of 28×28 pixels with the tutorial's convolution that keeps to the image.
 
-    Reaches: accuracy >= 0.95 on 360 held-out digits, in about 10 s on two cores.
+    Reaches: accuracy >= 0.95 on 359 held-out digits, in about 10 s on two cores.
     """
     import keras
 
@@ -123,13 +123,13 @@ def cnn_valid() -> Any:
     task="multiclass",
     input_name="image",
     output_name="probabilities",
-    parameters=1490,
+    parameters=1978,
     baseline="majority",
-    seed=1,
-    epochs=30,
+    seed=2,
+    epochs=20,
     batch_size=32,
-    learning_rate=0.002,
-    patience=10,
+    learning_rate=0.001,
+    patience=5,
 )
 def cnn_rgb() -> Any:
     """Tell which of two photographs a 32×32 RGB patch was cut from.

@@ -23,7 +23,7 @@ from zoo.recipe import recipe
     seed=1,
     epochs=300,
     batch_size=16,
-    learning_rate=0.01,
+    learning_rate=0.005,
     patience=40,
 )
 def lstm_sunspots() -> Any:
@@ -52,10 +52,10 @@ def lstm_sunspots() -> Any:
     output_name="forecast",
     parameters=64,
     baseline="last_value",
-    seed=1,
+    seed=3,
     epochs=300,
     batch_size=16,
-    learning_rate=0.01,
+    learning_rate=0.02,
     patience=40,
 )
 def lstm_sunspots_sequence() -> Any:

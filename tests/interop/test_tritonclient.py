@@ -1,0 +1,110 @@
+"""The unmodified tritonclient, and plain stubs, get Keras's answers from the nine models."""
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
+
+from zoo.verify import Tolerance, compare
+
+pytestmark = pytest.mark.interop
+
+NINE = (
+    "cnn_digits",
+    "cnn_digits10",
+    "cnn_rgb",
+    "cnn_valid",
+    "dense_cancer",
+    "dense_diabetes",
+    "dense_iris",
+    "lstm_sunspots",
+    "lstm_sunspots_sequence",
+)
+
+
+def test_the_nine_are_published(nine) -> None:
+    """The registry's models are these nine, each trained better than its baseline."""
+    assert tuple(nine.names) == NINE
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    """An unmodified tritonclient, connected."""
+    with triton.InferenceServerClient(address) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_tritonclient_gets_keras_answers(nine, client, name: str) -> None:
+    """Within the parity bound on 64 held-out rows, in one request and row by row."""
+    rows, answers = nine.keras(name)
+    metadata = client.get_model_metadata(name)
+    (wanted,), (given,) = metadata.inputs, metadata.outputs
+    classes = answers.ndim == 2 and answers.shape[1] > 1
+
+    for chunk in (slice(None), slice(0, 1), slice(3, 4)):
+        tensor = triton.InferInput(wanted.name, list(rows[chunk].shape), wanted.datatype)
+        tensor.set_data_from_numpy(rows[chunk])
+        result = client.infer(name, [tensor], outputs=[triton.InferRequestedOutput(given.name)])
+        verdict = compare(answers[chunk], result.as_numpy(given.name), Tolerance(), argmax=classes)
+
+        assert verdict["ok"], verdict["reason"]
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_the_configuration_tells_people_what_they_need(client, name: str) -> None:
+    """Task, and classes or units, travel with the model."""
+    config = client.get_model_config(name).config
+    parameters = {key: value.string_value for key, value in config.parameters.items()}
+
+    assert config.max_batch_size > 0
+    assert parameters["task"] in ("multiclass", "binary", "regression", "forecast")
+    assert parameters.get("classes") or parameters.get("units")
+
+
+def test_classification_comes_with_labels(nine, client) -> None:
+    """The top class of an iris is named."""
+    rows, answers = nine.keras("dense_iris")
+    tensor = triton.InferInput("measurements", [1, 4], "FP32")
+    tensor.set_data_from_numpy(rows[:1])
+    output = triton.InferRequestedOutput("probabilities", class_count=1)
+    (text,) = client.infer("dense_iris", [tensor], outputs=[output]).as_numpy("probabilities")[0:1]
+    value, index, label = text.item().decode().split(":") if text.ndim else text.decode().split(":")
+
+    assert int(index) == answers[0].argmax()
+    assert float(value) == pytest.approx(answers[0].max(), rel=1e-5)
+    assert label == ("setosa", "versicolor", "virginica")[int(index)]
+
+
+def test_statistics_count_what_was_asked(client, nine) -> None:
+    """Rows and runs rise with each request."""
+    rows, _ = nine.keras("lstm_sunspots")
+
+    def counts() -> tuple[int, int]:
+        (stats,) = client.get_inference_statistics("lstm_sunspots").model_stats
+        return stats.inference_count, stats.inference_stats.success.count
+
+    before = counts()
+    tensor = triton.InferInput("years", list(rows[:5].shape), "FP32")
+    tensor.set_data_from_numpy(rows[:5])
+    client.infer("lstm_sunspots", [tensor])
+
+    assert counts() == (before[0] + 5, before[1] + 1)
+
+
+def test_plain_stubs_get_the_same(nine, address) -> None:
+    """The README's second example: generated stubs and numpy, nothing else."""
+    import grpc
+
+    rows, answers = nine.keras("dense_iris")
+    with grpc.insecure_channel(address) as channel:
+        stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        request = grpc_service_pb2.ModelInferRequest(model_name="dense_iris")
+        request.inputs.add(name="measurements", datatype="FP32", shape=rows.shape)
+        request.raw_input_contents.append(rows.tobytes())
+        response = stub.ModelInfer(request)
+    given = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(
+        response.outputs[0].shape
+    )
+
+    assert compare(answers, given, Tolerance(), argmax=True)["ok"]

@@ -1,0 +1,303 @@
+"""From recipes to a repository, end to end, through the command line."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from server.repository import layout
+from zoo import publish
+from zoo.pipeline import check
+from zoo.registry import Registry
+from zoo.runs import RunFolder
+from zoo.vectors import read_vectors
+from zoo.verify import Case
+
+ZOO = Path(sys.executable).with_name("zoo")
+
+#: Runs a command in this Python and says which frameworks it imported.
+IMPORTS = """
+import sys
+from zoo.cli import main
+status = main(sys.argv[1:])
+loaded = [name for name in ("tensorflow", "keras", "tf2onnx", "onnx") if name in sys.modules]
+print("imported:", *loaded)
+sys.exit(status)
+"""
+
+
+def _zoo(*arguments: object, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(ZOO), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def _imports(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", IMPORTS, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def published(nine, tmp_path: Path) -> Path:
+    """A private copy of the nine's repository."""
+    shutil.copytree(nine.repository, tmp_path / "models")
+    return tmp_path / "models"
+
+
+def test_a_second_run_does_nothing_and_imports_no_framework(nine) -> None:
+    """Everything is up to date, which hashing files alone decides."""
+    before = {path: path.stat().st_mtime_ns for path in nine.folder.rglob("*")}
+    done = _imports("export", "--repository", nine.repository, "--runs", nine.runs)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("up to date") == 9
+    assert done.stdout.splitlines()[-1] == "imported:"
+    untouched = {path: path.stat().st_mtime_ns for path in nine.folder.rglob("*")}
+    untouched.pop(nine.repository / publish.LOCK_FILE)
+    assert {path: before[path] for path in untouched} == untouched
+
+
+@pytest.mark.parametrize("name", Registry.default().names())
+def test_every_version_is_complete(nine, name: str) -> None:
+    """Model, manifest, card, picture and vectors; checksums, graph facts and parity hold."""
+    manifest = publish.read_manifest(nine.repository, name)
+    assert manifest is not None
+    assert publish.intact(manifest)
+    values, recipe = manifest.values, Registry.default().get(name)
+    assert {"model.onnx", "README.md", "model.svg", "test_data_set_0/input_0.pb"} <= set(
+        values["files"]
+    )
+    (taken,), (given,) = values["graph"]["inputs"], values["graph"]["outputs"]
+    assert (taken["name"], given["name"]) == (recipe.input_name, recipe.output_name)
+    assert taken["shape"][0] == given["shape"][0] == "batch"
+    assert (values["graph"]["opset"], values["graph"]["ir_version"]) == (17, 8)
+    assert all(row["ok"] for row in values["parity"])
+    assert {row["runtime"] for row in values["parity"]} == {"onnxruntime", "onnx-reference"}
+    assert values["training"]["parameters"] == recipe.parameters
+    assert recipe.claim.holds(values["training"]["metric"]["value"])
+
+
+def test_verify_repeats_the_check_on_disk(nine) -> None:
+    """Every model agrees in every runtime, as JSON says too."""
+    done = _zoo("verify", "--repository", nine.repository, "--json")
+
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert len(results) == 9
+    assert all(result["ok"] and len(result["comparisons"]) == 8 for result in results)
+
+
+def test_verify_takes_any_onnx_file_with_vectors(nine, tmp_path: Path) -> None:
+    """A version folder copied elsewhere is enough; without vectors it is bad usage."""
+    shutil.copytree(nine.repository / "cnn_digits/1", tmp_path / "copy")
+    done = _zoo("verify", tmp_path / "copy/model.onnx")
+    assert done.returncode == 0, done.stderr
+
+    for folder in (tmp_path / "copy").glob("test_data_set_*"):
+        shutil.rmtree(folder)
+    done = _zoo("verify", tmp_path / "copy/model.onnx")
+    assert done.returncode == 1
+    assert "has no test vectors beside it" in done.stdout
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "vectors"])
+def test_verify_notices_damage(published: Path, damage: str) -> None:
+    """A file that is not what was published fails, and the others are still checked."""
+    version = published / "dense_iris/1"
+    if damage == "truncated":
+        content = (version / "model.onnx").read_bytes()
+        (version / "model.onnx").write_bytes(content[: len(content) // 2])
+    elif damage == "gone":
+        (version / "model.onnx").unlink()
+    else:
+        shutil.copy(
+            version / "test_data_set_0/output_0.pb", version / "test_data_set_2/output_0.pb"
+        )
+    done = _zoo("verify", "dense_iris", "dense_cancer", "--repository", published)
+
+    assert done.returncode == 1
+    assert "missing or is not what was published" in done.stdout
+    assert "dense_cancer    onnxruntime" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_graph_is_told_by_where_it_differs(nine) -> None:
+    """A model held against other answers than its own does not pass, and the worst place is named."""
+    path = nine.repository / "dense_cancer/1/model.onnx"
+    (case, *_) = read_vectors(path)
+    shifted = {name: array + np.float32(1e-3) for name, array in case.expected.items()}
+    checked = check(
+        path,
+        "dense_cancer",
+        (Case(name="shifted", feeds=case.feeds, expected=shifted),),
+        argmax=False,
+    )
+
+    assert not checked.report.ok
+    assert "where Keras gives" in checked.report.worst.reason
+
+
+def test_a_damaged_publication_is_published_again(nine, published: Path) -> None:
+    """Export notices that version 1 is not intact, leaves it, and adds version 2."""
+    (published / "dense_iris/1/model.onnx").write_bytes(b"")
+    done = _zoo("export", "dense_iris", "--repository", published, "--runs", nine.runs)
+
+    assert done.returncode == 0, done.stderr
+    assert layout.version_numbers(published / "dense_iris") == [1, 2]
+    original = (nine.repository / "dense_iris/1/model.onnx").read_bytes()
+    assert (published / "dense_iris/2/model.onnx").read_bytes() == original
+
+
+def test_list_and_show_need_no_framework(nine, tmp_path: Path) -> None:
+    """Figures come from manifests; the picture is drawn without TensorFlow."""
+    listed = _imports("list", "--repository", nine.repository)
+    shown = _imports(
+        "show", "cnn_digits", "--repository", nine.repository, "--svg", tmp_path / "p.svg"
+    )
+
+    assert listed.returncode == shown.returncode == 0
+    assert listed.stdout.splitlines()[-1] == shown.stdout.splitlines()[-1] == "imported:"
+    assert "178" in listed.stdout
+    assert "178 trainable parameters" in shown.stdout
+    assert "(None, 2, 2, 3)" in (tmp_path / "p.svg").read_text()
+
+
+def test_show_counts_the_tutorials_connections(nine) -> None:
+    """4 inputs times 8 units are 32 connections."""
+    shown = json.loads(_zoo("show", "dense_iris", "--repository", nine.repository, "--json").stdout)
+    (dense, *_) = [layer for layer in shown["layers"] if layer["type"] == "Dense"]
+
+    assert dense["connections"] == 32
+    assert dense["trainable"] == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "dense_iriss"), "did you mean dense_iris"),
+        (("export", "nothing_like_it"), "no model is called 'nothing_like_it'"),
+        (("show", "cnn_digit"), "did you mean cnn_digits"),
+        (("list", "--module", "absent.py"), "absent.py: there is no such file"),
+        (("train", "--data", "x.npz"), "--data is the data of one model"),
+        (("train", "dense_iris", "--data", "x.npz"), "x.npz"),
+        (("verify", "--repository", "absent"), "absent holds no model"),
+        (("serve", "absent"), "absent"),
+        (("serve", "--grpc-port", "99999"), "--grpc-port is 99999"),
+    ],
+)
+def test_a_users_mistake_is_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """Exit status 2, the culprit and the cure, and no traceback."""
+    done = subprocess.run(
+        [str(ZOO), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+UNTRACEABLE = '''
+"""A model that answers otherwise when it is traced: what parity is there to catch."""
+from zoo.datasets.tables import IRIS
+from zoo.recipe import recipe
+
+@recipe(tutorial="a trap", dataset=IRIS, task="multiclass", input_name="measurements",
+        output_name="probabilities", parameters=15, baseline="majority", seed=1, epochs=2,
+        batch_size=32, learning_rate=0.1, patience=2)
+def two_faced() -> object:
+    """Answer one thing in Keras and another in a graph.
+
+    Reaches: accuracy >= 0.4 on 30 held-out flowers, in about 9 s on two cores.
+    """
+    import keras
+    import tensorflow as tf
+
+    class TwoFaced(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs if tf.executing_eagerly() else inputs * 1.001
+
+    return keras.Sequential([keras.Input((4,), name="measurements"),
+                             keras.layers.Dense(3, activation="softmax"), TwoFaced()])
+'''
+
+
+def test_a_graph_that_disagrees_is_not_published(tmp_path: Path) -> None:
+    """The export says where it differs, exits 1, and leaves no trace in the repository."""
+    (tmp_path / "trap.py").write_text(UNTRACEABLE)
+    done = _zoo(
+        "export", "two_faced", "--module", tmp_path / "trap.py",
+        "--repository", tmp_path / "models", "--runs", tmp_path / "runs",
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "not published: onnxruntime and Keras disagree on probabilities" in done.stderr
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [publish.LOCK_FILE]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kill_nine_at_twenty_moments_loses_nothing(tmp_path: Path) -> None:
+    """Whatever is on disk after each kill is whole, and the run that is let finish ends right."""
+    names = ("dense_iris", "lstm_sunspots", "dense_diabetes")
+    folders = ("--repository", tmp_path / "models", "--runs", tmp_path / "runs")
+    random = np.random.default_rng(11)
+    for _ in range(20):
+        process = subprocess.Popen(
+            [str(ZOO), "export", *names, *map(str, folders)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            process.wait(timeout=random.uniform(0.2, 12.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        _assert_whole(tmp_path, names)
+        if process.returncode == 0:  # all was done: begin again, so that later kills still hit
+            shutil.rmtree(tmp_path / "models")
+            shutil.rmtree(tmp_path / "runs")
+    done = _zoo("export", *names, *folders)
+    assert done.returncode == 0, done.stderr
+    undisturbed = tmp_path / "undisturbed"
+    _zoo("export", *names, "--repository", undisturbed / "models", "--runs", undisturbed / "runs")
+
+    for name in names:
+        survivor, clean = RunFolder(tmp_path / "runs", name), RunFolder(undisturbed / "runs", name)
+        assert survivor.weights.read_bytes() == clean.weights.read_bytes()
+    assert _zoo("verify", "--repository", tmp_path / "models").returncode == 0
+
+
+def _assert_whole(folder: Path, names: tuple[str, ...]) -> None:
+    """Every visible run and every visible version is complete."""
+    for name in names:
+        run = RunFolder(folder / "runs", name)
+        if run.path.exists():
+            assert run.record is not None
+            assert publish.sha256(run.weights) == run.record.weights_sha256
+        model = folder / "models" / name
+        for number in layout.version_numbers(model) if model.exists() else ():
+            manifest = publish.read_manifest(folder / "models", name, number)
+            assert manifest is not None
+            assert publish.intact(manifest)
+            assert (model / layout.CONFIG_FILE).is_file()
