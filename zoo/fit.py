@@ -69,8 +69,7 @@ def fit(
 ) -> History:
     """Train a prepared model and leave it with its best weights by validation loss.
 
-    With `state`, each epoch is saved there and a later call goes on from it.
-    Raises CheckFailed when a loss stops being a number.
+    With `state`, each epoch is saved there and a later call goes on from it. Raises CheckFailed.
     """
     keras = start().keras
     optimizer = keras.optimizers.Adam(recipe.learning_rate)
@@ -109,10 +108,8 @@ def _epoch_function(
     tf = framework.tf
     loss_of = framework.keras.losses.get(recipe.loss)
     x, y = tf.constant(splits.train.x), tf.constant(targets(recipe, splits.train))
-    val_x, val_y = (
-        tf.constant(splits.validation.x),
-        tf.constant(targets(recipe, splits.validation)),
-    )
+    held = splits.validation
+    val_x, val_y = tf.constant(held.x), tf.constant(targets(recipe, held))
     rows, val_rows, step = len(splits.train), len(splits.validation), recipe.batch_size
 
     @tf.function  # type: ignore[untyped-decorator]

@@ -165,13 +165,14 @@ def labels(recipe: Recipe) -> tuple[str, ...]:
 
 
 def parity_cases(recipe: Recipe, model: Any, held_out: np.ndarray) -> tuple[Case, ...]:
-    """Return real held-out rows and random rows of the same range, in batches of 1 and 7."""
+    """Return real held-out rows and random rows of the same scale, in batches of 1 and 7."""
     random = np.random.default_rng(recipe.seed)
     low, high = held_out.min(axis=0), held_out.max(axis=0)
+    mean, spread = held_out.mean(axis=0), held_out.std(axis=0)
     cases = []
     for batch in PARITY_BATCHES:
         chosen = np.sort(random.choice(len(held_out), size=batch, replace=len(held_out) < batch))
-        drawn = random.uniform(low, high, size=(batch, *held_out.shape[1:]))
+        drawn = random.normal(mean, spread, size=(batch, *held_out.shape[1:])).clip(low, high)
         for kind, rows in (("held-out", held_out[chosen]), ("random", drawn)):
             rows = np.ascontiguousarray(rows.astype(held_out.dtype))
             expected = np.asarray(model(rows, training=False))

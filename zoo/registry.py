@@ -68,17 +68,14 @@ class Registry:
         """Return the recipe of a name; raises UsageError with near matches for an unknown one."""
         if name not in self._loaders:
             near = get_close_matches(name, self.owners, n=3)
-            hint = (
-                f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(self.owners)}"
-            )
+            hint = f"did you mean {' or '.join(near)}?" if near else "`zoo list` shows them all"
             raise UsageError(f"no model is called {name!r}: {hint}")
         return self._loaders[name]()
 
     def _claim(self, name: str, owner: str, load: Callable[[], Recipe]) -> None:
         if name in self.owners:
-            raise UsageError(
-                f"two recipes are called {name!r}: {self.owners[name]} and {owner}: rename one"
-            )
+            both = f"{self.owners[name]} and {owner}"
+            raise UsageError(f"two recipes are called {name!r}: {both}: rename one")
         self.owners[name] = owner
         self._loaders[name] = load
 
@@ -119,9 +116,7 @@ def _run_file(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        lines = [
-            step.lineno for step in extract_tb(error.__traceback__) if step.filename == str(path)
-        ]
-        line = f":{lines[-1]}" if lines else ""
+        steps = [s for s in extract_tb(error.__traceback__) if s.filename == spec.origin]
+        line = f":{steps[-1].lineno}" if steps else ""
         raise UsageError(f"{path}{line}: {type(error).__name__}: {error}") from error
     return module

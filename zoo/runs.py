@@ -14,8 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from zoo.datasets.dataset import Rows, file_sha256
 from zoo.errors import UsageError, ZooError
 from zoo.recipe import Recipe
+from zoo.record import Record as Record
 
 #: Given as `data`: go back to the packaged data, whatever the last run was trained on.
 PACKAGED = "packaged"
@@ -41,57 +41,17 @@ WEIGHTS, HISTORY, HELD_OUT, RECORD, LOG = (
 #: The zoo's own code that a training depends on, besides the recipe's and the dataset's files.
 TRAINING_CODE = (
     "architecture.py",
+    "claim.py",
     "datasets/dataset.py",
     "datasets/splitting.py",
     "fit.py",
     "framework.py",
     "recipe.py",
+    "record.py",
     "runs.py",
+    "score.py",
     "train.py",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What one training did, as written to record.json: plain JSON values all the way down.
-
-    `recipe`, `dataset`, `metric`, `baseline` and `claim` are the parts a model card speaks of.
-    `data_path` is where an external data file lay on this machine: for this machine alone.
-    """
-
-    name: str
-    key: str
-    recipe: Mapping[str, Any]
-    dataset: Mapping[str, Any]
-    data_path: str | None
-    data_sha256: str | None
-    epochs_run: int
-    best_epoch: int
-    metric: Mapping[str, Any]  # name, value, units, higher_is_better
-    baseline: Mapping[str, Any]  # name, value
-    claim: Mapping[str, Any]  # text, metric, relation, value, rows, what, seconds, held
-    trainable: int
-    total: int
-    seconds: float
-    versions: Mapping[str, str]
-    weights_sha256: str
-    inputs: list[Mapping[str, Any]]  # name, shape with null for the batch, dtype
-    outputs: list[Mapping[str, Any]]
-    layers: list[Mapping[str, Any]]  # zoo.architecture.Layer.to_json()
-    warnings: list[str] = field(default_factory=list)
-
-    def to_json(self) -> str:
-        """Return the record as JSON text."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Record:
-        """Read a record; raises ValueError when it is not one."""
-        values = json.loads(text)
-        wanted = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != wanted:
-            raise ValueError("not a record of this version of the zoo")
-        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

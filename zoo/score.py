@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from zoo.claim import METRICS
 from zoo.datasets.dataset import Rows
-from zoo.recipe import METRICS, Recipe
+from zoo.recipe import Recipe
 
 
 def measure(recipe: Recipe, rows: Rows, outputs: Any) -> float:

@@ -18,10 +18,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from zoo.claim import METRICS
 from zoo.datasets.dataset import Splits, file_sha256
 from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
 from zoo.fit import History, Progress, fit, predict, prepare
-from zoo.recipe import METRICS, Recipe
+from zoo.recipe import Recipe
+from zoo.record import Record, dataset_facts, port, recipe_facts
 from zoo.runs import (
     HELD_OUT,
     HISTORY,
@@ -29,7 +31,6 @@ from zoo.runs import (
     RECORD,
     WEIGHTS,
     ChosenData,
-    Record,
     RunFolder,
     key,
     versions,
@@ -126,7 +127,7 @@ def _train_into(
         (folder / name).unlink(missing_ok=True)
     (folder / RECORD).write_text(record.to_json(), encoding="utf-8")
     if missed:
-        failed = run.runs / f"{run.name}.failed"
+        failed = _failed(run)
         shutil.rmtree(failed, ignore_errors=True)
         folder.rename(failed)
         raise CheckFailed(f"{recipe.where}: {'; '.join(missed)}: see {failed}")
@@ -150,7 +151,13 @@ def _replace(run: RunFolder, folder: Path) -> None:
     if run.path.exists():
         run.path.rename(old)
     folder.rename(run.path)
-    shutil.rmtree(old, ignore_errors=True)
+    for obsolete in (old, _failed(run)):
+        shutil.rmtree(obsolete, ignore_errors=True)
+
+
+def _failed(run: RunFolder) -> Path:
+    """Return where a run that fell short is kept; no model's name has a dot."""
+    return run.runs / f"{run.name}.failed"
 
 
 def _run(job: _Job, log: TextIO, progress: Progress | None) -> Record:
@@ -234,8 +241,7 @@ def _record(
     """Gather what the run was and reached; `measured` is (metric, baseline, seconds)."""
     from zoo.architecture import describe
 
-    recipe, (value, naive, seconds) = job.recipe, measured
-    claim = recipe.claim
+    recipe, claim, (value, naive, seconds) = job.recipe, job.recipe.claim, measured
     slow = (
         f"took {seconds:.1f} s, and about {claim.seconds:g} s are claimed"
         if job.claimed and seconds > SLOWER * claim.seconds
@@ -244,8 +250,8 @@ def _record(
     return Record(
         name=recipe.name,
         key=job.key,
-        recipe=_recipe_facts(recipe),
-        dataset=_dataset_facts(job, splits),
+        recipe=recipe_facts(recipe),
+        dataset=dataset_facts(recipe.dataset, job.data.path, splits),
         data_path=str(job.data.path) if job.data.path else None,
         data_sha256=job.data.sha256,
         epochs_run=len(history.loss),
@@ -263,51 +269,8 @@ def _record(
         seconds=round(seconds, 3),
         versions=versions(),
         weights_sha256=file_sha256(job.folder / WEIGHTS),
-        inputs=[_port(recipe.input_name, tensor) for tensor in model.inputs],
-        outputs=[_port(recipe.output_name, tensor) for tensor in model.outputs],
+        inputs=[port(recipe.input_name, tensor) for tensor in model.inputs],
+        outputs=[port(recipe.output_name, tensor) for tensor in model.outputs],
         layers=[layer.to_json() for layer in describe(model)],
         warnings=[slow] if slow else [],
     )
-
-
-def _recipe_facts(recipe: Recipe) -> dict[str, Any]:
-    keys = (
-        "tutorial",
-        "task",
-        "input_name",
-        "output_name",
-        "seed",
-        "epochs",
-        "batch_size",
-        "learning_rate",
-        "patience",
-        "loss",
-        "source",
-        "summary",
-    )
-    return {key: getattr(recipe, key) for key in keys}
-
-
-def _dataset_facts(job: _Job, splits: Splits) -> dict[str, Any]:
-    dataset, path = job.recipe.dataset, job.data.path
-    origin = dataset if path is None or dataset.external is None else dataset.external
-    return {
-        "name": origin.name,
-        "title": origin.title,
-        "source": origin.source,
-        "licence": origin.licence,
-        "files": {file.name: file_sha256(file) for file in dataset.files(path)},
-        "rows": {
-            "train": len(splits.train),
-            "validation": len(splits.validation),
-            "test": len(splits.test),
-        },
-        "classes": list(dataset.classes),
-        "features": list(dataset.features),
-        "units": dataset.units,
-        "image": asdict(dataset.image) if dataset.image else None,
-    }
-
-
-def _port(name: str, tensor: Any) -> dict[str, Any]:
-    return {"name": name, "shape": list(tensor.shape), "dtype": str(tensor.dtype)}

@@ -5,7 +5,7 @@ import pytest
 import tritonclient.grpc as triton
 from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
 
-from zoo.verify import Tolerance, compare
+from zoo.verify import Tolerance, compare, scale_of
 
 pytestmark = pytest.mark.interop
 
@@ -46,7 +46,13 @@ def test_tritonclient_gets_keras_answers(nine, client, name: str) -> None:
         tensor = triton.InferInput(wanted.name, list(rows[chunk].shape), wanted.datatype)
         tensor.set_data_from_numpy(rows[chunk])
         result = client.infer(name, [tensor], outputs=[triton.InferRequestedOutput(given.name)])
-        verdict = compare(answers[chunk], result.as_numpy(given.name), Tolerance(), argmax=classes)
+        verdict = compare(
+            answers[chunk],
+            result.as_numpy(given.name),
+            Tolerance(),
+            argmax=classes,
+            scale=scale_of(answers),
+        )
 
         assert verdict["ok"], verdict["reason"]
 

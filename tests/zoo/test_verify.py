@@ -46,6 +46,15 @@ def test_a_small_element_may_differ_by_the_scale_of_its_neighbours() -> None:
     assert not compare(np.array([[1.0, 0.0]]), np.array([[1.0, 9e-4]]), tolerance)["ok"]
 
 
+def test_the_scale_is_the_outputs_over_all_rows_compared() -> None:
+    """A batch of tiny probabilities is held to the precision of probabilities."""
+    tiny, whole = _floats(1.6e-5), _floats(0.9)
+    session = {"runtime": lambda feeds: {"y": tiny + np.float32(5e-8)}}
+
+    assert not verify([_case(tiny)], session).ok
+    assert verify([_case(tiny), _case(whole)], session).comparisons[0].ok
+
+
 def test_a_flip_fails_even_within_the_bound() -> None:
     """Deciding for another class is wrong, however close the two were."""
     expected, actual = _floats(0.5, 0.5000001), _floats(0.5000001, 0.5)

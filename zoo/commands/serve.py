@@ -32,10 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    from server import app
-
     try:
         configuration = config.ServerConfig.from_arguments(options)
     except OperatorError as error:
         raise UsageError(str(error)) from error
+    if not options.repository.exists():
+        raise UsageError(
+            f"there is no {options.repository}: name a model repository, or make one with "
+            "`zoo export`"
+        )
+    from server import app
+
     return app.serve(configuration)

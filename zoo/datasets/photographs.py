@@ -38,10 +38,10 @@ def read(files: tuple[Path, ...]) -> Splits:
 
 def patches(label: int, height: int, width: int) -> Iterator[tuple[int, int, int]]:
     """Yield (split, top, left) of every patch of photograph `label`; 0 train, 1 validate, 2 test."""
-    owner = np.repeat(np.arange(len(REGIONS)), REGIONS)
-    owner = np.random.default_rng([1, label]).permutation(owner).reshape(GRID_ROWS, GRID_COLUMNS)
+    owners = np.repeat(np.arange(len(REGIONS)), REGIONS)
+    grid = np.random.default_rng([1, label]).permutation(owners).reshape(GRID_ROWS, GRID_COLUMNS)
     tall, wide = height // GRID_ROWS, width // GRID_COLUMNS
-    for (row, column), split in np.ndenumerate(owner):
+    for (row, column), split in np.ndenumerate(grid):
         for top in range(row * tall, (row + 1) * tall - SIDE + 1, STRIDE):
             for left in range(column * wide, (column + 1) * wide - SIDE + 1, STRIDE):
                 yield int(split), top, left

@@ -1,0 +1,1 @@
+"""The inference server: reads a model repository, answers the Open Inference Protocol."""

@@ -1,0 +1,1 @@
+"""One thin servicer per wire protocol, one status table, one interceptor."""

@@ -1,0 +1,133 @@
+"""ModelInferRequest to InferRequest, and InferResponse to ModelInferResponse.
+
+What a tensor's data may look like is protocol.md 2.2.1 and 2.2.2: one route each, and a typed field
+that matches the datatype. The messages' stems are Triton's (server/src/grpc/infer_handler.cc).
+"""
+
+from typing import Any
+
+import numpy as np
+from zoo_proto import grpc_service_pb2 as pb
+
+from server.api.parameters import classes_of, refuse_shared_memory, request_parameters
+from server.errors import InvalidRequest
+from server.inference.messages import (
+    InferRequest,
+    InferResponse,
+    InputTensor,
+    OutputRequest,
+    TensorData,
+)
+from server.tensors import DATA_TYPES, DataType
+
+_BY_WIRE = {row.wire: row for row in DATA_TYPES}
+
+#: Which datatype a typed field stands for in messages: the widest that it carries.
+_FIELD_TYPE = {
+    "bool_contents": "BOOL",
+    "int_contents": "INT32",
+    "int64_contents": "INT64",
+    "uint_contents": "UINT32",
+    "uint64_contents": "UINT64",
+    "fp32_contents": "FP32",
+    "fp64_contents": "FP64",
+    "bytes_contents": "BYTES",
+}
+
+
+def decode(message: pb.ModelInferRequest) -> InferRequest:
+    """Return the request as values; InvalidRequest for data that no model could take."""
+    parameters = request_parameters(message.parameters) if message.parameters else {}
+    return InferRequest(
+        id=message.id,
+        parameters=parameters,
+        inputs=_inputs(message),
+        outputs=tuple(
+            OutputRequest(name=output.name, classes=classes_of(output.parameters))
+            for output in message.outputs
+        ),
+    )
+
+
+def encode(response: InferResponse) -> bytes:
+    """Return the answer's bytes: always raw contents, one entry an output, in order (2.3)."""
+    message = pb.ModelInferResponse(
+        model_name=response.model_name, model_version=response.model_version, id=response.id
+    )
+    for tensor in response.outputs:
+        message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        message.raw_output_contents.append(tensor.raw)
+    return message.SerializeToString()
+
+
+def _inputs(message: pb.ModelInferRequest) -> tuple[InputTensor, ...]:
+    raw = message.raw_input_contents
+    used = 0
+    inputs: list[InputTensor] = []
+    for tensor in message.inputs:
+        if tensor.parameters:
+            refuse_shared_memory(tensor.parameters)
+        data: TensorData
+        if tensor.HasField("contents"):
+            if raw:
+                raise InvalidRequest(
+                    "contents field must not be specified when using raw_input_contents for "
+                    f"'{tensor.name}' for model '{message.model_name}'"
+                )
+            data = _typed(tensor, message.model_name)
+        elif used < len(raw):
+            data = raw[used]
+            used += 1
+        else:
+            raise InvalidRequest(
+                f"unable to find data for input tensor '{tensor.name}' for model "
+                f"'{message.model_name}' in request."
+            )
+        inputs.append(
+            InputTensor(
+                name=tensor.name, datatype=tensor.datatype, shape=tuple(tensor.shape), data=data
+            )
+        )
+    if used < len(raw):
+        # Triton ignores them; a surplus most likely means that data belongs to another input.
+        raise InvalidRequest(
+            f"expected {used} raw_input_contents for model '{message.model_name}', got {len(raw)}"
+        )
+    return tuple(inputs)
+
+
+def _typed(tensor: Any, model_name: str) -> TensorData:
+    """Return typed contents as an array of the datatype, or as BYTES elements (2.2.2)."""
+    fields = [field for field, _ in tensor.contents.ListFields()]
+    label = f"input tensor '{tensor.name}' for model '{model_name}'"
+    if not fields:
+        return b""  # legal for a tensor without elements; else its size will not match
+    if len(fields) > 1:
+        raise InvalidRequest(
+            f"unexpected explicit tensor data for {label}, binary data was already supplied."
+        )
+    name = fields[0].name
+    datatype = _BY_WIRE.get(tensor.datatype)
+    if datatype is None or datatype.contents != name:
+        raise InvalidRequest(
+            f"unexpected explicit tensor data for {label} of type '{_FIELD_TYPE[name]}', expected "
+            f"datatype '{tensor.datatype}'"
+        )
+    values = getattr(tensor.contents, name)
+    if datatype.byte_size is None:
+        return list(values)
+    return _numbers(values, datatype, label)
+
+
+def _numbers(values: Any, datatype: DataType, label: str) -> np.ndarray[Any, Any]:
+    """Return carrier values as their datatype; those of 8 and 16 bits must fit (2.2.2)."""
+    if datatype.numpy.kind in "iu" and datatype.numpy.itemsize < 4:
+        limits = np.iinfo(datatype.numpy)
+        wide = np.fromiter(values, dtype=np.int64, count=len(values))
+        bad = wide[(wide < limits.min) | (wide > limits.max)]
+        if bad.size:
+            raise InvalidRequest(
+                f"value {bad[0]} of {label} is out of range for datatype '{datatype.wire}'"
+            )
+        return wide.astype(datatype.numpy)
+    return np.fromiter(values, dtype=datatype.numpy, count=len(values))

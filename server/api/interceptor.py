@@ -1,0 +1,92 @@
+"""The one wrapper around every handler: admits the call, parses, answers, turns errors into statuses.
+
+    bytes ──> alive? ──> admitted? ──> parse ──> handler ──> bytes
+                 └──────────┴───────────┴──────────┴──> status table
+
+Handlers are plain functions from message to message (or from bytes to bytes, where parsing is part
+of the hot path) and know nothing of gRPC's context.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from server.api.status import status_of
+from server.errors import Cancelled, DeadlineExpired, InvalidRequest
+
+
+class Context(Protocol):
+    """The little of grpc.ServicerContext that is used here; every transport offers it."""
+
+    def is_active(self) -> bool:
+        """Tell whether the caller still waits."""
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds to the caller's deadline, None without one."""
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """End the call with a status, by raising."""
+
+
+M = TypeVar("M", bound=Message)
+
+Behaviour = Callable[[bytes, Context], bytes]
+Handler = Callable[[Any], Any]
+
+
+def guarded_unary(
+    method: str,
+    handler: Handler,
+    admission: AbstractContextManager[None],
+    request_type: type[Message] | None,
+) -> Behaviour:
+    """Wrap a unary handler; `request_type` None hands it the bytes and takes bytes."""
+
+    def behaviour(raw: bytes, context: Context) -> bytes:
+        try:
+            _check_alive(context)
+            with admission:
+                if request_type is None:
+                    answer: bytes = handler(raw)
+                    return answer
+                message: Message = handler(parse(request_type, raw))
+                return message.SerializeToString()
+        except Exception as error:
+            code, text = status_of(error, method)
+        # Not in the handler above: abort raises, and that is no error of ours.
+        return context.abort(code, text)
+
+    return behaviour
+
+
+def refused_stream(method: str, error: Exception) -> Callable[[Any, Context], Iterator[bytes]]:
+    """Return the handler of a stream that is not served: its first breath is the status."""
+
+    def behaviour(_requests: Any, context: Context) -> Iterator[bytes]:
+        code, text = status_of(error, method)
+        context.abort(code, text)
+        yield b""  # makes this a generator; never reached
+
+    return behaviour
+
+
+def parse(request_type: type[M], raw: bytes) -> M:
+    """Parse a message; InvalidRequest if the bytes are none."""
+    try:
+        return request_type.FromString(raw)
+    except DecodeError:
+        raise InvalidRequest(
+            f"the request cannot be parsed as {request_type.DESCRIPTOR.full_name}"
+        ) from None
+
+
+def _check_alive(context: Context) -> None:
+    """Nobody waits for the answer of a call that is over: do not compute it."""
+    remaining = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        raise DeadlineExpired("the deadline passed before the request was run")
+    if not context.is_active():
+        raise Cancelled("the caller cancelled before the request was run")

@@ -1,0 +1,56 @@
+"""THE status table: which gRPC status each error becomes. Handlers raise; they never choose a status.
+
+The codes are Triton's (protocol.md 1c), because clients branch on them.
+"""
+
+import logging
+import secrets
+from typing import Any
+
+import grpc
+
+from server import errors
+
+_LOG = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.ServerError], Any] = {
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Cancelled: grpc.StatusCode.CANCELLED,
+    errors.DeadlineExpired: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.ModelNotReady: grpc.StatusCode.UNAVAILABLE,
+    errors.ServerExiting: grpc.StatusCode.UNAVAILABLE,
+    errors.ConfigurationError: grpc.StatusCode.INTERNAL,
+    errors.AddressError: grpc.StatusCode.INTERNAL,
+    errors.RuntimeMissing: grpc.StatusCode.INTERNAL,
+    errors.ModelLoadError: grpc.StatusCode.INTERNAL,
+    errors.ProviderError: grpc.StatusCode.INTERNAL,
+    errors.ExecutionError: grpc.StatusCode.INTERNAL,
+}
+
+#: HTTP/2 caps the size of headers, and the message travels in one: a longer one would lose the call.
+MAX_MESSAGE = 2000
+
+
+def status_of(error: Exception, method: str) -> tuple[Any, str]:
+    """Return code and message for what a handler raised, and log it.
+
+    The caller's mistakes go out as they are. What is ours goes out as a fixed text and an id under
+    which the log has the traceback: its text may hold what is none of the caller's business.
+    """
+    code = grpc.StatusCode.INTERNAL
+    if isinstance(error, errors.ServerError):
+        code = STATUS.get(type(error), code)
+    if code is grpc.StatusCode.INTERNAL:
+        incident = secrets.token_hex(4)
+        _LOG.error("%s failed, incident %s", method, incident, exc_info=error)
+        return code, f"internal error, incident {incident}: the server's log has the details"
+    text = str(error)
+    _LOG.info("%s: %s: %s", method, code.name, _printable(text[:MAX_MESSAGE]))
+    return code, text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """A caller's words may hold line breaks, which would let it write lines of our log."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,188 @@
+"""The composition root: builds every part and hands it what it needs; nothing else does.
+
+serve(config)     what `zoo serve` runs: logs, signals, exit status
+running(config)   the same server inside a block, for tests and for embedding
+
+config ──> PublicTransport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+
+import grpc
+
+from server.api.handlers import SERVICE, inference_handlers
+from server.api.health import Health, health_handlers
+from server.api.open_inference import OpenInference
+from server.api.reflection import reflection_handlers
+from server.config import ServerConfig
+from server.errors import OperatorError
+from server.inference.admission import Admission
+from server.inference.catalog import Catalog
+from server.inference.loading import load_repository
+from server.lifecycle import Event, Lifecycle, leaving_on_signals
+from server.runtime.session import Runtime
+from server.runtime.threads import ThreadBudget, measure
+from server.telemetry import logs
+from server.transport.public import PublicTransport, TransportOptions
+
+_LOG = logging.getLogger(__name__)
+
+DISTRIBUTION = "layer-zoo"
+
+#: Exit statuses, as everywhere in `zoo`.
+OK, BAD_USAGE = 0, 2
+
+#: How long answers that are already computed may take to leave once the server is idle.
+_FLUSH_SECONDS = 2.0
+
+
+class Server:
+    """One server: built and bound, then started, then stopped; never started twice."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Take the port; AddressError if that fails."""
+        self._config = config
+        self._began = time.perf_counter()
+        self._lifecycle = Lifecycle()
+        self._admission = Admission()
+        self._health = Health()
+        self._budget = measure(config.threads)
+        self._transport = PublicTransport(
+            TransportOptions(
+                host=config.host,
+                port=config.grpc_port,
+                max_message_bytes=config.max_message_bytes,
+                handler_threads=_handler_threads(self._budget),
+            )
+        )
+        self.grpc_port = self._transport.bind()
+        self.catalog = Catalog(())
+
+    @property
+    def grpc_address(self) -> str:
+        """Where it listens, as a client writes it."""
+        host = self._config.host
+        return f"[{host}]:{self.grpc_port}" if ":" in host else f"{host}:{self.grpc_port}"
+
+    def start(self) -> None:
+        """Load the models and begin to answer; OperatorError if the server cannot run at all."""
+        config, budget = self._config, self._budget
+        runtime = Runtime(provider=config.provider, threads=budget.threads)
+        _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
+        self.catalog = load_repository(config.repository, runtime)
+        self._health.publish(self._serving())
+        self._transport.start(self._handlers())
+        self._lifecycle.on(Event.LOADED)
+        self._say_ready()
+
+    def stop(self, drain_seconds: float) -> int:
+        """Turn new calls away, wait for those under way, end; return how many were cut off.
+
+        Stopping twice does nothing more.
+        """
+        if not self._lifecycle.on(Event.LEAVE):
+            return 0
+        self._admission.close()
+        self._health.close()
+        left = self._admission.wait_until_idle(drain_seconds)
+        if left:
+            _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
+        self._transport.stop(0 if left else _FLUSH_SECONDS)
+        self._lifecycle.on(Event.DRAINED)
+        return left
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        servicer = OpenInference(
+            self.catalog,
+            server_name=self._config.server_name,
+            server_version=_version(),
+        )
+        return [
+            inference_handlers(servicer, self._admission),
+            health_handlers(self._health),
+            reflection_handlers(),
+        ]
+
+    def _serving(self) -> dict[str, bool]:
+        """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
+        ready = self.catalog.is_ready()
+        models = {name: bool(self.catalog.ready_versions(name)) for name in self.catalog.names()}
+        return {**models, "": ready, SERVICE.full_name: ready}
+
+    def _say_ready(self) -> None:
+        """One line a model, and a last line that other programs can wait for."""
+        loaded = self.catalog.loaded()
+        for model in loaded:
+            _LOG.info(
+                "serving %s version %d on %s",
+                model.settings.name,
+                model.settings.version,
+                model.provider,
+            )
+        failed = len(self.catalog.entries()) - len(loaded)
+        if failed:
+            _LOG.warning(
+                "ServerReady answers false: %d could not be loaded (see above), the others are "
+                "served",
+                failed,
+            )
+        _LOG.info(
+            "ready: gRPC on %s, %d models, %d unavailable (loaded in %.2f s)",
+            self.grpc_address,
+            len(loaded),
+            failed,
+            time.perf_counter() - self._began,
+        )
+
+
+@contextmanager
+def running(config: ServerConfig) -> Iterator[Server]:
+    """Serve for as long as the block runs; OperatorError if the server cannot start."""
+    server = Server(config)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop(config.drain_seconds)
+
+
+def serve(config: ServerConfig) -> int:
+    """Serve until SIGTERM or SIGINT; return the process's exit status."""
+    logs.configure(config.log_level)
+    with leaving_on_signals() as leave:
+        server = None
+        try:
+            server = Server(config)
+            server.start()
+        except OperatorError as error:
+            _LOG.error("%s", error)
+            if server is not None:
+                server.stop(0)
+            return BAD_USAGE
+        leave.wait()
+        _LOG.info("leaving: no new requests, up to %g s for those under way", config.drain_seconds)
+        left = server.stop(config.drain_seconds)
+        _LOG.info("stopped")
+    if left:
+        # A run inside onnxruntime cannot be stopped from outside, and Python would wait for its
+        # thread; the drain time was the wait.
+        logging.shutdown()
+        os._exit(OK)
+    return OK
+
+
+def _handler_threads(budget: ThreadBudget) -> int:
+    """Enough that callers waiting for onnxruntime leave some for metadata and health."""
+    return max(16, 4 * budget.threads)
+
+
+def _version() -> str:
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "0"

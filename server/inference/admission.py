@@ -1,0 +1,38 @@
+"""Who may come in: counts the calls under way, and turns new ones away once the server is leaving."""
+
+import threading
+
+from server.errors import ServerExiting
+
+
+class Admission:
+    """The door of the server; a context manager around each call."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._open = True
+
+    def __enter__(self) -> None:
+        """Let one call in; ServerExiting once the door is closed (protocol.md 1c)."""
+        with self._changed:
+            if not self._open:
+                raise ServerExiting("Server exiting")
+            self._under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._under_way -= 1
+            if not self._under_way:
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Turn away whoever comes from now on."""
+        with self._changed:
+            self._open = False
+
+    def wait_until_idle(self, seconds: float) -> int:
+        """Wait for the calls under way, at most so long; return how many are left."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way, timeout=seconds)
+            return self._under_way

@@ -1,0 +1,1 @@
+"""Reads a model repository from disk: names, scan, config.pbtxt, versions, labels."""

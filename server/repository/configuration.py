@@ -1,0 +1,187 @@
+"""config.pbtxt: read it, refuse what this server does not do, choose versions, read labels.
+
+Everything here needs no graph; server/repository/completion.py brings the two together.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from zoo_proto import model_config_pb2
+
+from server.errors import ModelLoadError
+from server.repository import layout
+from server.repository.scan import FoundModel
+
+BACKEND = "onnxruntime"
+PLATFORM = "onnxruntime_onnx"
+
+#: As written in config.pbtxt; callers outside this room pass it on and do not look inside.
+ModelConfig = model_config_pb2.ModelConfig
+
+#: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
+IDLE_SETTINGS = ("instance_group", "optimization", "model_warmup", "response_cache")
+
+#: A class list longer than this is a mistake (or an attack), not labels.
+MAX_LABEL_BYTES = 16 * 2**20
+
+
+def read(found: FoundModel) -> ModelConfig | None:
+    """Return a model's configuration as written, or None if there is no config.pbtxt.
+
+    ModelLoadError says where the file is wrong or which setting this server does not offer.
+    """
+    if found.config_file is None:
+        return None
+    config = ModelConfig()
+    try:
+        text_format.Parse(found.config_file.read_text(encoding="utf-8"), config)
+    except OSError as error:
+        raise ModelLoadError(f"{layout.CONFIG_FILE} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ModelLoadError(f"{layout.CONFIG_FILE} is not UTF-8 text") from None
+    except text_format.ParseError as error:
+        detail = " ".join(str(error).split())
+        raise ModelLoadError(f"{layout.CONFIG_FILE} does not parse: {detail}") from None
+    _check(found.name, config)
+    return config
+
+
+def mentions_batching(found: FoundModel) -> bool:
+    """Tell whether the text itself speaks of max_batch_size; proto3 cannot tell 0 from absent."""
+    if found.config_file is None:
+        return False
+    text = found.config_file.read_text(encoding="utf-8")
+    return re.search(r"^[^#\n]*\bmax_batch_size\b", text, re.MULTILINE) is not None
+
+
+def idle_settings(config: ModelConfig | None) -> list[str]:
+    """Return the settings present that are accepted and not acted upon."""
+    present = config.ListFields() if config is not None else ()
+    return [field.name for field, _ in present if field.name in IDLE_SETTINGS]
+
+
+def _check(name: str, config: ModelConfig) -> None:
+    """Refuse what cannot be served; each row is (is it so, what to say)."""
+    file = layout.CONFIG_FILE
+    rows: tuple[tuple[object, str], ...] = (
+        (
+            config.name and config.name != name,
+            f"{file} names the model '{config.name}', but its folder is '{name}'",
+        ),
+        (
+            config.HasField("ensemble_scheduling") or config.platform == "ensemble",
+            "ensembles are not served: call the models one after another",
+        ),
+        (
+            config.backend not in ("", BACKEND),
+            f"backend '{config.backend}' is not served; only '{BACKEND}' is",
+        ),
+        (
+            config.platform not in ("", PLATFORM, BACKEND),
+            f"unexpected platform type '{config.platform}'; only '{PLATFORM}' is served",
+        ),
+        (config.HasField("sequence_batching"), "sequence_batching is not served yet"),
+        (
+            config.model_transaction_policy.decoupled,
+            "decoupled models are not served: an ONNX graph answers once a request",
+        ),
+        (config.batch_input or config.batch_output, "batch_input and batch_output are not served"),
+        (
+            config.model_operations.op_library_filename,
+            "op_library_filename is not served: it would load native code from the repository",
+        ),
+        (
+            config.model_repository_agents.agents,
+            "model_repository_agents are not served",
+        ),
+        (config.max_batch_size < 0, "max_batch_size must not be negative"),
+        (
+            not _is_plain_name(config.default_model_filename or layout.MODEL_FILE),
+            f"default_model_filename '{config.default_model_filename}' is not a plain file name",
+        ),
+        (
+            any(tensor.is_shape_tensor for tensor in config.input)
+            or any(tensor.is_shape_tensor for tensor in config.output),
+            "shape tensors are a TensorRT feature and are not served",
+        ),
+        (
+            any(tensor.allow_ragged_batch for tensor in config.input),
+            "allow_ragged_batch is not served",
+        ),
+    )
+    for refused, reason in rows:
+        if refused:
+            raise ModelLoadError(reason)
+    _check_tensors(config)
+
+
+def _check_tensors(config: ModelConfig) -> None:
+    lists: tuple[tuple[str, Any], ...] = (("input", config.input), ("output", config.output))
+    for kind, tensors in lists:
+        seen: set[str] = set()
+        for tensor in tensors:
+            if not tensor.name:
+                raise ModelLoadError(f"model {kind} must specify 'name'")
+            if tensor.name in seen:
+                raise ModelLoadError(f"model {kind} '{tensor.name}' is given twice")
+            seen.add(tensor.name)
+            if any(dim < 1 and dim != -1 for dim in (*tensor.dims, *tensor.reshape.shape)):
+                raise ModelLoadError(
+                    f"model {kind} '{tensor.name}' dimension must be integer >= 1, or -1 to "
+                    f"indicate a variable-size dimension"
+                )
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in ("..", ".") and "/" not in name and "\\" not in name and "\0" not in name
+
+
+def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> list[int]:
+    """Return the versions to serve, ascending: the latest one unless version_policy says otherwise.
+
+    ModelLoadError if the policy names a version that is not there.
+    """
+    policy = config.version_policy if config is not None else model_config_pb2.ModelVersionPolicy()
+    if policy.HasField("all"):
+        return sorted(available)
+    if policy.HasField("specific"):
+        missing = sorted(set(policy.specific.versions) - set(available))
+        if missing or not policy.specific.versions:
+            have = ", ".join(map(str, available)) or "none"
+            asked = ", ".join(map(str, missing)) or "no version"
+            raise ModelLoadError(f"version_policy asks for {asked}; on disk: {have}")
+        return sorted(set(policy.specific.versions))
+    count = policy.latest.num_versions or 1
+    return sorted(available)[-count:]
+
+
+def model_file(found: FoundModel, config: ModelConfig | None, version: int) -> Path:
+    """Return where the graph of one version lies."""
+    if found.file is not None:
+        return found.file
+    name = (config.default_model_filename if config is not None else "") or layout.MODEL_FILE
+    return found.folder / str(version) / name
+
+
+def read_labels(folder: Path, filename: str) -> tuple[str, ...]:
+    """Return a label file's lines, one class each; it must lie inside the model's folder.
+
+    ModelLoadError for a path that leads out (protocol.md 4.4) or a file that cannot be read.
+    """
+    path = Path(filename)
+    if path.is_absolute() or ".." in path.parts or "\0" in filename:
+        raise ModelLoadError(f"label_filename '{filename}' leads out of the model's folder")
+    try:
+        if (folder / path).stat().st_size > MAX_LABEL_BYTES:
+            raise ModelLoadError(f"label_filename '{filename}' is larger than {MAX_LABEL_BYTES} B")
+        text = (folder / path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelLoadError(
+            f"label_filename '{filename}' cannot be read: {error.strerror}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ModelLoadError(f"label_filename '{filename}' is not UTF-8 text") from None
+    return tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))

@@ -1,0 +1,97 @@
+"""How many threads the server may compute with: what the cgroup and the affinity leave it.
+
+onnxruntime counts the host's CPUs, which in a container is far too many (onnxruntime#29510). The
+decision is a pure function of the affinity and of the text of a few files:
+
+    /proc/self/cgroup                       0::/a/b          (v2)   4:cpu,cpuacct:/a/b   (v1)
+    /sys/fs/cgroup/a/b/cpu.max              "150000 100000"  1.5 CPUs; "max 100000" no limit
+    /sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us and cpu.cfs_period_us; quota -1: no limit
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+ReadFile = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadBudget:
+    """A number of threads and, in words, where it comes from."""
+
+    threads: int
+    why: str
+
+
+def decide(asked: int, affinity: int, quota: float | None) -> ThreadBudget:
+    """Return the budget: what was asked for, else the smaller of affinity and quota, at least 1.
+
+    A broken quota is rounded down: the last fraction of a CPU would be spent waiting, throttled.
+    """
+    if asked > 0:
+        return ThreadBudget(threads=asked, why="as asked for")
+    limits = f"CPU affinity allows {affinity}"
+    threads = affinity
+    if quota is not None:
+        limits += f", the cgroup's quota is {quota:g} CPUs"
+        threads = min(threads, int(quota))
+    return ThreadBudget(threads=max(1, threads), why=limits)
+
+
+def cgroup_quota(read: ReadFile) -> float | None:
+    """Return the CPUs that the process's cgroup and all above it allow, or None for no limit.
+
+    Inside a container the path of /proc/self/cgroup often does not exist under /sys/fs/cgroup,
+    because the container sees its own cgroup as the root; walking up ends at that root.
+    """
+    quotas: list[float] = []
+    for line in (read("/proc/self/cgroup") or "").splitlines():
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if hierarchy == "0" and not controllers:
+            files = [f"{folder}/cpu.max" for folder in _upwards("/sys/fs/cgroup", path)]
+            quotas += [quota for file in files if (quota := _v2(read(file))) is not None]
+        elif "cpu" in controllers.split(","):
+            for mount in ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"):
+                for folder in _upwards(mount, path):
+                    quota = _v1(
+                        read(f"{folder}/cpu.cfs_quota_us"), read(f"{folder}/cpu.cfs_period_us")
+                    )
+                    if quota is not None:
+                        quotas.append(quota)
+    return min(quotas, default=None)
+
+
+def _upwards(mount: str, path: str) -> list[str]:
+    parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
+    return ["/".join([mount, *parts[:depth]]) for depth in range(len(parts), -1, -1)]
+
+
+def _v2(text: str | None) -> float | None:
+    fields = (text or "").split()
+    return _ratio(fields[0], fields[1]) if len(fields) == 2 else None
+
+
+def _v1(quota: str | None, period: str | None) -> float | None:
+    return _ratio(quota.strip(), period.strip()) if quota and period else None
+
+
+def _ratio(quota: str, period: str) -> float | None:
+    try:
+        numerator, denominator = int(quota), int(period)
+    except ValueError:
+        return None  # "max", or not what it should be: no limit
+    return numerator / denominator if numerator > 0 and denominator > 0 else None
+
+
+def measure(asked: int) -> ThreadBudget:
+    """Return the budget of this process on this machine."""
+    return decide(asked, len(os.sched_getaffinity(0)), cgroup_quota(_read_file))
+
+
+def _read_file(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None

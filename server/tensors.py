@@ -1,0 +1,229 @@
+"""Tensor element types and their bytes on the wire: THE table, and nothing else knows it.
+
+One row per element type that the Open Inference Protocol can name:
+
+    wire name  config.pbtxt  numpy  ONNX type  TensorProto  TF enum  typed field of contents
+
+Raw numeric data is little-endian and row-major (protocol.md 2.2.4). BYTES has no fixed element size:
+each element is a 4-byte little-endian length and then the bytes (2.2.3). numpy has no bfloat16, so
+BF16 travels in uint16 carriers holding the upper half of a float32.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: A dimension of any size, on the wire and in config.pbtxt.
+VARIABLE = -1
+
+#: A shape whose dimensions (other than 0) multiply to more than this cannot be a real tensor: its
+#: bytes would not fit in int64, and numpy and onnxruntime would fail on it (protocol.md 2.2.4).
+MAX_ELEMENTS = (2**63 - 1) // 8
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class DataType:
+    """One element type under each of its names."""
+
+    wire: str
+    config: str
+    numpy: np.dtype[Any]
+    onnx: str
+    onnx_enum: int
+    tf_enum: int
+    #: The field of InferTensorContents that carries it, or None where only raw will do (2.2.2).
+    contents: str | None
+    #: Bytes of one element, or None where elements differ in length.
+    byte_size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a graph; a dimension is a size, a symbol, or None if unnamed."""
+
+    name: str
+    datatype: DataType
+    shape: tuple[int | str | None, ...]
+    #: The graph holds a default for this input, so a run may leave it out.
+    has_default: bool = False
+
+
+def _row(
+    wire: str,
+    numpy: str,
+    onnx: str,
+    onnx_enum: int,
+    tf_enum: int,
+    contents: str | None,
+    config: str | None = None,
+) -> DataType:
+    dtype = np.dtype(numpy)
+    return DataType(
+        wire=wire,
+        config=config or f"TYPE_{wire}",
+        numpy=dtype,
+        onnx=f"tensor({onnx})",
+        onnx_enum=onnx_enum,
+        tf_enum=tf_enum,
+        contents=contents,
+        byte_size=None if dtype.hasobject else dtype.itemsize,
+    )
+
+
+DATA_TYPES: tuple[DataType, ...] = (
+    _row("BOOL", "?", "bool", 9, 10, "bool_contents"),
+    _row("UINT8", "<u1", "uint8", 2, 4, "uint_contents"),
+    _row("UINT16", "<u2", "uint16", 4, 17, "uint_contents"),
+    _row("UINT32", "<u4", "uint32", 12, 22, "uint_contents"),
+    _row("UINT64", "<u8", "uint64", 13, 23, "uint64_contents"),
+    _row("INT8", "<i1", "int8", 3, 6, "int_contents"),
+    _row("INT16", "<i2", "int16", 5, 5, "int_contents"),
+    _row("INT32", "<i4", "int32", 6, 3, "int_contents"),
+    _row("INT64", "<i8", "int64", 7, 9, "int64_contents"),
+    _row("FP16", "<f2", "float16", 10, 19, None),
+    _row("FP32", "<f4", "float", 1, 1, "fp32_contents"),
+    _row("FP64", "<f8", "double", 11, 2, "fp64_contents"),
+    _row("BYTES", "O", "string", 8, 7, "bytes_contents", "TYPE_STRING"),
+    _row("BF16", "<u2", "bfloat16", 16, 14, None),
+)
+
+_BY_WIRE = {row.wire: row for row in DATA_TYPES}
+_BY_CONFIG = {row.config: row for row in DATA_TYPES}
+_BY_ONNX = {row.onnx: row for row in DATA_TYPES}
+# BF16 is left out: an array of uint16 means UINT16, the carrier is only ours.
+_BY_NUMPY = {row.numpy: row for row in DATA_TYPES if row.wire != "BF16"}
+
+
+def _find(table: dict[Any, DataType], key: Any, what: str) -> DataType:
+    try:
+        return table[key]
+    except KeyError:
+        known = ", ".join(str(name) for name in table)
+        raise ValueError(f"unknown {what} '{key}'; known are {known}") from None
+
+
+def by_wire(name: str) -> DataType:
+    """Return the type called "FP32" on the wire; ValueError names the known ones."""
+    return _find(_BY_WIRE, name, "datatype")
+
+
+def by_config(name: str) -> DataType:
+    """Return the type called "TYPE_FP32" in config.pbtxt; ValueError names the known ones."""
+    return _find(_BY_CONFIG, name, "data_type")
+
+
+def by_onnx(name: str) -> DataType:
+    """Return the type that ONNX calls "tensor(float)"; ValueError names the known ones."""
+    return _find(_BY_ONNX, name, "ONNX element type")
+
+
+def by_numpy(dtype: np.dtype[Any]) -> DataType:
+    """Return the type of an array's elements; strings of any kind are BYTES."""
+    if dtype.kind in "SU":
+        return _BY_WIRE["BYTES"]
+    return _find(_BY_NUMPY, dtype.newbyteorder("<"), "numpy dtype")
+
+
+def element_count(shape: Iterable[int]) -> int:
+    """Return the number of elements; ValueError for a negative size or more than MAX_ELEMENTS."""
+    count = 1
+    empty = False
+    for size in shape:
+        if size < 0:
+            raise ValueError(f"shape has the negative dimension {size}")
+        if size == 0:
+            empty = True  # keep checking: [0, -1] and [0, 2**62] are still faults
+            continue
+        count *= size
+        if count > MAX_ELEMENTS:
+            raise ValueError(f"shape holds more than {MAX_ELEMENTS} elements")
+    return 0 if empty else count
+
+
+def byte_count(datatype: DataType, shape: Sequence[int]) -> int:
+    """Return the raw bytes of a fixed-size type; ValueError as for element_count."""
+    if datatype.byte_size is None:
+        raise ValueError(f"{datatype.wire} has no fixed element size")
+    return element_count(shape) * datatype.byte_size
+
+
+def serialize_bytes(elements: Iterable[bytes | str]) -> bytes:
+    """Return BYTES elements in wire form, in the order given; str goes out as UTF-8."""
+    pieces: list[bytes] = []
+    for element in elements:
+        data = element.encode() if isinstance(element, str) else bytes(element)
+        pieces.append(_LENGTH.pack(len(data)))
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") -> list[bytes]:
+    """Return exactly `count` BYTES elements of a raw buffer (protocol.md 2.2.3).
+
+    ValueError, naming `tensor`, if a length runs past the end, bytes are left over, or the number of
+    elements differs.
+    """
+    elements: list[bytes] = []
+    view = memoryview(raw)
+    position, end = 0, len(view)
+    while position < end:
+        if end - position < _LENGTH.size:
+            raise ValueError(
+                f"incomplete string length indicator for {tensor}, expecting {_LENGTH.size} bytes "
+                f"but only {end - position} bytes available"
+            )
+        if len(elements) == count:
+            raise ValueError(
+                f"unexpected number of string elements {count + 1} for {tensor}, expecting {count}"
+            )
+        (length,) = _LENGTH.unpack_from(view, position)
+        position += _LENGTH.size
+        if length > end - position:
+            raise ValueError(
+                f"incomplete string data for {tensor}, expecting string of length {length} "
+                f"but only {end - position} bytes available"
+            )
+        elements.append(bytes(view[position : position + length]))
+        position += length
+    if len(elements) != count:
+        raise ValueError(f"expected {count} string elements for {tensor}, got {len(elements)}")
+    return elements
+
+
+def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Return elements as an object array; numpy's own string dtypes would lose trailing NULs."""
+    array = np.empty(len(elements), dtype=object)
+    array[:] = elements
+    return array.reshape(shape)
+
+
+def from_raw(
+    datatype: DataType, shape: Sequence[int], raw: bytes | memoryview
+) -> np.ndarray[Any, Any]:
+    """Return raw wire data as an array of `shape`: a read-only view, or objects for BYTES.
+
+    ValueError if the buffer is not exactly what the shape needs.
+    """
+    if datatype.byte_size is None:
+        return object_array(parse_bytes(raw, element_count(shape)), shape)
+    expected = byte_count(datatype, shape)
+    if len(raw) != expected:
+        raise ValueError(
+            f"byte size mismatch: {datatype.wire} of shape {list(shape)} needs {expected} bytes, "
+            f"got {len(raw)}"
+        )
+    return np.frombuffer(raw, dtype=datatype.numpy).reshape(shape)
+
+
+def to_raw(datatype: DataType, array: np.ndarray[Any, Any]) -> bytes:
+    """Return an array's elements in wire form, row-major; TypeError if they are of another type."""
+    if datatype.byte_size is None:
+        return serialize_bytes(array.ravel().tolist())
+    if array.dtype != datatype.numpy and by_numpy(array.dtype) is not datatype:
+        raise TypeError(f"an array of {array.dtype} is not {datatype.wire}")
+    return np.ascontiguousarray(array, dtype=datatype.numpy).tobytes()

@@ -1,0 +1,100 @@
+"""grpcio's own synchronous server: how bytes reach the api, by grpcio's public interface only.
+
+bind    takes the port, so that a port in use is said before any model is loaded
+start   begins to answer
+stop    refuses new calls, gives those under way some time, then ends
+"""
+
+import errno
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grpc
+
+from server.errors import AddressError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportOptions:
+    """What a transport needs to know; sizes in bytes."""
+
+    host: str
+    #: 0 takes any free one.
+    port: int
+    max_message_bytes: int
+    #: Calls answered at once; more wait their turn.
+    handler_threads: int
+
+
+class PublicTransport:
+    """One listening gRPC server."""
+
+    def __init__(self, options: TransportOptions) -> None:
+        self._options = options
+        self._server = grpc.server(
+            ThreadPoolExecutor(options.handler_threads, "grpc"),
+            options=(
+                ("grpc.max_receive_message_length", options.max_message_bytes),
+                ("grpc.max_send_message_length", options.max_message_bytes),
+                # Else a second server on the same port would silently take half of the calls.
+                ("grpc.so_reuseport", 0),
+            ),
+        )
+
+    def bind(self) -> int:
+        """Take the port and return its number; AddressError says why that fails."""
+        options = self._options
+        _probe(options.host, options.port)
+        try:
+            port: int = self._server.add_insecure_port(_join(options.host, options.port))
+        except RuntimeError:
+            raise AddressError(_refusal(options, "the address cannot be bound")) from None
+        return port
+
+    def start(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Begin to answer."""
+        self._server.add_generic_rpc_handlers(tuple(handlers))
+        self._server.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, cancel what is still under way after the grace, and return."""
+        self._server.stop(grace_seconds).wait()
+
+
+def _probe(host: str, port: int) -> None:
+    """Try the address with a plain socket first: grpcio's own error does not say what is wrong."""
+    options = TransportOptions(host=host, port=port, max_message_bytes=0, handler_threads=0)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror:
+        raise AddressError(_refusal(options, "the host name cannot be resolved")) from None
+    with socket.socket(family, kind, protocol) as probe:
+        # A port whose last connections are only cooling down is free, as it is for grpcio.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            raise AddressError(_refusal(options, _cause(error))) from None
+
+
+def _cause(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use; stop what uses it or choose another with --grpc-port"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need privileges; choose another with --grpc-port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address; choose another with --host"
+    return str(error.strerror)
+
+
+def _refusal(options: TransportOptions, cause: str) -> str:
+    return f"cannot listen on {_join(options.host, options.port)}: {cause}"
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

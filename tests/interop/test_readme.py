@@ -1,0 +1,120 @@
+"""What the README shows is what happens: its examples run against a real server."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, json_format, message_factory
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from zoo.cli import COMMANDS
+from zoo.registry import Registry
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+ZOO = Path(sys.executable).with_name("zoo")
+
+pytestmark = pytest.mark.interop
+
+
+def _example(name: str) -> str:
+    """Return the code block that follows `<!-- example: name -->`."""
+    found = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found is not None, name
+    return found[1]
+
+
+@pytest.mark.parametrize("name", ["tritonclient", "stubs"])
+def test_the_python_examples_print_the_probabilities(address: str, name: str) -> None:
+    """Each runs as it stands, but for the port, and finds a setosa."""
+    code = _example(name).replace("127.0.0.1:8001", address)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    values = [float(number) for number in re.findall(r"\d\.\d*(?:e[-+]\d+)?", done.stdout)]
+    assert len(values) == 3
+    assert values[0] == max(values)
+    assert sum(values) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_grpcurl_line_works_through_reflection(address: str) -> None:
+    """Its exact request, built from nothing but what the server's reflection says."""
+    words = shlex.split(_example("grpcurl").removeprefix("$ "))
+    text, (target, path) = words[words.index("-d") + 1], words[-2:]
+    assert target == "127.0.0.1:8001"
+    service, method = path.split("/")
+    with grpc.insecure_channel(address) as channel:
+        pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+        described = pool.FindServiceByName(service).methods_by_name[method]
+        request = json_format.Parse(text, message_factory.GetMessageClass(described.input_type)())
+        call = channel.unary_unary(
+            f"/{path}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=message_factory.GetMessageClass(described.output_type).FromString,
+        )
+        response = json_format.MessageToDict(call(request))
+
+    assert response["modelName"] == "dense_iris"
+    assert response["outputs"][0]["shape"] == ["1", "3"]
+
+
+def test_the_terminal_session_shows_real_output(address: str) -> None:
+    """`zoo predict` answers what the README prints, to the last digit."""
+    found = re.search(r"\$ \.venv/bin/zoo (predict .*)\n((?:.+\n)+?)```", README)
+    assert found is not None
+    done = subprocess.run(
+        [str(ZOO), *shlex.split(found[1]), "--grpc-port", address.rpartition(":")[2]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout == found[2]
+
+
+def test_predict_speaks_json(address: str) -> None:
+    """Labels, probabilities, version and raw outputs, for machines."""
+    done = subprocess.run(
+        [
+            str(ZOO),
+            "predict",
+            "dense_cancer",
+            "-",
+            "--json",
+            "--grpc-port",
+            address.rpartition(":")[2],
+        ],
+        input="\n".join([",".join(["1"] * 30)] * 2),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    answer = json.loads(done.stdout)
+    assert answer["model"] == "dense_cancer"
+    assert len(answer["predictions"]) == 2
+    assert set(answer["predictions"][0]["probabilities"]) == {"malignant", "benign"}
+
+
+def test_the_commands_table_is_complete() -> None:
+    """Every command is in the README, and no other."""
+    assert tuple(re.findall(r"^\| `zoo (\w+)", README, re.MULTILINE)) == COMMANDS
+
+
+def test_the_models_table_is_complete() -> None:
+    """It was generated from the manifests of every model of the registry."""
+    table = README.split("<!-- models: begin -->")[1].split("<!-- models: end -->")[0]
+
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == Registry.default().names()
+    assert "not exported" not in table

@@ -1,0 +1,317 @@
+"""Tiny ONNX graphs, repositories made of them, and a real server in this process or its own."""
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_proto import grpc_service_pb2_grpc
+
+from server.app import Server, running
+from server.config import ServerConfig
+from server.tensors import DATA_TYPES
+
+SIMPLE_CONFIG = """
+platform: "onnxruntime_onnx"
+max_batch_size: 8
+input [{ name: "INPUT0" data_type: TYPE_INT32 dims: [ 16 ] },
+       { name: "INPUT1" data_type: TYPE_INT32 dims: [ 16 ] }]
+output [{ name: "OUTPUT0" data_type: TYPE_INT32 dims: [ 16 ] },
+        { name: "OUTPUT1" data_type: TYPE_INT32 dims: [ 16 ] }]
+"""
+
+
+class Graphs:
+    """Builders of tiny models: opset 17, IR 8."""
+
+    def model(self, nodes: list, inputs: list, outputs: list, initializers: tuple = ()) -> bytes:
+        graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializer=list(initializers))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        return model.SerializeToString()
+
+    def value(self, name: str, kind: int, shape: list) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def identity(self, kind: int = TensorProto.FLOAT, shape: tuple = ("batch", 4)) -> bytes:
+        """x -> y, unchanged."""
+        return self.model(
+            [helper.make_node("Identity", ["x"], ["y"])],
+            [self.value("x", kind, list(shape))],
+            [self.value("y", kind, list(shape))],
+        )
+
+    def simple(self, first: object = "batch") -> bytes:
+        """INPUT0, INPUT1 -> their sum and difference: Triton's example model."""
+        shape = [first, 16]
+        kind = TensorProto.INT32
+        return self.model(
+            [
+                helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
+                helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
+            ],
+            [self.value("INPUT0", kind, shape), self.value("INPUT1", kind, shape)],
+            [self.value("OUTPUT0", kind, shape), self.value("OUTPUT1", kind, shape)],
+        )
+
+    def with_default(self) -> bytes:
+        """y = x + bias, where the graph holds a default for the input bias."""
+        bias = numpy_helper.from_array(np.full((1, 4), 10, np.float32), "bias")
+        return self.model(
+            [helper.make_node("Add", ["x", "bias"], ["y"])],
+            [
+                self.value("x", TensorProto.FLOAT, ["batch", 4]),
+                self.value("bias", TensorProto.FLOAT, ["rows", 4]),
+            ],
+            [self.value("y", TensorProto.FLOAT, ["batch", 4])],
+            (bias,),
+        )
+
+    def fails_when_run(self) -> bytes:
+        """Gather from 3 elements by the index given: a bad index fails inside the run."""
+        table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")
+        return self.model(
+            [helper.make_node("Gather", ["table", "x"], ["y"])],
+            [self.value("x", TensorProto.INT64, ["batch", 1])],
+            [self.value("y", TensorProto.FLOAT, ["batch", 1])],
+            (table,),
+        )
+
+    def slow(self) -> bytes:
+        """Count to n in a loop: as slow as asked for."""
+        one = numpy_helper.from_array(np.ones(1, np.int64), "one")
+        body = helper.make_graph(
+            [
+                helper.make_node("Identity", ["cond"], ["cond_out"]),
+                helper.make_node("Add", ["total", "one"], ["total_out"]),
+            ],
+            "body",
+            [
+                self.value("i", TensorProto.INT64, []),
+                self.value("cond", TensorProto.BOOL, []),
+                self.value("total", TensorProto.INT64, [1]),
+            ],
+            [
+                self.value("cond_out", TensorProto.BOOL, []),
+                self.value("total_out", TensorProto.INT64, [1]),
+            ],
+            initializer=[one],
+        )
+        zero = numpy_helper.from_array(np.zeros(1, np.int64), "zero")
+        return self.model(
+            [
+                helper.make_node("Squeeze", ["n"], ["trips"]),
+                helper.make_node("Loop", ["trips", "", "zero"], ["y"], body=body),
+            ],
+            [self.value("n", TensorProto.INT64, [1])],
+            [self.value("y", TensorProto.INT64, [1])],
+            (zero,),
+        )
+
+
+class Repository:
+    """A model repository under construction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    def add(
+        self, name: str, model: bytes | None, config: str | None = None, version: int = 1
+    ) -> Path:
+        """Write NAME/VERSION/model.onnx and config.pbtxt; None writes neither."""
+        folder = self.path / name / str(version)
+        folder.mkdir(parents=True, exist_ok=True)
+        if model is not None:
+            (folder / "model.onnx").write_bytes(model)
+        if config is not None:
+            (self.path / name / "config.pbtxt").write_text(config)
+        return self.path / name
+
+
+class Wire:
+    """A running server, and a channel with stubs to it."""
+
+    def __init__(self, server: Server, channel: grpc.Channel) -> None:
+        self.server = server
+        self.address = server.grpc_address
+        self.channel = channel
+        self.stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+    def infer(self, model: str, version: str = "", **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        """Ask with raw contents; return numeric outputs by name."""
+        request = infer_request(model, version, **arrays)
+        answer = self.stub.ModelInfer(request)
+        dtypes = {row.wire: row.numpy for row in DATA_TYPES}
+        return {
+            tensor.name: np.frombuffer(raw, dtypes[tensor.datatype]).reshape(tuple(tensor.shape))
+            for tensor, raw in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        }
+
+
+def infer_request(model: str, version: str = "", **arrays: np.ndarray) -> pb.ModelInferRequest:
+    """Build a request with raw contents from numeric arrays."""
+    wire = {row.numpy: row.wire for row in reversed(DATA_TYPES) if row.wire != "BF16"}
+    request = pb.ModelInferRequest(model_name=model, model_version=version)
+    for name, array in arrays.items():
+        request.inputs.add(name=name, datatype=wire[array.dtype], shape=array.shape)
+        request.raw_input_contents.append(array.tobytes())
+    return request
+
+
+@contextmanager
+def _serve(path: Path, **options: Any) -> Iterator[Wire]:
+    config = ServerConfig(repository=path, grpc_port=0, drain_seconds=2.0, **options)
+    with running(config) as server, grpc.insecure_channel(server.grpc_address) as channel:
+        yield Wire(server, channel)
+
+
+class ServerProcess:
+    """A server in its own process, with its log."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        program = (
+            "import argparse, sys; from server.app import serve; from server.config import *;"
+            "parser = argparse.ArgumentParser(); parser.add_argument('repository');"
+            "add_arguments(parser);"
+            "sys.exit(serve(ServerConfig.from_arguments(parser.parse_args())))"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+        )
+        self.lines: list[str] = []
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._queue.put(line)
+        self._queue.put(None)
+
+    def wait_for(self, pattern: str, seconds: float = 20) -> re.Match[str]:
+        """Read the log until a line matches; fail with the log if it ends before."""
+        while True:
+            line = self._queue.get(timeout=seconds)
+            if line is None:
+                pytest.fail("the server ended:\n" + "".join(self.lines))
+            self.lines.append(line)
+            if match := re.search(pattern, line):
+                return match
+
+    def address(self) -> str:
+        return self.wait_for(r"ready: gRPC on (\S+),").group(1)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def finish(self, seconds: float = 20) -> tuple[int, str]:
+        """Wait for the end; return exit status and the whole log."""
+        status = self.process.wait(seconds)
+        self._reader.join()
+        while (line := self._queue.get_nowait()) is not None:
+            self.lines.append(line)
+        return status, "".join(self.lines)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+
+@pytest.fixture(scope="session")
+def graphs() -> Graphs:
+    """Builders of tiny models."""
+    return Graphs()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """An empty model repository."""
+    return Repository(tmp_path / "models")
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., AbstractContextManager[Wire]]:
+    """Serve a repository in this process: `with serve(path, provider="cpu") as wire:`."""
+    return _serve
+
+
+@pytest.fixture
+def server_process() -> Iterator[Callable[..., ServerProcess]]:
+    """Start servers in their own processes; all are ended with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object) -> ServerProcess:
+            process = ServerProcess([str(argument) for argument in arguments])
+            stack.callback(process.close)
+            return process
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def make_request() -> Callable[..., pb.ModelInferRequest]:
+    """Build a request with raw contents from numeric arrays."""
+    return infer_request
+
+
+@pytest.fixture(scope="session")
+def wire(tmp_path_factory: pytest.TempPathFactory, graphs: Graphs) -> Iterator[Wire]:
+    """One server for all tests that only ask: an identity a datatype, and some special models."""
+    repository = Repository(tmp_path_factory.mktemp("wire") / "models")
+    for row in DATA_TYPES:
+        if row.wire != "BF16":
+            repository.add(f"identity_{row.wire.lower()}", graphs.identity(row.onnx_enum))
+    repository.add("simple", graphs.simple(), SIMPLE_CONFIG)
+    repository.add("fixed", graphs.identity(shape=(2, 3)))
+    repository.add("scalar", graphs.identity(shape=()))
+    repository.add("variable", graphs.identity(shape=("batch", "length")))
+    repository.add("unbatched", graphs.identity(shape=("n", "m")), "max_batch_size: 0")
+    repository.add("fails", graphs.fails_when_run())
+    repository.add(
+        "optional",
+        graphs.with_default(),
+        'max_batch_size: 4 input [{ name: "x" data_type: TYPE_FP32 dims: [ 4 ] },'
+        ' { name: "bias" data_type: TYPE_FP32 dims: [ 4 ] optional: true }]',
+    )
+    repository.add(
+        "reshaped",
+        graphs.identity(shape=("batch", 2, "k")),
+        'max_batch_size: 4 input [{ name: "x" data_type: TYPE_FP32 dims: [ 1, 2, -1 ]'
+        ' reshape { shape: [ 2, -1 ] } }] output [{ name: "y" data_type: TYPE_FP32'
+        " dims: [ 2, -1, 1 ] reshape { shape: [ 2, -1 ] } }]",
+    )
+    folder = repository.add(
+        "classes",
+        graphs.identity(),
+        'max_batch_size: 4 output [{ name: "y" data_type: TYPE_FP32 dims: [ 4 ]'
+        ' label_filename: "labels.txt" }]',
+    )
+    (folder / "labels.txt").write_text("cat\ndog\nbird\n")
+    for version in (1, 2, 3):
+        repository.add("versions", graphs.identity(), "version_policy { all {} }", version)
+    with _serve(repository.path) as served:
+        yield served

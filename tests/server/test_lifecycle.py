@@ -1,0 +1,223 @@
+"""Coming up and leaving: the table, and real processes with real signals."""
+
+import signal
+import socket
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_proto import grpc_service_pb2_grpc
+
+from server.errors import ServerExiting
+from server.inference.admission import Admission
+from server.lifecycle import TRANSITIONS, Event, Lifecycle, State
+
+ROWS = {
+    (State.STARTING, Event.LOADED): State.READY,
+    (State.STARTING, Event.LEAVE): State.DRAINING,
+    (State.STARTING, Event.DRAINED): None,
+    (State.READY, Event.LOADED): None,
+    (State.READY, Event.LEAVE): State.DRAINING,
+    (State.READY, Event.DRAINED): None,
+    (State.DRAINING, Event.LOADED): None,
+    (State.DRAINING, Event.LEAVE): State.DRAINING,
+    (State.DRAINING, Event.DRAINED): State.STOPPED,
+    (State.STOPPED, Event.LOADED): None,
+    (State.STOPPED, Event.LEAVE): State.STOPPED,
+    (State.STOPPED, Event.DRAINED): None,
+}
+
+
+@pytest.mark.parametrize(("row", "after"), ROWS.items(), ids=str)
+def test_transition(row, after):
+    """Each event in each state does what the table says, or is refused."""
+    assert TRANSITIONS.get(row) is after
+    lifecycle = Lifecycle()
+    lifecycle.state = row[0]
+    if after is None:
+        with pytest.raises(ValueError, match="cannot be"):
+            lifecycle.on(row[1])
+    else:
+        lifecycle.on(row[1])
+        assert lifecycle.state is after
+
+
+def test_admission_waits_and_turns_away():
+    """A closed door lets nobody in, and waits for those inside no longer than told."""
+    admission = Admission()
+    with admission:
+        admission.close()
+        assert admission.wait_until_idle(0.01) == 1
+        with pytest.raises(ServerExiting, match="Server exiting"), admission:
+            pass
+    assert admission.wait_until_idle(1) == 0
+
+
+@pytest.fixture
+def slow(repository, graphs):
+    """Return a repository with a model as slow as it is told to be."""
+    repository.add("slow", graphs.slow())
+    return repository.path
+
+
+def trips(stub, seconds):
+    """Return how many trips of the slow model's loop take about that long."""
+    probe = 20_000
+    for _ in range(2):  # the first call warms up
+        began = time.perf_counter()
+        ask(stub, probe).result()
+    return int(probe * seconds / (time.perf_counter() - began))
+
+
+def ask(stub, count):
+    request = pb.ModelInferRequest(model_name="slow")
+    request.inputs.add(name="n", datatype="INT64", shape=[1])
+    request.raw_input_contents.append(np.array([count], np.int64).tobytes())
+    return stub.ModelInfer.future(request)
+
+
+def test_sigterm_drains_and_exits_0(slow, server_process):
+    """After SIGTERM: not ready, new requests UNAVAILABLE, the one under way finishes, exit 0."""
+    process = server_process(slow, "--grpc-port", "0")
+    with grpc.insecure_channel(process.address()) as channel:
+        stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        health = health_pb2_grpc.HealthStub(channel)
+        under_way = ask(stub, trips(stub, 1.5))
+        time.sleep(0.3)
+        process.send(signal.SIGTERM)
+        process.wait_for("leaving: no new requests")
+        time.sleep(0.1)
+
+        assert health.Check(health_pb2.HealthCheckRequest()).status == 2
+        for call in (
+            lambda: ask(stub, 1).result(),
+            lambda: stub.ServerReady(pb.ServerReadyRequest()),
+        ):
+            with pytest.raises(grpc.RpcError, match="Server exiting") as caught:
+                call()
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert len(under_way.result().raw_output_contents) == 1
+    status, log = process.finish()
+    assert (status, "stopped" in log) == (0, True)
+
+
+def test_drain_ends_on_time(slow, server_process):
+    """What does not finish within --drain-seconds is cut off, and the exit is 0 all the same."""
+    process = server_process(slow, "--grpc-port", "0", "--drain-seconds", "0.3")
+    with grpc.insecure_channel(process.address()) as channel:
+        stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        under_way = ask(stub, trips(stub, 30))
+        time.sleep(0.3)
+        process.send(signal.SIGTERM)
+        began = time.perf_counter()
+        status, log = process.finish()
+        under_way.cancel()
+
+    assert status == 0
+    assert time.perf_counter() - began < 5
+    assert "1 requests did not finish within 0.3 s" in log
+
+
+def test_second_signal_exits_at_once(slow, server_process):
+    """Asked twice, the process ends without waiting for anybody."""
+    process = server_process(slow, "--grpc-port", "0")
+    with grpc.insecure_channel(process.address()) as channel:
+        stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        under_way = ask(stub, trips(stub, 30))
+        time.sleep(0.3)
+        process.send(signal.SIGINT)
+        process.wait_for("leaving: no new requests")
+        process.send(signal.SIGTERM)
+        status, _ = process.finish(5)
+        under_way.cancel()
+
+    assert status == 1
+
+
+def test_idle_server_leaves_within_a_second(slow, server_process):
+    """Nobody under way: SIGTERM ends it at once, open watches included."""
+    process = server_process(slow, "--grpc-port", "0")
+    with grpc.insecure_channel(process.address()) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == 1
+        began = time.perf_counter()
+        process.send(signal.SIGTERM)
+        assert [update.status for update in watch] == [2]
+        assert process.finish()[0] == 0
+        assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--host", "no.such.host.invalid"], "the host name cannot be resolved"),
+        (["--host", "192.0.2.1"], "this machine has no such address"),
+        (["--provider", "cuda"], "'cuda' is not available"),
+    ],
+)
+def test_operator_mistake_is_one_line(arguments, text, slow, server_process):
+    """A server that cannot run says why in one line, without a traceback, and exits 2."""
+    status, log = server_process(slow, "--grpc-port", "0", *arguments).finish()
+
+    assert status == 2
+    assert text in log
+    assert "Traceback" not in log
+
+
+def test_port_in_use(slow, server_process):
+    """A port that is taken is an error that names it and the cure, and is not shared."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, log = server_process(slow, "--grpc-port", port).finish()
+
+    assert status == 2
+    assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in log
+    assert "--grpc-port" in log
+    assert len(log.strip().splitlines()) == 1
+
+
+def test_two_servers_do_not_share_a_port(slow, serve, server_process):
+    """Our own second server is refused too: SO_REUSEPORT is off."""
+    with serve(slow) as wire:
+        status, log = server_process(slow, "--grpc-port", wire.server.grpc_port).finish()
+
+    assert status == 2
+    assert "the port is in use" in log
+
+
+def test_expired_call_is_not_run(slow, serve):
+    """A call whose deadline passes while it waits for a thread never reaches the graph."""
+    with serve(slow) as wire:
+        count = trips(wire.stub, 0.15)
+        busy = [ask(wire.stub, count) for _ in range(16)]
+        time.sleep(0.1)
+        request = pb.ModelInferRequest(model_name="slow")
+        with pytest.raises(grpc.RpcError) as caught:
+            wire.stub.ModelInfer(request, timeout=0.05)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        for call in busy:
+            call.result()
+        (stats,) = wire.stub.ModelStatistics(pb.ModelStatisticsRequest(name="slow")).model_stats
+        assert stats.execution_count == 16 + 2
+
+
+def test_concurrent_callers_get_their_own_answers(wire):
+    """Many callers at once: each gets what it sent."""
+    right = []
+
+    def call(number):
+        array = np.full((1, 4), number, np.float32)
+        answers = [wire.infer("identity_fp32", x=array)["y"] for _ in range(20)]
+        right.append(all(np.array_equal(answer, array) for answer in answers))
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert right == [True] * 8
