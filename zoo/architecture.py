@@ -6,6 +6,7 @@ trained or published model can be shown, and drawn, without TensorFlow.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import prod
@@ -30,12 +31,16 @@ SHOWN_OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One layer of a built model; shapes carry None for the batch dimension."""
+    """One layer of a built model; shapes carry None for the batch dimension.
+
+    `sources` are the layers that feed it, one for each of `input_shapes`; an input has none.
+    """
 
     name: str
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    input_shape: Shape
+    sources: tuple[str, ...] = ()
+    input_shapes: tuple[Shape, ...]
     output_shape: Shape
     trainable: int = 0
     total: int = 0
@@ -43,51 +48,64 @@ class Layer:
 
     def to_json(self) -> dict[str, Any]:
         """Return the layer as JSON-able values."""
-        values = asdict(self)
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
-        }
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Layer:
         """Rebuild a layer from `to_json`'s values."""
-        shapes = {key: tuple(values[key]) for key in ("input_shape", "output_shape")}
-        return cls(**{**values, **shapes})
+        tuples = {
+            "sources": tuple(values["sources"]),
+            "input_shapes": tuple(map(tuple, values["input_shapes"])),
+            "output_shape": tuple(values["output_shape"]),
+        }
+        return cls(**{**values, **tuples})
 
 
 def describe(model: Any) -> tuple[Layer, ...]:
-    """Return the layers of a built Keras model with one input and output each, first to last.
+    """Return the layers of a built Keras model, inputs first, each after those that feed it.
 
-    Raises ValueError for a model that is not built, or a layer with several inputs or outputs.
+    Raises ValueError for a model that is not built, or a layer that is called more than once or
+    has several outputs: it has no single shape to show.
     """
     if not model.built:
         raise ValueError(f"{model.name} is not built: give it keras.Input, or call it once")
-    first = Layer(
-        name=model.inputs[0].name,
-        type="InputLayer",
-        input_shape=_shape(model.inputs[0]),
-        output_shape=_shape(model.inputs[0]),
-    )
+    inputs = [
+        Layer(
+            name=tensor.name,
+            type="InputLayer",
+            input_shapes=(_shape(tensor),),
+            output_shape=_shape(tensor),
+        )
+        for tensor in model.inputs
+    ]
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    return (first, *(_describe_layer(layer) for layer in layers))
+    return (*inputs, *(_describe_layer(layer) for layer in layers))
 
 
 def _describe_layer(layer: Any) -> Layer:
     """Describe one Keras layer."""
-    if isinstance(layer.input, list) or isinstance(layer.output, list):
-        raise ValueError(f"layer {layer.name} has several inputs or outputs")
+    try:
+        taken, given = layer.input, layer.output
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f"layer {layer.name} is called more than once") from error
+    if isinstance(given, list | tuple | dict):
+        raise ValueError(f"layer {layer.name} has several outputs")
+    tensors = list(taken) if isinstance(taken, list | tuple) else [taken]
     config = layer.get_config()
     kind = type(layer).__name__
     options = {key: _plain(config[key]) for key in SHOWN_OPTIONS if key in config}
     if "strides" in options and options["strides"] in ([1, 1], options.get("pool_size")):
         del options["strides"]  # the layer's default, which the tutorial does not write either
-    shape = _shape(layer.input)
+    shape = _shape(tensors[0])
     return Layer(
         name=layer.name,
         type=kind,
         options={key: value for key, value in options.items() if value not in (None, False)},
-        input_shape=shape,
-        output_shape=_shape(layer.output),
+        # Keras notes on each symbolic tensor which layer made it.
+        sources=tuple(tensor._keras_history.operation.name for tensor in tensors),
+        input_shapes=tuple(map(_shape, tensors)),
+        output_shape=_shape(given),
         trainable=sum(prod(weight.shape) for weight in layer.trainable_weights),
         total=sum(prod(weight.shape) for weight in layer.weights),
         # The tutorial counts a Dense layer's connections: every input with every output.

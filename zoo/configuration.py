@@ -23,7 +23,7 @@ def model_config(
 ) -> model_config_pb2.ModelConfig:
     """Return the configuration of a graph whose every input and output starts with `batch`.
 
-    `graph` is what zoo.export.facts says; `parameters` tells people and clients what the tensors
+    `graph` is what zoo.export.facts says; `labels` name the first output's elements; `parameters` tells people and clients what the tensors
     mean (task, classes, units, image conventions).
     """
     config = model_config_pb2.ModelConfig(
@@ -33,9 +33,9 @@ def model_config(
     for tensor in graph["inputs"]:
         config.input.add(name=tensor["name"], data_type=_type(tensor), dims=_dims(tensor))
     for tensor in graph["outputs"]:
-        output = config.output.add(name=tensor["name"], data_type=_type(tensor), dims=_dims(tensor))
-        if labels:
-            output.label_filename = LABELS_FILE
+        config.output.add(name=tensor["name"], data_type=_type(tensor), dims=_dims(tensor))
+    if labels:
+        config.output[0].label_filename = LABELS_FILE
     for key, value in sorted((parameters or {}).items()):
         config.parameters[key].string_value = value
     return config

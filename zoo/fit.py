@@ -8,7 +8,7 @@ process that runs it got there, and a resumed training ends where an uninterrupt
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zoo.datasets.dataset import Rows, Splits
-from zoo.errors import CheckFailed
+from zoo.errors import CheckFailed, RecipeError
 from zoo.framework import start
 from zoo.recipe import Recipe
 
@@ -51,12 +51,21 @@ class History:
 def prepare(recipe: Recipe, model: Any, train: Rows) -> None:
     """Adapt the model's Normalization layers on the training split alone.
 
-    A layer that inverts stands at the output and learns the scale of the answers.
+    A layer that inverts is one of the model's outputs and learns the scale of that one's answers;
+    any other stands right behind an input. Raises RecipeError for one that is neither.
     """
     keras = start().keras
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.adapt(train.y if layer.invert else train.x)
+        if not isinstance(layer, keras.layers.Normalization):
+            continue
+        tensor = layer.output if layer.invert else layer.input
+        tensors = model.outputs if layer.invert else model.inputs
+        arrays = train.answers if layer.invert else train.inputs
+        found = [array for t, array in zip(tensors, arrays, strict=True) if t is tensor]
+        if not found:
+            place = "is not an output" if layer.invert else "does not stand right behind an input"
+            raise RecipeError(f"{recipe.where}: {layer.name} {place}, so nothing says its scale")
+        layer.adapt(found[0])
 
 
 def fit(
@@ -106,22 +115,26 @@ def _epoch_function(
     """Return a function from an order of the training rows to (loss, validation loss)."""
     framework = start()
     tf = framework.tf
-    loss_of = framework.keras.losses.get(recipe.loss)
-    x, y = tf.constant(splits.train.x), tf.constant(targets(recipe, splits.train))
-    held = splits.validation
-    val_x, val_y = tf.constant(held.x), tf.constant(targets(recipe, held))
+    losses = [framework.keras.losses.get(name) for name in recipe.losses]
+    xs, ys = _constants(recipe, splits.train)
+    val_xs, val_ys = _constants(recipe, splits.validation)
     rows, val_rows, step = len(splits.train), len(splits.validation), recipe.batch_size
+
+    def loss_of(answers: list[Any], given: list[Any]) -> Any:
+        # keras.losses.get gives the loss of each row; the mean over a smaller last batch weighs
+        # its rows as Keras does.
+        return tf.add_n(
+            [tf.reduce_mean(f(a, g)) for f, a, g in zip(losses, answers, given, strict=True)]
+        )
 
     @tf.function  # type: ignore[untyped-decorator]
     def run(order: Any) -> Any:
         total = tf.constant(0.0)
         for begin in tf.range(0, rows, step):
             chosen = order[begin : begin + step]  # the last batch may be smaller
-            answers = tf.gather(y, chosen)
             with tf.GradientTape() as tape:
-                # keras.losses.get gives the loss of each row; the mean over a smaller last
-                # batch weighs its rows as Keras does.
-                loss = tf.reduce_mean(loss_of(answers, model(tf.gather(x, chosen), training=True)))
+                given = call(model, [tf.gather(x, chosen) for x in xs], training=True)
+                loss = loss_of([tf.gather(y, chosen) for y in ys], given)
                 loss += tf.add_n(model.losses) if model.losses else 0.0
             gradients = tape.gradient(loss, model.trainable_variables)
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
@@ -129,9 +142,9 @@ def _epoch_function(
         val_total = tf.constant(0.0)
         for begin in tf.range(0, val_rows, EVALUATION_ROWS):
             end = begin + EVALUATION_ROWS
-            answers, given = val_y[begin:end], model(val_x[begin:end], training=False)
-            loss = tf.reduce_mean(loss_of(answers, given))
-            val_total += loss * tf.cast(tf.shape(answers)[0], tf.float32)
+            given = call(model, [x[begin:end] for x in val_xs], training=False)
+            loss = loss_of([y[begin:end] for y in val_ys], given)
+            val_total += loss * tf.cast(tf.shape(given[0])[0], tf.float32)
         return total / rows, val_total / val_rows
 
     def run_epoch(order: Any) -> Any:
@@ -140,18 +153,35 @@ def _epoch_function(
     return run_epoch
 
 
-def targets(recipe: Recipe, rows: Rows) -> Any:
-    """Return y as the loss wants it: a binary label as the one unit's float `(rows, 1)`."""
-    return rows.y.astype(np.float32)[:, None] if recipe.task == "binary" else rows.y
+def _constants(recipe: Recipe, rows: Rows) -> tuple[list[Any], list[Any]]:
+    """Return a split's inputs and answers as TensorFlow constants."""
+    tf = start().tf
+    return [tf.constant(x) for x in rows.inputs], [tf.constant(y) for y in targets(recipe, rows)]
 
 
-def predict(model: Any, x: Any) -> Any:
-    """Return the model's outputs for x, as a float32 array, a bounded number of rows at a time."""
-    parts = [
-        np.asarray(model(x[begin : begin + EVALUATION_ROWS], training=False))
-        for begin in range(0, len(x), EVALUATION_ROWS)
+def call(model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+    """Call a model with its inputs in order; returns its outputs in order."""
+    given = model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def targets(recipe: Recipe, rows: Rows) -> list[Any]:
+    """Return answers as the losses want them: a binary label as the one unit's float `(rows, 1)`."""
+    return [
+        y.astype(np.float32)[:, None] if task == "binary" else y
+        for task, y in zip(recipe.tasks, rows.answers, strict=True)
     ]
-    return np.concatenate(parts)
+
+
+def predict(model: Any, rows: Rows) -> list[np.ndarray]:
+    """Return the model's outputs for a split, in order, a bounded number of rows at a time."""
+    parts = [
+        call(model, [x[begin : begin + EVALUATION_ROWS] for x in rows.inputs], training=False)
+        for begin in range(0, len(rows), EVALUATION_ROWS)
+    ]
+    return [
+        np.concatenate([np.asarray(part) for part in output]) for output in zip(*parts, strict=True)
+    ]
 
 
 def _save_state(path: Path, history: History, best: Any, model: Any, optimizer: Any) -> None:

@@ -25,6 +25,7 @@ from zoo import publish, runtimes
 from zoo.architecture import Layer
 from zoo.card import card
 from zoo.configuration import model_config
+from zoo.datasets.dataset import Rows
 from zoo.errors import CheckFailed, UsageError
 from zoo.picture import draw
 from zoo.recipe import Recipe
@@ -120,7 +121,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported:
     assert record is not None
     model = _trained_model(recipe, run)
     onnx_model = convert(model, input_name=recipe.input_name, output_name=recipe.output_name)
-    cases = parity_cases(recipe, model, run.held_out().x)
+    cases = parity_cases(recipe, model, run.held_out())
     with publish.staging(repository, recipe.name) as staged:
         path = staged / layout.MODEL_FILE
         path.write_bytes(serialized(onnx_model))
@@ -164,26 +165,51 @@ def labels(recipe: Recipe) -> tuple[str, ...]:
     return recipe.classes[1:] if recipe.task == "binary" else recipe.classes
 
 
-def parity_cases(recipe: Recipe, model: Any, held_out: np.ndarray) -> tuple[Case, ...]:
-    """Return real held-out rows and random rows of the same scale, in batches of 1 and 7."""
+def parity_cases(recipe: Recipe, model: Any, held_out: Rows) -> tuple[Case, ...]:
+    """Return real held-out rows and random rows of the same scale, in batches of 1 and 7.
+
+    An open dimension, such as a length of time, takes another size in the random rows.
+    """
+    from zoo.fit import call
+
     random = np.random.default_rng(recipe.seed)
-    low, high = held_out.min(axis=0), held_out.max(axis=0)
-    mean, spread = held_out.mean(axis=0), held_out.std(axis=0)
     cases = []
     for batch in PARITY_BATCHES:
-        chosen = np.sort(random.choice(len(held_out), size=batch, replace=len(held_out) < batch))
-        drawn = random.normal(mean, spread, size=(batch, *held_out.shape[1:])).clip(low, high)
-        for kind, rows in (("held-out", held_out[chosen]), ("random", drawn)):
-            rows = np.ascontiguousarray(rows.astype(held_out.dtype))
-            expected = np.asarray(model(rows, training=False))
+        rows = len(held_out)
+        chosen = np.sort(random.choice(rows, size=batch, replace=rows < batch))
+        real = [x[chosen] for x in held_out.inputs]
+        drawn = [
+            _drawn(random, x, tensor.shape[1:], batch)
+            for x, tensor in zip(held_out.inputs, model.inputs, strict=True)
+        ]
+        for kind, arrays in (("held-out", real), ("random", drawn)):
+            answers = call(model, arrays, training=False)
             cases.append(
                 Case(
                     name=f"{kind} rows, batch {batch}",
-                    feeds={recipe.input_name: rows},
-                    expected={recipe.output_name: expected},
+                    feeds=dict(zip(recipe.inputs, arrays, strict=True)),
+                    expected=dict(zip(recipe.outputs, map(np.asarray, answers), strict=True)),
                 )
             )
     return tuple(cases)
+
+
+def _drawn(
+    random: np.random.Generator, held_out: np.ndarray, shape: tuple[int | None, ...], batch: int
+) -> np.ndarray:
+    """Draw rows of the held-out rows' own mean, spread and range."""
+    if None in shape:
+        # One more than the data has, so that a size frozen while tracing is noticed.
+        size = [
+            n + 1 if wanted is None else n
+            for n, wanted in zip(held_out.shape[1:], shape, strict=True)
+        ]
+        mean, spread, low, high = (f(held_out) for f in (np.mean, np.std, np.min, np.max))
+    else:
+        size = list(held_out.shape[1:])
+        mean, spread, low, high = (f(held_out, axis=0) for f in (np.mean, np.std, np.min, np.max))
+    rows = random.normal(mean, spread, size=(batch, *size)).clip(low, high)
+    return np.ascontiguousarray(rows.astype(held_out.dtype))
 
 
 def check(path: Path, name: str, cases: tuple[Case, ...], *, argmax: bool) -> Checked:

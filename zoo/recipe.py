@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,10 @@ class Recipe:
     learning_rate: float
     patience: int  # epochs without a better validation loss before training stops
     loss: str = ""  # a Keras loss; LOSSES[task] when empty
+    # A functional model's further inputs, and further outputs with their tasks, in Keras's order;
+    # claim, metric and baseline speak of the first output.
+    more_inputs: tuple[str, ...] = ()
+    more_outputs: Mapping[str, str] = field(default_factory=dict)
     backup: bool = False  # save the state each epoch, and go on from it after a kill
 
     def __post_init__(self) -> None:
@@ -97,6 +101,26 @@ class Recipe:
                 f"{self.where}: task={self.task!r}, but dataset {self.dataset.name} has "
                 f"{classes} classes"
             )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of all inputs, in Keras's order."""
+        return (self.input_name, *self.more_inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of all outputs, in Keras's order."""
+        return (self.output_name, *self.more_outputs)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Return the Keras loss of each output; their sum is minimised."""
+        return (self.loss, *(LOSSES[task] for task in self.more_outputs.values()))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the task of each output."""
+        return (self.task, *self.more_outputs.values())
 
     @property
     def where(self) -> str:
@@ -193,7 +217,11 @@ def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
             near = get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
             raise RecipeError(f"{place}: no setting is called {key!r}: {hint}")
-    missing = [k for k, f in known.items() if f.default is MISSING and k not in settings]
+    missing = [
+        k
+        for k, f in known.items()
+        if f.default is MISSING and f.default_factory is MISSING and k not in settings
+    ]
     if missing:
         raise RecipeError(f"{place}: {', '.join(missing)} must be given")
 
@@ -230,6 +258,16 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "task": (lambda value: value in LOSSES, _one_of(LOSSES)),
     "input_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
     "output_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
+    "more_inputs": (
+        lambda value: isinstance(value, tuple) and all(map(_is_tensor_name, value)),
+        "a tuple of names, each a letter, then letters, digits and underscores",
+    ),
+    "more_outputs": (
+        lambda value: (
+            all(map(_is_tensor_name, value)) and all(task in LOSSES for task in value.values())
+        ),
+        f"a mapping from a name to its task, {_one_of(LOSSES)}",
+    ),
     "parameters": (_is_count, "the number of trainable parameters, 1 or more"),
     "baseline": (lambda value: value in BASELINES, _one_of(BASELINES)),
     "seed": (lambda v: type(v) is int and 0 <= v < 2**32, "a whole number from 0 to 2**32 - 1"),

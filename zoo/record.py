@@ -62,6 +62,8 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
         "task",
         "input_name",
         "output_name",
+        "more_inputs",
+        "more_outputs",
         "seed",
         "epochs",
         "batch_size",

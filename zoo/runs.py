@@ -38,6 +38,9 @@ WEIGHTS, HISTORY, HELD_OUT, RECORD, LOG = (
     "train.log",
 )
 
+#: How the arrays of further inputs and outputs are called in held_out.npz.
+MORE_X, MORE_Y = "x:", "y:"
+
 #: The zoo's own code that a training depends on, besides the recipe's and the dataset's files.
 TRAINING_CODE = (
     "architecture.py",
@@ -96,7 +99,11 @@ class RunFolder:
         """Return the test split as it was at training; raises ZooError when it cannot be read."""
         try:
             with np.load(self.path / HELD_OUT) as file:
-                return Rows(x=file["x"], y=file["y"])
+                more = {
+                    side: {k.removeprefix(side): file[k] for k in file.files if k.startswith(side)}
+                    for side in (MORE_X, MORE_Y)
+                }
+                return Rows(x=file["x"], y=file["y"], more_x=more[MORE_X], more_y=more[MORE_Y])
         except (OSError, ValueError, KeyError) as error:
             raise ZooError(
                 f"{self.path / HELD_OUT} cannot be read ({error}): train {self.name} again"

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from zoo.claim import METRICS
-from zoo.datasets.dataset import Splits, file_sha256
+from zoo.datasets.dataset import Rows, Splits, file_sha256
 from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
 from zoo.fit import History, Progress, fit, predict, prepare
 from zoo.recipe import Recipe
@@ -28,6 +28,8 @@ from zoo.runs import (
     HELD_OUT,
     HISTORY,
     LOG,
+    MORE_X,
+    MORE_Y,
     RECORD,
     WEIGHTS,
     ChosenData,
@@ -182,7 +184,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> Record:
     state = folder / STATE if recipe.backup else None
     history = fit(recipe, model, splits, state=state, progress=report)
     # The one look at the test split: after this nothing about the model changes.
-    value = measure(recipe, splits.test, predict(model, splits.test.x))
+    value = measure(recipe, splits.test, predict(model, splits.test)[0])
     naive = baseline_metric(recipe, splits.train, splits.test)
     _write_results(model, folder, history, splits)
     seconds = time.perf_counter() - begun
@@ -197,19 +199,28 @@ def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = T
     where = recipe.where
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
         raise RecipeError(f"{where}: returns a model without shapes: begin it with keras.Input")
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise RecipeError(
-            f"{where}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs"
-        )
+    train = splits.train
     facts = [
-        ("input is called", model.inputs[0].name, recipe.input_name),
-        ("input has the shape", tuple(model.inputs[0].shape), (None, *splits.train.x.shape[1:])),
-        ("output has the shape", tuple(model.outputs[0].shape), output_shape(recipe, splits)),
+        ("inputs are called", [tensor.name for tensor in model.inputs], list(recipe.inputs)),
+        ("outputs are as many as", len(model.outputs), len(recipe.outputs)),
         ("trainable parameters are", _count(model.trainable_weights), recipe.parameters),
+        ("data's inputs are called", list(train.more_x), list(recipe.more_inputs)),
+        ("data's outputs are called", list(train.more_y), list(recipe.more_outputs)),
     ]
     for what, seen, wanted in facts:
         if seen != wanted:
             raise RecipeError(f"{where}: its {what} {seen}, but recipe and data say {wanted}")
+    shapes = [
+        *((t, (None, *x.shape[1:])) for t, x in zip(model.inputs, train.inputs, strict=True)),
+        *zip(model.outputs, output_shapes(recipe, train), strict=True),
+    ]
+    for tensor, wanted_shape in shapes:
+        if not _fits(tuple(tensor.shape), wanted_shape):
+            side = "input" if any(tensor is taken for taken in model.inputs) else "output"
+            raise RecipeError(
+                f"{where}: its {side} has the shape {tuple(tensor.shape)}, but recipe and data say "
+                f"{wanted_shape}"
+            )
     promised, rows = recipe.claim.rows, len(splits.test)
     if claimed and promised != rows:
         raise RecipeError(
@@ -217,18 +228,32 @@ def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = T
         )
 
 
-def output_shape(recipe: Recipe, splits: Splits) -> tuple[int | None, ...]:
-    """Return the output shape that the task and the data ask for, None for the batch."""
-    if recipe.task == "multiclass":
-        return (None, len(recipe.classes))
-    return (None, 1) if recipe.task == "binary" else (None, *splits.train.y.shape[1:])
+def output_shapes(recipe: Recipe, rows: Rows) -> list[tuple[int | None, ...]]:
+    """Return each output's shape as its task and the data ask for it, None for the batch."""
+
+    def shape(task: str, y: np.ndarray[Any, Any]) -> tuple[int | None, ...]:
+        if task == "multiclass":
+            return (None, len(recipe.classes))
+        return (None, 1) if task == "binary" else (None, *y.shape[1:])
+
+    return [shape(task, y) for task, y in zip(recipe.tasks, rows.answers, strict=True)]
+
+
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Tell whether a model's shape holds the data's: an open dimension takes any size."""
+    return len(shape) == len(wanted) and all(
+        seen in (None, size) for seen, size in zip(shape, wanted, strict=True)
+    )
 
 
 def _write_results(model: Any, folder: Path, history: History, splits: Splits) -> None:
     model.save_weights(folder / WEIGHTS)
     text = json.dumps(asdict(history) | {"best_epoch": history.best_epoch})
     (folder / HISTORY).write_text(text + "\n", encoding="utf-8")
-    np.savez_compressed(folder / HELD_OUT, x=splits.test.x, y=splits.test.y)
+    test = splits.test
+    more: dict[str, Any] = {f"{MORE_X}{name}": array for name, array in test.more_x.items()}
+    more |= {f"{MORE_Y}{name}": array for name, array in test.more_y.items()}
+    np.savez_compressed(folder / HELD_OUT, x=test.x, y=test.y, **more)
 
 
 def _count(weights: Any) -> int:
@@ -269,8 +294,8 @@ def _record(
         seconds=round(seconds, 3),
         versions=versions(),
         weights_sha256=file_sha256(job.folder / WEIGHTS),
-        inputs=[port(recipe.input_name, tensor) for tensor in model.inputs],
-        outputs=[port(recipe.output_name, tensor) for tensor in model.outputs],
+        inputs=list(map(port, recipe.inputs, model.inputs)),
+        outputs=list(map(port, recipe.outputs, model.outputs)),
         layers=[layer.to_json() for layer in describe(model)],
         warnings=[slow] if slow else [],
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import add_json, print_json
 from zoo.errors import CheckFailed, UsageError, ZooError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from zoo.client import Answer, Client, ClientError
 
 SUMMARY = "ask a running server for a prediction"
@@ -80,15 +82,26 @@ def _explained(error: ClientError, client: Client, model: str) -> ZooError:
 
 
 def predictions(answer: Answer, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return one record a row: labels with probabilities, or values with their unit."""
+    """Return one record a row: the first output's labels with probabilities, or its values.
+
+    Further outputs stand under `others`, by name.
+    """
+    (name, first), *more = answer.outputs.items()
+    if any(array.dtype == object or array.ndim == 0 for array in answer.outputs.values()):
+        return [{key: value.tolist()} for key, value in answer.outputs.items()]
+    rows = _first(name, first, parameters)
+    if more:
+        for i, row in enumerate(rows):
+            row["others"] = {key: array[i].reshape(-1).tolist() for key, array in more}
+    return rows
+
+
+def _first(name: str, array: np.ndarray, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Read the first output, which task and classes speak of."""
     classes = [name for name in parameters.get("classes", "").split(",") if name]
     units = parameters.get("units", "")
-    (name, array), *more = answer.outputs.items()
-    if more or array.dtype == object or array.ndim == 0:
-        return [{key: value.tolist()} for key, value in answer.outputs.items()]
     if parameters.get("task") == "binary" and len(classes) == 2 and array.shape[1:] == (1,):
-        second = array[:, 0].astype(float)
-        return [_labelled(classes, [1.0 - p, p]) for p in second]
+        return [_labelled(classes, [1.0 - p, p]) for p in array[:, 0].astype(float)]
     if classes and array.shape[1:] == (len(classes),):
         return [_labelled(classes, row.astype(float)) for row in array]
     return [{"output": name, "values": row.reshape(-1).tolist(), "units": units} for row in array]
@@ -113,11 +126,17 @@ def _print(rows: list[dict[str, Any]]) -> None:
         ]
         print(text_table(("row", "label", "probability"), cells, right="rlr"))
     elif "values" in rows[0]:
-        header = ("row", f"{rows[0]['output']} ({rows[0]['units']})".replace(" ()", ""))
-        cells = [
-            [str(i), " ".join(f"{value:.6g}" for value in row["values"])]
-            for i, row in enumerate(rows)
-        ]
-        print(text_table(header, cells, right="rl"))
+        title = f"{rows[0]['output']} ({rows[0]['units']})".replace(" ()", "")
+        _print_values(title, [row["values"] for row in rows])
     else:
         print_json(rows)
+    for name in rows[0].get("others", ()):
+        print()
+        _print_values(name, [row["others"][name] for row in rows])
+
+
+def _print_values(title: str, values: Sequence[Sequence[float]]) -> None:
+    from zoo.table import text_table
+
+    cells = [[str(i), " ".join(f"{v:.6g}" for v in row)] for i, row in enumerate(values)]
+    print(text_table(("row", title), cells, right="rl"))

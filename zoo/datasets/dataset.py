@@ -7,8 +7,8 @@ for one CSV would cost seconds and half the world.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,18 +24,35 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """One split: x float32 `(rows, …)`; y int32 `(rows,)` for classes, else float32 `(rows, …)`."""
+    """One split: x float32 `(rows, …)`; y int32 `(rows,)` for classes, else float32 `(rows, …)`.
+
+    `more_x` and `more_y` are what a model of several inputs or outputs takes and gives besides, by
+    name, in the recipe's order.
+    """
 
     x: Floats
     y: Floats | Labels
+    more_x: Mapping[str, Floats] = field(default_factory=dict)
+    more_y: Mapping[str, Floats | Labels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.x) != len(self.y) or not len(self.x):
-            raise ZooError(f"a split holds {len(self.x)} inputs and {len(self.y)} answers")
-        if self.x.dtype != np.float32 or self.y.dtype not in (np.float32, np.int32):
-            raise ZooError(f"a split holds {self.x.dtype} and {self.y.dtype}: want float32, int32")
-        if not (np.isfinite(self.x).all() and np.isfinite(self.y).all()):
-            raise ZooError("a split holds values that are not finite")
+        for x, y in ((x, y) for x in self.inputs for y in self.answers):
+            if len(x) != len(y) or not len(x):
+                raise ZooError(f"a split holds {len(x)} inputs and {len(y)} answers")
+            if x.dtype != np.float32 or y.dtype not in (np.float32, np.int32):
+                raise ZooError(f"a split holds {x.dtype} and {y.dtype}: want float32, int32")
+            if not (np.isfinite(x).all() and np.isfinite(y).all()):
+                raise ZooError("a split holds values that are not finite")
+
+    @property
+    def inputs(self) -> tuple[Floats, ...]:
+        """Return x and what else goes in, in the recipe's order."""
+        return (self.x, *self.more_x.values())
+
+    @property
+    def answers(self) -> tuple[Floats | Labels, ...]:
+        """Return y and what else should come out, in the recipe's order."""
+        return (self.y, *self.more_y.values())
 
     def __len__(self) -> int:
         return len(self.x)

@@ -18,6 +18,9 @@ from zoo.errors import UsageError
 SIDE, LARGE_SIDE = 8, 28
 INK, LARGE_INK = 16.0, 255.0
 
+#: Pairs made of each digit.
+PARTNERS = 6
+
 
 def read_all(files: tuple[Path, ...]) -> Splits:
     """Read the ten digits as `(rows, 8, 8, 1)`."""
@@ -34,6 +37,30 @@ def read_large(files: tuple[Path, ...]) -> Splits:
     """Read the ten digits enlarged to `(rows, 28, 28, 1)`, 0 to 255."""
     x, y = _images(files[0])
     return split_rows(enlarge(x) * np.float32(LARGE_INK / INK), y, seed=1)
+
+
+def read_pairs(files: tuple[Path, ...]) -> Splits:
+    """Pair each digit with another of its split: which of the two is larger, and their sum.
+
+    x and `right` are `(rows, 8, 8, 1)`; y is 1 where the right digit is larger, `sum` `(rows, 1)`.
+    """
+    digits = read_all(files)
+    parts = []
+    for number, rows in enumerate((digits.train, digits.validation, digits.test)):
+        # Several partners a digit: what is to be learnt is in the pairs.
+        rng = np.random.default_rng([1, number])
+        left = np.tile(np.arange(len(rows)), PARTNERS)
+        right = np.concatenate([rng.permutation(len(rows)) for _ in range(PARTNERS)])
+        total = (rows.y[left] + rows.y[right]).astype(np.float32)[:, None]
+        parts.append(
+            Rows(
+                x=rows.x[left],
+                y=(rows.y[right] > rows.y[left]).astype(np.int32),
+                more_x={"right": rows.x[right]},
+                more_y={"sum": total},
+            )
+        )
+    return Splits(train=parts[0], validation=parts[1], test=parts[2])
 
 
 def read_mnist(path: Path) -> Splits:
@@ -100,6 +127,18 @@ DIGITS_012 = Dataset(
     paths=_PATHS,
     read=read_three,
     classes=_TEN[:3],
+    image=Image(mode="L", low=0, high=INK),
+)
+
+DIGIT_PAIRS = Dataset(
+    name="digit_pairs",
+    title="Pairs of handwritten digits, 8×8",
+    source=_SOURCE,
+    licence=_LICENCE,
+    package="sklearn",
+    paths=_PATHS,
+    read=read_pairs,
+    classes=("left is not smaller", "right is larger"),
     image=Image(mode="L", low=0, high=INK),
 )
 

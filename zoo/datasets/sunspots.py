@@ -1,4 +1,4 @@
-"""The yearly sunspot number, 1700 to 2008, in windows of five years.
+"""The yearly sunspot number, 1700 to 2008, in windows of five years or of a solar cycle.
 
 The series is cut by time before windows are made, so that no year is in two splits.
 """
@@ -12,6 +12,9 @@ import numpy as np
 from zoo.datasets.dataset import Dataset, Floats, Rows, Splits
 
 WINDOW = 5
+
+#: About one solar cycle.
+CYCLE = 11
 
 #: The years at which validation and test begin: weak and strong cycles are on either side of each.
 VALIDATION_FROM, TEST_FROM = 1895, 1950
@@ -27,17 +30,24 @@ def read_sequence(files: tuple[Path, ...]) -> Splits:
     return _splits(files[0], every_step=True)
 
 
-def _splits(path: Path, *, every_step: bool) -> Splits:
+def read_cycle(files: tuple[Path, ...]) -> Splits:
+    """Read x `(rows, 11, 1)`: eleven years, about a solar cycle; y `(rows, 1)`: the year after."""
+    return _splits(files[0], every_step=False, window=CYCLE)
+
+
+def _splits(path: Path, *, every_step: bool, window: int = WINDOW) -> Splits:
     years, counts = np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.float32).T
     test = years >= TEST_FROM
     train = years < VALIDATION_FROM
-    parts = (_windows(counts[chosen], every_step) for chosen in (train, ~(train | test), test))
+    parts = (
+        _windows(counts[chosen], every_step, window) for chosen in (train, ~(train | test), test)
+    )
     return Splits(**dict(zip(("train", "validation", "test"), parts, strict=True)))
 
 
-def _windows(counts: Floats, every_step: bool) -> Rows:
-    """Return each window of five and what follows it, or what follows each of its steps."""
-    runs = np.lib.stride_tricks.sliding_window_view(counts, WINDOW + 1)
+def _windows(counts: Floats, every_step: bool, window: int) -> Rows:
+    """Return each window of years and what follows it, or what follows each of its steps."""
+    runs = np.lib.stride_tricks.sliding_window_view(counts, window + 1)
     after = runs[:, 1:, None] if every_step else runs[:, -1:]
     return Rows(x=runs[:, :-1, None].copy(), y=after.copy())
 
@@ -68,6 +78,18 @@ SUNSPOTS_SEQUENCE = Dataset(
     package="statsmodels",
     paths=_PATHS,
     read=read_sequence,
+    features=("yearly sunspot number",),
+    units=_UNITS,
+)
+
+SUNSPOTS_CYCLE = Dataset(
+    name="sunspots_cycle",
+    title=_TITLE,
+    source=_SOURCE,
+    licence=_LICENCE,
+    package="statsmodels",
+    paths=_PATHS,
+    read=read_cycle,
     features=("yearly sunspot number",),
     units=_UNITS,
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.datasets.digits import DIGITS, DIGITS_012, DIGITS_28
+from zoo.datasets.digits import DIGIT_PAIRS, DIGITS, DIGITS_012, DIGITS_28
 from zoo.datasets.photographs import PHOTOGRAPHS
 from zoo.recipe import recipe
 
@@ -150,3 +150,84 @@ def cnn_rgb() -> Any:
             keras.layers.Dense(2, activation="softmax"),
         ]
     )
+
+
+@recipe(
+    tutorial="Conv2D with strides in place of pooling, BatchNormalization, GlobalAveragePooling2D",
+    dataset=DIGITS,
+    task="multiclass",
+    input_name="image",
+    output_name="probabilities",
+    parameters=14458,
+    baseline="majority",
+    seed=1,
+    epochs=25,
+    batch_size=32,
+    learning_rate=0.005,
+    patience=8,
+)
+def cnn_digits_bn() -> Any:
+    """Read all ten digits with strided, batch-normalised convolutions and an average in the end.
+
+    Reaches: accuracy >= 0.97 on 359 held-out digits, in about 8 s on two cores.
+    """
+    import keras
+
+    def convolution(filters: int, strides: int) -> list[Any]:
+        return [
+            # The normalisation that follows has a bias of its own.
+            keras.layers.Conv2D(filters, (3, 3), strides=strides, padding="same", use_bias=False),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+        ]
+
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            keras.layers.Rescaling(1 / 16),
+            *convolution(16, 1),
+            *convolution(32, 2),
+            *convolution(32, 2),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+@recipe(
+    tutorial="two inputs and two outputs, by the functional API: layers as the tutorial's stack has them",
+    dataset=DIGIT_PAIRS,
+    task="binary",
+    input_name="left",
+    more_inputs=("right",),
+    output_name="right_is_larger",
+    more_outputs={"sum": "regression"},
+    parameters=18946,
+    baseline="majority",
+    seed=1,
+    epochs=30,
+    batch_size=64,
+    learning_rate=0.003,
+    patience=8,
+)
+def cnn_digit_pair() -> Any:
+    """Look at two digits: is the right one larger, and what is their sum?
+
+    Reaches: accuracy >= 0.9 on 2154 held-out pairs, in about 15 s on two cores.
+    """
+    import keras
+
+    def tower(name: str) -> tuple[Any, Any]:
+        image = keras.Input((8, 8, 1), name=name)
+        x = keras.layers.Rescaling(1 / 16, name=f"{name}_rescaling")(image)
+        x = keras.layers.Conv2D(16, (3, 3), activation="relu", name=f"{name}_conv")(x)
+        x = keras.layers.MaxPooling2D((2, 2), name=f"{name}_pool")(x)
+        return image, keras.layers.Flatten(name=f"{name}_flatten")(x)
+
+    (left, seen_left), (right, seen_right) = tower("left"), tower("right")
+    both = keras.layers.Concatenate(name="both")([seen_left, seen_right])
+    hidden = keras.layers.Dense(64, activation="relu", name="hidden")(both)
+    larger = keras.layers.Dense(1, activation="sigmoid", name="right_is_larger")(hidden)
+    scaled = keras.layers.Dense(1, name="scaled_sum")(hidden)
+    total = keras.layers.Normalization(invert=True, name="sum")(scaled)
+    return keras.Model([left, right], [larger, total])
