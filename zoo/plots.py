@@ -1,0 +1,121 @@
+"""The plots of a model card: how training went, and what the model answers on held-out rows.
+
+PNG bytes, the same for the same figures. Axes carry their units, and the colours differ in
+lightness too, so that a plot reads in grey.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import MissingPackage
+
+DARK, LIGHT = "#174ea6", "#e8710a"
+SIZE, DOTS_PER_INCH = (6.4, 4.0), 110
+
+#: A series longer than this is drawn from its end: single years could not be told apart.
+SHOWN_STEPS = 120
+
+
+def history(values: Mapping[str, Any]) -> bytes:
+    """Draw training and validation loss by epoch, and the epoch whose weights were kept."""
+
+    def draw(axes: Any) -> None:
+        epochs = np.arange(1, len(values["loss"]) + 1)
+        axes.plot(epochs, values["loss"], color=DARK, label="training")
+        axes.plot(epochs, values["val_loss"], color=LIGHT, label="validation")
+        best = int(values["best_epoch"])
+        axes.axvline(best, color="#5f6368", linestyle=":", label=f"kept: epoch {best}")
+        if min(*values["loss"], *values["val_loss"]) > 0:
+            axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss")
+        axes.set_title("Training")
+        axes.legend()
+
+    return _png(draw)
+
+
+def held_out(
+    task: str, answers: np.ndarray, outputs: np.ndarray, *, classes: Sequence[str], units: str
+) -> bytes:
+    """Draw what the model says of held-out rows against what is true.
+
+    A confusion matrix for classes, forecast and truth in time for a series, else a scatter.
+    """
+    if task in ("multiclass", "binary"):
+        decided = outputs[:, 0] >= 0.5 if task == "binary" else outputs.argmax(axis=-1)
+        return _png(_confusion(answers.astype(int), decided.astype(int), classes))
+    # A sequence's last step is the one that has seen most.
+    truth, given = (a.reshape(len(a), -1)[:, -1] for a in (answers, outputs))
+    return _png(
+        _series(truth, given, units) if task == "forecast" else _scatter(truth, given, units)
+    )
+
+
+def _confusion(
+    truth: np.ndarray, decided: np.ndarray, classes: Sequence[str]
+) -> Callable[[Any], None]:
+    counts = np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, (truth, decided), 1)
+
+    def draw(axes: Any) -> None:
+        # Shares of each true class: rare classes are as visible as common ones.
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                ink = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=ink)
+        axes.set_xticks(range(len(classes)), classes)
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xlabel("the model's answer")
+        axes.set_ylabel("the truth")
+        axes.set_title(f"{len(truth)} held-out rows")
+
+    return draw
+
+
+def _series(truth: np.ndarray, given: np.ndarray, units: str) -> Callable[[Any], None]:
+    def draw(axes: Any) -> None:
+        steps = np.arange(len(truth))[-SHOWN_STEPS:]
+        axes.plot(steps, truth[steps], color=DARK, marker="o", markersize=3, label="truth")
+        axes.plot(steps, given[steps], color=LIGHT, linestyle="--", label="forecast")
+        axes.set_xlabel("held-out window, in order of time")
+        axes.set_ylabel(units)
+        axes.set_title("One step ahead")
+        axes.legend()
+
+    return draw
+
+
+def _scatter(truth: np.ndarray, given: np.ndarray, units: str) -> Callable[[Any], None]:
+    def draw(axes: Any) -> None:
+        low, high = min(truth.min(), given.min()), max(truth.max(), given.max())
+        axes.plot([low, high], [low, high], color="#5f6368", linestyle=":", label="perfect")
+        axes.scatter(truth, given, color=DARK, s=14)
+        axes.set_xlabel(f"truth ({units})" if units else "truth")
+        axes.set_ylabel("the model's answer")
+        axes.set_title(f"{len(truth)} held-out rows")
+        axes.legend()
+
+    return draw
+
+
+def _png(draw: Callable[[Any], None]) -> bytes:
+    """Render one pair of axes, with no display and no trace of the moment."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingPackage("matplotlib", "drawing a model card's plots") from error
+    figure = Figure(figsize=SIZE, dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    draw(figure.add_subplot())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
