@@ -12,10 +12,9 @@ from typing import Any, Self
 
 import grpc
 import numpy as np
+from server import tensors
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc, model_config_pb2
-
-from server import tensors
 
 #: tritonclient's own limit; grpcio's default of 4 MB is too small for tensors.
 MAX_MESSAGE_BYTES = 2**31 - 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server import tensors
 from zoo_proto import model_config_pb2
 
-from server import tensors
 from zoo.publish import LABELS_FILE
 
 #: Rows a request may bring; the zoo's models are small, and the limit bounds a run's memory.

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from server.repository import layout
+
 from zoo import publish, runtimes
 from zoo.architecture import Layer
 from zoo.card import card
@@ -37,17 +37,18 @@ if TYPE_CHECKING:
 
 PARITY_BATCHES = (1, 7)
 
-#: Sources whose change may change what is published: everything but the command line and client.
+#: Sources whose change may change what is published, as patterns below zoo/: everything but the
+#: command line and client.
 EXPORT_SOURCES = (
     "architecture.py",
     "card.py",
     "configuration.py",
     "export.py",
-    "graph/canonical.py",
-    "graph/constants.py",
-    "graph/signature.py",
+    "graph/*.py",
     "picture.py",
     "pipeline.py",
+    "recurrent/*.py",
+    "tracing/*.py",
     "vectors.py",
     "verify.py",
 )
@@ -84,7 +85,11 @@ def export_key(recipe: Recipe, run: RunFolder) -> str:
     parts = [
         run.record.key,
         run.record.weights_sha256,
-        *(publish.sha256(folder / source) for source in EXPORT_SOURCES),
+        *(
+            publish.sha256(path)
+            for source in EXPORT_SOURCES
+            for path in sorted(folder.glob(source))
+        ),
         *(metadata.version(package) for package in EXPORT_PACKAGES),
     ]
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
@@ -119,7 +124,9 @@ def export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported:
     record = run.record
     assert record is not None
     model = _trained_model(recipe, run)
-    onnx_model = convert(model, input_name=recipe.input_name, output_name=recipe.output_name)
+    onnx_model = convert(
+        model, input_names=(recipe.input_name,), output_names=(recipe.output_name,)
+    ).onnx
     cases = parity_cases(recipe, model, run.held_out().x)
     with publish.staging(repository, recipe.name) as staged:
         path = staged / layout.MODEL_FILE

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
+from server.repository import layout
 from zoo_proto import model_config_pb2
 
-from server.repository import layout
 from zoo.errors import UsageError
 
 #: What the last export wrote: {"key", "version", "config_sha256"}. Hidden, so no reader sees it.

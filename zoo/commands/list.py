@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one record a model; figures come from manifests, so they were measured."""
     from server.repository import layout
+
     from zoo.publish import read_manifest
 
     known = registry(options)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server import config
 from server.errors import OperatorError
+
 from zoo.commands import DEFAULT_REPOSITORY
 from zoo.errors import UsageError
 
