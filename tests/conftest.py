@@ -1,4 +1,4 @@
-"""What the rooms' tests share: the nine models, trained and published once in a session."""
+"""What the rooms' tests share: every model of the registry, trained and published once."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ EXPORT_AND_ASK_KERAS = textwrap.dedent(
     status = main(["export", "--repository", str(folder / "models"), "--runs", str(folder / "runs")])
     if status:
         sys.exit(status)
+    from zoo.datasets.dataset import Rows
     from zoo.fit import predict
     from zoo.registry import Registry
     from zoo.runs import RunFolder
@@ -35,14 +36,23 @@ EXPORT_AND_ASK_KERAS = textwrap.dedent(
         run = RunFolder(folder / "runs", name)
         model = known.get(name).build()
         model.load_weights(run.weights)
-        rows = run.held_out().x[:64]
-        np.savez(folder / f"{name}.npz", rows=rows, answers=predict(model, rows))
+        held = run.held_out()
+        first = Rows(
+            x=held.x[:64],
+            y=held.y[:64],
+            more_x={key: x[:64] for key, x in held.more_x.items()},
+            more_y={key: y[:64] for key, y in held.more_y.items()},
+        )
+        recipe = known.get(name)
+        feeds = {f"x:{key}": x for key, x in zip(recipe.inputs, first.inputs)}
+        answers = {f"y:{key}": y for key, y in zip(recipe.outputs, predict(model, first))}
+        np.savez(folder / f"{name}.npz", **feeds, **answers)
     """
 )
 
 
 @dataclass(frozen=True)
-class Nine:
+class Trained:
     """The published models, and what Keras itself answers for held-out rows of each."""
 
     folder: Path
@@ -63,16 +73,17 @@ class Nine:
         """The models, in alphabetical order."""
         return sorted(path.stem for path in self.folder.glob("*.npz"))
 
-    def keras(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Held-out rows and Keras's answers to them."""
+    def keras(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """64 held-out rows and Keras's answers to them, by the names of inputs and outputs."""
         with np.load(self.folder / f"{name}.npz") as file:
-            return file["rows"], file["answers"]
+            feeds = {key[2:]: file[key] for key in file.files if key.startswith("x:")}
+            return feeds, {key[2:]: file[key] for key in file.files if key.startswith("y:")}
 
 
 @pytest.fixture(scope="session")
-def nine(tmp_path_factory: pytest.TempPathFactory) -> Nine:
-    """Train and publish all nine models, in a process of its own since it needs TensorFlow."""
-    folder = tmp_path_factory.mktemp("nine")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train and publish them all, in a process of its own since it needs TensorFlow."""
+    folder = tmp_path_factory.mktemp("trained")
     done = subprocess.run(
         [sys.executable, "-c", EXPORT_AND_ASK_KERAS, str(folder)],
         capture_output=True,
@@ -81,7 +92,7 @@ def nine(tmp_path_factory: pytest.TempPathFactory) -> Nine:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Nine(folder, done.stdout)
+    return Trained(folder, done.stdout)
 
 
 @contextmanager
@@ -111,7 +122,7 @@ def serving(repository: Path, *options: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def address(nine: Nine) -> Iterator[str]:
-    """The gRPC address of a running server of the nine models."""
-    with serving(nine.repository) as port:
+def address(trained: Trained) -> Iterator[str]:
+    """The gRPC address of a running server of all models."""
+    with serving(trained.repository) as port:
         yield f"127.0.0.1:{port}"

@@ -1,1 +1,22 @@
-"""Layer Zoo: the tutorial's Keras layers as trained, exported and served models."""
+"""Layer Zoo: the tutorial's Keras layers as trained, exported and served models.
+
+`zoo.export_model(model, path)` writes any built Keras model as an ONNX file, proven equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.export_file import export_model
+
+__all__ = ["export_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the exporter on first use: `import zoo` alone stays light."""
+    if name == "export_model":
+        from zoo.export_file import export_model
+
+        return export_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

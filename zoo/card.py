@@ -20,6 +20,8 @@ def card(manifest: Mapping[str, Any]) -> str:
         "![the model's layers and shapes](model.svg)",
         "## What it reaches",
         _results(training, data),
+        "![answers on held-out rows](held_out.png)",
+        "![loss by epoch](history.png)",
         "## What goes in and what comes out",
         _interface(manifest),
         "## Layers",

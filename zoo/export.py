@@ -1,7 +1,8 @@
 """Keras to ONNX: the one door to tf2onnx.
 
-    trace (training=False, batch unknown) -> tf2onnx -> captures to initializers -> signature
-    -> canonical names -> ONNX checker with full shape inference
+    trace (zoo/tracing) -> tf2onnx -> captures to initializers -> signature
+    -> recurrent operators (zoo/recurrent) -> clean (zoo/graph) -> other operator sets
+    -> canonical names -> ONNX checker with full shape inference, allowed operators only
 
 `from_function` rather than `from_keras`: the latter is broken with Keras 3. tf2onnx logs what it
 cannot convert and still writes a file, so its logged errors are errors here.
@@ -10,43 +11,94 @@ cannot convert and still writes a file, so its logged errors are errors here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx
 
 from server import tensors
-from zoo.errors import CheckFailed
+from zoo.errors import CheckFailed, UsageError
 from zoo.graph.canonical import canonicalize
+from zoo.graph.clean import clean
 from zoo.graph.constants import captures_to_initializers
-from zoo.graph.signature import sign
+from zoo.graph.signature import output_dims, restore_inputs, sign
+from zoo.recurrent.operators import Operators, Writer, expand
+from zoo.recurrent.plan import Plan
+from zoo.recurrent.portable import Portable
+from zoo.tracing.function import Traced, input_key, output_key, trace
+from zoo.tracing.handlers import EXTRA_OPSETS, handlers
+from zoo.tracing.interface import Interface, Tensor, interface
+from zoo.tracing.patches import patched
 
 #: Read by every runtime tried, the oldest supported onnxruntime included; onnx's own defaults are
 #: newer than most of them.
 OPSET = 17
-IR_VERSION = 8
+
+#: What can be asked for, and the IR version that goes with each: the least that allows it.
+IR_VERSIONS = {15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
+
+#: tf2onnx 1.17 writes up to this one; newer ones come from onnx's version converter.
+TF2ONNX_OPSET = 18
+
+#: Operators of other domains that every onnxruntime has. TensorFlow's own names in the default
+#: domain, which tf2onnx writes where it fails, are caught by the checker.
+ALLOWED = {"ai.onnx.ml": {"LabelEncoder"}}
+
+#: A protobuf message cannot be larger; weights beyond would need files beside the model.
+MAX_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A checked ONNX model, and how its face relates to Keras's.
+
+    `portable` is the same model without recurrent operators, None if it has none or was not asked
+    for.
+    """
+
+    onnx: onnx.ModelProto
+    portable: onnx.ModelProto | None
+    face: Interface
+    outputs: tuple[Tensor, ...]
 
 
 def convert(
-    model: Any, *, input_name: str, output_name: str, opset: int = OPSET
-) -> onnx.ModelProto:
-    """Return a built Keras model with one input and one output as a checked ONNX model.
+    model: Any,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    opset: int = OPSET,
+    reset_states: bool = False,
+    portable: bool = False,
+) -> Conversion:
+    """Convert a built Keras model; nothing is compared yet (zoo/export_file.py does).
 
-    The first dimension of both is called `batch`; names are the ones given. Raises CheckFailed
-    with the reason if the model cannot be converted right.
+    Inputs and outputs come in Keras's order under Keras's names unless others are given; the first
+    dimension is `batch` where Keras leaves it open. Raises CheckFailed with the reason if the
+    model cannot be converted right, UsageError for an unknown opset.
     """
-    function, specification = _traced(model, input_name, output_name)
-    captures = _captures(function)
-    converted = _from_function(function, specification, opset)
-    captures_to_initializers(converted, (input_name,), captures)
-    sign(converted, {input_name: model.inputs[0].shape, output_name: model.outputs[0].shape})
-    canonicalize(converted)
-    converted.ir_version = IR_VERSION
-    converted.producer_name = "layer-zoo"
-    converted.producer_version = ""
-    _check(converted)
-    return converted
+    if opset not in IR_VERSIONS:
+        raise UsageError(f"opset {opset} is not one of {min(IR_VERSIONS)} to {max(IR_VERSIONS)}")
+    face = interface(model, input_names=input_names, output_names=output_names)
+    _check_size(model)
+    with patched(model, reset_states=reset_states) as tokens:
+        traced = trace(model, face, tokens)
+        raw = _from_function(model, traced, min(opset, TF2ONNX_OPSET))
+    has_plans = any(isinstance(item, Plan) for item in tokens.values())
+    second = None
+    if portable and has_plans:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(raw)
+        second = _finish(copy, traced, face, opset, Portable)
+    return Conversion(
+        onnx=_finish(raw, traced, face, opset, Operators),
+        portable=second,
+        face=face,
+        outputs=traced.outputs,
+    )
 
 
 def serialized(model: onnx.ModelProto) -> bytes:
@@ -55,29 +107,38 @@ def serialized(model: onnx.ModelProto) -> bytes:
     return data
 
 
-def _traced(model: Any, input_name: str, output_name: str) -> tuple[Any, list[Any]]:
-    """Return the model as a TensorFlow function of one named input, for inference."""
-    import tensorflow as tf
+def _finish(
+    model: onnx.ModelProto, traced: Traced, face: Interface, opset: int, writer: type[Writer]
+) -> onnx.ModelProto:
+    """Bring tf2onnx's graph into its final form."""
+    names = {input_key(i): t for i, t in enumerate(traced.inputs)}
+    answers = {output_key(i): t for i, t in enumerate(traced.outputs)}
+    restore_inputs(model, {key: t.dtype for key, t in names.items()}, traced.captures)
+    captures_to_initializers(model, names, traced.captures)
+    taken = face.input_dims()
+    dims: dict[str, Sequence[int | str | None]] = {k: taken[t.name] for k, t in names.items()}
+    sign(model, dims | {key: t.shape for key, t in answers.items()})
+    expand(model, traced.tokens, writer)
+    clean(model)
+    fixed = {key: (t.name, t.shape) for key, t in answers.items()}
+    sign(model, dims | output_dims(model, fixed))
+    if opset > TF2ONNX_OPSET:
+        model = _converted(model, opset)
+    del model.graph.value_info[:]
+    canonicalize(model, {key: t.name for key, t in (names | answers).items()})
+    model.ir_version = IR_VERSIONS[opset]
+    model.producer_name = "layer-zoo"
+    model.producer_version = ""
+    _check(model)
+    return model
 
-    symbolic = model.inputs[0]
-    shape = (None, *symbolic.shape[1:])
-    # The batch stays unknown while tracing: a fixed one turns every LSTM into a Loop.
-    specification = [tf.TensorSpec(shape, symbolic.dtype, name=input_name)]
 
-    def infer(x: Any) -> dict[str, Any]:
-        return {output_name: model(x, training=False)}
-
-    return tf.function(infer, input_signature=specification), specification
-
-
-def _captures(function: Any) -> dict[str, np.ndarray]:
-    """Return the eager tensors that the function captured by value, by their inner name."""
-    graph = function.get_concrete_function().graph
-    return {
-        inner.name: outer.numpy()
-        for outer, inner in graph.captures
-        if outer.dtype.name not in ("resource", "variant")
-    }
+def _check_size(model: Any) -> None:
+    size = sum(math.prod(weight.shape) * 4 for weight in model.weights)
+    if size > MAX_BYTES:
+        raise CheckFailed(
+            f"{model.name} has {size / 1e9:.1f} GB of weights, and an ONNX file holds 2.1 GB"
+        )
 
 
 class _Errors(logging.Handler):
@@ -88,10 +149,14 @@ class _Errors(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage().strip().splitlines()[0])
+        # The last line of an exception says what happened; the ones before, where.
+        lines = record.getMessage().strip().splitlines()
+        self.messages.append(lines[0] if record.exc_info is None else f"{lines[0]}: {lines[-1]}")
+        if record.exc_info and record.exc_info[1] is not None:
+            self.messages[-1] = f"{lines[0]}: {record.exc_info[1]}"
 
 
-def _from_function(function: Any, specification: list[Any], opset: int) -> onnx.ModelProto:
+def _from_function(model: Any, traced: Traced, opset: int) -> onnx.ModelProto:
     """Run tf2onnx; its exceptions and its logged errors are failures alike."""
     import tf2onnx
 
@@ -104,25 +169,87 @@ def _from_function(function: Any, specification: list[Any], opset: int) -> onnx.
     logger.setLevel(logging.ERROR)
     try:
         converted, _ = tf2onnx.convert.from_function(
-            function, input_signature=specification, opset=opset
+            traced.function,
+            input_signature=traced.specification,
+            opset=opset,
+            custom_op_handlers=handlers(traced.tokens),
+            extra_opset=list(EXTRA_OPSETS),
         )
     except Exception as error:  # whatever tf2onnx raises means the same to the user
-        raise CheckFailed(f"tf2onnx cannot convert the model: {error}") from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckFailed(f"tf2onnx cannot convert {model.name}: {first}") from error
     finally:
         logger.removeHandler(errors)
         logger.propagate, logger.level = propagate, level
     if errors.messages:
-        raise CheckFailed(f"tf2onnx cannot convert the model: {'; '.join(errors.messages)}")
+        raise CheckFailed(_reason(model, errors.messages))
     return converted
 
 
+#: How tf2onnx names what it does not know: [TensorFlow's name, with the layers' scopes: operator].
+UNKNOWN = re.compile(r"Tensorflow op \[(?P<name>[^\]]*): (?P<kind>\w+)\] is not supported")
+FAILED = re.compile(r"Failed to convert node '(?P<name>[^']*)'[^:]*: *(?P<reason>.*)")
+
+
+def _reason(model: Any, messages: Sequence[str]) -> str:
+    """Say which layer and operator cannot be converted, and what to do."""
+    for message in messages:
+        found = UNKNOWN.search(message) or FAILED.search(message)
+        if not found:
+            continue
+        facts = found.groupdict()
+        layer = _layer(model, facts["name"])
+        where = f"layer {layer}" if layer else f"{model.name} ({facts['name']})"
+        what = facts.get("reason") or f"TensorFlow's {facts['kind']}, which ONNX lacks"
+        return (
+            f"{where} needs {what}: take it out of the model and do its work before or after"
+            if facts.get("kind")
+            else f"{where} cannot be converted: {what}"
+        )
+    return f"tf2onnx cannot convert {model.name}: {'; '.join(dict.fromkeys(messages))}"
+
+
+def _layer(model: Any, name: str) -> str | None:
+    """Return the layer in whose scope an operator lies."""
+    scopes = [re.sub(r"_\d+$", "", part) for part in name.split("/")]
+    layers = {layer.name: type(layer).__name__ for layer in model._flatten_layers()}
+    for part in (*name.split("/"), *scopes):
+        if part in layers and part != model.name:
+            return f"{part} ({layers[part]})"
+    return None
+
+
+def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Bring a graph to a newer operator set; checker and parity judge the result."""
+    try:
+        return onnx.version_converter.convert_version(model, opset)
+    except Exception as error:  # the converter raises RuntimeError and others, by operator
+        first = str(error).strip().splitlines()[-1]
+        raise CheckFailed(
+            f"the graph cannot be brought to opset {opset}: {first}; opset {TF2ONNX_OPSET} is the "
+            "newest that needs no conversion"
+        ) from error
+
+
 def _check(model: onnx.ModelProto) -> None:
-    """Run the ONNX checker with full shape inference."""
+    """Run the ONNX checker with full shape inference, and refuse operators few runtimes have."""
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first = str(error).strip().splitlines()[0]
         raise CheckFailed(f"the exported graph is not valid ONNX: {first}") from error
+    except ValueError as error:  # what serializing says of more than 2 GB
+        raise CheckFailed(f"the exported graph is too large for one file: {error}") from error
+    foreign = {
+        f"{node.domain}.{node.op_type}"
+        for node in model.graph.node
+        if node.domain not in ("", "ai.onnx")
+        and node.op_type not in ALLOWED.get(node.domain, set())
+    }
+    if foreign:
+        raise CheckFailed(
+            f"the exported graph needs operators outside the standard: {', '.join(sorted(foreign))}"
+        )
 
 
 def facts(model: onnx.ModelProto) -> Mapping[str, Any]:

@@ -96,6 +96,10 @@ def fit(values: Any, spec: InputSpec) -> np.ndarray:
         rows_fit = array.ndim == 2 and array.shape[1] == size
         if rows_fit or (array.ndim <= 1 and array.size and array.size % size == 0):
             return array.reshape(-1, *spec.dims)
+    elif spec.dims.count(-1) == 1 and array.ndim == 1 and array.size:
+        size = -prod(spec.dims)
+        if array.size % size == 0:
+            return array.reshape(1, *spec.dims)  # one row, as long as it is
     wanted = " × ".join("any" if dim == -1 else str(dim) for dim in spec.dims)
     given = " × ".join(map(str, array.shape)) or "one value"
     raise UsageError(f"input {spec.name} takes {wanted} values a row; given is {given}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from server.repository import layout
-from zoo import publish, runtimes
+from zoo import plots, publish, runtimes
 from zoo.architecture import Layer
 from zoo.card import card
 from zoo.configuration import model_config
@@ -38,17 +38,19 @@ if TYPE_CHECKING:
 
 PARITY_BATCHES = (1, 7)
 
-#: Sources whose change may change what is published: everything but the command line and client.
+#: Sources whose change may change what is published, as patterns below zoo/: everything but the
+#: command line and client.
 EXPORT_SOURCES = (
     "architecture.py",
     "card.py",
     "configuration.py",
     "export.py",
-    "graph/canonical.py",
-    "graph/constants.py",
-    "graph/signature.py",
+    "graph/*.py",
     "picture.py",
     "pipeline.py",
+    "plots.py",
+    "recurrent/*.py",
+    "tracing/*.py",
     "vectors.py",
     "verify.py",
 )
@@ -85,7 +87,11 @@ def export_key(recipe: Recipe, run: RunFolder) -> str:
     parts = [
         run.record.key,
         run.record.weights_sha256,
-        *(publish.sha256(folder / source) for source in EXPORT_SOURCES),
+        *(
+            publish.sha256(path)
+            for source in EXPORT_SOURCES
+            for path in sorted(folder.glob(source))
+        ),
         *(metadata.version(package) for package in EXPORT_PACKAGES),
     ]
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
@@ -120,7 +126,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported:
     record = run.record
     assert record is not None
     model = _trained_model(recipe, run)
-    onnx_model = convert(model, input_name=recipe.input_name, output_name=recipe.output_name)
+    onnx_model = convert(model, input_names=recipe.inputs, output_names=recipe.outputs).onnx
     cases = parity_cases(recipe, model, run.held_out())
     with publish.staging(repository, recipe.name) as staged:
         path = staged / layout.MODEL_FILE
@@ -130,6 +136,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported:
             raise CheckFailed(_disagreement(checked.report))
         manifest = _manifest(recipe, record, facts(onnx_model), checked)
         write_vectors(staged, cases)
+        _write_plots(staged, recipe, run, model)
         _write_documents(staged, recipe.name, manifest)
         config = model_config(
             recipe.name,
@@ -341,6 +348,17 @@ def _parameters(recipe: Recipe) -> dict[str, str]:
         image = recipe.image
         values |= {"image_mode": image.mode, "image_range": f"{image.low:g} {image.high:g}"}
     return {key: value for key, value in values.items() if value}
+
+
+def _write_plots(staged: Path, recipe: Recipe, run: RunFolder, model: Any) -> None:
+    """Draw how training went, and the model's answers on the held-out rows."""
+    from zoo.fit import predict
+
+    rows = run.held_out()
+    given = predict(model, rows)[0]
+    drawn = plots.held_out(recipe.task, rows.y, given, classes=recipe.classes, units=recipe.units)
+    (staged / "history.png").write_bytes(plots.history(run.history()))
+    (staged / "held_out.png").write_bytes(drawn)
 
 
 def _write_documents(staged: Path, name: str, manifest: dict[str, Any]) -> None:

@@ -203,7 +203,6 @@ def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = T
     facts = [
         ("inputs are called", [tensor.name for tensor in model.inputs], list(recipe.inputs)),
         ("outputs are as many as", len(model.outputs), len(recipe.outputs)),
-        ("trainable parameters are", _count(model.trainable_weights), recipe.parameters),
         ("data's inputs are called", list(train.more_x), list(recipe.more_inputs)),
         ("data's outputs are called", list(train.more_y), list(recipe.more_outputs)),
     ]
@@ -221,6 +220,12 @@ def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = T
                 f"{where}: its {side} has the shape {tuple(tensor.shape)}, but recipe and data say "
                 f"{wanted_shape}"
             )
+    trainable = _count(model.trainable_weights)
+    if trainable != recipe.parameters:
+        raise RecipeError(
+            f"{where}: its trainable parameters are {trainable}, but recipe and data say "
+            f"{recipe.parameters}"
+        )
     promised, rows = recipe.claim.rows, len(splits.test)
     if claimed and promised != rows:
         raise RecipeError(

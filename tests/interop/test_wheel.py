@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_wheel_with_cpu_alone_serves_and_answers(nine, tmp_path: Path) -> None:
+def test_the_wheel_with_cpu_alone_serves_and_answers(trained, tmp_path: Path) -> None:
     """No training framework is installed; list, serve and predict work."""
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
@@ -38,7 +38,7 @@ def test_the_wheel_with_cpu_alone_serves_and_answers(nine, tmp_path: Path) -> No
     assert "keras" not in installed
 
     server = subprocess.Popen(
-        [str(zoo), "serve", str(nine.repository), "--grpc-port", "0"],
+        [str(zoo), "serve", str(trained.repository), "--grpc-port", "0"],
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,

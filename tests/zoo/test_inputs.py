@@ -67,6 +67,14 @@ def test_flat_numbers_fill_an_image() -> None:
     assert _read("1 2 3 4 5 6 7 8", DIGIT).shape == (2, 2, 2, 1)
 
 
+def test_flat_numbers_fill_an_open_dimension() -> None:
+    """A series of any length is one row; several rows need their brackets."""
+    series = InputSpec(name="years", dtype=np.dtype("<f4"), dims=(-1, 1), batched=True)
+
+    assert _read("1 2 3 4 5 6 7", series).shape == (1, 7, 1)
+    assert _read("[[[1], [2]], [[3], [4]]]", series).shape == (2, 2, 1)
+
+
 def test_an_image_file_takes_the_models_size_mode_and_range(tmp_path: Path) -> None:
     """A 4×4 colour picture becomes 2×2 grey in 0..16; --invert swaps dark and bright."""
     picture = Image.new("RGB", (4, 4), "black")

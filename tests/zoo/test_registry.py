@@ -34,7 +34,7 @@ def {name}():
     return keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(3)])
 '''
 
-NINE = (
+MODELS = (
     "dense_iris",
     "dense_cancer",
     "dense_diabetes",
@@ -42,8 +42,13 @@ NINE = (
     "cnn_digits10",
     "cnn_valid",
     "cnn_rgb",
+    "cnn_digits_bn",
+    "cnn_digit_pair",
     "lstm_sunspots",
     "lstm_sunspots_sequence",
+    "lstm_sunspots_any_length",
+    "gru_sunspots",
+    "bilstm_sunspots",
 )
 
 
@@ -53,10 +58,10 @@ def _file(folder: Path, text: str, name: str = "mine.py") -> Path:
     return path
 
 
-def test_the_nine_are_there_in_the_tutorials_order() -> None:
+def test_the_models_are_there_in_the_tutorials_order() -> None:
     """Dense, then convolution, then LSTM; twice the same."""
-    assert Registry.default(installed=()).names() == NINE
-    assert Registry.default(installed=()).names() == NINE
+    assert Registry.default(installed=()).names() == MODELS
+    assert Registry.default(installed=()).names() == MODELS
 
 
 def test_every_family_file_is_listed() -> None:
@@ -67,7 +72,7 @@ def test_every_family_file_is_listed() -> None:
     assert files == set(zoo.models.FAMILIES)
 
 
-@pytest.mark.parametrize("name", NINE)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_recipe_is_called_what_it_is_registered_as(name: str) -> None:
     """Name, source and a first sentence: what `zoo list` shows."""
     recipe = Registry.default(installed=()).get(name)
@@ -92,7 +97,7 @@ def test_a_file_adds_what_it_defines_itself(tmp_path: Path) -> None:
     registry = Registry.default(installed=())
 
     assert registry.add_file(_file(tmp_path, RECIPE.format(name="mine"))) == ("mine",)
-    assert registry.names() == (*NINE, "mine")
+    assert registry.names() == (*MODELS, "mine")
     assert registry.get("mine").file == tmp_path / "mine.py"
 
 
@@ -155,7 +160,7 @@ def test_entry_points_are_listed_without_importing_them() -> None:
     """A package that cannot be imported does no harm until its model is asked for."""
     registry = Registry.default(installed=[_entry("theirs", "no_such_package:theirs")])
 
-    assert registry.names() == (*NINE, "theirs")
+    assert registry.names() == (*MODELS, "theirs")
     with pytest.raises(UsageError, match="no_such_package:theirs: ModuleNotFoundError"):
         registry.get("theirs")
 
@@ -171,7 +176,7 @@ def test_an_entry_point_gives_its_recipe(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     registry = Registry.default(installed=installed)
 
-    assert registry.names() == (*NINE, "function", "other", "theirs")
+    assert registry.names() == (*MODELS, "function", "other", "theirs")
     assert registry.get("theirs").name == "theirs"
     with pytest.raises(RecipeError, match="not a recipe called 'other'"):
         registry.get("other")

@@ -112,7 +112,10 @@ def test_a_killed_training_with_backup_goes_on_and_ends_the_same(lab: dict[str, 
     ("case", "words"),
     [
         ("parameters", "its trainable parameters are 67, but recipe and data say 68"),
-        ("input_name", "its input is called measurements, but recipe and data say petals"),
+        (
+            "input_name",
+            "its inputs are called ['measurements'], but recipe and data say ['petals']",
+        ),
         ("input_shape", "its input has the shape (None, 10), but recipe and data say (None, 4)"),
         ("output_shape", "its input has the shape (None, 10)"),
         ("rows", "claims 31 held-out rows, but the test split has 30"),

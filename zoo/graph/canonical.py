@@ -8,18 +8,32 @@ names of inputs and outputs, which are the model's face, are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto
+
+from zoo.graph.view import nested_graphs
 
 Names = dict[str, str]
 
 
-def canonicalize(model: ModelProto) -> None:
-    """Rename values and nodes by position; drop doc strings and unused operator sets."""
+class _Counter(Counter[str]):
+    """Numbers names, and never gives one that the model's face has."""
+
+    def __init__(self, taken: frozenset[str]) -> None:
+        super().__init__()
+        self.taken = taken
+
+
+def canonicalize(model: ModelProto, face: Mapping[str, str] | None = None) -> None:
+    """Rename values and nodes by position; drop doc strings and unused operator sets.
+
+    Inputs and outputs keep their names, or get those that `face` gives for them.
+    """
     graph = model.graph
-    counter: Counter[str] = Counter()
-    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    face = face or {}
+    names = {v.name: face.get(v.name, v.name) for v in (*graph.input, *graph.output)}
+    counter = _Counter(frozenset(names.values()))
     _drop_unused_initializers(graph)
     _rename(graph, names, counter)
     graph.name = "model"
@@ -31,7 +45,7 @@ def canonicalize(model: ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
-def _rename(graph: GraphProto, outer: Names, counter: Counter[str]) -> None:
+def _rename(graph: GraphProto, outer: Names, counter: _Counter) -> None:
     """Rename within one graph; `outer` holds what is visible from enclosing graphs."""
     names = dict(outer)
     for tensor in graph.initializer:
@@ -46,11 +60,13 @@ def _rename(graph: GraphProto, outer: Names, counter: Counter[str]) -> None:
             if output and output not in names:
                 names[output] = title if position == 0 else f"{title}_{position}"
         node.name = title
-        node.doc_string = ""
+        node.ClearField("doc_string")
+        if not node.domain:
+            node.ClearField("domain")  # set to nothing and unset are other bytes
         node.input[:] = [names[name] if name else "" for name in node.input]
         node.output[:] = [names[name] if name else "" for name in node.output]
         _sort_attributes(node)
-        for nested in _nested(node):
+        for nested in nested_graphs(node):
             _rename(nested, names, counter)
             nested.name = title
             nested.doc_string = ""
@@ -62,9 +78,10 @@ def _rename(graph: GraphProto, outer: Names, counter: Counter[str]) -> None:
     graph.initializer.extend(initializers)
 
 
-def _fresh(stem: str, counter: Counter[str]) -> str:
+def _fresh(stem: str, counter: _Counter) -> str:
+    name = f"{stem}_{counter[stem]}"
     counter[stem] += 1
-    return f"{stem}_{counter[stem] - 1}"
+    return _fresh(stem, counter) if name in counter.taken else name
 
 
 def _position(name: str) -> int:
@@ -94,16 +111,9 @@ def _sort_attributes(node: NodeProto) -> None:
     node.attribute.extend(attributes)
 
 
-def _nested(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """Yield the nodes of a graph and of the graphs nested in it."""
     for node in graph.node:
         yield node
-        for nested in _nested(node):
+        for nested in nested_graphs(node):
             yield from _nodes(nested)

@@ -1,0 +1,138 @@
+"""Any built Keras model becomes a small, equal, reproducible ONNX file, or is refused by reason."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LAB = Path(__file__).with_name("export_lab.py")
+
+
+def _run(folder: Path, *names: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(LAB), str(folder), *names],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every model of the lab, exported in one process of its own: it needs TensorFlow."""
+    return _run(tmp_path_factory.mktemp("export"))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("tutorial_stack", 12),
+        ("dense_relu", 2),
+        ("lstm", 3),
+        ("lstm_sequence", 4),
+        ("gru", 3),
+        ("simple_rnn", 3),
+    ],
+)
+def test_the_graph_is_as_small_as_one_would_write_it(
+    lab: dict[str, Any], name: str, most: int
+) -> None:
+    """No shape arithmetic, no zero states, no separate bias."""
+    operators = lab[name]["operators"]
+
+    assert len(operators) <= most, operators
+    assert not {"Shape", "Loop", "Cast", "Expand"} & set(operators)
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"),
+    [
+        ("lstm_backwards", "LSTM"),
+        ("lstm_open", "LSTM"),
+        ("lstm_dropout", "LSTM"),
+        ("gru", "GRU"),
+        ("gru_before", "GRU"),
+        ("simple_rnn", "RNN"),
+        ("bidirectional", "LSTM"),
+    ],
+)
+def test_recurrent_layers_are_real_operators(lab: dict[str, Any], name: str, operator: str) -> None:
+    """One operator from the layer's weights, where tf2onnx writes a Loop."""
+    assert lab[name]["operators"].count(operator) == 1
+    assert "Loop" not in lab[name]["operators"]
+
+
+def test_the_portable_form_has_no_recurrent_operator(lab: dict[str, Any]) -> None:
+    """A second file of plain operators for every recurrent model of fixed length, and no other."""
+    for name in (
+        "lstm",
+        "lstm_sequence",
+        "lstm_backwards",
+        "gru",
+        "gru_before",
+        "simple_rnn",
+        "bidirectional",
+    ):
+        assert lab[name]["portable"], name
+        assert not {"LSTM", "GRU", "RNN", "Loop"} & set(lab[name]["portable_operators"]), name
+    assert not lab["tutorial_stack"]["portable"]
+
+
+def test_every_export_gives_keras_answers(lab: dict[str, Any]) -> None:
+    """At a batch that the exporter itself did not compare, and another length where that is open."""
+    for name, facts in lab.items():
+        if name != "refused":
+            assert facts["difference"] < 1e-5, name
+
+
+def test_the_same_model_gives_the_same_bytes(lab: dict[str, Any], tmp_path: Path) -> None:
+    """Twice in one process, and once in another that exported nothing before."""
+    for name, facts in lab.items():
+        if name != "refused":
+            assert facts["sha256"][0] == facts["sha256"][1], name
+    fresh = _run(tmp_path, "bidirectional", "tutorial_stack")
+    for name, facts in fresh.items():
+        assert facts["sha256"] == lab[name]["sha256"], name
+
+
+def test_names_survive(lab: dict[str, Any]) -> None:
+    """Several inputs and outputs keep Keras's names, in Keras's order, and share one batch."""
+    branches = lab["branches"]
+
+    assert [tensor["name"] for tensor in branches["inputs"]] == ["left", "right"]
+    assert [tensor["name"] for tensor in branches["outputs"]] == ["total", "kind"]
+    assert {tensor["shape"][0] for tensor in (*branches["inputs"], *branches["outputs"])} == {
+        "batch"
+    }
+    assert lab["lstm_open"]["inputs"][0]["shape"] == ["batch", "time", 1]
+
+
+def test_augmentation_is_left_out(lab: dict[str, Any]) -> None:
+    """A layer that is random in training does nothing in a served model."""
+    assert set(lab["random_flip"]["operators"]) <= {"Identity"}
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("not_keras", "UsageError: object is not a keras.Model"),
+        ("unbuilt", "is not built, so its shapes are unknown"),
+        ("no_folder", "there is no such folder"),
+        ("opset", "UsageError: opset 3 is not one of 15 to 23"),
+        ("samples", "UsageError: samples of the wrong form"),
+        ("stateful", "stateful"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_by_reason(
+    lab: dict[str, Any], case: str, words: str
+) -> None:
+    """The reason names what is wrong, and no file is left behind."""
+    assert words in lab["refused"][case]
+    assert lab["refused"]["left"] == ""

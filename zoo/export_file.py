@@ -1,0 +1,260 @@
+"""One Keras model to one ONNX file, which appears only once it is proven equal.
+
+    convert (zoo/export.py) -> write under a hidden name -> onnxruntime and the ONNX reference
+    against Keras, batch 1 and 7 -> rename
+
+Nothing is left behind on failure. `zoo.export_model` is this module's `export_model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from zoo import runtimes
+from zoo.errors import CheckFailed, StorageError, UsageError
+from zoo.export import OPSET, Conversion, convert, facts, serialized
+from zoo.tracing.patches import half_precision
+from zoo.tracing.samples import SEED, cases
+from zoo.verify import Case, Comparison, Report, Session, Tolerance, verify
+
+#: For models of any depth: a hundredth of a percent of the largest answer. Rounding alone reaches
+#: 5e-6 in networks of a hundred layers (export.md 2e), and mistakes are seldom below 1e-2.
+TOLERANCE = Tolerance(scaled=1e-4, relative=0.0)
+
+#: The reference evaluator is numpy: beyond this it would take minutes, and is left out aloud.
+REFERENCE_BYTES = 4_000_000
+REFERENCE_ELEMENTS = 100_000
+
+PORTABLE_SUFFIX = ".portable.onnx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What was written and how it was proven. Plain values; `to_json` gives them as a dict."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    opset: int
+    ir_version: int
+    nodes: int
+    inputs: tuple[dict[str, Any], ...]
+    outputs: tuple[dict[str, Any], ...]
+    samples: str
+    parity: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+    seconds: float
+    portable: Path | None = None
+
+    @property
+    def max_abs(self) -> float:
+        """The largest difference from Keras in any runtime."""
+        return max((row.max_abs for row in self.parity), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        values = asdict(self)
+        return values | {
+            "path": str(self.path),
+            "portable": str(self.portable) if self.portable else None,
+            "max_abs": self.max_abs,
+        }
+
+
+def export_model(
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    opset: int = OPSET,
+    samples: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    reset_states: bool = False,
+    portable: bool = False,
+    tolerance: Tolerance = TOLERANCE,
+) -> ExportReport:
+    """Write a built Keras model as an ONNX file, proven equal to Keras.
+
+    `samples`: rows to compare on, as an array, a list in Keras's order, or a mapping by input
+    name; without, seeded random rows are used and the report says so. A model that is not built
+    yet is called on one sample first. `reset_states` allows stateful layers, exported as from
+    their reset state. `portable` also writes PATH's stem + .portable.onnx, without recurrent
+    operators, if the model has any.
+
+    Raises CheckFailed with one reason, and writes nothing, if the model cannot be exported right;
+    UsageError for arguments that do not fit; StorageError if the disk refuses.
+    """
+    started = time.monotonic()
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise UsageError(f"{target.parent}: there is no such folder")
+    _build(model, samples)
+    made = convert(
+        model,
+        input_names=input_names,
+        output_names=output_names,
+        opset=opset,
+        reset_states=reset_states,
+        portable=portable,
+    )
+    compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)
+    second = target.with_name(target.stem + PORTABLE_SUFFIX) if made.portable else None
+    with _written(target, made.onnx) as temporary, _maybe(second, made.portable) as other:
+        report, notes = prove(temporary, made.onnx, compared, tolerance)
+        rows = list(report.comparisons)
+        if other is not None and made.portable is not None:
+            again, more = prove(other, made.portable, compared, tolerance)
+            rows += again.comparisons
+            notes += [f"portable: {note}" for note in more]
+        _keep(temporary, target)
+        if other is not None and second is not None:
+            _keep(other, second)
+    return _report(target, second, made, rows, [*_notes(model, samples), *notes], started, samples)
+
+
+def prove(
+    path: Path, model: onnx.ModelProto, compared: Sequence[Case], tolerance: Tolerance = TOLERANCE
+) -> tuple[Report, list[str]]:
+    """Compare a file with Keras in every runtime; return the report and what was left out.
+
+    Raises CheckFailed where a runtime cannot run the graph, or answers otherwise.
+    """
+    notes: list[str] = []
+    sessions: dict[str, Session] = {}
+    for runtime in runtimes.available():
+        if runtime.name not in ("onnxruntime", "onnx-reference"):
+            continue
+        if runtime.version() is None:
+            notes.append(f"{runtime.name} is not installed: not compared")
+            continue
+        too_large = path.stat().st_size > REFERENCE_BYTES or any(
+            feed.size / len(feed) > REFERENCE_ELEMENTS
+            for case in compared
+            for feed in case.feeds.values()
+        )
+        if runtime.name == "onnx-reference" and too_large:
+            notes.append("onnx-reference left out: it would take minutes on a model of this size")
+            continue
+        try:
+            sessions[runtime.name] = runtime.load(path)
+        except Exception as error:  # a foreign runtime may raise anything; it is its verdict
+            if runtime.name == "onnx-reference":
+                notes.append(f"onnx-reference cannot run the graph: {_first_line(error)}")
+                continue
+            raise CheckFailed(f"{runtime.name} refuses the graph: {_first_line(error)}") from error
+    if "onnxruntime" not in sessions:
+        raise CheckFailed("onnxruntime is not installed, and nothing is exported unproven")
+    decisive = verify(compared, {"onnxruntime": sessions.pop("onnxruntime")}, tolerance=tolerance)
+    rows = list(decisive.comparisons)
+    for row in verify(compared, sessions, tolerance=tolerance).comparisons:
+        # A comparison without an output is one in which the runtime raised: it lacks something.
+        if row.output:
+            rows.append(row)
+        else:
+            notes.append(f"{row.runtime} cannot run the graph: {row.reason}")
+    report = Report(comparisons=tuple(rows))
+    if not report.ok:
+        worst = report.worst
+        raise CheckFailed(
+            f"{worst.runtime} and Keras disagree on {worst.output or 'the graph'} "
+            f"({worst.case}): {worst.reason}"
+        )
+    return report, list(dict.fromkeys(notes))
+
+
+def _build(model: Any, samples: Any) -> None:
+    """Call a model that was never built on one row, so that its shapes are known."""
+    if samples is None or (getattr(model, "built", True) and getattr(model, "_called", True)):
+        return
+    import keras
+
+    row = samples
+    if isinstance(samples, dict) and len(samples) == 1:
+        (row,) = samples.values()
+    try:
+        model(keras.tree.map_structure(lambda rows: keras.ops.convert_to_tensor(rows[:1]), row))
+    except Exception as error:  # Keras refuses rows by whatever its backend raises
+        raise UsageError(f"samples of the wrong form: Keras says {_first_line(error)}") from error
+
+
+def _notes(model: Any, samples: Any) -> list[str]:
+    policies = half_precision(model)
+    notes = [f"{', '.join(policies)}: exported and compared in float32"] if policies else []
+    if samples is None:
+        notes.append(f"no samples given: compared on random rows (seed {SEED})")
+    return notes
+
+
+def _report(
+    path: Path,
+    portable: Path | None,
+    made: Conversion,
+    rows: Sequence[Comparison],
+    notes: Sequence[str],
+    started: float,
+    samples: Any,
+) -> ExportReport:
+    data = path.read_bytes()
+    graph = facts(made.onnx)
+    return ExportReport(
+        path=path,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        opset=graph["opset"],
+        ir_version=graph["ir_version"],
+        nodes=graph["nodes"],
+        inputs=tuple(graph["inputs"]),
+        outputs=tuple(graph["outputs"]),
+        samples=f"random rows, seed {SEED}" if samples is None else "given rows",
+        parity=tuple(rows),
+        notes=tuple(notes),
+        seconds=time.monotonic() - started,
+        portable=portable,
+    )
+
+
+@contextmanager
+def _written(target: Path, model: onnx.ModelProto) -> Iterator[Path]:
+    """Yield the model's file under a hidden name beside the target, gone at the end."""
+    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    try:
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(serialized(model))
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StorageError(f"{target}: {reason}: nothing was written") from error
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _maybe(target: Path | None, model: onnx.ModelProto | None) -> Iterator[Path | None]:
+    if target is None or model is None:
+        yield None
+        return
+    with _written(target, model) as temporary:
+        yield temporary
+
+
+def _keep(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror or error}: nothing was written") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

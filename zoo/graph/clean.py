@@ -1,0 +1,44 @@
+"""The passes in their order, until none finds anything.
+
+    shapes            computed shapes -> constants
+    neutral           + 0, * 1, Identity
+    gemm              MatMul, Add -> Gemm
+    flatten_weights   Transpose, Reshape, Gemm -> Reshape, Gemm
+    dead              what nobody reads
+
+Each is right by itself, under the condition that its file states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onnx import ModelProto
+
+from zoo.graph.dead import drop_dead
+from zoo.graph.flatten_weights import permute_rows_after_flatten
+from zoo.graph.gemm import matmul_add_to_gemm
+from zoo.graph.neutral import drop_neutral
+from zoo.graph.shapes import fold_shapes
+from zoo.graph.view import View
+
+PASSES: tuple[Callable[[View], bool], ...] = (
+    fold_shapes,
+    drop_neutral,
+    matmul_add_to_gemm,
+    permute_rows_after_flatten,
+)
+
+
+def clean(model: ModelProto) -> None:
+    """Run every pass until none changes the graph, then drop what is not read."""
+    drop_dead(model)
+    changed = True
+    while changed:
+        changed = False
+        view = View(model)
+        for run in PASSES:
+            while run(view):
+                changed = True
+                view.refresh()
+        drop_dead(model)
