@@ -144,6 +144,9 @@ def prove(
         if runtime.name == "onnx-reference" and too_large:
             notes.append("onnx-reference left out: it would take minutes on a model of this size")
             continue
+        if runtime.name == "onnx-reference" and _beyond_reference(model):
+            notes.append("onnx-reference left out: it runs loops and activations of its own making")
+            continue
         try:
             sessions[runtime.name] = runtime.load(path)
         except Exception as error:  # a foreign runtime may raise anything; it is its verdict
@@ -169,6 +172,21 @@ def prove(
             f"({worst.case}): {worst.reason}"
         )
     return report, list(dict.fromkeys(notes))
+
+
+def _beyond_reference(model: onnx.ModelProto) -> bool:
+    """Whether the graph holds what onnx 1.23's reference evaluator does not do as the standard says.
+
+    Its recurrent operators ignore the attribute `activations`, and its Loop drops a batch of one.
+    """
+    return any(
+        node.op_type in ("Loop", "Scan")
+        or (
+            node.op_type in ("LSTM", "GRU", "RNN")
+            and any(attribute.name == "activations" for attribute in node.attribute)
+        )
+        for node in model.graph.node
+    )
 
 
 def _build(model: Any, samples: Any) -> None:

@@ -29,7 +29,7 @@ from zoo_proto import model_config_pb2
 from server.repository import layout
 from zoo.errors import UsageError
 
-#: What the last export wrote: {"key", "version", "config_sha256"}. Hidden, so no reader sees it.
+#: What the last export wrote: {"key", "version", "config_sha256", "quantize"}. Hidden, so no reader sees it.
 STATE_FILE = ".export.json"
 LOCK_FILE = ".lock"
 LABELS_FILE = "labels.txt"
