@@ -78,8 +78,8 @@ def publish(
 ) -> Published:
     """Publish the staged version folder (model file, manifest, ...) of `config.name`.
 
-    If the latest version's model file has the same bytes, no version is added. Raises UsageError
-    if the kept versions would not satisfy the new configuration.
+    If the latest version is whole and its model file has the same bytes, no version is added.
+    Raises UsageError if the kept versions would not satisfy the new configuration.
     """
     text = _config_text(config)
     model = repository / config.name
@@ -88,7 +88,9 @@ def publish(
         return _publish_first(model, staged, text, labels, key)
     latest = model / str(versions[-1])
     kept = _check_and_keep(model, config)
-    if _same_file(latest / layout.MODEL_FILE, staged / layout.MODEL_FILE):
+    manifest = read_manifest(repository, config.name, versions[-1])
+    whole = manifest is not None and intact(manifest)
+    if whole and _same_file(latest / layout.MODEL_FILE, staged / layout.MODEL_FILE):
         version, created = versions[-1], False
     else:
         version, created = versions[-1] + 1, True

@@ -87,6 +87,15 @@ def test_a_publication_is_current_until_its_key_or_a_file_changes(tmp_path: Path
     assert publish.published_key(tmp_path, "adder") == ("k1", 2)
 
 
+def test_a_version_that_lost_a_file_is_published_again(tmp_path: Path) -> None:
+    """Else every export would find it damaged and do its work over again."""
+    _publish(tmp_path, b"one", key="k1")
+    (tmp_path / "adder/1/manifest.json").unlink()
+
+    assert _publish(tmp_path, b"one", key="k1").version == 2
+    assert publish.published_key(tmp_path, "adder") == ("k1", 2)
+
+
 def test_another_interface_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     """The kept version would not satisfy the new configuration."""
     _publish(tmp_path, b"one")

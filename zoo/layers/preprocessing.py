@@ -93,14 +93,14 @@ CASES = (
     case(
         "STFTSpectrogram",
         lambda k, x: k.layers.STFTSpectrogram(frame_length=16, frame_step=8, fft_length=16)(x),
-        (64,),
+        (64, 1),
     ),
     case(
         "STFTSpectrogram[magnitude]",
         lambda k, x: k.layers.STFTSpectrogram(
             mode="magnitude", frame_length=16, frame_step=8, fft_length=32
         )(x),
-        (64,),
+        (64, 1),
     ),
     case(
         "MelSpectrogram",
