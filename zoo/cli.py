@@ -16,7 +16,7 @@ from typing import Any
 
 from zoo.errors import ZooError
 
-COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict")
+COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict", "layers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,9 @@ CASES = (
         lambda k, x: k.layers.Conv1D(3, 2, padding="causal", dilation_rate=2)(x),
         (8, 2),
     ),
-    case("Conv1D[same,s2]", lambda k, x: k.layers.Conv1D(3, 2, strides=2, padding="same")(x), (9, 2)),
+    case(
+        "Conv1D[same,s2]", lambda k, x: k.layers.Conv1D(3, 2, strides=2, padding="same")(x), (9, 2)
+    ),
     case("Conv1D[dyn T]", lambda k, x: k.layers.Conv1D(3, 2, padding="same")(x), (None, 2)),
     case(
         "Conv1D[channels_first]",

@@ -199,9 +199,7 @@ def _batches(case: Case) -> tuple[int, ...]:
     return (case.batch,) if case.batch else (1, 7)
 
 
-def _judge(
-    case: Case, model: Any, session: Any, graph: Any, batch: int
-) -> tuple[str, float]:
+def _judge(case: Case, model: Any, session: Any, graph: Any, batch: int) -> tuple[str, float]:
     """Feed a peer's graph by position and compare by position: it keeps no names."""
     face = interface(model)
     inputs = rows(case, batch)
@@ -261,4 +259,12 @@ def _quiet() -> Any:
         logger.propagate = propagate
 
 
-__all__ = ["CheckFailed", "Outcome", "build", "cases", "measure", "measure_keras", "measure_tf2onnx"]
+__all__ = [
+    "CheckFailed",
+    "Outcome",
+    "build",
+    "cases",
+    "measure",
+    "measure_keras",
+    "measure_tf2onnx",
+]

@@ -16,7 +16,9 @@ CASES = (
         (4,),
     ),
     case("LayerNormalization", lambda k, x: k.layers.LayerNormalization()(x), (4, 3)),
-    case("LayerNormalization[axes]", lambda k, x: k.layers.LayerNormalization(axis=[1, 2])(x), (4, 3)),
+    case(
+        "LayerNormalization[axes]", lambda k, x: k.layers.LayerNormalization(axis=[1, 2])(x), (4, 3)
+    ),
     case("GroupNormalization", lambda k, x: k.layers.GroupNormalization(2)(x), (4, 4, 4)),
     case("RMSNormalization", lambda k, x: k.layers.RMSNormalization()(x), (4,)),
     case("UnitNormalization", lambda k, x: k.layers.UnitNormalization()(x), (4,)),
@@ -27,7 +29,9 @@ CASES = (
     ),
     case(
         "Normalization",
-        lambda k, x: k.layers.Normalization(mean=[1.0, 2.0, 3.0, 4.0], variance=[1.0, 2.0, 3.0, 4.0])(x),
+        lambda k, x: k.layers.Normalization(
+            mean=[1.0, 2.0, 3.0, 4.0], variance=[1.0, 2.0, 3.0, 4.0]
+        )(x),
         (4,),
     ),
     case(

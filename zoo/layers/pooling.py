@@ -13,7 +13,9 @@ def _cases() -> list[Case]:
     for kind in ("Max", "Average"):
         for rank, shape in SHAPES.items():
             names = f"Adaptive{kind}Pooling", f"{kind}Pooling", f"Global{kind}Pooling"
-            for name, options in zip(names, ({"output_size": 2}, {"pool_size": 2}, {}), strict=True):
+            for name, options in zip(
+                names, ({"output_size": 2}, {"pool_size": 2}, {}), strict=True
+            ):
                 found.append(_pool(f"{name}{rank}D", options, shape))
     return found
 
@@ -24,8 +26,12 @@ def _pool(name: str, options: dict[str, Any], shape: tuple[int, ...], suffix: st
 
 CASES = (
     *_cases(),
-    _pool("MaxPooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, (7, 6, 3), "[same,s2]"),
-    _pool("AveragePooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, (7, 6, 3), "[same]"),
+    _pool(
+        "MaxPooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, (7, 6, 3), "[same,s2]"
+    ),
+    _pool(
+        "AveragePooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, (7, 6, 3), "[same]"
+    ),
     _pool("MaxPooling2D", {"data_format": "channels_first"}, (3, 8, 6), "[channels_first]"),
     _pool("GlobalAveragePooling2D", {"keepdims": True}, (8, 6, 3), "[keepdims]"),
     _pool("GlobalMaxPooling2D", {"data_format": "channels_first"}, (3, 8, 6), "[channels_first]"),

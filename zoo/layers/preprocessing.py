@@ -30,7 +30,9 @@ CASES = (
     _resizing("bilinear", antialias=True),
     _resizing("bilinear", crop_to_aspect_ratio=True),
     case(
-        "Discretization", lambda k, x: k.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0])(x), (4,)
+        "Discretization",
+        lambda k, x: k.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0])(x),
+        (4,),
     ),
     case(
         "Discretization[multi_hot]",
@@ -69,6 +71,7 @@ CASES = (
     _words(
         "StringLookup[mask]",
         lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS), mask_token="")(x),
+        refused=True,  # the comparison of words needs Equal-19, which tf2onnx does not write
     ),
     _integers(
         "StringLookup[invert]",
@@ -91,14 +94,14 @@ CASES = (
     case(
         "STFTSpectrogram",
         lambda k, x: k.layers.STFTSpectrogram(frame_length=16, frame_step=8, fft_length=16)(x),
-        (64,),
+        (64, 1),
     ),
     case(
         "STFTSpectrogram[magnitude]",
         lambda k, x: k.layers.STFTSpectrogram(
             mode="magnitude", frame_length=16, frame_step=8, fft_length=32
         )(x),
-        (64,),
+        (64, 1),
     ),
     case(
         "MelSpectrogram",
