@@ -141,6 +141,9 @@ def compare(
     """
     if actual is None:
         return {"ok": False, "reason": "the output is missing"}
+    if expected.dtype == object and actual.dtype.kind in "OSU" and actual.shape == expected.shape:
+        same = np.array_equal(expected.astype(str), actual.astype(str))
+        return {"ok": same, "reason": "" if same else "other words than Keras gives"}
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         seen = f"{actual.dtype}{list(actual.shape)}"
         wanted = f"{expected.dtype}{list(expected.shape)}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 LAB = Path(__file__).with_name("export_lab.py")
+ZOO = Path(sys.executable).with_name("zoo")
 
 
 def _run(folder: Path, *names: str) -> dict[str, Any]:
@@ -136,3 +137,31 @@ def test_what_cannot_be_exported_is_refused_by_reason(
     """The reason names what is wrong, and no file is left behind."""
     assert words in lab["refused"][case]
     assert lab["refused"]["left"] == ""
+
+
+SAVE = """
+import sys, keras
+layers = [keras.Input((6, 2), name="series"), keras.layers.GRU(4), keras.layers.Dense(2, name="odds")]
+keras.Sequential(layers).save(sys.argv[1])
+"""
+
+
+def test_a_keras_file_is_published_or_refused_in_one_line(tmp_path: Path) -> None:
+    """A user's own file, whole and cut off."""
+    whole, cut = tmp_path / "mine.keras", tmp_path / "cut.keras"
+    subprocess.run([sys.executable, "-c", SAVE, str(whole)], check=True, capture_output=True)
+    cut.write_bytes(whole.read_bytes()[:500])
+
+    def export(path: Path) -> "subprocess.CompletedProcess[str]":
+        command = [str(ZOO), "export", str(path), "--repository", str(tmp_path / "models")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+    done, refused = export(whole), export(cut)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "models/mine/1/model.onnx").is_file()
+    assert (tmp_path / "models/mine/config.pbtxt").is_file()
+    assert refused.returncode == 2
+    assert "cut.keras is not a .keras file" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "models/cut").exists()

@@ -1,16 +1,21 @@
-"""zoo export: train what is missing, convert to ONNX, prove it equal to Keras, publish."""
+"""zoo export: train what is missing, convert to ONNX, prove it equal to Keras, publish.
+
+Recipes by name, or any .keras file: that one is loaded in a process of its own.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import add_json, add_models, add_repository, add_runs, print_json, registry
 from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
-from zoo.errors import StorageError, ZooError
+from zoo.errors import StorageError, UsageError, ZooError
+from zoo.foreign import Request, export_in_own_process, is_model_file
 
 if TYPE_CHECKING:
     from zoo.pipeline import Exported
@@ -21,14 +26,42 @@ EXAMPLE = "zoo export cnn_digits --repository models"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    add_models(parser, "default: every registered model; what is not trained is trained first")
+    add_models(
+        parser,
+        "default: every registered model; what is not trained is trained first; "
+        "or one FILE.keras of your own",
+    )
     add_repository(parser)
     add_runs(parser)
     add_json(parser)
+    own = parser.add_argument_group("for a FILE.keras")
+    own.add_argument(
+        "-o", "--output", type=Path, metavar="OUT.onnx", help="write this file, publish nothing"
+    )
+    own.add_argument("--name", help="publish under this name (default: the file's stem)")
+    own.add_argument(
+        "--samples",
+        type=Path,
+        metavar="F.npz",
+        help="rows to compare on, by input name (default: seeded random rows)",
+    )
+    own.add_argument("--opset", type=int, default=17, help="15 to 23 (default: %(default)s)")
+    own.add_argument(
+        "--portable", action="store_true", help="also write the form without recurrent operators"
+    )
+    own.add_argument(
+        "--reset-states", action="store_true", help="export stateful layers as from reset"
+    )
+    own.add_argument(
+        "--trust", action="store_true", help="run Python code in the file (Lambda layers, .h5)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, export and print the final table; exit 1 if a model could not be published."""
+    if any(is_model_file(name) for name in options.models):
+        return _run_file(options)
+    _refuse_file_options(options)
     known = registry(options)
     names = list(dict.fromkeys(options.models or known.names()))
     recipes = [known.get(name) for name in names]
@@ -43,6 +76,57 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(exported)
     return report(failures | refused)
+
+
+def _run_file(options: argparse.Namespace) -> int:
+    """Export one file and say what came of it."""
+    if len(options.models) != 1:
+        raise UsageError("give one FILE.keras at a time, and no recipe beside it")
+    (source,) = options.models
+    report = export_in_own_process(
+        Request(
+            source=source,
+            output=str(options.output) if options.output else None,
+            repository=str(options.repository),
+            name=options.name or Path(source).stem,
+            samples=str(options.samples) if options.samples else None,
+            opset=options.opset,
+            trust=options.trust,
+            portable=options.portable,
+            reset_states=options.reset_states,
+            modules=tuple(str(path) for path in options.modules),
+        )
+    )
+    if options.json:
+        print_json(report)
+        return 0
+    print(
+        f"{report['path']}: {report['nodes']} nodes, {report['bytes']} bytes, opset "
+        f"{report['opset']}, largest Δ to Keras {report['max_abs']:.1e}, "
+        f"{report['seconds']:.1f} s"
+    )
+    for side in ("inputs", "outputs"):
+        for tensor in report[side]:
+            print(f"  {side[:-1]} {tensor['name']} {tensor['datatype']} {tensor['shape']}")
+    for note in report["notes"]:
+        print(f"  {note}")
+    return 0
+
+
+def _refuse_file_options(options: argparse.Namespace) -> None:
+    """Say so, rather than ignore what only means something with a file."""
+    given = {
+        "-o": options.output,
+        "--name": options.name,
+        "--samples": options.samples,
+        "--trust": options.trust,
+        "--reset-states": options.reset_states,
+        "--portable": options.portable,
+        "--opset": options.opset != 17,
+    }
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)}: only for a FILE.keras, not for recipes")
 
 
 def _export_all(

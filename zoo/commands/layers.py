@@ -1,33 +1,43 @@
-"""zoo layers: export every public Keras layer, and say how each came out."""
+"""zoo layers: the atlas of Keras layers, exported and compared one by one."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections import Counter
-from typing import TYPE_CHECKING
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zoo.commands import add_json, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.layers.case import Case
     from zoo.layers.measure import Outcome
 
-SUMMARY = "export every public Keras layer and activation, and compare each with Keras"
-EXAMPLE = "zoo layers --only 'LSTM|GRU'"
+SUMMARY = "export every Keras layer with its options, and compare each with Keras"
+EXAMPLE = "zoo layers --only 'LSTM*' --peers"
+
+PACKAGES = ("keras", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose name matches")
+    parser.add_argument(
+        "--only", metavar="PATTERN", default="", help="only cases whose name matches"
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="also measure Keras's own export and plain tf2onnx"
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE.md", help="write the table as a page"
+    )
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure the cases and print a line each; exit 1 if one is wrong or needlessly refused."""
+    """Measure and print; exit 1 if a case failed that should not."""
     from zoo.layers import cases
-    from zoo.table import text_table
 
     try:
         pattern = re.compile(options.only)
@@ -35,34 +45,67 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--only {options.only!r} is not a regular expression: {error}") from error
     chosen = [case for case in cases() if pattern.search(case.name)]
     if not chosen:
-        raise UsageError(f"no case matches {options.only!r}")
-    outcomes = [_outcome(case) for case in chosen]
+        raise UsageError(f"no case of the atlas matches {options.only!r}")
+    columns = _measured(chosen, options.peers)
+    ours = columns.pop("ours")
+    if options.markdown:
+        from zoo.layers.table import page
+
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.write_text(page(ours, columns, _versions()))
     if options.json:
-        print_json([outcome.to_json() for outcome in outcomes])
+        values = {"ours": ours, **columns}
+        print_json({name: [item.to_json() for item in found] for name, found in values.items()})
     else:
-        rows = [
-            [
-                o.name,
-                o.status,
-                str(o.nodes or ""),
-                f"{o.difference:.0e}" if o.nodes else "",
-                o.reason,
-            ]
-            for o in outcomes
-        ]
-        print(text_table(("case", "outcome", "nodes", "largest Δ", "reason"), rows, right="llrrl"))
-        counts = Counter(outcome.status for outcome in outcomes)
-        print(f"\n{len(outcomes)} cases: {', '.join(f'{n} {k}' for k, n in counts.items())}")
-    expected = {case.name for case in chosen if case.refused}
-    return 0 if all(o.status == "ok" or o.name in expected for o in outcomes) else 1
+        _print(ours, columns)
+    unexpected = [
+        item.name
+        for case, item in zip(chosen, ours, strict=True)
+        if (item.status == "ok") == case.refused
+    ]
+    if unexpected:
+        sys.stderr.write(f"zoo: not as the atlas expects: {', '.join(unexpected)}\n")
+    return 1 if unexpected else 0
 
 
-def _outcome(case: Case) -> Outcome:
-    """Measure one case; where Keras itself cannot run it on this machine, say that."""
-    from zoo.layers.measure import Outcome, measure
+def _measured(chosen: list[Any], peers: bool) -> dict[str, list[Outcome]]:
+    """Measure every case with every exporter."""
+    from tqdm import tqdm
 
-    try:
-        return measure(case)
-    except Exception as error:  # whatever Keras and its backend raise
-        first = str(error).strip().splitlines()[0]
-        return Outcome(name=case.name, status="failed", reason=f"{type(error).__name__}: {first}")
+    from zoo.layers.measure import measure, measure_keras, measure_tf2onnx
+
+    measures = {"ours": measure}
+    if peers:
+        measures |= {"Keras's export": measure_keras, "tf2onnx": measure_tf2onnx}
+    found: dict[str, list[Outcome]] = {name: [] for name in measures}
+    for case in tqdm(chosen, unit="layer", disable=not sys.stderr.isatty()):
+        for name, function in measures.items():
+            found[name].append(function(case))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _print(ours: list[Outcome], peers: dict[str, list[Outcome]]) -> None:
+    """Print one line a case, then the totals."""
+    from zoo.table import text_table
+
+    rows = []
+    for i, item in enumerate(ours):
+        others = [found[i].status for found in peers.values()]
+        delta = f"{item.difference:.0e}" if item.status == "ok" else ""
+        rows.append([item.name, item.status, str(item.nodes or ""), delta, *others])
+    header = ("case", "ours", "nodes", "largest Δ", *peers)
+    print(text_table(header, rows, right="llrr" + "l" * len(peers)))
+    for item in ours:
+        if item.status != "ok":
+            print(f"{item.name}: {item.reason}")
+    print(f"{sum(item.status == 'ok' for item in ours)} of {len(ours)} right")

@@ -1,6 +1,8 @@
 """The passes in their order, until none finds anything.
 
+    groups            Conv's missing group attribute
     shapes            computed shapes -> constants
+    folding           constants of constants
     neutral           + 0, * 1, Identity
     gemm              MatMul, Add -> Gemm
     flatten_weights   Transpose, Reshape, Gemm -> Reshape, Gemm
@@ -17,13 +19,17 @@ from onnx import ModelProto
 
 from zoo.graph.dead import drop_dead
 from zoo.graph.flatten_weights import permute_rows_after_flatten
+from zoo.graph.folding import fold_constants
 from zoo.graph.gemm import matmul_add_to_gemm
+from zoo.graph.groups import set_groups
 from zoo.graph.neutral import drop_neutral
 from zoo.graph.shapes import fold_shapes
 from zoo.graph.view import View
 
 PASSES: tuple[Callable[[View], bool], ...] = (
+    set_groups,
     fold_shapes,
+    fold_constants,
     drop_neutral,
     matmul_add_to_gemm,
     permute_rows_after_flatten,

@@ -29,7 +29,10 @@ def captures_to_initializers(
             raise CheckFailed(
                 f"the exported graph wants an input {name!r} that the model does not have"
             )
-        graph.initializer.append(numpy_helper.from_array(captures[name], name=name))
+        value = captures[name]
+        if value.dtype.kind in "SU":
+            value = value.astype(object)  # how onnx takes strings
+        graph.initializer.append(numpy_helper.from_array(value, name=name))
     kept = [value for value in graph.input if value.name in inputs]
     del graph.input[:]
     graph.input.extend(kept)

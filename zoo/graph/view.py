@@ -76,7 +76,7 @@ class View:
         while name in self.initializers or name in self.producers or name in self.inputs:
             number += 1
             name = f"{stem}_{number}"
-        tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        tensor = numpy_helper.from_array(np.array(array, order="C"), name)
         self.graph.initializer.append(tensor)
         self.initializers[name] = self.graph.initializer[-1]
         return name

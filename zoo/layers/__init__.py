@@ -3,7 +3,8 @@
     case.py       what a case is
     dense.py ...  the cases, one family a file, as data
     measure.py    export a case, compare, and say how it went; Keras's own export and plain tf2onnx
-                  for comparison
+                  beside it
+    table.py      the outcomes as docs/layers.md
 
 A case costs one line to add, and guards tracer and passes from then on (tests/zoo/test_layers.py).
 """

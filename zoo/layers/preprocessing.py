@@ -71,6 +71,7 @@ CASES = (
     _words(
         "StringLookup[mask]",
         lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS), mask_token="")(x),
+        refused=True,  # the comparison of words needs Equal-19, which tf2onnx does not write
     ),
     _integers(
         "StringLookup[invert]",

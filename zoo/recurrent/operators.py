@@ -88,7 +88,7 @@ class Writer:
     def weight(self, array: np.ndarray) -> str:
         """Add an initializer and return its name."""
         name = f"{self.prefix}/weight_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.weights.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
     def integers(self, *values: int) -> str:

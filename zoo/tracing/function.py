@@ -110,7 +110,7 @@ def _outputs(concrete: Any, names: tuple[str, ...]) -> tuple[Tensor, ...]:
 def _captures(graph: Any) -> dict[str, np.ndarray]:
     """Return the eager tensors that the function captured by value, by their inner name."""
     return {
-        inner.name: outer.numpy()
+        inner.name: np.asarray(outer.numpy())
         for outer, inner in graph.captures
         if outer.dtype.name not in ("resource", "variant")
     }

@@ -84,11 +84,26 @@ def answers(
     import tensorflow as tf
 
     tensors = [tf.constant(feeds[tensor.name]) for tensor in face.inputs]
+
+    def ask() -> Any:
+        return model(face.pack(tensors), training=False)
+
     with _inference(model, reset_states):
-        answer = model(face.pack(tensors), training=False)
+        try:
+            answer = ask()
+        except tf.errors.UnimplementedError:
+            # channels_first convolutions have no plain kernel on the CPU, and XLA has one.
+            answer = tf.function(ask, jit_compile=True, autograph=False)()
     leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(answer)]
-    pairs = zip(outputs, leaves, strict=True)
-    return {t.name: leaf if leaf.dtype == object else leaf.astype(t.dtype) for t, leaf in pairs}
+    return {t.name: _typed(leaf, t.dtype) for t, leaf in zip(outputs, leaves, strict=True)}
+
+
+def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return an answer as runtimes give it: strings as str, and no half precision."""
+    if array.dtype == object:
+        text = [item.decode() if isinstance(item, bytes) else item for item in array.ravel()]
+        return np.array(text, object).reshape(array.shape)
+    return array.astype(dtype)
 
 
 @contextmanager
