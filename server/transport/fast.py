@@ -41,9 +41,6 @@ _BURST = 256
 #: The longest run that the loop takes on itself; meanwhile everybody else waits.
 _BEARS_NS = 500_000
 
-#: Calls answered or under way at once; more are refused, as grpcio's own limit does.
-_MOST_CALLS = 16_384
-
 
 class HandlerCallDetails(NamedTuple):
     """What a generic handler is asked with (grpc.HandlerCallDetails)."""
@@ -188,7 +185,7 @@ class FastTransport:
             RawCall(event.call, self._ended).reject(
                 grpc.StatusCode.UNIMPLEMENTED, "Method not found!"
             )
-        elif len(self._calls) >= _MOST_CALLS:
+        elif len(self._calls) >= self._options.max_calls:
             RawCall(event.call, self._ended).reject(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"
             )

@@ -26,6 +26,8 @@ class TransportOptions:
     max_message_bytes: int
     #: Calls answered at once by the public transport; more wait their turn.
     handler_threads: int
+    #: Calls under way at once, streams included; more are refused with RESOURCE_EXHAUSTED.
+    max_calls: int = 16_384
     #: More arguments of grpcio's, by name.
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
     #: None serves in plain text.
@@ -39,6 +41,7 @@ class PublicTransport:
         self._options = options
         self._server = grpc.server(
             ThreadPoolExecutor(options.handler_threads, "grpc"),
+            maximum_concurrent_rpcs=options.max_calls,
             options=(
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
