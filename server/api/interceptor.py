@@ -3,10 +3,11 @@
     bytes ──> alive? ──> admitted? ──> parse ──> handler ──> bytes
                  └──────────┴───────────┴──────────┴──> status table
 
-Handlers are plain functions from message to message (or from bytes to bytes, where parsing is part
-of the hot path) and know nothing of gRPC's context.
+Handlers are plain functions from message to message and know nothing of gRPC's context. ModelInfer
+has a path of its own (server/api/infer_path.py), which answers calls and not messages.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -41,17 +42,14 @@ def guarded_unary(
     method: str,
     handler: Handler,
     admission: AbstractContextManager[None],
-    request_type: type[Message] | None,
+    request_type: type[Message],
 ) -> Behaviour:
-    """Wrap a unary handler; `request_type` None hands it the bytes and takes bytes."""
+    """Wrap a unary handler."""
 
     def behaviour(raw: bytes, context: Context) -> bytes:
         try:
             _check_alive(context)
             with admission:
-                if request_type is None:
-                    answer: bytes = handler(raw)
-                    return answer
                 message: Message = handler(parse(request_type, raw))
                 return message.SerializeToString()
         except Exception as error:
@@ -60,6 +58,39 @@ def guarded_unary(
         return context.abort(code, text)
 
     return behaviour
+
+
+class BlockingCall:
+    """A call whose thread waits for the answer (server.api.infer_path.Call)."""
+
+    def __init__(self, message: bytes, context: Context) -> None:
+        self.message = message
+        self._context = context
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._answer = b""
+        self._status: tuple[grpc.StatusCode, str] | None = None
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return not self._context.is_active()
+
+    def reply(self, answer: bytes) -> None:
+        """Hand the answer to the thread that waits."""
+        self._answer = answer
+        self._done.release()
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """Hand it a status instead."""
+        self._status = (code, details)
+        self._done.release()
+
+    def wait(self) -> bytes:
+        """Return the answer, or end the call."""
+        self._done.acquire()
+        if self._status is not None:
+            self._context.abort(*self._status)
+        return self._answer
 
 
 def refused_stream(method: str, error: Exception) -> Callable[[Any, Context], Iterator[bytes]]:

@@ -168,20 +168,21 @@ def tensorflow_handlers(
     return [
         grpc.method_handlers_generic_handler(
             service.full_name,
-            {
-                method.name: grpc.unary_unary_rpc_method_handler(
-                    guarded_unary(
-                        method.name,
-                        getattr(servicer, method.name),
-                        admission,
-                        GetMessageClass(method.input_type),
-                    )
-                )
-                for method in service.methods
-            },
+            {method.name: _handler(method, servicer, admission) for method in service.methods},
         )
         for service in SERVICES
     ]
+
+
+def _handler(
+    method: Any, servicer: TensorFlowServing, admission: AbstractContextManager[None]
+) -> grpc.RpcMethodHandler:
+    behaviour = guarded_unary(
+        method.name, getattr(servicer, method.name), admission, GetMessageClass(method.input_type)
+    )
+    # server/transport/fast.py reads it: whatever does not wait for a model needs no thread.
+    behaviour.in_place = method.name != "Predict"  # type: ignore[attr-defined]
+    return grpc.unary_unary_rpc_method_handler(behaviour)
 
 
 def _check_model_spec(request: Any) -> None:

@@ -15,6 +15,7 @@ from zoo_proto import model_config_pb2
 from server.errors import ModelLoadError
 from server.repository import layout
 from server.repository.configuration import BACKEND, PLATFORM, version_labels
+from server.repository.scheduling import batching_settings, threads_of
 from server.repository.settings import InputSettings, ModelSettings, OutputSettings
 from server.tensors import VARIABLE, TensorSpec, by_config
 
@@ -70,6 +71,8 @@ def complete(
     if not (config.input or config.output or batching_written):
         batches, why = batching_of(signature)
         config.max_batch_size = DERIVED_MAX_BATCH_SIZE if batches else 0
+        if batches:
+            config.dynamic_batching.SetInParent()
         derived.append(f"max_batch_size {config.max_batch_size} ({why})")
     batched = config.max_batch_size > 0
     required = [spec for spec in signature.inputs if not spec.has_default]
@@ -143,6 +146,8 @@ def settings_of(
         version=version,
         platform=config.platform,
         max_batch_size=config.max_batch_size,
+        batching=batching_settings(config),
+        threads=threads_of(config),
         inputs=tuple(_input(tensor, inputs, batched) for tensor in config.input),
         outputs=tuple(_output(tensor, outputs, batched, read_labels) for tensor in config.output),
         config=config.SerializeToString(),

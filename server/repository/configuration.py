@@ -26,7 +26,7 @@ ModelConfig = model_config_pb2.ModelConfig
 VERSION_LABELS = "version_labels"
 
 #: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
-IDLE_SETTINGS = ("instance_group", "optimization", "model_warmup", "response_cache")
+IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
 
 #: A class list longer than this is a mistake (or an attack), not labels.
 MAX_LABEL_BYTES = 16 * 2**20

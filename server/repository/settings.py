@@ -7,6 +7,7 @@ that server/inference can use them as they are.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from server.batching import Batching
 from server.tensors import VARIABLE, DataType
 
 
@@ -45,6 +46,9 @@ class ModelSettings:
     max_batch_size: int
     inputs: tuple[InputSettings, ...]
     outputs: tuple[OutputSettings, ...]
+    batching: Batching
+    #: Threads of one run, where the configuration asks for a number of its own; else 0.
+    threads: int = 0
     #: The completed ModelConfig, serialised, as ModelConfig answers it.
     config: bytes
     #: Names that callers may use for a version (TensorFlow Serving's version_label).

@@ -299,11 +299,11 @@ def test_config_is_completed_where_it_is_silent(repository, graphs, serve):
 def test_settings_that_idle_are_named(repository, graphs, serve, caplog):
     """What is accepted and not acted upon is said once."""
     caplog.set_level(logging.INFO, "server")
-    repository.add("m", graphs.identity(), "instance_group [{ count: 2 }] dynamic_batching {}")
+    repository.add("m", graphs.identity(), "optimization {} dynamic_batching {}")
     with serve(repository.path) as wire:
         assert config_of(wire, "m").HasField("dynamic_batching")
 
-    assert "model 'm': instance_group accepted, not acted upon" in caplog.text
+    assert "model 'm': optimization accepted, not acted upon" in caplog.text
 
 
 def test_default_model_filename(repository, graphs, serve):
