@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,10 +37,13 @@ class FakeServer:
 
     def __init__(self, credentials: Any = None) -> None:
         self.script: list[Status | threading.Event | None] = []
+        #: The metadata of each attempt.
         self.attempts: list[dict[str, str]] = []
-        self.remaining: list[float] = []
+        #: When each attempt came, and the seconds that it had left.
+        self.times: list[tuple[float, float]] = []
         self.methods: list[str] = []
         self.typed = False
+        self.wants_certificate = False
         self._server = grpc.server(ThreadPoolExecutor(4))
         handlers = {
             "ModelMetadata": self._handler(self._metadata, pb.ModelMetadataRequest),
@@ -96,7 +100,7 @@ class FakeServer:
 
     def _next(self, context: grpc.ServicerContext) -> None:
         self.attempts.append(dict(context.invocation_metadata()))
-        self.remaining.append(context.time_remaining())
+        self.times.append((time.monotonic(), context.time_remaining()))
         step = self.script.pop(0) if self.script else None
         if isinstance(step, threading.Event):
             step.wait(20)
@@ -147,10 +151,12 @@ def test_the_waits_grow_within_one_deadline(fake: FakeServer, infer: Callable[..
     """Each wait is longer than the last, with its jitter, and all come out of the caller's time."""
     fake.script = [Status.UNAVAILABLE] * 3
     infer(fake.address, "m", [[1, 2]], timeout=30)
-    first, second, third, fourth = fake.remaining
+    waits = np.diff([at for at, _ in fake.times])
+    ends = [at + remaining for at, remaining in fake.times]
 
-    assert 31 > first > second > third > fourth > 0
-    assert 0.05 < first - second < second - third < third - fourth
+    assert 0.05 < waits[0] < waits[1] < waits[2]
+    # One moment for all, which the wire rounds: a deadline for each would move by a second or more.
+    assert max(ends) - min(ends) < 0.8 < sum(waits)
 
 
 @pytest.mark.parametrize("retries", [0, 2])
@@ -305,7 +311,7 @@ def secure(request: pytest.FixtureRequest, certificates: Certificates) -> Iterat
             request.param,
         )
     )
-    server.typed = request.param  # remembered for the test; typed answers are read as raw ones
+    server.wants_certificate = request.param
     yield server
     server.stop()
 
@@ -315,7 +321,7 @@ def test_tls_and_mtls(
 ) -> None:
     """With the authority's file, and for mTLS our certificate; the token travels inside."""
     certificate, key = certificates.sign("client.test")
-    mutual = {"certificate": certificate, "key": key} if secure.typed else {}
+    mutual = {"certificate": certificate, "key": key} if secure.wants_certificate else {}
     tls = TLS(ca=certificates.ca, **mutual)
 
     assert infer(secure.address, "m", [[1, 2]], tls=tls, token="t").tolist() == [[2, 4]]
