@@ -297,13 +297,6 @@ def test_unserved_rpc_says_so(method, wire):
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_unserved_stream_says_so(wire):
-    """The streaming RPC too, at its first breath."""
-    with pytest.raises(grpc.RpcError, match="ModelStreamInfer is not served") as caught:
-        list(wire.stub.ModelStreamInfer(iter([pb.ModelInferRequest()])))
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 def test_large_message(wire):
     """A tensor beyond gRPC's usual 4 MB is taken; the client's own limit is raised as well."""
     array = np.ones((1, 2_000_000), np.float32)
