@@ -166,7 +166,7 @@ def test_live_ready_and_server_metadata(client):
     assert metadata.name == "layer-zoo"
     assert metadata.version
     assert {"statistics", "classification", "binary_tensor_data"} <= set(metadata.extensions)
-    assert not {"sequence", "system_shared_memory", "logging"} & set(metadata.extensions)
+    assert not {"system_shared_memory", "logging"} & set(metadata.extensions)
 
 
 def test_server_name_is_an_option(repository, graphs, serve):
