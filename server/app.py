@@ -19,6 +19,7 @@ import grpc
 from server.api.handlers import SERVICE, inference_handlers
 from server.api.health import Health, health_handlers
 from server.api.infer_path import InferPath
+from server.api.infer_stream import InferStreams
 from server.api.open_inference import OpenInference
 from server.api.reflection import reflection_handlers
 from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
@@ -60,6 +61,7 @@ class Server:
         self._lifecycle = Lifecycle()
         self._admission = Admission()
         self._health = Health()
+        self._streams: InferStreams | None = None
         self._budget = measure(config.threads)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._timer = Timer()
@@ -103,6 +105,8 @@ class Server:
             return 0
         self._admission.close()
         self._health.close()
+        if self._streams is not None:
+            self._streams.close()
         left = self._admission.wait_until_idle(drain_seconds)
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
@@ -113,13 +117,15 @@ class Server:
         return left
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        path = InferPath(self.catalog, self._admission)
+        self._streams = InferStreams(path)
         servicer = OpenInference(
             self.catalog,
             server_name=self._config.server_name,
             server_version=_version(),
         )
         return [
-            inference_handlers(servicer, InferPath(self.catalog, self._admission), self._admission),
+            inference_handlers(servicer, path, self._streams, self._admission),
             *tensorflow_handlers(TensorFlowServing(self.catalog), self._admission),
             health_handlers(self._health),
             reflection_handlers(),

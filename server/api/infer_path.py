@@ -23,7 +23,8 @@ from server.errors import ServerError
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.execution import Rows
-from server.inference.model import LoadedModel, Pending
+from server.inference.model import LoadedModel
+from server.inference.pending import Pending
 from server.inference.validation import CheckedRequest, Plan
 from server.scheduling.scheduler import UNBOUNDED
 
@@ -86,19 +87,19 @@ class InferPath:
                 continue
             reply = _Reply(call, self._admission.leave)
             try:
-                member = self._pending(call.message, reply, arrived)
+                members = self._pending(call.message, reply, arrived)
             except Exception as error:
                 reply.fail(error)
                 continue
             model = reply.model
             if model in groups:
-                groups[model].append(member)
+                groups[model] += members
             else:
-                groups[model] = [member]
+                groups[model] = members
         for model, members in groups.items():
             model.submit(members, bears_ns, stays=stays)
 
-    def _pending(self, raw: bytes, reply: "_Reply", arrived: int) -> Pending:
+    def _pending(self, raw: bytes, reply: "_Reply", arrived: int) -> list[Pending]:
         parts = split(raw)
         if parts is None:
             return self._parsed(raw, None, reply, arrived)
@@ -115,7 +116,9 @@ class InferPath:
         checked = CheckedRequest(template.plan, data)
         return template.model.pending(checked, reply, arrived, template.parameters)
 
-    def _parsed(self, raw: bytes, parts: Split | None, reply: "_Reply", arrived: int) -> Pending:
+    def _parsed(
+        self, raw: bytes, parts: Split | None, reply: "_Reply", arrived: int
+    ) -> list[Pending]:
         """Read a request with protobuf: the first of its kind, or one of no kind."""
         if parts is None:
             message, views = parse(pb.ModelInferRequest, raw), None

@@ -8,7 +8,7 @@ has a path of its own (server/api/infer_path.py), which answers calls and not me
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -85,23 +85,17 @@ class BlockingCall:
         self._status = (code, details)
         self._done.release()
 
+    def outcome(self) -> tuple[bytes, tuple[grpc.StatusCode, str] | None]:
+        """Wait for the answer and return it, or the status instead."""
+        self._done.acquire()
+        return self._answer, self._status
+
     def wait(self) -> bytes:
         """Return the answer, or end the call."""
-        self._done.acquire()
-        if self._status is not None:
-            self._context.abort(*self._status)
-        return self._answer
-
-
-def refused_stream(method: str, error: Exception) -> Callable[[Any, Context], Iterator[bytes]]:
-    """Return the handler of a stream that is not served: its first breath is the status."""
-
-    def behaviour(_requests: Any, context: Context) -> Iterator[bytes]:
-        code, text = status_of(error, method)
-        context.abort(code, text)
-        yield b""  # makes this a generator; never reached
-
-    return behaviour
+        answer, status = self.outcome()
+        if status is not None:
+            self._context.abort(*status)
+        return answer
 
 
 def parse(request_type: type[M], raw: bytes) -> M:

@@ -21,6 +21,8 @@ EXTENSIONS = (
     "classification",
     "model_configuration",
     "parameters",
+    "schedule_policy",
+    "sequence",
     "statistics",
 )
 

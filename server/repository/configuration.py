@@ -87,7 +87,10 @@ def _check(name: str, config: ModelConfig) -> None:
             config.platform not in ("", PLATFORM, BACKEND),
             f"unexpected platform type '{config.platform}'; only '{PLATFORM}' is served",
         ),
-        (config.HasField("sequence_batching"), "sequence_batching is not served yet"),
+        (
+            config.sequence_batching.iterative_sequence,
+            "iterative_sequence is not served: an ONNX graph answers once a request",
+        ),
         (
             config.model_transaction_policy.decoupled,
             "decoupled models are not served: an ONNX graph answers once a request",

@@ -7,7 +7,7 @@ that server/inference can use them as they are.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from server.batching import Batching
+from server.batching import Batching, Sequences
 from server.tensors import VARIABLE, DataType
 
 
@@ -47,6 +47,8 @@ class ModelSettings:
     inputs: tuple[InputSettings, ...]
     outputs: tuple[OutputSettings, ...]
     batching: Batching
+    #: None for a model whose requests stand alone.
+    sequences: Sequences | None = None
     #: Threads of one run, where the configuration asks for a number of its own; else 0.
     threads: int = 0
     #: The completed ModelConfig, serialised, as ModelConfig answers it.

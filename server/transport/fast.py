@@ -11,7 +11,8 @@ Handlers may carry attributes, which the public server ignores:
 
     burst      unary; takes all calls that are ready at once: burst(calls, bears_ns, stays=)
     in_place   unary; so short that the loop may run it itself
-    on_stream  stream-stream; opened with a stream, fed by callbacks, holds no thread
+    on_stream  stream-stream; opened with a stream, fed by callbacks, holds no thread; with `burst`
+               its messages may join the bursts of unary calls
 
 A handler without any runs on a worker thread.
 """
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
@@ -35,8 +37,9 @@ _LOG = logging.getLogger(__name__)
 #: Arrivals that the core may hand over before the loop has asked for more: at least a burst.
 _ARRIVALS = 256
 
-#: The largest burst: a longer one would delay its first answer for the sake of its last.
-_BURST = 256
+#: The most events taken before what was gathered is answered: a longer burst would delay its first
+#: answer for the sake of its last.
+_MOST_EVENTS = 1024
 
 #: The longest run that the loop takes on itself; meanwhile everybody else waits.
 _BEARS_NS = 500_000
@@ -74,8 +77,8 @@ class FastTransport:
         self._routes: dict[bytes, tuple[Opens, Any]] = {}
         #: Calls that are not over; touched by the loop only.
         self._calls: set[RawCall] = set()
-        self._burst: list[UnaryCall] = []
-        self._burst_handler: Callable[..., None] | None = None
+        #: What has been gathered for each burst handler.
+        self._bursts: dict[Callable[..., None], list[Any]] = {}
         self._lock = threading.Lock()
         self._accepting = False
         self._stopping = False
@@ -140,30 +143,33 @@ class FastTransport:
 
     def _serve(self) -> None:
         """Take events until the server has shut down and every call is over."""
-        poll, timed_out, burst = self._queue.poll, core.TIMED_OUT, self._burst
+        poll, timed_out, bursts = self._queue.poll, core.TIMED_OUT, self._bursts
         while not self._over.is_set():
             event = poll()
+            taken = 0
             while event.completion_type != timed_out:
                 try:
                     event.tag(event)
                 except Exception:  # one call's fault must not end all others
                     _LOG.exception("a call could not be handled")
-                if len(burst) >= _BURST:
+                taken += 1
+                if taken >= _MOST_EVENTS:
                     break
                 # Drop the event first: it may hold the last reference to a call.
                 event = None
                 event = poll(0)
             event = None
-            if burst:
-                self._answer_burst()
+            for handler, calls in bursts.items():
+                if calls:
+                    self._answer_burst(handler, calls)
         self._queue.shutdown()
         self._server.destroy()
 
-    def _answer_burst(self) -> None:
-        calls, self._burst[:] = list(self._burst), ()
-        assert self._burst_handler is not None
+    def _answer_burst(self, handler: Callable[..., None], gathered: list[Any]) -> None:
+        calls = list(gathered)
+        gathered.clear()
         try:
-            self._burst_handler(calls, _BEARS_NS, stays=True)
+            handler(calls, _BEARS_NS, stays=True)
         except Exception as error:
             _LOG.exception("a burst could not be handled")
             for call in calls:
@@ -220,18 +226,19 @@ class FastTransport:
         return None
 
     def _opener(self, handler: Any) -> Opens:
+        behaviour = handler.unary_unary or handler.stream_stream
+        burst = getattr(behaviour, "burst", None)
+        gather = None if burst is None else self._bursts.setdefault(burst, []).append
         if handler.request_streaming or handler.response_streaming:
-            return self._open_stream
-        behaviour = handler.unary_unary
-        if getattr(behaviour, "burst", None) is not None:
-            self._burst_handler = behaviour.burst
-            return self._open_burst
+            return partial(self._open_stream, gather)
+        if gather is not None:
+            return partial(self._open_burst, gather)
         if getattr(behaviour, "in_place", False):
             return self._open_in_place
         return self._open_unary
 
-    def _open_burst(self, event: Any, _: Any) -> UnaryCall:
-        call = UnaryCall(event, self._ended, self._burst.append)
+    def _open_burst(self, gather: Callable[[Any], None], event: Any, _: Any) -> UnaryCall:
+        call = UnaryCall(event, self._ended, gather)
         call.receive()
         return call
 
@@ -249,8 +256,10 @@ class FastTransport:
         call.receive()
         return call
 
-    def _open_stream(self, event: Any, handler: Any) -> StreamCall:
-        call = StreamCall(event, self._ended)
+    def _open_stream(
+        self, gather: Callable[[Any], None] | None, event: Any, handler: Any
+    ) -> StreamCall:
+        call = StreamCall(event, self._ended, gather)
         call.watch()
         run_stream(call, handler, self._workers)
         return call

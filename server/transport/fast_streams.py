@@ -26,8 +26,10 @@ Sent = Callable[[], None]
 class StreamCall(RawCall):
     """One stream; every method from any thread."""
 
-    def __init__(self, event: Any, ended: Ended) -> None:
+    def __init__(self, event: Any, ended: Ended, gather: Callable[[Any], None] | None) -> None:
+        """`gather`, on the loop: lets a request of the stream join the burst being gathered."""
         super().__init__(event.call, ended)
+        self.gather = gather
         self.event = event
         self._lock = threading.Lock()
         self._outgoing: deque[tuple[bytes, int, Sent | None]] = deque()
