@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -276,6 +277,7 @@ def facts(model: onnx.ModelProto) -> Mapping[str, Any]:
         "opset": domain,
         "ir_version": model.ir_version,
         "nodes": len(model.graph.node),
+        "operators": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "inputs": [_tensor(value) for value in model.graph.input],
         "outputs": [_tensor(value) for value in model.graph.output],
     }

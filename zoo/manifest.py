@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from server.repository import layout
 from zoo.architecture import Layer
@@ -18,23 +19,32 @@ from zoo.publish import sha256
 from zoo.recipe import Recipe
 from zoo.record import Record
 
-if TYPE_CHECKING:
-    from zoo.check import Checked
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How one file was held against Keras, as JSON values.
+
+    `versions` of the runtimes, every comparison, and the model's metric on all held-out rows.
+    """
+
+    versions: Mapping[str, str]
+    parity: list[dict[str, Any]]
+    held_out: Mapping[str, Any]
 
 
 def manifest(
     recipe: Recipe,
     record: Record,
     forms: Sequence[Form],
-    checked: Mapping[str, Checked],
+    proven: Mapping[str, Proof],
     packages: Sequence[str],
 ) -> dict[str, Any]:
     """Return what a version says of itself; the files' checksums are added last.
 
-    `forms`: the model itself first; `checked` has an entry for each that was held against Keras.
+    `forms`: the model itself first; `proven` has an entry for each that was held against Keras.
     """
     first, *others = forms
-    found = checked[first.file]
+    proof = proven[first.file]
     return {
         "format": 2,
         "name": recipe.name,
@@ -59,25 +69,27 @@ def manifest(
         "layers": record.layers,
         "graph": dict(first.graph),
         "tolerance": first.tolerance.to_json(),
-        "runtimes": dict(found.versions),
-        "parity": found.report.to_json(),
-        "forms": [_form(form, checked.get(form.file)) for form in others],
+        "runtimes": dict(proof.versions),
+        "parity": proof.parity,
+        "held_out": dict(proof.held_out),
+        "forms": [_form(form, proven.get(form.file)) for form in others],
         "versions": {name: metadata.version(name) for name in packages} | dict(record.versions),
     }
 
 
-def _form(form: Form, checked: Checked | None) -> dict[str, Any]:
+def _form(form: Form, proof: Proof | None) -> dict[str, Any]:
     """Return what is recorded of a further file, or of why there is none."""
     title = {"file": form.file, "title": form.title}
     if form.content is None:
         return title | {"reason": form.reason}
+    judged = {"parity": proof.parity, "held_out": dict(proof.held_out)} if proof else {}
     return title | {
         "bytes": len(form.content),
         "sha256": hashlib.sha256(form.content).hexdigest(),
         "graph": dict(form.graph),
         "exact": form.exact,
         "tolerance": form.tolerance.to_json(),
-        "parity": checked.report.to_json() if checked else [],
+        **judged,
         **form.measured,
     }
 
