@@ -19,7 +19,7 @@ def _case(output: str, expected: np.ndarray, name: str = "rows") -> Case:
 def test_a_share_of_rows_must_be_the_very_same() -> None:
     """One row that decides otherwise is another accuracy, whatever the probabilities' distance."""
     sure = np.eye(3, dtype=np.float32)
-    rows = Rows(x=np.zeros((3, 4), np.float32), y=np.arange(3))
+    rows = Rows(x=np.zeros((3, 4), np.float32), y=np.arange(3, dtype=np.int32))
     whole = _case("probabilities", sure)
     flipped = sure[[0, 2, 2]]
 
