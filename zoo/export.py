@@ -27,6 +27,7 @@ from zoo.graph.clean import clean
 from zoo.graph.constants import captures_to_initializers
 from zoo.graph.signature import output_dims, restore_inputs, sign
 from zoo.opsets import IR_VERSIONS, OPSET, check_opset
+from zoo.properties import zoo_version
 from zoo.recurrent.operators import Operators, Writer, expand
 from zoo.recurrent.plan import Plan
 from zoo.recurrent.portable import NoPortableForm, Portable
@@ -146,7 +147,7 @@ def _finish(
     canonicalize(model, {key: t.name for key, t in (names | answers).items()})
     model.ir_version = IR_VERSIONS[opset]
     model.producer_name = "layer-zoo"
-    model.producer_version = ""
+    model.producer_version = zoo_version()
     _check(model)
     return model
 

@@ -23,7 +23,9 @@ from zoo import runtimes
 from zoo.errors import CheckFailed, StorageError, UsageError
 from zoo.export import Conversion, convert, facts, serialized
 from zoo.forms import PORTABLE_SUFFIX
+from zoo.graph.annotate import annotate
 from zoo.opsets import OPSET
+from zoo.properties import stable_name
 from zoo.tracing.patches import half_precision
 from zoo.tracing.samples import SEED, cases
 from zoo.verify import Case, Comparison, Report, Session, Tolerance, verify
@@ -114,6 +116,8 @@ def export_model(
         reset_states=reset_states,
         portable=portable,
     )
+    for form in filter(None, (made.onnx, made.portable)):
+        annotate(form, {"name": stable_name(model)})
     if made.no_portable:
         raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
     compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)

@@ -15,6 +15,7 @@ from zoo.architecture import Layer
 from zoo.card import card
 from zoo.forms import Form
 from zoo.picture import draw
+from zoo.properties import parameters, zoo_version
 from zoo.publish import sha256
 from zoo.recipe import Recipe
 from zoo.record import Record
@@ -51,6 +52,7 @@ def manifest(
         "summary": recipe.summary,
         "tutorial": recipe.tutorial,
         "recipe": recipe.source,
+        "rebuild": _rebuild(recipe, record),
         "task": recipe.task,
         "parameters": parameters(recipe),
         "data": dict(record.dataset),
@@ -73,7 +75,25 @@ def manifest(
         "parity": proof.parity,
         "held_out": dict(proof.held_out),
         "forms": [_form(form, proven.get(form.file)) for form in others],
-        "versions": {name: metadata.version(name) for name in packages} | dict(record.versions),
+        "versions": {name: metadata.version(name) for name in packages}
+        | dict(record.versions)
+        | {"layer-zoo": zoo_version()},
+    }
+
+
+def _rebuild(recipe: Recipe, record: Record) -> dict[str, Any]:
+    """Return what the files follow from, beside `versions`, `options` and the data's checksums.
+
+    Hashes of content, so that it means the same without the repository that the code came from.
+    """
+    return {
+        "command": f"zoo export {recipe.name}",
+        "recipe": {"file": recipe.source, "sha256": sha256(recipe.file)},
+        "data_code_sha256": sha256(recipe.dataset.code),
+        "data_sha256": dict(record.dataset["files"]),
+        "seed": recipe.seed,
+        "training_key": record.key,
+        "weights_sha256": record.weights_sha256,
     }
 
 
@@ -92,21 +112,6 @@ def _form(form: Form, proof: Proof | None) -> dict[str, Any]:
         **judged,
         **form.measured,
     }
-
-
-def parameters(recipe: Recipe) -> dict[str, str]:
-    """Return what a client needs to know to ask the model and to read its answer."""
-    values = {
-        "task": recipe.task,
-        "description": recipe.summary,
-        "classes": ",".join(recipe.classes),
-        "units": recipe.units,
-        "features": ",".join(recipe.dataset.features),
-    }
-    if recipe.image is not None:
-        image = recipe.image
-        values |= {"image_mode": image.mode, "image_range": f"{image.low:g} {image.high:g}"}
-    return {key: value for key, value in values.items() if value}
 
 
 def write_documents(staged: Path, name: str, values: dict[str, Any]) -> None:

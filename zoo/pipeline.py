@@ -30,6 +30,7 @@ from zoo.forms import PORTABLE_FILE, Form
 from zoo.manifest import Proof, manifest, write_documents
 from zoo.opsets import OPSET
 from zoo.parity import ParityCases, held_out_metric, parity_cases
+from zoo.properties import documents, properties, zoo_version
 from zoo.recipe import Recipe
 from zoo.runs import RunFolder
 from zoo.vectors import write_vectors
@@ -55,6 +56,7 @@ EXPORT_SOURCES = (
     "picture.py",
     "pipeline.py",
     "plots.py",
+    "properties.py",
     "recurrent/*.py",
     "tracing/*.py",
     "vectors.py",
@@ -97,6 +99,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: Options) -> str:
             for path in sorted(folder.glob(source))
         ),
         *(metadata.version(package) for package in EXPORT_PACKAGES),
+        zoo_version(),
     ]
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
 
@@ -127,6 +130,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
     Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ.
     """
     from zoo.export import convert
+    from zoo.graph.annotate import annotate
 
     started = time.monotonic()
     record = run.record
@@ -139,13 +143,19 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
         opset=options.opset,
         portable=True,
     )
-    forms = _forms(made)
     held_out = run.held_out()
+    facts = properties(recipe, record, held_out.inputs)
+    told = documents(recipe, record, held_out.inputs)
+    for form in filter(None, (made.onnx, made.portable)):
+        annotate(form, facts, told)
+    forms = _forms(made)
     cases = parity_cases(recipe, model, held_out)
     with publish.staging(repository, recipe.name) as staged:
         proven = _write_forms(staged, recipe, forms, cases, held_out)
         values = manifest(recipe, record, forms, proven, EXPORT_PACKAGES)
+        key = export_key(recipe, run, options)
         values["options"] = asdict(options)
+        values["rebuild"]["export_key"] = key
         write_vectors(staged, cases.small)
         _write_plots(staged, recipe, run, held_out.y, cases.whole)
         write_documents(staged, recipe.name, values)
@@ -155,7 +165,6 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
             labels=labels(recipe),
             parameters=values["parameters"],
         )
-        key = export_key(recipe, run, options)
         published = publish.publish(repository, staged, config, labels(recipe), key)
     return Exported(
         name=recipe.name,
