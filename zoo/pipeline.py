@@ -26,8 +26,8 @@ from zoo.check import check
 from zoo.configuration import model_config
 from zoo.datasets.dataset import Rows
 from zoo.errors import CheckFailed
-from zoo.forms import PORTABLE_FILE, Form
-from zoo.manifest import Proof, manifest, write_documents
+from zoo.forms import PORTABLE_FILE, PORTABLE_TITLE, Form
+from zoo.manifest import PACKAGES, Proof, manifest, write_documents
 from zoo.opsets import OPSET
 from zoo.parity import ParityCases, held_out_metric, parity_cases
 from zoo.properties import documents, properties, zoo_version
@@ -62,7 +62,6 @@ EXPORT_SOURCES = (
     "vectors.py",
     "verify.py",
 )
-EXPORT_PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +97,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: Options) -> str:
             for source in EXPORT_SOURCES
             for path in sorted(folder.glob(source))
         ),
-        *(metadata.version(package) for package in EXPORT_PACKAGES),
+        *(metadata.version(package) for package in PACKAGES),
         zoo_version(),
     ]
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
@@ -152,7 +151,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
     cases = parity_cases(recipe, model, held_out)
     with publish.staging(repository, recipe.name) as staged:
         proven = _write_forms(staged, recipe, forms, cases, held_out)
-        values = manifest(recipe, record, forms, proven, EXPORT_PACKAGES)
+        values = manifest(recipe, record, forms, proven)
         key = export_key(recipe, run, options)
         values["options"] = asdict(options)
         values["rebuild"]["export_key"] = key
@@ -189,7 +188,7 @@ def _forms(made: Conversion) -> list[Form]:
             graph=facts(made.onnx),
         )
     ]
-    title = "portable: without recurrent operators, for runtimes that lack them"
+    title = PORTABLE_TITLE
     if made.portable is not None:
         content, graph = serialized(made.portable), facts(made.portable)
         forms.append(Form(file=PORTABLE_FILE, title=title, content=content, graph=graph))
