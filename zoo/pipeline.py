@@ -58,6 +58,7 @@ EXPORT_SOURCES = (
     "plots.py",
     "properties.py",
     "recurrent/*.py",
+    "table.py",
     "tracing/*.py",
     "vectors.py",
     "verify.py",
