@@ -22,6 +22,8 @@ from server.api.infer_path import InferPath
 from server.api.infer_stream import InferStreams
 from server.api.open_inference import OpenInference
 from server.api.reflection import reflection_handlers
+from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
+from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
@@ -129,6 +131,7 @@ class Server:
         )
         return [
             inference_handlers(servicer, path, self._streams, self._admission),
+            *tensorflow_handlers(TensorFlowServing(self.catalog), self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]
@@ -137,7 +140,8 @@ class Server:
         """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
         ready = self.catalog.is_ready()
         models = {name: bool(self.catalog.ready_versions(name)) for name in self.catalog.names()}
-        return {**models, "": ready, SERVICE.full_name: ready}
+        services = (SERVICE, *TENSORFLOW_SERVICES)
+        return {**models, "": ready, **{service.full_name: ready for service in services}}
 
     def _say_ready(self) -> None:
         """One line a model, and a last line that other programs can wait for."""
