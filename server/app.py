@@ -89,7 +89,12 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        workshop = Workshop(opener=runtime, workers=self._workers, timer=self._timer)
+        workshop = Workshop(
+            opener=runtime,
+            workers=self._workers,
+            timer=self._timer,
+            self_test=config.self_test,
+        )
         self.catalog = load_repository(config.repository, workshop)
         self._health.publish(self._serving())
         self._transport.start(self._handlers())
