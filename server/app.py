@@ -8,6 +8,7 @@ config ──> PublicTransport.bind ──> Runtime ──> Catalog ──> Open
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +18,16 @@ import grpc
 
 from server.api.handlers import SERVICE, inference_handlers
 from server.api.health import Health, health_handlers
+from server.api.model_repository import ModelRepository
 from server.api.open_inference import OpenInference
 from server.api.reflection import reflection_handlers
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
-from server.inference.loading import load_repository
+from server.inference.control import ControlMode, ModelControl
+from server.inference.loading import Loader
+from server.inference.polling import Poller
 from server.lifecycle import Event, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
@@ -51,6 +55,8 @@ class Server:
         self._lifecycle = Lifecycle()
         self._admission = Admission()
         self._health = Health()
+        self._publishing = threading.Lock()
+        self._poller: Poller | None = None
         self._budget = measure(config.threads)
         self._transport = PublicTransport(
             TransportOptions(
@@ -74,9 +80,16 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        self.catalog = load_repository(config.repository, runtime)
-        self._health.publish(self._serving())
-        self._transport.start(self._handlers())
+        mode = ControlMode(config.model_control_mode)
+        control = ModelControl(
+            config.repository, Loader(runtime), self.catalog, mode, changed=self._publish
+        )
+        control.start(config.load_model)
+        self._publish()
+        self._transport.start(self._handlers(control))
+        if mode is ControlMode.POLL:
+            self._poller = Poller(control, config.repository_poll_secs)
+            self._poller.start()
         self._lifecycle.on(Event.LOADED)
         self._say_ready()
 
@@ -87,6 +100,8 @@ class Server:
         """
         if not self._lifecycle.on(Event.LEAVE):
             return 0
+        if self._poller is not None:
+            self._poller.stop()
         self._admission.close()
         self._health.close()
         left = self._admission.wait_until_idle(drain_seconds)
@@ -96,17 +111,23 @@ class Server:
         self._lifecycle.on(Event.DRAINED)
         return left
 
-    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+    def _handlers(self, control: ModelControl) -> list[grpc.GenericRpcHandler]:
         servicer = OpenInference(
             self.catalog,
             server_name=self._config.server_name,
             server_version=_version(),
         )
+        repository = ModelRepository(control)
         return [
-            inference_handlers(servicer, self._admission),
+            inference_handlers((servicer, repository), self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]
+
+    def _publish(self) -> None:
+        """Tell those who watch what serves now; in turn, or an older picture could win."""
+        with self._publishing:
+            self._health.publish(self._serving())
 
     def _serving(self) -> dict[str, bool]:
         """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""

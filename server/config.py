@@ -20,10 +20,39 @@ PROVIDERS = (
     "cpu", "cuda", "tensorrt", "openvino", "rocm", "migraphx", "coreml", "dml", "qnn", "xnnpack",
 )  # fmt: skip
 
+#: Names for --model-control-mode; server/inference/control.py gives them their meaning.
+CONTROL_MODES = ("none", "poll", "explicit")
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 #: gRPC carries message lengths in signed 32 bits; tritonclient sends up to this (protocol.md 2.4).
 MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+def _switch(text: str) -> bool:
+    """Return what an environment variable of a switch says; ValueError if it is neither."""
+    known = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "": False,
+    }
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither 1 nor 0") from None
+
+
+def _list(text: str) -> tuple[str, ...]:
+    """Return what an environment variable of a list says: parts between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+#: How text becomes the value of a whole option, where that is not one value.
+_CONVERTERS: dict[str, Callable[[str], Any]] = {"store_true": _switch, "append": _list}
 
 
 def _option(
@@ -35,13 +64,15 @@ def _option(
     choices: tuple[str, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
+    action: str = "store",
 ) -> Any:
-    """One row of the table."""
+    """One row of the table; `action` is argparse's: "store_true" for a switch, "append" for a list."""
     return field(
         default=default,
         metadata={
             "help": text,
-            "convert": convert,
+            "convert": _CONVERTERS.get(action, convert),
+            "action": action,
             "metavar": metavar,
             "choices": choices,
             "low": low,
@@ -87,6 +118,34 @@ class ServerConfig:
         low=1024,
         high=MAX_MESSAGE_BYTES,
     )
+    model_control_mode: str = _option(
+        "none",
+        "what changes the models while the server runs: nobody, the repository itself (poll), or "
+        "callers (explicit)",
+        choices=CONTROL_MODES,
+    )
+    load_model: tuple[str, ...] = _option(
+        (),
+        "model to load at the start, `*` for all; may be repeated; only with "
+        "--model-control-mode explicit, which loads no other",
+        metavar="NAME",
+        action="append",
+    )
+    repository_poll_secs: float = _option(
+        15.0,
+        "how often --model-control-mode poll looks at the repository; what changed is loaded once "
+        "two looks agree",
+        convert=float,
+        metavar="S",
+        low=0.01,
+        high=86400,
+    )
+    allow_shared_memory: bool = _option(
+        False,
+        "let callers on this machine name shared memory objects to read inputs from and write "
+        "outputs to; only for callers that are trusted",
+        action="store_true",
+    )
     drain_seconds: float = _option(
         30.0,
         "how long requests under way may take to finish after SIGTERM",
@@ -105,11 +164,17 @@ class ServerConfig:
             _check(row, getattr(self, row.name))
         if not self.host:
             raise ConfigurationError("--host is empty: give an address such as 127.0.0.1")
+        if self.load_model and self.model_control_mode != "explicit":
+            raise ConfigurationError(
+                f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
+                f"{self.model_control_mode!r} loads every model"
+            )
 
     @classmethod
     def from_arguments(cls, namespace: argparse.Namespace) -> Self:
         """Build from parsed arguments; `repository` is the positional that the command adds."""
         values = {row.name: getattr(namespace, row.name) for row in _rows()}
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(repository=Path(namespace.repository), **values)
 
 
@@ -123,13 +188,18 @@ def add_arguments(
         variable = f"{ENVIRONMENT_PREFIX}{row.name.upper()}"
         text = meta["help"]
         if text is not argparse.SUPPRESS:
-            text = f"{text} (default: {row.default}; environment: {variable})"
+            text = f"{text} (default: {_shown(row.default)}; environment: {variable})"
+        default = _from_environment(row, variable, known)
+        if meta["action"] == "store_true":
+            parser.add_argument(flag(row.name), action="store_true", default=default, help=text)
+            continue
         parser.add_argument(
             flag(row.name),
-            type=meta["convert"],
+            action=meta["action"],
+            type=str if meta["action"] == "append" else meta["convert"],
             choices=meta["choices"],
             metavar=meta["metavar"],
-            default=_from_environment(row, variable, known),
+            default=list(default) if meta["action"] == "append" else default,
             help=text,
         )
 
@@ -137,6 +207,12 @@ def add_arguments(
 def flag(name: str) -> str:
     """Return the command-line spelling of an option."""
     return "--" + name.replace("_", "-")
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool | tuple):
+        return "on" if default is True else "off" if default is False else "none"
+    return str(default)
 
 
 def _rows() -> list[Field[Any]]:

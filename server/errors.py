@@ -4,11 +4,13 @@
     ├── RequestError               the caller: this request cannot be answered as it stands
     │   ├── InvalidRequest         malformed, or does not fit the model
     │   ├── NotFound               no such model or version
+    │   ├── AlreadyExists          the name is taken
     │   ├── Unsupported            the server, or this model, does not offer it
     │   ├── Cancelled              the caller hung up
     │   └── DeadlineExpired        the caller's time was over before the work began
     ├── Unavailable                nobody's mistake: ask again later
     │   ├── ModelNotReady          known, but not loaded
+    │   ├── ControlDisabled        the server was not started so that models could be (un)loaded
     │   └── ServerExiting          shutting down
     ├── OperatorError              whoever runs the server: the text says what to change
     │   ├── ConfigurationError     an option has a bad value
@@ -16,6 +18,9 @@
     │   ├── RuntimeMissing         neither onnxruntime wheel is installed
     │   └── ModelLoadError         one model of the repository cannot be served
     │       └── ProviderError      the execution provider asked for is not really there
+    ├── OperationFailed            what was asked for could not be done; the caller is told why
+    │   ├── LoadFailed             a model could not be loaded
+    │   └── SharedMemoryFailed     a shared memory object could not be opened
     └── ExecutionError             a bug, or the model failed while it ran: details stay in the log
 
 Every message is one line that names the culprit, the value seen and, where there is one, the cure.
@@ -38,6 +43,10 @@ class NotFound(RequestError):
     """No such model or version."""
 
 
+class AlreadyExists(RequestError):
+    """The name is taken; the other one has to go first."""
+
+
 class Unsupported(RequestError):
     """The server, or this model, does not offer what was asked."""
 
@@ -56,6 +65,10 @@ class Unavailable(ServerError):
 
 class ModelNotReady(Unavailable):
     """The model or version is known but not loaded."""
+
+
+class ControlDisabled(Unavailable):
+    """The server was not started in the mode that lets callers load and unload models."""
 
 
 class ServerExiting(Unavailable):
@@ -84,6 +97,18 @@ class ModelLoadError(OperatorError):
 
 class ProviderError(ModelLoadError):
     """The execution provider asked for is not one that the created session has."""
+
+
+class OperationFailed(ServerError):
+    """What was asked for could not be done; unlike ExecutionError's, its text is for the caller."""
+
+
+class LoadFailed(OperationFailed):
+    """A model could not be loaded when a caller asked for it."""
+
+
+class SharedMemoryFailed(OperationFailed):
+    """A shared memory object could not be opened."""
 
 
 class ExecutionError(ServerError):

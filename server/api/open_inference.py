@@ -1,6 +1,7 @@
 """inference.GRPCInferenceService: the Open Inference Protocol with Triton's extensions.
 
-One method an RPC, named like it; what is not here answers UNIMPLEMENTED (server/api/handlers.py).
+One method an RPC, named like it; those of the extensions stand in files of their own, and what is
+nowhere answers UNIMPLEMENTED (server/api/handlers.py).
 The rules are protocol.md 2.1 (each RPC), 2.2 (inputs), 2.3 (outputs) and 1c (statuses).
 """
 
@@ -11,8 +12,8 @@ from zoo_proto import model_config_pb2
 
 from server.api.infer_codec import decode, encode
 from server.api.interceptor import parse
-from server.errors import InvalidRequest, Unsupported
-from server.inference.catalog import Catalog, ModelState, parse_version
+from server.errors import InvalidRequest
+from server.inference.catalog import Catalog, parse_version
 from server.inference.model import LoadedModel
 from server.telemetry.statistics import Duration, Snapshot
 from server.tensors import VARIABLE
@@ -89,21 +90,6 @@ class OpenInference:
             )
         return chosen
 
-    def RepositoryIndex(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
-        _refuse_repository_name(request)
-        return pb.RepositoryIndexResponse(
-            models=[
-                pb.RepositoryIndexResponse.ModelIndex(
-                    name=entry.name,
-                    version="" if entry.version is None else str(entry.version),
-                    state=entry.state.value,
-                    reason=entry.reason,
-                )
-                for entry in self._catalog.entries()
-                if not request.ready or entry.state is ModelState.READY
-            ]
-        )
-
     def SystemSharedMemoryUnregister(
         self, _: pb.SystemSharedMemoryUnregisterRequest
     ) -> pb.SystemSharedMemoryUnregisterResponse:
@@ -122,11 +108,6 @@ class OpenInference:
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
         return encode(model.infer(decode(message)))
-
-
-def _refuse_repository_name(request: Any) -> None:
-    if request.repository_name:
-        raise Unsupported("'repository_name' specification is not supported")
 
 
 def _metadata(tensor: Any, max_batch_size: int) -> pb.ModelMetadataResponse.TensorMetadata:

@@ -1,18 +1,19 @@
-"""From a repository on disk to a catalog: each model alone, so that a bad one stops no other.
+"""From a model on disk to catalog entries: each version alone, so that a bad one stops no other.
 
 scan ──> config.pbtxt ──> versions ──> open the graph ──> complete and check ──> LoadedModel
+         └───────── plan ────────┘     └──────────────── load ────────────────────────┘
 """
 
 import logging
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from server.errors import ModelLoadError
-from server.inference.catalog import Catalog, CatalogEntry, ModelState
+from server.inference.catalog import CatalogEntry, ModelState
 from server.inference.model import Graph, LoadedModel
 from server.repository import completion, configuration
-from server.repository.scan import FoundModel, scan
+from server.repository.scan import FoundModel
 from server.tensors import TensorSpec
 
 _LOG = logging.getLogger(__name__)
@@ -32,61 +33,71 @@ class GraphOpener(Protocol):
         """Load a graph; ModelLoadError says why it cannot be served."""
 
 
-def load_repository(repository: Path, opener: GraphOpener) -> Catalog:
-    """Load every model of a repository; one that cannot be served is listed with its reason.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """One model, read as far as is possible without opening a graph."""
 
-    ConfigurationError if the repository itself cannot be read.
-    """
-    found = scan(repository)
-    if not found:
-        _LOG.warning("no models in '%s': nothing to serve", repository)
-    return Catalog(entry for model in found for entry in load_model(model, opener))
+    found: FoundModel
+    config: configuration.ModelConfig | None
+    batching_written: bool
+    versions: tuple[int, ...]
+
+    def origin(self, version: int) -> object:
+        """Return what a version is made of; equal for one that need not be loaded again."""
+        found = self.found
+        return found.stamp, found.config_file, found.config_json, found.version_stamps.get(version)
 
 
-def load_model(found: FoundModel, opener: GraphOpener) -> Iterator[CatalogEntry]:
-    """Yield an entry for each version that should be served."""
-    try:
+class Loader:
+    """Turns what lies in a repository into catalog entries."""
+
+    def __init__(self, opener: GraphOpener) -> None:
+        self._opener = opener
+
+    def plan(self, found: FoundModel) -> LoadPlan:
+        """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
         if found.fault is not None:
             raise ModelLoadError(found.fault)
         config = configuration.read(found)
-        batching_written = configuration.mentions_batching(found)
-        versions = configuration.choose_versions(config, found.versions)
-    except Exception as error:  # whatever it is, the other models are served
-        yield _failed(found.name, None, error)
-        return
-    _say_idle(found.name, config)
-    for version in versions:
+        plan = LoadPlan(
+            found=found,
+            config=config,
+            batching_written=configuration.mentions_batching(found),
+            versions=tuple(configuration.choose_versions(config, found.versions)),
+        )
+        _say_idle(found.name, config)
+        return plan
+
+    def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
+        """Load one version; an entry that is UNAVAILABLE says why it cannot be served."""
         try:
-            model = _load_version(found, config, version, opener, batching_written)
-        except Exception as error:
-            yield _failed(found.name, version, error)
-        else:
-            yield CatalogEntry(
-                name=found.name, version=version, state=ModelState.READY, model=model
-            )
+            model = self._model(plan, version)
+        except Exception as error:  # whatever it is, the other models are served
+            return failed(plan.found.name, version, error)
+        return CatalogEntry(
+            name=plan.found.name,
+            version=version,
+            state=ModelState.READY,
+            model=model,
+            origin=plan.origin(version),
+        )
 
-
-def _load_version(
-    found: FoundModel,
-    written: configuration.ModelConfig | None,
-    version: int,
-    opener: GraphOpener,
-    batching_written: bool,
-) -> LoadedModel:
-    graph = opener.open(configuration.model_file(found, written, version))
-    signature = completion.Signature(inputs=graph.inputs, outputs=graph.outputs)
-    config, derived = completion.complete(
-        found.name, written, signature, batching_written=batching_written
-    )
-    if derived:
-        _LOG.info("model '%s' version %d: derived %s", found.name, version, derived)
-    settings = completion.settings_of(
-        config,
-        signature,
-        version=version,
-        read_labels=lambda filename: configuration.read_labels(found.folder, filename),
-    )
-    return LoadedModel(settings, graph)
+    def _model(self, plan: LoadPlan, version: int) -> LoadedModel:
+        found = plan.found
+        graph = self._opener.open(configuration.model_file(found, plan.config, version))
+        signature = completion.Signature(inputs=graph.inputs, outputs=graph.outputs)
+        config, derived = completion.complete(
+            found.name, plan.config, signature, batching_written=plan.batching_written
+        )
+        if derived:
+            _LOG.info("model '%s' version %d: derived %s", found.name, version, derived)
+        settings = completion.settings_of(
+            config,
+            signature,
+            version=version,
+            read_labels=lambda filename: configuration.read_labels(found.folder, filename),
+        )
+        return LoadedModel(settings, graph)
 
 
 def _say_idle(name: str, config: configuration.ModelConfig | None) -> None:
@@ -95,8 +106,8 @@ def _say_idle(name: str, config: configuration.ModelConfig | None) -> None:
         _LOG.info("model '%s': %s accepted, not acted upon", name, ", ".join(idle))
 
 
-def _failed(name: str, version: int | None, error: Exception) -> CatalogEntry:
-    """Log why and keep it for RepositoryIndex; what is no ModelLoadError is our bug."""
+def failed(name: str, version: int | None, error: Exception) -> CatalogEntry:
+    """Return the entry of what cannot be served, and log why; what is no ModelLoadError is our bug."""
     place = f"model '{name}'" + (f" version {version}" if version is not None else "")
     if isinstance(error, ModelLoadError):
         reason = str(error)

@@ -282,9 +282,8 @@ def test_shared_memory_unregister_is_ok(client):
 
 
 UNSERVED = [
-    "RepositoryModelLoad", "RepositoryModelUnload", "SystemSharedMemoryStatus",
-    "SystemSharedMemoryRegister", "CudaSharedMemoryStatus", "CudaSharedMemoryRegister",
-    "TraceSetting", "LogSettings",
+    "SystemSharedMemoryStatus", "SystemSharedMemoryRegister", "CudaSharedMemoryStatus",
+    "CudaSharedMemoryRegister", "TraceSetting", "LogSettings",
 ]  # fmt: skip
 
 
