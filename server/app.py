@@ -19,8 +19,10 @@ import grpc
 from server.api.handlers import SERVICE, inference_handlers
 from server.api.health import Health, health_handlers
 from server.api.model_repository import ModelRepository
-from server.api.open_inference import OpenInference
+from server.api.open_inference import EXTENSIONS, OpenInference
 from server.api.reflection import reflection_handlers
+from server.api.server_settings import ServerSettings
+from server.api.shared_memory import SharedMemoryRegions
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
@@ -28,10 +30,12 @@ from server.inference.catalog import Catalog
 from server.inference.control import ControlMode, ModelControl
 from server.inference.loading import Loader
 from server.inference.polling import Poller
+from server.inference.shared_memory import SharedMemory
 from server.lifecycle import Event, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
 from server.telemetry import logs
+from server.telemetry.traces import TraceSettings
 from server.transport.public import PublicTransport, TransportOptions
 
 _LOG = logging.getLogger(__name__)
@@ -81,7 +85,7 @@ class Server:
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
         mode = ControlMode(config.model_control_mode)
-        control = ModelControl(
+        self.control = control = ModelControl(
             config.repository, Loader(runtime), self.catalog, mode, changed=self._publish
         )
         control.start(config.load_model)
@@ -112,14 +116,22 @@ class Server:
         return left
 
     def _handlers(self, control: ModelControl) -> list[grpc.GenericRpcHandler]:
+        memory = SharedMemory(enabled=self._config.allow_shared_memory)
         servicer = OpenInference(
             self.catalog,
+            memory,
             server_name=self._config.server_name,
             server_version=_version(),
+            extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
         )
-        repository = ModelRepository(control)
+        servicers = (
+            servicer,
+            ModelRepository(control),
+            SharedMemoryRegions(memory),
+            ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
+        )
         return [
-            inference_handlers((servicer, repository), self._admission),
+            inference_handlers(servicers, self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]
@@ -200,6 +212,14 @@ def serve(config: ServerConfig) -> int:
 def _handler_threads(budget: ThreadBudget) -> int:
     """Enough that callers waiting for onnxruntime leave some for metadata and health."""
     return max(16, 4 * budget.threads)
+
+
+def _chosen_extensions(config: ServerConfig) -> Iterator[str]:
+    """What the server's metadata lists because an option switched it on."""
+    if config.model_control_mode == ControlMode.EXPLICIT:
+        yield from ("model_repository", "model_repository(unload_dependents)")
+    if config.allow_shared_memory:
+        yield "system_shared_memory"
 
 
 def _version() -> str:

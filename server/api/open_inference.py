@@ -5,6 +5,7 @@ nowhere answers UNIMPLEMENTED (server/api/handlers.py).
 The rules are protocol.md 2.1 (each RPC), 2.2 (inputs), 2.3 (outputs) and 1c (statuses).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from zoo_proto import grpc_service_pb2 as pb
@@ -15,13 +16,15 @@ from server.api.interceptor import parse
 from server.errors import InvalidRequest
 from server.inference.catalog import Catalog, parse_version
 from server.inference.model import LoadedModel
+from server.inference.shared_memory import SharedMemory
 from server.telemetry.statistics import Duration, Snapshot
 from server.tensors import VARIABLE
 
-#: What really works; perf_analyzer asks for server-side statistics only if it is listed.
+#: What really works in every server; perf_analyzer asks for server-side statistics only if listed.
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    "logging",
     "model_configuration",
     "parameters",
     "statistics",
@@ -31,8 +34,18 @@ EXTENSIONS = (
 class OpenInference:
     """The servicer: plain functions from message to message."""
 
-    def __init__(self, catalog: Catalog, *, server_name: str, server_version: str) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        memory: SharedMemory,
+        *,
+        server_name: str,
+        server_version: str,
+        extensions: Sequence[str] = EXTENSIONS,
+    ) -> None:
         self._catalog = catalog
+        self._memory = memory
+        self._extensions = sorted(extensions)
         self._server_name = server_name
         self._server_version = server_version
 
@@ -48,7 +61,7 @@ class OpenInference:
 
     def ServerMetadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(
-            name=self._server_name, version=self._server_version, extensions=EXTENSIONS
+            name=self._server_name, version=self._server_version, extensions=self._extensions
         )
 
     def ModelMetadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
@@ -90,24 +103,12 @@ class OpenInference:
             )
         return chosen
 
-    def SystemSharedMemoryUnregister(
-        self, _: pb.SystemSharedMemoryUnregisterRequest
-    ) -> pb.SystemSharedMemoryUnregisterResponse:
-        """Nothing is ever registered, so whatever is named is unregistered now (2.1)."""
-        return pb.SystemSharedMemoryUnregisterResponse()
-
-    def CudaSharedMemoryUnregister(
-        self, _: pb.CudaSharedMemoryUnregisterRequest
-    ) -> pb.CudaSharedMemoryUnregisterResponse:
-        """As above; perf_analyzer calls both before it starts, on machines without a GPU too."""
-        return pb.CudaSharedMemoryUnregisterResponse()
-
     def ModelInfer(self, raw: bytes) -> bytes:
         """The hot call: from the request's bytes to the answer's."""
         message = parse(pb.ModelInferRequest, raw)
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
-        return encode(model.infer(decode(message)))
+        return encode(model.infer(decode(message, self._memory)))
 
 
 def _metadata(tensor: Any, max_batch_size: int) -> pb.ModelMetadataResponse.TensorMetadata:

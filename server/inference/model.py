@@ -99,9 +99,11 @@ class LoadedModel:
         if settings.graph_dims != settings.dims:
             batch, rest = (shape[:1], shape[1:]) if batch_size else ((), shape)
             shape = (*batch, *reshape_dims(rest, settings.graph_dims, settings.dims))
+        raw = b""
+        if asked.destination is not None:
+            asked.destination.write(settings.name, settings.datatype, array)
+        else:
+            raw = tensors.to_raw(settings.datatype, array)
         return OutputTensor(
-            name=settings.name,
-            datatype=settings.datatype.wire,
-            shape=shape,
-            raw=tensors.to_raw(settings.datatype, array),
+            name=settings.name, datatype=settings.datatype.wire, shape=shape, raw=raw
         )

@@ -206,7 +206,9 @@ class RequestChecker:
         if not isinstance(data, bytes | memoryview):
             raise TypeError(f"numbers arrive as bytes or an array, not {type(data).__name__}")
         # A view: the bytes of the message are the tensor, no copy is made.
-        return np.frombuffer(data, dtype=datatype.numpy).reshape(shape)
+        array = np.frombuffer(data, dtype=datatype.numpy).reshape(shape)
+        # A region of shared memory may begin anywhere, and kernels take an address for aligned.
+        return array if array.flags.aligned else array.copy()
 
     def _strings(
         self, sent: InputTensor, shape: tuple[int, ...], count: int

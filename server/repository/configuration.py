@@ -50,7 +50,10 @@ def _from_json(text: str) -> ModelConfig:
 
     config = ModelConfig()
     try:
-        json_format.Parse(text, config)
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+        json_format.ParseDict(values, config)
     except (json_format.ParseError, RecursionError, ValueError) as error:
         detail = " ".join(str(error).split())[:500]
         raise ModelLoadError(f"Invalid config override: {detail}") from None
