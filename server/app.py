@@ -3,7 +3,7 @@
 serve(config)     what `zoo serve` runs: logs, signals, exit status
 running(config)   the same server inside a block, for tests and for embedding
 
-config ──> PublicTransport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
+config ──> transport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
 """
 
 import logging
@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 
@@ -18,6 +19,8 @@ import grpc
 
 from server.api.handlers import SERVICE, inference_handlers
 from server.api.health import Health, health_handlers
+from server.api.infer_path import InferPath
+from server.api.infer_stream import InferStreams
 from server.api.model_repository import ModelRepository
 from server.api.open_inference import EXTENSIONS, OpenInference
 from server.api.reflection import reflection_handlers
@@ -28,15 +31,17 @@ from server.errors import OperatorError
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.control import ControlMode, ModelControl
-from server.inference.loading import Loader
+from server.inference.loading import Loader, Workshop
 from server.inference.polling import Poller
 from server.inference.shared_memory import SharedMemory
 from server.lifecycle import Event, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
+from server.scheduling.timer import Timer
 from server.telemetry import logs
 from server.telemetry.traces import TraceSettings
-from server.transport.public import PublicTransport, TransportOptions
+from server.transport import open_transport
+from server.transport.public import TransportOptions
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +49,9 @@ DISTRIBUTION = "layer-zoo"
 
 #: Exit statuses, as everywhere in `zoo`.
 OK, BAD_USAGE = 0, 2
+
+#: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
+_WORKERS = 64
 
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
@@ -61,17 +69,24 @@ class Server:
         self._health = Health()
         self._publishing = threading.Lock()
         self._poller: Poller | None = None
+        self._streams: InferStreams | None = None
         self._budget = measure(config.threads)
-        self._transport = PublicTransport(
+        self._workers = ThreadPoolExecutor(_WORKERS, "worker")
+        self._timer = Timer()
+        self._transport = open_transport(
+            config.transport,
             TransportOptions(
                 host=config.host,
                 port=config.grpc_port,
                 max_message_bytes=config.max_message_bytes,
                 handler_threads=_handler_threads(self._budget),
-            )
+            ),
+            self._workers,
         )
         self.grpc_port = self._transport.bind()
         self.catalog = Catalog(())
+        self._memory = SharedMemory(enabled=config.allow_shared_memory)
+        self._path = InferPath(self.catalog, self._admission, self._memory)
 
     @property
     def grpc_address(self) -> str:
@@ -84,12 +99,13 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
+        workshop = Workshop(opener=runtime, workers=self._workers, timer=self._timer)
         mode = ControlMode(config.model_control_mode)
         self.control = control = ModelControl(
-            config.repository, Loader(runtime), self.catalog, mode, changed=self._publish
+            config.repository, Loader(workshop), self.catalog, mode, changed=self._catalog_changed
         )
         control.start(config.load_model)
-        self._publish()
+        self._catalog_changed()
         self._transport.start(self._handlers(control))
         if mode is ControlMode.POLL:
             self._poller = Poller(control, config.repository_poll_secs)
@@ -108,18 +124,22 @@ class Server:
             self._poller.stop()
         self._admission.close()
         self._health.close()
+        if self._streams is not None:
+            self._streams.close()
         left = self._admission.wait_until_idle(drain_seconds)
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
+        self._timer.close()
+        self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)
         return left
 
     def _handlers(self, control: ModelControl) -> list[grpc.GenericRpcHandler]:
-        memory = SharedMemory(enabled=self._config.allow_shared_memory)
+        path = self._path
+        self._streams = InferStreams(path)
         servicer = OpenInference(
             self.catalog,
-            memory,
             server_name=self._config.server_name,
             server_version=_version(),
             extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
@@ -127,17 +147,18 @@ class Server:
         servicers = (
             servicer,
             ModelRepository(control),
-            SharedMemoryRegions(memory),
+            SharedMemoryRegions(self._memory),
             ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
         )
         return [
-            inference_handlers(servicers, self._admission),
+            inference_handlers(servicers, path, self._streams, self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]
 
-    def _publish(self) -> None:
-        """Tell those who watch what serves now; in turn, or an older picture could win."""
+    def _catalog_changed(self) -> None:
+        """Tell those who remember or watch models; in turn, or an older picture could win."""
+        self._path.forget()
         with self._publishing:
             self._health.publish(self._serving())
 

@@ -20,6 +20,8 @@ PROVIDERS = (
     "cpu", "cuda", "tensorrt", "openvino", "rocm", "migraphx", "coreml", "dml", "qnn", "xnnpack",
 )  # fmt: skip
 
+TRANSPORTS = ("fast", "public")
+
 #: Names for --model-control-mode; server/inference/control.py gives them their meaning.
 CONTROL_MODES = ("none", "poll", "explicit")
 
@@ -109,6 +111,11 @@ class ServerConfig:
         metavar="N",
         low=0,
         high=4096,
+    )
+    transport: str = _option(
+        "fast",
+        "how gRPC is served: `fast` drives grpcio's C core, `public` is grpcio's own server",
+        choices=TRANSPORTS,
     )
     max_message_bytes: int = _option(
         MAX_MESSAGE_BYTES,

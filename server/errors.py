@@ -11,6 +11,8 @@
     ├── Unavailable                nobody's mistake: ask again later
     │   ├── ModelNotReady          known, but not loaded
     │   ├── ControlDisabled        the server was not started so that models could be (un)loaded
+    │   ├── QueueFull              as many wait for this model as may
+    │   ├── QueueTimeout           its time in the queue ran out
     │   └── ServerExiting          shutting down
     ├── OperatorError              whoever runs the server: the text says what to change
     │   ├── ConfigurationError     an option has a bad value
@@ -65,6 +67,14 @@ class Unavailable(ServerError):
 
 class ModelNotReady(Unavailable):
     """The model or version is known but not loaded."""
+
+
+class QueueFull(Unavailable):
+    """As many requests wait for this model as its queue policy allows."""
+
+
+class QueueTimeout(Unavailable):
+    """The request's time in the queue ran out before its turn came."""
 
 
 class ControlDisabled(Unavailable):

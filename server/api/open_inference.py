@@ -11,12 +11,9 @@ from typing import Any
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import model_config_pb2
 
-from server.api.infer_codec import decode, encode
-from server.api.interceptor import parse
 from server.errors import InvalidRequest
 from server.inference.catalog import Catalog, parse_version
 from server.inference.model import LoadedModel
-from server.inference.shared_memory import SharedMemory
 from server.telemetry.statistics import Duration, Snapshot
 from server.tensors import VARIABLE
 
@@ -27,6 +24,8 @@ EXTENSIONS = (
     "logging",
     "model_configuration",
     "parameters",
+    "schedule_policy",
+    "sequence",
     "statistics",
 )
 
@@ -37,14 +36,12 @@ class OpenInference:
     def __init__(
         self,
         catalog: Catalog,
-        memory: SharedMemory,
         *,
         server_name: str,
         server_version: str,
         extensions: Sequence[str] = EXTENSIONS,
     ) -> None:
         self._catalog = catalog
-        self._memory = memory
         self._extensions = sorted(extensions)
         self._server_name = server_name
         self._server_version = server_version
@@ -102,13 +99,6 @@ class OpenInference:
                 f"requested model version is not available for model '{request.name}'"
             )
         return chosen
-
-    def ModelInfer(self, raw: bytes) -> bytes:
-        """The hot call: from the request's bytes to the answer's."""
-        message = parse(pb.ModelInferRequest, raw)
-        # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
-        model = self._catalog.find(message.model_name, message.model_version)
-        return encode(model.infer(decode(message, self._memory)))
 
 
 def _metadata(tensor: Any, max_batch_size: int) -> pb.ModelMetadataResponse.TensorMetadata:

@@ -83,8 +83,6 @@ class Catalog:
             models.setdefault(entry.name, {})[entry.version] = entry
         self._models: Mapping[str, Versions] = models
         self._replacing = threading.Lock()
-        #: Another number whenever a model came or went: whoever remembers models compares it.
-        self.generation = 0
 
     def replace(self, name: str, entries: Iterable[CatalogEntry]) -> None:
         """Put these in the place of all that is known of a model; without any, forget it."""
@@ -92,7 +90,6 @@ class Catalog:
         with self._replacing:
             others = {key: value for key, value in self._models.items() if key != name}
             self._models = {**others, name: versions} if versions else others
-            self.generation += 1
 
     def find(self, name: str, version: str) -> LoadedModel:
         """Return the version asked for, or the latest ready one.

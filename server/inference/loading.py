@@ -5,22 +5,38 @@ scan ──> config.pbtxt ──> versions ──> open the graph ──> comple
 """
 
 import logging
+import time
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from server.errors import ModelLoadError
+import numpy as np
+
+from server.errors import ExecutionError, ModelLoadError
 from server.inference.catalog import CatalogEntry, ModelState
 from server.inference.model import Graph, LoadedModel
 from server.repository import completion, configuration
 from server.repository.scan import FoundModel
-from server.tensors import TensorSpec
+from server.repository.scheduling import threads_of
+from server.repository.settings import ModelSettings
+from server.scheduling.timer import Timer
+from server.tensors import VARIABLE, TensorSpec
 
 _LOG = logging.getLogger(__name__)
 
 
+#: A graph file below this may be too small for threads of its own: it is timed.
+_SMALL_BYTES = 1 << 20
+
+#: A run of one row that takes less is over before a thread pool would have woken.
+_SMALL_RUN_NS = 1_000_000
+
+
 class LoadedGraph(Graph, Protocol):
     """A graph that also says what it takes and gives."""
+
+    threads: int
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -29,8 +45,21 @@ class LoadedGraph(Graph, Protocol):
 class GraphOpener(Protocol):
     """What opens graphs: server.runtime.session.Runtime, or a fake in a test."""
 
-    def open(self, path: Path) -> LoadedGraph:
-        """Load a graph; ModelLoadError says why it cannot be served."""
+    #: The most threads of one run.
+    threads: int
+
+    def open(self, path: Path, threads: int) -> LoadedGraph:
+        """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What every model's runs share."""
+
+    opener: GraphOpener
+    #: Where runs go that a transport's own thread must not be held for.
+    workers: Executor
+    timer: Timer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +80,8 @@ class LoadPlan:
 class Loader:
     """Turns what lies in a repository into catalog entries."""
 
-    def __init__(self, opener: GraphOpener) -> None:
-        self._opener = opener
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
 
     def plan(self, found: FoundModel) -> LoadPlan:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
@@ -71,7 +100,7 @@ class Loader:
     def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
         """Load one version; an entry that is UNAVAILABLE says why it cannot be served."""
         try:
-            model = self._model(plan, version)
+            model = _load_version(plan, version, self._workshop)
         except Exception as error:  # whatever it is, the other models are served
             return failed(plan.found.name, version, error)
         return CatalogEntry(
@@ -82,22 +111,74 @@ class Loader:
             origin=plan.origin(version),
         )
 
-    def _model(self, plan: LoadPlan, version: int) -> LoadedModel:
-        found = plan.found
-        graph = self._opener.open(configuration.model_file(found, plan.config, version))
-        signature = completion.Signature(inputs=graph.inputs, outputs=graph.outputs)
-        config, derived = completion.complete(
-            found.name, plan.config, signature, batching_written=plan.batching_written
-        )
-        if derived:
-            _LOG.info("model '%s' version %d: derived %s", found.name, version, derived)
-        settings = completion.settings_of(
-            config,
-            signature,
-            version=version,
-            read_labels=lambda filename: configuration.read_labels(found.folder, filename),
-        )
-        return LoadedModel(settings, graph)
+
+def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedModel:
+    found, written = plan.found, plan.config
+    path = configuration.model_file(found, written, version)
+    asked = threads_of(written) if written is not None else 0
+    opener = workshop.opener
+    graph = opener.open(path, asked or _first_guess(path, opener.threads))
+    signature = completion.Signature(inputs=graph.inputs, outputs=graph.outputs)
+    config, derived = completion.complete(
+        found.name, written, signature, batching_written=plan.batching_written
+    )
+    if derived:
+        _LOG.info("model '%s' version %d: derived %s", found.name, version, derived)
+    settings = completion.settings_of(
+        config,
+        signature,
+        version=version,
+        read_labels=lambda filename: configuration.read_labels(found.folder, filename),
+    )
+    took = trial(graph, settings)
+    if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
+        graph = opener.open(path, opener.threads)
+        took = trial(graph, settings)
+    model = LoadedModel(settings, graph, workshop.workers, workshop.timer)
+    if took:
+        model.cost.learn(1, took)
+    return model
+
+
+def _first_guess(path: Path, threads: int) -> int:
+    """Return the threads to try first: handing a tiny run to a pool costs more than the run."""
+    try:
+        return 1 if path.stat().st_size < _SMALL_BYTES else threads
+    except OSError:
+        return threads  # opening it says what is wrong
+
+
+def trial(graph: Graph, settings: ModelSettings) -> int:
+    """Run one row of zeros and return how long the faster of two runs took, in ns; 0 if it fails.
+
+    It shows how long a run takes before anybody waits for one, and pays what only a first run costs.
+    A graph that zeros do not suit is served all the same.
+    """
+    feeds = {
+        tensor.name: np.zeros(_smallest(tensor.graph_dims, settings), tensor.datatype.numpy)
+        for tensor in settings.inputs
+        if not tensor.optional
+    }
+    for tensor in settings.inputs:
+        if tensor.datatype.byte_size is None and tensor.name in feeds:
+            feeds[tensor.name][...] = ""
+    names = [tensor.name for tensor in settings.outputs]
+    best = 0
+    for _ in range(2):
+        began = time.perf_counter_ns()
+        try:
+            graph.run(names, feeds)
+        except ExecutionError as error:
+            _LOG.debug("model '%s': no trial run: %s", settings.name, error)
+            return 0
+        took = time.perf_counter_ns() - began
+        best = min(best, took) if best else took
+    return best
+
+
+def _smallest(dims: tuple[int, ...], settings: ModelSettings) -> tuple[int, ...]:
+    shape = tuple(1 if dim == VARIABLE else dim for dim in dims)
+    return (1, *shape) if settings.max_batch_size else shape
 
 
 def _say_idle(name: str, config: configuration.ModelConfig | None) -> None:

@@ -1,5 +1,6 @@
 """RepositoryModelLoad, RepositoryModelUnload and RepositoryIndex, as callers see them."""
 
+import dataclasses
 import gc
 import json
 import threading
@@ -324,25 +325,34 @@ def test_failed_reload_leaves_the_old_one(explicit, client, repository, graphs):
     assert client.get_model_metadata("m").versions == ["2"]
 
 
+def opens_by(wire, wrap):
+    """Put a wrapper around what opens graphs; return the wrapper and how to take it off."""
+    loader = wire.server.control._loader
+    before = loader._workshop
+    wrapper = wrap(before.opener)
+    loader._workshop = dataclasses.replace(before, opener=wrapper)
+    return wrapper, lambda: setattr(loader, "_workshop", before)
+
+
 class Gate:
     """Holds every load of a graph until it is opened; tells when one has begun."""
 
     def __init__(self, opener):
         self._opener = opener
+        self.threads = opener.threads
         self.begun, self.open_now = threading.Event(), threading.Event()
 
-    def open(self, path):
+    def open(self, path, threads):
         self.begun.set()
         assert self.open_now.wait(20)
-        return self._opener.open(path)
+        return self._opener.open(path, threads)
 
 
 def test_loading_shows_and_the_old_one_serves_meanwhile(explicit, client, repository, graphs):
     """During a load the new version is LOADING, the old one answers, and the server stays ready."""
     client.load_model("m")
     repository.add("m", graphs.identity(), version=2)
-    loader = explicit.server.control._loader
-    gate = loader._opener = Gate(loader._opener)
+    gate, _ = opens_by(explicit, Gate)
     loading = threading.Thread(target=client.load_model, args=("m",))
     loading.start()
     assert gate.begun.wait(20)
@@ -360,16 +370,14 @@ def test_loading_shows_and_the_old_one_serves_meanwhile(explicit, client, reposi
 
 def test_changes_of_one_model_wait_for_each_other(explicit, client):
     """An unload that comes during a load waits for it; another model's load does not."""
-    loader = explicit.server.control._loader
-    opener = loader._opener
-    gate = loader._opener = Gate(opener)
+    gate, take_off = opens_by(explicit, Gate)
     loading = threading.Thread(target=client.load_model, args=("m",))
     loading.start()
     assert gate.begun.wait(20)
     assert not client.is_server_ready()
     request = pb.RepositoryModelUnloadRequest(model_name="m")
     unloading = explicit.stub.RepositoryModelUnload.future(request)
-    loader._opener = opener
+    take_off()
     client.load_model("n")
     assert client.is_model_ready("n")
     assert not unloading.done()
@@ -391,14 +399,14 @@ def test_unload_lets_requests_finish_and_then_frees(repository, graphs, serve):
             return wire.stub.ModelInfer.future(request)
 
         (model,) = wire.server.catalog.loaded()
-        session = weakref.ref(model._graph)
+        session = weakref.ref(model._runs.graph)
         del model
         ask(20_000).result()
         began = time.perf_counter()
         ask(20_000).result()
         trips = int(20_000 * 1.0 / (time.perf_counter() - began))
         under_way = ask(trips)
-        wait_until(lambda: wire.server._admission._under_way > 0)
+        wait_until(lambda: wire.server.catalog.loaded()[0]._scheduler._running > 0)
 
         assert unload(wire, "slow") is None
         assert not wire.stub.ModelReady(pb.ModelReadyRequest(name="slow")).ready
@@ -417,24 +425,37 @@ def wait_until(condition, seconds=20):
         time.sleep(0.005)
 
 
-def test_memory_comes_back(explicit, client, graphs):
-    """Loading and unloading a model over and over leaves no session behind."""
+@pytest.fixture
+def without_collector():
+    """Free what nobody refers to, and leave cycles lying."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "batching", ["", "dynamic_batching { max_queue_delay_microseconds: 1000 }"]
+)
+def test_memory_comes_back(batching, explicit, client, repository, without_collector):
+    """An unloaded model's session is gone with its last request, no garbage collector needed."""
+    repository.add("m", None, f"max_batch_size: 4 {batching}")
     alive = weakref.WeakSet()
-    opener = explicit.server.control._loader._opener
-    opened = type("Counting", (), {})()
 
-    def open_counted(path):
-        session = opener.open(path)
-        alive.add(session)
-        return session
+    class Counting:
+        def __init__(self, opener):
+            self._opener = opener
+            self.threads = opener.threads
 
-    opened.open = open_counted
-    explicit.server.control._loader._opener = opened
+        def open(self, path, threads):
+            session = self._opener.open(path, threads)
+            alive.add(session)
+            return session
+
+    opens_by(explicit, Counting)
     for _ in range(10):
         client.load_model("m")
         explicit.infer("m", x=ROW)
         client.unload_model("m")
-    gc.collect()
     wait_until(lambda: not alive)
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from zoo_proto import grpc_service_pb2 as pb
 
+from server.batching import Batching
 from server.errors import InvalidRequest
+from server.inference.execution import gather
 from server.inference.messages import InferRequest, InputTensor
 from server.inference.shared_memory import SharedMemory
 from server.inference.validation import RequestChecker
@@ -408,9 +410,9 @@ def test_unregistered_while_a_request_runs(shm, segment):
     before = mappings(one)
     assert before > 0
     under_way = ask(trips)
-    admission = shm.server._admission
+    slow = shm.server.catalog.find("slow", "")
     end = time.monotonic() + 20
-    while not admission._under_way and time.monotonic() < end:
+    while not slow._scheduler._running and time.monotonic() < end:
         time.sleep(0.002)
     shm.stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest())
     assert not under_way.done()
@@ -473,10 +475,12 @@ def test_the_graph_is_fed_the_region_itself(segment):
         max_batch_size=0,
         inputs=(InputSettings(name="x", datatype=fp32, dims=(4,), graph_dims=(4,)),),
         outputs=(OutputSettings(name="y", datatype=fp32, dims=(4,), graph_dims=(4,)),),
+        batching=Batching(),
         config=b"",
     )
     sent = InputTensor(name="x", datatype="FP32", shape=(4,), data=memory.view("r", 64, 16))
-    array = RequestChecker(settings).check(InferRequest(id="", inputs=(sent,))).feeds["x"]
+    checked = RequestChecker(settings).check(InferRequest(id="", inputs=(sent,)))
+    array = gather([checked])["x"]
     one.write(64, np.arange(4, dtype=np.float32).tobytes())
 
     assert array.tolist() == [0, 1, 2, 3]

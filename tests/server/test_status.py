@@ -26,6 +26,8 @@ EXPECTED = {
     "Cancelled": "CANCELLED",
     "DeadlineExpired": "DEADLINE_EXCEEDED",
     "ModelNotReady": "UNAVAILABLE",
+    "QueueFull": "UNAVAILABLE",
+    "QueueTimeout": "UNAVAILABLE",
     "ControlDisabled": "UNAVAILABLE",
     "ServerExiting": "UNAVAILABLE",
     "ConfigurationError": "INTERNAL",
