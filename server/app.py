@@ -17,7 +17,7 @@ from importlib import metadata
 
 import grpc
 
-from server.api.handlers import SERVICE, inference_handlers
+from server.api.handlers import SERVICE, inference_handlers, one_servicer
 from server.api.health import Health, health_handlers
 from server.api.infer_path import InferPath
 from server.api.infer_stream import InferStreams
@@ -138,20 +138,20 @@ class Server:
     def _handlers(self, control: ModelControl) -> list[grpc.GenericRpcHandler]:
         path = self._path
         self._streams = InferStreams(path)
-        servicer = OpenInference(
+        inference = OpenInference(
             self.catalog,
             server_name=self._config.server_name,
             server_version=_version(),
             extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
         )
-        servicers = (
-            servicer,
+        servicer = one_servicer(
+            inference,
             ModelRepository(control),
             SharedMemoryRegions(self._memory),
             ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
         )
         return [
-            inference_handlers(servicers, path, self._streams, self._admission),
+            inference_handlers(servicer, path, self._streams, self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]

@@ -1,12 +1,13 @@
-"""Servicers become generic handlers, by the names in the service's descriptor.
+"""A servicer becomes generic handlers, by the names in the service's descriptor.
 
 Registering under the wire's names (and not through the generated `add_…_to_server`) keeps our stubs'
 descriptors out of grpc's way, and shows every RPC of the service: those without a method answer
 UNIMPLEMENTED in words, where gRPC itself would say "Method not found!".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -31,14 +32,14 @@ _IN_PLACE = frozenset(
 
 
 def inference_handlers(
-    servicers: Sequence[object],
+    servicer: object,
     path: InferPath,
     streams: InferStreams,
     admission: AbstractContextManager[None],
 ) -> grpc.GenericRpcHandler:
-    """Return the handlers of inference.GRPCInferenceService: an RPC is a method of one servicer."""
+    """Return the handlers of inference.GRPCInferenceService: each RPC is a method of the servicer."""
     handlers = {
-        method.name: _handler(method, servicers, admission)
+        method.name: _handler(method, servicer, admission)
         for method in SERVICE.methods
         if not method.server_streaming
     }
@@ -47,6 +48,19 @@ def inference_handlers(
         _stream_infer(path, streams)
     )
     return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
+
+
+def one_servicer(*parts: object) -> object:
+    """Return several servicers as one: each RPC is the method of the first part that has it."""
+    names = [method.name for method in SERVICE.methods]
+    return SimpleNamespace(
+        **{
+            name: getattr(part, name)
+            for part in reversed(parts)
+            for name in names
+            if hasattr(part, name)
+        }
+    )
 
 
 def _infer(path: InferPath) -> Any:
@@ -73,10 +87,11 @@ def _stream_infer(path: InferPath, streams: InferStreams) -> Any:
 
 
 def _handler(
-    method: Any, servicers: Sequence[object], admission: AbstractContextManager[None]
+    method: Any, servicer: object, admission: AbstractContextManager[None]
 ) -> grpc.RpcMethodHandler:
-    owners = [servicer for servicer in servicers if hasattr(servicer, method.name)]
-    handler = getattr(owners[0], method.name) if owners else _refuse(method.name)
+    handler = getattr(servicer, method.name, None)
+    if handler is None:
+        handler = _refuse(method.name)
     behaviour = guarded_unary(method.name, handler, admission, GetMessageClass(method.input_type))
     behaviour.in_place = method.name in _IN_PLACE  # type: ignore[attr-defined]
     return grpc.unary_unary_rpc_method_handler(behaviour)
