@@ -53,8 +53,26 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-#: How text becomes the value of a whole option, where that is not one value.
-_CONVERTERS: dict[str, Callable[[str], Any]] = {"store_true": _switch, "append": _list}
+class _Collect(argparse.Action):
+    """Gathers a repeated flag's values; the first one replaces what the environment says."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        held = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
+
+
+#: Kinds of options that are not one value of a type: how an environment variable is read, and what
+#: argparse is told.
+_KINDS: dict[str, tuple[Callable[[str], Any], dict[str, Any]]] = {
+    "switch": (_switch, {"action": argparse.BooleanOptionalAction}),
+    "list": (_list, {"action": _Collect}),
+}
 
 
 def _option(
@@ -66,15 +84,15 @@ def _option(
     choices: tuple[str, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
-    action: str = "store",
+    kind: str | None = None,
 ) -> Any:
-    """One row of the table; `action` is argparse's: "store_true" for a switch, "append" for a list."""
+    """One row of the table; `kind` is one of _KINDS, None for one value of a type."""
     return field(
         default=default,
         metadata={
             "help": text,
-            "convert": _CONVERTERS.get(action, convert),
-            "action": action,
+            "convert": convert if kind is None else _KINDS[kind][0],
+            "kind": kind,
             "metavar": metavar,
             "choices": choices,
             "low": low,
@@ -136,7 +154,7 @@ class ServerConfig:
         "model to load at the start, `*` for all; may be repeated; only with "
         "--model-control-mode explicit, which loads no other",
         metavar="NAME",
-        action="append",
+        kind="list",
     )
     repository_poll_secs: float = _option(
         15.0,
@@ -151,7 +169,7 @@ class ServerConfig:
         False,
         "let callers on this machine name shared memory objects to read inputs from and write "
         "outputs to; only for callers that are trusted",
-        action="store_true",
+        kind="switch",
     )
     drain_seconds: float = _option(
         30.0,
@@ -196,19 +214,14 @@ def add_arguments(
         text = meta["help"]
         if text is not argparse.SUPPRESS:
             text = f"{text} (default: {_shown(row.default)}; environment: {variable})"
+        if meta["kind"] is None:
+            how = {"type": meta["convert"], "choices": meta["choices"]}
+        else:
+            how = _KINDS[meta["kind"]][1]
+        if meta["metavar"] is not None:
+            how = {**how, "metavar": meta["metavar"]}
         default = _from_environment(row, variable, known)
-        if meta["action"] == "store_true":
-            parser.add_argument(flag(row.name), action="store_true", default=default, help=text)
-            continue
-        parser.add_argument(
-            flag(row.name),
-            action=meta["action"],
-            type=str if meta["action"] == "append" else meta["convert"],
-            choices=meta["choices"],
-            metavar=meta["metavar"],
-            default=list(default) if meta["action"] == "append" else default,
-            help=text,
-        )
+        parser.add_argument(flag(row.name), default=default, help=text, **how)
 
 
 def flag(name: str) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import tritonclient.grpc as triton
+import tritonclient.utils as triton_utils
+import tritonclient.utils.shared_memory as shm_utils
 from zoo_proto import grpc_service_pb2 as pb
 
 from server.batching import Batching
@@ -495,6 +498,34 @@ def test_a_shrunk_region_is_not_written(segment):
     os.truncate(one.file, PAGE)
     with pytest.raises(InvalidRequest, match="has become smaller"):
         destination.write("y", by_wire("FP32"), np.ones(1, np.float32))
+
+
+def test_tritonclient_utilities(shm):
+    """Objects made and read by tritonclient's own utilities, strings too."""
+    size = 4096
+    made = shm_utils.create_shared_memory_region("made", f"/layer-zoo-{uuid.uuid4().hex}", size)
+    try:
+        with triton.InferenceServerClient(shm.address) as client:
+            client.unregister_system_shared_memory()
+            client.unregister_cuda_shared_memory()
+            client.register_system_shared_memory("made", made._shm_key, size)
+            words = np.array([[b"one", b"", b"drei", b"cuatro"]], dtype=object)
+            raw = triton_utils.serialize_byte_tensor(words)
+            shm_utils.set_shared_memory_region(made, [raw])
+            length = len(raw.item())
+            tensor = triton.InferInput("x", [1, 4], "BYTES")
+            tensor.set_shared_memory("made", length)
+            output = triton.InferRequestedOutput("y")
+            output.set_shared_memory("made", size - 1024, offset=1024)
+            answer = client.infer("identity_bytes", [tensor], outputs=[output]).get_output("y")
+            given = shm_utils.get_contents_as_numpy(
+                made, triton_utils.triton_to_np_dtype(answer.datatype), list(answer.shape), 1024
+            )
+            assert given.tolist() == words.tolist()
+            assert client.get_system_shared_memory_status("made").regions["made"].byte_size == size
+            client.unregister_system_shared_memory("made")
+    finally:
+        shm_utils.destroy_shared_memory_region(made)
 
 
 def test_off_by_default(wire, segment, make_request):
