@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto
 from zoo_proto import grpc_service_pb2 as pb
 
 from server.config import ServerConfig
-from server.errors import ConfigurationError
+from server.errors import ConfigurationError, InvalidRequest, LoadFailed
+from server.inference.payload import parse_override, unpacked
 
 SERVING, NOT_SERVING = 1, 2
 ROW = np.array([[1, 2, 3, 4]], np.float32)
@@ -147,6 +150,9 @@ def test_other_modes_refuse(mode, repository, graphs, serve):
 
 LONG = "A" * 256
 
+#: Pieces of paths, good and bad.
+PARTS = st.sampled_from(["1", "01", "model.onnx", "..", ".", "", "a b", "~", "\\", "\0", LONG])
+
 BAD_LOADS = [
     ("m", {"size": 3}, "INVALID_ARGUMENT", "unrecognized load parameter 'size'."),
     ("m", {"config": b"{}"}, "INVALID_ARGUMENT", "'config', expected string_param."),
@@ -202,6 +208,22 @@ def test_bad_load(name, parameters, code, text, explicit):
     assert text in answer[1]
     assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
     assert ("m", "1", "READY", "") in index(explicit)
+
+
+@given(path=st.text(max_size=30) | st.lists(PARTS, max_size=4).map("/".join))
+@settings(max_examples=500, deadline=None)
+def test_no_file_leads_out_of_its_folder(path):
+    """Whatever a file is called: it is refused, or lies inside the model's folder and is read back."""
+    try:
+        override = parse_override("m", {"config": "{}", f"file:{path}": b"content"})
+    except (InvalidRequest, LoadFailed):
+        return
+    with unpacked("m", override) as found:
+        written = [file for file in found.folder.rglob("*") if file.is_file()]
+        assert [file.read_bytes() for file in written] == [b"content"]
+        assert written[0].relative_to(found.folder).as_posix() == path
+        assert written[0].resolve().is_relative_to(found.folder.resolve())
+    assert not found.folder.exists()
 
 
 def test_other_repositories_and_types(explicit):

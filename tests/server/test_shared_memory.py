@@ -13,10 +13,12 @@ import pytest
 import tritonclient.grpc as triton
 import tritonclient.utils as triton_utils
 import tritonclient.utils.shared_memory as shm_utils
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from zoo_proto import grpc_service_pb2 as pb
 
 from server.batching import Batching
-from server.errors import InvalidRequest
+from server.errors import InvalidRequest, ServerError
 from server.inference.execution import gather
 from server.inference.messages import InferRequest, InputTensor
 from server.inference.shared_memory import SharedMemory
@@ -471,7 +473,7 @@ def test_the_graph_is_fed_the_region_itself(segment):
     fp32 = by_wire("FP32")
     memory = SharedMemory(enabled=True)
     memory.register("r", one.key, 0, 4096)
-    settings = ModelSettings(
+    served = ModelSettings(
         name="m",
         version=1,
         platform="onnxruntime_onnx",
@@ -482,11 +484,35 @@ def test_the_graph_is_fed_the_region_itself(segment):
         config=b"",
     )
     sent = InputTensor(name="x", datatype="FP32", shape=(4,), data=memory.view("r", 64, 16))
-    checked = RequestChecker(settings).check(InferRequest(id="", inputs=(sent,)))
+    checked = RequestChecker(served).check(InferRequest(id="", inputs=(sent,)))
     array = gather([checked])["x"]
     one.write(64, np.arange(4, dtype=np.float32).tobytes())
 
     assert array.tolist() == [0, 1, 2, 3]
+
+
+ANY = st.integers(-(2**63), 2**64) | st.integers(-2, 2 * PAGE + 2)
+
+
+@given(begin=ANY, length=ANY, offset=ANY, size=ANY)
+@settings(max_examples=500, deadline=None)
+def test_no_arithmetic_leads_out(begin, length, offset, size):
+    """Whatever the numbers: a view of exactly those bytes of the object, or an error that is ours."""
+    one = Segment(2 * PAGE)
+    content = np.arange(2 * PAGE).astype(np.uint8).tobytes()
+    one.write(0, content)
+    memory = SharedMemory(enabled=True)
+    try:
+        memory.register("r", one.key, begin, length)
+        view = memory.view("r", offset, size)
+    except ServerError:
+        inside = begin >= 0 and length > 0 and begin + length <= 2 * PAGE
+        assert not (inside and 0 <= offset < length and 0 <= size <= length - offset)
+    else:
+        assert bytes(view) == content[begin + offset : begin + offset + size]
+        assert len(view) == size
+    finally:
+        one.file.unlink()
 
 
 def test_a_shrunk_region_is_not_written(segment):
