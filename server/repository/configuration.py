@@ -3,6 +3,7 @@
 Everything here needs no graph; server/repository/completion.py brings the two together.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +38,36 @@ def read(found: FoundModel) -> ModelConfig | None:
 
     ModelLoadError says where the file is wrong or which setting this server does not offer.
     """
-    if found.config_file is None:
+    if found.config_json is not None:
+        config = _from_json(found.config_json)
+    elif found.config_file is not None:
+        config = _from_file(found.config_file)
+    else:
         return None
+    _check(found.name, config)
+    return config
+
+
+def _from_json(text: str) -> ModelConfig:
+    """Read ModelConfig's JSON, in which numbers may stand in quotation marks (protocol.md 2.1)."""
+    from google.protobuf import json_format  # few need it, and it is slow to import
+
     config = ModelConfig()
     try:
-        text_format.Parse(found.config_file.read_text(encoding="utf-8"), config)
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+        json_format.ParseDict(values, config)
+    except (json_format.ParseError, RecursionError, ValueError) as error:
+        detail = " ".join(str(error).split())[:500]
+        raise ModelLoadError(f"Invalid config override: {detail}") from None
+    return config
+
+
+def _from_file(file: Path) -> ModelConfig:
+    config = ModelConfig()
+    try:
+        text_format.Parse(file.read_text(encoding="utf-8"), config)
     except OSError as error:
         raise ModelLoadError(f"{layout.CONFIG_FILE} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -49,12 +75,13 @@ def read(found: FoundModel) -> ModelConfig | None:
     except text_format.ParseError as error:
         detail = " ".join(str(error).split())
         raise ModelLoadError(f"{layout.CONFIG_FILE} does not parse: {detail}") from None
-    _check(found.name, config)
     return config
 
 
 def mentions_batching(found: FoundModel) -> bool:
     """Tell whether the text itself speaks of max_batch_size; proto3 cannot tell 0 from absent."""
+    if found.config_json is not None:
+        return not {"max_batch_size", "maxBatchSize"}.isdisjoint(json.loads(found.config_json))
     if found.config_file is None:
         return False
     text = found.config_file.read_text(encoding="utf-8")
