@@ -28,7 +28,8 @@ from server.errors import (
     PreconditionFailed,
     Unsupported,
 )
-from server.inference.catalog import Catalog, CatalogEntry
+from server.inference.catalog import Catalog, CatalogEntry, ModelState
+from server.inference.control import UNLOADED
 from server.inference.messages import InferRequest, OutputRequest
 from server.inference.model import LoadedModel
 from server.repository.settings import InputSettings, ModelSettings, OutputSettings
@@ -52,16 +53,13 @@ _INSTEAD = {
 
 _State = pb.ModelVersionStatus.State
 
-#: RepositoryIndex's word for a state -> ModelVersionStatus's.
 _STATES = {
-    "READY": _State.AVAILABLE,
-    "LOADING": _State.LOADING,
-    "UNLOADING": _State.UNLOADING,
-    "UNAVAILABLE": _State.END,
+    ModelState.READY: _State.AVAILABLE,
+    ModelState.LOADING: _State.LOADING,
+    ModelState.UNLOADING: _State.UNLOADING,
+    ModelState.UNAVAILABLE: _State.END,
+    ModelState.UNKNOWN: _State.START,
 }
-
-#: Triton's reason for a version that is not there because somebody asked for it: no error.
-_UNLOADED = "unloaded"
 
 
 class TensorFlowServing:
@@ -260,8 +258,8 @@ def _info(tensor: InputSettings | OutputSettings, settings: ModelSettings) -> tf
 
 
 def _status(entry: CatalogEntry) -> pb.ModelVersionStatus:
-    state = _STATES.get(entry.state.value, _State.UNKNOWN)
-    failed = state == _State.END and entry.reason != _UNLOADED
+    state = _STATES[entry.state]
+    failed = state == _State.END and entry.reason != UNLOADED
     return pb.ModelVersionStatus(
         version=entry.version,
         state=state,
