@@ -118,12 +118,17 @@ def nested_graphs(node: NodeProto) -> Iterator[GraphProto]:
         yield from item.graphs
 
 
+def all_reads(node: NodeProto) -> Iterator[str]:
+    """Yield every name that a node reads, by itself or in its nested graphs."""
+    yield from node.input
+    for nested in nested_graphs(node):
+        yield from _reads(nested)
+
+
 def _reads(graph: GraphProto) -> Iterator[str]:
     """Yield every name that a nested graph reads or gives back."""
     for node in graph.node:
-        yield from node.input
-        for nested in nested_graphs(node):
-            yield from _reads(nested)
+        yield from all_reads(node)
     for value in graph.output:
         yield value.name
 
