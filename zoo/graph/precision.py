@@ -15,43 +15,34 @@ from zoo.graph.view import View, attribute
 
 
 def drop_round_trips(model: ModelProto) -> None:
-    """Remove every such pair of casts, and casts of what is float32 already."""
+    """Let whatever reads such a pair of casts read the value before it."""
     view = View(model)
     floats = _floats(model)
-    while _drop_one(view, floats):
+    while any(_drop(view, node, floats) for node in view.graph.node):
         view.refresh()
     drop_dead(model)
 
 
-def _drop_one(view: View, floats: set[str]) -> bool:
-    for node in view.graph.node:
-        if not _casts_to(node, TensorProto.FLOAT):
-            continue
-        half = view.producers.get(node.input[0])
-        if half is None or not _casts_to(half, TensorProto.FLOAT16) or half.input[0] not in floats:
-            continue
-        source, output = half.input[0], node.output[0]
-        if output not in view.outputs:
-            if view.bypass(node, source):
-                return True
-            continue
-        maker = view.producers.get(source)
-        if (
-            maker is None
-            or view.only_reader(source) is not half
-            or not view.only_reader(half.output[0])
-        ):
-            continue
-        # The graph's output is made directly: it keeps its name.
-        maker.output[:] = [output if name == source else name for name in maker.output]
-        view.graph.node.remove(half)
-        view.graph.node.remove(node)
-        return True
-    return False
+def _drop(view: View, back: NodeProto, floats: set[str]) -> bool:
+    """Bypass the pair that ends in this node, if it does; return whether the graph changed."""
+    half = view.producers.get(back.input[0]) if _casts_to(back, TensorProto.FLOAT) else None
+    if half is None or not _casts_to(half, TensorProto.FLOAT16) or half.input[0] not in floats:
+        return False
+    source, output = half.input[0], back.output[0]
+    if output not in view.outputs:
+        return view.bypass(back, source)
+    maker = view.producers.get(source)
+    if maker is None or not (view.only_reader(source) and view.only_reader(half.output[0])):
+        return False
+    # The graph's output keeps its name, so what was cast takes it.
+    maker.output[:] = [output if name == source else name for name in maker.output]
+    view.graph.node.remove(half)
+    view.graph.node.remove(back)
+    return True
 
 
 def _casts_to(node: NodeProto, kind: int) -> bool:
-    return node.op_type == "Cast" and attribute(node, "to") == kind
+    return bool(node.op_type == "Cast" and attribute(node, "to") == kind)
 
 
 def _floats(model: ModelProto) -> set[str]:
