@@ -20,6 +20,7 @@ from typing import Any
 
 from zoo.errors import CheckFailed, StorageError, UsageError, ZooError
 from zoo.opsets import OPSET
+from zoo.quantize.decision import NONE
 
 SUFFIX = ".keras"
 LEGACY = (".h5", ".hdf5")
@@ -44,6 +45,8 @@ class Request:
     trust: bool = False
     portable: bool = False
     reset_states: bool = False
+    quantize: str = NONE
+    max_loss: float | None = None
     modules: tuple[str, ...] = ()
 
 
@@ -169,6 +172,8 @@ def run(request: Request) -> dict[str, Any]:
         "samples": samples,
         "reset_states": request.reset_states,
         "portable": request.portable,
+        "quantize": request.quantize,
+        "max_loss": request.max_loss,
     }
     if request.output is not None:
         return export_model(model, request.output, **options).to_json()

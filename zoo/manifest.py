@@ -61,16 +61,16 @@ def manifest(
         "tolerance": first.tolerance.to_json(),
         "runtimes": dict(found.versions),
         "parity": found.report.to_json(),
-        "forms": [_form(form, checked.get(form.file)) for form in others],
+        "forms": [form_entry(form, checked.get(form.file)) for form in others],
         "versions": {name: metadata.version(name) for name in packages} | dict(record.versions),
     }
 
 
-def _form(form: Form, checked: Checked | None) -> dict[str, Any]:
+def form_entry(form: Form, checked: Checked | None = None) -> dict[str, Any]:
     """Return what is recorded of a further file, or of why there is none."""
     title = {"file": form.file, "title": form.title}
     if form.content is None:
-        return title | {"reason": form.reason}
+        return title | {"reason": form.reason, **form.measured}
     return title | {
         "bytes": len(form.content),
         "sha256": hashlib.sha256(form.content).hexdigest(),

@@ -27,8 +27,10 @@ from zoo.forms import PORTABLE_FILE, Form
 from zoo.manifest import manifest, write_documents
 from zoo.opsets import OPSET
 from zoo.parity import parity_cases
+from zoo.quantize.decision import NONE
 from zoo.recipe import Recipe
 from zoo.runs import RunFolder
+from zoo.runtimes.onnxruntime_session import OnnxRuntime
 from zoo.vectors import write_vectors
 from zoo.verify import Case, Report
 
@@ -51,7 +53,9 @@ EXPORT_SOURCES = (
     "picture.py",
     "pipeline.py",
     "plots.py",
+    "quantize/*.py",
     "recurrent/*.py",
+    "score.py",
     "tracing/*.py",
     "vectors.py",
     "verify.py",
@@ -61,9 +65,14 @@ EXPORT_PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the user may choose about an export; part of its key, and in the manifest."""
+    """What the user may choose about an export; part of its key, and in the manifest.
+
+    `quantize` is one of quantize.decision.CHOICES, and `max_loss` None for the metric's default.
+    """
 
     opset: int = OPSET
+    quantize: str = NONE
+    max_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +103,9 @@ def export_key(recipe: Recipe, run: RunFolder, options: Options) -> str:
         ),
         *(metadata.version(package) for package in EXPORT_PACKAGES),
     ]
+    if options.quantize != NONE:
+        # It builds and times the smaller forms.
+        parts.append(OnnxRuntime().version() or "not installed")
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
 
 
@@ -120,7 +132,8 @@ def current_export(
 def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -> Exported:
     """Convert a finished run, prove it equal to Keras, and publish it.
 
-    Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ.
+    Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ, or if
+    a smaller form that was asked for by name loses too much.
     """
     from zoo.export import convert
 
@@ -135,7 +148,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
         opset=options.opset,
         portable=True,
     )
-    forms = _forms(made)
+    forms = _forms(made) + _smaller(recipe, run, made, options)
     cases = parity_cases(recipe, model, run.held_out())
     with publish.staging(repository, recipe.name) as staged:
         checked = _write_forms(staged, recipe, forms, cases)
@@ -182,6 +195,18 @@ def _forms(made: Conversion) -> list[Form]:
     elif made.no_portable:
         forms.append(Form(file=PORTABLE_FILE, title=title, reason=made.no_portable))
     return forms
+
+
+def _smaller(recipe: Recipe, run: RunFolder, made: Conversion, options: Options) -> list[Form]:
+    """Return the quantised forms asked for, published or not, as measured on the recipe's data."""
+    if options.quantize == NONE:
+        return []
+    from zoo.quantize.evidence import of_recipe
+    from zoo.quantize.variants import forms
+
+    train = recipe.dataset.load(run.chosen_data(None).path).train
+    evidence = of_recipe(recipe, train, run.held_out())
+    return forms(made.onnx, evidence, asked=options.quantize, max_loss=options.max_loss)
 
 
 def _write_forms(

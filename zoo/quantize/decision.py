@@ -21,11 +21,15 @@ KINDS = ("int8", "fp16")
 AUTO, NONE = "auto", "none"
 CHOICES = (*KINDS, AUTO, NONE)
 
+#: What the reason begins with where a form loses little and wins nothing.
+NO_GAIN = "no gain"
+
 #: How much of a metric may be lost: percentage points of a share, percent of an error.
 MAX_POINTS, MAX_PERCENT = 0.5, 1.0
 
-#: A gain or cost below this share is none: sessions of one file differ by as much in time.
-GAIN = 0.05
+#: Gains and costs below these shares are none. Sessions of one file differ by some percent in time;
+#: a file a twentieth smaller is not worth having twice.
+TIME_GAIN, SIZE_GAIN = 0.05, 0.10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +79,12 @@ class Ratio:
     @property
     def faster(self) -> bool:
         """Whether it is faster than fp32 beyond noise."""
-        return self.high < 1 and self.median <= 1 - GAIN
+        return self.high < 1 and self.median <= 1 - TIME_GAIN
 
     @property
     def slower(self) -> bool:
         """Whether it is slower than fp32 beyond noise."""
-        return self.low > 1 and self.median >= 1 + GAIN
+        return self.low > 1 and self.median >= 1 + TIME_GAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,7 @@ def decide(asked: str, metric: Metric, measured: Measured, max_loss: float | Non
         return Verdict(True, f"asked for: {told or 'no larger, smaller, faster or slower'}")
     if gains:
         return Verdict(True, ", ".join(gains) + (f"; but {', '.join(costs)}" if costs else ""))
-    return Verdict(False, f"no gain: {', '.join(costs) or 'as large and as fast as fp32'}")
+    return Verdict(False, f"{NO_GAIN}: {', '.join(costs) or 'as large and as fast as fp32'}")
 
 
 def _too_bad(metric: Metric, loss: float, limit: float) -> str:
@@ -129,14 +133,14 @@ def _too_bad(metric: Metric, loss: float, limit: float) -> str:
 
 def _gains(measured: Measured) -> list[str]:
     """Name what is better; a time that is better at one batch and worse at another is no gain."""
-    gains = [f"{measured.size:.2g} × the bytes"] if measured.size <= 1 - GAIN else []
+    gains = [f"{measured.size:.2g} × the bytes"] if measured.size <= 1 - SIZE_GAIN else []
     if not any(ratio.slower for ratio in measured.times.values()):
         gains += _named(measured, "faster")
     return gains
 
 
 def _costs(measured: Measured) -> list[str]:
-    costs = [f"{measured.size:.2g} × the bytes"] if measured.size >= 1 + GAIN else []
+    costs = [f"{measured.size:.2g} × the bytes"] if measured.size >= 1 + SIZE_GAIN else []
     return costs + _named(measured, "slower")
 
 

@@ -1,0 +1,204 @@
+"""The smaller forms of one model: built, measured beside fp32 in one run, judged, reported.
+
+    forms(model, evidence, asked="auto") -> one Form a kind: its bytes, or the reason for none
+
+Each Form's `measured` has the figures under "quantized", published or not (report.py shows them).
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from server.repository import layout
+from zoo.errors import CheckFailed, StorageError
+from zoo.export import facts, serialized
+from zoo.forms import Form
+from zoo.quantize.build import CannotBuild, build
+from zoo.quantize.decision import AUTO, KINDS, Measured, Metric, Verdict, decide
+from zoo.quantize.evidence import Evidence
+from zoo.quantize.measure import (
+    BASE,
+    Timing,
+    answers,
+    flips,
+    largest_difference,
+    spoiled,
+    timed,
+)
+from zoo.quantize.report import TITLES, finite, refusal
+from zoo.runtimes.onnxruntime_session import OnnxRuntime
+from zoo.verify import Arrays, Session
+
+#: Batches that are timed: one request, and a full batch of a busy server.
+BATCHES = (1, 64)
+
+
+def forms(
+    model: ModelProto,
+    evidence: Evidence,
+    *,
+    asked: str,
+    max_loss: float | None = None,
+    file: str = layout.MODEL_FILE,
+) -> list[Form]:
+    """Return the forms asked for, `file` naming the fp32 one.
+
+    Raises CheckFailed for a form asked for by name that cannot be built or loses too much;
+    StorageError where the disk refuses.
+    """
+    contents: dict[str, bytes] = {BASE: serialized(model)}
+    graphs: dict[str, Mapping[str, Any]] = {}
+    failures: dict[str, str] = {}
+    for kind in KINDS if asked == AUTO else (asked,):
+        try:
+            made = build(kind, model, evidence.calibration.batches)
+        except CannotBuild as error:
+            failures[kind] = str(error)
+        except OSError as error:
+            raise StorageError(f"{kind}: {error.strerror or error}: nothing was written") from error
+        else:
+            contents[kind], graphs[kind] = serialized(made), facts(made)
+    if asked in failures:
+        raise CheckFailed(f"{asked} cannot be built: {failures[asked]}: leave --quantize out")
+    found = _compare(contents, evidence, asked, max_loss) if graphs else {}
+    made_forms = []
+    for kind in KINDS:
+        if kind in found:
+            record = found[kind]
+            if asked != AUTO and not record["published"]:
+                raise CheckFailed(refusal(record))
+            made_forms.append(_form(file, kind, record, contents[kind], graphs[kind]))
+        elif kind in failures:
+            record = _record(kind, asked, Verdict(False, f"cannot be built: {failures[kind]}"))
+            made_forms.append(_form(file, kind, record, b"", {}))
+    return made_forms
+
+
+def _form(
+    file: str, kind: str, record: Mapping[str, Any], content: bytes, graph: Mapping[str, Any]
+) -> Form:
+    name, title = file.removesuffix(".onnx") + f".{kind}.onnx", TITLES[kind]
+    if not record["published"]:
+        measured = {"quantized": record}
+        return Form(file=name, title=title, measured=measured, reason=record["reason"])
+    return Form(
+        file=name,
+        title=title,
+        content=content,
+        graph=graph,
+        exact=False,
+        measured={"quantized": record},
+    )
+
+
+def _record(kind: str, asked: str, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "asked": asked,
+        "published": verdict.published,
+        "reason": verdict.reason,
+    }
+
+
+def _compare(
+    contents: Mapping[str, bytes], evidence: Evidence, asked: str, max_loss: float | None
+) -> dict[str, dict[str, Any]]:
+    """Run every form on the same rows and clock, and judge those beside fp32."""
+    sessions = _sessions(contents)
+    given = {
+        kind: answers(session, evidence.rows, evidence.batch) for kind, session in sessions.items()
+    }
+    batches = (evidence.batch,) if evidence.batch else BATCHES
+    times = {batch: timed(sessions, _feeds(evidence.rows, batch)) for batch in batches}
+    base = given[BASE]
+    metric = evidence.metric(base)
+    fp32 = evidence.value(base, base)
+    records = {}
+    for kind in sessions:
+        if kind == BASE:
+            continue
+        mine = given[kind]
+        value = float("nan") if spoiled(base, mine) else evidence.value(base, mine)
+        measured = Measured(
+            loss=metric.loss(fp32, value),
+            size=len(contents[kind]) / len(contents[BASE]),
+            times={batch: found[kind].ratio for batch, found in times.items()},
+        )
+        verdict = decide(asked, metric, measured, max_loss)
+        records[kind] = _record(kind, asked, verdict) | {
+            "metric": _metric(metric, fp32, value, measured.loss, max_loss),
+            "bytes": {
+                BASE: len(contents[BASE]),
+                kind: len(contents[kind]),
+                "ratio": measured.size,
+            },
+            "times": [_time(batch, kind, found) for batch, found in times.items()],
+            "max_abs": finite(largest_difference(base, mine)),
+            "flips": sum(flips(base[n], mine[n], t) for n, t in evidence.tasks(base).items()),
+            "measured_with": {
+                "onnxruntime": OnnxRuntime().version(),
+                "threads": 1,
+                "machine": platform.machine(),
+            },
+        }
+        if kind == "int8":
+            records[kind]["calibration"] = _calibration(evidence)
+    return records
+
+
+def _sessions(contents: Mapping[str, bytes]) -> dict[str, Session]:
+    """Load every form in onnxruntime, one thread each; the files are gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="zoo-forms-") as folder:
+            sessions = {}
+            for kind, content in contents.items():
+                path = Path(folder) / f"{kind}.onnx"
+                path.write_bytes(content)
+                sessions[kind] = OnnxRuntime().load(path)
+            return sessions
+    except OSError as error:
+        raise StorageError(f"{error.strerror or error}: nothing was written") from error
+
+
+def _feeds(rows: Arrays, batch: int) -> dict[str, np.ndarray]:
+    """Return the first rows, over again if there are too few."""
+    return {name: array[np.arange(batch) % len(array)] for name, array in rows.items()}
+
+
+def _metric(
+    metric: Metric, fp32: float, value: float, loss: float, max_loss: float | None
+) -> dict[str, Any]:
+    return asdict(metric) | {
+        BASE: finite(fp32),
+        "value": finite(value),
+        "loss": finite(loss),
+        "loss_unit": metric.loss_unit,
+        "limit": metric.limit(max_loss),
+    }
+
+
+def _time(batch: int, kind: str, found: Mapping[str, Timing]) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "microseconds": {name: round(found[name].microseconds, 2) for name in (BASE, kind)},
+        "ratio": asdict(found[kind].ratio),
+    }
+
+
+def _calibration(evidence: Evidence) -> dict[str, Any]:
+    chosen = evidence.calibration
+    return {
+        "method": "minmax",
+        "source": chosen.source,
+        "rows": chosen.rows,
+        "batch": chosen.batch,
+        "seed": chosen.seed,
+    }
