@@ -125,7 +125,8 @@ def current_export(
         created=False,
         config_kept=False,
         seconds=0.0,
-        manifest=values.values,
+        # An equal version may have been there before the last export, without its measurements.
+        manifest=values.values | {"forms": publish.last_forms(repository, recipe.name)},
     )
 
 
@@ -164,7 +165,9 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
             parameters=values["parameters"],
         )
         key = export_key(recipe, run, options)
-        published = publish.publish(repository, staged, config, labels(recipe), key)
+        published = publish.publish(
+            repository, staged, config, labels(recipe), key, values["forms"]
+        )
     return Exported(
         name=recipe.name,
         version=published.version,
