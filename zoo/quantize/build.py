@@ -158,7 +158,7 @@ BUILDERS: Mapping[str, Callable[[ModelProto, Sequence[Arrays]], ModelProto]] = {
 
 
 def _finish(made: ModelProto, model: ModelProto) -> ModelProto:
-    """Give a form the source's IR version and metadata, and our names; check it whole.
+    """Give a form the source's face, IR version and metadata, and our names; check it whole.
 
     The tools leave their own marks, inner shapes, and operator sets that nothing uses.
     """
@@ -167,14 +167,15 @@ def _finish(made: ModelProto, model: ModelProto) -> ModelProto:
     made.metadata_props.extend(model.metadata_props)
     made.ir_version = model.ir_version
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
+    sort_nodes(made)
+    canonicalize(made)
     for mine, theirs in (
         (made.graph.input, model.graph.input),
         (made.graph.output, model.graph.output),
     ):
         del mine[:]
         mine.extend(theirs)
-    sort_nodes(made)
-    canonicalize(made)
+    made.doc_string = model.doc_string
     check_graph(made)
     return made
 
