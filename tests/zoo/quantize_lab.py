@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -15,6 +15,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from zoo.quantize.build import build
 
 BATCH = 16
+
+Pictures = tuple[np.ndarray, np.ndarray]
+Ask = Callable[[ModelProto, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 class Graph:
@@ -94,43 +97,54 @@ def no_weights() -> ModelProto:
     return g.model({"x": (2,)}, {"y": (2,)})
 
 
-def mobile(width: int = 32, blocks: int = 12, size: int = 112) -> ModelProto:
-    """Depthwise-separable convolutions with residuals, of MobileNet's size: 3 x size x size in."""
+def mobile_features(width: int = 64, blocks: int = 15, size: int = 96) -> Graph:
+    """Depthwise-separable convolutions with residuals, of MobileNet's size; ends in `features`."""
     g = Graph()
-    x = g.add(
-        "Clip",
-        g.add(
-            "Conv",
-            "image",
-            g.weight(width, 3, 3, 3),
-            g.weight(width),
-            strides=[2, 2],
-            pads=[1, 1, 1, 1],
-        ),
-        g.constant(np.float32(0)),
-        g.constant(np.float32(6)),
-    )
+    low, high = g.constant(np.float32(0)), g.constant(np.float32(6))
+    first = g.weight(width, 3, 3, 3), g.weight(width)
+    x = g.add("Conv", "image", *first, strides=[2, 2], pads=[1, 1, 1, 1])
+    x = g.add("Clip", x, low, high)
     for block in range(blocks):
         wider = width * 2 if block % 3 == 2 else width
-        stride = 2 if wider > width else 1
-        low, high = g.constant(np.float32(0)), g.constant(np.float32(6))
-        y = g.add(
-            "Conv",
-            x,
-            g.weight(width, 1, 3, 3),
-            g.weight(width),
-            group=width,
-            strides=[stride, stride],
-            pads=[1, 1, 1, 1],
-        )
+        strides = [2, 2] if wider > width else [1, 1]
+        kernel = g.weight(width, 1, 3, 3), g.weight(width)
+        y = g.add("Conv", x, *kernel, group=width, strides=strides, pads=[1, 1, 1, 1])
         y = g.add("Clip", y, low, high)
         y = g.add("Conv", y, g.weight(wider, width, 1, 1), g.weight(wider))
         x = g.add("Add", x, y) if wider == width else y
         width = wider
-    x = g.add("Reshape", g.add("GlobalAveragePool", x), g.constant(np.int64([0, width])))
-    x = g.add("Gemm", x, g.weight(100, width), g.weight(100), transB=1)
-    g.add("Softmax", x, to="probabilities", axis=-1)
-    return g.model({"image": (3, size, size)}, {"probabilities": (100,)})  # fmt: skip
+    g.add("Reshape", g.add("GlobalAveragePool", x), g.constant(np.int64([0, width])), to="features")
+    return g
+
+
+def mobile_classifier(ask: Ask, size: int = 96) -> tuple[ModelProto, Pictures, Pictures]:
+    """A classifier whose last layer is fitted to the fixed convolutions' features by ridge regression.
+
+    Returns it with pictures to calibrate on and pictures to measure on, each with its classes:
+    eight coarse patterns under noise. `ask` runs a model on feeds.
+    """
+    random = np.random.default_rng(5)
+    patterns = random.normal(size=(8, 3, 4, 4)).repeat(size // 4, 2).repeat(size // 4, 3)
+
+    def pictures(count: int) -> Pictures:
+        classes = random.integers(0, 8, count)
+        noise = random.normal(scale=0.2, size=(count, 3, size, size))
+        return (patterns[classes] + noise).astype(np.float32), classes
+
+    fit, calibrate, measure = pictures(256), pictures(64), pictures(256)
+    g = mobile_features(size=size)
+    width = int(numpy_helper.to_array(g.weights[-1])[1])
+    body = g.model({"image": (3, size, size)}, {"features": (width,)})
+    found = ask(body, {"image": fit[0]})["features"].astype(np.float64)
+    mean, spread = found.mean(axis=0), found.std(axis=0) + 1e-6
+    scaled = (found - mean) / spread
+    wanted = np.eye(8)[fit[1]] * 8 - 1
+    ridge = scaled @ scaled.T + 10 * np.eye(len(scaled))
+    head = (scaled.T @ np.linalg.solve(ridge, wanted)) / spread[:, None]
+    weights = g.constant(head.astype(np.float32)), g.constant((-mean @ head).astype(np.float32))
+    g.add("Softmax", g.add("Gemm", "features", *weights), to="probabilities", axis=-1)
+    model = g.model({"image": (3, size, size)}, {"probabilities": (8,)})
+    return model, calibrate, measure
 
 
 def rows(model: ModelProto, count: int, seed: int = 2) -> dict[str, np.ndarray]:

@@ -136,7 +136,7 @@ def test_another_opset_is_another_version(trained, published: Path) -> None:
     assert manifest is not None
     graphs = [manifest.values["graph"], *(form["graph"] for form in manifest.values["forms"])]
     assert [graph["opset"] for graph in graphs] == [18, 18]
-    assert manifest.values["options"] == {"opset": 18}
+    assert manifest.values["options"]["opset"] == 18
 
 
 def test_verify_repeats_the_check_on_disk(trained) -> None:

@@ -27,6 +27,8 @@ from zoo.export import check_graph
 from zoo.graph.canonical import canonicalize
 from zoo.graph.order import sort_nodes
 from zoo.graph.precision import drop_round_trips
+from zoo.quantize.overflow import overflowing
+from zoo.runtimes.onnxruntime_session import module
 from zoo.verify import Arrays
 
 #: Operators whose weights are worth storing in fewer bits, per form: onnxruntime quantises no
@@ -136,7 +138,7 @@ def _int8(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
 
 
 def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
-    """Convert to half precision between float32 inputs and outputs; needs no calibration."""
+    """Convert to half precision between float32 inputs and outputs."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     edges = float_edges(model, WEIGHTED["fp16"])
@@ -148,6 +150,8 @@ def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
     # The tool appends its casts at the end, and casts to half and back before what stays float32.
     sort_nodes(made)
     drop_round_trips(made)
+    if node := overflowing(made, calibration):
+        raise CannotBuild(f"{node} goes beyond half precision's 65504 on calibration rows")
     return made
 
 
@@ -187,8 +191,7 @@ def _quiet() -> Iterator[None]:
     The handler keeps `logging.warning`, which they use, from adding one of its own to the root
     logger for good.
     """
-    import onnxruntime
-
+    onnxruntime = module()
     root, handler = logging.getLogger(), logging.NullHandler()
     disabled = root.manager.disable
     root.addHandler(handler)
