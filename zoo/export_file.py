@@ -25,7 +25,7 @@ from zoo.export import Conversion, convert, facts, serialized
 from zoo.forms import PORTABLE_SUFFIX, Form
 from zoo.manifest import form_entry
 from zoo.opsets import OPSET
-from zoo.quantize.decision import CHOICES, NONE
+from zoo.quantize.decision import NONE, check_wish
 from zoo.tracing.patches import half_precision
 from zoo.tracing.samples import SEED, cases, given_rows
 from zoo.verify import Case, Comparison, Report, Session, Tolerance, verify
@@ -109,7 +109,7 @@ def export_model(
     target = Path(path)
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder")
-    _check_wish(quantize, samples)
+    check_wish(quantize, with_rows=samples is not None)
     _build(model, samples)
     made = convert(
         model,
@@ -143,16 +143,6 @@ def export_model(
         target, second, made, rows, [*_notes(model, samples), *notes], started, samples
     )
     return replace(report, cases=compared, smaller=tuple(smaller))
-
-
-def _check_wish(quantize: str, samples: Any) -> None:
-    if quantize not in CHOICES:
-        raise UsageError(f"quantize={quantize!r}: want one of {', '.join(CHOICES)}")
-    if quantize != NONE and samples is None:
-        raise UsageError(
-            "--quantize wants rows of your own data (--samples F.npz): ranges and losses measured "
-            "on random rows would say nothing of it"
-        )
 
 
 def _smaller(

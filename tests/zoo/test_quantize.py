@@ -1,31 +1,19 @@
 """Smaller forms of real models: measured, published where they win, served, refused by figures."""
 
-import importlib.util
 import json
 import re
-import resource
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import tritonclient.grpc as triton
-from onnx import ModelProto
 
 from server.repository import layout
 from zoo import publish
-from zoo.errors import CheckFailed
-from zoo.quantize import variants
-from zoo.quantize.build import CannotBuild
-from zoo.quantize.decision import Metric
-from zoo.quantize.evidence import Evidence, calibration, of_rows
-from zoo.quantize.variants import forms
 from zoo.registry import Registry
 from zoo.runs import RunFolder
 from zoo.runtimes.onnxruntime_session import OnnxRuntime
@@ -33,17 +21,6 @@ from zoo.score import measure
 
 ZOO = Path(sys.executable).with_name("zoo")
 LAB = Path(__file__).with_name("quantize_lab.py")
-
-
-@pytest.fixture(scope="module")
-def lab() -> ModuleType:
-    """The graphs of quantize_lab.py."""
-    spec = importlib.util.spec_from_file_location("quantize_lab", LAB)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _zoo(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
@@ -55,149 +32,6 @@ def _zoo(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str
         check=False,
         **options,
     )
-
-
-def _evidence(lab: ModuleType, model: ModelProto, count: int = 200) -> Evidence:
-    return of_rows(lab.rows(model, count), 0)
-
-
-def _losing(evidence: Evidence, value: float) -> Evidence:
-    """Evidence by which fp32 reaches 1 and any other form `value`."""
-    metric = Metric(name="accuracy", kind="share", rows=200)
-    return replace(
-        evidence,
-        metric=lambda base: metric,
-        value=lambda base, given: 1.0 if given is base else value,
-    )
-
-
-# -- one model file --------------------------------------------------------------------------------
-
-
-def test_auto_gives_a_form_or_a_reason_for_each_kind(lab: ModuleType) -> None:
-    """With the figures in either case, as JSON can hold them."""
-    model = lab.small_cnn()
-    made = forms(model, _evidence(lab, model), asked="auto")
-
-    assert [form.file for form in made] == ["model.int8.onnx", "model.fp16.onnx"]
-    for form in made:
-        record = form.measured["quantized"]
-        assert record["published"] is (form.content is not None)
-        assert form.reason == ("" if form.content else record["reason"])
-        assert form.exact is (form.content is None)
-        assert [time["batch"] for time in record["times"]] == [1, 64]
-        assert all(
-            t["ratio"]["low"] <= t["ratio"]["median"] <= t["ratio"]["high"] for t in record["times"]
-        )
-        assert record["bytes"]["fp32"] == len(model.SerializeToString())
-        assert 0 < record["max_abs"] < 0.2
-        json.dumps(record, allow_nan=False)
-    fp16 = made[1].measured["quantized"]
-    assert fp16["published"]
-    assert fp16["bytes"]["ratio"] < 0.7
-
-
-def test_a_form_that_loses_too_much_is_not_published(lab: ModuleType) -> None:
-    """Auto goes on without it; by name it is an error with the figures and the option."""
-    model = lab.small_cnn()
-    evidence = _losing(_evidence(lab, model), 0.98)
-    made = forms(model, evidence, asked="auto")
-
-    assert [form.content for form in made] == [None, None]
-    assert made[0].reason == "accuracy falls by 2 points, and 0.5 points are allowed"
-    with pytest.raises(
-        CheckFailed,
-        match=r"not published: int8: accuracy falls by 2 points.* \(1 to 0.98 on 200 rows; "
-        r"0\.\d+ × the bytes, time .*\): --max-loss 2(\.01)? allows it",
-    ):
-        forms(model, evidence, asked="int8")
-    assert forms(model, evidence, asked="int8", max_loss=2.01)[0].content
-
-
-def test_answers_that_are_no_numbers_lose_the_metric_altogether(
-    lab: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However large --max-loss is: an argmax over NaN would look like an answer."""
-    model = lab.small_cnn()
-    monkeypatch.setattr(variants, "spoiled", lambda base, given: True)
-    made = forms(model, _evidence(lab, model), asked="auto", max_loss=100.0)
-
-    assert [form.content for form in made] == [None, None]
-    assert "lost altogether" in made[0].reason
-    json.dumps(made[0].measured, allow_nan=False)
-    with pytest.raises(CheckFailed, match=r"--quantize auto goes on without it$"):
-        forms(model, _evidence(lab, model), asked="int8", max_loss=100.0)
-
-
-def test_half_precision_that_overflows_is_not_published(lab: ModuleType) -> None:
-    """Sums beyond 65504, which onnxruntime's CPU would hide by computing them in float32."""
-    model = lab.unlike_columns()
-    for tensor in model.graph.initializer:
-        if len(tensor.dims) == 2 and tensor.dims[0] == 16:
-            array = onnx.numpy_helper.to_array(tensor) * np.float32(60000)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    (form,) = [f for f in forms(model, _evidence(lab, model), asked="auto") if "fp16" in f.file]
-
-    assert form.content is None
-    assert re.match(
-        r"cannot be built: \w+ goes beyond half precision's 65504 on calibration rows", form.reason
-    )
-
-
-def test_a_form_that_cannot_be_built_has_its_reason(lab: ModuleType) -> None:
-    """Auto reports it; asked for by name it is an error."""
-    model = lab.no_weights()
-    evidence = of_rows(lab.rows(model, 40), 0)
-    made = forms(model, evidence, asked="auto")
-
-    assert all(form.reason.startswith("cannot be built: the graph has none of") for form in made)
-    with pytest.raises(CheckFailed, match="fp16 cannot be built: the graph has none of"):
-        forms(model, evidence, asked="fp16")
-
-
-def test_one_failure_does_not_keep_the_other_form_back(
-    lab: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """int8 cannot be built, fp16 is measured all the same."""
-
-    def build(kind: str, *arguments: Any) -> ModelProto:
-        if kind == "int8":
-            raise CannotBuild("no such operator")
-        return real(kind, *arguments)
-
-    real = variants.build
-    monkeypatch.setattr(variants, "build", build)
-    model = lab.small_cnn()
-    int8, fp16 = forms(model, _evidence(lab, model), asked="auto")
-
-    assert int8.reason == "cannot be built: no such operator"
-    assert fp16.content
-
-
-@pytest.mark.slow
-def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path) -> None:
-    """A quarter of 23 MB, faster, and as accurate: what static quantisation is for."""
-
-    def ask(model: ModelProto, feeds: dict[str, np.ndarray]) -> Any:
-        (tmp_path / "asked.onnx").write_bytes(model.SerializeToString())
-        return OnnxRuntime().load(tmp_path / "asked.onnx")(feeds)
-
-    model, (images, _), (seen, classes) = lab.mobile_classifier(ask)
-    metric = Metric(name="accuracy", kind="share", rows=len(seen))
-    evidence = Evidence(
-        calibration=calibration({"image": images}, 0, "pictures"),
-        rows={"image": seen},
-        metric=lambda base: metric,
-        value=lambda base, given: float(np.mean(given["probabilities"].argmax(axis=-1) == classes)),
-        tasks=lambda base: {"probabilities": "multiclass"},
-    )
-    int8, _ = forms(model, evidence, asked="auto")
-    record = int8.measured["quantized"]
-
-    assert int8.content
-    assert record["metric"]["fp32"] > 0.95
-    assert record["bytes"]["ratio"] < 0.3
-    assert record["times"][-1]["ratio"]["median"] < 0.9
 
 
 # -- the zoo's own models --------------------------------------------------------------------------
@@ -351,28 +185,33 @@ def test_a_wish_that_makes_no_sense_is_bad_usage(
     assert list(tmp_path.iterdir()) == []
 
 
+#: Runs a command where files may not grow beyond 20 kB.
+ON_A_FULL_DISK = """
+import resource, sys
+from zoo.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_disk_that_is_full_is_said_and_loses_nothing(trained, tmp_path: Path) -> None:
-    """Where the first file still fits and a form or a picture does not."""
-
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-
-    temporary = tmp_path / "temporary"
+    """One line, and nothing in the repository or the temporary folder."""
+    temporary, models = tmp_path / "temporary", tmp_path / "models"
     temporary.mkdir()
+    folders = ("--runs", str(trained.runs), "--repository", str(models))
     done = subprocess.run(
-        [str(ZOO), "export", "cnn_digits_bn", "--quantize", "int8", "--runs", str(trained.runs),
-         "--repository", str(tmp_path / "models")],
-        capture_output=True, text=True, timeout=200, check=False, preexec_fn=small_files,
+        [sys.executable, "-c", ON_A_FULL_DISK, "export", "cnn_digits_bn", "--quantize", "int8", *folders],
+        capture_output=True, text=True, timeout=200, check=False,
         # Python itself would leave its bytecode cut off, and run it the next time.
         env={"TMPDIR": str(temporary), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
 
     assert done.returncode == 1
-    assert "cnn_digits_bn: " in done.stderr
-    assert "File too large" in done.stderr
+    said = done.stderr.splitlines()
+    assert said[-1] == "zoo: cnn_digits_bn: int8: File too large: nothing was written"
     assert "Traceback" not in done.stderr
     assert list(temporary.iterdir()) == []
-    assert [path.name for path in (tmp_path / "models").glob("*")] == [publish.LOCK_FILE]
+    assert not models.exists()
 
 
 def test_the_server_serves_the_form_that_the_configuration_names(

@@ -1,6 +1,5 @@
 """int8 and fp16 files from graphs made by hand: valid, close, reproducible, and made in silence."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -24,17 +23,6 @@ from zoo.runtimes.onnxruntime_session import OnnxRuntime
 
 LAB = Path(__file__).with_name("quantize_lab.py")
 KINDS = ("int8", "fp16")
-
-
-@pytest.fixture(scope="module")
-def lab() -> ModuleType:
-    """The graphs of quantize_lab.py."""
-    spec = importlib.util.spec_from_file_location("quantize_lab", LAB)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _answers(model: ModelProto, feeds: dict[str, np.ndarray], folder: Path) -> np.ndarray:

@@ -18,7 +18,7 @@ from zoo.commands.train import report, train_all
 from zoo.errors import StorageError, UsageError, ZooError
 from zoo.foreign import Request, export_in_own_process, is_model_file
 from zoo.opsets import IR_VERSIONS, OPSET, check_opset
-from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE
+from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_wish
 
 if TYPE_CHECKING:
     from zoo.pipeline import Exported
@@ -124,6 +124,7 @@ def _run_file(options: argparse.Namespace) -> int:
     if len(options.models) != 1:
         raise UsageError("give one FILE.keras at a time, and no recipe beside it")
     (source,) = options.models
+    check_wish(options.quantize, with_rows=options.samples is not None)
     report = export_in_own_process(
         Request(
             source=source,

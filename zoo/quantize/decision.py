@@ -14,6 +14,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from zoo.errors import UsageError
+
 #: The forms that can be built beside fp32.
 KINDS = ("int8", "fp16")
 
@@ -30,6 +32,17 @@ MAX_POINTS, MAX_PERCENT = 0.5, 1.0
 #: Gains and costs below these shares are none. Sessions of one file differ by some percent in time;
 #: a file a twentieth smaller is not worth having twice.
 TIME_GAIN, SIZE_GAIN = 0.05, 0.10
+
+
+def check_wish(asked: str, *, with_rows: bool) -> None:
+    """Raise UsageError for an unknown wish, or one for a file without rows to measure on."""
+    if asked not in CHOICES:
+        raise UsageError(f"quantize={asked!r}: want one of {', '.join(CHOICES)}")
+    if asked != NONE and not with_rows:
+        raise UsageError(
+            "--quantize wants rows of your own data (--samples F.npz): ranges and losses measured "
+            "on random rows would say nothing of it"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
