@@ -37,6 +37,9 @@ from zoo.quantize.report import TITLES, finite, refusal
 from zoo.runtimes.onnxruntime_session import OnnxRuntime
 from zoo.verify import Arrays, Session
 
+#: What a form says of itself in its metadata_props, and what fp32 says there of its metric.
+FORM_PROPERTY, METRIC_PROPERTY = "form", "metric_value"
+
 #: Batches that are timed: one request, and a full batch of a busy server.
 BATCHES = (1, 64)
 
@@ -54,48 +57,42 @@ def forms(
     Raises CheckFailed for a form asked for by name that cannot be built or loses too much;
     StorageError where the disk refuses.
     """
-    contents: dict[str, bytes] = {BASE: serialized(model)}
-    graphs: dict[str, Mapping[str, Any]] = {}
+    made: dict[str, ModelProto] = {}
     failures: dict[str, str] = {}
     for kind in KINDS if asked == AUTO else (asked,):
         try:
-            made = build(kind, model, evidence.calibration.batches)
+            made[kind] = build(kind, model, evidence.calibration.batches)
         except CannotBuild as error:
             failures[kind] = str(error)
         except OSError as error:
             raise StorageError(f"{kind}: {error.strerror or error}: nothing was written") from error
-        else:
-            contents[kind], graphs[kind] = serialized(made), facts(made)
     if asked in failures:
         raise CheckFailed(f"{asked} cannot be built: {failures[asked]}: leave --quantize out")
-    found = _compare(contents, evidence, asked, max_loss) if graphs else {}
-    made_forms = []
+    found = _compare(model, made, evidence, asked, max_loss) if made else {}
+    result = []
     for kind in KINDS:
         if kind in found:
-            record = found[kind]
-            if asked != AUTO and not record["published"]:
-                raise CheckFailed(refusal(record))
-            made_forms.append(_form(file, kind, record, contents[kind], graphs[kind]))
+            if asked != AUTO and not found[kind]["published"]:
+                raise CheckFailed(refusal(found[kind]))
+            result.append(_form(file, kind, found[kind], made[kind]))
         elif kind in failures:
             record = _record(kind, asked, Verdict(False, f"cannot be built: {failures[kind]}"))
-            made_forms.append(_form(file, kind, record, b"", {}))
-    return made_forms
+            result.append(_form(file, kind, record))
+    return result
 
 
-def _form(
-    file: str, kind: str, record: Mapping[str, Any], content: bytes, graph: Mapping[str, Any]
-) -> Form:
+def _form(file: str, kind: str, record: Mapping[str, Any], made: ModelProto | None = None) -> Form:
     name, title = file.removesuffix(".onnx") + f".{kind}.onnx", TITLES[kind]
-    if not record["published"]:
-        measured = {"quantized": record}
+    measured = {"quantized": record}
+    if made is None or not record["published"]:
         return Form(file=name, title=title, measured=measured, reason=record["reason"])
     return Form(
         file=name,
         title=title,
-        content=content,
-        graph=graph,
+        content=serialized(made),
+        graph=facts(made),
         exact=False,
-        measured={"quantized": record},
+        measured=measured,
     )
 
 
@@ -109,10 +106,17 @@ def _record(kind: str, asked: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def _compare(
-    contents: Mapping[str, bytes], evidence: Evidence, asked: str, max_loss: float | None
+    model: ModelProto,
+    made: Mapping[str, ModelProto],
+    evidence: Evidence,
+    asked: str,
+    max_loss: float | None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every form on the same rows and clock, and judge those beside fp32."""
-    sessions = _sessions(contents)
+    """Run every form on the same rows and clock, and judge those beside fp32.
+
+    Each form is told what it is, and its own metric in place of fp32's.
+    """
+    sessions = _sessions({BASE: model, **made})
     given = {
         kind: answers(session, evidence.rows, evidence.batch) for kind, session in sessions.items()
     }
@@ -120,26 +124,21 @@ def _compare(
     times = {batch: timed(sessions, _feeds(evidence.rows, batch)) for batch in batches}
     base = given[BASE]
     metric = evidence.metric(base)
-    fp32 = evidence.value(base, base)
+    fp32, bytes_ = evidence.value(base, base), len(serialized(model))
     records = {}
-    for kind in sessions:
-        if kind == BASE:
-            continue
+    for kind, form in made.items():
         mine = given[kind]
         value = float("nan") if spoiled(base, mine) else evidence.value(base, mine)
+        _tell(form, kind, value)
         measured = Measured(
             loss=metric.loss(fp32, value),
-            size=len(contents[kind]) / len(contents[BASE]),
+            size=len(serialized(form)) / bytes_,
             times={batch: found[kind].ratio for batch, found in times.items()},
         )
         verdict = decide(asked, metric, measured, max_loss)
         records[kind] = _record(kind, asked, verdict) | {
             "metric": _metric(metric, fp32, value, measured.loss, max_loss),
-            "bytes": {
-                BASE: len(contents[BASE]),
-                kind: len(contents[kind]),
-                "ratio": measured.size,
-            },
+            "bytes": {BASE: bytes_, kind: len(serialized(form)), "ratio": measured.size},
             "times": [_time(batch, kind, found) for batch, found in times.items()],
             "max_abs": finite(largest_difference(base, mine)),
             "flips": sum(flips(base[n], mine[n], t) for n, t in evidence.tasks(base).items()),
@@ -154,14 +153,22 @@ def _compare(
     return records
 
 
-def _sessions(contents: Mapping[str, bytes]) -> dict[str, Session]:
+def _tell(form: ModelProto, kind: str, value: float) -> None:
+    """Write into a form's properties what it is, and what it reaches where fp32's metric stands."""
+    for item in form.metadata_props:
+        if item.key == METRIC_PROPERTY:
+            item.value = f"{value:.6g}"
+    form.metadata_props.add(key=FORM_PROPERTY, value=kind)
+
+
+def _sessions(models: Mapping[str, ModelProto]) -> dict[str, Session]:
     """Load every form in onnxruntime, one thread each; the files are gone afterwards."""
     try:
         with tempfile.TemporaryDirectory(prefix="zoo-forms-") as folder:
             sessions = {}
-            for kind, content in contents.items():
+            for kind, model in models.items():
                 path = Path(folder) / f"{kind}.onnx"
-                path.write_bytes(content)
+                path.write_bytes(serialized(model))
                 sessions[kind] = OnnxRuntime().load(path)
             return sessions
     except OSError as error:
