@@ -16,9 +16,10 @@ from zoo.errors import CheckFailed
 from zoo.quantize import variants
 from zoo.quantize.build import CannotBuild
 from zoo.quantize.decision import Metric
-from zoo.quantize.evidence import Evidence, calibration, of_rows
+from zoo.quantize.evidence import Evidence, Judge, calibration, of_rows
 from zoo.quantize.variants import forms
 from zoo.runtimes.onnxruntime_session import OnnxRuntime
+from zoo.verify import Arrays
 
 
 def _evidence(lab: ModuleType, model: ModelProto, count: int = 200) -> Evidence:
@@ -27,10 +28,12 @@ def _evidence(lab: ModuleType, model: ModelProto, count: int = 200) -> Evidence:
 
 def _losing(evidence: Evidence, value: float) -> Evidence:
     """Evidence by which fp32 reaches 1 and any other form `value`."""
-    metric = Metric(name="accuracy", kind="share", rows=200)
-    return replace(
-        evidence,
-        metric=lambda base: metric,
+    return replace(evidence, judges=lambda base: (_judge("accuracy", value),))
+
+
+def _judge(name: str, value: float) -> Judge:
+    return Judge(
+        metric=Metric(name=name, kind="share", rows=200),
         value=lambda base, given: 1.0 if given is base else value,
     )
 
@@ -73,6 +76,35 @@ def test_a_form_that_loses_too_much_is_not_published(lab: ModuleType) -> None:
     ):
         forms(model, evidence, asked="int8")
     assert forms(model, evidence, asked="int8", max_loss=2.01)[0].content
+
+
+def test_every_output_is_judged_and_the_first_stands_for_all_that_lose_little(
+    lab: ModuleType,
+) -> None:
+    """A form must not spoil one output to keep another."""
+    model = lab.small_cnn()
+    evidence = _evidence(lab, model)
+    fine = replace(evidence, judges=lambda base: (_judge("a", 0.999), _judge("b", 0.998)))
+    spoilt = replace(evidence, judges=lambda base: (_judge("a", 1.0), _judge("b", 0.9)))
+    _, kept = forms(model, fine, asked="auto")
+    _, lost = forms(model, spoilt, asked="auto")
+
+    assert kept.content
+    assert kept.measured["quantized"]["metric"]["name"] == "a"
+    assert lost.reason.startswith("b falls by 10 points")
+    assert [m["value"] for m in lost.measured["quantized"]["metrics"]] == [1.0, 0.9]
+
+
+def test_a_form_says_what_it_is_and_what_it_reaches(lab: ModuleType) -> None:
+    """In its properties, where fp32's metric would be untrue of it; the rest is the model's."""
+    model = lab.small_cnn()
+    model.metadata_props.add(key="metric_value", value="1")
+    (form,) = forms(model, _losing(_evidence(lab, model), 0.998), asked="fp16")
+    assert form.content is not None
+    told = {p.key: p.value for p in onnx.load_from_string(form.content).metadata_props}
+
+    assert told == {"task": "multiclass", "metric_value": "0.998", "form": "fp16"}
+    assert {p.key: p.value for p in model.metadata_props}["metric_value"] == "1"
 
 
 def test_answers_that_are_no_numbers_lose_the_metric_altogether(
@@ -143,13 +175,15 @@ def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path
         (tmp_path / "asked.onnx").write_bytes(model.SerializeToString())
         return OnnxRuntime().load(tmp_path / "asked.onnx")(feeds)
 
+    def accuracy(base: Arrays, given: Arrays) -> float:
+        return float(np.mean(given["probabilities"].argmax(axis=-1) == classes))
+
     model, (images, _), (seen, classes) = lab.mobile_classifier(ask)
     metric = Metric(name="accuracy", kind="share", rows=len(seen))
     evidence = Evidence(
         calibration=calibration({"image": images}, 0, "pictures"),
         rows={"image": seen},
-        metric=lambda base: metric,
-        value=lambda base, given: float(np.mean(given["probabilities"].argmax(axis=-1) == classes)),
+        judges=lambda base: (Judge(metric=metric, value=accuracy),),
         tasks=lambda base: {"probabilities": "multiclass"},
     )
     int8, _ = forms(model, evidence, asked="auto")

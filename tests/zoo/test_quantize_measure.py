@@ -218,14 +218,18 @@ def test_rows_to_measure_on_did_not_give_the_ranges() -> None:
 
 
 def test_a_users_rows_are_judged_by_what_the_answers_look_like() -> None:
-    """Agreement of classes where the first output chooses one, distance elsewhere."""
+    """Agreement of each output that chooses a class, distance of the others."""
     made = evidence.of_rows({"x": np.arange(64.0)}, 0)
     classes = {"p": np.array([[0.6, 0.4], [0.3, 0.7]])}
     numbers = {"y": np.array([[1.0], [3.0]])}
 
-    assert (made.metric(classes).kind, made.metric(numbers).kind) == ("share", "distance")
-    assert made.value(classes, {"p": classes["p"][::-1]}) == 0
-    assert made.value(numbers, {"y": numbers["y"] + 0.1}) == pytest.approx(0.1)
+    of_classes, of_numbers = made.judges({**classes, **numbers})
+
+    assert of_classes.metric.name == "p: agreement with fp32's classes"
+    assert (of_classes.metric.kind, of_numbers.metric.kind) == ("share", "distance")
+    assert of_classes.value(classes, {"p": classes["p"][::-1]}) == 0
+    assert of_numbers.value(numbers, {"y": numbers["y"] + 0.1}) == pytest.approx(0.1)
+    assert [judge.metric.kind for judge in made.judges(numbers)] == ["distance"]
     assert made.tasks(classes) == {"p": "multiclass"}
     assert made.tasks(numbers) == {}
 

@@ -7,7 +7,7 @@ answers move from fp32's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,18 +43,26 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """Rows to calibrate on, rows to measure on, and the metric.
+class Judge:
+    """A metric, and its value for a form's answers given fp32's, both by output name."""
 
-    `metric` is chosen from fp32's answers to `rows`, and `value` gives it for a form's answers,
-    given fp32's. `tasks` names each output's task, for those that decide for classes. `batch` is
-    the only size that the graph takes, None where it takes any.
+    metric: Metric
+    value: Callable[[Arrays, Arrays], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Rows to calibrate on, rows to measure on, and what judges the answers.
+
+    `judges` are chosen by fp32's answers to `rows`: the model's own metric first, then one for
+    each further output, since a form must not spoil one to keep another. `tasks` names the task
+    of each output that decides for classes. `batch` is the only size that the graph takes, None
+    where it takes any.
     """
 
     calibration: Calibration
     rows: Arrays
-    metric: Callable[[Arrays], Metric]
-    value: Callable[[Arrays, Arrays], float]
+    judges: Callable[[Arrays], tuple[Judge, ...]]
     tasks: Callable[[Arrays], Mapping[str, str]]
     batch: int | None = None
 
@@ -87,24 +95,46 @@ def of_recipe(recipe: Recipe, train: Rows, held_out: Rows) -> Evidence:
     """Judge by the recipe's metric on all held-out rows; calibrate on training rows."""
     kind = "share" if METRICS[recipe.metric] == ">=" else "error"
     metric = Metric(name=recipe.metric, kind=kind, rows=len(held_out), units=recipe.units)
+    own = Judge(
+        metric=metric,
+        value=lambda base, given: measure(recipe, held_out, given[recipe.output_name]),
+    )
     tasks = dict(zip(recipe.outputs, recipe.tasks, strict=True))
+    judges = (own, *(_further(n, tasks[n], y) for n, y in held_out.more_y.items()))
     return Evidence(
         calibration=calibration(
             dict(zip(recipe.inputs, train.inputs, strict=True)), recipe.seed, "training split"
         ),
         rows=dict(zip(recipe.inputs, held_out.inputs, strict=True)),
-        metric=lambda base: metric,
-        value=lambda base, given: measure(recipe, held_out, given[recipe.output_name]),
+        judges=lambda base: judges,
         tasks=lambda base: tasks,
     )
+
+
+def _further(output: str, task: str, truth: np.ndarray) -> Judge:
+    """Judge an output beside the first by its task: accuracy, or mean absolute error."""
+
+    def accuracy(base: Arrays, given: Arrays) -> float:
+        answer = given[output]
+        chosen = answer.argmax(axis=-1) if task == "multiclass" else answer[:, 0] >= 0.5
+        return float(np.mean(chosen == truth))
+
+    def error(base: Arrays, given: Arrays) -> float:
+        return float(np.mean(np.abs(given[output].astype(np.float64) - truth)))
+
+    if task in ("multiclass", "binary"):
+        metric = Metric(name=f"{output}: accuracy", kind="share", rows=len(truth))
+        return Judge(metric=metric, value=accuracy)
+    metric = Metric(name=f"{output}: mean absolute error", kind="error", rows=len(truth))
+    return Judge(metric=metric, value=error)
 
 
 def of_rows(rows: Arrays, seed: int, batch: int | None = None) -> Evidence:
     """Judge by agreement with fp32 on one half of the rows; calibrate on the other.
 
-    Where the first output is a choice of classes (rows that sum to 1), by the share of rows that
-    choose fp32's class; else by the distance of all outputs from fp32's. Raises UsageError for
-    fewer than 32 rows.
+    An output that is a choice of classes (rows that sum to 1) by the share of rows that choose
+    fp32's class; the others by their distance from fp32's. Raises UsageError for fewer than 32
+    rows.
     """
     count = min(len(array) for array in rows.values())
     if count < FEWEST_ROWS:
@@ -119,22 +149,33 @@ def of_rows(rows: Arrays, seed: int, batch: int | None = None) -> Evidence:
     if not seen:
         raise UsageError(f"{count // 2} rows to measure on, and the model takes {batch} at a time")
 
-    def metric(base: Arrays) -> Metric:
-        if looks_like_classes(next(iter(base.values()))):
-            return Metric(name="agreement with fp32's classes", kind="share", rows=seen)
-        return Metric(name="distance from fp32's answers", kind="distance", rows=seen)
-
-    def value(base: Arrays, given: Arrays) -> float:
-        name, array = next(iter(base.items()))
-        return agreement(array, given[name]) if looks_like_classes(array) else distance(base, given)
+    def judges(base: Arrays) -> tuple[Judge, ...]:
+        classes = [name for name, array in base.items() if looks_like_classes(array)]
+        others = [name for name in base if name not in classes]
+        found = [_agreeing(name, seen) for name in classes]
+        return (*found, _near(others, seen)) if others else tuple(found)
 
     return Evidence(
         calibration=calibration(
             {name: array[first] for name, array in rows.items()}, seed, "samples", batch
         ),
         rows=measured,
-        metric=metric,
-        value=value,
+        judges=judges,
         tasks=lambda base: {n: "multiclass" for n, a in base.items() if looks_like_classes(a)},
         batch=batch,
+    )
+
+
+def _agreeing(output: str, rows: int) -> Judge:
+    name = f"{output}: agreement with fp32's classes"
+    return Judge(
+        metric=Metric(name=name, kind="share", rows=rows),
+        value=lambda base, given: agreement(base[output], given[output]),
+    )
+
+
+def _near(outputs: Sequence[str], rows: int) -> Judge:
+    return Judge(
+        metric=Metric(name="distance from fp32's answers", kind="distance", rows=rows),
+        value=lambda base, given: distance({n: base[n] for n in outputs}, given),
     )

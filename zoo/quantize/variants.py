@@ -7,10 +7,11 @@ Each Form's `measured` has the figures under "quantized", published or not (repo
 
 from __future__ import annotations
 
+import math
 import platform
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from zoo.export import facts, serialized
 from zoo.forms import Form
 from zoo.quantize.build import CannotBuild, build
 from zoo.quantize.decision import AUTO, KINDS, Measured, Metric, Verdict, decide
-from zoo.quantize.evidence import Evidence
+from zoo.quantize.evidence import Evidence, Judge
 from zoo.quantize.measure import (
     BASE,
     Timing,
@@ -122,22 +123,22 @@ def _compare(
     }
     batches = (evidence.batch,) if evidence.batch else BATCHES
     times = {batch: timed(sessions, _feeds(evidence.rows, batch)) for batch in batches}
-    base = given[BASE]
-    metric = evidence.metric(base)
-    fp32, bytes_ = evidence.value(base, base), len(serialized(model))
+    base, bytes_ = given[BASE], len(serialized(model))
     records = {}
     for kind, form in made.items():
         mine = given[kind]
-        value = float("nan") if spoiled(base, mine) else evidence.value(base, mine)
-        _tell(form, kind, value)
+        judged = [_judged(judge, base, mine, max_loss) for judge in evidence.judges(base)]
+        _tell(form, kind, judged[0].value)
+        worst = max(judged, key=lambda found: found.excess)
         measured = Measured(
-            loss=metric.loss(fp32, value),
+            loss=worst.loss,
             size=len(serialized(form)) / bytes_,
             times={batch: found[kind].ratio for batch, found in times.items()},
         )
-        verdict = decide(asked, metric, measured, max_loss)
+        verdict = decide(asked, worst.metric, measured, max_loss)
         records[kind] = _record(kind, asked, verdict) | {
-            "metric": _metric(metric, fp32, value, measured.loss, max_loss),
+            "metric": worst.to_json(),
+            "metrics": [found.to_json() for found in judged],
             "bytes": {BASE: bytes_, kind: len(serialized(form)), "ratio": measured.size},
             "times": [_time(batch, kind, found) for batch, found in times.items()],
             "max_abs": finite(largest_difference(base, mine)),
@@ -151,6 +152,40 @@ def _compare(
         if kind == "int8":
             records[kind]["calibration"] = _calibration(evidence)
     return records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """One metric of one form beside fp32's; `excess` is how far its loss is beyond the limit."""
+
+    metric: Metric
+    fp32: float
+    value: float
+    loss: float
+    limit: float
+
+    @property
+    def excess(self) -> float:
+        """Return the loss beyond the limit, 0 within it: there the first metric stands for all."""
+        return max(0.0, self.loss - self.limit) if math.isfinite(self.loss) else math.inf
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self.metric) | {
+            BASE: finite(self.fp32),
+            "value": finite(self.value),
+            "loss": finite(self.loss),
+            "loss_unit": self.metric.loss_unit,
+            "limit": self.limit,
+        }
+
+
+def _judged(judge: Judge, base: Arrays, mine: Arrays, max_loss: float | None) -> _Judged:
+    fp32 = judge.value(base, base)
+    value = float("nan") if spoiled(base, mine) else judge.value(base, mine)
+    metric = judge.metric
+    loss, limit = metric.loss(fp32, value), metric.limit(max_loss)
+    return _Judged(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)
 
 
 def _tell(form: ModelProto, kind: str, value: float) -> None:
@@ -178,18 +213,6 @@ def _sessions(models: Mapping[str, ModelProto]) -> dict[str, Session]:
 def _feeds(rows: Arrays, batch: int) -> dict[str, np.ndarray]:
     """Return the first rows, over again if there are too few."""
     return {name: array[np.arange(batch) % len(array)] for name, array in rows.items()}
-
-
-def _metric(
-    metric: Metric, fp32: float, value: float, loss: float, max_loss: float | None
-) -> dict[str, Any]:
-    return asdict(metric) | {
-        BASE: finite(fp32),
-        "value": finite(value),
-        "loss": finite(loss),
-        "loss_unit": metric.loss_unit,
-        "limit": metric.limit(max_loss),
-    }
 
 
 def _time(batch: int, kind: str, found: Mapping[str, Timing]) -> dict[str, Any]:
