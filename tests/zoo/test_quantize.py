@@ -221,7 +221,6 @@ def test_the_server_serves_the_form_that_the_configuration_names(
     shutil.copytree(smaller / "cnn_digits10", tmp_path / "models/cnn_digits10")
     config = tmp_path / "models/cnn_digits10/config.pbtxt"
     config.write_text(config.read_text() + 'default_model_filename: "model.int8.onnx"\n')
-    shutil.rmtree(tmp_path / "models/cnn_digits10/1")  # it has no such file
     feeds, keras = trained.keras("cnn_digits10")
     ((name, rows),) = feeds.items()
     expected = {

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from zoo.pipeline import Exported
 
 SUMMARY = "export models to ONNX and publish them, once proven equal to Keras"
-EXAMPLE = "zoo export cnn_digits --repository models"
+EXAMPLE = (
+    "zoo export cnn_digits --repository models\n"
+    "  zoo export cnn_digits10 --quantize auto\n"
+    "  zoo export mine.keras --samples rows.npz --quantize int8 --max-loss 1"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     smaller = parser.add_argument_group(
         "smaller forms beside the model",
-        "model.int8.onnx and model.fp16.onnx, measured against fp32 on held-out rows: the metric, "
-        "bytes, and onnxruntime's time; example: zoo export cnn_digits10 --quantize auto",
+        "model.int8.onnx, model.fp16.onnx: measured by metric, bytes and time",
     )
     smaller.add_argument(
         "--quantize",
