@@ -171,7 +171,7 @@ def test_a_manifest_is_enough_to_rebuild_from(trained) -> None:
     assert rebuild["weights_sha256"] == publish.sha256(
         RunFolder(trained.runs, "cnn_digits").weights
     )
-    assert values["options"] == {"opset": 17}
+    assert values["options"] == {"opset": 17, "quantize": "none", "max_loss": None}
     packages = {"keras", "tf2onnx", "onnx", "numpy", "python", "layer-zoo"}
     assert packages <= values["versions"].keys()
     assert any(package.startswith("tensorflow") for package in values["versions"])
