@@ -146,6 +146,27 @@ def test_a_graph_without_weights_has_no_smaller_form(lab: ModuleType, kind: str)
         build(kind, model, lab.batches(model))
 
 
+def test_a_body_that_reads_outside_has_no_half_precision() -> None:
+    """The converter would change what it reads; int8 leaves bodies alone, and so does the rule."""
+    inner = helper.make_graph(
+        [_node("Add", "sum", "outside", "outside")],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)],
+    )
+    condition = numpy_helper.from_array(np.array(True), "yes")
+    model = _plain(
+        _node("MatMul", "outside", "x", "w"),
+        helper.make_node("If", ["yes"], ["z"], name="if", then_branch=inner, else_branch=inner),
+        _node("MatMul", "last", "z", "w", gives="y"),
+    )
+    model.graph.initializer.append(condition)
+
+    assert float_edges(model, WEIGHTED["fp16"]) == ["if"]
+    with pytest.raises(CannotBuild, match=r"^if \(If\) has a body that reads values from outside"):
+        build("fp16", model, [])
+
+
 def test_what_the_tools_raise_is_the_reason(
     lab: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

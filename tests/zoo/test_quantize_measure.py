@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from zoo.datasets.dataset import Rows
 from zoo.errors import UsageError
 from zoo.quantize import evidence
 from zoo.quantize.measure import (
@@ -21,6 +22,7 @@ from zoo.quantize.measure import (
     spoiled,
     timed,
 )
+from zoo.registry import Registry
 
 Arrays = Mapping[str, np.ndarray]
 FEEDS = {"x": np.zeros((1, 2), np.float32)}
@@ -232,6 +234,30 @@ def test_a_users_rows_are_judged_by_what_the_answers_look_like() -> None:
     assert [judge.metric.kind for judge in made.judges(numbers)] == ["distance"]
     assert made.tasks(classes) == {"p": "multiclass"}
     assert made.tasks(numbers) == {}
+
+
+def test_a_recipe_of_several_outputs_is_judged_on_each() -> None:
+    """Its own metric first, then each further output by its task."""
+    recipe = Registry.default().get("cnn_digit_pair")
+    images = np.zeros((40, 8, 8, 1), np.float32)
+    (second,), (total,) = recipe.more_inputs, recipe.more_outputs
+    truth = np.arange(40) % 2
+    rows = Rows(
+        x=images,
+        y=truth.astype(np.int32),
+        more_x={second: images},
+        more_y={total: np.full((40, 1), 9.0, np.float32)},
+    )
+    first, other = evidence.of_recipe(recipe, rows, rows).judges({})
+    given = {
+        recipe.output_name: np.where(np.arange(40) < 30, truth, 1 - truth)[:, None] * 0.9,
+        total: np.full((40, 1), 9.5, np.float32),
+    }
+
+    assert (first.metric.name, first.metric.kind, first.metric.rows) == ("accuracy", "share", 40)
+    assert first.value({}, given) == 0.75
+    assert (other.metric.name, other.metric.kind) == (f"{total}: mean absolute error", "error")
+    assert other.value({}, given) == 0.5
 
 
 @pytest.mark.parametrize(

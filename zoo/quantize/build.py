@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from zoo.export import check_graph
 from zoo.graph.canonical import canonicalize
 from zoo.graph.order import sort_nodes
 from zoo.graph.precision import drop_round_trips
+from zoo.graph.view import all_reads, nested_graphs
 from zoo.quantize.overflow import overflowing
 from zoo.runtimes.onnxruntime_session import module
 from zoo.verify import Arrays
@@ -91,8 +92,7 @@ def float_edges(model: ModelProto, weighted: frozenset[str]) -> list[str]:
     return [
         node.name
         for node in model.graph.node
-        if any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute)
-        or not (counts(node) or node.name in fed & feeding)
+        if any(nested_graphs(node)) or not (counts(node) or node.name in fed & feeding)
     ]
 
 
@@ -142,6 +142,12 @@ def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     edges = float_edges(model, WEIGHTED["fp16"])
+    for node in model.graph.node:
+        if any(_reads_outside(graph) for graph in nested_graphs(node)):
+            raise CannotBuild(
+                f"{node.name} ({node.op_type}) has a body that reads values from outside, and the "
+                "converter does not follow them"
+            )
     copy = ModelProto()
     copy.CopyFrom(model)
     made: ModelProto = convert_float_to_float16(copy, keep_io_types=True, node_block_list=edges)
@@ -153,6 +159,13 @@ def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
     if node := overflowing(made, calibration):
         raise CannotBuild(f"{node} goes beyond half precision's 65504 on calibration rows")
     return made
+
+
+def _reads_outside(graph: GraphProto) -> bool:
+    """Whether a nested graph reads a value that is not its own."""
+    own = {value.name for value in (*graph.input, *graph.initializer)}
+    own.update(name for node in graph.node for name in node.output)
+    return any(name and name not in own for node in graph.node for name in all_reads(node))
 
 
 BUILDERS: Mapping[str, Callable[[ModelProto, Sequence[Arrays]], ModelProto]] = {
