@@ -15,8 +15,6 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from zoo.errors import CheckFailed
-from zoo.graph.order import sort_nodes
 from zoo.graph.precision import drop_round_trips
 from zoo.quantize.build import WEIGHTED, CannotBuild, build, float_edges
 from zoo.runtimes.onnxruntime_session import OnnxRuntime
@@ -237,28 +235,6 @@ def test_an_embedding_counts_as_weights_and_arithmetic_on_shapes_does_not() -> N
     assert float_edges(table, WEIGHTED["int8"]) == ["out"]
     with pytest.raises(CannotBuild, match="none of"):
         float_edges(picked, WEIGHTED["int8"])
-
-
-def test_nodes_are_sorted_behind_what_they_read() -> None:
-    """Ready nodes keep their order; what a branch reads inside counts; a circle is refused."""
-    inner = helper.make_graph(
-        [_node("Neg", "negated", "late")],
-        "branch",
-        [],
-        [helper.make_tensor_value_info("negated", TensorProto.FLOAT, None)],
-    )
-    branches = {"then_branch": inner, "else_branch": inner}
-    model = _plain(
-        helper.make_node("If", ["w"], ["y"], name="if", **branches),
-        _node("Neg", "late", "early"),
-        _node("Relu", "early", "x"),
-        _node("Abs", "other", "x"),
-    )
-    sort_nodes(model)
-
-    assert [n.name for n in model.graph.node] == ["early", "late", "if", "other"]
-    with pytest.raises(CheckFailed, match="circle"):
-        sort_nodes(_plain(_node("Neg", "a", "b"), _node("Neg", "b", "a"), _node("Neg", "y", "a")))
 
 
 FLOAT, HALF = {"to": TensorProto.FLOAT}, {"to": TensorProto.FLOAT16}

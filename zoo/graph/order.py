@@ -1,40 +1,54 @@
-"""Nodes in an order in which each stands behind what it reads, as ONNX demands of a file.
+"""One order of nodes for one graph: branches as the outputs need them, depth first.
 
-Right for every graph without a cycle: among nodes that are ready, the order stays as it was.
+tf2onnx walks over sets of names, so that the order of independent branches depends on Python's hash
+seed: the same model would make other bytes in another process. Right for every graph: what a node
+reads, in graphs nested in it too, comes before it.
 """
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Iterator
 
-from onnx import ModelProto
+from onnx import GraphProto, NodeProto
 
-from zoo.errors import CheckFailed
-from zoo.graph.view import all_reads
+from zoo.graph.view import nested_graphs, reads_of
 
 
-def sort_nodes(model: ModelProto) -> None:
-    """Sort the nodes of the outer graph; what nested graphs read counts as read by their node.
+def order_nodes(graph: GraphProto) -> None:
+    """Sort a graph's own nodes; those that no output needs come last, as they were."""
+    makers = {name: at for at, node in enumerate(graph.node) for name in node.output if name}
+    order: dict[int, None] = {}
+    for name in (value.name for value in graph.output):
+        if name in makers:
+            _visit(graph, makers, makers[name], order)
+    copies = GraphProto()
+    copies.node.extend(graph.node[at] for at in order)
+    copies.node.extend(node for at, node in enumerate(graph.node) if at not in order)
+    del graph.node[:]
+    graph.node.extend(copies.node)
 
-    Raises CheckFailed for a graph with a cycle.
-    """
-    nodes = [type(node).FromString(node.SerializeToString()) for node in model.graph.node]
-    makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    needs = [{makers[name] for name in all_reads(node) if name in makers} for node in nodes]
-    readers: list[list[int]] = [[] for _ in nodes]
-    for i, need in enumerate(needs):
-        for maker in need:
-            readers[maker].append(i)
-    ready = [i for i, need in enumerate(needs) if not need]
-    order = []
-    while ready:
-        first = heapq.heappop(ready)
-        order.append(first)
-        for reader in readers[first]:
-            needs[reader].discard(first)
-            if not needs[reader]:
-                heapq.heappush(ready, reader)
-    if len(order) != len(nodes):
-        raise CheckFailed("the graph's nodes read each other in a circle")
-    del model.graph.node[:]
-    model.graph.node.extend(nodes[i] for i in order)
+
+def _visit(graph: GraphProto, makers: dict[str, int], start: int, order: dict[int, None]) -> None:
+    """Append a node after all that it needs; without recursion, since networks are deep."""
+    if start in order:
+        return
+    waiting = [(start, _reads(graph.node[start]))]
+    entered = {start}
+    while waiting:
+        at, names = waiting[-1]
+        for name in names:
+            needed = makers.get(name)
+            if needed is not None and needed not in order and needed not in entered:
+                entered.add(needed)
+                waiting.append((needed, _reads(graph.node[needed])))
+                break
+        else:
+            order[at] = None
+            waiting.pop()
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Yield what a node reads: its inputs, then what nested graphs take from around them."""
+    yield from node.input
+    for nested in nested_graphs(node):
+        yield from reads_of(nested)

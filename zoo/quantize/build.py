@@ -25,9 +25,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from zoo.export import check_graph
 from zoo.graph.canonical import canonicalize
-from zoo.graph.order import sort_nodes
+from zoo.graph.order import order_nodes
 from zoo.graph.precision import drop_round_trips
-from zoo.graph.view import all_reads, nested_graphs
+from zoo.graph.view import nested_graphs, reads_of
 from zoo.quantize.overflow import overflowing
 from zoo.runtimes.onnxruntime_session import module
 from zoo.verify import Arrays
@@ -154,7 +154,7 @@ def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
     if not any(t.data_type == TensorProto.FLOAT16 for t in made.graph.initializer):
         raise CannotBuild("no weight became float16")
     # The tool appends its casts at the end, and casts to half and back before what stays float32.
-    sort_nodes(made)
+    order_nodes(made.graph)
     drop_round_trips(made)
     if node := overflowing(made, calibration):
         raise CannotBuild(f"{node} goes beyond half precision's 65504 on calibration rows")
@@ -165,7 +165,7 @@ def _reads_outside(graph: GraphProto) -> bool:
     """Whether a nested graph reads a value that is not its own."""
     own = {value.name for value in (*graph.input, *graph.initializer)}
     own.update(name for node in graph.node for name in node.output)
-    return any(name and name not in own for node in graph.node for name in all_reads(node))
+    return any(name and name not in own for name in reads_of(graph))
 
 
 BUILDERS: Mapping[str, Callable[[ModelProto, Sequence[Arrays]], ModelProto]] = {
@@ -184,7 +184,6 @@ def _finish(made: ModelProto, model: ModelProto) -> ModelProto:
     made.metadata_props.extend(model.metadata_props)
     made.ir_version = model.ir_version
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
-    sort_nodes(made)
     canonicalize(made)
     for mine, theirs in (
         (made.graph.input, model.graph.input),
