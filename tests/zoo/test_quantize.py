@@ -217,7 +217,10 @@ def test_a_disk_that_is_full_is_said_and_loses_nothing(trained, tmp_path: Path) 
 def test_the_server_serves_the_form_that_the_configuration_names(
     trained, smaller: Path, tmp_path: Path, serving
 ) -> None:
-    """`default_model_filename: "model.int8.onnx"`: its answers, to the bit, and no others."""
+    """`default_model_filename: "model.int8.onnx"`: its answers, to the bit, and no others.
+
+    The self-test leaves it alone, since it is not meant to answer as Keras does.
+    """
     shutil.copytree(smaller / "cnn_digits10", tmp_path / "models/cnn_digits10")
     config = tmp_path / "models/cnn_digits10/config.pbtxt"
     config.write_text(config.read_text() + 'default_model_filename: "model.int8.onnx"\n')
@@ -227,7 +230,7 @@ def test_the_server_serves_the_form_that_the_configuration_names(
         file: OnnxRuntime().load(tmp_path / "models/cnn_digits10/2" / file)(feeds)["probabilities"]
         for file in ("model.onnx", "model.int8.onnx")
     }
-    with serving(tmp_path / "models") as port:
+    with serving(tmp_path / "models", "--self-test") as port:
         client = triton.InferenceServerClient(f"127.0.0.1:{port}")
         tensor = triton.InferInput(name, list(rows.shape), "FP32")
         tensor.set_data_from_numpy(rows)

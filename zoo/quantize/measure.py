@@ -55,10 +55,7 @@ def timed(
     order = list(sessions)
     for _ in range(rounds):
         for kind in order:
-            begun = clock()
-            for _ in range(runs):
-                sessions[kind](feeds)
-            taken[kind].append((clock() - begun) / runs)
+            taken[kind].append(_turn(sessions[kind], feeds, runs, clock))
         order.append(order.pop(0))  # nobody is always first
     base = taken[BASE]
     return {
@@ -68,6 +65,16 @@ def timed(
         )
         for kind, seconds in taken.items()
     }
+
+
+def _turn(session: Session, feeds: Arrays, runs: int, clock: Callable[[], float]) -> float:
+    """Return the median of some runs: one during which another process had the core is no matter."""
+    seconds = []
+    for _ in range(runs):
+        begun = clock()
+        session(feeds)
+        seconds.append(clock() - begun)
+    return statistics.median(seconds)
 
 
 def _plan(session: Session, feeds: Arrays, clock: Callable[[], float]) -> tuple[int, int]:

@@ -67,8 +67,12 @@ def loss_text(metric: Mapping[str, Any]) -> str:
 
 
 def times_text(record: Mapping[str, Any]) -> str:
-    """Return the time ratios by batch: 1.26 × (1), 0.93 × (64)."""
-    return ", ".join(f"{t['ratio']['median']:.2f} × ({t['batch']})" for t in record["times"])
+    """Return the time ratios by batch, after ~ if they may be 1: 1.26 × (1), ~0.97 × (64)."""
+    return ", ".join(
+        ("~" if t["ratio"]["low"] <= 1 <= t["ratio"]["high"] else "")
+        + f"{t['ratio']['median']:.2f} × ({t['batch']})"
+        for t in record["times"]
+    )
 
 
 def note(found: Sequence[Mapping[str, Any]]) -> str:
@@ -80,8 +84,9 @@ def note(found: Sequence[Mapping[str, Any]]) -> str:
     text = (
         f"Measured on {metric['rows']} held-out rows and in onnxruntime {with_['onnxruntime']} "
         f"({with_['machine']}, {with_['threads']} thread), in units of fp32's bytes and of its "
-        "time at the batch in brackets, in interleaved rounds. A form is published only if the "
-        f"{metric['name']} loses no more than {metric['limit']:g} {metric['loss_unit']}."
+        "time at the batch in brackets, in interleaved rounds (~: as fast as fp32, or lost in "
+        f"noise). A form is published only if the {metric['name']} loses no more than "
+        f"{metric['limit']:g} {metric['loss_unit']}."
     )
     for record in measured:
         if chosen := record.get("calibration"):
