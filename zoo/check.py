@@ -88,17 +88,18 @@ def check_published(repository: Path, name: str, known: Registry) -> Iterator[Ch
         raise AssertionError(name)
     if not publish.intact(manifest):
         raise CheckFailed(f"a file of {manifest.folder} is missing or is not what was published")
-    argmax = manifest.values["task"] == "multiclass"
-    yield _check_vectors(manifest.folder / layout.MODEL_FILE, name, argmax=argmax)
-    for form in manifest.values.get("forms", ()):
-        if "sha256" in form and form["exact"]:
-            limits = {key: form["tolerance"][key] for key in ("scaled", "relative")}
-            yield _check_vectors(
-                manifest.folder / form["file"],
-                f"{name}/{form['file']}",
-                argmax=argmax,
-                tolerance=Tolerance(**limits),
-            )
+    values = manifest.values
+    first = {"file": layout.MODEL_FILE, "exact": True, "tolerance": values["tolerance"]}
+    for form in (first, *values.get("forms", ())):
+        if not form.get("exact"):
+            continue
+        file = form["file"]
+        yield _check_vectors(
+            manifest.folder / file,
+            name if file == layout.MODEL_FILE else f"{name}/{file}",
+            argmax=values.get("task") == "multiclass",
+            tolerance=Tolerance(**form["tolerance"]),
+        )
 
 
 def check_file(path: Path) -> Checked:

@@ -65,12 +65,13 @@ class ExportReport:
     seconds: float
     portable: Path | None = None
     smaller: tuple[Form, ...] = ()
+    portable_parity: tuple[Comparison, ...] = ()
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     @property
     def max_abs(self) -> float:
-        """The largest difference from Keras in any runtime."""
-        return max((row.max_abs for row in self.parity), default=0.0)
+        """The largest difference from Keras in any runtime, of any file."""
+        return max((row.max_abs for row in (*self.parity, *self.portable_parity)), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -136,11 +137,10 @@ def export_model(
     with ExitStack() as stack:
         ready = {target: stack.enter_context(_written(target, serialized(made.onnx)))}
         first, notes = prove(ready[target], made.onnx, compared, tolerance)
-        rows = list(first.comparisons)
+        again = Report(comparisons=())
         if second is not None and made.portable is not None:
             ready[second] = stack.enter_context(_written(second, serialized(made.portable)))
             again, more = prove(ready[second], made.portable, compared, tolerance)
-            rows += again.comparisons
             notes += [f"portable: {note}" for note in more]
         smaller = _smaller(target, made, samples, quantize, max_loss)
         for form in smaller:
@@ -149,10 +149,11 @@ def export_model(
                 ready[beside] = stack.enter_context(_written(beside, form.content))
         for path, temporary in ready.items():
             _keep(temporary, path)
-    report = _report(
-        target, second, made, rows, [*_notes(model, samples), *notes], started, samples
+    told = [*_notes(model, samples), *notes]
+    report = _report(target, second, made, first.comparisons, told, started, samples)
+    return replace(
+        report, cases=compared, portable_parity=again.comparisons, smaller=tuple(smaller)
     )
-    return replace(report, cases=compared, smaller=tuple(smaller))
 
 
 def _smaller(

@@ -292,7 +292,7 @@ def test_a_file_of_ones_own_is_judged_on_its_samples(own: Path, tmp_path: Path) 
 
 
 def test_a_file_of_ones_own_is_published_with_its_forms(own: Path, tmp_path: Path) -> None:
-    """Beside model.onnx in the version folder, with the figures in export.json."""
+    """Beside model.onnx in the version folder, with the figures in its manifest."""
     done = _zoo(
         "export", own / "mine.keras", "--repository", tmp_path / "models",
         "--samples", own / "many.npz", "--quantize", "fp16",
@@ -301,7 +301,7 @@ def test_a_file_of_ones_own_is_published_with_its_forms(own: Path, tmp_path: Pat
 
     assert done.returncode == 0, done.stderr
     assert (version / "model.fp16.onnx").is_file()
-    (form,) = json.loads((version / "export.json").read_text())["smaller"]
+    (form,) = json.loads((version / "manifest.json").read_text())["forms"]
     assert form["sha256"] == publish.sha256(version / "model.fp16.onnx")
     assert re.search(r"^mine +fp16 .* published$", done.stdout, re.MULTILINE)
 
