@@ -54,6 +54,8 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
     """Return the pieces before the rows, False where there are none such."""
     tensors: list[OutputTensor] = []
     for output, asked in plan.outputs:
+        if asked.destination is not None:
+            return False
         if asked.classes or output.datatype.byte_size is None or output.dims != output.graph_dims:
             return False
         shape = run.outputs[output.name].shape
@@ -74,7 +76,8 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
 
 def _general(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
     tensors = [
-        rows.tensor(output, asked.classes, plan.batch_size) for output, asked in plan.outputs
+        rows.tensor(output, asked.classes, plan.batch_size, asked.destination)
+        for output, asked in plan.outputs
     ]
     message = _message(settings, tensors)
     message.raw_output_contents.extend(tensor.raw for tensor in tensors)

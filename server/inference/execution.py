@@ -17,6 +17,7 @@ from server import tensors
 from server.errors import ExecutionError
 from server.inference.classification import classify
 from server.inference.messages import OutputTensor
+from server.inference.shared_memory import Destination
 from server.inference.validation import CheckedRequest, Data, PlannedInput
 from server.repository.settings import OutputSettings, reshape_dims
 
@@ -67,18 +68,32 @@ class Rows:
     begin: int
     end: int
 
-    def tensor(self, settings: OutputSettings, classes: int, batch_size: int) -> OutputTensor:
-        """Return one output as asked for; `batch_size` 0 where the model does not batch."""
+    def tensor(
+        self,
+        settings: OutputSettings,
+        classes: int,
+        batch_size: int,
+        destination: Destination | None = None,
+    ) -> OutputTensor:
+        """Return one output as asked for; `batch_size` 0 where the model does not batch.
+
+        SharedMemoryFailed if the values do not fit where they should go.
+        """
         array = self.run.outputs[settings.name]
         if batch_size:
             array = array[self.begin : self.end]
         if classes:
             return classify(settings, array, classes, batch_size)
+        raw = b""
+        if destination is None:
+            raw = tensors.to_raw(settings.datatype, array)
+        else:
+            destination.write(settings.name, settings.datatype, array)
         return OutputTensor(
             name=settings.name,
             datatype=settings.datatype.wire,
             shape=wire_shape(settings, array.shape, batch_size),
-            raw=tensors.to_raw(settings.datatype, array),
+            raw=raw,
         )
 
 
