@@ -178,18 +178,18 @@ class ModelControl:
         self._announce(plan, serving)
         entries = [self._version(plan, version, serving) for version in plan.versions]
         problems = [
-            f"version {entry.version} is at UNAVAILABLE state: {entry.reason};"
+            f"version {entry.version} is at UNAVAILABLE state: {entry.reason}"
             for entry in entries
             if entry.model is None
         ]
         if problems and serving:
             self._keep(name, [entry for entry in entries if entry.model is None])
-            return _load_failure(name, " ".join(problems))
+            return _load_failure(name, "; ".join(problems))
         if not repeatable:
             entries = [replace(entry, origin=None) for entry in entries]
         gone = [entry for version, entry in serving.items() if version not in plan.versions]
         self._put(name, [*entries, *(_unloaded(entry) for entry in gone)])
-        return _load_failure(name, " ".join(problems)) if problems else None
+        return _load_failure(name, "; ".join(problems)) if problems else None
 
     def _version(
         self, plan: LoadPlan, version: int, serving: Mapping[int | None, CatalogEntry]
@@ -292,7 +292,7 @@ def _check_name(name: str) -> None:
 
 def _load_failure(name: str, reason: str) -> ServerError:
     """Return the error for a model that was read and cannot be loaded; Triton blames the caller."""
-    return InvalidRequest(f"load failed for model '{name}': {reason} failed to load '{name}'")
+    return InvalidRequest(f"load failed for model '{name}': {reason}; failed to load '{name}'")
 
 
 def _unavailable(name: str, reason: str) -> CatalogEntry:
