@@ -26,6 +26,8 @@ from server.api.open_inference import EXTENSIONS, OpenInference
 from server.api.reflection import reflection_handlers
 from server.api.server_settings import ServerSettings
 from server.api.shared_memory import SharedMemoryRegions
+from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
+from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
@@ -99,7 +101,12 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        workshop = Workshop(opener=runtime, workers=self._workers, timer=self._timer)
+        workshop = Workshop(
+            opener=runtime,
+            workers=self._workers,
+            timer=self._timer,
+            self_test=config.self_test,
+        )
         mode = ControlMode(config.model_control_mode)
         self.control = control = ModelControl(
             config.repository, Loader(workshop), self.catalog, mode, changed=self._catalog_changed
@@ -152,6 +159,7 @@ class Server:
         )
         return [
             inference_handlers(servicer, path, self._streams, self._admission),
+            *tensorflow_handlers(TensorFlowServing(self.catalog), self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]
@@ -166,7 +174,8 @@ class Server:
         """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
         ready = self.catalog.is_ready()
         models = {name: bool(self.catalog.ready_versions(name)) for name in self.catalog.names()}
-        return {**models, "": ready, SERVICE.full_name: ready}
+        services = (SERVICE, *TENSORFLOW_SERVICES)
+        return {**models, "": ready, **{service.full_name: ready for service in services}}
 
     def _say_ready(self) -> None:
         """One line a model, and a last line that other programs can wait for."""

@@ -182,6 +182,12 @@ class ServerConfig:
     server_name: str = _option(
         "layer-zoo", "name in the server's metadata; some clients want `triton`", metavar="NAME"
     )
+    self_test: bool = _option(
+        False,
+        "answer the test vectors beside each model while loading it, and serve it only if the "
+        "answers are right",
+        kind="switch",
+    )
     log_level: str = _option("info", "how much to log", choices=LOG_LEVELS)
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@
     ├── RequestError               the caller: this request cannot be answered as it stands
     │   ├── InvalidRequest         malformed, or does not fit the model
     │   ├── NotFound               no such model or version
+    │   ├── PreconditionFailed     the model has not what the request takes for granted
     │   ├── AlreadyExists          the name is taken
     │   ├── Unsupported            the server, or this model, does not offer it
     │   ├── Cancelled              the caller hung up
@@ -44,6 +45,10 @@ class InvalidRequest(RequestError):
 
 class NotFound(RequestError):
     """No such model or version."""
+
+
+class PreconditionFailed(RequestError):
+    """The model has not what the request takes for granted, such as a signature of that name."""
 
 
 class AlreadyExists(RequestError):

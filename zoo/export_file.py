@@ -21,20 +21,28 @@ import onnx
 
 from zoo import runtimes
 from zoo.errors import CheckFailed, StorageError, UsageError
-from zoo.export import OPSET, Conversion, convert, facts, serialized
+from zoo.export import Conversion, convert, facts, serialized
+from zoo.forms import PORTABLE_SUFFIX
+from zoo.graph.annotate import annotate
+from zoo.opsets import OPSET
+from zoo.properties import stable_name
 from zoo.tracing.patches import half_precision
 from zoo.tracing.samples import SEED, cases
 from zoo.verify import Case, Comparison, Report, Session, Tolerance, verify
 
-#: For models of any depth: a hundredth of a percent of the largest answer. Rounding alone reaches
-#: 5e-6 in networks of a hundred layers (export.md 2e), and mistakes are seldom below 1e-2.
-TOLERANCE = Tolerance(scaled=1e-4, relative=0.0)
+#: For models of any depth.
+TOLERANCE = Tolerance(
+    scaled=1e-4,
+    relative=0.0,
+    reason=(
+        "a hundredth of a percent of the largest answer: rounding alone reaches 5e-6 of it in "
+        "networks of a hundred layers, and mistakes are seldom below 1e-2"
+    ),
+)
 
 #: The reference evaluator is numpy: beyond this it would take minutes, and is left out aloud.
 REFERENCE_BYTES = 4_000_000
 REFERENCE_ELEMENTS = 100_000
-
-PORTABLE_SUFFIX = ".portable.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +62,13 @@ class ExportReport:
     notes: tuple[str, ...]
     seconds: float
     portable: Path | None = None
+    portable_parity: tuple[Comparison, ...] = ()
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     @property
     def max_abs(self) -> float:
-        """The largest difference from Keras in any runtime."""
-        return max((row.max_abs for row in self.parity), default=0.0)
+        """The largest difference from Keras in any runtime, of any file."""
+        return max((row.max_abs for row in (*self.parity, *self.portable_parity)), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -108,22 +117,24 @@ def export_model(
         reset_states=reset_states,
         portable=portable,
     )
+    for form in filter(None, (made.onnx, made.portable)):
+        annotate(form, {"name": stable_name(model)})
+    if made.no_portable:
+        raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
     compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)
     second = target.with_name(target.stem + PORTABLE_SUFFIX) if made.portable else None
     with _written(target, made.onnx) as temporary, _maybe(second, made.portable) as other:
         first, notes = prove(temporary, made.onnx, compared, tolerance)
-        rows = list(first.comparisons)
+        again = Report(comparisons=())
         if other is not None and made.portable is not None:
             again, more = prove(other, made.portable, compared, tolerance)
-            rows += again.comparisons
             notes += [f"portable: {note}" for note in more]
         _keep(temporary, target)
         if other is not None and second is not None:
             _keep(other, second)
-    report = _report(
-        target, second, made, rows, [*_notes(model, samples), *notes], started, samples
-    )
-    return replace(report, cases=compared)
+    told = [*_notes(model, samples), *notes]
+    report = _report(target, second, made, first.comparisons, told, started, samples)
+    return replace(report, cases=compared, portable_parity=again.comparisons)
 
 
 def prove(

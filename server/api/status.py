@@ -1,6 +1,6 @@
 """THE status table: which gRPC status each error becomes. Handlers raise; they never choose a status.
 
-The codes are Triton's (protocol.md 1c), because clients branch on them.
+The codes are Triton's and TensorFlow Serving's (protocol.md 1c), because clients branch on them.
 """
 
 import logging
@@ -16,6 +16,7 @@ _LOG = logging.getLogger(__name__)
 STATUS: dict[type[errors.ServerError], Any] = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.Cancelled: grpc.StatusCode.CANCELLED,

@@ -16,7 +16,8 @@ import numpy as np
 from server.errors import ExecutionError, ModelLoadError
 from server.inference.catalog import CatalogEntry, ModelState
 from server.inference.model import Graph, LoadedModel
-from server.repository import completion, configuration
+from server.inference.self_test import examine
+from server.repository import completion, configuration, vectors
 from server.repository.scan import FoundModel
 from server.repository.scheduling import threads_of
 from server.repository.settings import ModelSettings
@@ -60,6 +61,8 @@ class Workshop:
     #: Where runs go that a transport's own thread must not be held for.
     workers: Executor
     timer: Timer
+    #: A version with test vectors is served only if it answers them right.
+    self_test: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +137,25 @@ def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedMod
     if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
         graph = opener.open(path, opener.threads)
         took = trial(graph, settings)
+    if workshop.self_test:
+        verdict = _self_test(found, path, graph)
+        _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
     model = LoadedModel(settings, graph, workshop.workers, workshop.timer)
     if took:
         model.cost.learn(1, took)
     return model
+
+
+def _self_test(found: FoundModel, path: Path, graph: LoadedGraph) -> str:
+    """Hold a graph against the vectors in its folder; return what was done, for the log."""
+    if found.file is not None:
+        return "a bare file has no folder of test vectors"  # those beside it may be another's
+    bound = vectors.read_bound(path)
+    if bound is None:
+        return "left out: its manifest says that it is not meant to be equal"
+    sets = vectors.read_vectors(path.parent)
+    examine(graph, sets, bound)
+    return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
 
 
 def _first_guess(path: Path, threads: int) -> int:

@@ -22,6 +22,10 @@ PLATFORM = "onnxruntime_onnx"
 #: As written in config.pbtxt; callers outside this room pass it on and do not look inside.
 ModelConfig = model_config_pb2.ModelConfig
 
+#: The parameter that names versions: `parameters { key: "version_labels" value { string_value:
+#: "stable=1,canary=2" } }`. Triton has no such names and passes the parameter over.
+VERSION_LABELS = "version_labels"
+
 #: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
 IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
 
@@ -186,6 +190,31 @@ def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> lis
         return sorted(set(policy.specific.versions))
     count = policy.latest.num_versions or 1
     return sorted(available)[-count:]
+
+
+def version_labels(config: ModelConfig) -> dict[str, int]:
+    """Return the version that each label of the parameter VERSION_LABELS stands for.
+
+    ModelLoadError if the text is not LABEL=VERSION pairs. That a version is loaded is not asked: it
+    may be by the time that a caller names it.
+    """
+    text = (
+        config.parameters[VERSION_LABELS].string_value
+        if VERSION_LABELS in config.parameters
+        else ""
+    )
+    labels: dict[str, int] = {}
+    for pair in filter(None, (piece.strip() for piece in text.split(","))):
+        label, _, version = (part.strip() for part in pair.partition("="))
+        number = layout.version_number(version)
+        # A number is a label already, its own (server/api/tensorflow_serving.py).
+        if number is None or not label or label.isdigit() or label in labels:
+            raise ModelLoadError(
+                f"parameter {VERSION_LABELS} has '{pair}': give each label once, as LABEL=VERSION, "
+                "such as stable=1,canary=2"
+            )
+        labels[label] = number
+    return labels
 
 
 def model_file(found: FoundModel, config: ModelConfig | None, version: int) -> Path:

@@ -21,6 +21,7 @@ def leaves(base):
 EXPECTED = {
     "InvalidRequest": "INVALID_ARGUMENT",
     "NotFound": "NOT_FOUND",
+    "PreconditionFailed": "FAILED_PRECONDITION",
     "AlreadyExists": "ALREADY_EXISTS",
     "Unsupported": "UNIMPLEMENTED",
     "Cancelled": "CANCELLED",
