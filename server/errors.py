@@ -20,6 +20,7 @@
     │   ├── AddressError           the address cannot be listened on
     │   ├── RuntimeMissing         neither onnxruntime wheel is installed
     │   └── ModelLoadError         one model of the repository cannot be served
+    │       ├── NoVersion          none of its versions is one to serve
     │       └── ProviderError      the execution provider asked for is not really there
     ├── OperationFailed            what was asked for could not be done; the caller is told why
     │   ├── LoadFailed             a model could not be loaded
@@ -108,6 +109,10 @@ class RuntimeMissing(OperatorError):
 
 class ModelLoadError(OperatorError):
     """One model of the repository cannot be served; the others can."""
+
+
+class NoVersion(ModelLoadError):
+    """None of the model's versions is one that its version_policy wants."""
 
 
 class ProviderError(ModelLoadError):

@@ -39,7 +39,7 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
         head = plan.encoded[run.shapes] = _head(settings, plan, run)
     if not isinstance(head, _Head):
         return _general(settings, plan, rows, request_id)
-    buffers = run.buffers
+    buffers = run.buffers()
     parts: list[bytes | memoryview] = []
     for before, name in head.pieces:
         view, stride = buffers[name]
@@ -67,7 +67,7 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
     before = _message(settings, tensors).SerializeToString()
     pieces: list[tuple[bytes, str]] = []
     for tensor in tensors:
-        view, stride = run.buffers[tensor.name]
+        view, stride = run.buffers()[tensor.name]
         size = stride * plan.batch_size if plan.batch_size else view.nbytes
         pieces.append((before + delimited(_RAW_OUTPUT, size), tensor.name))
         before = b""

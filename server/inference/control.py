@@ -18,7 +18,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from server.errors import ControlDisabled, InvalidRequest, LoadFailed, OperatorError
+from server.errors import ControlDisabled, InvalidRequest, NoVersion, OperatorError, ServerError
 from server.inference.catalog import Catalog, CatalogEntry, ModelState
 from server.inference.loading import Loader, LoadPlan, failed
 from server.inference.payload import ControlValue, Override, parse_override, poll_failure, unpacked
@@ -89,7 +89,8 @@ class ModelControl:
         """Load a model, or load it again, and return once it serves.
 
         InvalidRequest for a name or parameter that is none, ControlDisabled unless the mode is
-        explicit, LoadFailed with the reason; then what served before still serves.
+        explicit. LoadFailed for a model that cannot be read and InvalidRequest for one that cannot
+        be loaded, each with the reason; then what served before still serves.
         """
         override = parse_override(name, parameters)
         _check_name(name)
@@ -97,12 +98,12 @@ class ModelControl:
         with self._busy.with_name(name):
             if override.files:
                 with _written(name, override) as found:
-                    problems = self._install(found, repeatable=False)
+                    problem = self._install(found, repeatable=False)
             else:
                 found = replace(self._find(name), config_json=override.config)
-                problems = self._install(found)
-        if problems:
-            raise LoadFailed(f"failed to load '{name}', " + "; ".join(problems))
+                problem = self._install(found)
+        if problem is not None:
+            raise problem
 
     def unload(self, name: str) -> None:
         """Take a model out of service and return; requests that run on it finish.
@@ -151,8 +152,8 @@ class ModelControl:
 
     # -- one model -----------------------------------------------------------------------------
 
-    def _install(self, found: FoundModel, *, repeatable: bool = True) -> list[str]:
-        """Load a model and put it in place; return why it could not be, empty if it could.
+    def _install(self, found: FoundModel, *, repeatable: bool = True) -> ServerError | None:
+        """Load a model and put it in place; return why that could not be done, None if it was.
 
         `repeatable` False: an equal model found later is not this one.
         """
@@ -167,22 +168,28 @@ class ModelControl:
         except Exception as error:
             entry = failed(name, None, error)
             self._keep(name, [entry]) if serving else self._put(name, [entry])
-            return [f"failed to poll from model repository: {entry.reason}"]
+            if isinstance(error, NoVersion):
+                return _load_failure(
+                    name,
+                    f"at least one version must be available under the version policy of model "
+                    f"'{name}': {entry.reason}",
+                )
+            return poll_failure(name, entry.reason)
         self._announce(plan, serving)
         entries = [self._version(plan, version, serving) for version in plan.versions]
         problems = [
-            f"no version is available: version {entry.version}: {entry.reason}"
+            f"version {entry.version} is at UNAVAILABLE state: {entry.reason}"
             for entry in entries
             if entry.model is None
         ]
         if problems and serving:
             self._keep(name, [entry for entry in entries if entry.model is None])
-            return problems
+            return _load_failure(name, "; ".join(problems))
         if not repeatable:
             entries = [replace(entry, origin=None) for entry in entries]
         gone = [entry for version, entry in serving.items() if version not in plan.versions]
         self._put(name, [*entries, *(_unloaded(entry) for entry in gone)])
-        return problems
+        return _load_failure(name, "; ".join(problems)) if problems else None
 
     def _version(
         self, plan: LoadPlan, version: int, serving: Mapping[int | None, CatalogEntry]
@@ -281,6 +288,11 @@ def _check_name(name: str) -> None:
         layout.check_model_name(name)
     except ValueError as error:
         raise InvalidRequest(f"invalid model name: {error}") from None
+
+
+def _load_failure(name: str, reason: str) -> ServerError:
+    """Return the error for a model that was read and cannot be loaded; Triton blames the caller."""
+    return InvalidRequest(f"load failed for model '{name}': {reason}; failed to load '{name}'")
 
 
 def _unavailable(name: str, reason: str) -> CatalogEntry:

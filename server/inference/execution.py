@@ -8,7 +8,6 @@ answer copies its rows into it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -103,6 +102,7 @@ class Run:
     def __init__(self, outputs: dict[str, Array], rows: int) -> None:
         """`rows` is 0 where the model does not batch; ExecutionError if an output has others."""
         self.outputs = outputs
+        self._buffers: dict[str, tuple[memoryview, int]] | None = None
         #: Without the rows, which differ from request to request.
         self.shapes = tuple([array.shape[rows > 0 :] for array in outputs.values()])
         if rows:
@@ -112,12 +112,15 @@ class Run:
                         f"output '{name}' has shape {list(array.shape)} for a batch of {rows}"
                     )
 
-    @cached_property
     def buffers(self) -> dict[str, tuple[memoryview, int]]:
-        """Each output's bytes and how many of them a row takes; not for strings."""
-        return {
-            name: _bytes(array) for name, array in self.outputs.items() if not array.dtype.hasobject
-        }
+        """Return each output's bytes and how many of them a row takes; not for strings."""
+        if self._buffers is None:
+            self._buffers = {
+                name: _bytes(array)
+                for name, array in self.outputs.items()
+                if not array.dtype.hasobject
+            }
+        return self._buffers
 
 
 def _bytes(array: Array) -> tuple[memoryview, int]:

@@ -205,11 +205,10 @@ class _Runs:
 
 def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> list[str]:
     """Return the outputs that any of the requests wants, in the first one's order."""
-    first = requests[0].plan.outputs
-    if all(request.plan.outputs is first for request in requests):
-        return [*(settings.name for settings, _ in first), *always]
-    names = {settings.name: None for request in requests for settings, _ in request.plan.outputs}
-    return list(names | dict.fromkeys(always))
+    names = {request.plan.names for request in requests}
+    if len(names) == 1:
+        return [*requests[0].plan.names, *always]
+    return list(dict.fromkeys([name for each in names for name in each] + list(always)))
 
 
 class Cost:

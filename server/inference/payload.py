@@ -37,8 +37,8 @@ class Override:
 def parse_override(model: str, parameters: Mapping[str, ControlValue]) -> Override:
     """Return what the parameters say.
 
-    InvalidRequest for an unknown one, a wrong type or a path that is none; LoadFailed for a name
-    that no file can have and for files without a configuration.
+    InvalidRequest for an unknown one or a wrong type; LoadFailed for a path that no file can have or
+    that leads out, and for files without a configuration.
     """
     config: str | None = None
     files: dict[tuple[str, ...], bytes] = {}
@@ -81,9 +81,10 @@ def _path(model: str, key: str) -> tuple[str, ...]:
     versioned = len(parts) == 2 and layout.version_number(parts[0]) is not None
     named = len(parts) == 1 and layout.version_number(parts[0]) is None
     if not (plain and (versioned or named)):
-        raise InvalidRequest(
+        raise poll_failure(
+            model,
             f"Invalid file parameter '{key[:300]}': it must stay within model directory, as "
-            f"{FILE_PREFIX}<version>/<name>"
+            f"{FILE_PREFIX}<version>/<name>",
         )
     return parts
 

@@ -167,10 +167,14 @@ def _file_of(name: str, key: str) -> Path:
             f"cannot register shared memory region '{name}' with key '{key}' as the key contains "
             f"the reserved prefix '{_RESERVED_PREFIX}'"
         )
-    encoded = bare.encode("utf-8", "surrogatepass")
-    if bare in ("", ".", "..") or {"/", "\0"} & set(bare) or len(encoded) > _NAME_MAX:
+    if not bare:
         raise InvalidRequest(
             f"cannot register shared memory region '{name}' - invalid shm key '{key[:300]}'"
+        )
+    encoded = bare.encode("utf-8", "surrogatepass")
+    if bare in (".", "..") or {"/", "\0"} & set(bare) or len(encoded) > _NAME_MAX:
+        raise SharedMemoryFailed(
+            f"Unable to open shared memory region: '{key[:300]}' (it is not one plain name)"
         )
     return _ROOT / bare
 

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf import text_format
 from zoo_proto import model_config_pb2
 
-from server.errors import ModelLoadError
+from server.errors import ModelLoadError, NoVersion
 from server.repository import layout
 from server.repository.scan import FoundModel
 
@@ -176,7 +176,7 @@ def _is_plain_name(name: str) -> bool:
 def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> list[int]:
     """Return the versions to serve, ascending: the latest one unless version_policy says otherwise.
 
-    ModelLoadError if the policy names a version that is not there.
+    NoVersion if the policy names a version that is not there.
     """
     policy = config.version_policy if config is not None else model_config_pb2.ModelVersionPolicy()
     if policy.HasField("all"):
@@ -186,7 +186,7 @@ def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> lis
         if missing or not policy.specific.versions:
             have = ", ".join(map(str, available)) or "none"
             asked = ", ".join(map(str, missing)) or "no version"
-            raise ModelLoadError(f"version_policy asks for {asked}; on disk: {have}")
+            raise NoVersion(f"version_policy asks for {asked}; on disk: {have}")
         return sorted(set(policy.specific.versions))
     count = policy.latest.num_versions or 1
     return sorted(available)[-count:]

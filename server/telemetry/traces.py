@@ -1,7 +1,7 @@
 """TraceSetting's values: kept and echoed, for all models and for single ones (protocol.md 2.1).
 
-No traces are written yet: the file is fixed when a server starts, and this one has none. The
-settings are checked and kept all the same, because profilers set them before they measure.
+No traces are written yet: their file is fixed when a server starts, and this one has none. So they
+cannot be switched on; the other settings are checked and kept, as Triton does without a file.
 """
 
 import threading
@@ -20,9 +20,8 @@ DEFAULTS: Settings = {
     "trace_mode": ("triton",),
 }
 
-#: In the order in which they are answered.
-_LEVELS = ("TIMESTAMPS", "TENSORS")
 _OFF = "OFF"
+_LEVELS = (_OFF, "TIMESTAMPS", "TENSORS")
 
 _UINT32_MAX, _INT32_MAX = 2**32 - 1, 2**31 - 1
 
@@ -60,7 +59,7 @@ class TraceSettings:
 def _checked(key: str, value: tuple[str, ...]) -> tuple[str, ...]:
     if key == "trace_file":
         raise Unsupported("trace file location can not be updated through network protocol")
-    if key == "trace_mode":
+    if key == "trace_mode" and value != DEFAULTS[key]:
         raise Unsupported("trace mode can not be updated through network protocol")
     check = _CHECKS.get(key)
     if check is None:
@@ -73,13 +72,21 @@ def _checked(key: str, value: tuple[str, ...]) -> tuple[str, ...]:
 def _level(_: str, value: tuple[str, ...]) -> tuple[str, ...]:
     if _OFF in value and len(value) > 1:
         raise InvalidRequest("Expect only one trace level 'OFF' is specified")
-    unknown = [level for level in value if level not in (_OFF, *_LEVELS)]
+    unknown = [level for level in value if level not in _LEVELS]
     if unknown:
         raise InvalidRequest(
             f"Unable to parse 'trace_level', got: {unknown[0][:300]}; known are "
-            f"{', '.join((_OFF, *_LEVELS))}"
+            f"{', '.join(_LEVELS)}"
         )
-    return tuple(level for level in _LEVELS if level in value) or (_OFF,)
+    if value != (_OFF,):
+        raise InvalidRequest(
+            "Attempting to set invalid trace setting :trace file name is not given"
+        )
+    return value
+
+
+def _kept(_: str, value: tuple[str, ...]) -> tuple[str, ...]:
+    return value
 
 
 def _number(low: int, high: int) -> Callable[[str, tuple[str, ...]], tuple[str, ...]]:
@@ -90,6 +97,8 @@ def _number(low: int, high: int) -> Callable[[str, tuple[str, ...]], tuple[str, 
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdigit()):
             raise InvalidRequest(f"Unable to parse '{key}', got: {text[:300]}")
+        if low and len(digits) <= 20 and int(text) < low:
+            raise InvalidRequest(f"Unable to parse '{key}'. Expecting value >= {low}, got: {text}")
         if len(digits) > 20 or not low <= int(text) <= high:
             raise InvalidRequest(
                 f"Unable to parse '{key}', value is out of range [ {low}, {high} ], got: {text[:300]}"
@@ -101,6 +110,7 @@ def _number(low: int, high: int) -> Callable[[str, tuple[str, ...]], tuple[str, 
 
 _CHECKS: Mapping[str, Callable[[str, tuple[str, ...]], tuple[str, ...]]] = {
     "trace_level": _level,
+    "trace_mode": _kept,
     "trace_rate": _number(0, _UINT32_MAX),
     "trace_count": _number(-1, _INT32_MAX),
     "log_frequency": _number(0, _UINT32_MAX),

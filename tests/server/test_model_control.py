@@ -18,7 +18,7 @@ from onnx import TensorProto
 from zoo_proto import grpc_service_pb2 as pb
 
 from server.config import ServerConfig
-from server.errors import ConfigurationError, InvalidRequest, LoadFailed
+from server.errors import ConfigurationError, LoadFailed
 from server.inference.payload import parse_override, unpacked
 
 SERVING, NOT_SERVING = 1, 2
@@ -165,9 +165,9 @@ BAD_LOADS = [
     ("m", {"config": '{"no_such_field": 1}'}, "INTERNAL", "Invalid config override"),
     ("m", {"config": '{"max_batch_size": "many"}'}, "INTERNAL", "Invalid config override"),
     ("m", {"config": '{"name": "other"}'}, "INTERNAL", "names the model 'other'"),
-    ("m", {"config": '{"input": [{"name": "z"}]}'}, "INTERNAL", "no version is available"),
-    ("m", {"config": '{"version_policy": {"specific": {"versions": [9]}}}'}, "INTERNAL", "for 9"),
-    ("bad", {}, "INTERNAL", "failed to load 'bad', no version is available: version 1: "),
+    ("m", {"config": '{"input": [{"name": "z"}]}'}, "INVALID_ARGUMENT", "failed to load 'm'"),
+    ("m", {"config": '{"version_policy": {"specific": {"versions": [9]}}}'}, "INVALID_ARGUMENT", "for 9"),
+    ("bad", {}, "INVALID_ARGUMENT", "load failed for model 'bad': version 1 is at UNAVAILABLE state"),
     ("wrong", {}, "INTERNAL", "failed to load 'wrong', failed to poll from model repository"),
     ("", {}, "INVALID_ARGUMENT", "Model name cannot be empty"),
     (" \t", {}, "INVALID_ARGUMENT", "Model name cannot be empty"),
@@ -180,16 +180,16 @@ BAD_LOADS = [
     (LONG, {}, "INVALID_ARGUMENT", "longer than 255 bytes"),
     ("m", {"config": "{}", f"file:{LONG}": b"x"}, "INTERNAL", "failed to poll from model"),
     ("m", {"config": "{}", f"file:1/{LONG}": b"x"}, "INTERNAL", "failed to poll from model"),
-    ("m", {"config": "{}", "file:../x": b"x"}, "INVALID_ARGUMENT", "stay within model directory"),
-    ("m", {"config": "{}", "file:1/../../x": b"x"}, "INVALID_ARGUMENT", "stay within model"),
-    ("m", {"config": "{}", "file:/etc/x": b"x"}, "INVALID_ARGUMENT", "stay within model"),
-    ("m", {"config": "{}", "file:1/": b"x"}, "INVALID_ARGUMENT", "stay within model"),
-    ("m", {"config": "{}", "file:": b"x"}, "INVALID_ARGUMENT", "stay within model"),
-    ("m", {"config": "{}", "file:1": b"x"}, "INVALID_ARGUMENT", "stay within model"),
-    ("m", {"config": "{}", "file:1/a\\b": b"x"}, "INVALID_ARGUMENT", "stay within model"),
-    ("m", {"config": "{}", "file:1/a\0b": b"x"}, "INVALID_ARGUMENT", "stay within model"),
-    ("m", {"config": "{}", "file:1/model.onnx": b""}, "INTERNAL", "1/model.onnx is empty"),
-    ("m", {"config": "{}", "file:1/model.onnx": b"x"}, "INTERNAL", "cannot be loaded"),
+    ("m", {"config": "{}", "file:../x": b"x"}, "INTERNAL", "stay within model directory"),
+    ("m", {"config": "{}", "file:1/../../x": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:/etc/x": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/a\\b": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/a\0b": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/model.onnx": b""}, "INVALID_ARGUMENT", "1/model.onnx is empty"),
+    ("m", {"config": "{}", "file:1/model.onnx": b"x"}, "INVALID_ARGUMENT", "cannot be loaded"),
     ("m", {"config": "{}", "file:labels.txt": b"x"}, "INTERNAL", "no version folder"),
 ]  # fmt: skip
 
@@ -216,7 +216,7 @@ def test_no_file_leads_out_of_its_folder(path):
     """Whatever a file is called: it is refused, or lies inside the model's folder and is read back."""
     try:
         override = parse_override("m", {"config": "{}", f"file:{path}": b"content"})
-    except (InvalidRequest, LoadFailed):
+    except LoadFailed:
         return
     with unpacked("m", override) as found:
         written = [file for file in found.folder.rglob("*") if file.is_file()]
@@ -334,7 +334,7 @@ def test_failed_reload_leaves_the_old_one(explicit, client, repository, graphs):
     answer = load(explicit, "m")
 
     assert answer is not None
-    assert answer[1].startswith("failed to load 'm', no version is available: version 2: ")
+    assert answer[1].startswith("load failed for model 'm': version 2 is at UNAVAILABLE state: ")
     assert client.is_server_ready()
     assert client.get_model_metadata("m").versions == ["1"]
     entries = {row[1]: row for row in index(explicit) if row[0] == "m"}

@@ -169,11 +169,8 @@ def test_settings_of_the_option(level, settings):
 def test_trace_settings_are_kept_and_answered(asked):
     """The server's, and a model's own above them; an empty value takes one back."""
     assert trace_settings(asked) == DEFAULT_TRACE
-    server = {"trace_level": ["TIMESTAMPS", "TENSORS"], "trace_rate": ["1"]}
-    assert trace_settings(asked, trace_level=["TENSORS", "TIMESTAMPS"], trace_rate=["1"]) == {
-        **DEFAULT_TRACE,
-        **server,
-    }
+    server = {"log_frequency": ["3"], "trace_rate": ["1"]}
+    assert trace_settings(asked, **server, trace_mode=["triton"]) == {**DEFAULT_TRACE, **server}
     model = {"trace_rate": ["7"], "trace_count": ["100"], "log_frequency": ["50"]}
     assert trace_settings(asked, "m", **model) == {**DEFAULT_TRACE, **server, **model}
     assert trace_settings(asked) == {**DEFAULT_TRACE, **server}
@@ -186,13 +183,15 @@ BAD_TRACE = [
     ({"trace_file": ["/tmp/x"]}, "UNIMPLEMENTED", "trace file location can not be updated"),
     ({"trace_mode": ["opentelemetry"]}, "UNIMPLEMENTED", "trace mode can not be updated"),
     ({"trace_level": ["OFF", "TENSORS"]}, "INVALID_ARGUMENT", "only one trace level 'OFF'"),
+    ({"trace_level": ["TIMESTAMPS"]}, "INVALID_ARGUMENT", "trace file name is not given"),
     ({"trace_level": ["ALL"]}, "INVALID_ARGUMENT", "Unable to parse 'trace_level', got: ALL"),
     ({"trace_rate": ["1", "2"]}, "INVALID_ARGUMENT", "expect only 1 value for 'trace_rate'"),
     ({"trace_rate": ["often"]}, "INVALID_ARGUMENT", "Unable to parse 'trace_rate', got: often"),
     ({"trace_rate": ["-1"]}, "INVALID_ARGUMENT", "value is out of range [ 0, 4294967295 ]"),
     ({"trace_rate": ["9" * 5000]}, "INVALID_ARGUMENT", "Unable to parse 'trace_rate'"),
     ({"trace_rate": ["٣"]}, "INVALID_ARGUMENT", "Unable to parse 'trace_rate'"),
-    ({"trace_count": ["-2"]}, "INVALID_ARGUMENT", "value is out of range [ -1, 2147483647 ]"),
+    ({"trace_count": ["-2"]}, "INVALID_ARGUMENT", "'trace_count'. Expecting value >= -1, got: -2"),
+    ({"trace_count": ["2147483648"]}, "INVALID_ARGUMENT", "out of range [ -1, 2147483647 ]"),
     ({"log_frequency": [""]}, "INVALID_ARGUMENT", "Unable to parse 'log_frequency', got: "),
     ({"no_setting": ["1"]}, "INVALID_ARGUMENT", "unknown trace setting 'no_setting'"),
 ]
@@ -222,8 +221,8 @@ def test_tritonclient_asks(asked):
         assert client.get_trace_settings(as_json=True)["settings"]["trace_rate"] == {
             "value": ["1000"]
         }
-        client.update_trace_settings("m", {"trace_rate": "2", "trace_level": ["TIMESTAMPS"]})
+        client.update_trace_settings("m", {"trace_rate": "2", "trace_level": "OFF"})
         answer = client.get_trace_settings("m", as_json=True)["settings"]
-        assert answer["trace_level"] == {"value": ["TIMESTAMPS"]}
+        assert answer["trace_rate"] == {"value": ["2"]}
         client.update_trace_settings(settings={"trace_rate": None})
         assert client.get_log_settings(as_json=True)["settings"]["log_info"] == {"bool_param": True}

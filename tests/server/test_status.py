@@ -35,6 +35,7 @@ EXPECTED = {
     "AddressError": "INTERNAL",
     "RuntimeMissing": "INTERNAL",
     "ModelLoadError": "INTERNAL",
+    "NoVersion": "INTERNAL",
     "ProviderError": "INTERNAL",
     "LoadFailed": "INTERNAL",
     "SharedMemoryFailed": "INTERNAL",
