@@ -114,6 +114,14 @@ def test_unloading_what_is_not_loaded(explicit):
     assert index(explicit) == before
 
 
+def test_unloading_what_could_not_be_loaded(explicit, client):
+    """A model that failed makes the server unready until it is unloaded, or loads."""
+    assert load(explicit, "bad") is not None
+    assert not client.is_server_ready()
+    client.unload_model("bad")
+    assert client.is_server_ready()
+
+
 def test_load_named_at_the_start(repository, graphs, serve):
     """--load-model loads those named; one that is not there is listed and makes it unready."""
     for name in ("a", "b", "c"):
