@@ -7,6 +7,7 @@ from typing import Any
 
 from server.repository.layout import MODEL_FILE
 from zoo.architecture import Layer, call_text, shape_text
+from zoo.quantize import report
 from zoo.table import markdown_table
 
 
@@ -29,6 +30,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         layer_table(layers),
         "## Files",
         _files(manifest),
+        *_smaller(manifest),
         "## Agreement with Keras",
         _parity(manifest),
         "## Where it comes from",
@@ -105,6 +107,18 @@ def _files(manifest: Mapping[str, Any]) -> str:
         rows.append([f"`{form['file']}`", title, opset, str(graph["nodes"]), size])
     header = ("file", "what it is", "opset", "nodes", "bytes")
     return "\n\n".join([markdown_table(header, rows, right="llrrr"), *lacking])
+
+
+def _smaller(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what was measured of quantised forms, published or not; nothing if none was asked for.
+
+    Their differences from fp32 are meant, so they stand apart from the agreement with Keras.
+    """
+    found = report.records(manifest["forms"])
+    if not found:
+        return []
+    table = markdown_table(report.HEADER, report.rows(found), right=report.RIGHT)
+    return list(filter(None, ["## Smaller forms", table, report.note(found)]))
 
 
 def _parity(manifest: Mapping[str, Any]) -> str:

@@ -148,7 +148,7 @@ def _finish(
     model.ir_version = IR_VERSIONS[opset]
     model.producer_name = "layer-zoo"
     model.producer_version = zoo_version()
-    _check(model)
+    check_graph(model)
     return model
 
 
@@ -250,7 +250,7 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         ) from error
 
 
-def _check(model: onnx.ModelProto) -> None:
+def check_graph(model: onnx.ModelProto) -> None:
     """Run the ONNX checker with full shape inference, and refuse operators few runtimes have."""
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import CheckFailed, StorageError, UsageError, ZooError
 from zoo.forms import PORTABLE_TITLE, Form
 from zoo.opsets import OPSET
+from zoo.quantize.decision import NONE
 
 if TYPE_CHECKING:
     from zoo.export_file import ExportReport
@@ -49,6 +50,8 @@ class Request:
     trust: bool = False
     portable: bool = False
     reset_states: bool = False
+    quantize: str = NONE
+    max_loss: float | None = None
     modules: tuple[str, ...] = ()
 
 
@@ -174,6 +177,8 @@ def run(request: Request) -> dict[str, Any]:
         "samples": samples,
         "reset_states": request.reset_states,
         "portable": request.portable,
+        "quantize": request.quantize,
+        "max_loss": request.max_loss,
     }
     if request.output is not None:
         return export_model(model, request.output, **options).to_json()
@@ -202,10 +207,12 @@ def _publish(model: Any, request: Request, options: dict[str, Any]) -> dict[str,
         write_vectors(staged, report.cases)
         manifest = file_manifest(request.name, Path(request.source), *_proven(report))
         manifest["samples"], manifest["notes"] = report.samples, list(report.notes)
-        manifest["options"] = {key: options[key] for key in ("opset", "portable", "reset_states")}
+        chosen = ("opset", "portable", "reset_states", "quantize", "max_loss")
+        manifest["options"] = {key: options[key] for key in chosen}
         write_manifest(staged, manifest)
         config = model_config(request.name, graph)
-        done = publish.publish(repository, staged, config, (), f"file:{report.sha256}")
+        key, forms = f"file:{report.sha256}", manifest["forms"]
+        done = publish.publish(repository, staged, config, (), key, forms)
     values = report.to_json() | {"source": Path(request.source).name}
     if values["portable"]:
         values["portable"] = f"{done.folder}/{Path(values['portable']).name}"
@@ -213,7 +220,10 @@ def _publish(model: Any, request: Request, options: dict[str, Any]) -> dict[str,
 
 
 def _proven(report: ExportReport) -> tuple[list[Form], dict[str, Proof]]:
-    """Return the files written, the model itself first, and how each was held against Keras."""
+    """Return the files written, the model itself first, and how each was held against Keras.
+
+    Smaller forms, written or not, were measured instead.
+    """
     import onnx
 
     from zoo import runtimes
@@ -236,7 +246,7 @@ def _proven(report: ExportReport) -> tuple[list[Form], dict[str, Proof]]:
         )
         parity = Report(comparisons=rows).to_json()
         proven[path.name] = Proof(versions=versions, parity=parity)
-    return forms, proven
+    return [*forms, *report.smaller], proven
 
 
 def main(arguments: Sequence[str]) -> int:

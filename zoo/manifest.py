@@ -101,7 +101,7 @@ def _proofs(forms: Sequence[Form], proven: Mapping[str, Proof]) -> dict[str, Any
         "tolerance": first.tolerance.to_json(),
         "runtimes": dict(proof.versions),
         "parity": proof.parity,
-        "forms": [_form(form, proven.get(form.file)) for form in others],
+        "forms": [form_entry(form, proven.get(form.file)) for form in others],
         "versions": {package: metadata.version(package) for package in PACKAGES}
         | {"layer-zoo": zoo_version()},
     }
@@ -123,11 +123,11 @@ def _rebuild(recipe: Recipe, record: Record) -> dict[str, Any]:
     }
 
 
-def _form(form: Form, proof: Proof | None) -> dict[str, Any]:
+def form_entry(form: Form, proof: Proof | None = None) -> dict[str, Any]:
     """Return what is recorded of a further file, or of why there is none."""
     title = {"file": form.file, "title": form.title}
     if form.content is None:
-        return title | {"reason": form.reason}
+        return title | {"reason": form.reason, **form.measured}
     judged = {"parity": proof.parity, "held_out": dict(proof.held_out)} if proof else {}
     return title | {
         "bytes": len(form.content),

@@ -31,8 +31,10 @@ from zoo.manifest import PACKAGES, Proof, manifest, write_documents
 from zoo.opsets import OPSET
 from zoo.parity import ParityCases, held_out_metric, parity_cases
 from zoo.properties import documents, properties, zoo_version
+from zoo.quantize.decision import NONE
 from zoo.recipe import Recipe
 from zoo.runs import RunFolder
+from zoo.runtimes.onnxruntime_session import OnnxRuntime
 from zoo.vectors import write_vectors
 from zoo.verify import Case, Report
 
@@ -57,6 +59,7 @@ EXPORT_SOURCES = (
     "pipeline.py",
     "plots.py",
     "properties.py",
+    "quantize/*.py",
     "recurrent/*.py",
     "table.py",
     "tracing/*.py",
@@ -67,9 +70,14 @@ EXPORT_SOURCES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the user may choose about an export; part of its key, and in the manifest."""
+    """What the user may choose about an export; part of its key, and in the manifest.
+
+    `quantize` is one of quantize.decision.CHOICES, and `max_loss` None for the metric's default.
+    """
 
     opset: int = OPSET
+    quantize: str = NONE
+    max_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,9 @@ def export_key(recipe: Recipe, run: RunFolder, options: Options) -> str:
         *(metadata.version(package) for package in PACKAGES),
         zoo_version(),
     ]
+    if options.quantize != NONE:
+        # It builds and times the smaller forms.
+        parts.append(OnnxRuntime().version() or "not installed")
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
 
 
@@ -120,14 +131,16 @@ def current_export(
         created=False,
         config_kept=False,
         seconds=0.0,
-        manifest=values.values,
+        # An equal version may have been there before the last export, without its measurements.
+        manifest=values.values | {"forms": publish.last_forms(repository, recipe.name)},
     )
 
 
 def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -> Exported:
     """Convert a finished run, prove it equal to Keras, and publish it.
 
-    Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ.
+    Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ, or if
+    a smaller form that was asked for by name loses too much.
     """
     from zoo.export import convert
     from zoo.graph.annotate import annotate
@@ -148,7 +161,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
     told = documents(recipe, record, held_out.inputs)
     for form in filter(None, (made.onnx, made.portable)):
         annotate(form, facts, told)
-    forms = _forms(made)
+    forms = _forms(made) + _smaller(recipe, run, held_out, made, options)
     cases = parity_cases(recipe, model, held_out)
     with publish.staging(repository, recipe.name) as staged:
         proven = _write_forms(staged, recipe, forms, cases, held_out)
@@ -165,7 +178,9 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
             labels=labels(recipe),
             parameters=values["parameters"],
         )
-        published = publish.publish(repository, staged, config, labels(recipe), key)
+        published = publish.publish(
+            repository, staged, config, labels(recipe), key, values["forms"]
+        )
     return Exported(
         name=recipe.name,
         version=published.version,
@@ -196,6 +211,20 @@ def _forms(made: Conversion) -> list[Form]:
     elif made.no_portable:
         forms.append(Form(file=PORTABLE_FILE, title=title, reason=made.no_portable))
     return forms
+
+
+def _smaller(
+    recipe: Recipe, run: RunFolder, held_out: Rows, made: Conversion, options: Options
+) -> list[Form]:
+    """Return the quantised forms asked for, published or not, as measured on the recipe's data."""
+    if options.quantize == NONE:
+        return []
+    from zoo.quantize.evidence import of_recipe
+    from zoo.quantize.variants import forms
+
+    train = recipe.dataset.load(run.chosen_data(None).path).train
+    evidence = of_recipe(recipe, train, held_out)
+    return forms(made.onnx, evidence, asked=options.quantize, max_loss=options.max_loss)
 
 
 def _write_forms(
