@@ -216,7 +216,6 @@ def _json(item: Exported) -> dict[str, Any]:
         "parity": item.manifest["parity"],
         "forms": item.manifest["forms"],
         "files": item.manifest["files"],
-        "forms": item.manifest["forms"],
     }
 
 
