@@ -1,0 +1,105 @@
+"""The runtimes that get a process and an environment of their own: names, pins, adapters.
+
+This table is the one place that says which versions are measured. What a runtime installs stays in
+its environment (zoo/runtimes/environments.py); how its files are run stands in its adapter
+(zoo/runtimes/runners).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ADAPTERS = Path(__file__).parent / "runners"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolatedRuntime:
+    """A program that runs ONNX files in its own process, with what must be installed for it.
+
+    `pins` are exact requirements, pip's `name==version` or npm's `name@version`; those of `alone`
+    are installed without what they declare to need. `note` says how the runtime is set up.
+    """
+
+    name: str
+    version: str
+    adapter: str
+    pins: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def script(self) -> Path:
+        """The adapter's file."""
+        return ADAPTERS / self.adapter
+
+    @property
+    def on_node(self) -> bool:
+        """Whether it is an npm package, run by node."""
+        return self.adapter.endswith(".mjs")
+
+
+#: numpy for every Python environment, so that arrays mean the same in all of them.
+NUMPY = "numpy==2.4.6"
+
+ISOLATED = (
+    IsolatedRuntime(
+        name="onnxruntime-oldest",
+        version="1.20.1",
+        adapter="onnxruntime_adapter.py",
+        pins=("onnxruntime==1.20.1", NUMPY),
+        note="the oldest release that pyproject.toml allows",
+    ),
+    IsolatedRuntime(
+        name="openvino",
+        version="2026.4.1",
+        adapter="openvino_adapter.py",
+        pins=("openvino==2026.4.1", NUMPY),
+        note="CPU, INFERENCE_PRECISION_HINT f32: by default it computes in bf16 where it can",
+    ),
+    IsolatedRuntime(
+        name="opencv",
+        version="5.0.0.93",
+        adapter="opencv_adapter.py",
+        pins=("opencv-python-headless==5.0.0.93", NUMPY),
+        note="cv2.dnn, its default engine",
+    ),
+    IsolatedRuntime(
+        name="opencv-4",
+        version="4.14.0.94",
+        adapter="opencv_adapter.py",
+        pins=("opencv-python-headless==4.14.0.94", NUMPY),
+        note="cv2.dnn of the line before, still the more widely installed one",
+    ),
+    IsolatedRuntime(
+        name="tract",
+        version="0.23.9",
+        adapter="tract_adapter.py",
+        pins=("tract==0.23.9", NUMPY),
+        note="shapes set from the feeds before the graph is optimised",
+    ),
+    IsolatedRuntime(
+        name="onnxruntime-node",
+        version="1.30.0",
+        adapter="onnxruntime_node.mjs",
+        pins=("onnxruntime-node@1.30.0", "onnxruntime-common@1.30.0"),
+        note="node's native binding, CPU",
+    ),
+    IsolatedRuntime(
+        name="onnxruntime-web",
+        version="1.30.0",
+        adapter="onnxruntime_web.mjs",
+        pins=("onnxruntime-web@1.30.0", "onnxruntime-common@1.30.0"),
+        note="WebAssembly, one thread, run by node",
+    ),
+    IsolatedRuntime(
+        name="onnx2torch",
+        version="1.5.15",
+        adapter="onnx2torch_adapter.py",
+        pins=("torch==2.13.0", "onnx==1.23.2", NUMPY),
+        # It declares torchvision, which it needs for non-maximum suppression alone and whose
+        # wheel does not load beside a torch built without CUDA.
+        alone=("onnx2torch==1.5.15",),
+        note="converted to a torch 2.13.0 module, CPU",
+    ),
+)
