@@ -18,6 +18,13 @@ Arrays = Mapping[str, np.ndarray]
 Session = Callable[[Arrays], Arrays]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A runtime's words in place of an answer."""
+
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
     """|delta| <= scaled * max|Keras| + relative * |Keras|, element by element.
@@ -100,31 +107,53 @@ def verify(
     Keras's too. A runtime that raises is a failed comparison, with the runtime's words as reason.
     """
     rows: list[Comparison] = []
+    for runtime, session in sessions.items():
+        answers = [_answer(session, case.feeds) for case in cases]
+        rows += compare_answers(runtime, cases, answers, tolerance=tolerance, argmax=argmax)
+    return Report(comparisons=tuple(rows))
+
+
+def _answer(session: Session, feeds: Arrays) -> Arrays | Refusal:
+    try:
+        return session(feeds)
+    except Exception as error:  # a foreign runtime may raise anything; it is its verdict
+        words = str(error).strip().splitlines() or [""]
+        return Refusal(f"{type(error).__name__}: {words[0][:300]}")
+
+
+def compare_answers(
+    runtime: str,
+    cases: Sequence[Case],
+    answers: Sequence[Arrays | Refusal],
+    *,
+    tolerance: Tolerance | None = None,
+    argmax: bool = False,
+) -> list[Comparison]:
+    """Compare what one runtime gave for each case, wherever it ran, with Keras's answers."""
+    rows: list[Comparison] = []
     outputs = {name for case in cases for name in case.expected}
     scales = {
         name: scale_of(*(case.expected[name] for case in cases if name in case.expected))
         for name in outputs
     }
-    for runtime, session in sessions.items():
-        for case in cases:
-            try:
-                actual = session(case.feeds)
-            except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
-                rows.append(
-                    Comparison(runtime=runtime, case=case.name, output="", ok=False, reason=reason)
+    for case, actual in zip(cases, answers, strict=True):
+        if isinstance(actual, Refusal):
+            rows.append(
+                Comparison(
+                    runtime=runtime, case=case.name, output="", ok=False, reason=actual.reason
                 )
-                continue
-            for output, expected in case.expected.items():
-                row = compare(
-                    expected,
-                    actual.get(output),
-                    tolerance or Tolerance(),
-                    argmax=argmax,
-                    scale=scales[output],
-                )
-                rows.append(Comparison(runtime=runtime, case=case.name, output=output, **row))
-    return Report(comparisons=tuple(rows))
+            )
+            continue
+        for output, expected in case.expected.items():
+            row = compare(
+                expected,
+                actual.get(output),
+                tolerance or Tolerance(),
+                argmax=argmax,
+                scale=scales[output],
+            )
+            rows.append(Comparison(runtime=runtime, case=case.name, output=output, **row))
+    return rows
 
 
 def compare(

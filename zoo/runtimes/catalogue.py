@@ -54,7 +54,8 @@ ISOLATED = (
         name="openvino",
         version="2026.4.1",
         adapter="openvino_adapter.py",
-        pins=("openvino==2026.4.1", NUMPY),
+        pins=(NUMPY,),
+        alone=("openvino==2026.4.1",),  # without openvino-telemetry, which its tools alone use
         note="CPU, INFERENCE_PRECISION_HINT f32: by default it computes in bf16 where it can",
     ),
     IsolatedRuntime(
@@ -97,8 +98,8 @@ ISOLATED = (
         version="1.5.15",
         adapter="onnx2torch_adapter.py",
         pins=("torch==2.13.0", "onnx==1.23.2", NUMPY),
-        # It declares torchvision, which it needs for non-maximum suppression alone and whose
-        # wheel does not load beside a torch built without CUDA.
+        # Without torchvision, which two operators need and whose wheel does not load beside a
+        # torch built without CUDA.
         alone=("onnx2torch==1.5.15",),
         note="converted to a torch 2.13.0 module, CPU",
     ),
