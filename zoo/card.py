@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.repository.layout import MODEL_FILE
 from zoo.architecture import Layer, call_text, shape_text
 from zoo.table import markdown_table
 
@@ -26,6 +27,8 @@ def card(manifest: Mapping[str, Any]) -> str:
         _interface(manifest),
         "## Layers",
         layer_table(layers),
+        "## Files",
+        _files(manifest),
         "## Agreement with Keras",
         _parity(manifest),
         "## Where it comes from",
@@ -88,24 +91,43 @@ def _interface(manifest: Mapping[str, Any]) -> str:
     return "\n".join([table, "", *meaning])
 
 
+def _files(manifest: Mapping[str, Any]) -> str:
+    """Return the version's ONNX files, and why one that could be expected is not there."""
+    first = {"file": MODEL_FILE, "title": "the model", "graph": manifest["graph"]}
+    rows, lacking = [], []
+    for form in (first, *manifest["forms"]):
+        if "graph" not in form:
+            lacking.append(f"There is no `{form['file']}` ({form['title']}): {form['reason']}.")
+            continue
+        graph = form["graph"]
+        size = str(manifest["files"][form["file"]]["bytes"])
+        title, opset = form["title"], str(graph["opset"])
+        rows.append([f"`{form['file']}`", title, opset, str(graph["nodes"]), size])
+    header = ("file", "what it is", "opset", "nodes", "bytes")
+    return "\n\n".join([markdown_table(header, rows, right="llrrr"), *lacking])
+
+
 def _parity(manifest: Mapping[str, Any]) -> str:
-    """Return the largest difference per runtime and case."""
+    """Return the largest difference per file, runtime and case."""
+    files = [{"file": MODEL_FILE, "parity": manifest["parity"]}, *manifest["forms"]]
     rows = [
         [
+            f"`{form['file']}`",
             f"{row['runtime']} {manifest['runtimes'][row['runtime']]}",
             row["case"],
             f"{row['max_abs']:.1e}",
             str(row["flips"]),
         ]
-        for row in manifest["parity"]
+        for form in files
+        for row in form.get("parity", ())
     ]
     tolerance = manifest["tolerance"]
     bound = (
         f"Published only because every element is within {tolerance['scaled']:g} · max|Keras| + "
         f"{tolerance['relative']:g} · |Keras|, and no row decides for another class."
     )
-    header = ("runtime", "rows compared", "largest difference", "flips")
-    return f"{markdown_table(header, rows, right='llrr')}\n\n{bound}"
+    header = ("file", "runtime", "rows compared", "largest difference", "flips")
+    return f"{markdown_table(header, rows, right='lllrr')}\n\n{bound}"
 
 
 def _origin(manifest: Mapping[str, Any]) -> str:

@@ -21,7 +21,9 @@ import onnx
 
 from zoo import runtimes
 from zoo.errors import CheckFailed, StorageError, UsageError
-from zoo.export import OPSET, Conversion, convert, facts, serialized
+from zoo.export import Conversion, convert, facts, serialized
+from zoo.forms import PORTABLE_SUFFIX
+from zoo.opsets import OPSET
 from zoo.tracing.patches import half_precision
 from zoo.tracing.samples import SEED, cases
 from zoo.verify import Case, Comparison, Report, Session, Tolerance, verify
@@ -33,8 +35,6 @@ TOLERANCE = Tolerance(scaled=1e-4, relative=0.0)
 #: The reference evaluator is numpy: beyond this it would take minutes, and is left out aloud.
 REFERENCE_BYTES = 4_000_000
 REFERENCE_ELEMENTS = 100_000
-
-PORTABLE_SUFFIX = ".portable.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,8 @@ def export_model(
         reset_states=reset_states,
         portable=portable,
     )
+    if made.no_portable:
+        raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
     compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)
     second = target.with_name(target.stem + PORTABLE_SUFFIX) if made.portable else None
     with _written(target, made.onnx) as temporary, _maybe(second, made.portable) as other:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckFailed, StorageError, UsageError, ZooError
+from zoo.opsets import OPSET
 
 SUFFIX = ".keras"
 LEGACY = (".h5", ".hdf5")
@@ -39,7 +40,7 @@ class Request:
     repository: str | None = None
     name: str = "model"
     samples: str | None = None
-    opset: int = 17
+    opset: int = OPSET
     trust: bool = False
     portable: bool = False
     reset_states: bool = False

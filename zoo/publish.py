@@ -29,7 +29,7 @@ from zoo_proto import model_config_pb2
 from server.repository import layout
 from zoo.errors import UsageError
 
-#: What the last export wrote: {"key", "version", "config_sha256", "quantize"}. Hidden, so no reader sees it.
+#: What the last export wrote: {"key", "version", "config_sha256"}. Hidden, so no reader sees it.
 STATE_FILE = ".export.json"
 LOCK_FILE = ".lock"
 LABELS_FILE = "labels.txt"
@@ -78,7 +78,7 @@ def publish(
 ) -> Published:
     """Publish the staged version folder (model file, manifest, ...) of `config.name`.
 
-    If the latest version is whole and its model file has the same bytes, no version is added.
+    If the latest version is whole and its ONNX files are the same, no version is added.
     Raises UsageError if the kept versions would not satisfy the new configuration.
     """
     text = _config_text(config)
@@ -90,7 +90,7 @@ def publish(
     kept = _check_and_keep(model, config)
     manifest = read_manifest(repository, config.name, versions[-1])
     whole = manifest is not None and intact(manifest)
-    if whole and _same_file(latest / layout.MODEL_FILE, staged / layout.MODEL_FILE):
+    if whole and _graphs(latest) == _graphs(staged):
         version, created = versions[-1], False
     else:
         version, created = versions[-1] + 1, True
@@ -225,8 +225,9 @@ def _state(key: str, version: int, text: bytes) -> bytes:
     return (json.dumps(values, indent=2) + "\n").encode()
 
 
-def _same_file(left: Path, right: Path) -> bool:
-    return left.is_file() and sha256(left) == sha256(right)
+def _graphs(version: Path) -> dict[str, str]:
+    """Return what makes a version that version: the checksum of each of its ONNX files."""
+    return {path.name: sha256(path) for path in version.glob("*.onnx")}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

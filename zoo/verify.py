@@ -43,6 +43,10 @@ class Tolerance:
         bound: np.ndarray = self.scaled * scale + self.relative * np.abs(expected)
         return bound
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the terms as JSON-able values."""
+        return asdict(self)
+
 
 def scale_of(*expected: np.ndarray) -> float:
     """Return the largest finite magnitude in these arrays, 0 if there is none."""

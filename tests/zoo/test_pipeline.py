@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from server.repository import layout
 from zoo import publish
-from zoo.pipeline import check
+from zoo.check import check
 from zoo.registry import Registry
 from zoo.runs import RunFolder
 from zoo.vectors import read_vectors
@@ -94,13 +95,59 @@ def test_every_version_is_complete(trained, name: str) -> None:
     assert recipe.claim.holds(values["training"]["metric"]["value"])
 
 
+PORTABLE = {"bilstm_sunspots", "gru_sunspots", "lstm_sunspots", "lstm_sunspots_sequence"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_recurrent_models_have_a_portable_form(trained, name: str) -> None:
+    """A second file of plain operators, proven by the same rows; no file without a reason."""
+    manifest = publish.read_manifest(trained.repository, name)
+    assert manifest is not None
+    forms = manifest.values["forms"]
+    if name in PORTABLE:
+        (form,) = forms
+        facts = manifest.values["files"]["model.portable.onnx"]
+        assert (form["file"], form["bytes"], form["sha256"]) == (
+            "model.portable.onnx", facts["bytes"], facts["sha256"],
+        )  # fmt: skip
+        kinds = {n.op_type for n in onnx.load(manifest.folder / "model.portable.onnx").graph.node}
+        assert not {"LSTM", "GRU", "RNN", "Loop"} & kinds
+        assert form["graph"]["inputs"] == manifest.values["graph"]["inputs"]
+        rows = [(row["runtime"], row["case"]) for row in form["parity"]]
+        assert rows == [(row["runtime"], row["case"]) for row in manifest.values["parity"]]
+        assert all(row["ok"] for row in form["parity"])
+    elif name == "lstm_sunspots_any_length":
+        assert "needs a fixed length" in forms[0]["reason"]
+        assert "needs a fixed length" in (manifest.folder / "README.md").read_text()
+    else:
+        assert forms == []
+    assert (manifest.folder / "model.portable.onnx").exists() == (name in PORTABLE)
+
+
+def test_another_opset_is_another_version(trained, published: Path) -> None:
+    """Asked for by name, written in the manifest, and up to date only for the same opset."""
+    folders = ("--repository", published, "--runs", trained.runs)
+    done = _zoo("export", "lstm_sunspots", "--opset", "18", *folders)
+    assert done.returncode == 0, done.stderr
+    again = _imports("export", "lstm_sunspots", "--opset", "18", *folders)
+    assert "up to date" in again.stdout
+
+    manifest = publish.read_manifest(published, "lstm_sunspots", 2)
+    assert manifest is not None
+    graphs = [manifest.values["graph"], *(form["graph"] for form in manifest.values["forms"])]
+    assert [graph["opset"] for graph in graphs] == [18, 18]
+    assert manifest.values["options"] == {"opset": 18}
+
+
 def test_verify_repeats_the_check_on_disk(trained) -> None:
     """Every model agrees in every runtime, as JSON says too."""
     done = _zoo("verify", "--repository", trained.repository, "--json")
 
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
-    assert len(results) == len(MODELS)
+    assert {result["model"] for result in results} == {
+        *MODELS, *(f"{name}/model.portable.onnx" for name in PORTABLE)
+    }  # fmt: skip
     assert all(result["ok"] and len(result["comparisons"]) >= 8 for result in results)
 
 
@@ -117,20 +164,23 @@ def test_verify_takes_any_onnx_file_with_vectors(trained, tmp_path: Path) -> Non
     assert "has no test vectors beside it" in done.stdout
 
 
-@pytest.mark.parametrize("damage", ["truncated", "gone", "vectors"])
+@pytest.mark.parametrize("damage", ["truncated", "gone", "vectors", "portable"])
 def test_verify_notices_damage(published: Path, damage: str) -> None:
     """A file that is not what was published fails, and the others are still checked."""
-    version = published / "dense_iris/1"
+    name = "lstm_sunspots" if damage == "portable" else "dense_iris"
+    version = published / name / "1"
     if damage == "truncated":
         content = (version / "model.onnx").read_bytes()
         (version / "model.onnx").write_bytes(content[: len(content) // 2])
     elif damage == "gone":
         (version / "model.onnx").unlink()
+    elif damage == "portable":
+        (version / "model.portable.onnx").unlink()
     else:
         shutil.copy(
             version / "test_data_set_0/output_0.pb", version / "test_data_set_2/output_0.pb"
         )
-    done = _zoo("verify", "dense_iris", "dense_cancer", "--repository", published)
+    done = _zoo("verify", name, "dense_cancer", "--repository", published)
 
     assert done.returncode == 1
     assert "missing or is not what was published" in done.stdout
@@ -198,6 +248,7 @@ def test_show_counts_the_tutorials_connections(trained) -> None:
         (("show", "cnn_digit"), "did you mean cnn_digits"),
         (("list", "--module", "absent.py"), "absent.py: there is no such file"),
         (("train", "--data", "x.npz"), "--data is the data of one model"),
+        (("export", "dense_iris", "--opset", "14"), "opset 14 is not one of 15 to 23"),
         (("train", "dense_iris", "--data", "x.npz"), "x.npz"),
         (("verify", "--repository", "absent"), "absent holds no model"),
         (("serve", "absent"), "there is no absent"),
@@ -256,7 +307,9 @@ def test_a_graph_that_disagrees_is_not_published(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert done.returncode == 1
-    assert "not published: onnxruntime and Keras disagree on probabilities" in done.stderr
+    assert (
+        "not published: model.onnx: onnxruntime and Keras disagree on probabilities" in done.stderr
+    )
     assert [path.name for path in (tmp_path / "models").iterdir()] == [publish.LOCK_FILE]
 
 

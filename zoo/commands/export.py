@@ -16,6 +16,7 @@ from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
 from zoo.errors import StorageError, UsageError, ZooError
 from zoo.foreign import Request, export_in_own_process, is_model_file
+from zoo.opsets import IR_VERSIONS, OPSET, check_opset
 
 if TYPE_CHECKING:
     from zoo.pipeline import Exported
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_repository(parser)
     add_runs(parser)
     add_json(parser)
+    parser.add_argument(
+        "--opset",
+        type=int,
+        default=OPSET,
+        help=f"{min(IR_VERSIONS)} to {max(IR_VERSIONS)} (default: %(default)s)",
+    )
     own = parser.add_argument_group("for a FILE.keras")
     own.add_argument(
         "-o", "--output", type=Path, metavar="OUT.onnx", help="write this file, publish nothing"
@@ -45,9 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F.npz",
         help="rows to compare on, by input name (default: seeded random rows)",
     )
-    own.add_argument("--opset", type=int, default=17, help="15 to 23 (default: %(default)s)")
     own.add_argument(
-        "--portable", action="store_true", help="also write the form without recurrent operators"
+        "--portable",
+        action="store_true",
+        help="also write the form without recurrent operators (recipes always have it)",
     )
     own.add_argument(
         "--reset-states", action="store_true", help="export stateful layers as from reset"
@@ -62,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     if any(is_model_file(name) for name in options.models):
         return _run_file(options)
     _refuse_file_options(options)
+    check_opset(options.opset)
     known = registry(options)
     names = list(dict.fromkeys(options.models or known.names()))
     recipes = [known.get(name) for name in names]
@@ -122,7 +131,6 @@ def _refuse_file_options(options: argparse.Namespace) -> None:
         "--trust": options.trust,
         "--reset-states": options.reset_states,
         "--portable": options.portable,
-        "--opset": options.opset != 17,
     }
     wrong = [name for name, value in given.items() if value]
     if wrong:
@@ -133,16 +141,18 @@ def _export_all(
     recipes: Sequence[Any], options: argparse.Namespace
 ) -> tuple[list[Exported], dict[str, ZooError]]:
     """Export what is out of date; one model's failure does not keep the others back."""
-    from zoo.pipeline import current_export, export
+    from zoo.pipeline import Options, current_export, export
     from zoo.runs import RunFolder
+
+    chosen = Options(opset=options.opset)
 
     done: list[Exported] = []
     failures: dict[str, ZooError] = {}
     for recipe in recipes:
         run = RunFolder(options.runs, recipe.name)
         try:
-            current = current_export(recipe, run, options.repository)
-            done.append(current or export(recipe, run, options.repository))
+            current = current_export(recipe, run, options.repository, chosen)
+            done.append(current or export(recipe, run, options.repository, chosen))
         except ZooError as error:
             failures[recipe.name] = error
         except OSError as error:
