@@ -67,14 +67,7 @@ def check_published(repository: Path, name: str, known: Registry) -> Iterator[Ch
 
     A form that is not meant to be equal to Keras is left to its checksum.
     """
-    manifest = publish.read_manifest(repository, name)
-    if manifest is None:
-        if name in known.owners:
-            raise UsageError(f"{name} is not published in {repository}: run `zoo export {name}`")
-        known.get(name)  # raises with near matches
-        raise AssertionError(name)
-    if not publish.intact(manifest):
-        raise CheckFailed(f"a file of {manifest.folder} is missing or is not what was published")
+    manifest = published(repository, name, known)
     argmax = manifest.values["task"] == "multiclass"
     yield _check_vectors(manifest.folder / layout.MODEL_FILE, name, argmax=argmax)
     for form in manifest.values.get("forms", ()):
@@ -86,6 +79,22 @@ def check_published(repository: Path, name: str, known: Registry) -> Iterator[Ch
                 argmax=argmax,
                 tolerance=Tolerance(**limits),
             )
+
+
+def published(repository: Path, name: str, known: Registry) -> publish.Manifest:
+    """Return the latest published version, once its checksums hold.
+
+    Raises UsageError for a model that is not published, CheckFailed for one that is not whole.
+    """
+    manifest = publish.read_manifest(repository, name)
+    if manifest is None:
+        if name in known.owners:
+            raise UsageError(f"{name} is not published in {repository}: run `zoo export {name}`")
+        known.get(name)  # raises with near matches
+        raise AssertionError(name)
+    if not publish.intact(manifest):
+        raise CheckFailed(f"a file of {manifest.folder} is missing or is not what was published")
+    return manifest
 
 
 def check_file(path: Path) -> Checked:

@@ -24,6 +24,12 @@ class Refusal:
 
     reason: str
 
+    @classmethod
+    def of(cls, error: Exception) -> Refusal:
+        """Return the error's kind and the first line of its words."""
+        words = str(error).strip().splitlines() or [""]
+        return cls(f"{type(error).__name__}: {words[0][:300]}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
@@ -112,17 +118,17 @@ def verify(
     """
     rows: list[Comparison] = []
     for runtime, session in sessions.items():
-        answers = [_answer(session, case.feeds) for case in cases]
+        answers = [answer(session, case.feeds) for case in cases]
         rows += compare_answers(runtime, cases, answers, tolerance=tolerance, argmax=argmax)
     return Report(comparisons=tuple(rows))
 
 
-def _answer(session: Session, feeds: Arrays) -> Arrays | Refusal:
+def answer(session: Session, feeds: Arrays) -> Arrays | Refusal:
+    """Return a session's answer, or its error as a refusal."""
     try:
         return session(feeds)
     except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-        words = str(error).strip().splitlines() or [""]
-        return Refusal(f"{type(error).__name__}: {words[0][:300]}")
+        return Refusal.of(error)
 
 
 def compare_answers(

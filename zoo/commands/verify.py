@@ -1,15 +1,26 @@
-"""zoo verify: repeat the parity check on what is on disk."""
+"""zoo verify: repeat the parity check on what is on disk, here or in every runtime there is."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.commands import add_json, add_modules, add_repository, print_json, registry
-from zoo.errors import UsageError, ZooError
+from zoo.commands import (
+    add_compat,
+    add_json,
+    add_modules,
+    add_repository,
+    print_json,
+    registry,
+)
+from zoo.errors import CheckFailed, UsageError, ZooError
+from zoo.runtimes.measure import descriptions, select
 
 if TYPE_CHECKING:
+    from zoo.compatibility_check import Target
     from zoo.verify import Report
 
 SUMMARY = "check published models, or any ONNX file with test vectors, against Keras's answers"
@@ -27,15 +38,87 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_modules(parser)
     add_repository(parser)
     add_json(parser)
+    everywhere = parser.add_argument_group("in other runtimes")
+    everywhere.add_argument(
+        "--runtimes",
+        metavar="all|NAME,...",
+        help="measure in these, each in an environment of its own that is made where it is not "
+        f"there yet: {', '.join(descriptions())}",
+    )
+    everywhere.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="also write the results there, for people"
+    )
+    add_compat(everywhere)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Verify each target and print one line a runtime; exit 1 if anything disagrees."""
-    from zoo.check import Checked, check_file, check_published, published_models
+    """Verify each target and print the table; exit 1 if anything disagrees."""
+    from zoo.check import published_models
 
+    if options.runtimes is None and options.markdown is not None:
+        raise UsageError("--markdown: only with --runtimes")
+    names = select(options.runtimes) if options.runtimes is not None else None
     targets = options.targets or published_models(options.repository)
     if not targets:
         raise UsageError(f"{options.repository} holds no model: run `zoo export` first")
+    return _run_here(options, targets) if names is None else _run_in(options, targets, names)
+
+
+def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequence[str]) -> int:
+    """Measure in the named runtimes, keep and print the results.
+
+    Exit 1 if a runtime answers otherwise than Keras, if one of those that guard publication
+    refuses a file, or if nothing could be measured. Another runtime's refusal is its own limit.
+    """
+    from zoo.compatibility import faults
+    from zoo.compatibility_check import keep, measure_all
+    from zoo.compatibility_page import page, terminal
+
+    targets, published = _targets(options, names)
+    found, skipped = measure_all(targets, runtimes, options.compat, say=_say)
+    if len(skipped) == len(runtimes):
+        raise CheckFailed("none of these runtimes can be had here, and nothing was measured")
+    whole = found
+    if published:
+        kept = keep(found.only(published), options.compat, options.repository, say=_say)
+        whole = found.merged(kept)
+    if options.json:
+        print_json(found.to_json() | {"skipped": skipped})
+    else:
+        print(terminal(found))
+    if options.markdown is not None:
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.write_text(page(whole))
+    wrong = faults(found)
+    for line in wrong:
+        _say(line)
+    return 1 if wrong else 0
+
+
+def _targets(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Target], list[str]]:
+    """Return every file to measure, and the checksums of those that are published."""
+    from zoo.compatibility_check import target_of_file, targets_of
+
+    known = registry(options)
+    loose = [target_of_file(Path(name)) for name in names if name.endswith(".onnx")]
+    published = [
+        target
+        for name in names
+        if not name.endswith(".onnx")
+        for target in targets_of(options.repository, name, known)
+    ]
+    return [*published, *loose], [target.sha256 for target in published]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"zoo: {text}\n")
+    sys.stderr.flush()
+
+
+def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
+    """Verify in the runtimes that are installed beside the zoo, one line a runtime."""
+    from zoo.check import Checked, check_file, check_published
+
     known = registry(options)
     results: list[Checked] = []
     failures: dict[str, str] = {}

@@ -97,7 +97,9 @@ def answer_all(
         folder = Path(name)
         _write_feeds(folder, subjects)
         while rest := _remaining(subjects, state.answers):
-            _one_process(runtime, environment, folder, _job(folder, environment, rest), state, limits)
+            _one_process(
+                runtime, environment, folder, _job(folder, environment, rest), state, limits
+            )
     answers = [
         [state.answers[number, case] for case in range(len(subject.cases))]
         for number, subject in enumerate(subjects)
@@ -105,7 +107,9 @@ def answer_all(
     return state.version or runtime.version, answers
 
 
-def _remaining(subjects: Sequence[Subject], answers: Answers) -> dict[int, tuple[Subject, list[int]]]:
+def _remaining(
+    subjects: Sequence[Subject], answers: Answers
+) -> dict[int, tuple[Subject, list[int]]]:
     """Return what no process has answered yet: for each subject the numbers of its cases."""
     rest = {
         number: (subject, [c for c in range(len(subject.cases)) if (number, c) not in answers])
@@ -133,9 +137,7 @@ def _job(
                 "model": number,
                 "path": os.fspath(subject.path.absolute()),
                 "outputs": list(subject.cases[0].expected),
-                "cases": [
-                    {"case": c, "feeds": _feeds(number, c, subject.cases[c])} for c in cases
-                ],
+                "cases": [{"case": c, "feeds": _feeds(number, c, subject.cases[c])} for c in cases],
             }
             for number, (subject, cases) in rest.items()
         ],
@@ -193,7 +195,8 @@ def _start(
     job_file.write_text(json.dumps(job))
     reading, writing = os.pipe()
     server = SERVERS / ("serve.mjs" if runtime.on_node else "serve.py")
-    command = [*environment.interpreter, server, runtime.script, job_file, str(writing)]
+    files = map(os.fspath, (server, runtime.script, job_file))
+    command = [*environment.interpreter, *files, str(writing)]
     try:
         with (folder / PRINTED).open("wb") as printed:
             process = subprocess.Popen(
@@ -313,7 +316,11 @@ def _last_words(path: Path) -> str:
     """Return the line of what the process printed that says most about its death."""
     text = path.read_text(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [i for i, line in enumerate(lines) if re.search(r"panicked|error|exception", line, re.I)]
+    telling = [
+        i
+        for i, line in enumerate(lines)
+        if re.search(r"panicked|error|exception", line, re.IGNORECASE)
+    ]
     if not lines:
         return ""
     chosen = lines[telling[0]] if telling else lines[-1]

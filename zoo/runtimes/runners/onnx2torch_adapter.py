@@ -10,7 +10,6 @@ import onnx
 import torch
 
 
-
 def _no_region_operators(*_: Any, **__: Any) -> Any:
     raise NotImplementedError("operators on regions of interest need torchvision")
 

@@ -4,6 +4,7 @@ A network keeps the shapes of the feeds it first ran with in some releases, so e
 network of its own.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,3 +29,10 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, 
         return dict(zip(names, network.forward(names), strict=True))
 
     return run
+
+
+def reason(text: str) -> str:
+    """Return an error's words without source files, line numbers and C++ signatures."""
+    text = re.sub(r"OpenCV\([^)]*\) \S+:\d+: error: ", "", text)
+    text = re.sub(r"\(-\d+:Unspecified error\) in function '.*?'\n", "\n", text)
+    return re.sub(r"^[> ]+", "", text, flags=re.MULTILINE)

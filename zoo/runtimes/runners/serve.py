@@ -36,7 +36,7 @@ def main(adapter_file: str, job_file: str, descriptor: int) -> None:
         try:
             run = adapter.load(model["path"], model["outputs"])
         except BaseException as error:  # a Rust panic arrives as a BaseException
-            tell("refused", **at, reason=_reason(error))
+            tell("refused", **at, reason=_reason(error, adapter))
             continue
         for case in model["cases"]:
             here = {**at, "case": case["case"]}
@@ -48,7 +48,7 @@ def main(adapter_file: str, job_file: str, descriptor: int) -> None:
                     for number, (name, value) in enumerate(outputs.items())
                 ]
             except BaseException as error:
-                tell("refused", **here, reason=_reason(error))
+                tell("refused", **here, reason=_reason(error, adapter))
             else:
                 tell("answer", **here, outputs=written)
     tell("done")
@@ -82,12 +82,13 @@ def _write(folder: Path, file: str, name: str, value: Any) -> dict[str, Any]:
     }
 
 
-def _reason(error: BaseException) -> str:
-    """Return the error's type and words, a line at most."""
+def _reason(error: BaseException, adapter: Any = None) -> str:
+    """Return the error in one line: by the adapter's own `reason`, if it has one."""
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         raise error
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' | '.join(lines)[:600]}" if lines else type(error).__name__
+    text = adapter.reason(str(error)) if hasattr(adapter, "reason") else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines)[:600]}" if lines else type(error).__name__
 
 
 if __name__ == "__main__":

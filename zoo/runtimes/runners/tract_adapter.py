@@ -46,3 +46,8 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, 
         return dict(zip(outputs, (answer.to_numpy() for answer in answers), strict=True))
 
     return run
+
+
+def reason(text: str) -> str:
+    """Return an error's words and causes without the stack."""
+    return text.partition("Stack backtrace")[0]

@@ -1,0 +1,161 @@
+"""Measure what is published in every runtime that was asked for, and keep what came of it.
+
+    build/compat/compat.json               all models, for the model cards of later exports
+    REPOSITORY/MODEL/compat.json           one model's own part
+    REPOSITORY/MODEL/RUNTIMES.md           the same for people
+
+The last two stand beside config.pbtxt and not in a version's folder, since a published version
+never changes, and what runs it does.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.repository import layout
+from zoo import publish
+from zoo.check import published
+from zoo.compatibility import Measured, Record, cell
+from zoo.compatibility_page import model_page
+from zoo.errors import UsageError
+from zoo.runtimes.environments import Unavailable
+from zoo.runtimes.measure import Answered, Say, descriptions, measure
+from zoo.runtimes.process import Subject
+from zoo.vectors import read_vectors
+from zoo.verify import Tolerance, compare_answers
+
+if TYPE_CHECKING:
+    from zoo.registry import Registry
+
+RECORD_FILE = "compat.json"
+PAGE_FILE = "RUNTIMES.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One ONNX file, and how its answers are judged."""
+
+    model: str
+    subject: Subject
+    sha256: str
+    tolerance: Tolerance
+    argmax: bool
+
+
+def targets_of(repository: Path, name: str, known: Registry) -> list[Target]:
+    """Return the files of a model's latest version that are meant to be equal to Keras.
+
+    Raises what zoo.check.published raises for a model that is not there or not whole.
+    """
+    manifest = published(repository, name, known)
+    forms = [(layout.MODEL_FILE, manifest.values["tolerance"])]
+    forms += [
+        (form["file"], form["tolerance"])
+        for form in manifest.values.get("forms", ())
+        if "sha256" in form and form["exact"]
+    ]
+    argmax = manifest.values["task"] == "multiclass"
+    return [_target(name, manifest.folder / file, limits, argmax) for file, limits in forms]
+
+
+def target_of_file(path: Path) -> Target:
+    """Return any ONNX file that has test vectors beside it."""
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    return _target(os.fspath(path.parent), path, {}, False)
+
+
+def _target(model: str, path: Path, limits: Mapping[str, Any], argmax: bool) -> Target:
+    cases = read_vectors(path)
+    if not cases:
+        raise UsageError(f"{path} has no test vectors beside it (test_data_set_0/input_0.pb ...)")
+    kept = {key: limits[key] for key in ("scaled", "relative") if key in limits}
+    return Target(
+        model=model,
+        subject=Subject(path=path, cases=cases),
+        sha256=publish.sha256(path),
+        tolerance=Tolerance(**kept),
+        argmax=argmax,
+    )
+
+
+def measure_all(
+    targets: Sequence[Target], names: Sequence[str], root: Path, *, say: Say
+) -> tuple[Record, dict[str, str]]:
+    """Run all targets in the named runtimes; return the cells, and why some have none."""
+    answered: dict[str, Answered] = {}
+    skipped: dict[str, str] = {}
+    for name in names:
+        try:
+            answered[name] = measure(name, [item.subject for item in targets], root, say=say)
+        except Unavailable as error:
+            skipped[name] = str(error)
+            say(f"{name}: skipped: {error}")
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    files = tuple(
+        Measured(
+            model=target.model,
+            file=target.subject.path.name,
+            sha256=target.sha256,
+            cells={
+                name: cell(
+                    compare_answers(
+                        name,
+                        target.subject.cases,
+                        item.answers[position],
+                        tolerance=target.tolerance,
+                        argmax=target.argmax,
+                    ),
+                    target.subject.cases,
+                    version=item.version,
+                    date=date,
+                )
+                for name, item in answered.items()
+            },
+        )
+        for position, target in enumerate(targets)
+    )
+    return Record(files=files, notes=descriptions()), skipped
+
+
+def read_record(root: Path) -> Record:
+    """Return what was measured before, an empty record if there is none.
+
+    Raises UsageError for a file that is no such record.
+    """
+    path = root / RECORD_FILE
+    try:
+        return Record.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return Record()
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is not a record of runtimes ({error}): remove it") from error
+
+
+def keep(record: Record, root: Path, repository: Path, *, say: Say) -> Record:
+    """Merge the record into the one on disk, write each model's part; return what it says of them.
+
+    A repository that cannot be written keeps its old pages, aloud.
+    """
+    whole = read_record(root).merged(record)
+    root.mkdir(parents=True, exist_ok=True)
+    publish.replace(root / RECORD_FILE, _text(whole))
+    mine = whole.only([item.sha256 for item in record.files])
+    for model in dict.fromkeys(item.model for item in record.files):
+        part = replace(mine, files=tuple(item for item in mine.files if item.model == model))
+        documents = {RECORD_FILE: _text(part), PAGE_FILE: model_page(part, model).encode()}
+        try:
+            publish.write_beside(repository, model, documents)
+        except OSError as error:
+            say(f"{repository / model}: {error.strerror or error}: {PAGE_FILE} is not written")
+    return mine
+
+
+def _text(record: Record) -> bytes:
+    return (json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n").encode()
