@@ -65,10 +65,7 @@ class Record:
 
     def only(self, checksums: Sequence[str]) -> Record:
         """Return the part about files with these checksums."""
-        files = tuple(item for item in self.files if item.sha256 in checksums)
-        names = {name for item in files for name in item.cells}
-        notes = {name: note for name, note in self.notes.items() if name in names}
-        return Record(files=files, notes=notes)
+        return replace(self, files=tuple(item for item in self.files if item.sha256 in checksums))
 
     @property
     def runtimes(self) -> tuple[str, ...]:

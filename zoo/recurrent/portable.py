@@ -167,6 +167,9 @@ class Portable(Writer):
         r_gates, r_new = self.weight(recurrent[:, : 2 * u]), self.weight(recurrent[:, 2 * u :])
         second = bias[1] if len(bias) == 2 else np.zeros(3 * u, np.float32)
         b_new = self.weight(second[2 * u :])
+        # Its own copy for the first step: OpenCV 4 refuses a Gemm whose constant another operator
+        # reads too ("Gemm takes at most three inputs").
+        first_b_new = self.weight(second[2 * u :])
 
         def step(x: str, state: State) -> State:
             xg, xn = self._gate(x, plan, 0, 2), self._gate(x, plan, 2)
@@ -175,7 +178,7 @@ class Portable(Writer):
             z, r = self._gate(gates, plan, 0), self._gate(gates, plan, 1)
             if plan.reset_after:
                 # The first step's state is zero, but its recurrent bias is not.
-                term = self.node("Gemm", [state["h"], r_new, b_new]) if state else b_new
+                term = self.node("Gemm", [state["h"], r_new, b_new]) if state else first_b_new
                 total = self.node("Add", [xn, self.node("Mul", [r, term])])
             elif state:
                 total = self.node("Gemm", [self.node("Mul", [r, state["h"]]), r_new, xn])
