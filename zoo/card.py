@@ -7,6 +7,8 @@ from typing import Any
 
 from server.repository.layout import MODEL_FILE
 from zoo.architecture import Layer, call_text, shape_text
+from zoo.compatibility import Record
+from zoo.compatibility_page import COMMAND, files_table
 from zoo.table import markdown_table
 
 
@@ -31,6 +33,8 @@ def card(manifest: Mapping[str, Any]) -> str:
         _files(manifest),
         "## Agreement with Keras",
         _parity(manifest),
+        "## In other runtimes",
+        _elsewhere(manifest),
         "## Where it comes from",
         _origin(manifest),
     ]
@@ -128,6 +132,17 @@ def _parity(manifest: Mapping[str, Any]) -> str:
     )
     header = ("file", "runtime", "rows compared", "largest difference", "flips")
     return f"{markdown_table(header, rows, right='lllrr')}\n\n{bound}"
+
+
+def _elsewhere(manifest: Mapping[str, Any]) -> str:
+    """Return what was measured in other runtimes before this card was written."""
+    record = Record.from_json(manifest["compatibility"])
+    if not record.files:
+        return (
+            f"Not measured when this card was written. `{COMMAND}` measures all models and writes "
+            "`RUNTIMES.md` beside each model's `config.pbtxt`."
+        )
+    return files_table(record.files)
 
 
 def _origin(manifest: Mapping[str, Any]) -> str:

@@ -138,6 +138,19 @@ def read_record(root: Path) -> Record:
         raise UsageError(f"{path} is not a record of runtimes ({error}): remove it") from error
 
 
+def recorded(root: Path | None, folder: Path) -> Record:
+    """Return what was measured of the ONNX files in a folder, by their bytes, for a model card.
+
+    A record that cannot be read is as good as none here; `zoo verify --runtimes` says what is
+    wrong with it.
+    """
+    try:
+        known = Record() if root is None else read_record(root)
+    except UsageError:
+        known = Record()
+    return known.only([publish.sha256(path) for path in folder.glob("*.onnx")])
+
+
 def keep(record: Record, root: Path, repository: Path, *, say: Say) -> Record:
     """Merge the record into the one on disk, write each model's part; return what it says of them.
 

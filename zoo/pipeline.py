@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from server.repository import layout
 from zoo import plots, publish
 from zoo.check import Checked, check
+from zoo.compatibility_check import recorded
 from zoo.configuration import model_config
 from zoo.errors import CheckFailed
 from zoo.forms import PORTABLE_FILE, Form
@@ -41,6 +42,8 @@ EXPORT_SOURCES = (
     "architecture.py",
     "card.py",
     "check.py",
+    "compatibility.py",
+    "compatibility_page.py",
     "configuration.py",
     "export.py",
     "forms.py",
@@ -117,9 +120,17 @@ def current_export(
     )
 
 
-def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -> Exported:
+def export(
+    recipe: Recipe,
+    run: RunFolder,
+    repository: Path,
+    options: Options,
+    *,
+    compat: Path | None = None,
+) -> Exported:
     """Convert a finished run, prove it equal to Keras, and publish it.
 
+    What was measured below `compat` of files with these very bytes goes into the card.
     Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ.
     """
     from zoo.export import convert
@@ -141,6 +152,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
         checked = _write_forms(staged, recipe, forms, cases)
         values = manifest(recipe, record, forms, checked, EXPORT_PACKAGES)
         values["options"] = asdict(options)
+        values["compatibility"] = recorded(compat, staged).to_json()
         write_vectors(staged, cases)
         _write_plots(staged, recipe, run, model)
         write_documents(staged, recipe.name, values)

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.commands import add_json, add_models, add_repository, add_runs, print_json, registry
+from zoo.commands import (
+    add_compat,
+    add_json,
+    add_models,
+    add_repository,
+    add_runs,
+    print_json,
+    registry,
+)
 from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
 from zoo.errors import StorageError, UsageError, ZooError
@@ -34,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_repository(parser)
     add_runs(parser)
+    add_compat(parser)
     add_json(parser)
     parser.add_argument(
         "--opset",
@@ -152,7 +161,9 @@ def _export_all(
         run = RunFolder(options.runs, recipe.name)
         try:
             current = current_export(recipe, run, options.repository, chosen)
-            done.append(current or export(recipe, run, options.repository, chosen))
+            done.append(
+                current or export(recipe, run, options.repository, chosen, compat=options.compat)
+            )
         except ZooError as error:
             failures[recipe.name] = error
         except OSError as error:
