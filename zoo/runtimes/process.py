@@ -43,7 +43,7 @@ START_SECONDS = 120.0
 #: One load or one run; the slowest measured takes well under one second.
 STEP_SECONDS = 60.0
 
-#: A runtime's own clean-up at exit; its answers are in, so nobody waits longer.
+#: From the end of a dying process's events to its end.
 EXIT_SECONDS = 10.0
 
 #: Where a process prints; read only for its last words.
@@ -170,8 +170,9 @@ def _one_process(
     process, reading = _start(runtime, environment, folder, job)
     try:
         in_time = _follow(reading, folder, state, job, limits)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(EXIT_SECONDS if in_time else 0)
+        if in_time and not state.finished:  # it is dying, and how is of interest
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(EXIT_SECONDS)
     finally:
         _kill(process)
         os.close(reading)
@@ -300,10 +301,10 @@ def _environment() -> dict[str, str]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and whatever it started; nothing to do if it has ended."""
-    if process.poll() is None:
+    """End the process, and whatever it started that is still there."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def _how(returncode: int) -> str:
