@@ -116,7 +116,7 @@ def test_what_cannot_be_had_is_skipped_aloud(published: Path) -> None:
     [
         (["--runtimes", "opnvino"], "'opnvino' is none; openvino"),
         (["--markdown", "page.md"], "--markdown: only with --runtimes"),
-        (["--runtimes", "all", "nothing"], "unknown model 'nothing'"),
+        (["--runtimes", "all", "nothing"], "no model is called 'nothing'"),
     ],
 )
 def test_a_wrong_call_is_refused(published: Path, arguments: list[str], message: str) -> None:
