@@ -103,4 +103,36 @@ ISOLATED = (
         alone=("onnx2torch==1.5.15",),
         note="converted to a torch 2.13.0 module, CPU",
     ),
+    IsolatedRuntime(
+        name="jaxonnxruntime",
+        version="0.3.0",
+        adapter="jaxonnxruntime_adapter.py",
+        # It uses absl-py, chex and onnx without declaring them.
+        pins=(
+            "jax==0.10.2",
+            "jaxlib==0.10.2",
+            "absl-py==2.3.1",
+            "chex==0.1.92",
+            "onnx==1.23.2",
+            NUMPY,
+        ),
+        alone=("jaxonnxruntime==0.3.0",),
+        note="the graph as jax 0.10.2 operations, CPU, not compiled",
+    ),
+    IsolatedRuntime(
+        name="tvm",
+        version="0.27.0.post1",
+        adapter="tvm_adapter.py",
+        pins=("apache-tvm==0.27.0.post1", "onnx==1.23.2", NUMPY),
+        note="the relax frontend, compiled by LLVM for this CPU",
+    ),
+    IsolatedRuntime(
+        name="ncnn",
+        version="1.0.20261020",
+        adapter="ncnn_adapter.py",
+        pins=(NUMPY,),
+        # Without what they declare for downloading models; pnnx is its converter.
+        alone=("ncnn==1.0.20261020", "pnnx==20261020"),
+        note="converted by pnnx with fp16 off; it has no batch, so rows are run one by one",
+    ),
 )

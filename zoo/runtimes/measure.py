@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,24 @@ def measure_isolated(
     """Do the same for a runtime that has an environment and a process of its own."""
     environment = prepare(runtime, root, say=say)
     version, answers = answer_all(runtime, environment, subjects, limits=limits)
-    return Answered(version=version, answers=answers)
+    places = [os.fspath(environment.folder.absolute())]
+    return Answered(
+        version=version,
+        answers=[
+            [_placeless(item, [*places, os.fspath(subject.path.parent.absolute())]) for item in row]
+            for subject, row in zip(subjects, answers, strict=True)
+        ],
+    )
+
+
+def _placeless(answer: Arrays | Refusal, places: Sequence[str]) -> Arrays | Refusal:
+    """Take this machine's folders out of a reason, which is written where others read it."""
+    if not isinstance(answer, Refusal):
+        return answer
+    text = answer.reason
+    for place in places:
+        text = text.replace(f"{place}{os.sep}", "")
+    return Refusal(text)
 
 
 def _in_process(runtime: runtimes.Runtime, subject: Subject) -> list[Arrays | Refusal]:
@@ -95,5 +113,8 @@ def _in_process(runtime: runtimes.Runtime, subject: Subject) -> list[Arrays | Re
         session = runtime.load(subject.path)
     except Exception as error:  # a foreign runtime may raise anything; it is its verdict
         refusal = Refusal.of(error)
-        return [refusal for _ in subject.cases]
-    return [answer(session, case.feeds) for case in subject.cases]
+        answers: list[Arrays | Refusal] = [refusal for _ in subject.cases]
+    else:
+        answers = [answer(session, case.feeds) for case in subject.cases]
+    places = [os.fspath(subject.path.parent.absolute()), os.fspath(subject.path.parent)]
+    return [_placeless(item, places) for item in answers]
