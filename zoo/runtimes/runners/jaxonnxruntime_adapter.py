@@ -6,9 +6,9 @@ from importlib import metadata
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-import numpy as np  # noqa: E402
-import onnx  # noqa: E402
-from jaxonnxruntime import call_onnx  # noqa: E402
+import numpy as np
+import onnx
+from jaxonnxruntime import call_onnx
 
 
 def version() -> str:
