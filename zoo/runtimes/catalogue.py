@@ -135,4 +135,11 @@ ISOLATED = (
         alone=("ncnn==1.0.20261020", "pnnx==20261020"),
         note="converted by pnnx with fp16 off; it has no batch, so rows are run one by one",
     ),
+    IsolatedRuntime(
+        name="litert",
+        version="2.1.0",
+        adapter="litert_adapter.py",
+        pins=("onnx2tf==1.29.24", "ai-edge-litert==2.1.0", "tensorflow==2.19.0", "numpy==1.26.4"),
+        note="converted by onnx2tf 1.29.24, which pins all that it needs, and run by LiteRT, CPU",
+    ),
 )
