@@ -69,16 +69,19 @@ def check_published(repository: Path, name: str, known: Registry) -> Iterator[Ch
     """
     manifest = published(repository, name, known)
     argmax = manifest.values["task"] == "multiclass"
-    yield _check_vectors(manifest.folder / layout.MODEL_FILE, name, argmax=argmax)
-    for form in manifest.values.get("forms", ()):
-        if "sha256" in form and form["exact"]:
-            limits = {key: form["tolerance"][key] for key in ("scaled", "relative")}
-            yield _check_vectors(
-                manifest.folder / form["file"],
-                f"{name}/{form['file']}",
-                argmax=argmax,
-                tolerance=Tolerance(**limits),
-            )
+    for file, tolerance in equal_files(manifest):
+        title = name if file == layout.MODEL_FILE else f"{name}/{file}"
+        yield _check_vectors(manifest.folder / file, title, argmax=argmax, tolerance=tolerance)
+
+
+def equal_files(manifest: publish.Manifest) -> list[tuple[str, Tolerance]]:
+    """Return the ONNX files of a version that are meant to be equal to Keras, with their bounds."""
+    forms = [{"file": layout.MODEL_FILE, "tolerance": manifest.values["tolerance"]}]
+    forms += [f for f in manifest.values.get("forms", ()) if "sha256" in f and f["exact"]]
+    return [
+        (form["file"], Tolerance(**{k: form["tolerance"][k] for k in ("scaled", "relative")}))
+        for form in forms
+    ]
 
 
 def published(repository: Path, name: str, known: Registry) -> publish.Manifest:

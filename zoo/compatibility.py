@@ -10,6 +10,7 @@ cells are looked up by checksum, and a later run replaces those that it measured
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -25,7 +26,8 @@ FORMAT = 1
 class Cell:
     """One file in one runtime.
 
-    `max_abs` is the largest difference from Keras in any case that was answered, None if none was.
+    `max_abs` is the largest finite difference from Keras in any case that was answered, None if
+    there is none.
     `refused` is a runtime that cannot do it and says so; `differs` one that answers otherwise.
     """
 
@@ -106,7 +108,7 @@ def cell(
     Where only some batches fail, the reason says which.
     """
     failed = [row for row in comparisons if not row.ok]
-    answered = [row.max_abs for row in comparisons if row.output]
+    answered = [row.max_abs for row in comparisons if row.output and math.isfinite(row.max_abs)]
     status: Status = "ok"
     if failed or not comparisons:
         status = "differs" if any(row.output for row in failed) else "refused"

@@ -13,20 +13,19 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from server.repository import layout
 from zoo import publish
-from zoo.check import published
+from zoo.check import equal_files, published
 from zoo.compatibility import Measured, Record, cell
 from zoo.compatibility_page import model_page
 from zoo.errors import UsageError
 from zoo.runtimes.environments import Unavailable
+from zoo.runtimes.job import Subject
 from zoo.runtimes.measure import Answered, Say, descriptions, measure
-from zoo.runtimes.process import Subject
 from zoo.vectors import read_vectors
 from zoo.verify import Tolerance, compare_answers
 
@@ -54,33 +53,29 @@ def targets_of(repository: Path, name: str, known: Registry) -> list[Target]:
     Raises what zoo.check.published raises for a model that is not there or not whole.
     """
     manifest = published(repository, name, known)
-    forms = [(layout.MODEL_FILE, manifest.values["tolerance"])]
-    forms += [
-        (form["file"], form["tolerance"])
-        for form in manifest.values.get("forms", ())
-        if "sha256" in form and form["exact"]
-    ]
     argmax = manifest.values["task"] == "multiclass"
-    return [_target(name, manifest.folder / file, limits, argmax) for file, limits in forms]
+    return [
+        _target(name, manifest.folder / file, tolerance, argmax)
+        for file, tolerance in equal_files(manifest)
+    ]
 
 
 def target_of_file(path: Path) -> Target:
     """Return any ONNX file that has test vectors beside it."""
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    return _target(os.fspath(path.parent), path, {}, False)
+    return _target(os.fspath(path.parent), path, Tolerance(), False)
 
 
-def _target(model: str, path: Path, limits: Mapping[str, Any], argmax: bool) -> Target:
+def _target(model: str, path: Path, tolerance: Tolerance, argmax: bool) -> Target:
     cases = read_vectors(path)
     if not cases:
         raise UsageError(f"{path} has no test vectors beside it (test_data_set_0/input_0.pb ...)")
-    kept = {key: limits[key] for key in ("scaled", "relative") if key in limits}
     return Target(
         model=model,
         subject=Subject(path=path, cases=cases),
         sha256=publish.sha256(path),
-        tolerance=Tolerance(**kept),
+        tolerance=tolerance,
         argmax=argmax,
     )
 

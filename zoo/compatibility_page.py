@@ -1,7 +1,7 @@
 """Compatibility for people: a terminal's table, a page for all models, a page for one.
 
-A cell is `ok` with the largest difference from Keras, `✗` with the number of a note that gives the
-measured difference or the runtime's reason, or empty where nothing was measured.
+A cell is `ok` with the largest difference from Keras; `✗`, with the difference where there is one
+and the number of a note that gives the reason; or empty where nothing was measured.
 """
 
 from __future__ import annotations
@@ -139,4 +139,5 @@ def _text(cell: Cell | None, notes: Notes) -> str:
     reason = cell.reason.replace("|", "/")
     if len(reason) > REASON_LENGTH:
         reason = f"{reason[:REASON_LENGTH].rstrip()}…"
-    return f"✗ [{notes.number(reason)}]"
+    measured = f" Δ {cell.max_abs:.0e}" if cell.status == "differs" and cell.max_abs else ""
+    return f"✗{measured} [{notes.number(reason)}]"

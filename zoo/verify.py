@@ -30,6 +30,13 @@ class Refusal:
         words = str(error).strip().splitlines() or [""]
         return cls(f"{type(error).__name__}: {words[0][:300]}")
 
+    def without(self, *folders: str) -> Refusal:
+        """Return the same without these folders' names, since reasons are read elsewhere too."""
+        text = self.reason
+        for folder in folders:
+            text = text.replace(f"{folder}/", "")
+        return Refusal(text)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:

@@ -54,6 +54,15 @@ def test_a_wrong_answer_is_a_measured_difference() -> None:
     assert found.reason == "at [0, 0]: 1.25 where Keras gives 1.0"
 
 
+def test_a_difference_without_bound_survives_json() -> None:
+    """NaN where Keras gives a number is a wrong answer whose size JSON cannot say."""
+    found = _cell({"y": RIGHT[0]["y"] * np.float32(np.nan)}, RIGHT[1])
+
+    assert (found.status, found.max_abs) == ("differs", 0.0)
+    assert "nan where Keras gives 1.0" in found.reason
+    assert "NaN" not in json.dumps(_record(_measured(fake=found)).to_json())
+
+
 def test_another_shape_is_a_wrong_answer() -> None:
     """As OpenCV 4 gives for some graphs."""
     found = _cell({"y": RIGHT[0]["y"][None]}, RIGHT[1])
@@ -161,6 +170,8 @@ def test_tables_show_every_cell_and_number_the_reasons() -> None:
         "m      model.portable.onnx  ok 0e+00  ✗ [1]",
         "  [1] no / LSTM",
     ]
+    wrong = _cell({"y": RIGHT[0]["y"] + 1}, RIGHT[1])
+    assert "✗ Δ 1e+00 [1]" in terminal(_record(_measured(fake=wrong)))
     text = page(record)
     assert "| `m` | ok: `model.portable.onnx` | ok |" in text
     assert "2 of 2 pairs" in text

@@ -10,13 +10,16 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from zoo.errors import UsageError
 from zoo.runtimes.catalogue import ADAPTERS, ISOLATED, IsolatedRuntime
 from zoo.runtimes.environments import Environment, Unavailable, prepare
+from zoo.runtimes.job import Subject, write_models
 from zoo.runtimes.measure import descriptions, select
-from zoo.runtimes.process import Limits, Subject, answer_all
+from zoo.runtimes.process import Limits, answer_all
 from zoo.verify import Arrays, Case, Refusal, compare_answers
 
 #: Long enough for a start on a busy machine; a step of a fake takes no time.
@@ -37,6 +40,10 @@ FAKE = textwrap.dedent(
         print("runtimes print what they like", flush=True)
         if behaviour == "dies_at_load":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if behaviour == "overwrites":
+            Path(path).write_text("simplified")
+            Path(path).with_name("left.behind").touch()
+            raise OSError(f"cannot read {path}")
         if behaviour == "refuses":
             raise NotImplementedError("no such operator: LSTM")
 
@@ -47,7 +54,7 @@ FAKE = textwrap.dedent(
                 os.abort()
             if behaviour == "hangs":
                 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-                Path(path).write_text(f"{os.getpid()} {child.pid}")
+                (Path(__file__).parent / "pids").write_text(f"{os.getpid()} {child.pid}")
                 time.sleep(600)
             if behaviour == "panics":
                 raise type("PanicException", (BaseException,), {})("a Rust panic")
@@ -97,7 +104,10 @@ def fake(tmp_path: Path) -> IsolatedRuntime:
 def _answers(
     runtime: IsolatedRuntime, folder: Path, *behaviours: str, limits: Limits = LIMITS
 ) -> dict[str, list[Arrays | Refusal]]:
-    subjects = [Subject(path=folder / name, cases=CASES) for name in behaviours]
+    subjects = [Subject(path=folder / "models" / name, cases=CASES) for name in behaviours]
+    (folder / "models").mkdir()
+    for subject in subjects:
+        subject.path.write_bytes(b"a graph")
     interpreter = ("node",) if runtime.on_node else (sys.executable,)
     environment = Environment(folder=folder, interpreter=interpreter, installed={})
     version, answers = answer_all(runtime, environment, subjects, limits=limits)
@@ -170,9 +180,49 @@ def test_a_hang_costs_its_model_alone_and_nothing_is_left_running(
     assert _reasons(found["hangs"]) == ["no answer within 2 s"] * 2
     assert _right(found["before"])
     assert _right(found["after"])
-    pids = [int(text) for text in (tmp_path / "hangs").read_text().split()]
+    pids = [int(text) for text in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
     assert not any(_is_running(pid) for pid in pids)
+
+
+def test_a_runtime_gets_copies_of_the_models(fake: IsolatedRuntime, tmp_path: Path) -> None:
+    """onnx2tf writes over what it is given, pnnx beside it; and no reason names a folder."""
+    found = _answers(fake, tmp_path, "overwrites")
+
+    assert _reasons(found["overwrites"]) == ["OSError: cannot read overwrites"] * 2
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["overwrites"]
+    assert (tmp_path / "models" / "overwrites").read_bytes() == b"a graph"
+
+
+def test_external_data_goes_with_its_model(fake: IsolatedRuntime, tmp_path: Path) -> None:
+    """A file of weights beside the graph, and nothing else that lies there."""
+    weights = numpy_helper.from_array(np.ones((300, 300), np.float32), "w")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    sides = [helper.make_tensor_value_info(name, 1, ["n", 300]) for name in ("x", "y")]
+    graph = helper.make_graph([node], "g", sides[:1], sides[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    onnx.save(model, folder / "m.onnx", save_as_external_data=True, location="m.weights")
+    (folder / "private").touch()
+
+    (work := tmp_path / "work").mkdir()
+    write_models(work, {3: (Subject(path=folder / "m.onnx", cases=()), [])})
+
+    assert sorted(path.name for path in (work / "model-3").iterdir()) == ["m.onnx", "m.weights"]
+
+
+def test_text_is_not_tried(fake: IsolatedRuntime, tmp_path: Path) -> None:
+    """It has no raw form; said so, rather than failed."""
+    text = Case(name="t", feeds={"x": np.array(["a"], object)}, expected={"y": np.zeros(1)})
+    (tmp_path / "right").touch()
+    subject = Subject(path=tmp_path / "right", cases=(text, *CASES))
+    environment = Environment(folder=tmp_path, interpreter=(sys.executable,), installed={})
+
+    _, ((first, *rest),) = answer_all(fake, environment, [subject], limits=LIMITS)
+
+    assert first == Refusal("not tried: x is text, which is not handed to other processes")
+    assert _right(rest)
 
 
 @pytest.mark.parametrize(

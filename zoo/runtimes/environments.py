@@ -84,8 +84,8 @@ def _host(runtime: IsolatedRuntime) -> str:
 def _interpreter(runtime: IsolatedRuntime, folder: Path) -> tuple[str, ...]:
     if runtime.on_node:
         return ("node",)
-    # -E -s: neither this process's PYTHON* variables nor the user's site-packages.
-    return (os.fspath((folder / "bin" / "python").absolute()), "-E", "-s")
+    # Neither this process's PYTHON* variables, nor the user's site-packages, nor bytecode written.
+    return (os.fspath((folder / "bin" / "python").absolute()), "-E", "-s", "-B")
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

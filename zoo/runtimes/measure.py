@@ -12,7 +12,8 @@ from zoo import runtimes
 from zoo.errors import UsageError
 from zoo.runtimes.catalogue import ISOLATED, IsolatedRuntime
 from zoo.runtimes.environments import Unavailable, prepare
-from zoo.runtimes.process import Limits, Subject, answer_all
+from zoo.runtimes.job import Subject
+from zoo.runtimes.process import Limits, answer_all
 from zoo.verify import Arrays, Refusal, answer
 
 Say = Callable[[str], None]
@@ -88,33 +89,15 @@ def measure_isolated(
     """Do the same for a runtime that has an environment and a process of its own."""
     environment = prepare(runtime, root, say=say)
     version, answers = answer_all(runtime, environment, subjects, limits=limits)
-    places = [os.fspath(environment.folder.absolute())]
-    return Answered(
-        version=version,
-        answers=[
-            [_placeless(item, [*places, os.fspath(subject.path.parent.absolute())]) for item in row]
-            for subject, row in zip(subjects, answers, strict=True)
-        ],
-    )
-
-
-def _placeless(answer: Arrays | Refusal, places: Sequence[str]) -> Arrays | Refusal:
-    """Take this machine's folders out of a reason, which is written where others read it."""
-    if not isinstance(answer, Refusal):
-        return answer
-    text = answer.reason
-    for place in places:
-        text = text.replace(f"{place}{os.sep}", "")
-    return Refusal(text)
+    return Answered(version=version, answers=answers)
 
 
 def _in_process(runtime: runtimes.Runtime, subject: Subject) -> list[Arrays | Refusal]:
     try:
         session = runtime.load(subject.path)
     except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-        refusal = Refusal.of(error)
-        answers: list[Arrays | Refusal] = [refusal for _ in subject.cases]
+        answers: list[Arrays | Refusal] = [Refusal.of(error) for _ in subject.cases]
     else:
         answers = [answer(session, case.feeds) for case in subject.cases]
-    places = [os.fspath(subject.path.parent.absolute()), os.fspath(subject.path.parent)]
-    return [_placeless(item, places) for item in answers]
+    places = {os.fspath(subject.path.parent.absolute()), os.fspath(subject.path.parent)}
+    return [item.without(*places) if isinstance(item, Refusal) else item for item in answers]

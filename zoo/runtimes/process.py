@@ -1,9 +1,6 @@
 """One isolated runtime's process: it is given a job, and what becomes of each step is kept.
 
-    job.json    {"folder": F, "packages": P, "models": [{"model": 0, "path": ...,
-                    "outputs": [NAME], "cases": [
-                        {"case": 0, "feeds": [{"name", "file", "dtype", "shape"}]}]}]}
-    tensors     raw bytes in C order in files of F, in this machine's byte order
+    the job     zoo/runtimes/job.py
     events      JSON lines on a pipe of their own, since runtimes print what they like:
                     ready version | unusable reason | load model | run model case |
                     answer model case outputs | refused model [case] reason | done
@@ -29,33 +26,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zoo.runtimes.catalogue import IsolatedRuntime
 from zoo.runtimes.environments import Environment, Unavailable
-from zoo.verify import Arrays, Case, Refusal
+from zoo.runtimes.job import Step, Subject, job_values, read_output, write_feeds, write_models
+from zoo.verify import Arrays, Refusal
 
 SERVERS = Path(__file__).parent / "runners"
 
 #: Import of the runtime, the slowest of which (torch) takes seconds on an idle machine.
 START_SECONDS = 120.0
 
-#: One load or one run; the slowest measured takes well under one second.
-STEP_SECONDS = 60.0
+#: One load or one run; the slowest measured are onnx2tf's conversions, of a few seconds each.
+STEP_SECONDS = 120.0
 
 #: From the end of a dying process's events to its end.
 EXIT_SECONDS = 10.0
 
 #: Where a process prints; read only for its last words.
 PRINTED = "printed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A model file and the cases to run it on."""
-
-    path: Path
-    cases: tuple[Case, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +54,6 @@ class Limits:
     step_seconds: float = STEP_SECONDS
 
 
-Step = tuple[int, int]
 Answers = dict[Step, Arrays | Refusal]
 
 
@@ -95,16 +82,23 @@ def answer_all(
     state = _State()
     with tempfile.TemporaryDirectory(prefix="zoo-compat-") as name:
         folder = Path(name)
-        _write_feeds(folder, subjects)
+        state.answers.update(write_feeds(folder, subjects))
         while rest := _remaining(subjects, state.answers):
+            write_models(folder, rest)
             _one_process(
-                runtime, environment, folder, _job(folder, environment, rest), state, limits
+                runtime, environment, folder, job_values(folder, environment, rest), state, limits
             )
+        places = [f"{name}/model-{number}" for number in range(len(subjects))]
+        places += [name, os.fspath(environment.folder.absolute())]
     answers = [
-        [state.answers[number, case] for case in range(len(subject.cases))]
+        [_placeless(state.answers[number, case], places) for case in range(len(subject.cases))]
         for number, subject in enumerate(subjects)
     ]
     return state.version or runtime.version, answers
+
+
+def _placeless(answer: Arrays | Refusal, places: Sequence[str]) -> Arrays | Refusal:
+    return answer.without(*places) if isinstance(answer, Refusal) else answer
 
 
 def _remaining(
@@ -116,44 +110,6 @@ def _remaining(
         for number, subject in enumerate(subjects)
     }
     return {number: item for number, item in rest.items() if item[1]}
-
-
-def _write_feeds(folder: Path, subjects: Sequence[Subject]) -> None:
-    for number, subject in enumerate(subjects):
-        for c, case in enumerate(subject.cases):
-            for position, array in enumerate(case.feeds.values()):
-                np.ascontiguousarray(array).tofile(folder / f"in-{number}-{c}-{position}")
-
-
-def _job(
-    folder: Path, environment: Environment, rest: Mapping[int, tuple[Subject, list[int]]]
-) -> dict[str, Any]:
-    """Return the job for what remains."""
-    return {
-        "folder": os.fspath(folder),
-        "packages": os.fspath(environment.folder.absolute()),
-        "models": [
-            {
-                "model": number,
-                "path": os.fspath(subject.path.absolute()),
-                "outputs": list(subject.cases[0].expected),
-                "cases": [{"case": c, "feeds": _feeds(number, c, subject.cases[c])} for c in cases],
-            }
-            for number, (subject, cases) in rest.items()
-        ],
-    }
-
-
-def _feeds(number: int, c: int, case: Case) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "file": f"in-{number}-{c}-{position}",
-            "dtype": array.dtype.name,
-            "shape": list(array.shape),
-        }
-        for position, (name, array) in enumerate(case.feeds.items())
-    ]
 
 
 def _one_process(
@@ -272,7 +228,7 @@ def _take(event: Mapping[str, Any], folder: Path, state: _State, job: Mapping[st
     elif kind == "run":
         state.at = (event["model"], event["case"])
     elif kind == "answer":
-        outputs = {tensor["name"]: _read(folder, tensor) for tensor in event["outputs"]}
+        outputs = {tensor["name"]: read_output(folder, tensor) for tensor in event["outputs"]}
         state.answers[event["model"], event["case"]] = outputs
     elif kind == "refused" and "case" in event:
         state.answers[event["model"], event["case"]] = Refusal(event["reason"])
@@ -280,14 +236,6 @@ def _take(event: Mapping[str, Any], folder: Path, state: _State, job: Mapping[st
         _refuse_rest(state, job, event["model"], Refusal(event["reason"]))
     elif kind == "done":
         state.finished = True
-
-
-def _read(folder: Path, tensor: Mapping[str, Any]) -> np.ndarray:
-    """Read one output and remove its file."""
-    path = folder / tensor["file"]
-    array = np.fromfile(path, dtype=tensor["dtype"]).reshape(tensor["shape"])
-    path.unlink()
-    return array
 
 
 def _environment() -> dict[str, str]:

@@ -2,7 +2,7 @@
 //
 //     node serve.mjs ADAPTER.mjs JOB.json FD
 //
-// The JavaScript twin of serve.py; job and events are described in zoo/runtimes/process.py.
+// The JavaScript twin of serve.py; zoo/runtimes/job.py and process.py describe job and events.
 
 import { readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";

@@ -2,7 +2,7 @@
 
     python serve.py ADAPTER.py JOB.json FD
 
-The job and the events are described in zoo/runtimes/process.py. Every step is told before it is
+The job is described in zoo/runtimes/job.py, the events in zoo/runtimes/process.py. Every step is told before it is
 taken, so that the parent knows which one a crash or a hang belongs to.
 """
 
