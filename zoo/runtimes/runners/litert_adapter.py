@@ -5,6 +5,7 @@ so every input keeps its shape.
 """
 
 import os
+import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +34,7 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, 
         np.save(SAMPLES, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
     graph = onnx.load(path).graph
     held = {tensor.name for tensor in graph.initializer}
-    folder = Path.cwd() / f"litert-{len(list(Path.cwd().iterdir()))}"
+    folder = Path(tempfile.mkdtemp(dir=Path.cwd()))
     onnx2tf.convert(
         input_onnx_file_path=path,
         output_folder_path=str(folder),

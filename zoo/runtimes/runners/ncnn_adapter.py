@@ -36,7 +36,7 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, 
             for array in feeds.values()
         )
         if shapes not in made:
-            made[shapes] = _network(Path(path), shapes, f"{len(list(Path.cwd().iterdir()))}")
+            made[shapes] = _network(Path(path), shapes)
         network = made[shapes]
         rows = [
             _one(network, [array[row] for array in feeds.values()], len(outputs))
@@ -56,10 +56,11 @@ def _converter() -> str:
     return str(Path(found.origin).with_name("pnnx"))
 
 
-def _network(path: Path, shapes: str, name: str) -> Any:
-    """Convert into the working folder, and load the result."""
+def _network(path: Path, shapes: str) -> Any:
+    """Convert into a folder of its own, and load the result."""
+    folder = tempfile.mkdtemp(dir=Path.cwd())
     names = {
-        kind: f"{name}.{kind}"
+        kind: f"{folder}/{kind}"
         for kind in ("pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx", "ncnnparam", "ncnnbin", "ncnnpy")
     }
     command = [
