@@ -74,7 +74,7 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        self.catalog = load_repository(config.repository, runtime)
+        self.catalog = load_repository(config.repository, runtime, self_test=config.self_test)
         self._health.publish(self._serving())
         self._transport.start(self._handlers())
         self._lifecycle.on(Event.LOADED)

@@ -50,6 +50,15 @@ def _option(
     )
 
 
+def _switch(text: str) -> bool:
+    """Read an environment variable that stands for a flag without a value."""
+    known = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+    try:
+        return known[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Everything a server needs to know; a constructed one is valid (else ConfigurationError)."""
@@ -98,6 +107,12 @@ class ServerConfig:
     server_name: str = _option(
         "layer-zoo", "name in the server's metadata; some clients want `triton`", metavar="NAME"
     )
+    self_test: bool = _option(
+        False,
+        "answer the test vectors beside each model while loading it, and serve it only if the "
+        "answers are right",
+        convert=_switch,
+    )
     log_level: str = _option("info", "how much to log", choices=LOG_LEVELS)
 
     def __post_init__(self) -> None:
@@ -123,13 +138,18 @@ def add_arguments(
         variable = f"{ENVIRONMENT_PREFIX}{row.name.upper()}"
         text = meta["help"]
         if text is not argparse.SUPPRESS:
-            text = f"{text} (default: {row.default}; environment: {variable})"
+            shown = "off" if row.default is False else row.default
+            text = f"{text} (default: {shown}; environment: {variable})"
+        default = _from_environment(row, variable, known)
+        if isinstance(row.default, bool):
+            parser.add_argument(flag(row.name), action="store_true", default=default, help=text)
+            continue
         parser.add_argument(
             flag(row.name),
             type=meta["convert"],
             choices=meta["choices"],
             metavar=meta["metavar"],
-            default=_from_environment(row, variable, known),
+            default=default,
             help=text,
         )
 

@@ -6,7 +6,7 @@ cases x installed runtimes -> Checked       zoo/verify.py decides, zoo/runtimes 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from server.repository import layout
 from zoo import publish, runtimes
 from zoo.errors import CheckFailed, UsageError
 from zoo.vectors import read_vectors
-from zoo.verify import Case, Report, Session, Tolerance, verify
+from zoo.verify import Arrays, Case, Report, Session, Tolerance, verify
 
 if TYPE_CHECKING:
     from zoo.registry import Registry
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The verification of one file: the versions of the runtimes used, and those not installed."""
+    """The verification of one file: the versions of the runtimes used, and those not installed.
+
+    `answers`: what each runtime gave for the case that check was told to keep.
+    """
 
     name: str
     report: Report
     versions: Mapping[str, str]
     skipped: tuple[str, ...]
+    answers: Mapping[str, Arrays] = field(default_factory=dict, repr=False)
 
 
 def check(
@@ -39,8 +43,13 @@ def check(
     *,
     argmax: bool,
     tolerance: Tolerance | None = None,
+    keep: Case | None = None,
 ) -> Checked:
-    """Run the cases through every installed runtime; one that cannot load the file fails."""
+    """Run the cases through every installed runtime; one that cannot load the file fails.
+
+    The answers to the case `keep` come back with the report.
+    """
+    answers: dict[str, Arrays] = {}
     sessions: dict[str, Session] = {}
     versions: dict[str, str] = {}
     skipped = []
@@ -51,15 +60,19 @@ def check(
             continue
         versions[runtime.name] = version
         try:
-            sessions[runtime.name] = runtime.load(path)
+            session = runtime.load(path)
+            sessions[runtime.name] = _keeping(session, keep, runtime.name, answers)
         except Exception as error:  # a foreign runtime may raise anything; it is its verdict
             sessions[runtime.name] = _failing(error)
     if not sessions:
         raise UsageError(
             f"no runtime is installed: {', '.join(skipped)}; pip install 'layer-zoo[cpu]'"
         )
-    report = verify(cases, sessions, tolerance=tolerance, argmax=argmax)
-    return Checked(name=name, report=report, versions=versions, skipped=tuple(skipped))
+    with np.errstate(all="ignore"):  # what overflows in numpy is for the comparison to judge
+        report = verify(cases, sessions, tolerance=tolerance, argmax=argmax)
+    return Checked(
+        name=name, report=report, versions=versions, skipped=tuple(skipped), answers=answers
+    )
 
 
 def check_published(repository: Path, name: str, known: Registry) -> Iterator[Checked]:
@@ -124,6 +137,20 @@ def _check_vectors(
     if not cases:
         raise UsageError(f"{path} has no test vectors beside it (test_data_set_0/input_0.pb ...)")
     return check(path, name, cases, argmax=argmax, tolerance=tolerance)
+
+
+def _keeping(
+    session: Session, keep: Case | None, runtime: str, answers: dict[str, Arrays]
+) -> Session:
+    """Return a session that also stores what it answers to one case."""
+
+    def run(feeds: Arrays) -> Arrays:
+        given = session(feeds)
+        if keep is not None and feeds is keep.feeds:
+            answers[runtime] = given
+        return given
+
+    return run
 
 
 def _failing(error: Exception) -> Session:

@@ -107,7 +107,7 @@ def cell(
 
     Where only some batches fail, the reason says which.
     """
-    failed = [row for row in comparisons if not row.ok]
+    failed = [row for row in comparisons if row.failed]
     answered = [row.max_abs for row in comparisons if row.output and math.isfinite(row.max_abs)]
     status: Status = "ok"
     if failed or not comparisons:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from zoo.graph.clean import clean
 from zoo.graph.constants import captures_to_initializers
 from zoo.graph.signature import output_dims, restore_inputs, sign
 from zoo.opsets import IR_VERSIONS, OPSET, check_opset
+from zoo.properties import zoo_version
 from zoo.recurrent.operators import Operators, Writer, expand
 from zoo.recurrent.plan import Plan
 from zoo.recurrent.portable import NoPortableForm, Portable
@@ -145,7 +147,7 @@ def _finish(
     canonicalize(model, {key: t.name for key, t in (names | answers).items()})
     model.ir_version = IR_VERSIONS[opset]
     model.producer_name = "layer-zoo"
-    model.producer_version = ""
+    model.producer_version = zoo_version()
     _check(model)
     return model
 
@@ -276,6 +278,7 @@ def facts(model: onnx.ModelProto) -> Mapping[str, Any]:
         "opset": domain,
         "ir_version": model.ir_version,
         "nodes": len(model.graph.node),
+        "operators": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "inputs": [_tensor(value) for value in model.graph.input],
         "outputs": [_tensor(value) for value in model.graph.output],
     }

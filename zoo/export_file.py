@@ -23,14 +23,22 @@ from zoo import runtimes
 from zoo.errors import CheckFailed, StorageError, UsageError
 from zoo.export import Conversion, convert, facts, serialized
 from zoo.forms import PORTABLE_SUFFIX
+from zoo.graph.annotate import annotate
 from zoo.opsets import OPSET
+from zoo.properties import stable_name
 from zoo.tracing.patches import half_precision
 from zoo.tracing.samples import SEED, cases
 from zoo.verify import Case, Comparison, Report, Session, Tolerance, verify
 
-#: For models of any depth: a hundredth of a percent of the largest answer. Rounding alone reaches
-#: 5e-6 in networks of a hundred layers (export.md 2e), and mistakes are seldom below 1e-2.
-TOLERANCE = Tolerance(scaled=1e-4, relative=0.0)
+#: For models of any depth.
+TOLERANCE = Tolerance(
+    scaled=1e-4,
+    relative=0.0,
+    reason=(
+        "a hundredth of a percent of the largest answer: rounding alone reaches 5e-6 of it in "
+        "networks of a hundred layers, and mistakes are seldom below 1e-2"
+    ),
+)
 
 #: The reference evaluator is numpy: beyond this it would take minutes, and is left out aloud.
 REFERENCE_BYTES = 4_000_000
@@ -108,6 +116,8 @@ def export_model(
         reset_states=reset_states,
         portable=portable,
     )
+    for form in filter(None, (made.onnx, made.portable)):
+        annotate(form, {"name": stable_name(model)})
     if made.no_portable:
         raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
     compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)

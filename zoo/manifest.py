@@ -5,42 +5,54 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from server.repository import layout
 from zoo.architecture import Layer
 from zoo.card import card
 from zoo.forms import Form
 from zoo.picture import draw
+from zoo.properties import parameters, zoo_version
 from zoo.publish import sha256
 from zoo.recipe import Recipe
 from zoo.record import Record
 
-if TYPE_CHECKING:
-    from zoo.check import Checked
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How one file was held against Keras, as JSON values.
+
+    `versions` of the runtimes, every comparison, and the model's metric on all held-out rows.
+    """
+
+    versions: Mapping[str, str]
+    parity: list[dict[str, Any]]
+    held_out: Mapping[str, Any]
 
 
 def manifest(
     recipe: Recipe,
     record: Record,
     forms: Sequence[Form],
-    checked: Mapping[str, Checked],
+    proven: Mapping[str, Proof],
     packages: Sequence[str],
 ) -> dict[str, Any]:
     """Return what a version says of itself; the files' checksums are added last.
 
-    `forms`: the model itself first; `checked` has an entry for each that was held against Keras.
+    `forms`: the model itself first; `proven` has an entry for each that was held against Keras.
     """
     first, *others = forms
-    found = checked[first.file]
+    proof = proven[first.file]
     return {
         "format": 2,
         "name": recipe.name,
         "summary": recipe.summary,
         "tutorial": recipe.tutorial,
         "recipe": recipe.source,
+        "rebuild": _rebuild(recipe, record),
         "task": recipe.task,
         "parameters": parameters(recipe),
         "data": dict(record.dataset),
@@ -59,42 +71,47 @@ def manifest(
         "layers": record.layers,
         "graph": dict(first.graph),
         "tolerance": first.tolerance.to_json(),
-        "runtimes": dict(found.versions),
-        "parity": found.report.to_json(),
-        "forms": [_form(form, checked.get(form.file)) for form in others],
-        "versions": {name: metadata.version(name) for name in packages} | dict(record.versions),
+        "runtimes": dict(proof.versions),
+        "parity": proof.parity,
+        "held_out": dict(proof.held_out),
+        "forms": [_form(form, proven.get(form.file)) for form in others],
+        "versions": {name: metadata.version(name) for name in packages}
+        | dict(record.versions)
+        | {"layer-zoo": zoo_version()},
     }
 
 
-def _form(form: Form, checked: Checked | None) -> dict[str, Any]:
+def _rebuild(recipe: Recipe, record: Record) -> dict[str, Any]:
+    """Return what the files follow from, beside `versions`, `options` and the data's checksums.
+
+    Hashes of content, so that it means the same without the repository that the code came from.
+    """
+    return {
+        "command": f"zoo export {recipe.name}",
+        "recipe": {"file": recipe.source, "sha256": sha256(recipe.file)},
+        "data_code_sha256": sha256(recipe.dataset.code),
+        "data_sha256": dict(record.dataset["files"]),
+        "seed": recipe.seed,
+        "training_key": record.key,
+        "weights_sha256": record.weights_sha256,
+    }
+
+
+def _form(form: Form, proof: Proof | None) -> dict[str, Any]:
     """Return what is recorded of a further file, or of why there is none."""
     title = {"file": form.file, "title": form.title}
     if form.content is None:
         return title | {"reason": form.reason}
+    judged = {"parity": proof.parity, "held_out": dict(proof.held_out)} if proof else {}
     return title | {
         "bytes": len(form.content),
         "sha256": hashlib.sha256(form.content).hexdigest(),
         "graph": dict(form.graph),
         "exact": form.exact,
         "tolerance": form.tolerance.to_json(),
-        "parity": checked.report.to_json() if checked else [],
+        **judged,
         **form.measured,
     }
-
-
-def parameters(recipe: Recipe) -> dict[str, str]:
-    """Return what a client needs to know to ask the model and to read its answer."""
-    values = {
-        "task": recipe.task,
-        "description": recipe.summary,
-        "classes": ",".join(recipe.classes),
-        "units": recipe.units,
-        "features": ",".join(recipe.dataset.features),
-    }
-    if recipe.image is not None:
-        image = recipe.image
-        values |= {"image_mode": image.mode, "image_range": f"{image.low:g} {image.high:g}"}
-    return {key: value for key, value in values.items() if value}
 
 
 def write_documents(staged: Path, name: str, values: dict[str, Any]) -> None:

@@ -21,6 +21,9 @@ SIZE, DOTS_PER_INCH = (6.4, 4.0), 110
 #: short; without, matplotlib lays out what it draws, and so draws it twice.
 MARGINS = {"left": 0.13, "right": 0.97, "bottom": 0.13, "top": 0.91}
 
+#: Characters of a class's name that fit beside the confusion matrix.
+LONG_NAME = 12
+
 #: A series longer than this is drawn from its end: single years could not be told apart.
 SHOWN_STEPS = 120
 
@@ -66,7 +69,9 @@ def held_out(
     """
     if task in ("multiclass", "binary"):
         decided = outputs[:, 0] >= 0.5 if task == "binary" else outputs.argmax(axis=-1)
-        return _png(_confusion(answers.astype(int), decided.astype(int), classes))
+        drawn = _confusion(answers.astype(int), decided.astype(int), classes)
+        # A square in a wide picture leaves room for names beside it.
+        return _png(drawn, margins=MARGINS if max(map(len, classes)) <= LONG_NAME else None)
     # A sequence's last step is the one that has seen most.
     truth, given = (a.reshape(len(a), -1)[:, -1] for a in (answers, outputs))
     drawn = _series(truth, given, units) if task == "forecast" else _scatter(truth, given, units)

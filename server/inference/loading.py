@@ -1,6 +1,7 @@
 """From a repository on disk to a catalog: each model alone, so that a bad one stops no other.
 
-scan ──> config.pbtxt ──> versions ──> open the graph ──> complete and check ──> LoadedModel
+scan ──> config.pbtxt ──> versions ──> open the graph ──> complete and check ──> [self-test]
+                                                                             ──> LoadedModel
 """
 
 import logging
@@ -10,40 +11,38 @@ from typing import Protocol
 
 from server.errors import ModelLoadError
 from server.inference.catalog import Catalog, CatalogEntry, ModelState
-from server.inference.model import Graph, LoadedModel
-from server.repository import completion, configuration
+from server.inference.model import LoadedModel
+from server.inference.self_test import SignedGraph, examine
+from server.repository import completion, configuration, vectors
 from server.repository.scan import FoundModel, scan
-from server.tensors import TensorSpec
 
 _LOG = logging.getLogger(__name__)
-
-
-class LoadedGraph(Graph, Protocol):
-    """A graph that also says what it takes and gives."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
 
 
 class GraphOpener(Protocol):
     """What opens graphs: server.runtime.session.Runtime, or a fake in a test."""
 
-    def open(self, path: Path) -> LoadedGraph:
+    def open(self, path: Path) -> SignedGraph:
         """Load a graph; ModelLoadError says why it cannot be served."""
 
 
-def load_repository(repository: Path, opener: GraphOpener) -> Catalog:
+def load_repository(repository: Path, opener: GraphOpener, *, self_test: bool = False) -> Catalog:
     """Load every model of a repository; one that cannot be served is listed with its reason.
 
+    With `self_test`, a version with test vectors is served only if it answers them right.
     ConfigurationError if the repository itself cannot be read.
     """
     found = scan(repository)
     if not found:
         _LOG.warning("no models in '%s': nothing to serve", repository)
-    return Catalog(entry for model in found for entry in load_model(model, opener))
+    return Catalog(
+        entry for model in found for entry in load_model(model, opener, self_test=self_test)
+    )
 
 
-def load_model(found: FoundModel, opener: GraphOpener) -> Iterator[CatalogEntry]:
+def load_model(
+    found: FoundModel, opener: GraphOpener, *, self_test: bool = False
+) -> Iterator[CatalogEntry]:
     """Yield an entry for each version that should be served."""
     try:
         if found.fault is not None:
@@ -57,7 +56,9 @@ def load_model(found: FoundModel, opener: GraphOpener) -> Iterator[CatalogEntry]
     _say_idle(found.name, config)
     for version in versions:
         try:
-            model = _load_version(found, config, version, opener, batching_written)
+            model = _load_version(
+                found, config, version, opener, batching_written, self_test=self_test
+            )
         except Exception as error:
             yield _failed(found.name, version, error)
         else:
@@ -72,8 +73,11 @@ def _load_version(
     version: int,
     opener: GraphOpener,
     batching_written: bool,
+    *,
+    self_test: bool,
 ) -> LoadedModel:
-    graph = opener.open(configuration.model_file(found, written, version))
+    path = configuration.model_file(found, written, version)
+    graph = opener.open(path)
     signature = completion.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = completion.complete(
         found.name, written, signature, batching_written=batching_written
@@ -86,7 +90,22 @@ def _load_version(
         version=version,
         read_labels=lambda filename: configuration.read_labels(found.folder, filename),
     )
+    if self_test:
+        verdict = _self_test(found, path, graph)
+        _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
     return LoadedModel(settings, graph)
+
+
+def _self_test(found: FoundModel, path: Path, graph: SignedGraph) -> str:
+    """Hold a graph against the vectors in its folder; return what was done, for the log."""
+    if found.file is not None:
+        return "a bare file has no folder of test vectors"  # those beside it may be another's
+    bound = vectors.read_bound(path)
+    if bound is None:
+        return "left out: its manifest says that it is not meant to be equal"
+    sets = vectors.read_vectors(path.parent)
+    examine(graph, sets, bound)
+    return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
 
 
 def _say_idle(name: str, config: configuration.ModelConfig | None) -> None:

@@ -62,6 +62,16 @@ def test_environment_replaces_a_default_and_a_flag_wins():
     assert parse("--threads", "2", environ=environ).threads == 2
 
 
+def test_a_switch_is_off_until_asked_for():
+    """A flag without a value; its variable takes 1 and 0, and refuses what is neither."""
+    assert parse().self_test is False
+    assert parse("--self-test").self_test is True
+    assert parse(environ={"ZOO_SELF_TEST": "1"}).self_test is True
+    assert parse(environ={"ZOO_SELF_TEST": "off"}).self_test is False
+    with pytest.raises(ConfigurationError, match="ZOO_SELF_TEST='maybe' is not a value"):
+        parse(environ={"ZOO_SELF_TEST": "maybe"})
+
+
 def test_bad_environment_names_its_variable():
     """A variable that cannot be a value is an error that names it."""
     with pytest.raises(ConfigurationError, match="ZOO_GRPC_PORT='x' is not a value"):

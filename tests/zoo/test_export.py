@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,18 @@ def test_the_same_model_gives_the_same_bytes(lab: dict[str, Any], tmp_path: Path
     for name, facts in lab.items():
         if name != "refused":
             assert facts["sha256"][0] == facts["sha256"][1], name
-    fresh = _run(tmp_path, "bidirectional", "tutorial_stack")
+            assert len(set(facts["portable_sha256"])) == int(facts["portable"]), name
+    fresh = _run(tmp_path, "bidirectional", "tutorial_stack", "branches")
     for name, facts in fresh.items():
         assert facts["sha256"] == lab[name]["sha256"], name
+        assert facts["portable_sha256"] == lab[name]["portable_sha256"], name
+
+
+def test_a_file_names_its_model_and_its_maker(lab: dict[str, Any]) -> None:
+    """And claims no more: what a user's model is for, nobody told."""
+    assert lab["tutorial_stack"]["properties"] == {"name": "sequential"}
+    assert lab["branches"]["properties"] == {"name": "functional"}
+    assert lab["lstm"]["producer"] == ["layer-zoo", metadata.version("layer-zoo")]
 
 
 def test_names_survive(lab: dict[str, Any]) -> None:

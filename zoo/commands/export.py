@@ -193,6 +193,7 @@ def _json(item: Exported) -> dict[str, Any]:
 def _print(items: Sequence[Exported]) -> None:
     """Print what was published, how large, and how far from Keras."""
     from zoo.table import text_table
+    from zoo.verify import largest_difference
 
     rows = [
         [
@@ -200,7 +201,7 @@ def _print(items: Sequence[Exported]) -> None:
             str(item.version),
             str(item.manifest["graph"]["nodes"]),
             str(item.manifest["files"]["model.onnx"]["bytes"]),
-            f"{max(row['max_abs'] for row in item.manifest['parity']):.1e}",
+            f"{largest_difference(item.manifest['parity']):.1e}",
             f"{item.seconds:.1f}" if item.fresh else "up to date",
         ]
         for item in items

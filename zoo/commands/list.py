@@ -67,6 +67,8 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the measured figures of a manifest."""
+    from zoo.verify import largest_difference
+
     training = manifest["training"]
     return {
         "tutorial": manifest["tutorial"],
@@ -74,7 +76,7 @@ def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
         "parameters": training["parameters"],
         "metric": training["metric"],
         "baseline": training["baseline"],
-        "worst_difference": max(row["max_abs"] for row in manifest["parity"]),
+        "worst_difference": largest_difference(manifest["parity"]),
         "bytes": manifest["files"]["model.onnx"]["bytes"],
     }
 
