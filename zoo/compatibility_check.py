@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,12 +81,21 @@ def _target(model: str, path: Path, tolerance: Tolerance, argmax: bool) -> Targe
 
 
 def measure_all(
-    targets: Sequence[Target], names: Sequence[str], root: Path, *, say: Say
+    targets: Sequence[Target],
+    names: Sequence[str],
+    root: Path,
+    *,
+    say: Say,
+    started: Callable[[int, str], None] = lambda position, name: None,
 ) -> tuple[Record, dict[str, str]]:
-    """Run all targets in the named runtimes; return the cells, and why some have none."""
+    """Run all targets in the named runtimes; return the cells, and why some have none.
+
+    `say` is told what takes long and what is skipped, `started` each runtime as its turn comes.
+    """
     answered: dict[str, Answered] = {}
     skipped: dict[str, str] = {}
-    for name in names:
+    for position, name in enumerate(names):
+        started(position, name)
         try:
             answered[name] = measure(name, [item.subject for item in targets], root, say=say)
         except Unavailable as error:

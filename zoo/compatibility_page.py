@@ -34,15 +34,42 @@ class Notes:
         return [form.format(number=number, text=text) for text, number in self.numbers.items()]
 
 
-def terminal(record: Record) -> str:
-    """Return the table of files × runtimes with its notes."""
+def terminal(record: Record, *, width: int | None = None) -> str:
+    """Return the table of files × runtimes with its notes, in blocks that fit into `width`."""
     notes = Notes()
-    rows = [
-        [item.model, item.file, *(_text(item.cells.get(name), notes) for name in record.runtimes)]
-        for item in record.files
+    columns = [
+        (name, [_text(item.cells.get(name), notes) for item in record.files])
+        for name in record.runtimes
     ]
-    table = text_table(("model", "file", *record.runtimes), rows)
-    return "\n".join([table, *notes.lines("  [{number}] {text}")])
+    files = [("model", [item.model for item in record.files])]
+    files.append(("file", [item.file for item in record.files]))
+    blocks = [_table([*files, *block]) for block in _blocks(columns, files, width)]
+    return "\n".join(["\n\n".join(blocks), *notes.lines("  [{number}] {text}")])
+
+
+Column = tuple[str, list[str]]
+
+
+def _blocks(
+    columns: Sequence[Column], first: Sequence[Column], width: int | None
+) -> list[list[Column]]:
+    """Part the columns so that each part fits beside the first ones; one column always does."""
+    blocks: list[list[Column]] = []
+    for column in columns:
+        if blocks and (width is None or _width([*first, *blocks[-1], column]) <= width):
+            blocks[-1].append(column)
+        else:
+            blocks.append([column])
+    return blocks
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(max(map(len, [head, *cells])) + 2 for head, cells in columns) - 2
+
+
+def _table(columns: Sequence[Column]) -> str:
+    rows = [list(row) for row in zip(*(cells for _, cells in columns), strict=True)]
+    return text_table([head for head, _ in columns], rows)
 
 
 def page(record: Record) -> str:

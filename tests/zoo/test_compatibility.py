@@ -180,6 +180,22 @@ def test_tables_show_every_cell_and_number_the_reasons() -> None:
     assert "1. no / LSTM" in model_page(record, "m")
 
 
+def test_a_narrow_terminal_gets_the_table_in_blocks() -> None:
+    """Each with the files first, and the notes once, at the end."""
+    ok, no = _cell(*RIGHT), _cell(Refusal("no"), Refusal("no"))
+    record = _record(_measured(fake=no, other=ok))
+
+    lines = terminal(record, width=26).splitlines()
+
+    assert [line for line in lines if line.startswith("m ")] == [
+        "m      model.onnx  ✗ [1]",
+        "m      model.onnx  ok 0e+00",
+    ]
+    assert terminal(record, width=80) == terminal(record)
+    assert max(map(len, lines)) <= 27
+    assert lines[-1] == "  [1] no"
+
+
 def test_a_runtime_that_was_not_measured_has_an_empty_cell() -> None:
     """Never ok, and no column at all if it has no cell anywhere."""
     record = _record(_measured(fake=_cell(*RIGHT)), _measured("model.portable.onnx", "bb"))

@@ -3,7 +3,9 @@
 import ast
 import os
 import re
+import select as polling
 import shutil
+import subprocess
 import sys
 import textwrap
 import tomllib
@@ -223,6 +225,42 @@ def test_text_is_not_tried(fake: IsolatedRuntime, tmp_path: Path) -> None:
 
     assert first == Refusal("not tried: x is text, which is not handed to other processes")
     assert _right(rest)
+
+
+def test_a_process_ends_with_its_parent(fake: IsolatedRuntime, tmp_path: Path) -> None:
+    """Killed outright, the parent cleans nothing up; what it started notices."""
+    (tmp_path / "hangs").write_bytes(b"a graph")
+    source = textwrap.dedent(
+        f"""
+        import sys
+        from pathlib import Path
+        import numpy as np
+        from zoo.runtimes.catalogue import IsolatedRuntime
+        from zoo.runtimes.environments import Environment
+        from zoo.runtimes.job import Subject
+        from zoo.runtimes.process import answer_all
+        from zoo.verify import Case
+
+        one = np.zeros((1, 1), np.float32)
+        case = Case(name="c", feeds={{"x": one}}, expected={{"y": one}})
+        folder = Path({str(tmp_path)!r})
+        runtime = IsolatedRuntime(name="f", version="9", adapter={fake.adapter!r}, pins=())
+        place = Environment(folder=folder, interpreter=(sys.executable,), installed={{}})
+        answer_all(runtime, place, [Subject(path=folder / "hangs", cases=(case,))])
+        """
+    )
+    os.mkfifo(tmp_path / "pids")
+    parent = subprocess.Popen([sys.executable, "-c", source])
+    try:
+        pids = [int(text) for text in (tmp_path / "pids").read_text().split()]
+        handles = [os.pidfd_open(pid) for pid in pids]
+    finally:
+        parent.kill()
+        parent.wait()
+
+    for handle in handles:  # readable once the process has ended
+        assert polling.select([handle], [], [], 60)[0]
+        os.close(handle)
 
 
 @pytest.mark.parametrize(

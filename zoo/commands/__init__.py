@@ -63,7 +63,8 @@ def add_compat(parser: argparse._ActionsContainer) -> None:
         type=Path,
         default=DEFAULT_COMPAT,
         metavar="DIR",
-        help="where environments and results of other runtimes are kept (default: %(default)s)",
+        help="where environments (all: 6 GB) and results of other runtimes are kept "
+        "(default: %(default)s)",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +77,10 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     from zoo.compatibility_page import page, terminal
 
     targets, published = _targets(options, names)
-    found, skipped = measure_all(targets, runtimes, options.compat, say=_say)
+    with _Bar(len(runtimes)) as bar:
+        found, skipped = measure_all(
+            targets, runtimes, options.compat, say=_say, started=bar.started
+        )
     if len(skipped) == len(runtimes):
         raise CheckFailed("none of these runtimes can be had here, and nothing was measured")
     whole = found
@@ -85,7 +90,8 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     if options.json:
         print_json(found.to_json() | {"skipped": skipped})
     else:
-        print(terminal(found))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(terminal(found, width=width))
     if options.markdown is not None:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(whole))
@@ -108,6 +114,31 @@ def _targets(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Ta
         for target in targets_of(options.repository, name, known)
     ]
     return [*published, *loose], [target.sha256 for target in published]
+
+
+class _Bar:
+    """A progress bar over runtimes on a terminal; silent elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        with contextlib.suppress(ModuleNotFoundError):
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._total, leave=False, disable=not sys.stderr.isatty())
+        return self
+
+    def started(self, position: int, name: str) -> None:
+        """Show that the runtime at this position is next."""
+        if self._bar is not None:
+            self._bar.set_description(name)
+            self._bar.update(position - self._bar.n)
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _say(text: str) -> None:

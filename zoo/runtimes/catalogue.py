@@ -98,8 +98,9 @@ ISOLATED = (
         version="1.5.15",
         adapter="onnx2torch_adapter.py",
         pins=("torch==2.13.0", "onnx==1.23.2", NUMPY),
-        # Without torchvision, which two operators need and whose wheel does not load beside a
-        # torch built without CUDA.
+        # A torch built without CUDA does as well, and is a tenth of the size: which one it is,
+        # pip's own configuration decides. Without torchvision, which two operators need and whose
+        # wheel does not load beside such a torch.
         alone=("onnx2torch==1.5.15",),
         note="converted to a torch 2.13.0 module, CPU",
     ),

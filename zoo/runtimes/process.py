@@ -7,7 +7,8 @@
 
 A step is told before it is taken. So when the process dies, the step it died in is known: that one
 is given the reason, and a fresh process goes on with the rest. A process that says nothing for the
-time limit is killed, and the model it was at is given up.
+time limit is killed, and the model it was at is given up. A process whose parent is gone ends
+itself: its standard input is at its end then.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _start(
         with (folder / PRINTED).open("wb") as printed:
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written to: it ends when this process does
                 stdout=printed,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
@@ -253,6 +254,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _how(returncode: int) -> str:

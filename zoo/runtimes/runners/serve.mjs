@@ -26,6 +26,9 @@ const ARRAYS = {
 const [adapterFile, jobFile, descriptor] = process.argv.slice(2);
 const job = JSON.parse(readFileSync(jobFile, "utf8"));
 
+// The parent holds standard input: at its end the parent is gone, and so is the whole group.
+process.stdin.resume().on("end", () => process.kill(-process.pid, "SIGKILL"));
+
 function tell(event, values = {}) {
   writeSync(Number(descriptor), JSON.stringify({ event, ...values }) + "\n");
 }

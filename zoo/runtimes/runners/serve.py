@@ -9,7 +9,9 @@ taken, so that the parent knows which one a crash or a hang belongs to.
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 
 def main(adapter_file: str, job_file: str, descriptor: int) -> None:
     """Do the whole job: for each model load it, then answer each case."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     job = json.loads(Path(job_file).read_text())
     folder = Path(job["folder"])
 
@@ -52,6 +55,13 @@ def main(adapter_file: str, job_file: str, descriptor: int) -> None:
             else:
                 tell("answer", **here, outputs=written)
     tell("done")
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which the parent holds, and end the whole group."""
+    while os.read(0, 4096):
+        pass
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def _import(path: str) -> Any:
