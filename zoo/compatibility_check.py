@@ -23,7 +23,7 @@ from zoo.check import equal_files, published
 from zoo.compatibility import Measured, Record, cell
 from zoo.compatibility_page import model_page
 from zoo.errors import UsageError
-from zoo.runtimes.environments import Unavailable
+from zoo.runtimes.environments import Unavailable, locked
 from zoo.runtimes.job import Subject
 from zoo.runtimes.measure import Answered, Say, descriptions, measure
 from zoo.vectors import read_vectors
@@ -160,9 +160,10 @@ def keep(record: Record, root: Path, repository: Path, *, say: Say) -> Record:
 
     A repository that cannot be written keeps its old pages, aloud.
     """
-    whole = read_record(root).merged(record)
     root.mkdir(parents=True, exist_ok=True)
-    publish.replace(root / RECORD_FILE, _text(whole))
+    with locked(root):
+        whole = read_record(root).merged(record)
+        publish.replace(root / RECORD_FILE, _text(whole))
     mine = whole.only([item.sha256 for item in record.files])
     for model in dict.fromkeys(item.model for item in record.files):
         part = replace(mine, files=tuple(item for item in mine.files if item.model == model))

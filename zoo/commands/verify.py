@@ -75,6 +75,7 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     from zoo.compatibility import faults
     from zoo.compatibility_check import keep, measure_all
     from zoo.compatibility_page import page, terminal
+    from zoo.publish import replace
 
     targets, published = _targets(options, names)
     with _Bar(len(runtimes)) as bar:
@@ -94,7 +95,7 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
         print(terminal(found, width=width))
     if options.markdown is not None:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        options.markdown.write_text(page(whole))
+        replace(options.markdown, page(whole).encode())
     wrong = faults(found)
     for line in wrong:
         _say(line)

@@ -56,7 +56,7 @@ def prepare(
     wanted = {"pins": [*runtime.pins, *runtime.alone], "host": host}
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root):
+        with locked(root):
             found = _read(folder)
             if found is None or {key: found.get(key) for key in wanted} != wanted:
                 say(f"{runtime.name} {runtime.version}: making its environment in {folder}")
@@ -172,8 +172,8 @@ def _last_words(text: str) -> str:
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two commands never build one environment at once."""
+def locked(root: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two commands never write there at once."""
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
