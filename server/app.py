@@ -3,13 +3,14 @@
 serve(config)     what `zoo serve` runs: logs, signals, exit status
 running(config)   the same server inside a block, for tests and for embedding
 
-config ──> PublicTransport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
+config ──> transport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
 """
 
 import logging
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 
@@ -17,18 +18,22 @@ import grpc
 
 from server.api.handlers import SERVICE, inference_handlers
 from server.api.health import Health, health_handlers
+from server.api.infer_path import InferPath
+from server.api.infer_stream import InferStreams
 from server.api.open_inference import OpenInference
 from server.api.reflection import reflection_handlers
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
-from server.inference.loading import load_repository
+from server.inference.loading import Workshop, load_repository
 from server.lifecycle import Event, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
+from server.scheduling.timer import Timer
 from server.telemetry import logs
-from server.transport.public import PublicTransport, TransportOptions
+from server.transport import open_transport
+from server.transport.public import TransportOptions
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +41,9 @@ DISTRIBUTION = "layer-zoo"
 
 #: Exit statuses, as everywhere in `zoo`.
 OK, BAD_USAGE = 0, 2
+
+#: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
+_WORKERS = 64
 
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
@@ -51,14 +59,19 @@ class Server:
         self._lifecycle = Lifecycle()
         self._admission = Admission()
         self._health = Health()
+        self._streams: InferStreams | None = None
         self._budget = measure(config.threads)
-        self._transport = PublicTransport(
+        self._workers = ThreadPoolExecutor(_WORKERS, "worker")
+        self._timer = Timer()
+        self._transport = open_transport(
+            config.transport,
             TransportOptions(
                 host=config.host,
                 port=config.grpc_port,
                 max_message_bytes=config.max_message_bytes,
                 handler_threads=_handler_threads(self._budget),
-            )
+            ),
+            self._workers,
         )
         self.grpc_port = self._transport.bind()
         self.catalog = Catalog(())
@@ -74,7 +87,13 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        self.catalog = load_repository(config.repository, runtime, self_test=config.self_test)
+        workshop = Workshop(
+            opener=runtime,
+            workers=self._workers,
+            timer=self._timer,
+            self_test=config.self_test,
+        )
+        self.catalog = load_repository(config.repository, workshop)
         self._health.publish(self._serving())
         self._transport.start(self._handlers())
         self._lifecycle.on(Event.LOADED)
@@ -89,21 +108,27 @@ class Server:
             return 0
         self._admission.close()
         self._health.close()
+        if self._streams is not None:
+            self._streams.close()
         left = self._admission.wait_until_idle(drain_seconds)
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
+        self._timer.close()
+        self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)
         return left
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        path = InferPath(self.catalog, self._admission)
+        self._streams = InferStreams(path)
         servicer = OpenInference(
             self.catalog,
             server_name=self._config.server_name,
             server_version=_version(),
         )
         return [
-            inference_handlers(servicer, self._admission),
+            inference_handlers(servicer, path, self._streams, self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]

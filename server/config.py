@@ -20,6 +20,8 @@ PROVIDERS = (
     "cpu", "cuda", "tensorrt", "openvino", "rocm", "migraphx", "coreml", "dml", "qnn", "xnnpack",
 )  # fmt: skip
 
+TRANSPORTS = ("fast", "public")
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 #: gRPC carries message lengths in signed 32 bits; tritonclient sends up to this (protocol.md 2.4).
@@ -87,6 +89,11 @@ class ServerConfig:
         metavar="N",
         low=0,
         high=4096,
+    )
+    transport: str = _option(
+        "fast",
+        "how gRPC is served: `fast` drives grpcio's C core, `public` is grpcio's own server",
+        choices=TRANSPORTS,
     )
     max_message_bytes: int = _option(
         MAX_MESSAGE_BYTES,

@@ -9,6 +9,8 @@
     │   └── DeadlineExpired        the caller's time was over before the work began
     ├── Unavailable                nobody's mistake: ask again later
     │   ├── ModelNotReady          known, but not loaded
+    │   ├── QueueFull              as many wait for this model as may
+    │   ├── QueueTimeout           its time in the queue ran out
     │   └── ServerExiting          shutting down
     ├── OperatorError              whoever runs the server: the text says what to change
     │   ├── ConfigurationError     an option has a bad value
@@ -56,6 +58,14 @@ class Unavailable(ServerError):
 
 class ModelNotReady(Unavailable):
     """The model or version is known but not loaded."""
+
+
+class QueueFull(Unavailable):
+    """As many requests wait for this model as its queue policy allows."""
+
+
+class QueueTimeout(Unavailable):
+    """The request's time in the queue ran out before its turn came."""
 
 
 class ServerExiting(Unavailable):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo import publish
-from zoo.check import equal_files, published
+from zoo.check import decides, equal_files, published
 from zoo.compatibility import Measured, Record, cell
 from zoo.compatibility_page import model_page
 from zoo.errors import UsageError
@@ -53,7 +53,7 @@ def targets_of(repository: Path, name: str, known: Registry) -> list[Target]:
     Raises what zoo.check.published raises for a model that is not there or not whole.
     """
     manifest = published(repository, name, known)
-    argmax = manifest.values["task"] == "multiclass"
+    argmax = decides(manifest)
     return [
         _target(name, manifest.folder / file, tolerance, argmax)
         for file, tolerance in equal_files(manifest)

@@ -62,12 +62,13 @@ class ExportReport:
     notes: tuple[str, ...]
     seconds: float
     portable: Path | None = None
+    portable_parity: tuple[Comparison, ...] = ()
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     @property
     def max_abs(self) -> float:
-        """The largest difference from Keras in any runtime."""
-        return max((row.max_abs for row in self.parity), default=0.0)
+        """The largest difference from Keras in any runtime, of any file."""
+        return max((row.max_abs for row in (*self.parity, *self.portable_parity)), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
@@ -124,18 +125,16 @@ def export_model(
     second = target.with_name(target.stem + PORTABLE_SUFFIX) if made.portable else None
     with _written(target, made.onnx) as temporary, _maybe(second, made.portable) as other:
         first, notes = prove(temporary, made.onnx, compared, tolerance)
-        rows = list(first.comparisons)
+        again = Report(comparisons=())
         if other is not None and made.portable is not None:
             again, more = prove(other, made.portable, compared, tolerance)
-            rows += again.comparisons
             notes += [f"portable: {note}" for note in more]
         _keep(temporary, target)
         if other is not None and second is not None:
             _keep(other, second)
-    report = _report(
-        target, second, made, rows, [*_notes(model, samples), *notes], started, samples
-    )
-    return replace(report, cases=compared)
+    told = [*_notes(model, samples), *notes]
+    report = _report(target, second, made, first.comparisons, told, started, samples)
+    return replace(report, cases=compared, portable_parity=again.comparisons)
 
 
 def prove(

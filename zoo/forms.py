@@ -18,6 +18,7 @@ from zoo.verify import Tolerance
 #: What follows a model file's stem in the name of its portable form.
 PORTABLE_SUFFIX = ".portable.onnx"
 PORTABLE_FILE = layout.MODEL_FILE.removesuffix(".onnx") + PORTABLE_SUFFIX
+PORTABLE_TITLE = "portable: without recurrent operators, for runtimes that lack them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

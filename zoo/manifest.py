@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from zoo.publish import sha256
 from zoo.recipe import Recipe
 from zoo.record import Record
 
+#: What the files' bytes depend on, beside what trained the weights.
+PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
@@ -30,7 +33,7 @@ class Proof:
 
     versions: Mapping[str, str]
     parity: list[dict[str, Any]]
-    held_out: Mapping[str, Any]
+    held_out: Mapping[str, Any] = field(default_factory=dict)
 
 
 def manifest(
@@ -38,14 +41,12 @@ def manifest(
     record: Record,
     forms: Sequence[Form],
     proven: Mapping[str, Proof],
-    packages: Sequence[str],
 ) -> dict[str, Any]:
     """Return what a version says of itself; the files' checksums are added last.
 
     `forms`: the model itself first; `proven` has an entry for each that was held against Keras.
     """
-    first, *others = forms
-    proof = proven[first.file]
+    values = _proofs(forms, proven)
     return {
         "format": 2,
         "name": recipe.name,
@@ -69,14 +70,39 @@ def manifest(
             "weights_sha256": record.weights_sha256,
         },
         "layers": record.layers,
+        **values,
+        "held_out": dict(proven[forms[0].file].held_out),
+        "versions": values["versions"] | dict(record.versions),
+    }
+
+
+def file_manifest(
+    name: str, source: Path, forms: Sequence[Form], proven: Mapping[str, Proof]
+) -> dict[str, Any]:
+    """Return what a version says of itself that was exported from a Keras file of the user's."""
+    return {
+        "format": 2,
+        "name": name,
+        "summary": f"exported from {source.name}",
+        "rebuild": {
+            "command": f"zoo export {source.name} --name {name}",
+            "source": {"file": source.name, "sha256": sha256(source)},
+        },
+        **_proofs(forms, proven),
+    }
+
+
+def _proofs(forms: Sequence[Form], proven: Mapping[str, Proof]) -> dict[str, Any]:
+    """Return the files' facts, and how each was held against Keras."""
+    first, *others = forms
+    proof = proven[first.file]
+    return {
         "graph": dict(first.graph),
         "tolerance": first.tolerance.to_json(),
         "runtimes": dict(proof.versions),
         "parity": proof.parity,
-        "held_out": dict(proof.held_out),
         "forms": [_form(form, proven.get(form.file)) for form in others],
-        "versions": {name: metadata.version(name) for name in packages}
-        | dict(record.versions)
+        "versions": {package: metadata.version(package) for package in PACKAGES}
         | {"layer-zoo": zoo_version()},
     }
 
@@ -118,13 +144,18 @@ def write_documents(staged: Path, name: str, values: dict[str, Any]) -> None:
     """Write picture and card, then the manifest with the checksum of every other file."""
     layers = [Layer.from_json(layer) for layer in values["layers"]]
     (staged / "model.svg").write_text(draw(name, layers))
-    values["files"] = _files(staged)
+    values["files"] = file_facts(staged)
     (staged / "README.md").write_text(card(values))
-    values["files"] = _files(staged)
+    write_manifest(staged, values)
+
+
+def write_manifest(staged: Path, values: dict[str, Any]) -> None:
+    """Write the manifest, with the checksum of every file that is there."""
+    values["files"] = file_facts(staged)
     (staged / layout.MANIFEST_FILE).write_text(json.dumps(values, indent=2) + "\n")
 
 
-def _files(staged: Path) -> dict[str, dict[str, Any]]:
+def file_facts(staged: Path) -> dict[str, dict[str, Any]]:
     """Return checksum and size of each file so far."""
     return {
         path.relative_to(staged).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}

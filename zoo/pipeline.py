@@ -27,8 +27,8 @@ from zoo.compatibility_check import recorded
 from zoo.configuration import model_config
 from zoo.datasets.dataset import Rows
 from zoo.errors import CheckFailed
-from zoo.forms import PORTABLE_FILE, Form
-from zoo.manifest import Proof, manifest, write_documents
+from zoo.forms import PORTABLE_FILE, PORTABLE_TITLE, Form
+from zoo.manifest import PACKAGES, Proof, manifest, write_documents
 from zoo.opsets import OPSET
 from zoo.parity import ParityCases, held_out_metric, parity_cases
 from zoo.properties import documents, properties, zoo_version
@@ -61,11 +61,11 @@ EXPORT_SOURCES = (
     "plots.py",
     "properties.py",
     "recurrent/*.py",
+    "table.py",
     "tracing/*.py",
     "vectors.py",
     "verify.py",
 )
-EXPORT_PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: Options) -> str:
             for source in EXPORT_SOURCES
             for path in sorted(folder.glob(source))
         ),
-        *(metadata.version(package) for package in EXPORT_PACKAGES),
+        *(metadata.version(package) for package in PACKAGES),
         zoo_version(),
     ]
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
@@ -163,7 +163,7 @@ def export(
     cases = parity_cases(recipe, model, held_out)
     with publish.staging(repository, recipe.name) as staged:
         proven = _write_forms(staged, recipe, forms, cases, held_out)
-        values = manifest(recipe, record, forms, proven, EXPORT_PACKAGES)
+        values = manifest(recipe, record, forms, proven)
         key = export_key(recipe, run, options)
         values["options"] = asdict(options)
         values["compatibility"] = recorded(compat, staged).to_json()
@@ -201,7 +201,7 @@ def _forms(made: Conversion) -> list[Form]:
             graph=facts(made.onnx),
         )
     ]
-    title = "portable: without recurrent operators, for runtimes that lack them"
+    title = PORTABLE_TITLE
     if made.portable is not None:
         content, graph = serialized(made.portable), facts(made.portable)
         forms.append(Form(file=PORTABLE_FILE, title=title, content=content, graph=graph))

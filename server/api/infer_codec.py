@@ -1,9 +1,10 @@
-"""ModelInferRequest to InferRequest, and InferResponse to ModelInferResponse.
+"""ModelInferRequest to InferRequest.
 
 What a tensor's data may look like is protocol.md 2.2.1 and 2.2.2: one route each, and a typed field
 that matches the datatype. The messages' stems are Triton's (server/src/grpc/infer_handler.cc).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from server.api.parameters import classes_of, refuse_shared_memory, request_para
 from server.errors import InvalidRequest
 from server.inference.messages import (
     InferRequest,
-    InferResponse,
     InputTensor,
     OutputRequest,
     TensorData,
@@ -35,13 +35,18 @@ _FIELD_TYPE = {
 }
 
 
-def decode(message: pb.ModelInferRequest) -> InferRequest:
-    """Return the request as values; InvalidRequest for data that no model could take."""
+def decode(
+    message: pb.ModelInferRequest, raw: Sequence[bytes | memoryview] | None = None
+) -> InferRequest:
+    """Return the request as values; InvalidRequest for data that no model could take.
+
+    `raw`: the raw_input_contents, where they were not parsed (server/api/wire.py).
+    """
     parameters = request_parameters(message.parameters) if message.parameters else {}
     return InferRequest(
         id=message.id,
         parameters=parameters,
-        inputs=_inputs(message),
+        inputs=_inputs(message, message.raw_input_contents if raw is None else raw),
         outputs=tuple(
             OutputRequest(name=output.name, classes=classes_of(output.parameters))
             for output in message.outputs
@@ -49,19 +54,9 @@ def decode(message: pb.ModelInferRequest) -> InferRequest:
     )
 
 
-def encode(response: InferResponse) -> bytes:
-    """Return the answer's bytes: always raw contents, one entry an output, in order (2.3)."""
-    message = pb.ModelInferResponse(
-        model_name=response.model_name, model_version=response.model_version, id=response.id
-    )
-    for tensor in response.outputs:
-        message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        message.raw_output_contents.append(tensor.raw)
-    return message.SerializeToString()
-
-
-def _inputs(message: pb.ModelInferRequest) -> tuple[InputTensor, ...]:
-    raw = message.raw_input_contents
+def _inputs(
+    message: pb.ModelInferRequest, raw: Sequence[bytes | memoryview]
+) -> tuple[InputTensor, ...]:
     used = 0
     inputs: list[InputTensor] = []
     for tensor in message.inputs:

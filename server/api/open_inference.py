@@ -9,8 +9,6 @@ from typing import Any
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import model_config_pb2
 
-from server.api.infer_codec import decode, encode
-from server.api.interceptor import parse
 from server.errors import InvalidRequest, Unsupported
 from server.inference.catalog import Catalog, ModelState, parse_version
 from server.inference.model import LoadedModel
@@ -23,6 +21,8 @@ EXTENSIONS = (
     "classification",
     "model_configuration",
     "parameters",
+    "schedule_policy",
+    "sequence",
     "statistics",
 )
 
@@ -115,13 +115,6 @@ class OpenInference:
     ) -> pb.CudaSharedMemoryUnregisterResponse:
         """As above; perf_analyzer calls both before it starts, on machines without a GPU too."""
         return pb.CudaSharedMemoryUnregisterResponse()
-
-    def ModelInfer(self, raw: bytes) -> bytes:
-        """The hot call: from the request's bytes to the answer's."""
-        message = parse(pb.ModelInferRequest, raw)
-        # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
-        model = self._catalog.find(message.model_name, message.model_version)
-        return encode(model.infer(decode(message)))
 
 
 def _refuse_repository_name(request: Any) -> None:

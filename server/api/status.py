@@ -20,6 +20,8 @@ STATUS: dict[type[errors.ServerError], Any] = {
     errors.Cancelled: grpc.StatusCode.CANCELLED,
     errors.DeadlineExpired: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.ModelNotReady: grpc.StatusCode.UNAVAILABLE,
+    errors.QueueFull: grpc.StatusCode.UNAVAILABLE,
+    errors.QueueTimeout: grpc.StatusCode.UNAVAILABLE,
     errors.ServerExiting: grpc.StatusCode.UNAVAILABLE,
     errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     errors.AddressError: grpc.StatusCode.INTERNAL,

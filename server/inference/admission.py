@@ -6,25 +6,32 @@ from server.errors import ServerExiting
 
 
 class Admission:
-    """The door of the server; a context manager around each call."""
+    """The door of the server, a context manager around a call or a pair of enter and leave."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._under_way = 0
         self._open = True
 
-    def __enter__(self) -> None:
+    def enter(self) -> None:
         """Let one call in; ServerExiting once the door is closed (protocol.md 1c)."""
         with self._changed:
             if not self._open:
                 raise ServerExiting("Server exiting")
             self._under_way += 1
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
+        """Note that one call is over."""
         with self._changed:
             self._under_way -= 1
             if not self._under_way:
                 self._changed.notify_all()
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
     def close(self) -> None:
         """Turn away whoever comes from now on."""

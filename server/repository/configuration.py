@@ -22,7 +22,7 @@ PLATFORM = "onnxruntime_onnx"
 ModelConfig = model_config_pb2.ModelConfig
 
 #: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
-IDLE_SETTINGS = ("instance_group", "optimization", "model_warmup", "response_cache")
+IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
 
 #: A class list longer than this is a mistake (or an attack), not labels.
 MAX_LABEL_BYTES = 16 * 2**20
@@ -83,7 +83,10 @@ def _check(name: str, config: ModelConfig) -> None:
             config.platform not in ("", PLATFORM, BACKEND),
             f"unexpected platform type '{config.platform}'; only '{PLATFORM}' is served",
         ),
-        (config.HasField("sequence_batching"), "sequence_batching is not served yet"),
+        (
+            config.sequence_batching.iterative_sequence,
+            "iterative_sequence is not served: an ONNX graph answers once a request",
+        ),
         (
             config.model_transaction_policy.decoupled,
             "decoupled models are not served: an ONNX graph answers once a request",

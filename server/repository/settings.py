@@ -6,6 +6,7 @@ that server/inference can use them as they are.
 
 from dataclasses import dataclass
 
+from server.batching import Batching, Sequences
 from server.tensors import VARIABLE, DataType
 
 
@@ -44,6 +45,11 @@ class ModelSettings:
     max_batch_size: int
     inputs: tuple[InputSettings, ...]
     outputs: tuple[OutputSettings, ...]
+    batching: Batching
+    #: None for a model whose requests stand alone.
+    sequences: Sequences | None = None
+    #: Threads of one run, where the configuration asks for a number of its own; else 0.
+    threads: int = 0
     #: The completed ModelConfig, serialised, as ModelConfig answers it.
     config: bytes
 

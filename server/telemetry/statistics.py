@@ -52,32 +52,36 @@ class Snapshot:
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """When one request passed each stage, in ns of time.perf_counter_ns."""
+@dataclass(slots=True)
+class Execution:
+    """One run of the graph, for one or more requests; moments in ns of time.perf_counter_ns."""
 
-    arrived: int
-    queued: int
-    started: int
-    input_ready: int
-    inferred: int
-    finished: int
+    requests: int
+    #: In all; 1 a request where the model has no batch dimension.
+    rows: int
+    #: The sums, over the requests, of when they arrived and of when they were queued.
+    arrived_ns: int
+    queued_ns: int
+    started_ns: int
+    ready_ns: int
+    inferred_ns: int
+    finished_ns: int
 
 
 class ModelStatistics:
     """Counts of one version; `record` from any thread, `snapshot` from any other."""
 
     def __init__(self) -> None:
-        # rows and a Timeline, or the ns of a failure
-        self._gathered: deque[tuple[int, Timeline] | int] = deque()
+        # executions, or the ns of a failure
+        self._gathered: deque[Execution | int] = deque()
         self._lock = threading.Lock()
         self._sums = Snapshot()
         self._last_inference_ms = 0
 
-    def record_success(self, rows: int, timeline: Timeline) -> None:
-        """Count one request that was answered: `rows` is its batch, 1 where the model has none."""
+    def record_run(self, execution: Execution) -> None:
+        """Count one run and the requests that it answered."""
         self._last_inference_ms = time.time_ns() // 1_000_000
-        self._gathered.append((rows, timeline))
+        self._gathered.append(execution)
         if len(self._gathered) >= _FOLD_AT:
             self._fold()
 
@@ -99,17 +103,19 @@ class ModelStatistics:
                 if isinstance(item, int):
                     sums.fail.add(item)
                 else:
-                    _add(sums, *item)
+                    _add(sums, item)
             sums.last_inference_ms = self._last_inference_ms
 
 
-def _add(sums: Snapshot, rows: int, at: Timeline) -> None:
-    sums.inference_count += rows
+def _add(sums: Snapshot, run: Execution) -> None:
+    """Triton's arithmetic: every request of a run counts, with the whole run's times."""
+    count = run.requests
+    sums.inference_count += run.rows
     sums.execution_count += 1
-    sums.success.add(at.finished - at.arrived)
-    sums.queue.add(at.started - at.queued)
-    batch = sums.batches.setdefault(rows, BatchStatistics())
-    for target in (sums, batch):
-        target.compute_input.add(at.input_ready - at.started)
-        target.compute_infer.add(at.inferred - at.input_ready)
-        target.compute_output.add(at.finished - at.inferred)
+    sums.success.add(count * run.finished_ns - run.arrived_ns, count)
+    sums.queue.add(count * run.started_ns - run.queued_ns, count)
+    batch = sums.batches.setdefault(run.rows, BatchStatistics())
+    for target, times in ((sums, count), (batch, 1)):
+        target.compute_input.add(times * (run.ready_ns - run.started_ns), times)
+        target.compute_infer.add(times * (run.inferred_ns - run.ready_ns), times)
+        target.compute_output.add(times * (run.finished_ns - run.inferred_ns), times)

@@ -24,8 +24,14 @@ class TransportOptions:
     #: 0 takes any free one.
     port: int
     max_message_bytes: int
-    #: Calls answered at once; more wait their turn.
+    #: Calls answered at once by the public transport; more wait their turn.
     handler_threads: int
+    #: Calls under way at once, streams included; more are refused with RESOURCE_EXHAUSTED.
+    max_calls: int = 16_384
+    #: More arguments of grpcio's, by name.
+    channel_arguments: tuple[tuple[str, int | str], ...] = ()
+    #: None serves in plain text.
+    credentials: grpc.ServerCredentials | None = None
 
 
 class PublicTransport:
@@ -35,22 +41,28 @@ class PublicTransport:
         self._options = options
         self._server = grpc.server(
             ThreadPoolExecutor(options.handler_threads, "grpc"),
+            maximum_concurrent_rpcs=options.max_calls,
             options=(
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
                 # Else a second server on the same port would silently take half of the calls.
                 ("grpc.so_reuseport", 0),
+                *options.channel_arguments,
             ),
         )
 
     def bind(self) -> int:
         """Take the port and return its number; AddressError says why that fails."""
         options = self._options
-        _probe(options.host, options.port)
+        probe(options.host, options.port)
+        address, credentials = join_address(options.host, options.port), options.credentials
         try:
-            port: int = self._server.add_insecure_port(_join(options.host, options.port))
+            if credentials is None:
+                port: int = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
-            raise AddressError(_refusal(options, "the address cannot be bound")) from None
+            raise refusal(options, "the address cannot be bound") from None
         return port
 
     def start(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -63,7 +75,7 @@ class PublicTransport:
         self._server.stop(grace_seconds).wait()
 
 
-def _probe(host: str, port: int) -> None:
+def probe(host: str, port: int) -> None:
     """Try the address with a plain socket first: grpcio's own error does not say what is wrong."""
     options = TransportOptions(host=host, port=port, max_message_bytes=0, handler_threads=0)
     try:
@@ -71,7 +83,7 @@ def _probe(host: str, port: int) -> None:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror:
-        raise AddressError(_refusal(options, "the host name cannot be resolved")) from None
+        raise refusal(options, "the host name cannot be resolved") from None
     with socket.socket(family, kind, protocol) as probe:
         # A port whose last connections are only cooling down is free, as it is for grpcio.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,7 +91,7 @@ def _probe(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen(1)
         except OSError as error:
-            raise AddressError(_refusal(options, _cause(error))) from None
+            raise refusal(options, _cause(error)) from None
 
 
 def _cause(error: OSError) -> str:
@@ -92,9 +104,11 @@ def _cause(error: OSError) -> str:
     return str(error.strerror)
 
 
-def _refusal(options: TransportOptions, cause: str) -> str:
-    return f"cannot listen on {_join(options.host, options.port)}: {cause}"
+def refusal(options: TransportOptions, cause: str) -> AddressError:
+    """Return the error that says why an address cannot be listened on."""
+    return AddressError(f"cannot listen on {join_address(options.host, options.port)}: {cause}")
 
 
-def _join(host: str, port: int) -> str:
+def join_address(host: str, port: int) -> str:
+    """Return HOST:PORT, with brackets where the host is an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

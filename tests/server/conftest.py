@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
 
 from server.app import Server, running
-from server.config import ServerConfig
+from server.config import TRANSPORTS, ServerConfig
 from server.tensors import DATA_TYPES
 
 SIMPLE_CONFIG = """
@@ -253,19 +254,27 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "models")
 
 
+@pytest.fixture(scope="session", params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each way of serving gRPC: every test that touches the wire runs over both."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def serve() -> Callable[..., AbstractContextManager[Wire]]:
+def serve(transport: str) -> Callable[..., AbstractContextManager[Wire]]:
     """Serve a repository in this process: `with serve(path, provider="cpu") as wire:`."""
-    return _serve
+    return partial(_serve, transport=transport)
 
 
 @pytest.fixture
-def server_process() -> Iterator[Callable[..., ServerProcess]]:
+def server_process(transport: str) -> Iterator[Callable[..., ServerProcess]]:
     """Start servers in their own processes; all are ended with the test."""
     with ExitStack() as stack:
 
         def start(*arguments: object) -> ServerProcess:
-            process = ServerProcess([str(argument) for argument in arguments])
+            process = ServerProcess(
+                [str(argument) for argument in (*arguments, "--transport", transport)]
+            )
             stack.callback(process.close)
             return process
 
@@ -279,7 +288,9 @@ def make_request() -> Callable[..., pb.ModelInferRequest]:
 
 
 @pytest.fixture(scope="session")
-def wire(tmp_path_factory: pytest.TempPathFactory, graphs: Graphs) -> Iterator[Wire]:
+def wire(
+    tmp_path_factory: pytest.TempPathFactory, graphs: Graphs, transport: str
+) -> Iterator[Wire]:
     """One server for all tests that only ask: an identity a datatype, and some special models."""
     repository = Repository(tmp_path_factory.mktemp("wire") / "models")
     for row in DATA_TYPES:
@@ -313,5 +324,5 @@ def wire(tmp_path_factory: pytest.TempPathFactory, graphs: Graphs) -> Iterator[W
     (folder / "labels.txt").write_text("cat\ndog\nbird\n")
     for version in (1, 2, 3):
         repository.add("versions", graphs.identity(), "version_policy { all {} }", version)
-    with _serve(repository.path) as served:
+    with _serve(repository.path, transport=transport) as served:
         yield served

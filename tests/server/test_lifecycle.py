@@ -189,15 +189,14 @@ def test_two_servers_do_not_share_a_port(slow, serve, server_process):
     assert "the port is in use" in log
 
 
-def test_expired_call_is_not_run(slow, serve):
-    """A call whose deadline passes while it waits for a thread never reaches the graph."""
+def test_expired_call_is_not_run(slow, serve, make_request):
+    """A call whose deadline passes while it waits for its turn never reaches the graph."""
     with serve(slow) as wire:
         count = trips(wire.stub, 0.15)
         busy = [ask(wire.stub, count) for _ in range(16)]
         time.sleep(0.1)
-        request = pb.ModelInferRequest(model_name="slow")
         with pytest.raises(grpc.RpcError) as caught:
-            wire.stub.ModelInfer(request, timeout=0.05)
+            wire.stub.ModelInfer(make_request("slow", n=np.ones(1, np.int64)), timeout=0.05)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         for call in busy:
             call.result()

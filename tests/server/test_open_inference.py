@@ -166,7 +166,7 @@ def test_live_ready_and_server_metadata(client):
     assert metadata.name == "layer-zoo"
     assert metadata.version
     assert {"statistics", "classification", "binary_tensor_data"} <= set(metadata.extensions)
-    assert not {"sequence", "system_shared_memory", "logging"} & set(metadata.extensions)
+    assert not {"system_shared_memory", "logging"} & set(metadata.extensions)
 
 
 def test_server_name_is_an_option(repository, graphs, serve):
@@ -294,13 +294,6 @@ def test_unserved_rpc_says_so(method, wire):
     request = getattr(pb, f"{method}Request")()
     with pytest.raises(grpc.RpcError, match=f"{method} is not served") as caught:
         getattr(wire.stub, method)(request)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
-def test_unserved_stream_says_so(wire):
-    """The streaming RPC too, at its first breath."""
-    with pytest.raises(grpc.RpcError, match="ModelStreamInfer is not served") as caught:
-        list(wire.stub.ModelStreamInfer(iter([pb.ModelInferRequest()])))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -25,6 +25,8 @@ EXPECTED = {
     "Cancelled": "CANCELLED",
     "DeadlineExpired": "DEADLINE_EXCEEDED",
     "ModelNotReady": "UNAVAILABLE",
+    "QueueFull": "UNAVAILABLE",
+    "QueueTimeout": "UNAVAILABLE",
     "ServerExiting": "UNAVAILABLE",
     "ConfigurationError": "INTERNAL",
     "AddressError": "INTERNAL",

@@ -186,6 +186,7 @@ def _json(item: Exported) -> dict[str, Any]:
         "seconds": item.seconds,
         "graph": item.manifest["graph"],
         "parity": item.manifest["parity"],
+        "forms": item.manifest["forms"],
         "files": item.manifest["files"],
     }
 
