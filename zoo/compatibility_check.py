@@ -11,7 +11,6 @@ never changes, and what runs it does.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from zoo import publish
 from zoo.check import decides, equal_files, published
-from zoo.compatibility import Measured, Record, cell
+from zoo.compatibility import Cell, Measured, Record, cell
 from zoo.compatibility_page import model_page
+from zoo.compatibility_store import RECORD_FILE, read_record, record_text
 from zoo.errors import UsageError
 from zoo.runtimes.environments import Unavailable, locked
 from zoo.runtimes.job import Subject
@@ -32,7 +32,6 @@ from zoo.verify import Tolerance, compare_answers
 if TYPE_CHECKING:
     from zoo.registry import Registry
 
-RECORD_FILE = "compat.json"
 PAGE_FILE = "RUNTIMES.md"
 
 
@@ -108,19 +107,7 @@ def measure_all(
             file=target.subject.path.name,
             sha256=target.sha256,
             cells={
-                name: cell(
-                    compare_answers(
-                        name,
-                        target.subject.cases,
-                        item.answers[position],
-                        tolerance=target.tolerance,
-                        argmax=target.argmax,
-                    ),
-                    target.subject.cases,
-                    version=item.version,
-                    date=date,
-                )
-                for name, item in answered.items()
+                name: _judge(target, name, item, position, date) for name, item in answered.items()
             },
         )
         for position, target in enumerate(targets)
@@ -128,31 +115,17 @@ def measure_all(
     return Record(files=files, notes=descriptions()), skipped
 
 
-def read_record(root: Path) -> Record:
-    """Return what was measured before, an empty record if there is none.
-
-    Raises UsageError for a file that is no such record.
-    """
-    path = root / RECORD_FILE
-    try:
-        return Record.from_json(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return Record()
-    except (ValueError, AttributeError) as error:
-        raise UsageError(f"{path} is not a record of runtimes ({error}): remove it") from error
-
-
-def recorded(root: Path | None, folder: Path) -> Record:
-    """Return what was measured of the ONNX files in a folder, by their bytes, for a model card.
-
-    A record that cannot be read is as good as none here; `zoo verify --runtimes` says what is
-    wrong with it.
-    """
-    try:
-        known = Record() if root is None else read_record(root)
-    except UsageError:
-        known = Record()
-    return known.only([publish.sha256(path) for path in folder.glob("*.onnx")])
+def _judge(target: Target, name: str, answered: Answered, position: int, date: str) -> Cell:
+    """Return one runtime's cell of the target at this position."""
+    cases = target.subject.cases
+    rows = compare_answers(
+        name,
+        cases,
+        answered.answers[position],
+        tolerance=target.tolerance,
+        argmax=target.argmax,
+    )
+    return cell(rows, cases, version=answered.version, date=date)
 
 
 def keep(record: Record, root: Path, repository: Path, *, say: Say) -> Record:
@@ -163,17 +136,13 @@ def keep(record: Record, root: Path, repository: Path, *, say: Say) -> Record:
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         whole = read_record(root).merged(record)
-        publish.replace(root / RECORD_FILE, _text(whole))
+        publish.replace(root / RECORD_FILE, record_text(whole))
     mine = whole.only([item.sha256 for item in record.files])
     for model in dict.fromkeys(item.model for item in record.files):
         part = replace(mine, files=tuple(item for item in mine.files if item.model == model))
-        documents = {RECORD_FILE: _text(part), PAGE_FILE: model_page(part, model).encode()}
+        documents = {RECORD_FILE: record_text(part), PAGE_FILE: model_page(part, model).encode()}
         try:
             publish.write_beside(repository, model, documents)
         except OSError as error:
             say(f"{repository / model}: {error.strerror or error}: {PAGE_FILE} is not written")
     return mine
-
-
-def _text(record: Record) -> bytes:
-    return (json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n").encode()

@@ -23,7 +23,7 @@ import numpy as np
 from server.repository import layout
 from zoo import plots, publish
 from zoo.check import check
-from zoo.compatibility_check import recorded
+from zoo.compatibility_store import recorded
 from zoo.configuration import model_config
 from zoo.datasets.dataset import Rows
 from zoo.errors import CheckFailed
@@ -49,6 +49,7 @@ EXPORT_SOURCES = (
     "check.py",
     "compatibility.py",
     "compatibility_page.py",
+    "compatibility_store.py",
     "configuration.py",
     "export.py",
     "forms.py",

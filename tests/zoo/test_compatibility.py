@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from zoo.compatibility import Cell, Measured, Record, cell, faults
-from zoo.compatibility_check import keep, read_record, recorded
+from zoo.compatibility_check import keep
 from zoo.compatibility_page import files_table, model_page, page, terminal
+from zoo.compatibility_store import read_record, recorded
 from zoo.errors import UsageError
 from zoo.verify import Arrays, Case, Refusal, compare_answers
 

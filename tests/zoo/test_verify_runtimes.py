@@ -100,6 +100,17 @@ def test_a_wrong_answer_fails(published: Path) -> None:
     assert "where Keras gives" in done.stderr
 
 
+def test_a_damaged_model_does_not_keep_the_others_back(published: Path) -> None:
+    """It is named, the others are measured, and the exit status is 1."""
+    (published / "lstm_sunspots" / "1" / "model.onnx").write_bytes(b"")
+    done = _verify(published, "--runtimes", "onnxruntime")
+
+    assert done.returncode == 1
+    assert done.stdout.count("ok ") == 2
+    assert "lstm_sunspots" in done.stderr
+    assert "is not what was published" in done.stderr
+
+
 def test_what_cannot_be_had_is_skipped_aloud(published: Path) -> None:
     """By name and reason, and nothing measured is no success."""
     blocked = published.parent / "compat"

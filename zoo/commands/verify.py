@@ -77,7 +77,9 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     from zoo.compatibility_page import page, terminal
     from zoo.publish import replace
 
-    targets, published = _targets(options, names)
+    targets, published, broken = _targets(options, names)
+    if not targets:
+        raise CheckFailed("nothing to measure is whole")
     with _Bar(len(runtimes)) as bar:
         found, skipped = measure_all(
             targets, runtimes, options.compat, say=_say, started=bar.started
@@ -99,22 +101,30 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     wrong = faults(found)
     for line in wrong:
         _say(line)
-    return 1 if wrong else 0
+    return 1 if wrong or broken else 0
 
 
-def _targets(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Target], list[str]]:
-    """Return every file to measure, and the checksums of those that are published."""
+def _targets(
+    options: argparse.Namespace, names: Sequence[str]
+) -> tuple[list[Target], list[str], bool]:
+    """Return every file to measure, the checksums of those that are published, whether any broke.
+
+    A model that is not as it was published is said aloud and does not keep the others back.
+    """
     from zoo.compatibility_check import target_of_file, targets_of
 
     known = registry(options)
     loose = [target_of_file(Path(name)) for name in names if name.endswith(".onnx")]
-    published = [
-        target
-        for name in names
-        if not name.endswith(".onnx")
-        for target in targets_of(options.repository, name, known)
-    ]
-    return [*published, *loose], [target.sha256 for target in published]
+    published: list[Target] = []
+    broken = False
+    for name in names:
+        if not name.endswith(".onnx"):
+            try:
+                published += targets_of(options.repository, name, known)
+            except CheckFailed as error:
+                broken = True
+                _say(str(error))
+    return [*published, *loose], [target.sha256 for target in published], broken
 
 
 class _Bar:

@@ -84,16 +84,21 @@ def _network(path: Path, shapes: str) -> Any:
         raise NotImplementedError(f"pnnx says: {', '.join(undone)}")
     if done.returncode or not Path(names["ncnnbin"]).is_file():
         raise RuntimeError(f"pnnx ended with status {done.returncode}")
+    return _loaded(names["ncnnparam"], names["ncnnbin"])
+
+
+def _loaded(parameters: str, weights: str) -> Any:
+    """Load a converted network for float32."""
     network = ncnn.Net()
     options = network.opt
     options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
     options.use_bf16_storage = False
     options.num_threads = 1
     with tempfile.TemporaryFile() as said:
-        status = _saying(said.fileno(), lambda: network.load_param(names["ncnnparam"]))
+        status = _saying(said.fileno(), lambda: network.load_param(parameters))
         said.seek(0)
         words = said.read().decode(errors="replace").splitlines() or ["no message"]
-    if status or network.load_model(names["ncnnbin"]):
+    if status or network.load_model(weights):
         raise RuntimeError(f"ncnn cannot load what pnnx wrote: {words[0]}")
     return network
 
