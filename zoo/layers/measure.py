@@ -124,6 +124,8 @@ def measure(case: Case) -> Outcome:
             report, notes = prove(path, made.onnx, compared)
     except ZooError as error:
         return Outcome(name=case.name, status="refused", reason=str(error))
+    except Exception as error:  # a bug of ours is one case's outcome, and fails the command
+        return Outcome(name=case.name, status="crashed", reason=_line(error))
     return Outcome(
         name=case.name,
         status="ok",
