@@ -27,7 +27,7 @@ def measured(exporter: str, names: Sequence[str]) -> Iterator[Outcome]:
     """Yield the outcome of every case that is named, in order, for `ours` or a peer by name."""
     waiting = list(names)
     while waiting:
-        for outcome in _one_process(exporter, waiting):
+        for outcome in _one_process(exporter, tuple(waiting)):
             yield outcome
             waiting.pop(0)
 
