@@ -75,10 +75,10 @@ def _value(view: View, node: NodeProto, constants: dict[str, np.ndarray]) -> np.
     """Run one node in the reference evaluator; None for what it does not do, or is not to do."""
     if any(value.size > SMALL or value.dtype.kind not in "biuf" for value in constants.values()):
         return None  # words stay: numpy and ONNX read numbers in them differently
-    if node.op_type == "Div" and any(
-        value.dtype.kind == "i" and not value.all() for value in constants.values()
-    ):
-        return None  # integer division by zero is nobody's constant
+    if node.op_type in ("Div", "Mod"):
+        divisor = constants[node.input[1]]
+        if divisor.dtype.kind in "iu" and not divisor.all():
+            return None  # integer division by zero is nobody's constant
     if node.op_type == "Cast" and attribute(node, "to") is None:
         return None
     inputs = [
