@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from zoo.export_file import TOLERANCE
@@ -23,9 +24,10 @@ from zoo.layers.case import KERAS, TF2ONNX, UNRUNNABLE, Case, Outcome
 from zoo.layers.measure import batches, build, first_line, loops, rows
 from zoo.runtimes.onnxruntime_session import OnnxRuntime
 from zoo.tracing.interface import Tensor, interface
+from zoo.tracing.patches import half_precision
 from zoo.tracing.samples import answers
 from zoo.verify import Case as Parity
-from zoo.verify import verify
+from zoo.verify import Tolerance, verify
 
 #: Writes a model's file; the model was called before.
 Write = Callable[[Any, Path], None]
@@ -51,6 +53,9 @@ def write_tf2onnx(model: Any, path: Path) -> None:
     tf2onnx.convert.from_function(function, signature, opset=17, output_path=str(path))
 
 
+#: bfloat16 keeps 8 bits of a number: a few roundings of 4e-3.
+HALF_TOLERANCE = Tolerance(scaled=2e-2, relative=0.0)
+
 #: Every peer by the name it has in tables.
 PEERS: dict[str, Write] = {KERAS: write_keras, TF2ONNX: write_tf2onnx}
 
@@ -73,7 +78,8 @@ def measure_peer(case: Case, write: Write) -> Outcome:
         try:
             graph = onnx.load(path)
             session = OnnxRuntime().load(path)
-            found = [judge(session, graph, parity) for parity in asked]
+            halved = bool(half_precision(model))
+            found = [judge(session, graph, parity, halved=halved) for parity in asked]
         except Exception as error:  # a runtime that refuses the file is the finding
             reason = first_line(error)
             return Outcome(name=case.name, status="invalid", reason=reason, seconds=seconds)
@@ -90,21 +96,36 @@ def measure_peer(case: Case, write: Write) -> Outcome:
 
 
 def _asked(case: Case, model: Any, batch: int) -> Parity:
-    """Return rows and Keras's answers, the outputs named by position."""
+    """Return rows and Keras's answers, the outputs named by position.
+
+    Ours computes in float32 whatever the policy says, and is held against Keras doing so; a peer's
+    graph computes as the policy says, and is held against that.
+    """
     face = interface(model)
     feeds = dict(zip([t.name for t in face.inputs], rows(case, batch), strict=True))
-    expected = answers(model, face, _outputs(model), feeds, reset_states=case.reset_states)
+    if half_precision(model):
+        answer = model(list(feeds.values()) if len(feeds) > 1 else feeds[face.inputs[0].name])
+        leaves = start().keras.tree.flatten(answer)
+        expected = {str(i): np.asarray(leaf).astype("float32") for i, leaf in enumerate(leaves)}
+    else:
+        expected = answers(model, face, _outputs(model), feeds, reset_states=case.reset_states)
     return Parity(name=f"batch {batch}", feeds=feeds, expected=expected)
 
 
-def judge(session: Any, graph: Any, parity: Parity) -> tuple[str, float]:
-    """Feed a peer's graph by position; return what is wrong, if anything, and the difference."""
+def judge(session: Any, graph: Any, parity: Parity, *, halved: bool = False) -> tuple[str, float]:
+    """Feed a peer's graph by position; return what is wrong, if anything, and the difference.
+
+    `halved`: answers of half precision are given and expected.
+    """
     inputs = list(parity.feeds.values())
     if len(graph.graph.input) != len(inputs):
         raise ValueError(f"{len(graph.graph.input)} inputs where the model has {len(inputs)}")
     by_name = {value.name: rows for value, rows in zip(graph.graph.input, inputs, strict=True)}
     answer = {str(i): value for i, value in enumerate(session(by_name).values())}
-    report = verify((parity,), {"peer": lambda _: answer}, tolerance=TOLERANCE)
+    if halved:
+        answer = {name: value.astype("float32") for name, value in answer.items()}
+    tolerance = HALF_TOLERANCE if halved else TOLERANCE
+    report = verify((parity,), {"peer": lambda _: answer}, tolerance=tolerance)
     return ("" if report.ok else report.worst.reason or "differs"), report.worst.max_abs
 
 

@@ -16,7 +16,8 @@ Every public Keras layer and activation with the options that matter, each as a 
 random weights: exported, and compared with Keras in onnxruntime at batch 1 and 7 (or the batch
 that the case fixes). Right is a difference of at most 1e-4 of the largest answer. Ours refuses
 what it cannot export right, with the reason. `invalid` is a file that onnxruntime cannot load or
-be fed, though the exporter reported no error; `wrong` answers otherwise than Keras.
+be fed, though the exporter reported no error; `wrong` answers otherwise than Keras. Ours computes
+half precision in float32; a peer's half precision is held against Keras's, within 2e-2.
 
 This page is generated: `zoo layers --peers --markdown docs/layers.md`.
 """

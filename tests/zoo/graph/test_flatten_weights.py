@@ -135,7 +135,9 @@ def test_what_is_no_flatten_stays(
     constants = {} if weight is None else {"w": np.array(weight, order="C")}
     model = lab.parse(graph, s=np.array(target), **constants)
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 2
-    rows = np.resize(ROWS, (batch, 3, 4, 5)) + np.arange(batch, dtype=np.float32)[:, None, None, None]
+    rows = (
+        np.resize(ROWS, (batch, 3, 4, 5)) + np.arange(batch, dtype=np.float32)[:, None, None, None]
+    )
 
     assert not lab.apply(permute_rows_after_flatten, model, {"x": rows})
 

@@ -63,8 +63,7 @@ def test_a_dense_layer_is_one_gemm(lab: Any, bias: np.ndarray, add: str) -> None
             {"w": WEIGHT},
         ),
         (
-            "(float[3, 4] x) => (float[3, 3] y)"
-            "{ p = MatMul(x, w) q = Add(p, b) y = Mul(p, q) }",
+            "(float[3, 4] x) => (float[3, 3] y){ p = MatMul(x, w) q = Add(p, b) y = Mul(p, q) }",
             {"w": WEIGHT, "b": np.ones(3, np.float32)},
         ),
         # nothing constant to the right, or nothing constant to add

@@ -25,9 +25,7 @@ ROWS = np.array([[1.5, -2.0, 0.0], [-0.5, 4.0, np.inf]], np.float32)
     ],
 )
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1), (3,), (1, 3)])
-def test_what_does_nothing_goes(
-    lab: Any, node: str, constant: int, shape: tuple[int, ...]
-) -> None:
+def test_what_does_nothing_goes(lab: Any, node: str, constant: int, shape: tuple[int, ...]) -> None:
     """A scalar, one element, or a whole row of them."""
     model = lab.parse(
         "(float[N, 3] x) => (float[N, 3] y) { a = Neg(x) " + node + " y = Relu(m) }",
@@ -146,5 +144,6 @@ def test_any_constant_keeps_the_answer(
         f"(float{source or ''} x) => (float{out or ''} y) {{ a = Neg(x) {node} y = Abs(m) }}",
         c=np.full(shape, value, np.float32),
     )
-    feeds = {"x": 1 + np.arange(int(np.prod(source)), dtype=np.float32).reshape(source)}
+    values = 1 + np.arange(int(np.prod(source)), dtype=np.float32)
+    feeds = {"x": values.reshape(source)}
     lab.apply(drop_neutral, model, feeds)
