@@ -92,9 +92,7 @@ def randomize(model: Any, images: Any) -> None:
         mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
         shift = generator.normal(scale=0.1, size=mean.shape) * np.sqrt(variance + 1e-6)
         layer.moving_mean.assign(mean + shift)
-        # Where all rows agree there is no spread to divide by: it would blow everything up.
-        factor = generator.uniform(0.8, 1.25, size=mean.shape)
-        layer.moving_variance.assign(np.maximum(variance, 1e-2) * factor)
+        layer.moving_variance.assign(variance * generator.uniform(0.8, 1.25, size=mean.shape))
 
 
 def _images(size: int) -> Any:
