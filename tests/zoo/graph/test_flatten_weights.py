@@ -12,6 +12,7 @@ from zoo.graph.flatten_weights import permute_rows_after_flatten
 
 ROWS = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
 WEIGHT = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
+SQUARE = np.random.default_rng(2).normal(size=(60, 60)).astype(np.float32)
 
 FLATTEN = (
     "(float[N, 3, 4, 5] x) => (float[N, 3] y)"
@@ -108,10 +109,10 @@ def test_every_way_to_say_flatten_is_known(lab: Any, target: list[int]) -> None:
         ),
         # Gemm transposes the weight, or the image
         (
-            "(float[N, 3, 4, 5] x) => (float[N, 3] y)"
+            "(float[N, 3, 4, 5] x) => (float[N, 60] y)"
             "{ t = Transpose<perm=[0, 2, 3, 1]>(x) r = Reshape(t, s) y = Gemm<transB=1>(r, w) }",
             [-1, 60],
-            WEIGHT.T,
+            SQUARE,
         ),
         (
             "(float[60, 3, 4, 5] x) => (float[60, 3] y)"
@@ -119,12 +120,19 @@ def test_every_way_to_say_flatten_is_known(lab: Any, target: list[int]) -> None:
             [60, 60],
             WEIGHT,
         ),
-        # a stack of weights
+        # a stack of as many weights as there are rows
         (
-            "(float[N, 3, 4, 5] x) => (float[1, N, 3] y)"
+            "(float[N, 3, 4, 5] x) => (float[60, N, 1] y)"
             "{ t = Transpose<perm=[0, 2, 3, 1]>(x) r = Reshape(t, s) y = MatMul(r, w) }",
             [-1, 60],
-            WEIGHT[None],
+            SQUARE[:, :, None],
+        ),
+        # one image as a vector
+        (
+            "(float[1, 3, 4, 5] x) => (float[3] y)"
+            "{ t = Transpose<perm=[0, 2, 3, 1]>(x) r = Reshape(t, s) y = MatMul(r, w) }",
+            [-1],
+            WEIGHT,
         ),
     ],
 )
@@ -140,6 +148,20 @@ def test_what_is_no_flatten_stays(
     )
 
     assert not lab.apply(permute_rows_after_flatten, model, {"x": rows})
+
+
+def test_what_is_fed_is_not_reordered(lab: Any) -> None:
+    """A weight or a shape that is an input is known to nobody yet."""
+    flatten = FLATTEN.format(perm="0, 2, 3, 1", product="MatMul(r, w)")
+    for name, kind, value in (
+        ("w", "float[60, 3]", WEIGHT),
+        ("s", "int64[2]", np.array([-1, 60])),
+    ):
+        constants = {"w": WEIGHT, "s": np.array([-1, 60])}
+        del constants[name]
+        model = lab.parse(flatten.replace("5] x)", f"5] x, {kind} {name})"), **constants)
+
+        assert not lab.apply(permute_rows_after_flatten, model, {"x": ROWS, name: value})
 
 
 @settings(max_examples=40, deadline=None)

@@ -87,7 +87,8 @@ def test_a_division_by_nothing_stays(lab: Any) -> None:
         d=np.array(0),
     )
 
-    assert not lab.apply(fold_constants, model)
+    with np.errstate(all="ignore"):
+        assert not lab.apply(fold_constants, model)
 
 
 def test_other_domains_stay(lab: Any) -> None:
