@@ -32,6 +32,9 @@ BATCHES = (1, 32)
 #: A round runs a file this long, of processor time: less than the scheduler's turn.
 ROUND_SECONDS = 0.002
 
+#: However long a call takes.
+LEAST_ROUNDS = 15
+
 OURS, KERAS, TF2ONNX = "ours", "Keras's export", "tf2onnx"
 PEERS = (KERAS, TF2ONNX)
 
@@ -156,8 +159,9 @@ def raced(
         )
         feeds = {session.get_inputs()[0].name: facts["rows"][:batch]}
         calls[exporter] = lambda session=session, feeds=feeds: session.run(None, feeds)
-    counts = {exporter: _calls_a_round(call) for exporter, call in calls.items()}
-    rounds = max(15, int(seconds / ROUND_SECONDS))
+    taken = {exporter: _seconds_a_call(call) for exporter, call in calls.items()}
+    counts = {exporter: max(1, int(ROUND_SECONDS / t)) for exporter, t in taken.items()}
+    rounds = max(LEAST_ROUNDS, int(seconds / max(ROUND_SECONDS, *taken.values())))
     found: dict[str, list[float]] = {exporter: [] for exporter in calls}
     order = list(calls)
     for _ in range(rounds):
@@ -171,15 +175,15 @@ def raced(
     return found
 
 
-def _calls_a_round(call: Callable[[], Any]) -> int:
-    """Warm up, and return how many calls fill a round."""
+def _seconds_a_call(call: Callable[[], Any]) -> float:
+    """Warm up, and return about how long a call takes."""
     call()
     started = time.thread_time()
     done = 0
-    while time.thread_time() - started < 5 * ROUND_SECONDS:
+    while time.thread_time() - started < 2 * ROUND_SECONDS:
         call()
         done += 1
-    return max(1, done // 5)
+    return (time.thread_time() - started) / done
 
 
 def compared(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
