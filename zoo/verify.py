@@ -68,7 +68,8 @@ class Tolerance:
 
 def scale_of(*expected: np.ndarray) -> float:
     """Return the largest finite magnitude in these arrays, 0 if there is none."""
-    finite = [np.abs(array[np.isfinite(array)]) for array in expected]
+    numbers = [array for array in expected if array.dtype != object]  # the others are words
+    finite = [np.abs(array[np.isfinite(array)]) for array in numbers]
     return max((float(array.max(initial=0.0)) for array in finite), default=0.0)
 
 
