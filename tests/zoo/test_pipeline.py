@@ -209,6 +209,7 @@ def test_a_recipe_gives_the_same_bytes_in_every_process(trained, tmp_path: Path)
         "cnn_digits/1/model.onnx",
         "lstm_sunspots/1/model.onnx",
         "lstm_sunspots/1/model.portable.onnx",
+        "lstm_sunspots_step/1/model.onnx",
     ]
     for path in files:
         wanted = (trained.repository / path).read_bytes()
