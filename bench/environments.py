@@ -37,13 +37,18 @@ class Environment:
         return ROOT / f"{self.name}-{key}"
 
     @property
+    def complete(self) -> bool:
+        """Whether it has been made."""
+        return (self.folder / _COMPLETE).exists()
+
+    @property
     def site_packages(self) -> Path:
         """Where its packages are."""
         return next((self.folder / "lib").glob("python3*/site-packages"))
 
     def python(self) -> Path:
         """Return its interpreter, installing what is missing; Unavailable says why that fails."""
-        if not (self.folder / _COMPLETE).exists():
+        if not self.complete:
             self._make()
         return self.folder / "bin" / "python"
 

@@ -135,13 +135,16 @@ def quantile(ordered: Sequence[float], part: float) -> float:
     return float(ordered[max(0, -int(-part * len(ordered) // 1) - 1)])
 
 
-def one_by_one(port: int, message: bytes, count: int) -> float:
-    """Ask one after the other on one channel; return the median milliseconds."""
-    took = []
+def one_by_one(port: int, message: bytes, count: int, seconds: float) -> float:
+    """Ask one after the other on one channel, at most so often and (after once) so long.
+
+    Returns the median milliseconds.
+    """
+    took: list[float] = []
     with messages.channel(port) as channel:
         ask = channel.unary_unary(messages.INFER)
         ask(message, timeout=20)
-        for _ in range(count):
+        while len(took) < count and (not took or sum(took) < seconds * 1000):
             began = time.perf_counter()
             ask(message, timeout=20)
             took.append((time.perf_counter() - began) * 1000)
