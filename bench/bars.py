@@ -49,11 +49,19 @@ class Bar:
         mine = rows.get(self.server, {}).get(self.figure)
         if mine is None or not self.against:
             return mine
-        theirs = [rows[name][self.figure] for name in self.against if self.figure in rows.get(name, {})]
-        if not theirs:
-            return None
-        best = min(theirs) if self.at_most else max(theirs)
-        return mine / best if best else None
+        theirs = _best(rows, self.against, self.figure)
+        return mine / theirs if theirs else None
+
+    def by_cpu(self, found: Medians) -> float | None:
+        """Return the same ratio of requests a second of CPU time, None where there is none.
+
+        On a core of its own a server under full load has the same ratio by the clock; where other
+        work runs beside it, this one is less disturbed.
+        """
+        rows = found.get(self.scenario, {})
+        mine = rows.get(self.server, {}).get(CPU)
+        theirs = _best(rows, self.against, CPU)
+        return theirs / mine if self.figure == PER_SECOND and mine and theirs else None
 
     def met(self, value: float) -> bool:
         """Tell whether a value keeps the promise."""
@@ -120,6 +128,15 @@ BARS = (
         scenario=START_ZOO, figure=MEMORY, bound=100,
     ),
 )  # fmt: skip
+
+
+def _best(
+    rows: Mapping[str, Mapping[str, float]], names: Sequence[str], figure: str
+) -> float | None:
+    values = [rows[name][figure] for name in names if figure in rows.get(name, {})]
+    if not values:
+        return None
+    return min(values) if figure in _LESS_IS_BETTER else max(values)
 
 
 def better(figure: str, mine: float, theirs: float) -> float | None:

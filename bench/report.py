@@ -79,23 +79,24 @@ def tables(found: Medians) -> str:
     parts = []
     for scenario, rows in found.items():
         names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
-        lines = [f"### {scenario}", "", *_head(["server", *names, f"{FAST}: {names[0]}"])]
+        lines = [f"### {scenario}", "", *_head(["server", *names, f"{FAST}, against it"])]
         for server, figures in rows.items():
             cells = [_figure(figures[name]) if name in figures else "" for name in names]
             times = compared.get(scenario, {}).get(server, {}).get(names[0])
-            lines.append(_row([server, *cells, "" if times is None else f"{times:.2f}x better"]))
+            lines.append(_row([server, *cells, "" if times is None else f"{times:.3g}×"]))
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 def bars(found: Medians) -> str:
     """Return the promises as a Markdown table, those that are missed too."""
-    lines = _head(["promise", "at least / most", "measured", "kept"])
+    lines = _head(["promise", "at least / most", "measured", "by CPU time", "kept"])
     for bar in BARS:
         value = bar.value(found)
         bound = f"{'≤' if bar.at_most else '≥'} {bar.bound:g}"
         kept = "not measured" if value is None else "yes" if bar.met(value) else "**no**"
-        lines.append(_row([bar.text, bound, "" if value is None else _figure(value), kept]))
+        measured = ["" if v is None else _figure(v) for v in (value, bar.by_cpu(found))]
+        lines.append(_row([bar.text, bound, *measured, kept]))
     return "\n".join(lines) + "\n"
 
 
@@ -131,7 +132,10 @@ def write(folder: Path, repeats: Repeats, skipped: Mapping[str, str], facts: Any
     found = medians(repeats)
     document = {
         "machine": facts, "not measured": skipped, "medians": found, "ratios": ratios(found),
-        "bars": {bar.text: {"bound": bar.bound, "value": bar.value(found)} for bar in BARS},
+        "bars": {
+            bar.text: {"bound": bar.bound, "value": bar.value(found), "by CPU": bar.by_cpu(found)}
+            for bar in BARS
+        },
         "repeats": repeats,
     }  # fmt: skip
     replace(folder / "serve.json", json.dumps(document, indent=1) + "\n")
@@ -154,7 +158,9 @@ def into_readme(readme: Path, table: str) -> None:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ReportError(f"{readme} has no {BEGIN} … {END}: add both lines where the table shall be")
+        raise ReportError(
+            f"{readme} has no {BEGIN} … {END}: add both lines where the table shall be"
+        )
     replace(readme, f"{before}{BEGIN}\n{table}{END}{after}")
 
 

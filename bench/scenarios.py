@@ -268,7 +268,9 @@ def in_process(flight: Flight, rows: int, setting: Setting) -> Figures:
     )  # fmt: skip
     if done.returncode:
         raise LoadError(f"session.run failed: {done.stderr.strip()[-200:]}")
-    return {PER_SECOND: float(done.stdout) * rows / flight.rows}
+    runs, cpu = map(float, done.stdout.split())
+    requests = rows / flight.rows  # in one run
+    return {PER_SECOND: runs * requests, CPU: cpu / requests}
 
 
 def compare(answer: np.ndarray, right: np.ndarray) -> None:
@@ -325,5 +327,3 @@ def _into(found: list[Measured | LoadError], drive: Drive) -> None:
         found.append(drive.run(drive.body.with_suffix(".beside.log")))
     except LoadError as error:
         found.append(error)
-
-
