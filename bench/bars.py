@@ -9,11 +9,11 @@ from bench.servers import (
     BARE_ECHO,
     FAST,
     FAST_ECHO,
-    IN_PROCESS,
     KSERVE_PYTHON,
     MLSERVER_PYTHON,
     PUBLIC,
     TRITON_PYTHON,
+    in_process_name,
 )
 
 #: Scenarios that bench/run.py measures without driving.
@@ -104,12 +104,12 @@ BARS = (
     ),
     Bar(
         text="tiny, 64 rows a request: session.run in process, part",
-        scenario=ROWS.name, figure=PER_SECOND, bound=0.3, against=(f"{IN_PROCESS}, 64 rows",),
+        scenario=ROWS.name, figure=PER_SECOND, bound=0.3, against=(in_process_name(64),),
     ),
     Bar(
         text="MobileNetV2-sized: session.run in process, part",
         scenario=MOBILE_FLIGHT.name, figure=PER_SECOND, bound=0.95,
-        against=(f"{IN_PROCESS}, 1 rows", f"{IN_PROCESS}, 8 rows"),
+        against=(in_process_name(1), in_process_name(8)),
     ),
     Bar(
         text="tiny beside MobileNetV2-sized at full load, p99 ms",

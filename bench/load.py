@@ -22,6 +22,9 @@ from bench import messages
 #: With fewer requests than this, those cut off at the end would weigh in a plain count.
 _FEW = 2000
 
+#: Fewer different moments than this make no line.
+_MOMENTS = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -122,10 +125,10 @@ def slope(ends: Sequence[int]) -> float | None:
     """Return answers a second, by least squares through the moments (µs) when they ended.
 
     Counting would favour nobody with thousands of requests, but of sixty that come in batches of
-    eight a batch cut off at the end is an eighth. None with fewer than three different moments.
+    eight a batch cut off at the end is an eighth. None with too few different moments for a line.
     """
     moments = np.sort(np.array(ends, np.float64)) / 1e6
-    if len(np.unique(moments)) < 3:
+    if len(np.unique(moments)) < _MOMENTS:
         return None
     return float(np.polyfit(moments - moments[0], np.arange(len(moments)), 1)[0])
 

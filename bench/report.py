@@ -78,7 +78,9 @@ def tables(found: Medians) -> str:
     compared = ratios(found)
     parts = []
     for scenario, rows in found.items():
-        names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
+        # In the order of whoever has the most: the limits have fewer figures.
+        fullest = sorted(rows.values(), key=len, reverse=True)
+        names = list(dict.fromkeys(name for figures in fullest for name in figures))
         lines = [f"### {scenario}", "", *_head(["server", *names, f"{FAST}, against it"])]
         for server, figures in rows.items():
             cells = [_figure(figures[name]) if name in figures else "" for name in names]

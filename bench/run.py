@@ -29,7 +29,7 @@ from bench.scenarios import (
     in_process,
     sample,
 )
-from bench.servers import IN_PROCESS, Command, Server
+from bench.servers import Command, Server, in_process_name
 
 #: What a server may take from its start to its first answer.
 _START_SECONDS = 60
@@ -69,7 +69,7 @@ class Run:
         if isinstance(scenario, Flight):
             for rows in scenario.limit_rows:
                 figures = in_process(scenario, rows, self._setting)
-                self._note(scenario.name, f"{IN_PROCESS}, {rows} rows", figures)
+                self._note(scenario.name, in_process_name(rows), figures)
         for name in rotated(list(self._running), turn):
             server, target = self._running[name]
             what = f"{name}: {scenario.name}"

@@ -135,6 +135,7 @@ def _mlserver(repository: Path, work: Path) -> Command:
     settings = {
         "host": "127.0.0.1", "grpc_port": port, "http_port": free_port(),
         "metrics_port": free_port(), "parallel_workers": 0, "debug": False,
+        "grpc_max_message_length": -1,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
     for model in MODELS:
@@ -169,6 +170,12 @@ TRITON_PYTHON, MLSERVER_PYTHON, KSERVE_PYTHON = (
 BARE, BARE_ECHO, FAST_ECHO = "grpcio and session.run", "grpcio echo", "fast echo"
 #: Not a server: the limit of all of them.
 IN_PROCESS = "session.run in process"
+
+
+def in_process_name(rows: int) -> str:
+    """Return the limit's name, with so many rows a run."""
+    return f"{IN_PROCESS}, {rows} {'row' if rows == 1 else 'rows'}"
+
 
 SERVERS = (
     Server(name=FAST, command=_ours("fast"), serves_zoo=True),
