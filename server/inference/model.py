@@ -50,13 +50,12 @@ class LoadedModel:
         self.settings = settings
         self.statistics = ModelStatistics()
         self.checker = RequestChecker(settings)
-        self.cost = Cost()
-        self._graph = graph
+        states = settings.sequences.states if settings.sequences is not None else ()
+        self._runs = _Runs(graph, self.statistics, tuple(state.output for state in states))
         self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
-            settings.batching, self, workers, timer
+            settings.batching, self._runs, workers, timer
         )
         self._gate = self._sequence_gate(settings, timer)
-        self._kept = self._gate.state_outputs if self._gate is not None else ()
 
     def _sequence_gate(self, settings: ModelSettings, timer: Timer) -> SequenceGate | None:
         if settings.sequences is None:
@@ -72,7 +71,12 @@ class LoadedModel:
     @property
     def provider(self) -> str:
         """The execution provider its session runs on, by our short name."""
-        return self._graph.provider
+        return self._runs.graph.provider
+
+    @property
+    def cost(self) -> "Cost":
+        """How long its runs take."""
+        return self._runs.cost
 
     @property
     def waiting(self) -> int:
@@ -95,7 +99,7 @@ class LoadedModel:
             model_version=str(self.settings.version),
             id=request.id,
             outputs=tuple(
-                rows.tensor(settings, asked.classes, checked.plan.batch_size)
+                rows.tensor(settings, asked.classes, checked.plan.batch_size, asked.destination)
                 for settings, asked in checked.plan.outputs
             ),
         )
@@ -127,7 +131,19 @@ class LoadedModel:
         """Hand over checked requests that arrived together; see Scheduler.submit."""
         self._scheduler.submit(members, bears_ns, stays=stays)
 
-    # -- what the scheduler drives -------------------------------------------------------------
+
+class _Runs:
+    """The runs of one version: what its scheduler drives.
+
+    It does not know the version it belongs to, so that nothing here keeps an unloaded one alive.
+    """
+
+    def __init__(self, graph: Graph, statistics: ModelStatistics, always: Sequence[str]) -> None:
+        """`always`: outputs that every run must give, asked for or not."""
+        self.graph = graph
+        self.cost = Cost()
+        self._statistics = statistics
+        self._always = always
 
     def expected_ns(self, rows: int) -> int:
         """Return how long a run of so many rows will take, as far as is known."""
@@ -152,16 +168,16 @@ class LoadedModel:
 
     def refuse(self, member: Pending, error: Exception) -> None:
         """Answer one member with an error."""
-        self.statistics.record_failure(time.perf_counter_ns() - member.arrived_ns)
+        self._statistics.record_failure(time.perf_counter_ns() - member.arrived_ns)
         member.reply.fail(error)
 
     def _run(self, batch: list[Pending]) -> list[Rows]:
         started = time.perf_counter_ns()
         requests = [member.checked for member in batch]
-        names = _asked(requests, self._kept)
+        names = _asked(requests, self._always)
         feeds = gather(requests)
         ready = time.perf_counter_ns()
-        arrays = self._graph.run(names, feeds)
+        arrays = self.graph.run(names, feeds)
         inferred = time.perf_counter_ns()
         batched = requests[0].plan.batch_size > 0
         rows = sum([member.rows for member in batch])
@@ -172,7 +188,7 @@ class LoadedModel:
             begin, end = end, end + member.rows
             parts.append(Rows(run, begin, end))
         self.cost.learn(rows, inferred - ready)
-        self.statistics.record_run(
+        self._statistics.record_run(
             Execution(
                 requests=len(batch),
                 rows=rows,
@@ -189,11 +205,10 @@ class LoadedModel:
 
 def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> list[str]:
     """Return the outputs that any of the requests wants, in the first one's order."""
-    first = requests[0].plan.outputs
-    if all(request.plan.outputs is first for request in requests):
-        return [*(settings.name for settings, _ in first), *always]
-    names = {settings.name: None for request in requests for settings, _ in request.plan.outputs}
-    return list(names | dict.fromkeys(always))
+    names = {request.plan.names for request in requests}
+    if len(names) == 1:
+        return [*requests[0].plan.names, *always]
+    return list(dict.fromkeys([name for each in names for name in each] + list(always)))
 
 
 class Cost:

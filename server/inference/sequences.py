@@ -68,11 +68,6 @@ class SequenceGate:
         self._waiting = 0
         self._planned = self._extra_inputs()
 
-    @property
-    def state_outputs(self) -> tuple[str, ...]:
-        """The outputs that every run must give."""
-        return tuple(state.output for state in self._settings.states)
-
     def enter(self, member: Pending, parameters: Mapping[str, Any]) -> list[Pending]:
         """Take a request; return it if it may be scheduled now.
 

@@ -14,7 +14,7 @@ from zoo_proto import model_config_pb2
 
 from server.errors import ModelLoadError
 from server.repository import layout
-from server.repository.configuration import BACKEND, PLATFORM
+from server.repository.configuration import BACKEND, PLATFORM, version_labels
 from server.repository.scheduling import (
     batching_settings,
     hidden_tensors,
@@ -162,6 +162,7 @@ def settings_of(
         inputs=tuple(_input(tensor, inputs, batched) for tensor in config.input),
         outputs=tuple(_output(tensor, outputs, batched, read_labels) for tensor in config.output),
         config=config.SerializeToString(),
+        version_labels=version_labels(config),
     )
 
 

@@ -4,7 +4,8 @@ Made once at load from a completed configuration (server/repository/completion.p
 that server/inference can use them as they are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from server.batching import Batching, Sequences
 from server.tensors import VARIABLE, DataType
@@ -52,6 +53,8 @@ class ModelSettings:
     threads: int = 0
     #: The completed ModelConfig, serialised, as ModelConfig answers it.
     config: bytes
+    #: Names that callers may use for a version (TensorFlow Serving's version_label).
+    version_labels: Mapping[str, int] = field(default_factory=dict)
 
 
 def reshape_dims(

@@ -54,6 +54,7 @@ class Scheduler(Generic[M, R]):
         self._timer = timer
         self._queue: RequestQueue[M] = RequestQueue(batching)
         self._lock = threading.Lock()
+        self._nothing: Decision[M] = Decision()
         self._instances = batching.instances
         self._running = 0
         #: Threads that will look at the queue again once they have answered.
@@ -121,7 +122,7 @@ class Scheduler(Generic[M, R]):
         """Take a batch and an instance for it, or arrange to be asked again."""
         with self._lock:
             if self._running >= self._instances or not len(self._queue):
-                return Decision()
+                return self._nothing
             decision = self._queue.take(time.perf_counter_ns())
             if decision.batch:
                 self._running += 1

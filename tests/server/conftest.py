@@ -175,7 +175,7 @@ def infer_request(model: str, version: str = "", **arrays: np.ndarray) -> pb.Mod
 
 @contextmanager
 def _serve(path: Path, **options: Any) -> Iterator[Wire]:
-    config = ServerConfig(repository=path, grpc_port=0, drain_seconds=2.0, **options)
+    config = ServerConfig(repository=path, **{"grpc_port": 0, "drain_seconds": 2.0, **options})
     with running(config) as server, grpc.insecure_channel(server.grpc_address) as channel:
         yield Wire(server, channel)
 
