@@ -60,12 +60,7 @@ def main() -> int:
         if why := load.generator_missing():
             raise load.LoadError(why)
         server_core, load_core = load.split_cores()
-        run, facts = measure(chosen, server_core, load_core)
-        if not run.repeats:
-            raise load.LoadError("nothing was measured")
-        report.write(chosen.output, run.repeats, run.skipped, facts)
-        if chosen.readme:
-            report.into_readme(README, report.overview(report.medians(run.repeats), facts))
+        measure(chosen, server_core, load_core)
     except (load.LoadError, report.ReportError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -73,8 +68,8 @@ def main() -> int:
     return 0
 
 
-def measure(chosen: argparse.Namespace, server_core: int, load_core: int) -> tuple[Run, Any]:
-    """Run everything that was chosen; return what was found, and where."""
+def measure(chosen: argparse.Namespace, server_core: int, load_core: int) -> None:
+    """Run everything that was chosen, and write what was found after each repeat."""
     servers = [server for server in SERVERS if re.search(chosen.only, server.name)]
     scenarios = [scenario for scenario in SCENARIOS if re.search(chosen.scenario, scenario.name)]
     with ExitStack() as stack:
@@ -92,6 +87,7 @@ def measure(chosen: argparse.Namespace, server_core: int, load_core: int) -> tup
                     server.environment.python()  # while installers may still use every core
             except Unavailable:
                 pass  # said when it is started
+        facts = {**report.machine(), "peers": versions(servers)}
         # The plain clients, h2load and everything else of ours but the servers.
         os.sched_setaffinity(0, {load_core})
         for server in servers:
@@ -102,7 +98,17 @@ def measure(chosen: argparse.Namespace, server_core: int, load_core: int) -> tup
                 run.measure(scenario, turn)
             if re.search(chosen.scenario, "start"):
                 run.measure_starts(turn)
-        return run, {**report.machine(), "peers": versions(servers)}
+            save(chosen, run, facts)
+
+
+def save(chosen: argparse.Namespace, run: Run, facts: dict[str, Any]) -> None:
+    """Write the results so far: a run that is cut off keeps its whole repeats."""
+    if not run.repeats:
+        raise load.LoadError("nothing was measured")
+    facts["load average at the end"] = report.load_average()
+    report.write(chosen.output, run.repeats, run.skipped, facts)
+    if chosen.readme:
+        report.into_readme(README, report.overview(report.medians(run.repeats), facts))
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -40,10 +40,15 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "load average": [round(value, 2) for value in os.getloadavg()],
+        "load average": load_average(),
         "generator": load.generator_version(),
         **{package: metadata.version(package) for package in _PACKAGES},
     }
+
+
+def load_average() -> list[float]:
+    """Return how many wanted to run, over the last 1, 5 and 15 minutes; the bench itself is two."""
+    return [round(value, 2) for value in os.getloadavg()]
 
 
 def medians(repeats: Repeats) -> dict[str, dict[str, dict[str, float]]]:
@@ -145,8 +150,9 @@ def write(folder: Path, repeats: Repeats, skipped: Mapping[str, str], facts: Any
     head = (
         f"# Serving, measured\n\n{_machine_line(facts)}. Server on one core, load on another, one "
         f"thread a model; medians of {count} interleaved repeats; load average "
-        f"{' '.join(map(str, facts['load average']))} at the end. `make bench` repeats it; only "
-        "ratios within one run mean anything.\n\n"
+        f"{facts['load average'][0]} before, {facts['load average at the end'][0]} at the end, of "
+        "which the bench itself is two. `make bench` repeats it; only ratios within one run mean "
+        "anything, and those of a loaded machine little.\n\n"
     )
     missing = "".join(f"- {name}: {why}\n" for name, why in skipped.items())
     middle = f"## Not measured\n\n{missing}\n" if missing else ""
