@@ -72,7 +72,7 @@ test-all: .venv/.installed-dev ## the long ones too
 
 bench: .venv/.installed-dev ## race the server against others (BENCH="--quick" for a check), and the exporter
 	@.venv/bin/python -m bench --repository $(REPOSITORY) $(BENCH)
-	@if [ -f bench/export.py ]; then .venv/bin/python -m bench.export; fi
+	@if [ -f bench/export.py ]; then .venv/bin/python bench/export.py; fi
 
 proto: .venv/.installed-dev ## regenerate proto/zoo_proto
 	@.venv/bin/python proto/generate.py

@@ -1,6 +1,7 @@
 """A server as a process tree: started on one core, measured from /proc, and stopped whole."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -17,9 +18,18 @@ class ServerProcess:
     """One server and everything it starts."""
 
     def __init__(
-        self, command: Sequence[str], core: int, env: Mapping[str, str], log: Path
+        self,
+        command: Sequence[str],
+        core: int,
+        env: Mapping[str, str],
+        log: Path,
+        shared_memory: str = "",
     ) -> None:
-        """Start it; its output goes to the log."""
+        """Start it; its output goes to the log.
+
+        `shared_memory` is the prefix of segments that it leaves behind when it is killed.
+        """
+        self._shared_memory = shared_memory
         self.started = time.perf_counter()
         self._log = log
         with log.open("wb") as output:
@@ -43,9 +53,15 @@ class ServerProcess:
             time.sleep(0.005)
         raise TimeoutError(f"no answer within {seconds:g} s")
 
+    def has_ended(self) -> bool:
+        """Tell whether it ended by itself."""
+        return self._process.poll() is not None
+
     def last_words(self) -> str:
-        """Return the end of its log, on one line."""
-        return " / ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])[-300:]
+        """Return the end of its log, or the last lines that speak of a failure, on one line."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        failures = [line for line in lines if re.search(r"fail|error|abort", line, re.IGNORECASE)]
+        return " / ".join(" ".join(line.split()) for line in (failures or lines)[-2:])[:300]
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the tree has used so far, in ticks of 10 ms."""
@@ -73,6 +89,9 @@ class ServerProcess:
                 self._process.wait(_STOP_SECONDS)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
+        if self._shared_memory:
+            for segment in Path("/dev/shm").glob(f"{self._shared_memory}*"):
+                segment.unlink(missing_ok=True)
 
     def _memory(self, field: str) -> float:
         total = 0

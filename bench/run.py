@@ -71,18 +71,8 @@ class Run:
                 figures = in_process(scenario, rows, self._setting)
                 self._note(scenario.name, in_process_name(rows), figures)
         for name in rotated(list(self._running), turn):
-            server, target = self._running[name]
-            what = f"{name}: {scenario.name}"
-            if what in self.skipped or not scenario.applies(echoes=target.echoes):
-                continue
-            try:
-                figures = scenario.measure(target, self._setting)
-            except _FAILURES as error:
-                self._skip(what, error)
-                self._end(name)  # it may still be at work on what it was asked
-                self.start(server)
-                continue
-            self._note(scenario.name, name, figures)
+            if f"{name}: {scenario.name}" not in self.skipped:
+                self._drive(name, scenario)
 
     def measure_starts(self, turn: int) -> None:
         """Start each server once more, and note how long its first answer took, and its memory."""
@@ -96,6 +86,26 @@ class Run:
         """End all servers."""
         for name in list(self._running):
             self._end(name)
+
+    def _drive(self, name: str, scenario: Scenario) -> None:
+        """Measure one server once; one that died under the load is started and driven once more."""
+        what = f"{name}: {scenario.name}"
+        while name in self._running:
+            server, target = self._running[name]
+            if not scenario.applies(echoes=target.echoes):
+                return
+            try:
+                self._note(scenario.name, name, scenario.measure(target, self._setting))
+                return
+            except _FAILURES as error:
+                died = target.process.has_ended()
+                self._end(name)  # if it has not, it may still be at work on what it was asked
+                self.start(server)
+                again = f"{what}, once"
+                if not died or again in self.skipped:
+                    self._skip(what, error)
+                    return
+                self._skip(again, LoadError(f"it died: {target.process.last_words()}"))
 
     def _measure_start(self, scenario: str, server: Server, repository: Path, model: str) -> None:
         try:
@@ -115,12 +125,18 @@ class Run:
     ) -> tuple[Target, float]:
         """Start a server; return it and the seconds to its first answer."""
         self._count += 1
-        folder = self._setting.work / f"{self._count}-{re.sub(r'[^a-z0-9]+', '-', server.name)}"
+        folder = (
+            self._setting.work / f"{self._count}-{re.sub(r'[^a-z0-9]+', '-', server.name.lower())}"
+        )
         folder.mkdir()
         command = server.command(repository, folder)
         message = messages.request(model, TINY.input[0], sample(TINY, 1))
         process = ServerProcess(
-            command.arguments, self._setting.server_core, command.env, folder / "log"
+            command.arguments,
+            self._setting.server_core,
+            command.env,
+            folder / "log",
+            command.shared_memory,
         )
         try:
             took = process.wait_until(lambda: _answers(command, message), _START_SECONDS)

@@ -33,6 +33,8 @@ class Command:
     arguments: Sequence[str]
     port: int
     env: Mapping[str, str] = field(default_factory=dict)
+    #: The prefix of its segments in /dev/shm, if it makes any.
+    shared_memory: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +114,16 @@ def _triton(repository: Path, work: Path) -> Command:
     shutil.copytree(root / "backends" / "python", backends / "python")
     shutil.copy(stubs[0], backends / "python" / stubs[0].name)
     port = free_port()
+    segments = f"layer_zoo_bench_{port}_"
     return Command(
         arguments=[
             str(root / "bin" / "tritonserver"), "--model-repository", str(models),
             "--backend-directory", str(backends), "--grpc-port", str(port),
             "--grpc-address", "127.0.0.1", "--allow-http", "false", "--allow-metrics", "false",
+            "--backend-config", f"python,shm-region-prefix-name={segments}",
         ],
         port=port,
+        shared_memory=segments,
         env={
             "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
             "BENCH_SITE_PACKAGES": str(packages),
