@@ -158,7 +158,11 @@ class Stream:
         if len(answers) != self.count:
             raise LoadError(f"{len(answers)} answers to {self.count} messages")
         for answer in answers:
-            compare(messages.stream_values(answer), setting.right_answer(TINY, 1))
+            try:
+                values = messages.stream_values(answer)
+            except ValueError as error:
+                raise LoadError(f"the stream answers: {error}") from None
+            compare(values, setting.right_answer(TINY, 1))
         return sum(map(messages.framed_size, answers))
 
 
