@@ -5,7 +5,8 @@ graphs.py        the ONNX graphs, and
 repository.py    the models as a repository that ours and Triton both serve
 servers.py       how each server is started
 programs/        what runs inside the servers and peers
-messages.py      the messages, and a client that checks the answers
+messages.py      the messages, and a client that asks once
+answers.py       whether what came back is right
 load.py          the load: h2load for small messages, a plain channel for large ones
 process.py       CPU and memory of a server, read from /proc
 scenarios.py     what is measured
