@@ -126,7 +126,9 @@ class FastTransport:
                 self._accepting = False
                 self._server.shutdown(self._queue, self._shut_down)
         if not self._over.wait(grace_seconds):
-            self._server.cancel_all_calls()
+            with self._lock:
+                if not self._over.is_set():
+                    self._server.cancel_all_calls()
             self._over.wait(_CANCEL_SECONDS)
 
     def _close_unstarted(self) -> None:
@@ -162,8 +164,11 @@ class FastTransport:
             for handler, calls in bursts.items():
                 if calls:
                     self._answer_burst(handler, calls)
-        self._queue.shutdown()
-        self._server.destroy()
+        # `stop` may still be inside the core's shutdown, whose event has brought us here: to destroy
+        # the server under it would end the process.
+        with self._lock:
+            self._queue.shutdown()
+            self._server.destroy()
 
     def _answer_burst(self, handler: Callable[..., None], gathered: list[Any]) -> None:
         calls = list(gathered)
