@@ -11,19 +11,23 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bench import messages
 
-#: With fewer requests than this, those cut off at the end would weigh in a plain count.
+#: With fewer requests than this, filling up and running dry would weigh in a plain count.
 _FEW = 2000
 
 #: Fewer different moments than this make no line.
 _MOMENTS = 8
+
+#: The first try's requests, how often to try for the right number, and the part of the time that
+#: will do.
+_FIRST, _TRIES, _ENOUGH = 32, 5, 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,10 @@ class Measured:
     p99: float
     #: Bytes of the answers' bodies.
     data_bytes: int
+    #: Seconds from the first request to the last answer.
+    elapsed: float
+    #: What the drive's meter counted meanwhile.
+    used: float = 0.0
 
 
 class LoadError(RuntimeError):
@@ -68,25 +76,47 @@ class Drive:
     seconds: float
     method: str = messages.INFER
 
-    def run(self, log: Path) -> Measured:
-        """Send until the time is over; LoadError if any request failed."""
+    @property
+    def in_flight(self) -> int:
+        """Requests under way at a time."""
+        return self.connections * self.streams
+
+    def run(self, log: Path, meter: Callable[[], float] = lambda: 0.0) -> Measured:
+        """Send as much as takes about so long; LoadError if any request failed.
+
+        Requests are counted, not timed, so that none is cut off: what a server does with calls whose
+        client has gone is another matter, and Triton 2.51 may die of it. How many fit into the time
+        is tried out, which also warms the server up. What the meter shows more after the counted
+        requests than before them is `used`.
+        """
+        count = max(2 * self.in_flight, _FIRST)
+        for _ in range(_TRIES):
+            before = meter()
+            measured = self.send(log, count)
+            if measured.elapsed >= _ENOUGH * self.seconds:
+                break
+            count = max(count, round(measured.answered / measured.elapsed * self.seconds))
+        return replace(measured, used=meter() - before)
+
+    def send(self, log: Path, count: int) -> Measured:
+        """Send so many requests; LoadError if any failed."""
         log.unlink(missing_ok=True)
+        limit = 10 * self.seconds + 60
         try:
             done = subprocess.run(
-                self._command(log), capture_output=True, text=True, check=False,
-                timeout=self.seconds + 60,
+                self._command(log, count), capture_output=True, text=True, check=False,
+                timeout=limit,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise LoadError(f"h2load did not end within {self.seconds + 60:g} s") from None
+            raise LoadError(f"h2load did not end within {limit:g} s") from None
         if done.returncode:
             raise LoadError(f"h2load failed: {(done.stderr or done.stdout).strip()[-200:]}")
         return parse(done.stdout, log.read_text())
 
-    def _command(self, log: Path) -> list[str]:
-        # h2load takes whole seconds or whole milliseconds, not fractions.
+    def _command(self, log: Path, count: int) -> list[str]:
         return [
             "h2load", "-t", "1", "-c", str(self.connections), "-m", str(self.streams),
-            "-D", f"{round(self.seconds * 1000)}ms", "-d", str(self.body),
+            "-n", str(count), "-d", str(self.body),
             "-H", "content-type: application/grpc", "-H", "te: trailers",
             "--log-file", str(log), f"http://127.0.0.1:{self.port}{self.method}",
         ]  # fmt: skip
@@ -110,7 +140,7 @@ def parse(output: str, log: str) -> Measured:
         raise LoadError(f"h2load counts {done} requests, and its log has {len(rows)}")
     took = sorted(row[2] for row in rows)
     per_second = float(rate.group(1))
-    if done < _FEW:
+    if done < _FEW:  # the first and the last batch of a few are not full
         per_second = slope([row[0] + row[2] for row in rows]) or per_second
     return Measured(
         answered=done,
@@ -118,14 +148,15 @@ def parse(output: str, log: str) -> Measured:
         p50=quantile(took, 0.50) / 1000,
         p99=quantile(took, 0.99) / 1000,
         data_bytes=int(data.group(1)),
+        elapsed=done / float(rate.group(1)),
     )
 
 
 def slope(ends: Sequence[int]) -> float | None:
     """Return answers a second, by least squares through the moments (µs) when they ended.
 
-    Counting would favour nobody with thousands of requests, but of sixty that come in batches of
-    eight a batch cut off at the end is an eighth. None with too few different moments for a line.
+    Of thousands of requests the beginning and the end weigh nothing, but of sixty that come in
+    batches of eight each is an eighth. None with too few different moments for a line.
     """
     moments = np.sort(np.array(ends, np.float64)) / 1e6
     if len(np.unique(moments)) < _MOMENTS:

@@ -60,7 +60,11 @@ class ServerProcess:
     def last_words(self) -> str:
         """Return the end of its log, or the last lines that speak of a failure, on one line."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        failures = [line for line in lines if re.search(r"fail|error|abort|signal|exception", line, re.IGNORECASE)]
+        failures = [
+            line
+            for line in lines
+            if re.search(r"fail|error|abort|signal|exception", line, re.IGNORECASE)
+        ]
         return " / ".join(" ".join(line.split()) for line in (failures or lines)[-2:])[:300]
 
     def cpu_seconds(self) -> float:

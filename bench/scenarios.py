@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -175,27 +176,25 @@ class Neighbours:
 
     def measure(self, target: Target, setting: Setting) -> Figures:
         """Return what the tiny model's callers see, and what the large model still does."""
-        before = setting.seconds / 4
-        found: list[Measured | LoadError] = []
         drive = Drive(
             port=target.port,
             body=_body(setting, self.large.name, [self.large.message()]),
             connections=self.large.connections,
             streams=self.large.streams,
-            seconds=2 * before + setting.seconds + 0.5,
+            seconds=setting.seconds,
         )
         size = self.large.check(target, setting)
-        full = threading.Thread(target=_into, args=(found, drive))
-        full.start()
-        try:
-            full.join(before)  # the large model reaches its full load
-            figures = self.tiny.measure(target, setting)
-        finally:
-            full.join()
-        (measured,) = found
-        if isinstance(measured, LoadError):
-            raise measured
-        check_bytes(measured, size, self.large.connections * self.large.streams)
+        count = round(drive.run(_beside(drive)).per_second * 3 * setting.seconds) + drive.in_flight
+        with ThreadPoolExecutor(1) as pool:
+            enough = threading.Event()
+            full = pool.submit(_keep_sending, drive, count, enough)
+            try:
+                wait([full], setting.seconds / 4)  # the large model reaches its full load
+                figures = self.tiny.measure(target, setting)
+            finally:
+                enough.set()
+            measured = full.result()
+        check_bytes(measured, size, drive.in_flight)
         return {
             P99: figures[P99],
             P50: figures[P50],
@@ -274,15 +273,13 @@ def in_process(flight: Flight, rows: int, setting: Setting) -> Figures:
 
 def _figures(drive: Drive, target: Target, size: int, weight: int) -> Figures:
     """Drive; `weight` inferences are one HTTP request."""
-    before = target.process.cpu_seconds()
-    measured = drive.run(drive.body.with_suffix(".log"))
-    cpu = target.process.cpu_seconds() - before
-    check_bytes(measured, size, drive.connections * drive.streams)
+    measured = drive.run(drive.body.with_suffix(".log"), target.process.cpu_seconds)
+    check_bytes(measured, size, drive.in_flight)
     return {
         PER_SECOND: measured.per_second * weight,
         P50: measured.p50,
         P99: measured.p99,
-        CPU: cpu / (measured.answered * weight) * 1e6,
+        CPU: measured.used / (measured.answered * weight) * 1e6,
     }
 
 
@@ -293,9 +290,14 @@ def _body(setting: Setting, name: str, content: list[bytes]) -> Path:
     return path
 
 
-def _into(found: list[Measured | LoadError], drive: Drive) -> None:
-    try:
-        # A log of its own: the same body may be driven alone, too.
-        found.append(drive.run(drive.body.with_suffix(".beside.log")))
-    except LoadError as error:
-        found.append(error)
+def _beside(drive: Drive) -> Path:
+    # A log of its own: the same body may be driven alone, too.
+    return drive.body.with_suffix(".beside.log")
+
+
+def _keep_sending(drive: Drive, count: int, enough: threading.Event) -> Measured:
+    """Send so many requests, again and again until it is enough; return the last that were whole."""
+    while True:
+        measured = drive.send(_beside(drive), count)
+        if enough.is_set():
+            return measured

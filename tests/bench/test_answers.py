@@ -19,8 +19,8 @@ def test_an_answer_may_differ_in_its_last_bits_only():
 
 def test_answers_without_a_body_are_failed_calls():
     """gRPC's errors are HTTP 200, with the status in the trailers."""
-    good = Measured(answered=1000, per_second=1, p50=1, p99=1, data_bytes=55_000)
-    some = Measured(answered=1000, per_second=1, p50=1, p99=1, data_bytes=45_000)
+    good = Measured(answered=1000, per_second=1, p50=1, p99=1, data_bytes=55_000, elapsed=1)
+    some = Measured(answered=1000, per_second=1, p50=1, p99=1, data_bytes=45_000, elapsed=1)
 
     check_bytes(good, 55, 8)
     with pytest.raises(LoadError, match="some calls failed"):
