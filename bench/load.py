@@ -85,9 +85,9 @@ class Drive:
         """Send as much as takes about so long; LoadError if any request failed.
 
         Requests are counted, not timed, so that none is cut off: what a server does with calls whose
-        client has gone is another matter, and Triton 2.51 may die of it. How many fit into the time
-        is tried out, which also warms the server up. What the meter shows more after the counted
-        requests than before them is `used`.
+        client has gone is another matter. How many fit into the time is tried out, which also warms
+        the server up. What the meter shows more after the counted requests than before them is
+        `used`.
         """
         count = max(2 * self.in_flight, _FIRST)
         for _ in range(_TRIES):
