@@ -130,6 +130,10 @@ def overview(found: Medians, facts: Mapping[str, Any]) -> str:
         "The tutorial's CNN over gRPC, one row a request, requests a second (CPU at 8 × 8); server "
         f"on one core of {_machine_line(facts)}. The echoes compute nothing."
     )
+    if (busy := facts["load average"][0]) > facts["cores"] / 2:
+        note += (
+            f" Other work ran beside it (load average {busy}): a first look, not a figure to quote."
+        )
     return f"{note}\n\n" + "\n".join(lines) + "\n"
 
 

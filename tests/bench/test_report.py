@@ -88,7 +88,11 @@ def test_tables_say_where_ours_is_behind():
     assert "| other | 100 | 0.5× |" in tables(behind)
 
 
-FACTS = dict.fromkeys(("cpu", "cores", "kernel", "python", "onnxruntime", "grpcio", "date"), "?")
+FACTS = {
+    **dict.fromkeys(("cpu", "kernel", "python", "onnxruntime", "grpcio", "date"), "?"),
+    "cores": 2,
+    "load average": [0.3, 0.2, 0.1],
+}
 
 
 def test_the_overview_lists_servers_by_throughput():
@@ -122,3 +126,11 @@ def test_turns_begin_with_another_server_each_time():
     """Nobody is always measured first."""
     assert rotated(["a", "b", "c"], 4) == ["b", "c", "a"]
     assert rotated([], 3) == []
+
+
+def test_the_overview_says_when_the_machine_was_busy():
+    """Figures taken beside other work are not to be quoted."""
+    busy = {**FACTS, "load average": [7.5, 1, 1]}
+
+    assert "load average 7.5" in overview(FOUND, busy)
+    assert "load average" not in overview(FOUND, FACTS)
