@@ -13,6 +13,7 @@ quartiles are given; the microseconds themselves are those of this machine at th
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -158,7 +159,7 @@ def raced(
             str(facts["path"]), options, providers=["CPUExecutionProvider"]
         )
         feeds = {session.get_inputs()[0].name: facts["rows"][:batch]}
-        calls[exporter] = lambda session=session, feeds=feeds: session.run(None, feeds)
+        calls[exporter] = functools.partial(session.run, None, feeds)
     taken = {exporter: _seconds_a_call(call) for exporter, call in calls.items()}
     counts = {exporter: max(1, int(ROUND_SECONDS / t)) for exporter, t in taken.items()}
     rounds = max(LEAST_ROUNDS, int(seconds / max(ROUND_SECONDS, *taken.values())))
