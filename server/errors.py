@@ -5,6 +5,7 @@
     │   ├── InvalidRequest         malformed, or does not fit the model
     │   ├── NotFound               no such model or version
     │   ├── Unsupported            the server, or this model, does not offer it
+    │   ├── Unauthenticated        the server wants a token, and this call shows none or another
     │   ├── Cancelled              the caller hung up
     │   └── DeadlineExpired        the caller's time was over before the work began
     ├── Unavailable                nobody's mistake: ask again later
@@ -42,6 +43,10 @@ class NotFound(RequestError):
 
 class Unsupported(RequestError):
     """The server, or this model, does not offer what was asked."""
+
+
+class Unauthenticated(RequestError):
+    """The server wants a token, and the call shows none or another."""
 
 
 class Cancelled(RequestError):

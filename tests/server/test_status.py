@@ -22,6 +22,7 @@ EXPECTED = {
     "InvalidRequest": "INVALID_ARGUMENT",
     "NotFound": "NOT_FOUND",
     "Unsupported": "UNIMPLEMENTED",
+    "Unauthenticated": "UNAUTHENTICATED",
     "Cancelled": "CANCELLED",
     "DeadlineExpired": "DEADLINE_EXCEEDED",
     "ModelNotReady": "UNAVAILABLE",
