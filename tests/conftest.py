@@ -95,12 +95,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(folder, done.stdout)
 
 
+def _free_ports(*names: str) -> list[str]:
+    return [word for name in names for word in (f"--{name}-port", "0")]
+
+
 @contextmanager
 def serving(repository: Path, *options: str) -> Iterator[str]:
     """Run `zoo serve` on a free port; yield its gRPC address, and stop it."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        [str(ZOO), "serve", str(repository), "--grpc-port", "0", *options],
+        [str(ZOO), "serve", str(repository), *_free_ports("grpc", "http", "metrics"), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

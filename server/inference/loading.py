@@ -103,6 +103,7 @@ def _load_version(
     workshop: Workshop,
     batching_written: bool,
 ) -> LoadedModel:
+    began = time.perf_counter()
     path = configuration.model_file(found, written, version)
     asked = threads_of(written) if written is not None else 0
     opener = workshop.opener
@@ -126,6 +127,7 @@ def _load_version(
     model = LoadedModel(settings, graph, workshop.workers, workshop.timer)
     if took:
         model.cost.learn(1, took)
+    model.load_seconds = time.perf_counter() - began
     return model
 
 

@@ -93,6 +93,8 @@ class LoadedModel:
         self.statistics = ModelStatistics()
         self.checker = RequestChecker(settings)
         self.cost = Cost()
+        #: How long it took to load, set by who loads it.
+        self.load_seconds = 0.0
         self._graph = graph
         self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
             settings.batching, self, workers, timer
@@ -176,7 +178,7 @@ class LoadedModel:
 
     def refuse(self, member: Pending, error: Exception) -> None:
         """Answer one member with an error."""
-        self.statistics.record_failure(time.perf_counter_ns() - member.arrived_ns)
+        self.statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
         member.reply.fail(error)
 
     def _run(self, batch: list[Pending]) -> list[Rows]:
@@ -200,8 +202,8 @@ class LoadedModel:
             Execution(
                 requests=len(batch),
                 rows=rows,
-                arrived_ns=sum([member.arrived_ns for member in batch]),
-                queued_ns=sum([member.queued_ns for member in batch]),
+                arrived_ns=[member.arrived_ns for member in batch],
+                queued_ns=[member.queued_ns for member in batch],
                 started_ns=started,
                 ready_ns=ready,
                 inferred_ns=inferred,

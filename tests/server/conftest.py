@@ -175,6 +175,8 @@ def infer_request(model: str, version: str = "", **arrays: np.ndarray) -> pb.Mod
 
 @contextmanager
 def _serve(path: Path, **options: Any) -> Iterator[Wire]:
+    # HTTP where a test asks for it: its ports would cost each of the others a tenth of a second.
+    options = {"http_port": None, "metrics_port": None, **options}
     config = ServerConfig(repository=path, grpc_port=0, drain_seconds=2.0, **options)
     with running(config) as server, grpc.insecure_channel(server.grpc_address) as channel:
         yield Wire(server, channel)
@@ -190,8 +192,9 @@ class ServerProcess:
             "add_arguments(parser);"
             "sys.exit(serve(ServerConfig.from_arguments(parser.parse_args())))"
         )
+        ports = ["--http-port", "off", "--metrics-port", "off"]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
+            [sys.executable, "-c", program, *ports, *arguments],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
