@@ -146,7 +146,7 @@ class HttpTransport:
             uvicorn.Config(
                 listener.application(),
                 loop="asyncio",
-                http="auto",
+                http="h11",  # not httptools, which would take headers of any length
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

@@ -371,7 +371,8 @@ def test_accept_encoding(accept, wanted):
 #: What is wrong, the model, the request (a dict, or the bytes of the body), the status, the stem.
 BAD_REQUESTS = {
     "no JSON": ("identity_fp32", b"{", 400, "failed to parse the request JSON buffer"),
-    "empty": ("identity_fp32", b"", 400, "failed to parse the request JSON buffer"),
+    "blank": ("identity_fp32", b" ", 400, "failed to parse the request JSON buffer"),
+    "empty": ("identity_fp32", b"", 400, "[request id: <id_unknown>] input byte size mismatch"),
     "array": ("identity_fp32", b"[]", 400, "failed to parse the request JSON buffer"),
     "not UTF-8": ("identity_fp32", b'{"id":"\xff"}', 400, "failed to parse the request JSON"),
     "deep": ("identity_fp32", b"[" * 100_000, 400, "JSON nesting depth exceeds"),
@@ -678,6 +679,11 @@ def count_to(number):
     return json.dumps(one("INT64", (1,), name="n", data=[number])).encode()
 
 
+def learn(rest):
+    """Let the server learn that the slow model is slow, so that a worker runs it."""
+    assert rest.ask("POST", "/v2/models/slow/infer", count_to(100_000)).status == 200
+
+
 def send(rest, number):
     """Ask the slow model on a connection of its own; return it with the answer to come."""
     connection = http.client.HTTPConnection(rest.server.http_address, timeout=60)
@@ -688,7 +694,7 @@ def send(rest, number):
 def test_a_caller_who_hangs_up_is_not_run(rest):
     """A request that waits when its connection closes never reaches the graph."""
     model = rest.server.catalog.find("slow", "")
-    rest.ask("POST", "/v2/models/slow/infer", count_to(1))
+    learn(rest)
     before = model.statistics.snapshot()
     first = send(rest, 3_000_000)
     wait_until(lambda: model._scheduler._running)
@@ -711,6 +717,7 @@ def test_a_leaving_server_answers_503_and_finishes_what_is_under_way(
     repository.add("slow", graphs.slow())
     with serve_rest(repository.path) as rest:
         model = rest.server.catalog.find("slow", "")
+        learn(rest)
         under_way = send(rest, 3_000_000)
         wait_until(lambda: model._scheduler._running)
         rest.get("/v2/health/live")  # a connection that is open already
