@@ -162,8 +162,11 @@ class FastTransport:
             for handler, calls in bursts.items():
                 if calls:
                     self._answer_burst(handler, calls)
-        self._queue.shutdown()
-        self._server.destroy()
+        # The core tells of the shutdown before the call that asked for it has returned, and to free
+        # the server under that call would end the process: `stop` holds the lock meanwhile.
+        with self._lock:
+            self._queue.shutdown()
+            self._server.destroy()
 
     def _answer_burst(self, handler: Callable[..., None], gathered: list[Any]) -> None:
         calls = list(gathered)

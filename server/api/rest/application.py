@@ -191,7 +191,7 @@ def _answer(answer: Answer) -> Response:
     return json_response(answer)
 
 
-def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(_: Request, error: Exception) -> Response:
     """No such path (404), or not with this method (405): Triton's words."""
     assert isinstance(error, HTTPException)
     words = {404: "Not Found", 405: "Method Not Allowed"}
@@ -202,6 +202,6 @@ def _http_error(_: Request, error: Exception) -> Response:
     return response
 
 
-def _unforeseen(request: Request, error: Exception) -> Response:
+async def _unforeseen(request: Request, error: Exception) -> Response:
     """Whatever passed every guard; the caller who hung up among it, who hears nothing."""
     return error_response(error, f"HTTP {request.method}")
