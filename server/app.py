@@ -10,6 +10,7 @@ What only HTTP needs is imported once gRPC answers.
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,23 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from server.api.handlers import SERVICE, inference_handlers
+from server.api.handlers import SERVICE, inference_handlers, one_servicer
 from server.api.health import Health, health_handlers
 from server.api.infer_path import InferPath
 from server.api.infer_stream import InferStreams
-from server.api.open_inference import OpenInference
+from server.api.model_repository import ModelRepository
+from server.api.open_inference import EXTENSIONS, OpenInference
 from server.api.reflection import reflection_handlers
+from server.api.server_settings import ServerSettings
+from server.api.shared_memory import SharedMemoryRegions
+from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
+from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
 from server.api.token import TokenGuard, read_token
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
-from server.inference.loading import Workshop, load_repository
+from server.inference.control import ControlMode, ModelControl
+from server.inference.loading import Loader, Workshop
+from server.inference.polling import Poller
+from server.inference.shared_memory import SharedMemory
 from server.lifecycle import Event, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
 from server.scheduling.timer import Timer
 from server.telemetry import logs
+from server.telemetry.traces import TraceSettings
 from server.transport import open_transport, tls
 from server.transport.http import HttpListener, HttpTransport
 from server.transport.public import TransportOptions, join_address
@@ -68,6 +78,8 @@ class Server:
         self._lifecycle = Lifecycle()
         self._admission = Admission()
         self._health = Health()
+        self._publishing = threading.Lock()
+        self._poller: Poller | None = None
         self._streams: InferStreams | None = None
         self._budget = measure(config.threads)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
@@ -97,6 +109,8 @@ class Server:
         self.http_ports = dict(
             zip([name for name, _ in self._http_listeners()], self._http.bind(), strict=True)
         )
+        self._memory = SharedMemory(enabled=config.allow_shared_memory)
+        self._path = InferPath(self.catalog, self._admission, self._memory)
 
     @property
     def grpc_address(self) -> str:
@@ -118,15 +132,25 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        workshop = Workshop(opener=runtime, workers=self._workers, timer=self._timer)
-        self.catalog = load_repository(config.repository, workshop)
-        self._health.publish(self._serving())
-        servicer = OpenInference(
-            self.catalog, server_name=config.server_name, server_version=_version()
+        workshop = Workshop(
+            opener=runtime,
+            workers=self._workers,
+            timer=self._timer,
+            self_test=config.self_test,
         )
-        self._servicer = servicer
+        mode = ControlMode(config.model_control_mode)
+        self.control = control = ModelControl(
+            config.repository, Loader(workshop), self.catalog, mode, changed=self._catalog_changed
+        )
+        control.start(config.load_model)
+        self._catalog_changed()
+        servicer = self._build_servicer(control)
         self._transport.start(self._handlers(servicer))
+        self._servicer = servicer
         self._http.start()
+        if mode is ControlMode.POLL:
+            self._poller = Poller(control, config.repository_poll_secs)
+            self._poller.start()
         self._lifecycle.on(Event.LOADED)
         self._say_ready()
 
@@ -137,6 +161,8 @@ class Server:
         """
         if not self._lifecycle.on(Event.LEAVE):
             return 0
+        if self._poller is not None:
+            self._poller.stop()
         self._admission.close()
         self._health.close()
         if self._streams is not None:
@@ -151,14 +177,36 @@ class Server:
         self._lifecycle.on(Event.DRAINED)
         return left
 
-    def _handlers(self, servicer: OpenInference) -> list[grpc.GenericRpcHandler]:
-        path = InferPath(self.catalog, self._admission)
+    def _build_servicer(self, control: ModelControl) -> Any:
+        """Return what answers every RPC but inference, over gRPC and over HTTP."""
+        inference = OpenInference(
+            self.catalog,
+            server_name=self._config.server_name,
+            server_version=_version(),
+            extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
+        )
+        return one_servicer(
+            inference,
+            ModelRepository(control),
+            SharedMemoryRegions(self._memory),
+            ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
+        )
+
+    def _handlers(self, servicer: Any) -> list[grpc.GenericRpcHandler]:
+        path = self._path
         self._streams = InferStreams(path)
         return [
             inference_handlers(servicer, path, self._streams, self._admission),
+            *tensorflow_handlers(TensorFlowServing(self.catalog), self._admission),
             health_handlers(self._health),
             reflection_handlers(),
         ]
+
+    def _catalog_changed(self) -> None:
+        """Tell those who remember or watch models; in turn, or an older picture could win."""
+        self._path.forget()
+        with self._publishing:
+            self._health.publish(self._serving())
 
     def _http_listeners(self) -> list[tuple[str, HttpListener]]:
         config = self._config
@@ -183,6 +231,7 @@ class Server:
             RestParts(
                 servicer=self._servicer,
                 catalog=self.catalog,
+                memory=self._memory,
                 admission=self._admission,
                 workers=self._workers,
                 limits=limits,
@@ -214,7 +263,8 @@ class Server:
         """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
         ready = self.catalog.is_ready()
         models = {name: bool(self.catalog.ready_versions(name)) for name in self.catalog.names()}
-        return {**models, "": ready, SERVICE.full_name: ready}
+        services = (SERVICE, *TENSORFLOW_SERVICES)
+        return {**models, "": ready, **{service.full_name: ready for service in services}}
 
     def _say_ready(self) -> None:
         """One line a model, and a last line that other programs can wait for."""
@@ -297,6 +347,14 @@ def _tls(config: ServerConfig) -> Tls | None:
 def _handler_threads(budget: ThreadBudget) -> int:
     """Enough that callers waiting for onnxruntime leave some for metadata and health."""
     return max(16, 4 * budget.threads)
+
+
+def _chosen_extensions(config: ServerConfig) -> Iterator[str]:
+    """What the server's metadata lists because an option switched it on."""
+    if config.model_control_mode == ControlMode.EXPLICIT:
+        yield from ("model_repository", "model_repository(unload_dependents)")
+    if config.allow_shared_memory:
+        yield "system_shared_memory"
 
 
 def _version() -> str:

@@ -1,10 +1,13 @@
-"""What a configuration says of scheduling, as values: config.pbtxt's dynamic_batching and groups.
+"""What a configuration says of scheduling, as values: batching, instances and sequences.
 
 Read by server/repository from the file, acted upon by server/scheduling; the meanings are Triton's
 (protocol.md 2.1 and its model configuration), times are in nanoseconds.
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+from server.tensors import DataType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +50,48 @@ class Batching:
     def policy(self, level: int) -> QueuePolicy:
         """Return the policy of a level."""
         return self.policies.get(level, self.default_policy)
+
+
+class ControlKind(StrEnum):
+    """What a control input tells the graph of the request's place in its sequence."""
+
+    START = "START"
+    END = "END"
+    READY = "READY"
+    CORRELATION_ID = "CORRID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One input that the server fills, one element a request."""
+
+    input: str
+    kind: ControlKind
+    datatype: DataType
+    #: As the graph takes it, without the batch dimension.
+    dims: tuple[int, ...]
+    #: The values for false and true; a correlation id has none.
+    values: tuple[float, float] = (0, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A tensor carried from one request of a sequence to the next; it begins as zeros."""
+
+    input: str
+    output: str
+    datatype: DataType
+    #: Without the batch dimension.
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequences:
+    """How a model's requests belong together."""
+
+    controls: tuple[Control, ...] = ()
+    states: tuple[State, ...] = ()
+    #: A sequence that is silent for longer is forgotten.
+    idle_ns: int = 1_000_000_000
+    #: Sequences that may be live at once; more wait until one of them ends.
+    most: int = 1

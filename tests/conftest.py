@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +123,12 @@ def serving(repository: Path, *options: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+@pytest.fixture(name="serving")
+def _serving() -> Callable[..., AbstractContextManager[str]]:
+    """The context manager that runs `zoo serve` on a repository of the test's own."""
+    return serving
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ UNIMPLEMENTED in words, where gRPC itself would say "Method not found!".
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,7 +17,6 @@ from zoo_proto import grpc_service_pb2
 from server.api.infer_path import InferPath
 from server.api.infer_stream import InferStreams
 from server.api.interceptor import BlockingCall, Context, guarded_unary
-from server.api.open_inference import OpenInference
 from server.errors import Unsupported
 
 SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -25,18 +25,19 @@ SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _IN_PLACE = frozenset(
     {
         "ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig",
-        "ModelStatistics", "RepositoryIndex",
+        "ModelStatistics", "SystemSharedMemoryStatus", "CudaSharedMemoryStatus",
+        "SystemSharedMemoryUnregister", "CudaSharedMemoryUnregister", "TraceSetting", "LogSettings",
     }
 )  # fmt: skip
 
 
 def inference_handlers(
-    servicer: OpenInference,
+    servicer: object,
     path: InferPath,
     streams: InferStreams,
     admission: AbstractContextManager[None],
 ) -> grpc.GenericRpcHandler:
-    """Return the handlers of inference.GRPCInferenceService."""
+    """Return the handlers of inference.GRPCInferenceService: each RPC is a method of the servicer."""
     handlers = {
         method.name: _handler(method, servicer, admission)
         for method in SERVICE.methods
@@ -47,6 +48,19 @@ def inference_handlers(
         _stream_infer(path, streams)
     )
     return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
+
+
+def one_servicer(*parts: object) -> object:
+    """Return several servicers as one: each RPC is the method of the first part that has it."""
+    names = [method.name for method in SERVICE.methods]
+    return SimpleNamespace(
+        **{
+            name: getattr(part, name)
+            for part in reversed(parts)
+            for name in names
+            if hasattr(part, name)
+        }
+    )
 
 
 def _infer(path: InferPath) -> Any:
@@ -73,7 +87,7 @@ def _stream_infer(path: InferPath, streams: InferStreams) -> Any:
 
 
 def _handler(
-    method: Any, servicer: OpenInference, admission: AbstractContextManager[None]
+    method: Any, servicer: object, admission: AbstractContextManager[None]
 ) -> grpc.RpcMethodHandler:
     handler = getattr(servicer, method.name, None)
     if handler is None:

@@ -39,7 +39,7 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
         head = plan.encoded[run.shapes] = _head(settings, plan, run)
     if not isinstance(head, _Head):
         return _general(settings, plan, rows, request_id)
-    buffers = run.buffers
+    buffers = run.buffers()
     parts: list[bytes | memoryview] = []
     for before, name in head.pieces:
         view, stride = buffers[name]
@@ -54,6 +54,8 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
     """Return the pieces before the rows, False where there are none such."""
     tensors: list[OutputTensor] = []
     for output, asked in plan.outputs:
+        if asked.destination is not None:
+            return False
         if asked.classes or output.datatype.byte_size is None or output.dims != output.graph_dims:
             return False
         shape = run.outputs[output.name].shape
@@ -65,7 +67,7 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
     before = _message(settings, tensors).SerializeToString()
     pieces: list[tuple[bytes, str]] = []
     for tensor in tensors:
-        view, stride = run.buffers[tensor.name]
+        view, stride = run.buffers()[tensor.name]
         size = stride * plan.batch_size if plan.batch_size else view.nbytes
         pieces.append((before + delimited(_RAW_OUTPUT, size), tensor.name))
         before = b""
@@ -74,7 +76,8 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
 
 def _general(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
     tensors = [
-        rows.tensor(output, asked.classes, plan.batch_size) for output, asked in plan.outputs
+        rows.tensor(output, asked.classes, plan.batch_size, asked.destination)
+        for output, asked in plan.outputs
     ]
     message = _message(settings, tensors)
     message.raw_output_contents.extend(tensor.raw for tensor in tensors)

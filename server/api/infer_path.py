@@ -23,7 +23,9 @@ from server.errors import ServerError
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.execution import Rows
-from server.inference.model import LoadedModel, Pending
+from server.inference.model import LoadedModel
+from server.inference.pending import Pending
+from server.inference.shared_memory import SharedMemory
 from server.inference.validation import CheckedRequest, Plan
 from server.scheduling.scheduler import UNBOUNDED
 
@@ -64,10 +66,15 @@ class _Template:
 class InferPath:
     """Answers ModelInfer calls."""
 
-    def __init__(self, catalog: Catalog, admission: Admission) -> None:
+    def __init__(self, catalog: Catalog, admission: Admission, memory: SharedMemory) -> None:
         self._catalog = catalog
+        self._memory = memory
         self._admission = admission
         self._templates: dict[bytes, _Template] = {}
+
+    def forget(self) -> None:
+        """Forget the models that are remembered: the catalog has changed."""
+        self._templates = {}
 
     def answer(
         self, calls: Sequence[Call], bears_ns: int = UNBOUNDED, *, stays: bool = False
@@ -86,19 +93,19 @@ class InferPath:
                 continue
             reply = _Reply(call, self._admission.leave)
             try:
-                member = self._pending(call.message, reply, arrived)
+                members = self._pending(call.message, reply, arrived)
             except Exception as error:
                 reply.fail(error)
                 continue
             model = reply.model
             if model in groups:
-                groups[model].append(member)
+                groups[model] += members
             else:
-                groups[model] = [member]
+                groups[model] = members
         for model, members in groups.items():
             model.submit(members, bears_ns, stays=stays)
 
-    def _pending(self, raw: bytes, reply: "_Reply", arrived: int) -> Pending:
+    def _pending(self, raw: bytes, reply: "_Reply", arrived: int) -> list[Pending]:
         parts = split(raw)
         if parts is None:
             return self._parsed(raw, None, reply, arrived)
@@ -115,7 +122,9 @@ class InferPath:
         checked = CheckedRequest(template.plan, data)
         return template.model.pending(checked, reply, arrived, template.parameters)
 
-    def _parsed(self, raw: bytes, parts: Split | None, reply: "_Reply", arrived: int) -> Pending:
+    def _parsed(
+        self, raw: bytes, parts: Split | None, reply: "_Reply", arrived: int
+    ) -> list[Pending]:
         """Read a request with protobuf: the first of its kind, or one of no kind."""
         if parts is None:
             message, views = parse(pb.ModelInferRequest, raw), None
@@ -125,41 +134,50 @@ class InferPath:
             views = [view[begin:end] for begin, end in parts.spans]
             if parts.id:
                 message.MergeFrom(parse(pb.ModelInferRequest, _id_field(parts.id)))
+        # Before the catalog is asked: what is found in one that has changed since is then remembered
+        # where nobody looks any more.
+        templates = self._templates
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
-        request = decode(message, views)
+        request = decode(message, self._memory, views)
         checked = model.checker.check(request)
         reply.model, reply.plan, reply.id = model, checked.plan, message.id.encode()
         if parts is not None:
-            self._remember(parts, message, checked, model, request.parameters)
+            template = _template(parts, message, checked, model, request.parameters)
+            if template is not None:
+                if len(templates) >= _MOST_TEMPLATES:
+                    templates.clear()
+                templates[parts.head] = template
         return model.pending(checked, reply, arrived, request.parameters)
 
-    def _remember(
-        self,
-        parts: Split,
-        message: pb.ModelInferRequest,
-        checked: CheckedRequest,
-        model: LoadedModel,
-        parameters: Mapping[str, Any],
-    ) -> None:
-        """Keep what the next request of this kind need not be asked again."""
-        inputs = checked.plan.inputs
-        if (
-            len(parts.head) > _LONGEST_HEAD
-            or len(parts.spans) != len(inputs)
-            or any(planned.nbytes is None for planned in inputs)
-        ):
-            return
-        places = {tensor.name: index for index, tensor in enumerate(message.inputs)}
-        if len(self._templates) >= _MOST_TEMPLATES:
-            self._templates.clear()
-        self._templates[parts.head] = _Template(
-            model=model,
-            plan=checked.plan,
-            sizes=tuple(end - begin for begin, end in parts.spans),
-            order=tuple(places[planned.name] for planned in inputs),
-            parameters=parameters,
-        )
+
+def _template(
+    parts: Split,
+    message: pb.ModelInferRequest,
+    checked: CheckedRequest,
+    model: LoadedModel,
+    parameters: Mapping[str, Any],
+) -> _Template | None:
+    """Return what the next request of this kind need not be asked again, None if there will be none.
+
+    A region of shared memory is looked up for each request: it may be another one by then.
+    """
+    inputs = checked.plan.inputs
+    if (
+        len(parts.head) > _LONGEST_HEAD
+        or len(parts.spans) != len(inputs)
+        or any(planned.nbytes is None for planned in inputs)
+        or any(asked.destination is not None for _, asked in checked.plan.outputs)
+    ):
+        return None
+    places = {tensor.name: index for index, tensor in enumerate(message.inputs)}
+    return _Template(
+        model=model,
+        plan=checked.plan,
+        sizes=tuple(end - begin for begin, end in parts.spans),
+        order=tuple(places[planned.name] for planned in inputs),
+        parameters=parameters,
+    )
 
 
 class _Reply:

@@ -8,7 +8,6 @@ answer copies its rows into it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from server import tensors
 from server.errors import ExecutionError
 from server.inference.classification import classify
 from server.inference.messages import OutputTensor
+from server.inference.shared_memory import Destination
 from server.inference.validation import CheckedRequest, Data, PlannedInput
 from server.repository.settings import OutputSettings, reshape_dims
 
@@ -67,18 +67,32 @@ class Rows:
     begin: int
     end: int
 
-    def tensor(self, settings: OutputSettings, classes: int, batch_size: int) -> OutputTensor:
-        """Return one output as asked for; `batch_size` 0 where the model does not batch."""
+    def tensor(
+        self,
+        settings: OutputSettings,
+        classes: int,
+        batch_size: int,
+        destination: Destination | None = None,
+    ) -> OutputTensor:
+        """Return one output as asked for; `batch_size` 0 where the model does not batch.
+
+        SharedMemoryFailed if the values do not fit where they should go.
+        """
         array = self.run.outputs[settings.name]
         if batch_size:
             array = array[self.begin : self.end]
         if classes:
             return classify(settings, array, classes, batch_size)
+        raw = b""
+        if destination is None:
+            raw = tensors.to_raw(settings.datatype, array)
+        else:
+            destination.write(settings.name, settings.datatype, array)
         return OutputTensor(
             name=settings.name,
             datatype=settings.datatype.wire,
             shape=wire_shape(settings, array.shape, batch_size),
-            raw=tensors.to_raw(settings.datatype, array),
+            raw=raw,
         )
 
 
@@ -88,6 +102,7 @@ class Run:
     def __init__(self, outputs: dict[str, Array], rows: int) -> None:
         """`rows` is 0 where the model does not batch; ExecutionError if an output has others."""
         self.outputs = outputs
+        self._buffers: dict[str, tuple[memoryview, int]] | None = None
         #: Without the rows, which differ from request to request.
         self.shapes = tuple([array.shape[rows > 0 :] for array in outputs.values()])
         if rows:
@@ -97,12 +112,15 @@ class Run:
                         f"output '{name}' has shape {list(array.shape)} for a batch of {rows}"
                     )
 
-    @cached_property
     def buffers(self) -> dict[str, tuple[memoryview, int]]:
-        """Each output's bytes and how many of them a row takes; not for strings."""
-        return {
-            name: _bytes(array) for name, array in self.outputs.items() if not array.dtype.hasobject
-        }
+        """Return each output's bytes and how many of them a row takes; not for strings."""
+        if self._buffers is None:
+            self._buffers = {
+                name: _bytes(array)
+                for name, array in self.outputs.items()
+                if not array.dtype.hasobject
+            }
+        return self._buffers
 
 
 def _bytes(array: Array) -> tuple[memoryview, int]:

@@ -1,11 +1,11 @@
-"""From a repository on disk to a catalog: each model alone, so that a bad one stops no other.
+"""From a model on disk to catalog entries: each version alone, so that a bad one stops no other.
 
 scan ──> config.pbtxt ──> versions ──> open the graph ──> complete and check ──> LoadedModel
+         └───────── plan ────────┘     └──────────────── load ────────────────────────┘
 """
 
 import logging
 import time
-from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Protocol
 import numpy as np
 
 from server.errors import ExecutionError, ModelLoadError
-from server.inference.catalog import Catalog, CatalogEntry, ModelState
+from server.inference.catalog import CatalogEntry, ModelState
 from server.inference.model import Graph, LoadedModel
-from server.repository import completion, configuration
-from server.repository.scan import FoundModel, scan
+from server.inference.self_test import examine
+from server.repository import completion, configuration, vectors
+from server.repository.scan import FoundModel
 from server.repository.scheduling import threads_of
 from server.repository.settings import ModelSettings
 from server.scheduling.timer import Timer
@@ -60,57 +61,70 @@ class Workshop:
     #: Where runs go that a transport's own thread must not be held for.
     workers: Executor
     timer: Timer
+    #: A version with test vectors is served only if it answers them right.
+    self_test: bool = False
 
 
-def load_repository(repository: Path, workshop: Workshop) -> Catalog:
-    """Load every model of a repository; one that cannot be served is listed with its reason.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """One model, read as far as is possible without opening a graph."""
 
-    ConfigurationError if the repository itself cannot be read.
-    """
-    found = scan(repository)
-    if not found:
-        _LOG.warning("no models in '%s': nothing to serve", repository)
-    return Catalog(entry for model in found for entry in load_model(model, workshop))
+    found: FoundModel
+    config: configuration.ModelConfig | None
+    batching_written: bool
+    versions: tuple[int, ...]
+
+    def origin(self, version: int) -> object:
+        """Return what a version is made of; equal for one that need not be loaded again."""
+        found = self.found
+        return found.stamp, found.config_file, found.config_json, found.version_stamps.get(version)
 
 
-def load_model(found: FoundModel, workshop: Workshop) -> Iterator[CatalogEntry]:
-    """Yield an entry for each version that should be served."""
-    try:
+class Loader:
+    """Turns what lies in a repository into catalog entries."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+
+    def plan(self, found: FoundModel) -> LoadPlan:
+        """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
         if found.fault is not None:
             raise ModelLoadError(found.fault)
         config = configuration.read(found)
-        batching_written = configuration.mentions_batching(found)
-        versions = configuration.choose_versions(config, found.versions)
-    except Exception as error:  # whatever it is, the other models are served
-        yield _failed(found.name, None, error)
-        return
-    _say_idle(found.name, config)
-    for version in versions:
+        plan = LoadPlan(
+            found=found,
+            config=config,
+            batching_written=configuration.mentions_batching(found),
+            versions=tuple(configuration.choose_versions(config, found.versions)),
+        )
+        _say_idle(found.name, config)
+        return plan
+
+    def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
+        """Load one version; an entry that is UNAVAILABLE says why it cannot be served."""
         try:
-            model = _load_version(found, config, version, workshop, batching_written)
-        except Exception as error:
-            yield _failed(found.name, version, error)
-        else:
-            yield CatalogEntry(
-                name=found.name, version=version, state=ModelState.READY, model=model
-            )
+            model = _load_version(plan, version, self._workshop)
+        except Exception as error:  # whatever it is, the other models are served
+            return failed(plan.found.name, version, error)
+        return CatalogEntry(
+            name=plan.found.name,
+            version=version,
+            state=ModelState.READY,
+            model=model,
+            origin=plan.origin(version),
+        )
 
 
-def _load_version(
-    found: FoundModel,
-    written: configuration.ModelConfig | None,
-    version: int,
-    workshop: Workshop,
-    batching_written: bool,
-) -> LoadedModel:
+def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedModel:
     began = time.perf_counter()
+    found, written = plan.found, plan.config
     path = configuration.model_file(found, written, version)
     asked = threads_of(written) if written is not None else 0
     opener = workshop.opener
     graph = opener.open(path, asked or _first_guess(path, opener.threads))
     signature = completion.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = completion.complete(
-        found.name, written, signature, batching_written=batching_written
+        found.name, written, signature, batching_written=plan.batching_written
     )
     if derived:
         _LOG.info("model '%s' version %d: derived %s", found.name, version, derived)
@@ -124,11 +138,26 @@ def _load_version(
     if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
         graph = opener.open(path, opener.threads)
         took = trial(graph, settings)
+    if workshop.self_test:
+        verdict = _self_test(found, path, graph)
+        _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
     model = LoadedModel(settings, graph, workshop.workers, workshop.timer)
     if took:
         model.cost.learn(1, took)
     model.load_seconds = time.perf_counter() - began
     return model
+
+
+def _self_test(found: FoundModel, path: Path, graph: LoadedGraph) -> str:
+    """Hold a graph against the vectors in its folder; return what was done, for the log."""
+    if found.file is not None:
+        return "a bare file has no folder of test vectors"  # those beside it may be another's
+    bound = vectors.read_bound(path)
+    if bound is None:
+        return "left out: its manifest says that it is not meant to be equal"
+    sets = vectors.read_vectors(path.parent)
+    examine(graph, sets, bound)
+    return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
 
 
 def _first_guess(path: Path, threads: int) -> int:
@@ -178,8 +207,8 @@ def _say_idle(name: str, config: configuration.ModelConfig | None) -> None:
         _LOG.info("model '%s': %s accepted, not acted upon", name, ", ".join(idle))
 
 
-def _failed(name: str, version: int | None, error: Exception) -> CatalogEntry:
-    """Log why and keep it for RepositoryIndex; what is no ModelLoadError is our bug."""
+def failed(name: str, version: int | None, error: Exception) -> CatalogEntry:
+    """Return the entry of what cannot be served, and log why; what is no ModelLoadError is our bug."""
     place = f"model '{name}'" + (f" version {version}" if version is not None else "")
     if isinstance(error, ModelLoadError):
         reason = str(error)

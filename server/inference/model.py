@@ -8,7 +8,7 @@ is. A batch that fails is run again one by one, so that one bad request cannot f
 
 import threading
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ import numpy as np
 from server.errors import ExecutionError
 from server.inference.execution import Rows, Run, gather
 from server.inference.messages import InferRequest, InferResponse
+from server.inference.pending import Pending, Reply
+from server.inference.sequences import SequenceGate
 from server.inference.validation import CheckedRequest, RequestChecker
 from server.repository.settings import ModelSettings
 from server.scheduling.scheduler import UNBOUNDED, Scheduler
@@ -35,50 +37,6 @@ class Graph(Protocol):
         """Return the named outputs, in order; ExecutionError if the graph fails."""
 
 
-class Reply(Protocol):
-    """Where the answer to one request goes; exactly one of the two is called, from any thread."""
-
-    def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
-
-    def answer(self, rows: Rows) -> None:
-        """Take the request's part of a run's outputs."""
-
-    def fail(self, error: Exception) -> None:
-        """Take what went wrong."""
-
-
-class Pending:
-    """One checked request on its way through the queue (server.scheduling.queue.Member)."""
-
-    __slots__ = (
-        "arrived_ns", "checked", "expires_ns", "key", "level", "queued_ns", "reply",
-        "rows", "timeout_ns",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        checked: CheckedRequest,
-        reply: Reply,
-        arrived_ns: int,
-        *,
-        level: int = 0,
-        timeout_ns: int = 0,
-    ) -> None:
-        self.checked = checked
-        self.reply = reply
-        self.arrived_ns = arrived_ns
-        self.rows = checked.plan.batch_size or 1
-        self.key: Hashable = checked.plan.key
-        self.level = level
-        self.timeout_ns = timeout_ns
-        self.queued_ns = self.expires_ns = 0
-
-    def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
-        return self.reply.is_gone()
-
-
 #: What a run comes to for each of its members.
 Outcome = Rows | Exception
 
@@ -92,18 +50,35 @@ class LoadedModel:
         self.settings = settings
         self.statistics = ModelStatistics()
         self.checker = RequestChecker(settings)
-        self.cost = Cost()
         #: How long it took to load, set by who loads it.
         self.load_seconds = 0.0
-        self._graph = graph
+        states = settings.sequences.states if settings.sequences is not None else ()
+        self._runs = _Runs(graph, self.statistics, tuple(state.output for state in states))
         self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
-            settings.batching, self, workers, timer
+            settings.batching, self._runs, workers, timer
+        )
+        self._gate = self._sequence_gate(settings, timer)
+
+    def _sequence_gate(self, settings: ModelSettings, timer: Timer) -> SequenceGate | None:
+        if settings.sequences is None:
+            return None
+        return SequenceGate(
+            settings.name,
+            settings.sequences,
+            batched=settings.max_batch_size > 0,
+            let_in=self._scheduler.follow,
+            timer=timer,
         )
 
     @property
     def provider(self) -> str:
         """The execution provider its session runs on, by our short name."""
-        return self._graph.provider
+        return self._runs.graph.provider
+
+    @property
+    def cost(self) -> "Cost":
+        """How long its runs take."""
+        return self._runs.cost
 
     @property
     def waiting(self) -> int:
@@ -119,14 +94,14 @@ class LoadedModel:
         arrived = time.perf_counter_ns()
         checked = self.checker.check(request)
         reply = _Waiting()
-        self.submit([self.pending(checked, reply, arrived, request.parameters)])
+        self.submit(self.pending(checked, reply, arrived, request.parameters))
         rows = reply.wait()
         return InferResponse(
             model_name=self.settings.name,
             model_version=str(self.settings.version),
             id=request.id,
             outputs=tuple(
-                rows.tensor(settings, asked.classes, checked.plan.batch_size)
+                rows.tensor(settings, asked.classes, checked.plan.batch_size, asked.destination)
                 for settings, asked in checked.plan.outputs
             ),
         )
@@ -137,15 +112,20 @@ class LoadedModel:
         reply: Reply,
         arrived_ns: int,
         parameters: Mapping[str, Any],
-    ) -> Pending:
-        """Return a request with its `priority` and its `timeout`, in microseconds (2.4)."""
-        return Pending(
+    ) -> list[Pending]:
+        """Return a request as it can be submitted; none if it waits for others of its sequence.
+
+        Its `priority`, its `timeout` in microseconds and its sequence are read from the parameters
+        (2.4). InvalidRequest if the sequence is not as it must be.
+        """
+        member = Pending(
             checked,
             reply,
             arrived_ns,
             level=int(parameters.get("priority", 0)),
             timeout_ns=int(parameters.get("timeout", 0)) * 1000,
         )
+        return [member] if self._gate is None else self._gate.enter(member, parameters)
 
     def submit(
         self, members: Sequence[Pending], bears_ns: int = UNBOUNDED, *, stays: bool = False
@@ -153,7 +133,19 @@ class LoadedModel:
         """Hand over checked requests that arrived together; see Scheduler.submit."""
         self._scheduler.submit(members, bears_ns, stays=stays)
 
-    # -- what the scheduler drives -------------------------------------------------------------
+
+class _Runs:
+    """The runs of one version: what its scheduler drives.
+
+    It does not know the version it belongs to, so that nothing here keeps an unloaded one alive.
+    """
+
+    def __init__(self, graph: Graph, statistics: ModelStatistics, always: Sequence[str]) -> None:
+        """`always`: outputs that every run must give, asked for or not."""
+        self.graph = graph
+        self.cost = Cost()
+        self._statistics = statistics
+        self._always = always
 
     def expected_ns(self, rows: int) -> int:
         """Return how long a run of so many rows will take, as far as is known."""
@@ -178,16 +170,16 @@ class LoadedModel:
 
     def refuse(self, member: Pending, error: Exception) -> None:
         """Answer one member with an error."""
-        self.statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
+        self._statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
         member.reply.fail(error)
 
     def _run(self, batch: list[Pending]) -> list[Rows]:
         started = time.perf_counter_ns()
         requests = [member.checked for member in batch]
-        names = _asked(requests)
+        names = _asked(requests, self._always)
         feeds = gather(requests)
         ready = time.perf_counter_ns()
-        arrays = self._graph.run(names, feeds)
+        arrays = self.graph.run(names, feeds)
         inferred = time.perf_counter_ns()
         batched = requests[0].plan.batch_size > 0
         rows = sum([member.rows for member in batch])
@@ -198,7 +190,7 @@ class LoadedModel:
             begin, end = end, end + member.rows
             parts.append(Rows(run, begin, end))
         self.cost.learn(rows, inferred - ready)
-        self.statistics.record_run(
+        self._statistics.record_run(
             Execution(
                 requests=len(batch),
                 rows=rows,
@@ -213,13 +205,12 @@ class LoadedModel:
         return parts
 
 
-def _asked(requests: Sequence[CheckedRequest]) -> list[str]:
+def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> list[str]:
     """Return the outputs that any of the requests wants, in the first one's order."""
-    first = requests[0].plan.outputs
-    if all(request.plan.outputs is first for request in requests):
-        return [settings.name for settings, _ in first]
-    names = {settings.name: None for request in requests for settings, _ in request.plan.outputs}
-    return list(names)
+    names = {request.plan.names for request in requests}
+    if len(names) == 1:
+        return [*requests[0].plan.names, *always]
+    return list(dict.fromkeys([name for each in names for name in each] + list(always)))
 
 
 class Cost:

@@ -53,6 +53,8 @@ class Plan:
     #: Dimension 0 of every input, or 0 where the model does not batch.
     batch_size: int
     outputs: tuple[tuple[OutputSettings, OutputRequest], ...]
+    #: The outputs' names, for the graph.
+    names: tuple[str, ...]
     #: Equal for requests that may share a run: the same inputs, of like shape.
     key: tuple[tuple[str, tuple[int, ...]], ...]
     #: For whoever encodes answers: what it has worked out for this plan, by the outputs' shapes.
@@ -99,6 +101,7 @@ class RequestChecker:
             inputs=inputs,
             batch_size=batch_size,
             outputs=outputs,
+            names=tuple(output.name for output, _ in outputs),
             key=tuple((planned.name, planned.shape[batched:]) for planned in inputs),
         )
         return CheckedRequest(plan, data)

@@ -29,7 +29,8 @@ class Session:
     """One loaded graph. `run` may be called from any number of threads at once."""
 
     def __init__(self, session: Any, provider: str, threads: int, gate: Gate) -> None:
-        self._session = session
+        # Its `run` checks again, in Python, what server.inference.validation has checked.
+        self._run = getattr(session, "_sess", session).run
         self._gate = gate
         self.provider = provider
         #: Threads of one run.
@@ -49,10 +50,10 @@ class Session:
         """
         try:
             if self.threads == 1:
-                results: list[np.ndarray[Any, Any]] = self._session.run(outputs, feeds)
+                results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, None)
             else:
                 with self._gate.taking(self.threads):
-                    results = self._session.run(outputs, feeds)
+                    results = self._run(outputs, feeds, None)
         except Exception as error:  # its exceptions share no base below Exception
             raise ExecutionError(_one_line(error)) from error
         return results

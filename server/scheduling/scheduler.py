@@ -54,8 +54,11 @@ class Scheduler(Generic[M, R]):
         self._timer = timer
         self._queue: RequestQueue[M] = RequestQueue(batching)
         self._lock = threading.Lock()
+        self._nothing: Decision[M] = Decision()
         self._instances = batching.instances
         self._running = 0
+        #: Threads that will look at the queue again once they have answered.
+        self._answering = 0
         self._woken_at = 0
         self._order: _Order[M, R] | None = (
             _Order(model) if batching.preserves_order and batching.instances > 1 else None
@@ -84,6 +87,16 @@ class Scheduler(Generic[M, R]):
             self._model.refuse(member, error)
         self._drive(bears_ns, 2**63 if stays else 1)
 
+    def follow(self, members: Sequence[M]) -> None:
+        """Queue requests that others made way for: whoever runs goes on with them, or a worker."""
+        now = time.perf_counter_ns()
+        with self._lock:
+            for member in members:
+                self._queue.push(member, now)
+            idle = not (self._running or self._answering)
+        if idle:
+            self._workers.submit(self._drive, UNBOUNDED, UNBOUNDED)
+
     def _drive(self, bears_ns: int, runs: int) -> None:
         """Run what waits: up to `runs` batches here, the rest on a worker."""
         while True:
@@ -109,7 +122,7 @@ class Scheduler(Generic[M, R]):
         """Take a batch and an instance for it, or arrange to be asked again."""
         with self._lock:
             if self._running >= self._instances or not len(self._queue):
-                return Decision()
+                return self._nothing
             decision = self._queue.take(time.perf_counter_ns())
             if decision.batch:
                 self._running += 1
@@ -129,10 +142,13 @@ class Scheduler(Generic[M, R]):
         outcomes = self._model.execute(batch)
         with self._lock:
             self._running -= 1
+            self._answering += 1
         if self._order is None:
             self._model.answer(batch, outcomes)
         else:
             self._order.leave(batch, outcomes)
+        with self._lock:
+            self._answering -= 1
 
 
 class _Order(Generic[M, R]):

@@ -50,3 +50,4 @@ class Timer:
                     continue
                 _, _, callback = heapq.heappop(self._due)
             callback()
+            del callback  # or an unloaded model would stay until another's turn

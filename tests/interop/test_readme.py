@@ -31,7 +31,7 @@ def _example(name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("name", ["tritonclient", "stubs"])
+@pytest.mark.parametrize("name", ["client", "tritonclient", "stubs"])
 def test_the_python_examples_print_the_probabilities(address: str, name: str) -> None:
     """Each runs as it stands, but for the port, and finds a setosa."""
     code = _example(name).replace("127.0.0.1:8001", address)
@@ -44,6 +44,7 @@ def test_the_python_examples_print_the_probabilities(address: str, name: str) ->
     assert len(values) == 3
     assert values[0] == max(values)
     assert sum(values) == pytest.approx(1, abs=1e-5)
+    assert ("setosa" in done.stdout) == ("classify" in code)
 
 
 def test_the_grpcurl_line_works_through_reflection(address: str) -> None:

@@ -180,8 +180,8 @@ def infer_request(model: str, version: str = "", **arrays: np.ndarray) -> pb.Mod
 @contextmanager
 def _serve(path: Path, **options: Any) -> Iterator[Wire]:
     # HTTP where a test asks for it: its ports would cost each of the others a tenth of a second.
-    options = {"http_port": None, "metrics_port": None, **options}
-    config = ServerConfig(repository=path, grpc_port=0, drain_seconds=2.0, **options)
+    defaults = {"grpc_port": 0, "http_port": None, "metrics_port": None, "drain_seconds": 2.0}
+    config = ServerConfig(repository=path, **{**defaults, **options})
     with running(config) as server, grpc.insecure_channel(server.grpc_address) as channel:
         yield Wire(server, channel)
 

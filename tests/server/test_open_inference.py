@@ -166,7 +166,7 @@ def test_live_ready_and_server_metadata(client):
     assert metadata.name == "layer-zoo"
     assert metadata.version
     assert {"statistics", "classification", "binary_tensor_data"} <= set(metadata.extensions)
-    assert not {"sequence", "system_shared_memory", "logging"} & set(metadata.extensions)
+    assert not {"system_shared_memory", "trace"} & set(metadata.extensions)
 
 
 def test_server_name_is_an_option(repository, graphs, serve):
@@ -279,22 +279,6 @@ def test_shared_memory_unregister_is_ok(client):
     """perf_analyzer and the examples unregister everything first, GPU or not."""
     client.unregister_system_shared_memory()
     client.unregister_cuda_shared_memory()
-
-
-UNSERVED = [
-    "RepositoryModelLoad", "RepositoryModelUnload", "SystemSharedMemoryStatus",
-    "SystemSharedMemoryRegister", "CudaSharedMemoryStatus", "CudaSharedMemoryRegister",
-    "TraceSetting", "LogSettings",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("method", UNSERVED)
-def test_unserved_rpc_says_so(method, wire):
-    """What this release does not serve answers UNIMPLEMENTED and names itself."""
-    request = getattr(pb, f"{method}Request")()
-    with pytest.raises(grpc.RpcError, match=f"{method} is not served") as caught:
-        getattr(wire.stub, method)(request)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_large_message(wire):

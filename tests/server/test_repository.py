@@ -80,7 +80,11 @@ FAULTS = {
     "backend": (GOOD, 'backend: "python"', "backend 'python' is not served"),
     "platform": (GOOD, 'platform: "tensorrt_plan"', "unexpected platform type 'tensorrt_plan'"),
     "ensemble": (GOOD, "ensemble_scheduling {}", "ensembles are not served"),
-    "sequence": (GOOD, "sequence_batching {}", "sequence_batching is not served yet"),
+    "sequence": (
+        GOOD,
+        "sequence_batching { iterative_sequence: true }",
+        "iterative_sequence is not served",
+    ),
     "decoupled": (GOOD, "model_transaction_policy { decoupled: true }", "decoupled models are not"),
     "operators": (
         GOOD,

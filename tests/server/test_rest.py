@@ -19,6 +19,7 @@ from server.api.rest.bodies import Bodies, BodyLimits, decompress, wanted_encodi
 from server.errors import InvalidRequest, QueueFull
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
+from server.inference.shared_memory import SharedMemory
 from server.tensors import DATA_TYPES, from_raw, serialize_bytes, to_raw
 
 SIMPLE = {
@@ -137,7 +138,7 @@ def test_openapi_document_names_exactly_the_routes(rest):
     """Every route and method is in the document, nothing else is, and every reference resolves."""
     document = rest.get("/v2/openapi.json").json
     parts = RestParts(
-        servicer=None, catalog=Catalog(()), admission=Admission(), workers=None,
+        servicer=None, catalog=Catalog(()), memory=SharedMemory(enabled=False), admission=Admission(), workers=None,
         limits=BodyLimits(body=1, input=1), version="1",
     )  # fmt: skip
     served = {

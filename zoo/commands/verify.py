@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify each target and print one line a runtime; exit 1 if anything disagrees."""
-    from zoo.pipeline import Checked, check_file, check_published, published_models
+    from zoo.check import Checked, check_file, check_published, published_models
 
     targets = options.targets or published_models(options.repository)
     if not targets:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             if target.endswith(".onnx"):
                 results.append(check_file(Path(target)))
             else:
-                results.append(check_published(options.repository, target, known))
+                results += check_published(options.repository, target, known)
         except ZooError as error:
             failures[target] = str(error)
     if options.json:

@@ -37,15 +37,19 @@ State = dict[str, str]
 Step = Callable[[str, State], State]
 
 
+class NoPortableForm(CheckFailed):
+    """The model has recurrent layers, and their steps cannot be written out."""
+
+
 class Portable(Writer):
     """Writes the steps out. `outputs[0]` is [batch, units] or [batch, time, units]."""
 
     def write(self, plan: Plan) -> None:
         """Write every direction's steps and join them as Keras does."""
         if plan.length is None or plan.length > MAX_LENGTH:
-            raise CheckFailed(
+            raise NoPortableForm(
                 f"the portable form needs a fixed length of at most {MAX_LENGTH} steps, "
-                f"not {plan.length}"
+                f"not {'an open one' if plan.length is None else plan.length}"
             )
         flat = self.node(
             "Reshape", [self.inputs[0], self.integers(-1, plan.length * plan.features)]

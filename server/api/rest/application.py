@@ -26,6 +26,7 @@ from server.api.rest.json_values import parse_json
 from server.api.rest.plain import TokenCheck
 from server.api.rest.responses import JSON, error_response, json_response
 from server.inference.catalog import Catalog
+from server.inference.shared_memory import SharedMemory
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class RestParts:
     #: gRPC's servicer: an object with a method an RPC.
     servicer: object
     catalog: Catalog
+    memory: SharedMemory
     admission: AbstractContextManager[None]
     #: Where what may take long runs, so that the event loop does not wait.
     workers: Executor
@@ -67,7 +69,7 @@ class _Routes:
         self._parts = parts
         self._control = Control(parts.servicer)
         self._bodies = Bodies(parts.limits)
-        self._inference = Inference(parts.catalog, self._bodies, parts.workers)
+        self._inference = Inference(parts.catalog, parts.memory, self._bodies, parts.workers)
 
     def all(self) -> list[Route]:
         control, get, post = self._control, self._get, self._post

@@ -25,6 +25,7 @@ from server.errors import InvalidRequest
 from server.inference.catalog import Catalog
 from server.inference.execution import Rows
 from server.inference.model import LoadedModel
+from server.inference.shared_memory import SharedMemory
 from server.inference.validation import Plan
 from server.scheduling.scheduler import UNBOUNDED
 
@@ -41,8 +42,11 @@ _BEARS_NS = 500_000
 class Inference:
     """Answers infer requests."""
 
-    def __init__(self, catalog: Catalog, bodies: Bodies, workers: Executor) -> None:
+    def __init__(
+        self, catalog: Catalog, memory: SharedMemory, bodies: Bodies, workers: Executor
+    ) -> None:
         self._catalog = catalog
+        self._memory = memory
         self._bodies = bodies
         self._workers = workers
 
@@ -83,12 +87,12 @@ class Inference:
                 f"size of {limit} bytes. Use --http-max-input-size to increase the limit."
             )
         model = answer.model
-        asked = decode(memoryview(body), header_length, model.settings)
+        asked = decode(memoryview(body), header_length, model.settings, self._memory)
         checked = model.checker.check(asked.request)
         check_forms(checked.plan, asked)
         answer.asked, answer.plan = asked, checked.plan
-        member = model.pending(checked, answer, arrived, asked.request.parameters)
-        model.submit([member], bears_ns)
+        members = model.pending(checked, answer, arrived, asked.request.parameters)
+        model.submit(members, bears_ns)
 
     async def _finished(self, request: Request, answer: "_Answer") -> Response:
         """Wait for the answer, or for the caller to hang up."""
@@ -106,7 +110,7 @@ class Inference:
 
 
 class _Answer:
-    """Where one request's answer goes (server.inference.model.Reply)."""
+    """Where one request's answer goes (server.inference.pending.Reply)."""
 
     asked: Asked
     plan: Plan

@@ -21,7 +21,8 @@ def check_forms(plan: Plan, asked: Asked) -> None:
     """Before anything runs: InvalidRequest for an output whose form cannot carry its datatype."""
     for output, requested in plan.outputs:
         wire = output.datatype.wire
-        if wire in BINARY_ONLY and not requested.classes and not asked.wants_binary(output.name):
+        has_form = requested.classes or requested.destination is not None
+        if wire in BINARY_ONLY and not has_form and not asked.wants_binary(output.name):
             raise InvalidRequest(
                 f"sending {wire} data via JSON is not supported. Please use the binary data format "
                 f"for output '{output.name}'"
@@ -38,13 +39,15 @@ def encode(
     outputs: list[dict[str, Any]] = []
     pieces = [b""]
     for output, requested in plan.outputs:
-        tensor = rows.tensor(output, requested.classes, plan.batch_size)
+        tensor = rows.tensor(output, requested.classes, plan.batch_size, requested.destination)
         entry: dict[str, Any] = {
             "name": tensor.name,
             "datatype": tensor.datatype,
             "shape": tensor.shape,
         }
-        if asked.wants_binary(tensor.name):
+        if requested.destination is not None:
+            pass  # the data is where it was asked to go
+        elif asked.wants_binary(tensor.name):
             entry["parameters"] = {"binary_data_size": len(tensor.raw)}
             pieces.append(tensor.raw)
         else:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from server.api.parameters import RESERVED_PREFIX, refuse_shared_memory
+from server.api.parameters import RESERVED_PREFIX, RegionPart
 from server.api.rest.json_values import array, flag, parameters, parse_json, text, unsigned
 from server.errors import InvalidRequest
 from server.inference.messages import (
@@ -24,6 +24,7 @@ from server.inference.messages import (
     ParameterValue,
     TensorData,
 )
+from server.inference.shared_memory import SharedMemory
 from server.repository.settings import ModelSettings
 from server.tensors import DATA_TYPES, VARIABLE, DataType, element_count, serialize_bytes
 
@@ -55,10 +56,13 @@ class Asked:
         return self.binary.get(output, self.binary_by_default)
 
 
-def decode(body: memoryview, header_length: int, settings: ModelSettings) -> Asked:
+def decode(
+    body: memoryview, header_length: int, settings: ModelSettings, memory: SharedMemory
+) -> Asked:
     """Return the request as values; InvalidRequest for one that no model could take.
 
-    `header_length`: how much of the body is JSON.
+    `header_length`: how much of the body is JSON. Where a tensor names a region of shared memory:
+    NotFound, Unsupported as SharedMemory.view says.
     """
     if header_length == 0:
         return _raw(body, settings)
@@ -66,12 +70,12 @@ def decode(body: memoryview, header_length: int, settings: ModelSettings) -> Ask
     given = parameters(header)
     binary_by_default = flag(given, "binary_data_output")
     listed = array(header, "outputs") if "outputs" in header else []
-    pairs = [_output(output) for output in listed]
+    pairs = [_output(output, memory) for output in listed]
     return Asked(
         request=InferRequest(
             id=text(header, "id") if "id" in header else "",
             parameters=_parameters(given),
-            inputs=_inputs(array(header, "inputs"), body[header_length:], settings.name),
+            inputs=_inputs(array(header, "inputs"), body[header_length:], settings.name, memory),
             outputs=tuple(output for output, _ in pairs),
         ),
         binary_by_default=binary_by_default,
@@ -104,7 +108,9 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, ParameterValue]:
     return found
 
 
-def _inputs(listed: Sequence[Any], data: memoryview, model: str) -> tuple[InputTensor, ...]:
+def _inputs(
+    listed: Sequence[Any], data: memoryview, model: str, memory: SharedMemory
+) -> tuple[InputTensor, ...]:
     inputs: list[InputTensor] = []
     used = 0
     for item in listed:
@@ -114,9 +120,11 @@ def _inputs(listed: Sequence[Any], data: memoryview, model: str) -> tuple[InputT
         _one_route(item, given)
         name, datatype = text(item, "name"), text(item, "datatype")
         shape = tuple(unsigned(size, "shape") for size in array(item, "shape"))
-        refuse_shared_memory(given)
+        part = _region_part(given)
         content: TensorData
-        if "binary_data_size" in given:
+        if part is not None:
+            content = memory.view(part.region, part.offset, part.byte_size)
+        elif "binary_data_size" in given:
             size = unsigned(given["binary_data_size"], "binary_data_size")
             if size > len(data) - used:
                 raise InvalidRequest(
@@ -149,17 +157,34 @@ def _one_route(item: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         )
 
 
-def _output(item: Any) -> tuple[OutputRequest, bool]:
+def _region_part(given: dict[str, Any]) -> RegionPart | None:
+    """Return where in shared memory a tensor lies, None if its parameters do not say so (2.3)."""
+    if "shared_memory_region" not in given:
+        return None
+    return RegionPart(
+        region=text(given, "shared_memory_region"),
+        offset=unsigned(given.get("shared_memory_offset", 0), "shared_memory_offset"),
+        byte_size=unsigned(given.get("shared_memory_byte_size"), "shared_memory_byte_size"),
+    )
+
+
+def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
     if not isinstance(item, dict):
         raise InvalidRequest("Unable to parse 'outputs': an output is not an object")
     given = parameters(item)
-    refuse_shared_memory(given)
+    name, binary, part = text(item, "name"), flag(given, "binary_data"), _region_part(given)
+    if part is not None:
+        for other in ("classification", "binary_data"):
+            if given.get(other):
+                raise InvalidRequest(f"Output can't set both 'shared_memory_region' and '{other}'")
+        destination = memory.destination(part.region, part.offset, part.byte_size)
+        return OutputRequest(name=name, destination=destination), False
     classes = 0
     if "classification" in given:
         classes = unsigned(given["classification"], "classification")
         if classes > _MAX_CLASSES:
             raise InvalidRequest("invalid value for 'classification' parameter, expected >= 0")
-    return OutputRequest(name=text(item, "name"), classes=classes), flag(given, "binary_data")
+    return OutputRequest(name=name, classes=classes), binary
 
 
 # -- data -----------------------------------------------------------------------------------------
