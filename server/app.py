@@ -29,6 +29,7 @@ from server.api.open_inference import EXTENSIONS, OpenInference
 from server.api.reflection import reflection_handlers
 from server.api.server_settings import ServerSettings
 from server.api.shared_memory import SharedMemoryRegions
+from server.api.tensorflow_predict import PredictPath
 from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
 from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
 from server.api.token import TokenGuard, read_token
@@ -197,7 +198,11 @@ class Server:
         self._streams = InferStreams(path)
         return [
             inference_handlers(servicer, path, self._streams, self._admission),
-            *tensorflow_handlers(TensorFlowServing(self.catalog), self._admission),
+            *tensorflow_handlers(
+                TensorFlowServing(self.catalog),
+                PredictPath(self.catalog, self._admission),
+                self._admission,
+            ),
             health_handlers(self._health),
             reflection_handlers(),
         ]

@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message_factory import GetMessageClass
 from zoo_proto import grpc_service_pb2
 
-from server.api.infer_path import InferPath
+from server.api.infer_path import BurstPath, InferPath
 from server.api.infer_stream import InferStreams
 from server.api.interceptor import BlockingCall, Context, guarded_unary
 from server.errors import Unsupported
@@ -43,7 +43,7 @@ def inference_handlers(
         for method in SERVICE.methods
         if not method.server_streaming
     }
-    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_infer(path))
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(burst_behaviour(path))
     handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
         _stream_infer(path, streams)
     )
@@ -63,8 +63,8 @@ def one_servicer(*parts: object) -> object:
     )
 
 
-def _infer(path: InferPath) -> Any:
-    """The hot call, for a transport that calls once a request and for one that hands over bursts."""
+def burst_behaviour(path: BurstPath) -> Any:
+    """A hot call, for a transport that calls once a request and for one that hands over bursts."""
 
     def behaviour(raw: bytes, context: Context) -> bytes:
         call = BlockingCall(raw, context)

@@ -63,18 +63,16 @@ class _Template:
     parameters: Mapping[str, Any]
 
 
-class InferPath:
-    """Answers ModelInfer calls."""
+class BurstPath:
+    """Answers unary calls of one method, a burst at a time; what they mean is its subclass's."""
 
-    def __init__(self, catalog: Catalog, admission: Admission, memory: SharedMemory) -> None:
-        self._catalog = catalog
-        self._memory = memory
+    def __init__(self, admission: Admission, reply: "type[Reply]") -> None:
         self._admission = admission
-        self._templates: dict[bytes, _Template] = {}
+        self._reply = reply
 
-    def forget(self) -> None:
-        """Forget the models that are remembered: the catalog has changed."""
-        self._templates = {}
+    def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
+        """Read a request, and tell `reply` of its model, its plan and its id."""
+        raise NotImplementedError
 
     def answer(
         self, calls: Sequence[Call], bears_ns: int = UNBOUNDED, *, stays: bool = False
@@ -86,14 +84,14 @@ class InferPath:
         arrived = time.perf_counter_ns()
         groups: dict[LoadedModel, list[Pending]] = {}
         for call in calls:
+            reply = self._reply(call, self._admission.leave)
             try:
                 self._admission.enter()
             except ServerError as error:
-                _abort(call, error)
+                reply.refuse(error)
                 continue
-            reply = _Reply(call, self._admission.leave)
             try:
-                members = self._pending(call.message, reply, arrived)
+                members = self.pending(call.message, reply, arrived)
             except Exception as error:
                 reply.fail(error)
                 continue
@@ -105,7 +103,21 @@ class InferPath:
         for model, members in groups.items():
             model.submit(members, bears_ns, stays=stays)
 
-    def _pending(self, raw: bytes, reply: "_Reply", arrived: int) -> list[Pending]:
+
+class InferPath(BurstPath):
+    """Answers ModelInfer calls."""
+
+    def __init__(self, catalog: Catalog, admission: Admission, memory: SharedMemory) -> None:
+        super().__init__(admission, Reply)
+        self._catalog = catalog
+        self._memory = memory
+        self._templates: dict[bytes, _Template] = {}
+
+    def forget(self) -> None:
+        """Forget the models that are remembered: the catalog has changed."""
+        self._templates = {}
+
+    def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
         parts = split(raw)
         if parts is None:
             return self._parsed(raw, None, reply, arrived)
@@ -123,7 +135,7 @@ class InferPath:
         return template.model.pending(checked, reply, arrived, template.parameters)
 
     def _parsed(
-        self, raw: bytes, parts: Split | None, reply: "_Reply", arrived: int
+        self, raw: bytes, parts: Split | None, reply: "Reply", arrived: int
     ) -> list[Pending]:
         """Read a request with protobuf: the first of its kind, or one of no kind."""
         if parts is None:
@@ -180,11 +192,12 @@ def _template(
     )
 
 
-class _Reply:
+class Reply:
     """Where one call's answer goes (server.inference.model.Reply)."""
 
     __slots__ = ("_call", "_leave", "id", "is_gone", "model", "plan")
 
+    method = METHOD
     model: LoadedModel
     plan: Plan
     id: bytes
@@ -194,9 +207,13 @@ class _Reply:
         self._leave = leave
         self.is_gone = call.is_gone
 
+    def encode(self, rows: Rows) -> bytes:
+        """Return the answer's bytes."""
+        return encode(self.model.settings, self.plan, rows, self.id)
+
     def answer(self, rows: Rows) -> None:
         try:
-            answer = encode(self.model.settings, self.plan, rows, self.id)
+            answer = self.encode(rows)
         except Exception as error:
             self.fail(error)
             return
@@ -204,13 +221,13 @@ class _Reply:
         self._leave()
 
     def fail(self, error: Exception) -> None:
-        _abort(self._call, error)
+        self.refuse(error)
         self._leave()
 
-
-def _abort(call: Call, error: Exception) -> None:
-    code, text = status_of(error, METHOD)
-    call.abort(code, text)
+    def refuse(self, error: Exception) -> None:
+        """Fail a call that was not let in."""
+        code, text = status_of(error, self.method)
+        self._call.abort(code, text)
 
 
 def _id_field(request_id: bytes) -> bytes:

@@ -9,7 +9,6 @@ A version label is a name that config.pbtxt gives to a version (its parameter `v
 the version's number: perf_analyzer sends the number so.
 """
 
-from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, cast
 
@@ -19,24 +18,28 @@ from zoo_proto import tensorflow_error_codes_pb2 as codes
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as pb
 
-from server.api import tensorflow_tensors
-from server.api.interceptor import guarded_unary
+from server.api.handlers import burst_behaviour
+from server.api.interceptor import Behaviour, guarded_unary
+from server.api.tensorflow_predict import METHOD as PREDICT
+from server.api.tensorflow_predict import (
+    SIGNATURE,
+    PredictPath,
+    check_model_spec,
+    find,
+    model_spec,
+)
 from server.errors import (
     InvalidRequest,
-    ModelNotReady,
     NotFound,
-    PreconditionFailed,
     Unsupported,
 )
-from server.inference.catalog import Catalog, CatalogEntry
-from server.inference.messages import InferRequest, OutputRequest
-from server.inference.model import LoadedModel
+from server.inference.catalog import Catalog, CatalogEntry, ModelState
+from server.inference.control import UNLOADED
 from server.repository.settings import InputSettings, ModelSettings, OutputSettings
 from server.tensors import VARIABLE
 
 SERVICES = tuple(pb.DESCRIPTOR.services_by_name.values())
 
-SIGNATURE = "serving_default"
 METHOD_NAME = "tensorflow/serving/predict"
 SIGNATURE_DEF = "signature_def"
 
@@ -52,16 +55,13 @@ _INSTEAD = {
 
 _State = pb.ModelVersionStatus.State
 
-#: RepositoryIndex's word for a state -> ModelVersionStatus's.
 _STATES = {
-    "READY": _State.AVAILABLE,
-    "LOADING": _State.LOADING,
-    "UNLOADING": _State.UNLOADING,
-    "UNAVAILABLE": _State.END,
+    ModelState.READY: _State.AVAILABLE,
+    ModelState.LOADING: _State.LOADING,
+    ModelState.UNLOADING: _State.UNLOADING,
+    ModelState.UNAVAILABLE: _State.END,
+    ModelState.UNKNOWN: _State.START,
 }
-
-#: Triton's reason for a version that is not there because somebody asked for it: no error.
-_UNLOADED = "unloaded"
 
 
 class TensorFlowServing:
@@ -70,45 +70,22 @@ class TensorFlowServing:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def Predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
-        _check_model_spec(request)
-        model = self._find(request.model_spec)
-        signature = request.model_spec.signature_name or SIGNATURE
-        if signature != SIGNATURE:
-            raise PreconditionFailed(f'Serving signature key "{signature}" not found.')
-        _check_inputs(request.inputs.keys(), model.settings)
-        _check_outputs(request.output_filter, model.settings)
-        answer = model.infer(
-            InferRequest(
-                id="",
-                inputs=tuple(
-                    tensorflow_tensors.decode(alias, tensor)
-                    for alias, tensor in request.inputs.items()
-                ),
-                outputs=tuple(OutputRequest(name=alias) for alias in request.output_filter),
-            )
-        )
-        response = pb.PredictResponse(model_spec=_model_spec(model, signature))
-        for output in answer.outputs:
-            tensorflow_tensors.encode(output, response.outputs[output.name])
-        return response
-
     def GetModelMetadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
-        _check_model_spec(request)
+        check_model_spec(request)
         if not request.metadata_field:
             raise InvalidRequest("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != SIGNATURE_DEF:
                 raise InvalidRequest(f"Metadata field {field} is not supported")
-        model = self._find(request.model_spec)
-        response = pb.GetModelMetadataResponse(model_spec=_model_spec(model))
+        model = find(self._catalog, request.model_spec)
+        response = pb.GetModelMetadataResponse(model_spec=model_spec(model))
         signatures = pb.SignatureDefMap(signature_def={SIGNATURE: _signature(model.settings)})
         response.metadata[SIGNATURE_DEF].Pack(signatures)
         return response
 
     def GetModelStatus(self, request: pb.GetModelStatusRequest) -> pb.GetModelStatusResponse:
         """As upstream, a version narrows the answer and a version label does not."""
-        _check_model_spec(request)
+        check_model_spec(request)
         spec = request.model_spec
         entries = [entry for entry in self._catalog.entries() if entry.name == spec.name]
         statuses = [_status(entry) for entry in reversed(entries) if entry.version is not None]
@@ -133,110 +110,35 @@ class TensorFlowServing:
     def HandleReloadConfigRequest(self, _: Any) -> NoReturn:
         _refuse("HandleReloadConfigRequest")
 
-    def _find(self, spec: pb.ModelSpec) -> LoadedModel:
-        """Return the version asked for; NotFound if it is not served, for whatever reason (1c)."""
-        if not spec.name:
-            raise InvalidRequest("ModelSpec has no name specified.")
-        number = self._version(spec)
-        asked = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
-        if number is not None and number < 0:
-            raise NotFound(f"Servable not found for request: {asked}")
-        try:
-            return self._catalog.find(spec.name, "" if number is None else str(number))
-        except (NotFound, ModelNotReady) as error:
-            raise NotFound(f"Servable not found for request: {asked}: {error}") from None
-
-    def _version(self, spec: pb.ModelSpec) -> int | None:
-        choice = spec.WhichOneof("version_choice")
-        if choice is None:
-            return None
-        if choice == "version":
-            return spec.version.value
-        label = spec.version_label
-        for model in reversed(self._catalog.ready_versions(spec.name)):
-            if label in model.settings.version_labels:
-                return model.settings.version_labels[label]
-        if label.isascii() and label.isdigit() and len(label) < 19:
-            return int(label)
-        raise InvalidRequest(f"Unrecognized servable version label: {label}")
-
 
 def tensorflow_handlers(
-    servicer: TensorFlowServing, admission: AbstractContextManager[None]
+    servicer: TensorFlowServing, path: PredictPath, admission: AbstractContextManager[None]
 ) -> list[grpc.GenericRpcHandler]:
     """Return the handlers of both services, by the names in their descriptors."""
     return [
         grpc.method_handlers_generic_handler(
             service.full_name,
-            {method.name: _handler(method, servicer, admission) for method in service.methods},
+            {
+                method.name: grpc.unary_unary_rpc_method_handler(
+                    burst_behaviour(path)
+                    if method.name == PREDICT
+                    else _short(method, servicer, admission)
+                )
+                for method in service.methods
+            },
         )
         for service in SERVICES
     ]
 
 
-def _handler(
+def _short(
     method: Any, servicer: TensorFlowServing, admission: AbstractContextManager[None]
-) -> grpc.RpcMethodHandler:
+) -> Behaviour:
     behaviour = guarded_unary(
         method.name, getattr(servicer, method.name), admission, GetMessageClass(method.input_type)
     )
-    # server/transport/fast.py reads it: whatever does not wait for a model needs no thread.
-    behaviour.in_place = method.name != "Predict"  # type: ignore[attr-defined]
-    return grpc.unary_unary_rpc_method_handler(behaviour)
-
-
-def _check_model_spec(request: Any) -> None:
-    if not request.HasField("model_spec"):
-        raise InvalidRequest("Missing ModelSpec")
-
-
-def _check_inputs(sent: Collection[str], settings: ModelSettings) -> None:
-    """Upstream's two checks: how many there are, and that every one that must be there is."""
-    known = {tensor.name for tensor in settings.inputs}
-    optional = {tensor.name for tensor in settings.inputs if tensor.optional}
-    missing = known - set(sent) - optional
-    if len(sent) > len(known) or (len(sent) < len(known) and not optional):
-        raise InvalidRequest(
-            f"input size does not match signature: {len(sent)}!={len(known)} len({_names(sent)}) "
-            f"!= len({_names(known)}). Sent extra: {_names(set(sent) - known)}. Missing but "
-            f"required: {_names(missing)}."
-        )
-    if missing:
-        alias = min(missing)
-        raise InvalidRequest(
-            f"Signature input alias: {alias}(feed name: {alias}) not found in request and no "
-            f"default value provided. Inputs expected to be in the request {_names(sent)}, or "
-            f"default input alias set: {','.join(sorted(optional))}"
-        )
-    if not known.issuperset(sent):
-        raise InvalidRequest(
-            "Inputs contains invalid name. Used request inputs: "
-            f"{','.join(sorted(known & set(sent)))}, request input: {','.join(sorted(sent))}"
-        )
-
-
-def _check_outputs(asked: Iterable[str], settings: ModelSettings) -> None:
-    known = {tensor.name for tensor in settings.outputs}
-    seen: set[str] = set()
-    for alias in asked:
-        if alias not in known:
-            raise InvalidRequest(
-                f"output tensor alias not found in signature: {alias} Outputs expected to be in "
-                f"the set {_names(known)}."
-            )
-        if alias in seen:
-            raise InvalidRequest(f"duplicate output tensor alias: {alias}")
-        seen.add(alias)
-
-
-def _names(names: Iterable[str]) -> str:
-    return "{" + ",".join(sorted(names)) + "}"
-
-
-def _model_spec(model: LoadedModel, signature: str = "") -> pb.ModelSpec:
-    spec = pb.ModelSpec(name=model.settings.name, signature_name=signature)
-    spec.version.value = model.settings.version
-    return spec
+    behaviour.in_place = True  # type: ignore[attr-defined]  # server/transport/fast.py reads it
+    return behaviour
 
 
 def _signature(settings: ModelSettings) -> tf.SignatureDef:
@@ -260,8 +162,8 @@ def _info(tensor: InputSettings | OutputSettings, settings: ModelSettings) -> tf
 
 
 def _status(entry: CatalogEntry) -> pb.ModelVersionStatus:
-    state = _STATES.get(entry.state.value, _State.UNKNOWN)
-    failed = state == _State.END and entry.reason != _UNLOADED
+    state = _STATES[entry.state]
+    failed = state == _State.END and entry.reason != UNLOADED
     return pb.ModelVersionStatus(
         version=entry.version,
         state=state,

@@ -126,7 +126,9 @@ class FastTransport:
                 self._accepting = False
                 self._server.shutdown(self._queue, self._shut_down)
         if not self._over.wait(grace_seconds):
-            self._server.cancel_all_calls()
+            with self._lock:
+                if not self._over.is_set():
+                    self._server.cancel_all_calls()
             self._over.wait(_CANCEL_SECONDS)
 
     def _close_unstarted(self) -> None:
@@ -162,8 +164,8 @@ class FastTransport:
             for handler, calls in bursts.items():
                 if calls:
                     self._answer_burst(handler, calls)
-        # The core tells of the shutdown before the call that asked for it has returned, and to free
-        # the server under that call would end the process: `stop` holds the lock meanwhile.
+        # `stop` may still be inside the core's shutdown, whose event has brought us here: to destroy
+        # the server under it would end the process.
         with self._lock:
             self._queue.shutdown()
             self._server.destroy()
@@ -189,12 +191,6 @@ class FastTransport:
                 if self._accepting:
                     self._server.request_call(self._queue, self._queue, self._arrived)
         method = event.call_details.method
-        guard = self._options.guard
-        if guard is not None:
-            refused = guard(method.decode("utf-8", "replace"), event.invocation_metadata)
-            if refused is not None:
-                RawCall(event.call, self._ended).reject(*refused)
-                return
         found = self._routes.get(method) or self._find(method, event.invocation_metadata)
         if found is None:
             RawCall(event.call, self._ended).reject(

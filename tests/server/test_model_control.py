@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from zoo_proto import grpc_service_pb2 as pb
 
 from server.config import ServerConfig
@@ -112,6 +112,14 @@ def test_unloading_what_is_not_loaded(explicit):
     assert unload(explicit, "m") is None
     assert unload(explicit, "unheard of") is None
     assert index(explicit) == before
+
+
+def test_unloading_what_could_not_be_loaded(explicit, client):
+    """A model that failed makes the server unready until it is unloaded, or loads."""
+    assert load(explicit, "bad") is not None
+    assert not client.is_server_ready()
+    client.unload_model("bad")
+    assert client.is_server_ready()
 
 
 def test_load_named_at_the_start(repository, graphs, serve):
@@ -479,6 +487,43 @@ def test_memory_comes_back(batching, explicit, client, repository, without_colle
         explicit.infer("m", x=ROW)
         client.unload_model("m")
     wait_until(lambda: not alive)
+
+
+def test_a_live_sequence_keeps_no_model(repository, graphs, serve, without_collector):
+    """Unloading ends sequences: the session is gone, and a sequence cannot be gone on with."""
+    rows = ["batch", 1]
+    names = ("x", "before")
+    repository.add(
+        "sums",
+        graphs.model(
+            [
+                helper.make_node("Add", list(names), ["after"]),
+                helper.make_node("Identity", ["after"], ["y"]),
+            ],
+            [graphs.value(name, TensorProto.FLOAT, rows) for name in names],
+            [graphs.value(name, TensorProto.FLOAT, rows) for name in ("y", "after")],
+        ),
+        "max_batch_size: 8 sequence_batching { max_sequence_idle_microseconds: 60000000 state [{"
+        ' input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ] }] }',
+    )
+    with serve(repository.path, model_control_mode="explicit", load_model=("sums",)) as wire:
+
+        def ask(start):
+            request = pb.ModelInferRequest(model_name="sums")
+            request.inputs.add(name="x", datatype="FP32", shape=[1, 1])
+            request.raw_input_contents.append(np.ones(1, np.float32).tobytes())
+            request.parameters["sequence_id"].int64_param = 7
+            request.parameters["sequence_start"].bool_param = start
+            return outcome(wire.stub.ModelInfer, request)
+
+        session = weakref.ref(wire.server.catalog.loaded()[0]._runs.graph)
+        assert [ask(True), ask(False)] == [None, None]
+        assert unload(wire, "sums") is None
+        wait_until(lambda: session() is None)
+        assert load(wire, "sums") is None
+        answer = ask(False)
+        assert answer is not None
+        assert "must specify the START flag" in answer[1]
 
 
 def test_health_watch_hears_of_loads(explicit, client):

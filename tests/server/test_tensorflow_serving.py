@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from zoo_proto import grpc_service_pb2 as triton
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as pb
 from zoo_proto import tensorflow_serving_pb2_grpc
@@ -354,7 +355,6 @@ def test_bytes_that_are_no_message(wire: Any) -> None:
 
 def test_predictions_are_counted(wire: Any, client: Client) -> None:
     """ModelStatistics counts them as it counts the other protocol's."""
-    from zoo_proto import grpc_service_pb2 as triton
 
     def count() -> int:
         asked = triton.ModelStatisticsRequest(name="fixed")
@@ -492,6 +492,26 @@ def test_status_of_an_unknown_model(client: Client) -> None:
         "INVALID_ARGUMENT",
         "Missing ModelSpec",
     )
+
+
+def test_status_of_a_model_that_comes_and_goes(
+    repository: Any, graphs: Any, serve: Callable[..., Any]
+) -> None:
+    """Nothing before it was loaded, AVAILABLE, and END without a fault once it was unloaded."""
+    repository.add("m", graphs.identity())
+    with serve(repository.path, model_control_mode="explicit") as wire:
+        client = Client(wire.channel)
+        assert client.refused(_asked("m"), "GetModelStatus")[0] == "NOT_FOUND"
+        wire.stub.RepositoryModelLoad(triton.RepositoryModelLoadRequest(model_name="m"))
+        (loaded,) = client.model.GetModelStatus(_asked("m")).model_version_status
+        assert client.predict(request("m", x=FLOATS)).outputs["y"].float_val
+        wire.stub.RepositoryModelUnload(triton.RepositoryModelUnloadRequest(model_name="m"))
+        (gone,) = client.model.GetModelStatus(_asked("m")).model_version_status
+        assert client.refused(request("m", x=FLOATS))[0] == "NOT_FOUND"
+
+    assert loaded.state == State.AVAILABLE
+    assert gone.state in (State.UNLOADING, State.END)
+    assert gone.status == pb.StatusProto()
 
 
 # -- what is not served ---------------------------------------------------------------------------

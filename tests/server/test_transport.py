@@ -11,6 +11,7 @@ import pytest
 
 from server.errors import AddressError
 from server.transport import core, open_transport
+from server.transport.fast import FastTransport
 from server.transport.public import PublicTransport, TransportOptions
 
 Status = grpc.StatusCode
@@ -423,3 +424,41 @@ def test_the_private_module_has_one_door():
     ]
 
     assert named == ["transport/core.py"]
+
+
+class Lingering:
+    """The core's server, slow to come back from its shutdown, as it is on a busy machine."""
+
+    def __init__(self, server):
+        self._server = server
+        self._destroyed = threading.Event()
+        self.destroyed_under_shutdown = False
+
+    def __getattr__(self, name):
+        return getattr(self._server, name)
+
+    def shutdown(self, queue, tag):
+        self._server.shutdown(queue, tag)
+        self.destroyed_under_shutdown = self._destroyed.wait(0.5)
+
+    def destroy(self):
+        self._destroyed.set()
+        self._server.destroy()
+
+
+def test_fast_destroys_no_server_under_its_shutdown():
+    """The loop hears of the shutdown before the call returns, and waits: else the process may end."""
+    with ThreadPoolExecutor(1) as workers:
+        options = TransportOptions(
+            host="127.0.0.1", port=0, max_message_bytes=1024, handler_threads=1
+        )
+        server = FastTransport(options, workers)
+        server._server = lingering = Lingering(server._server)
+        server.bind()
+        server.start([])
+        server.stop(5)
+        assert server._thread is not None
+        server._thread.join(5)
+
+    assert lingering._destroyed.is_set()
+    assert not lingering.destroyed_under_shutdown

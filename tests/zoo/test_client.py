@@ -235,12 +235,13 @@ def test_nobody_there(infer: Callable[..., Any]) -> None:
 
 
 def test_ready_is_false_where_nobody_is(fake: FakeServer) -> None:
-    """And where the server says so; True once it answers."""
-    with Client("127.0.0.1:1", retries=0) as client:
+    """And where the server says so, which is an answer and not tried again; True once it does."""
+    with Client("127.0.0.1:1") as client:
         assert client.ready() is False
-    with Client(fake.address, retries=0) as client:
+    with Client(fake.address) as client:
         fake.script = [Status.UNAVAILABLE]
         assert client.ready() is False
+        assert len(fake.attempts) == 1
         assert client.ready() is True
 
 
@@ -250,7 +251,7 @@ def test_ready_is_false_where_nobody_is_for_asyncio() -> None:
     async def run() -> bool:
         async with AsyncClient("127.0.0.1:1"):
             pass
-        async with AsyncClient("127.0.0.1:1", retries=0) as client:
+        async with AsyncClient("127.0.0.1:1") as client:
             return await client.ready()
 
     assert asyncio.run(run()) is False

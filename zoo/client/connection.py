@@ -1,7 +1,7 @@
 """Where the server is and how to talk to it: checked once, the same for threads and asyncio.
 
 Retries are gRPC's own (its service configuration): an UNAVAILABLE call is sent again with exponential
-backoff and jitter, inside the deadline, before the caller hears of it. Every call of this client may
+backoff and jitter, inside the deadline, before the caller hears of it. What is listed in RETRIED may
 be sent twice without harm: inference of a model without state changes nothing on the server.
 """
 
@@ -22,6 +22,9 @@ SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].f
 
 #: tritonclient's own limit; grpcio's default of 4 MB is too small for tensors.
 MAX_MESSAGE_BYTES = 2**31 - 1
+
+#: Not the questions after readiness: there, "not now" is the answer.
+RETRIED = ("ModelConfig", "ModelInfer", "ModelMetadata", "RepositoryIndex")
 
 #: gRPC caps the attempts of one call at five.
 MAX_RETRIES = 4
@@ -131,7 +134,8 @@ class Deadline:
 
 def _service_config(attempts: int) -> dict[str, Any]:
     policy = {**_BACKOFF, "maxAttempts": attempts, "retryableStatusCodes": ["UNAVAILABLE"]}
-    return {"methodConfig": [{"name": [{"service": SERVICE}], "retryPolicy": policy}]}
+    names = [{"service": SERVICE, "method": method} for method in RETRIED]
+    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}
 
 
 def _check_timeout(seconds: float) -> float:

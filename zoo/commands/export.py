@@ -214,8 +214,8 @@ def _json(item: Exported) -> dict[str, Any]:
         "seconds": item.seconds,
         "graph": item.manifest["graph"],
         "parity": item.manifest["parity"],
-        "files": item.manifest["files"],
         "forms": item.manifest["forms"],
+        "files": item.manifest["files"],
     }
 
 
