@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ import numpy as np
 from server.repository import layout
 from zoo import plots, publish
 from zoo.check import check
+from zoo.compatibility_store import recorded
 from zoo.configuration import model_config
 from zoo.datasets.dataset import Rows
 from zoo.errors import CheckFailed
@@ -33,6 +34,7 @@ from zoo.parity import ParityCases, held_out_metric, parity_cases
 from zoo.properties import documents, properties, zoo_version
 from zoo.quantize.decision import NONE
 from zoo.recipe import Recipe
+from zoo.record import Record
 from zoo.runs import RunFolder
 from zoo.runtimes.onnxruntime_session import OnnxRuntime
 from zoo.vectors import write_vectors
@@ -48,6 +50,9 @@ EXPORT_SOURCES = (
     "architecture.py",
     "card.py",
     "check.py",
+    "compatibility.py",
+    "compatibility_page.py",
+    "compatibility_store.py",
     "configuration.py",
     "export.py",
     "forms.py",
@@ -61,6 +66,7 @@ EXPORT_SOURCES = (
     "properties.py",
     "quantize/*.py",
     "recurrent/*.py",
+    "step.py",
     "table.py",
     "tracing/*.py",
     "vectors.py",
@@ -120,8 +126,13 @@ def current_export(
 ) -> Exported | None:
     """Return the publication of this run if it is whole and up to date."""
     found = publish.published_key(repository, recipe.name)
-    if found is None or found[0] != export_key(recipe, run, options):
+    key = export_key(recipe, run, options)
+    if found is None or found[0] != key:
         return None
+    if recipe.step:
+        step = publish.published_key(repository, recipe.step)
+        if step is None or step[0] != key:
+            return None
     values = publish.read_manifest(repository, recipe.name, found[1])
     assert values is not None
     return Exported(
@@ -136,50 +147,109 @@ def current_export(
     )
 
 
-def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -> Exported:
+def export(
+    recipe: Recipe,
+    run: RunFolder,
+    repository: Path,
+    options: Options,
+    *,
+    compat: Path | None = None,
+) -> Exported:
     """Convert a finished run, prove it equal to Keras, and publish it.
 
+    What was measured below `compat` of files with these very bytes goes into the card.
     Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ, or if
     a smaller form that was asked for by name loses too much.
     """
+
+    started = time.monotonic()
+    assert run.record is not None
+    model = _trained_model(recipe, run)
+    held_out = run.held_out()
+    job = _Job(
+        recipe=recipe,
+        record=run.record,
+        run=run,
+        model=model,
+        held_out=held_out,
+        key=export_key(recipe, run, options),
+        options=options,
+        compat=compat,
+    )
+    if recipe.step:
+        # First, so that the model is only up to date once its step is, too.
+        _publish(_step_of(job), repository, time.monotonic())
+    return _publish(job, repository, started)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One model to be converted, proven and published."""
+
+    recipe: Recipe
+    record: Record
+    run: RunFolder
+    model: Any
+    held_out: Rows
+    key: str
+    options: Options
+    compat: Path | None
+    states: Mapping[str, str] = field(default_factory=dict)
+
+
+def _step_of(job: _Job) -> _Job:
+    """Return the job of publishing one step of a recurrent model."""
+    from zoo.step import proven_rows, step_model, step_recipe, step_record
+
+    model, states = step_model(job.model, job.recipe.step)
+    recipe = step_recipe(job.recipe, states)
+    return replace(
+        job,
+        recipe=recipe,
+        record=step_record(recipe, job.record, model),
+        model=model,
+        held_out=proven_rows(job.model, model, job.held_out),
+        options=replace(job.options, quantize=NONE, max_loss=None),
+        states={state.before: state.after for state in states},
+    )
+
+
+def _publish(job: _Job, repository: Path, started: float) -> Exported:
     from zoo.export import convert
     from zoo.graph.annotate import annotate
 
-    started = time.monotonic()
-    record = run.record
-    assert record is not None
-    model = _trained_model(recipe, run)
+    recipe, held_out, options = job.recipe, job.held_out, job.options
     made = convert(
-        model,
+        job.model,
         input_names=recipe.inputs,
         output_names=recipe.outputs,
         opset=options.opset,
         portable=True,
     )
-    held_out = run.held_out()
-    facts = properties(recipe, record, held_out.inputs)
-    told = documents(recipe, record, held_out.inputs)
+    facts = properties(recipe, job.record, held_out.inputs)
+    told = documents(recipe, job.record, held_out.inputs)
     for form in filter(None, (made.onnx, made.portable)):
         annotate(form, facts, told)
-    forms = _forms(made) + _smaller(recipe, run, held_out, made, options)
-    cases = parity_cases(recipe, model, held_out)
+    forms = _forms(made) + _smaller(recipe, job.run, held_out, made, options)
+    cases = parity_cases(recipe, job.model, held_out)
     with publish.staging(repository, recipe.name) as staged:
         proven = _write_forms(staged, recipe, forms, cases, held_out)
-        values = manifest(recipe, record, forms, proven)
-        key = export_key(recipe, run, options)
+        values = manifest(recipe, job.record, forms, proven)
         values["options"] = asdict(options)
-        values["rebuild"]["export_key"] = key
+        values["compatibility"] = recorded(job.compat, staged).to_json()
+        values["rebuild"]["export_key"] = job.key
         write_vectors(staged, cases.small)
-        _write_plots(staged, recipe, run, held_out.y, cases.whole)
+        _write_plots(staged, recipe, job.run, held_out.y, cases.whole)
         write_documents(staged, recipe.name, values)
         config = model_config(
             recipe.name,
             values["graph"],
             labels=labels(recipe),
             parameters=values["parameters"],
+            states=job.states,
         )
         published = publish.publish(
-            repository, staged, config, labels(recipe), key, values["forms"]
+            repository, staged, config, labels(recipe), job.key, values["forms"]
         )
     return Exported(
         name=recipe.name,

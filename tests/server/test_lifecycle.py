@@ -4,6 +4,8 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -277,3 +279,33 @@ def test_concurrent_callers_get_their_own_answers(wire):
         thread.join()
 
     assert right == [True] * 8
+
+
+#: Leaves on a signal that a thread of its own takes while the main thread waits.
+ANOTHER_THREAD = """
+import signal, threading, time
+from server.lifecycle import leaving_on_signals
+
+def kill():
+    time.sleep(0.3)  # so that the main thread waits already; sooner would pass as well
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(60)
+
+with leaving_on_signals() as leave:
+    threading.Thread(target=kill, daemon=True).start()
+    leave.wait()
+print("left")
+"""
+
+
+def test_a_signal_that_another_thread_takes_is_not_lost():
+    """The kernel may give a process's signal to any thread; the main one leaves all the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", ANOTHER_THREAD],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr
