@@ -3,7 +3,9 @@
 serve(config)     what `zoo serve` runs: logs, signals, exit status
 running(config)   the same server inside a block, for tests and for embedding
 
-config ──> transport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
+config ──> bind every port ──> Runtime ──> Catalog ──> OpenInference ──> gRPC ──> REST, metrics
+
+What only HTTP needs is imported once gRPC answers.
 """
 
 import logging
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
+from typing import Any
 
 import grpc
 
@@ -29,6 +32,7 @@ from server.api.shared_memory import SharedMemoryRegions
 from server.api.tensorflow_predict import PredictPath
 from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
 from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
+from server.api.token import TokenGuard, read_token
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
@@ -43,8 +47,10 @@ from server.runtime.threads import ThreadBudget, measure
 from server.scheduling.timer import Timer
 from server.telemetry import logs
 from server.telemetry.traces import TraceSettings
-from server.transport import open_transport
-from server.transport.public import TransportOptions
+from server.transport import open_transport, tls
+from server.transport.public import TransportOptions, join_address
+from server.transport.tls import Tls, TlsFiles
+from server.web import Web, WebParts
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,6 +82,8 @@ class Server:
         self._budget = measure(config.threads)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._timer = Timer()
+        papers = _tls(config)
+        token = None if config.token_file is None else read_token(config.token_file)
         self._transport = open_transport(
             config.transport,
             TransportOptions(
@@ -83,6 +91,8 @@ class Server:
                 port=config.grpc_port,
                 max_message_bytes=config.max_message_bytes,
                 handler_threads=_handler_threads(self._budget),
+                credentials=None if papers is None else papers.grpc,
+                guard=None if token is None else TokenGuard(token),
             ),
             self._workers,
         )
@@ -90,12 +100,33 @@ class Server:
         self.catalog = Catalog(())
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self._path = InferPath(self.catalog, self._admission, self._memory)
+        self._web = Web(
+            config,
+            WebParts(
+                catalog=self.catalog,
+                memory=self._memory,
+                admission=self._admission,
+                workers=self._workers,
+                version=_version(),
+                token=token,
+                tls=None if papers is None else papers.http,
+            ),
+        )
 
     @property
     def grpc_address(self) -> str:
-        """Where it listens, as a client writes it."""
-        host = self._config.host
-        return f"[{host}]:{self.grpc_port}" if ":" in host else f"{host}:{self.grpc_port}"
+        """Where gRPC listens, as a client writes it."""
+        return join_address(self._config.host, self.grpc_port)
+
+    @property
+    def http_address(self) -> str:
+        """Where REST listens; KeyError if it is off."""
+        return self._web.addresses["HTTP"]
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are; KeyError if they are off."""
+        return self._web.addresses["metrics"]
 
     def start(self) -> None:
         """Load the models and begin to answer; OperatorError if the server cannot run at all."""
@@ -114,7 +145,9 @@ class Server:
         )
         control.start(config.load_model)
         self._catalog_changed()
-        self._transport.start(self._handlers(control))
+        servicer = self._build_servicer(control)
+        self._transport.start(self._handlers(servicer))
+        self._web.start(servicer)
         if mode is ControlMode.POLL:
             self._poller = Poller(control, config.repository_poll_secs)
             self._poller.start()
@@ -138,26 +171,30 @@ class Server:
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
+        self._web.stop(0 if left else _FLUSH_SECONDS)
         self._timer.close()
         self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)
         return left
 
-    def _handlers(self, control: ModelControl) -> list[grpc.GenericRpcHandler]:
-        path = self._path
-        self._streams = InferStreams(path)
+    def _build_servicer(self, control: ModelControl) -> Any:
+        """Return what answers every RPC but inference, over gRPC and over HTTP."""
         inference = OpenInference(
             self.catalog,
             server_name=self._config.server_name,
             server_version=_version(),
             extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
         )
-        servicer = one_servicer(
+        return one_servicer(
             inference,
             ModelRepository(control),
             SharedMemoryRegions(self._memory),
             ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
         )
+
+    def _handlers(self, servicer: Any) -> list[grpc.GenericRpcHandler]:
+        path = self._path
+        self._streams = InferStreams(path)
         return [
             inference_handlers(servicer, path, self._streams, self._admission),
             *tensorflow_handlers(
@@ -199,9 +236,10 @@ class Server:
                 "served",
                 failed,
             )
+        addresses = {"gRPC": self.grpc_address, **self._web.addresses}
         _LOG.info(
-            "ready: gRPC on %s, %d models, %d unavailable (loaded in %.2f s)",
-            self.grpc_address,
+            "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
+            ", ".join(f"{name} on {place}" for name, place in addresses.items()),
             len(loaded),
             failed,
             time.perf_counter() - self._began,
@@ -242,6 +280,17 @@ def serve(config: ServerConfig) -> int:
         logging.shutdown()
         os._exit(OK)
     return OK
+
+
+def _tls(config: ServerConfig) -> Tls | None:
+    """Return what to serve TLS with, None for plain text; ConfigurationError for bad files."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    return tls.load(
+        TlsFiles(
+            certificate=config.tls_certificate, key=config.tls_key, client_ca=config.tls_client_ca
+        )
+    )
 
 
 def _handler_threads(budget: ThreadBudget) -> int:
