@@ -3,32 +3,54 @@
 serve(config)     what `zoo serve` runs: logs, signals, exit status
 running(config)   the same server inside a block, for tests and for embedding
 
-config ──> PublicTransport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
+config ──> bind every port ──> Runtime ──> Catalog ──> OpenInference ──> gRPC ──> REST, metrics
+
+What only HTTP needs is imported once gRPC answers.
 """
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
+from typing import Any
 
 import grpc
 
-from server.api.handlers import SERVICE, inference_handlers
+from server.api.handlers import SERVICE, inference_handlers, one_servicer
 from server.api.health import Health, health_handlers
-from server.api.open_inference import OpenInference
+from server.api.infer_path import InferPath
+from server.api.infer_stream import InferStreams
+from server.api.model_repository import ModelRepository
+from server.api.open_inference import EXTENSIONS, OpenInference
 from server.api.reflection import reflection_handlers
+from server.api.server_settings import ServerSettings
+from server.api.shared_memory import SharedMemoryRegions
+from server.api.tensorflow_predict import PredictPath
+from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
+from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
+from server.api.token import TokenGuard, read_token
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
-from server.inference.loading import load_repository
+from server.inference.control import ControlMode, ModelControl
+from server.inference.loading import Loader, Workshop
+from server.inference.polling import Poller
+from server.inference.shared_memory import SharedMemory
 from server.lifecycle import Event, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
+from server.scheduling.timer import Timer
 from server.telemetry import logs
-from server.transport.public import PublicTransport, TransportOptions
+from server.telemetry.traces import TraceSettings
+from server.transport import open_transport, tls
+from server.transport.public import TransportOptions, join_address
+from server.transport.tls import Tls, TlsFiles
+from server.web import Web, WebParts
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +58,9 @@ DISTRIBUTION = "layer-zoo"
 
 #: Exit statuses, as everywhere in `zoo`.
 OK, BAD_USAGE = 0, 2
+
+#: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
+_WORKERS = 64
 
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
@@ -51,32 +76,81 @@ class Server:
         self._lifecycle = Lifecycle()
         self._admission = Admission()
         self._health = Health()
+        self._publishing = threading.Lock()
+        self._poller: Poller | None = None
+        self._streams: InferStreams | None = None
         self._budget = measure(config.threads)
-        self._transport = PublicTransport(
+        self._workers = ThreadPoolExecutor(_WORKERS, "worker")
+        self._timer = Timer()
+        papers = _tls(config)
+        token = None if config.token_file is None else read_token(config.token_file)
+        self._transport = open_transport(
+            config.transport,
             TransportOptions(
                 host=config.host,
                 port=config.grpc_port,
                 max_message_bytes=config.max_message_bytes,
                 handler_threads=_handler_threads(self._budget),
-            )
+                credentials=None if papers is None else papers.grpc,
+                guard=None if token is None else TokenGuard(token),
+            ),
+            self._workers,
         )
         self.grpc_port = self._transport.bind()
         self.catalog = Catalog(())
+        self._memory = SharedMemory(enabled=config.allow_shared_memory)
+        self._path = InferPath(self.catalog, self._admission, self._memory)
+        self._web = Web(
+            config,
+            WebParts(
+                catalog=self.catalog,
+                memory=self._memory,
+                admission=self._admission,
+                workers=self._workers,
+                version=_version(),
+                token=token,
+                tls=None if papers is None else papers.http,
+            ),
+        )
 
     @property
     def grpc_address(self) -> str:
-        """Where it listens, as a client writes it."""
-        host = self._config.host
-        return f"[{host}]:{self.grpc_port}" if ":" in host else f"{host}:{self.grpc_port}"
+        """Where gRPC listens, as a client writes it."""
+        return join_address(self._config.host, self.grpc_port)
+
+    @property
+    def http_address(self) -> str:
+        """Where REST listens; KeyError if it is off."""
+        return self._web.addresses["HTTP"]
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are; KeyError if they are off."""
+        return self._web.addresses["metrics"]
 
     def start(self) -> None:
         """Load the models and begin to answer; OperatorError if the server cannot run at all."""
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        self.catalog = load_repository(config.repository, runtime)
-        self._health.publish(self._serving())
-        self._transport.start(self._handlers())
+        workshop = Workshop(
+            opener=runtime,
+            workers=self._workers,
+            timer=self._timer,
+            self_test=config.self_test,
+        )
+        mode = ControlMode(config.model_control_mode)
+        self.control = control = ModelControl(
+            config.repository, Loader(workshop), self.catalog, mode, changed=self._catalog_changed
+        )
+        control.start(config.load_model)
+        self._catalog_changed()
+        servicer = self._build_servicer(control)
+        self._transport.start(self._handlers(servicer))
+        self._web.start(servicer)
+        if mode is ControlMode.POLL:
+            self._poller = Poller(control, config.repository_poll_secs)
+            self._poller.start()
         self._lifecycle.on(Event.LOADED)
         self._say_ready()
 
@@ -87,32 +161,63 @@ class Server:
         """
         if not self._lifecycle.on(Event.LEAVE):
             return 0
+        if self._poller is not None:
+            self._poller.stop()
         self._admission.close()
         self._health.close()
+        if self._streams is not None:
+            self._streams.close()
         left = self._admission.wait_until_idle(drain_seconds)
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
+        self._web.stop(0 if left else _FLUSH_SECONDS)
+        self._timer.close()
+        self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)
         return left
 
-    def _handlers(self) -> list[grpc.GenericRpcHandler]:
-        servicer = OpenInference(
+    def _build_servicer(self, control: ModelControl) -> Any:
+        """Return what answers every RPC but inference, over gRPC and over HTTP."""
+        inference = OpenInference(
             self.catalog,
             server_name=self._config.server_name,
             server_version=_version(),
+            extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
         )
+        return one_servicer(
+            inference,
+            ModelRepository(control),
+            SharedMemoryRegions(self._memory),
+            ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
+        )
+
+    def _handlers(self, servicer: Any) -> list[grpc.GenericRpcHandler]:
+        path = self._path
+        self._streams = InferStreams(path)
         return [
-            inference_handlers(servicer, self._admission),
+            inference_handlers(servicer, path, self._streams, self._admission),
+            *tensorflow_handlers(
+                TensorFlowServing(self.catalog),
+                PredictPath(self.catalog, self._admission),
+                self._admission,
+            ),
             health_handlers(self._health),
             reflection_handlers(),
         ]
+
+    def _catalog_changed(self) -> None:
+        """Tell those who remember or watch models; in turn, or an older picture could win."""
+        self._path.forget()
+        with self._publishing:
+            self._health.publish(self._serving())
 
     def _serving(self) -> dict[str, bool]:
         """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
         ready = self.catalog.is_ready()
         models = {name: bool(self.catalog.ready_versions(name)) for name in self.catalog.names()}
-        return {**models, "": ready, SERVICE.full_name: ready}
+        services = (SERVICE, *TENSORFLOW_SERVICES)
+        return {**models, "": ready, **{service.full_name: ready for service in services}}
 
     def _say_ready(self) -> None:
         """One line a model, and a last line that other programs can wait for."""
@@ -131,9 +236,10 @@ class Server:
                 "served",
                 failed,
             )
+        addresses = {"gRPC": self.grpc_address, **self._web.addresses}
         _LOG.info(
-            "ready: gRPC on %s, %d models, %d unavailable (loaded in %.2f s)",
-            self.grpc_address,
+            "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
+            ", ".join(f"{name} on {place}" for name, place in addresses.items()),
             len(loaded),
             failed,
             time.perf_counter() - self._began,
@@ -176,9 +282,28 @@ def serve(config: ServerConfig) -> int:
     return OK
 
 
+def _tls(config: ServerConfig) -> Tls | None:
+    """Return what to serve TLS with, None for plain text; ConfigurationError for bad files."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    return tls.load(
+        TlsFiles(
+            certificate=config.tls_certificate, key=config.tls_key, client_ca=config.tls_client_ca
+        )
+    )
+
+
 def _handler_threads(budget: ThreadBudget) -> int:
     """Enough that callers waiting for onnxruntime leave some for metadata and health."""
     return max(16, 4 * budget.threads)
+
+
+def _chosen_extensions(config: ServerConfig) -> Iterator[str]:
+    """What the server's metadata lists because an option switched it on."""
+    if config.model_control_mode == ControlMode.EXPLICIT:
+        yield from ("model_repository", "model_repository(unload_dependents)")
+    if config.allow_shared_memory:
+        yield "system_shared_memory"
 
 
 def _version() -> str:

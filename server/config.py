@@ -20,10 +20,71 @@ PROVIDERS = (
     "cpu", "cuda", "tensorrt", "openvino", "rocm", "migraphx", "coreml", "dml", "qnn", "xnnpack",
 )  # fmt: skip
 
+TRANSPORTS = ("fast", "public")
+
+#: Names for --model-control-mode; server/inference/control.py gives them their meaning.
+CONTROL_MODES = ("none", "poll", "explicit")
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 #: gRPC carries message lengths in signed 32 bits; tritonclient sends up to this (protocol.md 2.4).
 MAX_MESSAGE_BYTES = 2**31 - 1
+
+
+#: Triton's default for its option of the same name.
+HTTP_MAX_INPUT_SIZE = 1 << 26
+
+#: What a port is told to stay closed with.
+OFF = "off"
+
+
+def port_or_off(text: str) -> int | None:
+    """Return a port's number, None for `off`."""
+    return None if text == OFF else int(text)
+
+
+def _switch(text: str) -> bool:
+    """Return what an environment variable of a switch says; ValueError if it is neither."""
+    known = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "": False,
+    }
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither 1 nor 0") from None
+
+
+def _list(text: str) -> tuple[str, ...]:
+    """Return what an environment variable of a list says: parts between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+class _Collect(argparse.Action):
+    """Gathers a repeated flag's values; the first one replaces what the environment says."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        held = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
+
+
+#: Kinds of options that are not one value of a type: how an environment variable is read, and what
+#: argparse is told.
+_KINDS: dict[str, tuple[Callable[[str], Any], dict[str, Any]]] = {
+    "switch": (_switch, {"action": argparse.BooleanOptionalAction}),
+    "list": (_list, {"action": _Collect}),
+}
 
 
 def _option(
@@ -35,13 +96,15 @@ def _option(
     choices: tuple[str, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
+    kind: str | None = None,
 ) -> Any:
-    """One row of the table."""
+    """One row of the table; `kind` is one of _KINDS, None for one value of a type."""
     return field(
         default=default,
         metadata={
             "help": text,
-            "convert": convert,
+            "convert": convert if kind is None else _KINDS[kind][0],
+            "kind": kind,
             "metavar": metavar,
             "choices": choices,
             "low": low,
@@ -59,12 +122,21 @@ class ServerConfig:
     grpc_port: int = _option(
         8001, "port for gRPC; 0 takes any free one", convert=int, metavar="PORT", low=0, high=65535
     )
-    # Accepted from the start so that command lines keep working; nothing listens on them yet.
-    http_port: int = _option(
-        8000, argparse.SUPPRESS, convert=int, metavar="PORT", low=0, high=65535
+    http_port: int | None = _option(
+        8000,
+        "port for REST; 0 takes any free one, `off` none",
+        convert=port_or_off,
+        metavar="PORT",
+        low=0,
+        high=65535,
     )
-    metrics_port: int = _option(
-        8002, argparse.SUPPRESS, convert=int, metavar="PORT", low=0, high=65535
+    metrics_port: int | None = _option(
+        8002,
+        "port for Prometheus's metrics; 0 takes any free one, `off` none",
+        convert=port_or_off,
+        metavar="PORT",
+        low=0,
+        high=65535,
     )
     provider: str = _option(
         "auto",
@@ -79,13 +151,75 @@ class ServerConfig:
         low=0,
         high=4096,
     )
+    transport: str = _option(
+        "fast",
+        "how gRPC is served: `fast` drives grpcio's C core, `public` is grpcio's own server",
+        choices=TRANSPORTS,
+    )
     max_message_bytes: int = _option(
         MAX_MESSAGE_BYTES,
-        "largest gRPC message received or sent",
+        "largest gRPC message, or HTTP body, received",
         convert=int,
         metavar="N",
         low=1024,
         high=MAX_MESSAGE_BYTES,
+    )
+    http_max_input_size: int = _option(
+        HTTP_MAX_INPUT_SIZE,
+        "largest JSON of an HTTP request, and largest HTTP body once decompressed, in bytes",
+        convert=int,
+        metavar="N",
+        low=1024,
+        high=MAX_MESSAGE_BYTES,
+    )
+    tls_certificate: Path | None = _option(
+        None,
+        "serve every port over TLS with this certificate chain (PEM)",
+        convert=Path,
+        metavar="FILE",
+    )
+    tls_key: Path | None = _option(
+        None, "the certificate's private key (PEM)", convert=Path, metavar="FILE"
+    )
+    tls_client_ca: Path | None = _option(
+        None,
+        "answer only clients that show a certificate signed by one of these (PEM)",
+        convert=Path,
+        metavar="FILE",
+    )
+    token_file: Path | None = _option(
+        None,
+        "answer only calls that bear the token in this file, on every port; health is open",
+        convert=Path,
+        metavar="FILE",
+    )
+    model_control_mode: str = _option(
+        "none",
+        "what changes the models while the server runs: nobody, the repository itself (poll), or "
+        "callers (explicit)",
+        choices=CONTROL_MODES,
+    )
+    load_model: tuple[str, ...] = _option(
+        (),
+        "model to load at the start, `*` for all; may be repeated; only with "
+        "--model-control-mode explicit, which loads no other",
+        metavar="NAME",
+        kind="list",
+    )
+    repository_poll_secs: float = _option(
+        15.0,
+        "how often --model-control-mode poll looks at the repository; what changed is loaded once "
+        "two looks agree",
+        convert=float,
+        metavar="S",
+        low=0.01,
+        high=86400,
+    )
+    allow_shared_memory: bool = _option(
+        False,
+        "let callers on this machine name shared memory objects to read inputs from and write "
+        "outputs to; only for callers that are trusted",
+        kind="switch",
     )
     drain_seconds: float = _option(
         30.0,
@@ -98,6 +232,12 @@ class ServerConfig:
     server_name: str = _option(
         "layer-zoo", "name in the server's metadata; some clients want `triton`", metavar="NAME"
     )
+    self_test: bool = _option(
+        False,
+        "answer the test vectors beside each model while loading it, and serve it only if the "
+        "answers are right",
+        kind="switch",
+    )
     log_level: str = _option("info", "how much to log", choices=LOG_LEVELS)
 
     def __post_init__(self) -> None:
@@ -105,11 +245,26 @@ class ServerConfig:
             _check(row, getattr(self, row.name))
         if not self.host:
             raise ConfigurationError("--host is empty: give an address such as 127.0.0.1")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError(
+                "--tls-certificate and --tls-key go together: one of them is missing"
+            )
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ConfigurationError(
+                "--tls-client-ca needs --tls-certificate and --tls-key: without TLS no client can "
+                "show a certificate"
+            )
+        if self.load_model and self.model_control_mode != "explicit":
+            raise ConfigurationError(
+                f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
+                f"{self.model_control_mode!r} loads every model"
+            )
 
     @classmethod
     def from_arguments(cls, namespace: argparse.Namespace) -> Self:
         """Build from parsed arguments; `repository` is the positional that the command adds."""
         values = {row.name: getattr(namespace, row.name) for row in _rows()}
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(repository=Path(namespace.repository), **values)
 
 
@@ -123,20 +278,28 @@ def add_arguments(
         variable = f"{ENVIRONMENT_PREFIX}{row.name.upper()}"
         text = meta["help"]
         if text is not argparse.SUPPRESS:
-            text = f"{text} (default: {row.default}; environment: {variable})"
-        parser.add_argument(
-            flag(row.name),
-            type=meta["convert"],
-            choices=meta["choices"],
-            metavar=meta["metavar"],
-            default=_from_environment(row, variable, known),
-            help=text,
-        )
+            text = f"{text} (default: {_shown(row.default)}; environment: {variable})"
+        if meta["kind"] is None:
+            how = {"type": meta["convert"], "choices": meta["choices"]}
+        else:
+            how = _KINDS[meta["kind"]][1]
+        if meta["metavar"] is not None:
+            how = {**how, "metavar": meta["metavar"]}
+        default = _from_environment(row, variable, known)
+        parser.add_argument(flag(row.name), default=default, help=text, **how)
 
 
 def flag(name: str) -> str:
     """Return the command-line spelling of an option."""
     return "--" + name.replace("_", "-")
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, bool | tuple):
+        return "on" if default is True else "off" if default is False else "none"
+    return str(default)
 
 
 def _rows() -> list[Field[Any]]:
@@ -163,5 +326,5 @@ def _check(row: Field[Any], value: Any) -> None:
             f"{flag(row.name)} is {value!r}; choose one of {', '.join(meta['choices'])}"
         )
     low, high = meta["low"], meta["high"]
-    if low is not None and not low <= value <= high:
+    if low is not None and value is not None and not low <= value <= high:
         raise ConfigurationError(f"{flag(row.name)} is {value}; it must lie in {low} to {high}")

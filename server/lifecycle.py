@@ -70,20 +70,33 @@ class Lifecycle:
 
 
 class LeaveRequest:
-    """Set by the first signal; waited for by the main thread."""
+    """Set by the first signal; waited for by the main thread.
+
+    It waits on a pipe into which the interpreter's own C handler writes. Waiting on a lock would
+    miss a signal that another thread takes, or that comes while the lock is being entered: Python
+    runs its handlers between the main thread's bytecodes, and there would be none.
+    """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._asked = False
+        self._woken, self.wakeup = os.pipe()
+        os.set_blocking(self.wakeup, False)  # as signal.set_wakeup_fd demands
 
     def wait(self) -> None:
         """Return once asked to leave."""
-        self._asked.wait()
+        while not self._asked:
+            os.read(self._woken, 1)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._woken)
+        os.close(self.wakeup)
 
     def signalled(self, number: int, _: FrameType | None = None) -> None:
         """Take a signal: the first asks, the second ends the process."""
-        if self._asked.is_set():
+        if self._asked:
             os._exit(FORCED_EXIT)  # no cleaning up: whoever asks twice does not want to wait
-        self._asked.set()
+        self._asked = True
 
 
 @contextmanager
@@ -94,8 +107,11 @@ def leaving_on_signals() -> Iterator[LeaveRequest]:
         number: signal.signal(number, request.signalled)
         for number in (signal.SIGTERM, signal.SIGINT)
     }
+    wakeup = signal.set_wakeup_fd(request.wakeup, warn_on_full_buffer=False)
     try:
         yield request
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        request.close()

@@ -2,7 +2,7 @@
 
 One row per element type that the Open Inference Protocol can name:
 
-    wire name  config.pbtxt  numpy  ONNX type  TensorProto  TF enum  typed field of contents
+    wire name  config.pbtxt  numpy  ONNX type  TensorProto  typed field  TensorFlow's enum and field
 
 Raw numeric data is little-endian and row-major (protocol.md 2.2.4). BYTES has no fixed element size:
 each element is a 4-byte little-endian length and then the bytes (2.2.3). numpy has no bfloat16, so
@@ -38,6 +38,8 @@ class DataType:
     tf_enum: int
     #: The field of InferTensorContents that carries it, or None where only raw will do (2.2.2).
     contents: str | None
+    #: The field of TensorFlow's TensorProto that carries it.
+    tf_values: str
     #: Bytes of one element, or None where elements differ in length.
     byte_size: int | None
 
@@ -58,8 +60,9 @@ def _row(
     numpy: str,
     onnx: str,
     onnx_enum: int,
-    tf_enum: int,
     contents: str | None,
+    tf_enum: int,
+    tf_values: str,
     config: str | None = None,
 ) -> DataType:
     dtype = np.dtype(numpy)
@@ -71,30 +74,32 @@ def _row(
         onnx_enum=onnx_enum,
         tf_enum=tf_enum,
         contents=contents,
+        tf_values=tf_values,
         byte_size=None if dtype.hasobject else dtype.itemsize,
     )
 
 
 DATA_TYPES: tuple[DataType, ...] = (
-    _row("BOOL", "?", "bool", 9, 10, "bool_contents"),
-    _row("UINT8", "<u1", "uint8", 2, 4, "uint_contents"),
-    _row("UINT16", "<u2", "uint16", 4, 17, "uint_contents"),
-    _row("UINT32", "<u4", "uint32", 12, 22, "uint_contents"),
-    _row("UINT64", "<u8", "uint64", 13, 23, "uint64_contents"),
-    _row("INT8", "<i1", "int8", 3, 6, "int_contents"),
-    _row("INT16", "<i2", "int16", 5, 5, "int_contents"),
-    _row("INT32", "<i4", "int32", 6, 3, "int_contents"),
-    _row("INT64", "<i8", "int64", 7, 9, "int64_contents"),
-    _row("FP16", "<f2", "float16", 10, 19, None),
-    _row("FP32", "<f4", "float", 1, 1, "fp32_contents"),
-    _row("FP64", "<f8", "double", 11, 2, "fp64_contents"),
-    _row("BYTES", "O", "string", 8, 7, "bytes_contents", "TYPE_STRING"),
-    _row("BF16", "<u2", "bfloat16", 16, 14, None),
+    _row("BOOL", "?", "bool", 9, "bool_contents", 10, "bool_val"),
+    _row("UINT8", "<u1", "uint8", 2, "uint_contents", 4, "int_val"),
+    _row("UINT16", "<u2", "uint16", 4, "uint_contents", 17, "int_val"),
+    _row("UINT32", "<u4", "uint32", 12, "uint_contents", 22, "uint32_val"),
+    _row("UINT64", "<u8", "uint64", 13, "uint64_contents", 23, "uint64_val"),
+    _row("INT8", "<i1", "int8", 3, "int_contents", 6, "int_val"),
+    _row("INT16", "<i2", "int16", 5, "int_contents", 5, "int_val"),
+    _row("INT32", "<i4", "int32", 6, "int_contents", 3, "int_val"),
+    _row("INT64", "<i8", "int64", 7, "int64_contents", 9, "int64_val"),
+    _row("FP16", "<f2", "float16", 10, None, 19, "half_val"),
+    _row("FP32", "<f4", "float", 1, "fp32_contents", 1, "float_val"),
+    _row("FP64", "<f8", "double", 11, "fp64_contents", 2, "double_val"),
+    _row("BYTES", "O", "string", 8, "bytes_contents", 7, "string_val", "TYPE_STRING"),
+    _row("BF16", "<u2", "bfloat16", 16, None, 14, "half_val"),
 )
 
 _BY_WIRE = {row.wire: row for row in DATA_TYPES}
 _BY_CONFIG = {row.config: row for row in DATA_TYPES}
 _BY_ONNX = {row.onnx: row for row in DATA_TYPES}
+_BY_TF = {row.tf_enum: row for row in DATA_TYPES}
 # BF16 is left out: an array of uint16 means UINT16, the carrier is only ours.
 _BY_NUMPY = {row.numpy: row for row in DATA_TYPES if row.wire != "BF16"}
 
@@ -120,6 +125,11 @@ def by_config(name: str) -> DataType:
 def by_onnx(name: str) -> DataType:
     """Return the type that ONNX calls "tensor(float)"; ValueError names the known ones."""
     return _find(_BY_ONNX, name, "ONNX element type")
+
+
+def by_tf(number: int) -> DataType:
+    """Return the type that TensorFlow's DataType numbers so; ValueError lists the known ones."""
+    return _find(_BY_TF, number, "TensorFlow data type")
 
 
 def by_numpy(dtype: np.dtype[Any]) -> DataType:

@@ -65,8 +65,9 @@ class Layer:
 def describe(model: Any) -> tuple[Layer, ...]:
     """Return the layers of a built Keras model, inputs first, each after those that feed it.
 
-    Raises ValueError for a model that is not built, or a layer that is called more than once or
-    has several outputs: it has no single shape to show.
+    Raises ValueError for a model that is not built, or a layer that is called more than once: it
+    has no single shape to show. Of a recurrent cell's outputs the first is its answer, the others
+    are its state.
     """
     if not model.built:
         raise ValueError(f"{model.name} is not built: give it keras.Input, or call it once")
@@ -89,9 +90,9 @@ def _describe_layer(layer: Any) -> Layer:
         taken, given = layer.input, layer.output
     except (AttributeError, ValueError) as error:
         raise ValueError(f"layer {layer.name} is called more than once") from error
-    if isinstance(given, list | tuple | dict):
+    if isinstance(given, dict) or (isinstance(given, list | tuple) and not _is_cell(layer)):
         raise ValueError(f"layer {layer.name} has several outputs")
-    tensors = list(taken) if isinstance(taken, list | tuple) else [taken]
+    tensors, (given, *_) = _flat(taken), _flat(given)
     config = layer.get_config()
     kind = type(layer).__name__
     options = {key: _plain(config[key]) for key in SHOWN_OPTIONS if key in config}
@@ -111,6 +112,16 @@ def _describe_layer(layer: Any) -> Layer:
         # The tutorial counts a Dense layer's connections: every input with every output.
         connections=int(shape[-1] or 0) * int(config["units"]) if kind == "Dense" else None,
     )
+
+
+def _is_cell(layer: Any) -> bool:
+    return hasattr(layer, "state_size") and type(layer).__name__.endswith("Cell")
+
+
+def _flat(tensors: Any) -> list[Any]:
+    if isinstance(tensors, list | tuple):
+        return [tensor for each in tensors for tensor in _flat(each)]
+    return [tensors]
 
 
 def _shape(tensor: Any) -> Shape:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.repository.layout import MODEL_FILE
 from zoo.architecture import Layer, call_text, shape_text
+from zoo.compatibility import Record
+from zoo.compatibility_page import COMMAND, files_table
+from zoo.quantize import report
 from zoo.table import markdown_table
 
 
@@ -26,8 +30,13 @@ def card(manifest: Mapping[str, Any]) -> str:
         _interface(manifest),
         "## Layers",
         layer_table(layers),
+        "## Files",
+        _files(manifest),
+        *_smaller(manifest),
         "## Agreement with Keras",
         _parity(manifest),
+        "## In other runtimes",
+        _elsewhere(manifest),
         "## Where it comes from",
         _origin(manifest),
     ]
@@ -88,24 +97,106 @@ def _interface(manifest: Mapping[str, Any]) -> str:
     return "\n".join([table, "", *meaning])
 
 
+def _files(manifest: Mapping[str, Any]) -> str:
+    """Return the version's ONNX files, and why one that could be expected is not there."""
+    first = {"file": MODEL_FILE, "title": "the model", "graph": manifest["graph"]}
+    rows, lacking = [], []
+    for form in (first, *manifest["forms"]):
+        if "graph" not in form:
+            lacking.append(f"There is no `{form['file']}` ({form['title']}): {form['reason']}.")
+            continue
+        graph = form["graph"]
+        size = str(manifest["files"][form["file"]]["bytes"])
+        title, opset = form["title"], str(graph["opset"])
+        rows.append([f"`{form['file']}`", title, opset, str(graph["nodes"]), size])
+    header = ("file", "what it is", "opset", "nodes", "bytes")
+    return "\n\n".join([markdown_table(header, rows, right="llrrr"), *lacking])
+
+
+def _smaller(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what was measured of quantised forms, published or not; nothing if none was asked for.
+
+    Their differences from fp32 are meant, so they stand apart from the agreement with Keras.
+    """
+    found = report.records(manifest["forms"])
+    if not found:
+        return []
+    table = markdown_table(report.HEADER, report.rows(found), right=report.RIGHT)
+    return list(filter(None, ["## Smaller forms", table, report.note(found)]))
+
+
 def _parity(manifest: Mapping[str, Any]) -> str:
-    """Return the largest difference per runtime and case."""
-    rows = [
-        [
-            f"{row['runtime']} {manifest['runtimes'][row['runtime']]}",
-            row["case"],
-            f"{row['max_abs']:.1e}",
-            str(row["flips"]),
-        ]
-        for row in manifest["parity"]
+    """Return how near each file is to Keras in each runtime, and what was not compared and why."""
+    files = [
+        {"file": MODEL_FILE, "parity": manifest["parity"], "held_out": manifest["held_out"]},
+        *(form for form in manifest["forms"] if "parity" in form),
     ]
+    rows, notes = [], []
+    for form in files:
+        for runtime, version in manifest["runtimes"].items():
+            for adversarial in (False, True):
+                mine = [
+                    row
+                    for row in form["parity"]
+                    if row["runtime"] == runtime and row["adversarial"] == adversarial
+                ]
+                if mine:
+                    rows.append([f"`{form['file']}`", f"{runtime} {version}", *_worst(mine)])
+        notes += _metric_and_exceptions(form)
     tolerance = manifest["tolerance"]
     bound = (
         f"Published only because every element is within {tolerance['scaled']:g} · max|Keras| + "
-        f"{tolerance['relative']:g} · |Keras|, and no row decides for another class."
+        f"{tolerance['relative']:g} · |Keras|, and no row decides for another class. The reason for "
+        f"that bound: {tolerance['reason']}."
     )
-    header = ("runtime", "rows compared", "largest difference", "flips")
-    return f"{markdown_table(header, rows, right='llrr')}\n\n{bound}"
+    header = ("file", "runtime", "rows compared", "largest Δ", "relative", "of the bound", "flips")
+    table = markdown_table(header, rows, right="lllrrrr")
+    return "\n\n".join([table, "\n".join(f"- {note}" for note in notes), bound])
+
+
+def _worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the largest figures of the comparisons that count."""
+    what = "adversarial: " if rows[0]["adversarial"] else "held-out and random: "
+    counted = [row for row in rows if not row["not_compared"]]
+    cases = len({row["case"] for row in counted})
+    largest = [
+        max((row[key] for row in counted), default=0.0)
+        for key in ("max_abs", "max_rel", "ratio", "flips")
+    ]
+    delta, relative, ratio, flips = largest
+    return [f"{what}{cases} cases", f"{delta:.1e}", f"{relative:.1e}", f"{ratio:.2f}", str(flips)]
+
+
+def _metric_and_exceptions(form: Mapping[str, Any]) -> list[str]:
+    """Return the metric on every held-out row, and the cases that say nothing of the file."""
+    measured = form["held_out"]
+    answers = ", ".join(f"{name} {value:.6g}" for name, value in measured["runtimes"].items())
+    notes = [
+        f"`{form['file']}`: {measured['metric']} on all {measured['rows']} held-out rows: "
+        f"Keras {measured['keras']:.6g}, {answers}"
+    ]
+    reasons: dict[str, list[str]] = {}
+    for row in form["parity"]:
+        if row["not_compared"]:
+            seen = reasons.setdefault(row["not_compared"], [])
+            place = f"{row['case']} ({row['runtime']})"
+            seen += [place] if place not in seen else []
+    notes += [
+        f"`{form['file']}`: not compared: {'; '.join(places)}: {reason}"
+        for reason, places in reasons.items()
+    ]
+    return notes
+
+
+def _elsewhere(manifest: Mapping[str, Any]) -> str:
+    """Return what was measured in other runtimes before this card was written."""
+    record = Record.from_json(manifest["compatibility"])
+    if not record.files:
+        return (
+            f"Not measured when this card was written. `{COMMAND}` measures all models and writes "
+            "`RUNTIMES.md` beside each model's `config.pbtxt`."
+        )
+    return files_table(record.files)
 
 
 def _origin(manifest: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,25 +21,20 @@ from typing import Any
 import onnx
 
 from server import tensors
-from zoo.errors import CheckFailed, UsageError
+from zoo.errors import CheckFailed
 from zoo.graph.canonical import canonicalize
 from zoo.graph.clean import clean
 from zoo.graph.constants import captures_to_initializers
 from zoo.graph.signature import output_dims, restore_inputs, sign
+from zoo.opsets import IR_VERSIONS, OPSET, check_opset
+from zoo.properties import zoo_version
 from zoo.recurrent.operators import Operators, Writer, expand
 from zoo.recurrent.plan import Plan
-from zoo.recurrent.portable import Portable
+from zoo.recurrent.portable import NoPortableForm, Portable
 from zoo.tracing.function import Traced, input_key, output_key, trace
 from zoo.tracing.handlers import EXTRA_OPSETS, handlers
 from zoo.tracing.interface import Interface, Tensor, interface
 from zoo.tracing.patches import patched
-
-#: Read by every runtime tried, the oldest supported onnxruntime included; onnx's own defaults are
-#: newer than most of them.
-OPSET = 17
-
-#: What can be asked for, and the IR version that goes with each: the least that allows it.
-IR_VERSIONS = {15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
 #: tf2onnx 1.17 writes up to this one; newer ones come from onnx's version converter.
 TF2ONNX_OPSET = 18
@@ -46,6 +42,9 @@ TF2ONNX_OPSET = 18
 #: Operators of other domains that every onnxruntime has. TensorFlow's own names in the default
 #: domain, which tf2onnx writes where it fails, are caught by the checker.
 ALLOWED = {"ai.onnx.ml": {"LabelEncoder"}}
+
+#: What a portable form has none of.
+RECURRENT = {"GRU", "LSTM", "Loop", "RNN", "Scan"}
 
 #: A protobuf message cannot be larger; weights beyond would need files beside the model.
 MAX_BYTES = 2**31 - 1
@@ -55,12 +54,13 @@ MAX_BYTES = 2**31 - 1
 class Conversion:
     """A checked ONNX model, and how its face relates to Keras's.
 
-    `portable` is the same model without recurrent operators, None if it has none or was not asked
-    for.
+    `portable` is the same model without recurrent operators, None if it has none, if it was not
+    asked for, or if `no_portable` says why there cannot be one.
     """
 
     onnx: onnx.ModelProto
     portable: onnx.ModelProto | None
+    no_portable: str
     face: Interface
     outputs: tuple[Tensor, ...]
 
@@ -80,22 +80,22 @@ def convert(
     dimension is `batch` where Keras leaves it open. Raises CheckFailed with the reason if the
     model cannot be converted right, UsageError for an unknown opset.
     """
-    if opset not in IR_VERSIONS:
-        raise UsageError(f"opset {opset} is not one of {min(IR_VERSIONS)} to {max(IR_VERSIONS)}")
+    check_opset(opset)
     face = interface(model, input_names=input_names, output_names=output_names)
     _check_size(model)
     with patched(model, reset_states=reset_states) as tokens:
         traced = trace(model, face, tokens)
         raw = _from_function(model, traced, min(opset, TF2ONNX_OPSET))
-    has_plans = any(isinstance(item, Plan) for item in tokens.values())
-    second = None
-    if portable and has_plans:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(raw)
-        second = _finish(copy, traced, face, opset, Portable)
+    second, reason = None, ""
+    if portable:
+        try:
+            second = _portable(raw, traced, face, opset)
+        except NoPortableForm as error:
+            reason = str(error)
     return Conversion(
         onnx=_finish(raw, traced, face, opset, Operators),
         portable=second,
+        no_portable=reason,
         face=face,
         outputs=traced.outputs,
     )
@@ -105,6 +105,25 @@ def serialized(model: onnx.ModelProto) -> bytes:
     """Return the file's bytes, the same for the same model."""
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def _portable(
+    raw: onnx.ModelProto, traced: Traced, face: Interface, opset: int
+) -> onnx.ModelProto | None:
+    """Return the form without recurrent operators, None for a graph that has none.
+
+    Raises NoPortableForm if it has some that cannot be written otherwise.
+    """
+    looping = sorted({node.op_type for node in raw.graph.node} & RECURRENT)
+    if not looping and not any(isinstance(item, Plan) for item in traced.tokens.values()):
+        return None
+    if looping:
+        raise NoPortableForm(
+            f"the portable form has no {looping[0]}, which masks and foreign cells become"
+        )
+    copy = onnx.ModelProto()
+    copy.CopyFrom(raw)
+    return _finish(copy, traced, face, opset, Portable)
 
 
 def _finish(
@@ -128,8 +147,8 @@ def _finish(
     canonicalize(model, {key: t.name for key, t in (names | answers).items()})
     model.ir_version = IR_VERSIONS[opset]
     model.producer_name = "layer-zoo"
-    model.producer_version = ""
-    _check(model)
+    model.producer_version = zoo_version()
+    check_graph(model)
     return model
 
 
@@ -241,7 +260,7 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         ) from error
 
 
-def _check(model: onnx.ModelProto) -> None:
+def check_graph(model: onnx.ModelProto) -> None:
     """Run the ONNX checker with full shape inference, and refuse operators few runtimes have."""
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -269,6 +288,7 @@ def facts(model: onnx.ModelProto) -> Mapping[str, Any]:
         "opset": domain,
         "ir_version": model.ir_version,
         "nodes": len(model.graph.node),
+        "operators": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "inputs": [_tensor(value) for value in model.graph.input],
         "outputs": [_tensor(value) for value in model.graph.output],
     }

@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,30 @@ import onnx
 
 from zoo import runtimes
 from zoo.errors import CheckFailed, StorageError, UsageError
-from zoo.export import OPSET, Conversion, convert, facts, serialized
+from zoo.export import Conversion, convert, facts, serialized
+from zoo.forms import PORTABLE_SUFFIX, Form
+from zoo.graph.annotate import annotate
+from zoo.manifest import form_entry
+from zoo.opsets import OPSET
+from zoo.properties import stable_name
+from zoo.quantize.decision import NONE, check_wish
 from zoo.tracing.patches import half_precision
-from zoo.tracing.samples import SEED, cases
+from zoo.tracing.samples import SEED, cases, given_rows
 from zoo.verify import Case, Comparison, Report, Session, Tolerance, verify
 
-#: For models of any depth: a hundredth of a percent of the largest answer. Rounding alone reaches
-#: 5e-6 in networks of a hundred layers (export.md 2e), and mistakes are seldom below 1e-2.
-TOLERANCE = Tolerance(scaled=1e-4, relative=0.0)
+#: For models of any depth.
+TOLERANCE = Tolerance(
+    scaled=1e-4,
+    relative=0.0,
+    reason=(
+        "a hundredth of a percent of the largest answer: rounding alone reaches 5e-6 of it in "
+        "networks of a hundred layers, and mistakes are seldom below 1e-2"
+    ),
+)
 
 #: The reference evaluator is numpy: beyond this it would take minutes, and is left out aloud.
 REFERENCE_BYTES = 4_000_000
 REFERENCE_ELEMENTS = 100_000
-
-PORTABLE_SUFFIX = ".portable.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +64,23 @@ class ExportReport:
     notes: tuple[str, ...]
     seconds: float
     portable: Path | None = None
+    smaller: tuple[Form, ...] = ()
+    portable_parity: tuple[Comparison, ...] = ()
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
     @property
     def max_abs(self) -> float:
-        """The largest difference from Keras in any runtime."""
-        return max((row.max_abs for row in self.parity), default=0.0)
+        """The largest difference from Keras in any runtime, of any file."""
+        return max((row.max_abs for row in (*self.parity, *self.portable_parity)), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        values = asdict(replace(self, cases=()))
+        values = asdict(replace(self, cases=(), smaller=()))
         del values["cases"]
         return values | {
             "path": str(self.path),
             "portable": str(self.portable) if self.portable else None,
+            "smaller": [form_entry(form) for form in self.smaller],
             "max_abs": self.max_abs,
         }
 
@@ -82,6 +95,8 @@ def export_model(
     output_names: Sequence[str] | None = None,
     reset_states: bool = False,
     portable: bool = False,
+    quantize: str = NONE,
+    max_loss: float | None = None,
     tolerance: Tolerance = TOLERANCE,
 ) -> ExportReport:
     """Write a built Keras model as an ONNX file, proven equal to Keras.
@@ -92,13 +107,18 @@ def export_model(
     their reset state. `portable` also writes PATH's stem + .portable.onnx, without recurrent
     operators, if the model has any.
 
-    Raises CheckFailed with one reason, and writes nothing, if the model cannot be exported right;
-    UsageError for arguments that do not fit; StorageError if the disk refuses.
+    `quantize` ("int8", "fp16", or "auto" for what wins) also writes smaller forms beside it as
+    stem + .int8.onnx and .fp16.onnx: ranges come from one half of the samples, and on the other
+    the answers may differ from fp32's by `max_loss` (zoo/quantize says in which unit).
+
+    Raises CheckFailed with one reason, and writes nothing, if the model cannot be exported right,
+    or a form asked for by name loses too much; UsageError for arguments that do not fit; StorageError if the disk refuses.
     """
     started = time.monotonic()
     target = Path(path)
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder")
+    check_wish(quantize, with_rows=samples is not None)
     _build(model, samples)
     made = convert(
         model,
@@ -108,22 +128,46 @@ def export_model(
         reset_states=reset_states,
         portable=portable,
     )
+    for form in filter(None, (made.onnx, made.portable)):
+        annotate(form, {"name": stable_name(model)})
+    if made.no_portable:
+        raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
     compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)
     second = target.with_name(target.stem + PORTABLE_SUFFIX) if made.portable else None
-    with _written(target, made.onnx) as temporary, _maybe(second, made.portable) as other:
-        first, notes = prove(temporary, made.onnx, compared, tolerance)
-        rows = list(first.comparisons)
-        if other is not None and made.portable is not None:
-            again, more = prove(other, made.portable, compared, tolerance)
-            rows += again.comparisons
+    with ExitStack() as stack:
+        ready = {target: stack.enter_context(_written(target, serialized(made.onnx)))}
+        first, notes = prove(ready[target], made.onnx, compared, tolerance)
+        again = Report(comparisons=())
+        if second is not None and made.portable is not None:
+            ready[second] = stack.enter_context(_written(second, serialized(made.portable)))
+            again, more = prove(ready[second], made.portable, compared, tolerance)
             notes += [f"portable: {note}" for note in more]
-        _keep(temporary, target)
-        if other is not None and second is not None:
-            _keep(other, second)
-    report = _report(
-        target, second, made, rows, [*_notes(model, samples), *notes], started, samples
+        smaller = _smaller(target, made, samples, quantize, max_loss)
+        for form in smaller:
+            if form.content is not None:
+                beside = target.with_name(form.file)
+                ready[beside] = stack.enter_context(_written(beside, form.content))
+        for path, temporary in ready.items():
+            _keep(temporary, path)
+    told = [*_notes(model, samples), *notes]
+    report = _report(target, second, made, first.comparisons, told, started, samples)
+    return replace(
+        report, cases=compared, portable_parity=again.comparisons, smaller=tuple(smaller)
     )
-    return replace(report, cases=compared)
+
+
+def _smaller(
+    target: Path, made: Conversion, samples: Any, asked: str, max_loss: float | None
+) -> list[Form]:
+    """Return the quantised forms asked for, published or not, as measured on the samples."""
+    if asked == NONE:
+        return []
+    from zoo.quantize.evidence import of_rows
+    from zoo.quantize.variants import forms
+
+    batch = made.face.inputs[0].shape[0]
+    evidence = of_rows(given_rows(made.face, samples), SEED, batch)
+    return forms(made.onnx, evidence, asked=asked, max_loss=max_loss, file=target.name)
 
 
 def prove(
@@ -245,13 +289,13 @@ def _report(
 
 
 @contextmanager
-def _written(target: Path, model: onnx.ModelProto) -> Iterator[Path]:
-    """Yield the model's file under a hidden name beside the target, gone at the end."""
+def _written(target: Path, content: bytes) -> Iterator[Path]:
+    """Yield the content's file under a hidden name beside the target, gone at the end."""
     temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
     try:
         try:
             with temporary.open("wb") as stream:
-                stream.write(serialized(model))
+                stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
@@ -260,15 +304,6 @@ def _written(target: Path, model: onnx.ModelProto) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _maybe(target: Path | None, model: onnx.ModelProto | None) -> Iterator[Path | None]:
-    if target is None or model is None:
-        yield None
-        return
-    with _written(target, model) as temporary:
-        yield temporary
 
 
 def _keep(temporary: Path, target: Path) -> None:

@@ -17,9 +17,16 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckFailed, StorageError, UsageError, ZooError
+from zoo.forms import PORTABLE_TITLE, Form
+from zoo.opsets import OPSET
+from zoo.quantize.decision import NONE
+
+if TYPE_CHECKING:
+    from zoo.export_file import ExportReport
+    from zoo.manifest import Proof
 
 SUFFIX = ".keras"
 LEGACY = (".h5", ".hdf5")
@@ -40,10 +47,12 @@ class Request:
     repository: str | None = None
     name: str = "model"
     samples: str | None = None
-    opset: int = 17
+    opset: int = OPSET
     trust: bool = False
     portable: bool = False
     reset_states: bool = False
+    quantize: str = NONE
+    max_loss: float | None = None
     modules: tuple[str, ...] = ()
 
 
@@ -198,6 +207,8 @@ def run(request: Request) -> dict[str, Any]:
         "samples": samples,
         "reset_states": request.reset_states,
         "portable": request.portable,
+        "quantize": request.quantize,
+        "max_loss": request.max_loss,
     }
     if request.output is not None:
         return export_model(model, request.output, **options).to_json()
@@ -205,17 +216,17 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _publish(model: Any, request: Request, options: dict[str, Any]) -> dict[str, Any]:
-    """Export into a repository, with configuration, test vectors and the report beside it."""
+    """Export into a repository, with configuration, test vectors and manifest beside it."""
     from server.repository import layout
     from zoo import publish
     from zoo.configuration import model_config
     from zoo.export_file import export_model
+    from zoo.manifest import file_manifest, write_manifest
     from zoo.vectors import write_vectors
 
     repository = Path(str(request.repository))
     with publish.staging(repository, request.name) as staged:
-        path = staged / layout.MODEL_FILE
-        report = export_model(model, path, **options)
+        report = export_model(model, staged / layout.MODEL_FILE, **options)
         graph = {"inputs": report.inputs, "outputs": report.outputs}
         whole = [*report.inputs, *report.outputs]
         if any(t["shape"][:1] != ["batch"] for t in whole):
@@ -224,14 +235,48 @@ def _publish(model: Any, request: Request, options: dict[str, Any]) -> dict[str,
                 "repository needs: give -o OUT.onnx to write the file alone"
             )
         write_vectors(staged, report.cases)
-        values = report.to_json() | {"path": layout.MODEL_FILE, "source": Path(request.source).name}
-        if values["portable"]:
-            values["portable"] = Path(values["portable"]).name
-        (staged / "export.json").write_text(json.dumps(values, indent=2) + "\n")
+        manifest = file_manifest(request.name, Path(request.source), *_proven(report))
+        manifest["samples"], manifest["notes"] = report.samples, list(report.notes)
+        chosen = ("opset", "portable", "reset_states", "quantize", "max_loss")
+        manifest["options"] = {key: options[key] for key in chosen}
+        write_manifest(staged, manifest)
         config = model_config(request.name, graph)
-        done = publish.publish(repository, staged, config, (), f"file:{report.sha256}")
-    folder = str(done.folder)
-    return values | {"path": f"{folder}/{layout.MODEL_FILE}", "version": done.version}
+        key, forms = f"file:{report.sha256}", manifest["forms"]
+        done = publish.publish(repository, staged, config, (), key, forms)
+    values = report.to_json() | {"source": Path(request.source).name}
+    if values["portable"]:
+        values["portable"] = f"{done.folder}/{Path(values['portable']).name}"
+    return values | {"path": f"{done.folder}/{layout.MODEL_FILE}", "version": done.version}
+
+
+def _proven(report: ExportReport) -> tuple[list[Form], dict[str, Proof]]:
+    """Return the files written, the model itself first, and how each was held against Keras.
+
+    Smaller forms, written or not, were measured instead.
+    """
+    import onnx
+
+    from zoo import runtimes
+    from zoo.export import facts
+    from zoo.export_file import TOLERANCE
+    from zoo.manifest import Proof
+    from zoo.verify import Report
+
+    files = [(report.path, "the model", report.parity)]
+    if report.portable is not None:
+        files.append((report.portable, PORTABLE_TITLE, report.portable_parity))
+    asked = {row.runtime for _, _, rows in files for row in rows}
+    versions = {r.name: r.version() or "" for r in runtimes.available() if r.name in asked}
+    forms, proven = [], {}
+    for path, title, rows in files:
+        graph = facts(onnx.load(path))
+        content = path.read_bytes()
+        forms.append(
+            Form(file=path.name, title=title, content=content, graph=graph, tolerance=TOLERANCE)
+        )
+        parity = Report(comparisons=rows).to_json()
+        proven[path.name] = Proof(versions=versions, parity=parity)
+    return [*forms, *report.smaller], proven
 
 
 def main(arguments: Sequence[str]) -> int:

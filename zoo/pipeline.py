@@ -1,8 +1,8 @@
 """From recipes to a repository: train what is out of date, export, prove, publish.
 
     train    recipe -> build/runs/<model>/          zoo/train.py
-    export   run -> model.onnx -> parity -> models/<model>/<version>/
-    check    what is published, or any ONNX file with test vectors, against Keras's answers
+    export   run -> ONNX files -> parity -> models/<model>/<version>/
+    check    what is published, against Keras's answers            zoo/check.py
 
 Keys are hashes of files, so that deciding that there is nothing to do imports no framework.
 """
@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,40 +21,69 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from server.repository import layout
-from zoo import plots, publish, runtimes
-from zoo.architecture import Layer
-from zoo.card import card
+from zoo import plots, publish
+from zoo.check import check
+from zoo.compatibility_store import recorded
 from zoo.configuration import model_config
 from zoo.datasets.dataset import Rows
-from zoo.errors import CheckFailed, UsageError
-from zoo.picture import draw
+from zoo.errors import CheckFailed
+from zoo.forms import PORTABLE_FILE, PORTABLE_TITLE, Form
+from zoo.manifest import PACKAGES, Proof, manifest, write_documents
+from zoo.opsets import OPSET
+from zoo.parity import ParityCases, held_out_metric, parity_cases
+from zoo.properties import documents, properties, zoo_version
+from zoo.quantize.decision import NONE
 from zoo.recipe import Recipe
-from zoo.runs import Record, RunFolder
-from zoo.vectors import read_vectors, write_vectors
-from zoo.verify import Case, Report, Session, Tolerance, verify
+from zoo.record import Record
+from zoo.runs import RunFolder
+from zoo.runtimes.onnxruntime_session import OnnxRuntime
+from zoo.vectors import write_vectors
+from zoo.verify import Case, Report
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
-
-PARITY_BATCHES = (1, 7)
+    from zoo.export import Conversion
 
 #: Sources whose change may change what is published, as patterns below zoo/: everything but the
 #: command line and client.
 EXPORT_SOURCES = (
+    "adversarial.py",
     "architecture.py",
     "card.py",
+    "check.py",
+    "compatibility.py",
+    "compatibility_page.py",
+    "compatibility_store.py",
     "configuration.py",
     "export.py",
+    "forms.py",
     "graph/*.py",
+    "manifest.py",
+    "opsets.py",
+    "parity.py",
     "picture.py",
     "pipeline.py",
     "plots.py",
+    "properties.py",
+    "quantize/*.py",
     "recurrent/*.py",
+    "step.py",
+    "table.py",
     "tracing/*.py",
     "vectors.py",
     "verify.py",
 )
-EXPORT_PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user may choose about an export; part of its key, and in the manifest.
+
+    `quantize` is one of quantize.decision.CHOICES, and `max_loss` None for the metric's default.
+    """
+
+    opset: int = OPSET
+    quantize: str = NONE
+    max_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,40 +99,42 @@ class Exported:
     manifest: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """The verification of one file: the versions of the runtimes used, and those not installed."""
-
-    name: str
-    report: Report
-    versions: Mapping[str, str]
-    skipped: tuple[str, ...]
-
-
-def export_key(recipe: Recipe, run: RunFolder) -> str:
+def export_key(recipe: Recipe, run: RunFolder, options: Options) -> str:
     """Return what a publication of this run depends on, as one hash; imports no framework."""
     assert run.record is not None
     folder = Path(__file__).parent
     parts = [
         run.record.key,
         run.record.weights_sha256,
+        asdict(options),
         *(
             publish.sha256(path)
             for source in EXPORT_SOURCES
             for path in sorted(folder.glob(source))
         ),
-        *(metadata.version(package) for package in EXPORT_PACKAGES),
+        *(metadata.version(package) for package in PACKAGES),
+        zoo_version(),
     ]
+    if options.quantize != NONE:
+        # It builds and times the smaller forms.
+        parts.append(OnnxRuntime().version() or "not installed")
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
 
 
-def current_export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported | None:
+def current_export(
+    recipe: Recipe, run: RunFolder, repository: Path, options: Options
+) -> Exported | None:
     """Return the publication of this run if it is whole and up to date."""
     found = publish.published_key(repository, recipe.name)
-    if found is None or found[0] != export_key(recipe, run):
+    key = export_key(recipe, run, options)
+    if found is None or found[0] != key:
         return None
-    manifest = publish.read_manifest(repository, recipe.name, found[1])
-    assert manifest is not None
+    if recipe.step:
+        step = publish.published_key(repository, recipe.step)
+        if step is None or step[0] != key:
+            return None
+    values = publish.read_manifest(repository, recipe.name, found[1])
+    assert values is not None
     return Exported(
         name=recipe.name,
         version=found[1],
@@ -111,41 +142,115 @@ def current_export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported
         created=False,
         config_kept=False,
         seconds=0.0,
-        manifest=manifest.values,
+        # An equal version may have been there before the last export, without its measurements.
+        manifest=values.values | {"forms": publish.last_forms(repository, recipe.name)},
     )
 
 
-def export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported:
+def export(
+    recipe: Recipe,
+    run: RunFolder,
+    repository: Path,
+    options: Options,
+    *,
+    compat: Path | None = None,
+) -> Exported:
     """Convert a finished run, prove it equal to Keras, and publish it.
 
-    Raises CheckFailed, with nothing published, if the graph is invalid or its answers differ.
+    What was measured below `compat` of files with these very bytes goes into the card.
+    Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ, or if
+    a smaller form that was asked for by name loses too much.
     """
-    from zoo.export import convert, facts, serialized
 
     started = time.monotonic()
-    record = run.record
-    assert record is not None
+    assert run.record is not None
     model = _trained_model(recipe, run)
-    onnx_model = convert(model, input_names=recipe.inputs, output_names=recipe.outputs).onnx
-    cases = parity_cases(recipe, model, run.held_out())
+    held_out = run.held_out()
+    job = _Job(
+        recipe=recipe,
+        record=run.record,
+        run=run,
+        model=model,
+        held_out=held_out,
+        key=export_key(recipe, run, options),
+        options=options,
+        compat=compat,
+    )
+    if recipe.step:
+        # First, so that the model is only up to date once its step is, too.
+        _publish(_step_of(job), repository, time.monotonic())
+    return _publish(job, repository, started)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One model to be converted, proven and published."""
+
+    recipe: Recipe
+    record: Record
+    run: RunFolder
+    model: Any
+    held_out: Rows
+    key: str
+    options: Options
+    compat: Path | None
+    states: Mapping[str, str] = field(default_factory=dict)
+
+
+def _step_of(job: _Job) -> _Job:
+    """Return the job of publishing one step of a recurrent model."""
+    from zoo.step import proven_rows, step_model, step_recipe, step_record
+
+    model, states = step_model(job.model, job.recipe.step)
+    recipe = step_recipe(job.recipe, states)
+    return replace(
+        job,
+        recipe=recipe,
+        record=step_record(recipe, job.record, model),
+        model=model,
+        held_out=proven_rows(job.model, model, job.held_out),
+        options=replace(job.options, quantize=NONE, max_loss=None),
+        states={state.before: state.after for state in states},
+    )
+
+
+def _publish(job: _Job, repository: Path, started: float) -> Exported:
+    from zoo.export import convert
+    from zoo.graph.annotate import annotate
+
+    recipe, held_out, options = job.recipe, job.held_out, job.options
+    made = convert(
+        job.model,
+        input_names=recipe.inputs,
+        output_names=recipe.outputs,
+        opset=options.opset,
+        portable=True,
+    )
+    facts = properties(recipe, job.record, held_out.inputs)
+    told = documents(recipe, job.record, held_out.inputs)
+    for form in filter(None, (made.onnx, made.portable)):
+        annotate(form, facts, told)
+    forms = _forms(made) + _smaller(recipe, job.run, held_out, made, options)
+    cases = parity_cases(recipe, job.model, held_out)
     with publish.staging(repository, recipe.name) as staged:
-        path = staged / layout.MODEL_FILE
-        path.write_bytes(serialized(onnx_model))
-        checked = check(path, recipe.name, cases, argmax=recipe.task == "multiclass")
-        if not checked.report.ok:
-            raise CheckFailed(_disagreement(checked.report))
-        manifest = _manifest(recipe, record, facts(onnx_model), checked)
-        write_vectors(staged, cases)
-        _write_plots(staged, recipe, run, model)
-        _write_documents(staged, recipe.name, manifest)
+        proven = _write_forms(staged, recipe, forms, cases, held_out)
+        values = manifest(recipe, job.record, forms, proven)
+        values["options"] = asdict(options)
+        values["compatibility"] = recorded(job.compat, staged).to_json()
+        values["rebuild"]["export_key"] = job.key
+        write_vectors(staged, cases.small)
+        _write_plots(staged, recipe, job.run, held_out.y, cases.whole)
+        write_documents(staged, recipe.name, values)
         config = model_config(
             recipe.name,
-            manifest["graph"],
+            values["graph"],
             labels=labels(recipe),
-            parameters=manifest["parameters"],
+            parameters=values["parameters"],
+            states=job.states,
         )
-        key = export_key(recipe, run)
-        published = publish.publish(repository, staged, config, labels(recipe), key)
+        published = publish.publish(
+            repository, staged, config, labels(recipe), job.key, values["forms"]
+        )
     return Exported(
         name=recipe.name,
         version=published.version,
@@ -153,15 +258,86 @@ def export(recipe: Recipe, run: RunFolder, repository: Path) -> Exported:
         created=published.created,
         config_kept=published.config_kept,
         seconds=time.monotonic() - started,
-        manifest=manifest,
+        manifest=values,
     )
+
+
+def _forms(made: Conversion) -> list[Form]:
+    """Return the ONNX files of the version, the model itself first."""
+    from zoo.export import facts, serialized
+
+    forms = [
+        Form(
+            file=layout.MODEL_FILE,
+            title="the model",
+            content=serialized(made.onnx),
+            graph=facts(made.onnx),
+        )
+    ]
+    title = PORTABLE_TITLE
+    if made.portable is not None:
+        content, graph = serialized(made.portable), facts(made.portable)
+        forms.append(Form(file=PORTABLE_FILE, title=title, content=content, graph=graph))
+    elif made.no_portable:
+        forms.append(Form(file=PORTABLE_FILE, title=title, reason=made.no_portable))
+    return forms
+
+
+def _smaller(
+    recipe: Recipe, run: RunFolder, held_out: Rows, made: Conversion, options: Options
+) -> list[Form]:
+    """Return the quantised forms asked for, published or not, as measured on the recipe's data."""
+    if options.quantize == NONE:
+        return []
+    from zoo.quantize.evidence import of_recipe
+    from zoo.quantize.variants import forms
+
+    train = recipe.dataset.load(run.chosen_data(None).path).train
+    evidence = of_recipe(recipe, train, held_out)
+    return forms(made.onnx, evidence, asked=options.quantize, max_loss=options.max_loss)
+
+
+def _write_forms(
+    staged: Path, recipe: Recipe, forms: list[Form], cases: ParityCases, held_out: Rows
+) -> dict[str, Proof]:
+    """Write each file and hold it against Keras; raises CheckFailed where one differs."""
+    proven = {}
+    for form in forms:
+        if form.content is None:
+            continue
+        path = staged / form.file
+        path.write_bytes(form.content)
+        if not form.exact:
+            continue
+        found = check(
+            path,
+            recipe.name,
+            cases.of(form.graph["operators"]),
+            argmax=recipe.task == "multiclass",
+            tolerance=form.tolerance,
+            keep=cases.whole,
+        )
+        if not found.report.ok:
+            raise CheckFailed(_disagreement(form, found.report))
+        metric = held_out_metric(recipe, held_out, cases.whole, found.answers)
+        if not metric["ok"]:
+            raise CheckFailed(
+                f"not published: {form.file}: {metric['metric']} on {metric['rows']} held-out rows "
+                f"is {metric['runtimes']}, and Keras's is {metric['keras']}"
+            )
+        proven[form.file] = Proof(
+            versions=found.versions, parity=found.report.to_json(), held_out=metric
+        )
+    return proven
 
 
 def _trained_model(recipe: Recipe, run: RunFolder) -> Any:
     """Build the recipe's model with the weights of a finished run."""
-    from zoo.framework import seed_everything
+    from zoo.framework import start
 
-    seed_everything(recipe.seed)
+    # Forgets the names handed out so far. Collecting garbage with it would take as long as
+    # building the model; and there is nothing to seed, since every weight is loaded.
+    start().keras.backend.clear_session(free_memory=False)
     model = recipe.build()
     model.load_weights(run.weights)
     return model
@@ -172,206 +348,21 @@ def labels(recipe: Recipe) -> tuple[str, ...]:
     return recipe.classes[1:] if recipe.task == "binary" else recipe.classes
 
 
-def parity_cases(recipe: Recipe, model: Any, held_out: Rows) -> tuple[Case, ...]:
-    """Return real held-out rows and random rows of the same scale, in batches of 1 and 7.
-
-    An open dimension, such as a length of time, takes another size in the random rows.
-    """
-    from zoo.fit import call
-
-    random = np.random.default_rng(recipe.seed)
-    cases = []
-    for batch in PARITY_BATCHES:
-        rows = len(held_out)
-        chosen = np.sort(random.choice(rows, size=batch, replace=rows < batch))
-        real = [x[chosen] for x in held_out.inputs]
-        drawn = [
-            _drawn(random, x, tensor.shape[1:], batch)
-            for x, tensor in zip(held_out.inputs, model.inputs, strict=True)
-        ]
-        for kind, arrays in (("held-out", real), ("random", drawn)):
-            answers = call(model, arrays, training=False)
-            cases.append(
-                Case(
-                    name=f"{kind} rows, batch {batch}",
-                    feeds=dict(zip(recipe.inputs, arrays, strict=True)),
-                    expected=dict(zip(recipe.outputs, map(np.asarray, answers), strict=True)),
-                )
-            )
-    return tuple(cases)
-
-
-def _drawn(
-    random: np.random.Generator, held_out: np.ndarray, shape: tuple[int | None, ...], batch: int
-) -> np.ndarray:
-    """Draw rows of the held-out rows' own mean, spread and range."""
-    if None in shape:
-        # One more than the data has, so that a size frozen while tracing is noticed.
-        size = [
-            n + 1 if wanted is None else n
-            for n, wanted in zip(held_out.shape[1:], shape, strict=True)
-        ]
-        mean, spread, low, high = (f(held_out) for f in (np.mean, np.std, np.min, np.max))
-    else:
-        size = list(held_out.shape[1:])
-        mean, spread, low, high = (f(held_out, axis=0) for f in (np.mean, np.std, np.min, np.max))
-    rows = random.normal(mean, spread, size=(batch, *size)).clip(low, high)
-    return np.ascontiguousarray(rows.astype(held_out.dtype))
-
-
-def check(path: Path, name: str, cases: tuple[Case, ...], *, argmax: bool) -> Checked:
-    """Run the cases through every installed runtime; one that cannot load the file fails."""
-    sessions: dict[str, Session] = {}
-    versions: dict[str, str] = {}
-    skipped = []
-    for runtime in runtimes.available():
-        version = runtime.version()
-        if version is None:
-            skipped.append(runtime.name)
-            continue
-        versions[runtime.name] = version
-        try:
-            sessions[runtime.name] = runtime.load(path)
-        except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-            sessions[runtime.name] = _failing(error)
-    if not sessions:
-        raise UsageError(
-            f"no runtime is installed: {', '.join(skipped)}; pip install 'layer-zoo[cpu]'"
-        )
-    report = verify(cases, sessions, argmax=argmax)
-    return Checked(name=name, report=report, versions=versions, skipped=tuple(skipped))
-
-
-def check_published(repository: Path, name: str, known: Registry) -> Checked:
-    """Verify the latest published version of a model: checksums, then parity on its vectors."""
-    manifest = publish.read_manifest(repository, name)
-    if manifest is None:
-        if name in known.owners:
-            raise UsageError(f"{name} is not published in {repository}: run `zoo export {name}`")
-        known.get(name)  # raises with near matches
-        raise AssertionError(name)
-    if not publish.intact(manifest):
-        raise CheckFailed(f"a file of {manifest.folder} is missing or is not what was published")
-    argmax = manifest.values["task"] == "multiclass"
-    return _check_vectors(manifest.folder / layout.MODEL_FILE, name, argmax=argmax)
-
-
-def check_file(path: Path) -> Checked:
-    """Verify any ONNX file that has test vectors beside it."""
-    if not path.is_file():
-        raise UsageError(f"{path}: there is no such file")
-    return _check_vectors(path, str(path), argmax=False)
-
-
-def published_models(repository: Path) -> list[str]:
-    """Return the names of the models that were published here, in order."""
-    if not repository.is_dir():
-        return []
-    names = sorted(
-        p.name for p in repository.iterdir() if p.is_dir() and not layout.is_hidden(p.name)
-    )
-    return [name for name in names if publish.read_manifest(repository, name)]
-
-
-def _check_vectors(path: Path, name: str, *, argmax: bool) -> Checked:
-    cases = read_vectors(path)
-    if not cases:
-        raise UsageError(f"{path} has no test vectors beside it (test_data_set_0/input_0.pb ...)")
-    return check(path, name, cases, argmax=argmax)
-
-
-def _failing(error: Exception) -> Session:
-    """Return a session that reports why the file could not be loaded."""
-
-    def run(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        raise error
-
-    return run
-
-
-def _disagreement(report: Report) -> str:
+def _disagreement(form: Form, report: Report) -> str:
     """Say where a graph differs most from Keras."""
     worst = report.worst
-    failed = sum(not row.ok for row in report.comparisons)
+    failed = sum(row.failed for row in report.comparisons)
     return (
-        f"not published: {worst.runtime} and Keras disagree on {worst.output or 'the graph'} "
+        f"not published: {form.file}: {worst.runtime} and Keras disagree on {worst.output or 'the graph'} "
         f"({worst.case}): {worst.reason}; {failed} of {len(report.comparisons)} comparisons failed"
     )
 
 
-def _manifest(
-    recipe: Recipe, record: Record, graph: Mapping[str, Any], checked: Checked
-) -> dict[str, Any]:
-    """Return what the version folder says of itself; the files' checksums are added last."""
-    tolerance = Tolerance()
-    return {
-        "format": 1,
-        "name": recipe.name,
-        "summary": recipe.summary,
-        "tutorial": recipe.tutorial,
-        "recipe": recipe.source,
-        "task": recipe.task,
-        "parameters": _parameters(recipe),
-        "data": dict(record.dataset),
-        "training": {
-            "recipe": dict(record.recipe),
-            "epochs": record.epochs_run,
-            "best_epoch": record.best_epoch,
-            "metric": dict(record.metric),
-            "baseline": dict(record.baseline),
-            "claim": dict(record.claim),
-            "parameters": record.trainable,
-            "total_parameters": record.total,
-            "seconds": record.seconds,
-            "weights_sha256": record.weights_sha256,
-        },
-        "layers": record.layers,
-        "graph": dict(graph),
-        "tolerance": {"scaled": tolerance.scaled, "relative": tolerance.relative},
-        "runtimes": dict(checked.versions),
-        "parity": checked.report.to_json(),
-        "versions": {name: metadata.version(name) for name in EXPORT_PACKAGES}
-        | dict(record.versions),
-    }
-
-
-def _parameters(recipe: Recipe) -> dict[str, str]:
-    """Return what a client needs to know to ask the model and to read its answer."""
-    values = {
-        "task": recipe.task,
-        "description": recipe.summary,
-        "classes": ",".join(recipe.classes),
-        "units": recipe.units,
-        "features": ",".join(recipe.dataset.features),
-    }
-    if recipe.image is not None:
-        image = recipe.image
-        values |= {"image_mode": image.mode, "image_range": f"{image.low:g} {image.high:g}"}
-    return {key: value for key, value in values.items() if value}
-
-
-def _write_plots(staged: Path, recipe: Recipe, run: RunFolder, model: Any) -> None:
+def _write_plots(
+    staged: Path, recipe: Recipe, run: RunFolder, truth: np.ndarray, whole: Case
+) -> None:
     """Draw how training went, and the model's answers on the held-out rows."""
-    from zoo.fit import predict
-
-    rows = run.held_out()
-    given = predict(model, rows)[0]
-    drawn = plots.held_out(recipe.task, rows.y, given, classes=recipe.classes, units=recipe.units)
+    given = whole.expected[recipe.output_name]
+    drawn = plots.held_out(recipe.task, truth, given, classes=recipe.classes, units=recipe.units)
     (staged / "history.png").write_bytes(plots.history(run.history()))
     (staged / "held_out.png").write_bytes(drawn)
-
-
-def _write_documents(staged: Path, name: str, manifest: dict[str, Any]) -> None:
-    """Write picture and card, then the manifest with the checksum of every other file."""
-    layers = [Layer.from_json(values) for values in manifest["layers"]]
-    (staged / "model.svg").write_text(draw(name, layers))
-    (staged / "README.md").write_text(card(manifest))
-    files = sorted(path for path in staged.rglob("*") if path.is_file())
-    manifest["files"] = {
-        path.relative_to(staged).as_posix(): {
-            "sha256": publish.sha256(path),
-            "bytes": path.stat().st_size,
-        }
-        for path in files
-    }
-    (staged / layout.MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n")

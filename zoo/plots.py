@@ -17,6 +17,13 @@ from zoo.errors import MissingPackage
 DARK, LIGHT = "#174ea6", "#e8710a"
 SIZE, DOTS_PER_INCH = (6.4, 4.0), 110
 
+#: Where the axes lie in the picture, as shares of it, if what is written beside them is known to be
+#: short; without, matplotlib lays out what it draws, and so draws it twice.
+MARGINS = {"left": 0.13, "right": 0.97, "bottom": 0.13, "top": 0.91}
+
+#: Characters of a class's name that fit beside the confusion matrix.
+LONG_NAME = 12
+
 #: A series longer than this is drawn from its end: single years could not be told apart.
 SHOWN_STEPS = 120
 
@@ -31,13 +38,26 @@ def history(values: Mapping[str, Any]) -> bytes:
         best = int(values["best_epoch"])
         axes.axvline(best, color="#5f6368", linestyle=":", label=f"kept: epoch {best}")
         if min(*values["loss"], *values["val_loss"]) > 0:
-            axes.set_yscale("log")
+            _logarithmic(axes)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         axes.set_title("Training")
         axes.legend()
 
-    return _png(draw)
+    return _png(draw, margins=MARGINS)
+
+
+def _logarithmic(axes: Any) -> None:
+    """Scale the vertical axis by powers, and write plain numbers on it.
+
+    matplotlib would typeset powers of ten, which takes it longer than all the rest.
+    """
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def held_out(
@@ -49,12 +69,13 @@ def held_out(
     """
     if task in ("multiclass", "binary"):
         decided = outputs[:, 0] >= 0.5 if task == "binary" else outputs.argmax(axis=-1)
-        return _png(_confusion(answers.astype(int), decided.astype(int), classes))
+        drawn = _confusion(answers.astype(int), decided.astype(int), classes)
+        # A square in a wide picture leaves room for names beside it.
+        return _png(drawn, margins=MARGINS if max(map(len, classes)) <= LONG_NAME else None)
     # A sequence's last step is the one that has seen most.
     truth, given = (a.reshape(len(a), -1)[:, -1] for a in (answers, outputs))
-    return _png(
-        _series(truth, given, units) if task == "forecast" else _scatter(truth, given, units)
-    )
+    drawn = _series(truth, given, units) if task == "forecast" else _scatter(truth, given, units)
+    return _png(drawn, margins=MARGINS)
 
 
 def _confusion(
@@ -106,14 +127,16 @@ def _scatter(truth: np.ndarray, given: np.ndarray, units: str) -> Callable[[Any]
     return draw
 
 
-def _png(draw: Callable[[Any], None]) -> bytes:
+def _png(draw: Callable[[Any], None], margins: Mapping[str, float] | None = None) -> bytes:
     """Render one pair of axes, with no display and no trace of the moment."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise MissingPackage("matplotlib", "drawing a model card's plots") from error
-    figure = Figure(figsize=SIZE, dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=SIZE, dpi=DOTS_PER_INCH, layout=None if margins else "constrained")
+    if margins:
+        figure.subplots_adjust(**margins)
     FigureCanvasAgg(figure)
     draw(figure.add_subplot())
     buffer = io.BytesIO()

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,8 @@ from zoo_proto import model_config_pb2
 from server.repository import layout
 from zoo.errors import UsageError
 
-#: What the last export wrote: {"key", "version", "config_sha256", "quantize"}. Hidden, so no reader sees it.
+#: What the last export wrote: {"key", "version", "config_sha256"}, and as "forms" what it found of
+#: further ONNX files, which a version that was there before does not say. Hidden from readers.
 STATE_FILE = ".export.json"
 LOCK_FILE = ".lock"
 LABELS_FILE = "labels.txt"
@@ -75,36 +76,50 @@ def publish(
     config: model_config_pb2.ModelConfig,
     labels: tuple[str, ...],
     key: str,
+    forms: Sequence[Mapping[str, Any]] = (),
 ) -> Published:
     """Publish the staged version folder (model file, manifest, ...) of `config.name`.
 
-    If the latest version is whole and its model file has the same bytes, no version is added.
+    If the latest version is whole and its ONNX files are the same, no version is added.
+    `forms` is kept for `last_forms`.
     Raises UsageError if the kept versions would not satisfy the new configuration.
     """
     text = _config_text(config)
     model = repository / config.name
     versions = layout.version_numbers(model) if model.is_dir() else []
     if not versions:
-        return _publish_first(model, staged, text, labels, key)
+        return _publish_first(model, staged, text, labels, _state(key, 1, text, forms))
     latest = model / str(versions[-1])
     kept = _check_and_keep(model, config)
     manifest = read_manifest(repository, config.name, versions[-1])
     whole = manifest is not None and intact(manifest)
-    if whole and _same_file(latest / layout.MODEL_FILE, staged / layout.MODEL_FILE):
+    if whole and _graphs(latest) == _graphs(staged):
         version, created = versions[-1], False
     else:
         version, created = versions[-1] + 1, True
     if not kept:
-        _replace(model / LABELS_FILE, _labels_text(labels))
-        _replace(model / layout.CONFIG_FILE, text)
+        replace(model / LABELS_FILE, _labels_text(labels))
+        replace(model / layout.CONFIG_FILE, text)
     if created:
         _flush(staged)
         staged.rename(model / str(version))
         _flush_folder(model)
-    _replace(model / STATE_FILE, _state(key, version, text))
+    replace(model / STATE_FILE, _state(key, version, text, forms))
     return Published(
         version=version, folder=model / str(version), created=created, config_kept=kept
     )
+
+
+def write_beside(repository: Path, name: str, documents: Mapping[str, bytes]) -> None:
+    """Replace files beside a published model's config.pbtxt, each atomically.
+
+    For what is found out about a version after it was published, which its own folder never
+    holds; readers of a repository pass over files that are no configuration.
+    """
+    with (repository / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for file, content in documents.items():
+            replace(repository / name / file, content)
 
 
 def published_key(repository: Path, name: str) -> tuple[str, int] | None:
@@ -115,6 +130,12 @@ def published_key(repository: Path, name: str) -> tuple[str, int] | None:
     if manifest is None or not (model / layout.CONFIG_FILE).is_file():
         return None
     return (str(state["key"]), int(state["version"])) if intact(manifest) else None
+
+
+def last_forms(repository: Path, name: str) -> list[dict[str, Any]]:
+    """Return what the last export found of further ONNX files, as it gave it to `publish`."""
+    found = _read_json(repository / name / STATE_FILE).get("forms")
+    return found if isinstance(found, list) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +174,7 @@ def sha256(path: Path) -> str:
 
 
 def _publish_first(
-    model: Path, staged: Path, text: bytes, labels: tuple[str, ...], key: str
+    model: Path, staged: Path, text: bytes, labels: tuple[str, ...], state: bytes
 ) -> Published:
     """Rename the whole folder of a model that is new to the repository into place."""
     whole = staged.with_name(f"{staged.name}-whole")
@@ -162,7 +183,7 @@ def _publish_first(
         staged.rename(whole / "1")
         (whole / LABELS_FILE).write_bytes(_labels_text(labels))
         (whole / layout.CONFIG_FILE).write_bytes(text)
-        (whole / STATE_FILE).write_bytes(_state(key, 1, text))
+        (whole / STATE_FILE).write_bytes(state)
         _flush(whole)
         if model.is_dir() and not any(model.iterdir()):
             model.rmdir()  # an empty folder made by hand is not a model
@@ -220,13 +241,15 @@ def _labels_text(labels: tuple[str, ...]) -> bytes:
     return "".join(f"{label}\n" for label in labels).encode()
 
 
-def _state(key: str, version: int, text: bytes) -> bytes:
-    values = {"key": key, "version": version, "config_sha256": hashlib.sha256(text).hexdigest()}
+def _state(key: str, version: int, text: bytes, forms: Sequence[Mapping[str, Any]]) -> bytes:
+    digest = hashlib.sha256(text).hexdigest()
+    values = {"key": key, "version": version, "config_sha256": digest, "forms": list(forms)}
     return (json.dumps(values, indent=2) + "\n").encode()
 
 
-def _same_file(left: Path, right: Path) -> bool:
-    return left.is_file() and sha256(left) == sha256(right)
+def _graphs(version: Path) -> dict[str, str]:
+    """Return what makes a version that version: the checksum of each of its ONNX files."""
+    return {path.name: sha256(path) for path in version.glob("*.onnx")}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -238,7 +261,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
     """Replace a file atomically, if its content differs; no content and no file is no change."""
     if (path.read_bytes() if path.is_file() else b"") == content:
         return

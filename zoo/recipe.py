@@ -78,6 +78,7 @@ class Recipe:
     # claim, metric and baseline speak of the first output.
     more_inputs: tuple[str, ...] = ()
     more_outputs: Mapping[str, str] = field(default_factory=dict)
+    step: str = ""  # the name under which one step of a recurrent model is published too
     backup: bool = False  # save the state each epoch, and go on from it after a kill
 
     def __post_init__(self) -> None:

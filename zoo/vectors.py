@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from server.repository import layout
 from zoo.errors import MissingPackage, UsageError
 from zoo.verify import Arrays, Case
 
-FOLDER_PREFIX = "test_data_set_"
+FOLDER_PREFIX = layout.VECTORS_PREFIX
 
 
 def write_vectors(folder: Path, cases: Sequence[Case]) -> None:

@@ -8,8 +8,9 @@ nothing here imports a framework.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,23 +19,51 @@ Arrays = Mapping[str, np.ndarray]
 Session = Callable[[Arrays], Arrays]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A runtime's words in place of an answer."""
+
+    reason: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Refusal:
+        """Return the error's kind and the first line of its words."""
+        words = str(error).strip().splitlines() or [""]
+        return cls(f"{type(error).__name__}: {words[0][:300]}")
+
+    def without(self, *folders: str) -> Refusal:
+        """Return the same without these folders' names, since reasons are read elsewhere too."""
+        text = self.reason
+        for folder in folders:
+            text = text.replace(f"{folder}/", "")
+        return Refusal(text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
     """|delta| <= scaled * max|Keras| + relative * |Keras|, element by element.
 
     The first term allows for float32 rounding in sums whose terms cancel, the second for rounding
     in proportion; max|Keras| is taken over all rows compared of an output, since a batch of
-    probabilities that happen to be tiny is no less precise for it. Measured on the zoo's models
-    the largest difference is a third of the bound.
+    probabilities that happen to be tiny is no less precise for it. `reason` is that in words.
     """
 
     scaled: float = 1e-6
     relative: float = 1e-5
+    reason: str = (
+        "float32 rounds to 6e-8 of a value, and runtimes sum in different orders: 1e-6 of the "
+        "largest answer allows for some sixteen such roundings in sums whose terms cancel, and "
+        "1e-5 of each answer for roundings carried in proportion through products, exp and division"
+    )
 
     def bound(self, expected: np.ndarray, scale: float) -> np.ndarray:
         """Return the allowed difference for each of these finite elements."""
         bound: np.ndarray = self.scaled * scale + self.relative * np.abs(expected)
         return bound
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the terms as JSON-able values."""
+        return asdict(self)
 
 
 def scale_of(*expected: np.ndarray) -> float:
@@ -46,16 +75,32 @@ def scale_of(*expected: np.ndarray) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Inputs and the answers that Keras gave for them, by tensor name; first dim is the batch."""
+    """Inputs and the answers that Keras gave for them, by tensor name; first dim is the batch.
+
+    The rows of an `adversarial` case are of a scale of their own, which no other case shares. Only
+    `runtimes` are asked, all of them if None. `undefined` says by runtime ("*": any) why a
+    difference in this case would tell nothing about the file: it is recorded, and not counted.
+    """
 
     name: str
     feeds: Arrays
     expected: Arrays
+    adversarial: bool = False
+    runtimes: tuple[str, ...] | None = None
+    undefined: Mapping[str, str] = field(default_factory=dict)
+
+    def undefined_in(self, runtime: str) -> str:
+        """Return why this runtime's answer is not counted, empty if it is."""
+        return self.undefined.get(runtime) or self.undefined.get("*", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One output of one case in one runtime, held against Keras."""
+    """One output of one case in one runtime, held against Keras.
+
+    `ratio` is the largest difference as a share of the bound. `not_compared` says why a difference
+    is not counted; its figures are those measured all the same.
+    """
 
     runtime: str
     case: str
@@ -63,8 +108,16 @@ class Comparison:
     ok: bool
     max_abs: float = 0.0
     max_rel: float = 0.0
+    ratio: float = 0.0
     flips: int = 0
     reason: str = ""
+    adversarial: bool = False
+    not_compared: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether this comparison speaks against the file."""
+        return not self.ok and not self.not_compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +129,29 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether something was compared and everything agreed."""
-        return bool(self.comparisons) and all(row.ok for row in self.comparisons)
+        return any(row.ok for row in self.comparisons) and not any(
+            row.failed for row in self.comparisons
+        )
 
     @property
     def worst(self) -> Comparison:
-        """The first failure, else the largest absolute difference."""
-        return max(self.comparisons, key=lambda row: (not row.ok, row.max_abs))
+        """The first failure, else what is nearest to its bound."""
+        return max(self.comparisons, key=lambda row: (row.failed, not row.not_compared, row.ratio))
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the comparisons as JSON-able values."""
-        return [asdict(row) for row in self.comparisons]
+        """Return the comparisons as JSON-able values: null for what is not finite."""
+        return [
+            {
+                key: None if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in asdict(row).items()
+            }
+            for row in self.comparisons
+        ]
+
+
+def largest_difference(parity: Sequence[Mapping[str, Any]]) -> float:
+    """Return the largest difference on rows as people send them, from a report's JSON."""
+    return max((row["max_abs"] for row in parity if not row.get("adversarial")), default=0.0)
 
 
 def verify(
@@ -101,31 +167,74 @@ def verify(
     Keras's too. A runtime that raises is a failed comparison, with the runtime's words as reason.
     """
     rows: list[Comparison] = []
-    outputs = {name for case in cases for name in case.expected}
-    scales = {
-        name: scale_of(*(case.expected[name] for case in cases if name in case.expected))
+    for runtime, session in sessions.items():
+        asked = [case for case in cases if case.runtimes is None or runtime in case.runtimes]
+        answers = [answer(session, case.feeds) for case in asked]
+        rows += compare_answers(
+            runtime,
+            asked,
+            answers,
+            tolerance=tolerance,
+            argmax=argmax,
+            scales=shared_scales(cases),
+        )
+    return Report(comparisons=tuple(rows))
+
+
+def answer(session: Session, feeds: Arrays) -> Arrays | Refusal:
+    """Return a session's answer, or its error as a refusal."""
+    try:
+        return session(feeds)
+    except Exception as error:  # a foreign runtime may raise anything; it is its verdict
+        return Refusal.of(error)
+
+
+def compare_answers(
+    runtime: str,
+    cases: Sequence[Case],
+    answers: Sequence[Arrays | Refusal],
+    *,
+    tolerance: Tolerance | None = None,
+    argmax: bool = False,
+    scales: Mapping[str, float] | None = None,
+) -> list[Comparison]:
+    """Compare what one runtime gave for each case, wherever it ran, with Keras's answers.
+
+    `scales`: the max|Keras| that these cases share with others, by output.
+    """
+    rows: list[Comparison] = []
+    scales = shared_scales(cases) if scales is None else scales
+    for case, actual in zip(cases, answers, strict=True):
+        place: dict[str, Any] = {
+            "runtime": runtime,
+            "case": case.name,
+            "adversarial": case.adversarial,
+        }
+        if isinstance(actual, Refusal):
+            rows.append(Comparison(**place, output="", ok=False, reason=actual.reason))
+            continue
+        for output, expected in case.expected.items():
+            row = compare(
+                expected,
+                actual.get(output),
+                tolerance or Tolerance(),
+                argmax=argmax,
+                scale=max(scales.get(output, 0.0), scale_of(expected)),
+            )
+            if not row["ok"]:
+                row["not_compared"] = case.undefined_in(runtime)
+            rows.append(Comparison(**place, output=output, **row))
+    return rows
+
+
+def shared_scales(cases: Sequence[Case]) -> Mapping[str, float]:
+    """Return max|Keras| of each output over all cases but the adversarial ones."""
+    plain = [case for case in cases if not case.adversarial]
+    outputs = {name for case in plain for name in case.expected}
+    return {
+        name: scale_of(*(case.expected[name] for case in plain if name in case.expected))
         for name in outputs
     }
-    for runtime, session in sessions.items():
-        for case in cases:
-            try:
-                actual = session(case.feeds)
-            except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
-                rows.append(
-                    Comparison(runtime=runtime, case=case.name, output="", ok=False, reason=reason)
-                )
-                continue
-            for output, expected in case.expected.items():
-                row = compare(
-                    expected,
-                    actual.get(output),
-                    tolerance or Tolerance(),
-                    argmax=argmax,
-                    scale=scales[output],
-                )
-                rows.append(Comparison(runtime=runtime, case=case.name, output=output, **row))
-    return Report(comparisons=tuple(rows))
 
 
 def compare(
@@ -151,18 +260,12 @@ def compare(
         return {"ok": False, "reason": f"{seen} where Keras gives {wanted}"}
     if expected.size == 0:
         return {"ok": True}
-    finite = np.isfinite(expected)
-    same_specials = np.array_equal(expected[~finite], actual[~finite], equal_nan=True)
-    left = np.where(finite, expected, 0.0).astype(np.float64)
-    right = np.where(finite, actual, 0.0).astype(np.float64)
-    delta = np.abs(left - right)
-    excess = delta - tolerance.bound(left, scale_of(expected) if scale is None else scale)
+    delta, magnitude = _difference(expected, actual)
+    bound = tolerance.bound(magnitude, scale_of(expected) if scale is None else scale)
+    excess = delta - bound
     flips = _flips(expected, actual) if argmax else 0
-    ok = bool(same_specials and np.all(excess <= 0) and flips == 0)  # NaN in excess is not <= 0
-    at = tuple(
-        int(i)
-        for i in np.unravel_index(int(np.argmax(np.nan_to_num(excess, nan=np.inf))), delta.shape)
-    )
+    ok = bool(np.all(excess <= 0) and flips == 0)
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), delta.shape))
     reason = ""
     if not ok:
         reason = f"at {list(at)}: {actual[at]!s} where Keras gives {expected[at]!s}"
@@ -170,13 +273,33 @@ def compare(
             reason += f"; {flips} rows decide for another class"
     return {
         "ok": ok,
-        "max_abs": float(np.nan_to_num(delta.max(), nan=np.inf)),
-        "max_rel": float(
-            np.nan_to_num((delta / np.maximum(np.abs(left), 1e-12)).max(), nan=np.inf)
-        ),
+        "max_abs": float(delta.max()),
+        "max_rel": float((delta / np.maximum(magnitude, 1e-12)).max()),
+        "ratio": _ratio(delta, bound),
         "flips": flips,
         "reason": reason,
     }
+
+
+def _difference(expected: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return |delta| and |expected| in float64.
+
+    NaN agrees with NaN and an infinity with itself, at no difference and no magnitude; a number
+    and what is none are infinitely far apart.
+    """
+    finite = np.isfinite(expected)
+    magnitude = np.abs(np.where(finite, expected, 0.0).astype(np.float64))
+    same = (expected == actual) | ((expected != expected) & (actual != actual))
+    both = finite & np.isfinite(actual)
+    left, right = (np.where(both, array, 0.0).astype(np.float64) for array in (expected, actual))
+    delta = np.where(both, np.abs(left - right), np.where(same, 0.0, np.inf))
+    return delta, magnitude
+
+
+def _ratio(delta: np.ndarray, bound: np.ndarray) -> float:
+    """Return the largest difference as a share of its bound; one of 0 allows nothing."""
+    shares = np.divide(delta, bound, out=np.where(delta > 0, np.inf, 0.0), where=bound > 0)
+    return float(shares.max())
 
 
 def _flips(expected: np.ndarray, actual: np.ndarray) -> int:

@@ -31,6 +31,8 @@ class Health:
     def publish(self, serving: Mapping[str, bool]) -> None:
         """Set what each name answers; names not in `serving` are unknown from now on."""
         with self._lock:
+            if self._closed:
+                return  # the server is leaving, whatever is loaded
             before, self._serving = self._serving, dict(serving)
             for name, senders in self._watchers.items():
                 if before.get(name) != self._serving.get(name):

@@ -1,23 +1,24 @@
-"""ModelInferRequest to InferRequest, and InferResponse to ModelInferResponse.
+"""ModelInferRequest to InferRequest.
 
 What a tensor's data may look like is protocol.md 2.2.1 and 2.2.2: one route each, and a typed field
 that matches the datatype. The messages' stems are Triton's (server/src/grpc/infer_handler.cc).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from zoo_proto import grpc_service_pb2 as pb
 
-from server.api.parameters import classes_of, refuse_shared_memory, request_parameters
+from server.api.parameters import classes_of, region_part_of, request_parameters
 from server.errors import InvalidRequest
 from server.inference.messages import (
     InferRequest,
-    InferResponse,
     InputTensor,
     OutputRequest,
     TensorData,
 )
+from server.inference.shared_memory import SharedMemory
 from server.tensors import DATA_TYPES, DataType
 
 _BY_WIRE = {row.wire: row for row in DATA_TYPES}
@@ -35,40 +36,53 @@ _FIELD_TYPE = {
 }
 
 
-def decode(message: pb.ModelInferRequest) -> InferRequest:
-    """Return the request as values; InvalidRequest for data that no model could take."""
+def decode(
+    message: pb.ModelInferRequest,
+    memory: SharedMemory,
+    raw: Sequence[bytes | memoryview] | None = None,
+) -> InferRequest:
+    """Return the request as values; InvalidRequest for data that no model could take.
+
+    Where a tensor names a region of shared memory: NotFound, Unsupported as SharedMemory.view says.
+    `raw`: the raw_input_contents, where they were not parsed (server/api/wire.py).
+    """
     parameters = request_parameters(message.parameters) if message.parameters else {}
     return InferRequest(
         id=message.id,
         parameters=parameters,
-        inputs=_inputs(message),
-        outputs=tuple(
-            OutputRequest(name=output.name, classes=classes_of(output.parameters))
-            for output in message.outputs
-        ),
+        inputs=_inputs(message, memory, message.raw_input_contents if raw is None else raw),
+        outputs=tuple(_output(output, memory) for output in message.outputs),
     )
 
 
-def encode(response: InferResponse) -> bytes:
-    """Return the answer's bytes: always raw contents, one entry an output, in order (2.3)."""
-    message = pb.ModelInferResponse(
-        model_name=response.model_name, model_version=response.model_version, id=response.id
-    )
-    for tensor in response.outputs:
-        message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        message.raw_output_contents.append(tensor.raw)
-    return message.SerializeToString()
+def _output(output: Any, memory: SharedMemory) -> OutputRequest:
+    if not output.parameters:
+        return OutputRequest(name=output.name)
+    classes, part = classes_of(output.parameters), region_part_of(output)
+    if part is None:
+        return OutputRequest(name=output.name, classes=classes)
+    if classes:
+        raise InvalidRequest("output can't set both 'shared_memory_region' and 'classification'")
+    destination = memory.destination(part.region, part.offset, part.byte_size)
+    return OutputRequest(name=output.name, destination=destination)
 
 
-def _inputs(message: pb.ModelInferRequest) -> tuple[InputTensor, ...]:
-    raw = message.raw_input_contents
+def _inputs(
+    message: pb.ModelInferRequest, memory: SharedMemory, raw: Sequence[bytes | memoryview]
+) -> tuple[InputTensor, ...]:
     used = 0
     inputs: list[InputTensor] = []
     for tensor in message.inputs:
-        if tensor.parameters:
-            refuse_shared_memory(tensor.parameters)
+        part = region_part_of(tensor) if tensor.parameters else None
         data: TensorData
-        if tensor.HasField("contents"):
+        if part is not None:  # takes no slot of the raw contents (2.2.1)
+            if tensor.HasField("contents"):
+                raise InvalidRequest(
+                    "unexpected 'content' provided when using shared memory for input tensor "
+                    f"'{tensor.name}' for model '{message.model_name}'"
+                )
+            data = memory.view(part.region, part.offset, part.byte_size)
+        elif tensor.HasField("contents"):
             if raw:
                 raise InvalidRequest(
                     "contents field must not be specified when using raw_input_contents for "

@@ -3,11 +3,12 @@
     bytes ──> alive? ──> admitted? ──> parse ──> handler ──> bytes
                  └──────────┴───────────┴──────────┴──> status table
 
-Handlers are plain functions from message to message (or from bytes to bytes, where parsing is part
-of the hot path) and know nothing of gRPC's context.
+Handlers are plain functions from message to message and know nothing of gRPC's context. ModelInfer
+has a path of its own (server/api/infer_path.py), which answers calls and not messages.
 """
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -41,17 +42,14 @@ def guarded_unary(
     method: str,
     handler: Handler,
     admission: AbstractContextManager[None],
-    request_type: type[Message] | None,
+    request_type: type[Message],
 ) -> Behaviour:
-    """Wrap a unary handler; `request_type` None hands it the bytes and takes bytes."""
+    """Wrap a unary handler."""
 
     def behaviour(raw: bytes, context: Context) -> bytes:
         try:
             _check_alive(context)
             with admission:
-                if request_type is None:
-                    answer: bytes = handler(raw)
-                    return answer
                 message: Message = handler(parse(request_type, raw))
                 return message.SerializeToString()
         except Exception as error:
@@ -62,15 +60,42 @@ def guarded_unary(
     return behaviour
 
 
-def refused_stream(method: str, error: Exception) -> Callable[[Any, Context], Iterator[bytes]]:
-    """Return the handler of a stream that is not served: its first breath is the status."""
+class BlockingCall:
+    """A call whose thread waits for the answer (server.api.infer_path.Call)."""
 
-    def behaviour(_requests: Any, context: Context) -> Iterator[bytes]:
-        code, text = status_of(error, method)
-        context.abort(code, text)
-        yield b""  # makes this a generator; never reached
+    def __init__(self, message: bytes, context: Context) -> None:
+        self.message = message
+        self._context = context
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._answer = b""
+        self._status: tuple[grpc.StatusCode, str] | None = None
 
-    return behaviour
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return not self._context.is_active()
+
+    def reply(self, answer: bytes) -> None:
+        """Hand the answer to the thread that waits."""
+        self._answer = answer
+        self._done.release()
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """Hand it a status instead."""
+        self._status = (code, details)
+        self._done.release()
+
+    def outcome(self) -> tuple[bytes, tuple[grpc.StatusCode, str] | None]:
+        """Wait for the answer and return it, or the status instead."""
+        self._done.acquire()
+        return self._answer, self._status
+
+    def wait(self) -> bytes:
+        """Return the answer, or end the call."""
+        answer, status = self.outcome()
+        if status is not None:
+            self._context.abort(*status)
+        return answer
 
 
 def parse(request_type: type[M], raw: bytes) -> M:

@@ -1,28 +1,31 @@
 """inference.GRPCInferenceService: the Open Inference Protocol with Triton's extensions.
 
-One method an RPC, named like it; what is not here answers UNIMPLEMENTED (server/api/handlers.py).
+One method an RPC, named like it; those of the extensions stand in files of their own, and what is
+nowhere answers UNIMPLEMENTED (server/api/handlers.py).
 The rules are protocol.md 2.1 (each RPC), 2.2 (inputs), 2.3 (outputs) and 1c (statuses).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import model_config_pb2
 
-from server.api.infer_codec import decode, encode
-from server.api.interceptor import parse
-from server.errors import InvalidRequest, Unsupported
-from server.inference.catalog import Catalog, ModelState, parse_version
+from server.errors import InvalidRequest
+from server.inference.catalog import Catalog, parse_version
 from server.inference.model import LoadedModel
 from server.telemetry.statistics import Duration, Snapshot
 from server.tensors import VARIABLE
 
-#: What really works; perf_analyzer asks for server-side statistics only if it is listed.
+#: What really works in every server; perf_analyzer asks for server-side statistics only if listed.
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
+    "logging",
     "model_configuration",
     "parameters",
+    "schedule_policy",
+    "sequence",
     "statistics",
 )
 
@@ -30,8 +33,16 @@ EXTENSIONS = (
 class OpenInference:
     """The servicer: plain functions from message to message."""
 
-    def __init__(self, catalog: Catalog, *, server_name: str, server_version: str) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        server_name: str,
+        server_version: str,
+        extensions: Sequence[str] = EXTENSIONS,
+    ) -> None:
         self._catalog = catalog
+        self._extensions = sorted(extensions)
         self._server_name = server_name
         self._server_version = server_version
 
@@ -47,7 +58,7 @@ class OpenInference:
 
     def ServerMetadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         return pb.ServerMetadataResponse(
-            name=self._server_name, version=self._server_version, extensions=EXTENSIONS
+            name=self._server_name, version=self._server_version, extensions=self._extensions
         )
 
     def ModelMetadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
@@ -88,45 +99,6 @@ class OpenInference:
                 f"requested model version is not available for model '{request.name}'"
             )
         return chosen
-
-    def RepositoryIndex(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
-        _refuse_repository_name(request)
-        return pb.RepositoryIndexResponse(
-            models=[
-                pb.RepositoryIndexResponse.ModelIndex(
-                    name=entry.name,
-                    version="" if entry.version is None else str(entry.version),
-                    state=entry.state.value,
-                    reason=entry.reason,
-                )
-                for entry in self._catalog.entries()
-                if not request.ready or entry.state is ModelState.READY
-            ]
-        )
-
-    def SystemSharedMemoryUnregister(
-        self, _: pb.SystemSharedMemoryUnregisterRequest
-    ) -> pb.SystemSharedMemoryUnregisterResponse:
-        """Nothing is ever registered, so whatever is named is unregistered now (2.1)."""
-        return pb.SystemSharedMemoryUnregisterResponse()
-
-    def CudaSharedMemoryUnregister(
-        self, _: pb.CudaSharedMemoryUnregisterRequest
-    ) -> pb.CudaSharedMemoryUnregisterResponse:
-        """As above; perf_analyzer calls both before it starts, on machines without a GPU too."""
-        return pb.CudaSharedMemoryUnregisterResponse()
-
-    def ModelInfer(self, raw: bytes) -> bytes:
-        """The hot call: from the request's bytes to the answer's."""
-        message = parse(pb.ModelInferRequest, raw)
-        # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
-        model = self._catalog.find(message.model_name, message.model_version)
-        return encode(model.infer(decode(message)))
-
-
-def _refuse_repository_name(request: Any) -> None:
-    if request.repository_name:
-        raise Unsupported("'repository_name' specification is not supported")
 
 
 def _metadata(tensor: Any, max_batch_size: int) -> pb.ModelMetadataResponse.TensorMetadata:

@@ -5,9 +5,10 @@ parameters mean nothing to a stateless model, and like Triton we accept them the
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from server.errors import InvalidRequest, Unsupported
+from server.errors import InvalidRequest
 from server.inference.messages import ParameterValue
 
 RESERVED_PREFIX = "triton_"
@@ -28,7 +29,9 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
 #: The most classes one output may be asked for; Triton's field has 32 bits.
 _MAX_CLASSES = 2**31 - 1
 
-_SHARED_MEMORY = "shared_memory_region"
+_REGION = "shared_memory_region"
+_OFFSET = "shared_memory_offset"
+_BYTE_SIZE = "shared_memory_byte_size"
 
 
 def request_parameters(parameters: Mapping[str, Any]) -> dict[str, ParameterValue]:
@@ -62,7 +65,6 @@ def _value(key: str, parameter: Any) -> ParameterValue:
 
 def classes_of(parameters: Mapping[str, Any]) -> int:
     """Return how many classes an output is asked for, 0 for its values (protocol.md 2.3)."""
-    refuse_shared_memory(parameters)
     parameter = parameters.get("classification")
     if parameter is None:
         return 0
@@ -76,7 +78,43 @@ def classes_of(parameters: Mapping[str, Any]) -> int:
     return count
 
 
-def refuse_shared_memory(parameters: Mapping[str, Any]) -> None:
-    """Shared memory is a feature that is off: UNIMPLEMENTED, not silently other data (1c)."""
-    if _SHARED_MEMORY in parameters:
-        raise Unsupported("shared memory is not served: send the data in the request")
+@dataclass(frozen=True, slots=True)
+class RegionPart:
+    """Where in shared memory a tensor lies, as a request says it."""
+
+    region: str
+    offset: int
+    byte_size: int
+
+
+def region_part_of(tensor: Any) -> RegionPart | None:
+    """Return what an input's or output's parameters say of shared memory, None if nothing (2.3)."""
+    parameters = tensor.parameters
+    region = _typed(tensor, _REGION, "string_param")
+    offset = _typed(tensor, _OFFSET, "int64_param")
+    byte_size = _typed(tensor, _BYTE_SIZE, "int64_param")
+    if region is None:
+        for key in (_OFFSET, _BYTE_SIZE):
+            if key in parameters:
+                raise InvalidRequest(
+                    f"'{key}' can not be specified without '{_REGION}' parameter for tensor "
+                    f"'{tensor.name}'"
+                )
+        return None
+    if byte_size is None:
+        raise InvalidRequest(
+            f"'{_BYTE_SIZE}' must be specified along with '{_REGION}' parameter for tensor "
+            f"'{tensor.name}'"
+        )
+    return RegionPart(region, offset or 0, byte_size)
+
+
+def _typed(tensor: Any, key: str, field: str) -> Any:
+    if key not in tensor.parameters:
+        return None
+    parameter = tensor.parameters[key]
+    if parameter.WhichOneof("parameter_choice") != field:
+        raise InvalidRequest(
+            f"invalid value type for '{key}' parameter for tensor '{tensor.name}', expected {field}."
+        )
+    return getattr(parameter, field)

@@ -12,9 +12,9 @@ import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
-from zoo_proto import grpc_service_pb2
+from zoo_proto import grpc_service_pb2, tensorflow_serving_pb2
 
-from server.api import health
+from server.api import health, tensorflow_serving
 from server.api.handlers import SERVICE
 
 SERVICE_NAME: str = reflection.SERVICE_NAME
@@ -25,7 +25,8 @@ _STREAMS = 4
 
 def reflection_handlers() -> grpc.GenericRpcHandler:
     """Return the handlers of reflection, showing every service of this server."""
-    names = (SERVICE.full_name, health.SERVICE_NAME, SERVICE_NAME)
+    ours = (SERVICE, *tensorflow_serving.SERVICES)
+    names = (*(service.full_name for service in ours), health.SERVICE_NAME, SERVICE_NAME)
     servicer = reflection.ReflectionServicer(names, pool=_shown_pool())
 
     def info(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
@@ -58,6 +59,6 @@ def _shown_pool() -> DescriptorPool:
             add(dependency)
         pool.AddSerializedFile(file.serialized_pb)
 
-    for module in (grpc_service_pb2, health_pb2, reflection_pb2):
+    for module in (grpc_service_pb2, tensorflow_serving_pb2, health_pb2, reflection_pb2):
         add(module.DESCRIPTOR)
     return pool

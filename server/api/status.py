@@ -1,6 +1,6 @@
 """THE status table: which gRPC status each error becomes. Handlers raise; they never choose a status.
 
-The codes are Triton's (protocol.md 1c), because clients branch on them.
+The codes are Triton's and TensorFlow Serving's (protocol.md 1c), because clients branch on them.
 """
 
 import logging
@@ -16,16 +16,25 @@ _LOG = logging.getLogger(__name__)
 STATUS: dict[type[errors.ServerError], Any] = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.Cancelled: grpc.StatusCode.CANCELLED,
     errors.DeadlineExpired: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.ModelNotReady: grpc.StatusCode.UNAVAILABLE,
+    errors.QueueFull: grpc.StatusCode.UNAVAILABLE,
+    errors.QueueTimeout: grpc.StatusCode.UNAVAILABLE,
+    errors.ControlDisabled: grpc.StatusCode.UNAVAILABLE,
     errors.ServerExiting: grpc.StatusCode.UNAVAILABLE,
     errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     errors.AddressError: grpc.StatusCode.INTERNAL,
     errors.RuntimeMissing: grpc.StatusCode.INTERNAL,
     errors.ModelLoadError: grpc.StatusCode.INTERNAL,
+    errors.NoVersion: grpc.StatusCode.INTERNAL,
     errors.ProviderError: grpc.StatusCode.INTERNAL,
+    errors.LoadFailed: grpc.StatusCode.INTERNAL,
+    errors.SharedMemoryFailed: grpc.StatusCode.INTERNAL,
     errors.ExecutionError: grpc.StatusCode.INTERNAL,
 }
 
@@ -36,13 +45,14 @@ MAX_MESSAGE = 2000
 def status_of(error: Exception, method: str) -> tuple[Any, str]:
     """Return code and message for what a handler raised, and log it.
 
-    The caller's mistakes go out as they are. What is ours goes out as a fixed text and an id under
-    which the log has the traceback: its text may hold what is none of the caller's business.
+    The caller's mistakes, and what an operation that it asked for came to, go out as they are. What
+    is ours goes out as a fixed text and an id under which the log has the traceback: its text may
+    hold what is none of the caller's business.
     """
     code = grpc.StatusCode.INTERNAL
     if isinstance(error, errors.ServerError):
         code = STATUS.get(type(error), code)
-    if code is grpc.StatusCode.INTERNAL:
+    if code is grpc.StatusCode.INTERNAL and not isinstance(error, errors.OperationFailed):
         incident = secrets.token_hex(4)
         _LOG.error("%s failed, incident %s", method, incident, exc_info=error)
         return code, f"internal error, incident {incident}: the server's log has the details"

@@ -6,33 +6,42 @@ from server.errors import ServerExiting
 
 
 class Admission:
-    """The door of the server; a context manager around each call."""
+    """The door of the server, a context manager around a call or a pair of enter and leave."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # A plain lock: the condition's own is entered in Python, and this is once or twice a call.
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
         self._under_way = 0
         self._open = True
 
-    def __enter__(self) -> None:
+    def enter(self) -> None:
         """Let one call in; ServerExiting once the door is closed (protocol.md 1c)."""
-        with self._changed:
+        with self._lock:
             if not self._open:
                 raise ServerExiting("Server exiting")
             self._under_way += 1
 
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
+    def leave(self) -> None:
+        """Note that one call is over."""
+        with self._lock:
             self._under_way -= 1
             if not self._under_way:
-                self._changed.notify_all()
+                self._idle.notify_all()
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
     def close(self) -> None:
         """Turn away whoever comes from now on."""
-        with self._changed:
+        with self._lock:
             self._open = False
 
     def wait_until_idle(self, seconds: float) -> int:
         """Wait for the calls under way, at most so long; return how many are left."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._under_way, timeout=seconds)
+        with self._lock:
+            self._idle.wait_for(lambda: not self._under_way, timeout=seconds)
             return self._under_way

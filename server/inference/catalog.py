@@ -1,10 +1,12 @@
 """What is loaded, and what is known but cannot be served: the answer to "is there such a model?".
 
-A catalog never changes once built; loading and unloading later will build another and swap it in.
+The table that is asked never changes: whoever loads or unloads a model builds another and puts it in
+its place, at once. Who found a model before that keeps it, and the last one to let go frees it.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from server.errors import InvalidRequest, ModelNotReady, NotFound
@@ -22,6 +24,10 @@ class ModelState(StrEnum):
 
     READY = "READY"
     UNAVAILABLE = "UNAVAILABLE"
+    LOADING = "LOADING"
+    UNLOADING = "UNLOADING"
+    #: Not asked for yet: on disk, and never loaded. On the wire it has no state at all.
+    UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,22 @@ class CatalogEntry:
     state: ModelState
     reason: str = ""
     model: LoadedModel | None = None
+    #: Whether the server is not ready without it; it is without what was unloaded on purpose.
+    wanted: bool = True
+    #: What it was made from: whoever loads an equal one again may keep the model.
+    origin: object = None
+    #: Of an unloaded version, returns its model for as long as a request still runs on it.
+    leaving: Callable[[], LoadedModel | None] | None = None
+
+    def at_present(self) -> "CatalogEntry":
+        """Return the entry as it stands now: UNLOADING until the last request has ended."""
+        if self.leaving is not None and self.leaving() is not None:
+            return replace(self, state=ModelState.UNLOADING, reason="")
+        return self
+
+
+#: Versions by number; None stands for a model none of whose versions was reached.
+Versions = Mapping[int | None, CatalogEntry]
 
 
 def parse_version(text: str) -> int | None:
@@ -53,12 +75,21 @@ def parse_version(text: str) -> int | None:
 
 
 class Catalog:
-    """Every known model by name and version."""
+    """Every known model by name and version; asked from any number of threads, without a lock."""
 
     def __init__(self, entries: Iterable[CatalogEntry]) -> None:
-        self._models: dict[str, dict[int | None, CatalogEntry]] = {}
+        models: dict[str, dict[int | None, CatalogEntry]] = {}
         for entry in entries:
-            self._models.setdefault(entry.name, {})[entry.version] = entry
+            models.setdefault(entry.name, {})[entry.version] = entry
+        self._models: Mapping[str, Versions] = models
+        self._replacing = threading.Lock()
+
+    def replace(self, name: str, entries: Iterable[CatalogEntry]) -> None:
+        """Put these in the place of all that is known of a model; without any, forget it."""
+        versions = {entry.version: entry for entry in entries}
+        with self._replacing:
+            others = {key: value for key, value in self._models.items() if key != name}
+            self._models = {**others, name: versions} if versions else others
 
     def find(self, name: str, version: str) -> LoadedModel:
         """Return the version asked for, or the latest ready one.
@@ -71,7 +102,7 @@ class Catalog:
         if versions is None:
             raise NotFound(f"Request for unknown model: '{name}' is not found")
         if number is None:
-            ready = self.ready_versions(name)
+            ready = _ready(versions)
             if not ready:
                 reasons = "; ".join(entry.reason for entry in versions.values() if entry.reason)
                 raise NotFound(
@@ -98,25 +129,38 @@ class Catalog:
 
     def is_ready(self) -> bool:
         """2.1, strict readiness: every version that should be served is."""
-        return all(entry.state is ModelState.READY for entry in self.entries())
+        return all(
+            entry.state is ModelState.READY
+            for versions in self._models.values()
+            for entry in versions.values()
+            if entry.wanted
+        )
 
     def ready_versions(self, name: str) -> list[LoadedModel]:
         """Return the ready versions of a model, ascending; empty if there are none."""
-        models = [entry.model for entry in self._models.get(name, {}).values() if entry.model]
-        return sorted(models, key=lambda model: model.settings.version)
+        return _ready(self._models.get(name, {}))
 
     def loaded(self) -> list[LoadedModel]:
         """Return every ready version, by name and then version."""
-        return [model for name in sorted(self._models) for model in self.ready_versions(name)]
+        return [model for _, versions in sorted(self._models.items()) for model in _ready(versions)]
 
     def entries(self) -> list[CatalogEntry]:
         """Return everything known, by name and then version."""
         return [
-            versions[version]
+            versions[version].at_present()
             for _, versions in sorted(self._models.items())
             for version in sorted(versions, key=lambda number: number or 0)
         ]
 
+    def versions(self, name: str) -> list[CatalogEntry]:
+        """Return what is known of one model, in no order."""
+        return list(self._models.get(name, {}).values())
+
     def names(self) -> list[str]:
         """Return every known name, ready or not."""
         return sorted(self._models)
+
+
+def _ready(versions: Versions) -> list[LoadedModel]:
+    models = [entry.model for entry in versions.values() if entry.model is not None]
+    return sorted(models, key=lambda model: model.settings.version)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-#: An input's elements: raw wire bytes, typed numbers in one dimension, or BYTES elements.
+from server.inference.shared_memory import Destination
+
+#: An input's elements: raw wire bytes (a view of shared memory too), typed numbers in one dimension, or BYTES elements.
 TensorData = bytes | memoryview | np.ndarray[Any, Any] | Sequence[bytes]
 
 #: A request parameter's value, as the wire types it.
@@ -29,6 +31,8 @@ class OutputRequest:
 
     name: str
     classes: int = 0
+    #: Where the values go, if not into the answer.
+    destination: Destination | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class InferRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputTensor:
-    """One output as answered: `raw` is in wire form."""
+    """One output as answered: `raw` is in wire form, empty if it went to shared memory."""
 
     name: str
     datatype: str

@@ -1,23 +1,29 @@
 """One loaded version: from a request to its answer.
 
-    check ──> [seat of the scheduler] ──> run the graph ──> write the outputs
+    check ──> queue ──> gather ──> run the graph ──> answer each
 
-Dynamic batching will take the seat in the middle: today every checked request is run at once, alone.
+The scheduler (server/scheduling) decides who runs together and on which thread; here is what a run
+is. A batch that fails is run again one by one, so that one bad request cannot fail its neighbours.
 """
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
 
-from server import tensors
 from server.errors import ExecutionError
-from server.inference.classification import classify
-from server.inference.messages import InferRequest, InferResponse, OutputRequest, OutputTensor
+from server.inference.execution import Rows, Run, gather
+from server.inference.messages import InferRequest, InferResponse
+from server.inference.pending import Pending, Reply
+from server.inference.sequences import SequenceGate
 from server.inference.validation import CheckedRequest, RequestChecker
-from server.repository.settings import ModelSettings, OutputSettings, reshape_dims
-from server.telemetry.statistics import ModelStatistics, Timeline
+from server.repository.settings import ModelSettings
+from server.scheduling.scheduler import UNBOUNDED, Scheduler
+from server.scheduling.timer import Timer
+from server.telemetry.statistics import Execution, ModelStatistics
 
 
 class Graph(Protocol):
@@ -31,77 +37,234 @@ class Graph(Protocol):
         """Return the named outputs, in order; ExecutionError if the graph fails."""
 
 
-class LoadedModel:
-    """A version that can be asked; `infer` may be called from any number of threads at once."""
+#: What a run comes to for each of its members.
+Outcome = Rows | Exception
 
-    def __init__(self, settings: ModelSettings, graph: Graph) -> None:
+
+class LoadedModel:
+    """A version that can be asked, from any number of threads at once."""
+
+    def __init__(
+        self, settings: ModelSettings, graph: Graph, workers: Executor, timer: Timer
+    ) -> None:
         self.settings = settings
         self.statistics = ModelStatistics()
-        self._graph = graph
-        self._checker = RequestChecker(settings)
+        self.checker = RequestChecker(settings)
+        #: How long it took to load, set by who loads it.
+        self.load_seconds = 0.0
+        states = settings.sequences.states if settings.sequences is not None else ()
+        self._runs = _Runs(graph, self.statistics, tuple(state.output for state in states))
+        self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
+            settings.batching, self._runs, workers, timer
+        )
+        self._gate = self._sequence_gate(settings, timer)
+
+    def _sequence_gate(self, settings: ModelSettings, timer: Timer) -> SequenceGate | None:
+        if settings.sequences is None:
+            return None
+        return SequenceGate(
+            settings.name,
+            settings.sequences,
+            batched=settings.max_batch_size > 0,
+            let_in=self._scheduler.follow,
+            timer=timer,
+        )
 
     @property
     def provider(self) -> str:
         """The execution provider its session runs on, by our short name."""
-        return self._graph.provider
+        return self._runs.graph.provider
+
+    @property
+    def cost(self) -> "Cost":
+        """How long its runs take."""
+        return self._runs.cost
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return self._scheduler.waiting
 
     def infer(self, request: InferRequest) -> InferResponse:
-        """Answer one request.
+        """Answer one request, waiting for its turn.
 
-        InvalidRequest if it does not fit the model, ExecutionError if the graph fails.
+        InvalidRequest if it does not fit the model, Unavailable if its queue is full or its time
+        in it runs out, ExecutionError if the graph fails.
         """
         arrived = time.perf_counter_ns()
-        checked = self._checker.check(request)
-        queued = started = time.perf_counter_ns()  # the scheduler's wait would lie between these
-        try:
-            names = [settings.name for settings, _ in checked.outputs]
-            input_ready = time.perf_counter_ns()
-            arrays = self._graph.run(names, checked.feeds)
-            inferred = time.perf_counter_ns()
-            outputs = self._write(checked, arrays)
-        except Exception:
-            self.statistics.record_failure(time.perf_counter_ns() - arrived)
-            raise
-        finished = time.perf_counter_ns()
-        self.statistics.record_success(
-            checked.batch_size or 1,
-            Timeline(arrived, queued, started, input_ready, inferred, finished),
-        )
+        checked = self.checker.check(request)
+        reply = _Waiting()
+        self.submit(self.pending(checked, reply, arrived, request.parameters))
+        rows = reply.wait()
         return InferResponse(
             model_name=self.settings.name,
             model_version=str(self.settings.version),
             id=request.id,
-            outputs=outputs,
+            outputs=tuple(
+                rows.tensor(settings, asked.classes, checked.plan.batch_size, asked.destination)
+                for settings, asked in checked.plan.outputs
+            ),
         )
 
-    def _write(
-        self, checked: CheckedRequest, arrays: list[np.ndarray[Any, Any]]
-    ) -> tuple[OutputTensor, ...]:
-        return tuple(
-            self._output(settings, asked, array, checked.batch_size)
-            for (settings, asked), array in zip(checked.outputs, arrays, strict=True)
-        )
-
-    def _output(
+    def pending(
         self,
-        settings: OutputSettings,
-        asked: OutputRequest,
-        array: np.ndarray[Any, Any],
-        batch_size: int,
-    ) -> OutputTensor:
-        if batch_size and (array.ndim == 0 or array.shape[0] != batch_size):
-            raise ExecutionError(
-                f"output '{settings.name}' has shape {list(array.shape)} for a batch of {batch_size}"
-            )
-        if asked.classes:
-            return classify(settings, array, asked.classes, batch_size)
-        shape = array.shape
-        if settings.graph_dims != settings.dims:
-            batch, rest = (shape[:1], shape[1:]) if batch_size else ((), shape)
-            shape = (*batch, *reshape_dims(rest, settings.graph_dims, settings.dims))
-        return OutputTensor(
-            name=settings.name,
-            datatype=settings.datatype.wire,
-            shape=shape,
-            raw=tensors.to_raw(settings.datatype, array),
+        checked: CheckedRequest,
+        reply: Reply,
+        arrived_ns: int,
+        parameters: Mapping[str, Any],
+    ) -> list[Pending]:
+        """Return a request as it can be submitted; none if it waits for others of its sequence.
+
+        Its `priority`, its `timeout` in microseconds and its sequence are read from the parameters
+        (2.4). InvalidRequest if the sequence is not as it must be.
+        """
+        member = Pending(
+            checked,
+            reply,
+            arrived_ns,
+            level=int(parameters.get("priority", 0)),
+            timeout_ns=int(parameters.get("timeout", 0)) * 1000,
         )
+        return [member] if self._gate is None else self._gate.enter(member, parameters)
+
+    def submit(
+        self, members: Sequence[Pending], bears_ns: int = UNBOUNDED, *, stays: bool = False
+    ) -> None:
+        """Hand over checked requests that arrived together; see Scheduler.submit."""
+        self._scheduler.submit(members, bears_ns, stays=stays)
+
+
+class _Runs:
+    """The runs of one version: what its scheduler drives.
+
+    It does not know the version it belongs to, so that nothing here keeps an unloaded one alive.
+    """
+
+    def __init__(self, graph: Graph, statistics: ModelStatistics, always: Sequence[str]) -> None:
+        """`always`: outputs that every run must give, asked for or not."""
+        self.graph = graph
+        self.cost = Cost()
+        self._statistics = statistics
+        self._always = always
+
+    def expected_ns(self, rows: int) -> int:
+        """Return how long a run of so many rows will take, as far as is known."""
+        return self.cost.expected_ns(rows)
+
+    def execute(self, batch: list[Pending]) -> list[Outcome]:
+        """Run a batch; a failed one again singly, so that its neighbours survive."""
+        try:
+            return list(self._run(batch))
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+        return [outcome for member in batch for outcome in self.execute([member])]
+
+    def answer(self, batch: list[Pending], outcomes: list[Outcome]) -> None:
+        """Give each member its outcome."""
+        for member, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Rows):
+                member.reply.answer(outcome)
+            else:
+                self.refuse(member, outcome)
+
+    def refuse(self, member: Pending, error: Exception) -> None:
+        """Answer one member with an error."""
+        self._statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
+        member.reply.fail(error)
+
+    def _run(self, batch: list[Pending]) -> list[Rows]:
+        started = time.perf_counter_ns()
+        requests = [member.checked for member in batch]
+        names = _asked(requests, self._always)
+        feeds = gather(requests)
+        ready = time.perf_counter_ns()
+        arrays = self.graph.run(names, feeds)
+        inferred = time.perf_counter_ns()
+        batched = requests[0].plan.batch_size > 0
+        rows = sum([member.rows for member in batch])
+        run = Run(dict(zip(names, arrays, strict=True)), rows if batched else 0)
+        parts: list[Rows] = []
+        end = 0
+        for member in batch:
+            begin, end = end, end + member.rows
+            parts.append(Rows(run, begin, end))
+        self.cost.learn(rows, inferred - ready)
+        self._statistics.record_run(
+            Execution(
+                requests=len(batch),
+                rows=rows,
+                arrived_ns=[member.arrived_ns for member in batch],
+                queued_ns=[member.queued_ns for member in batch],
+                started_ns=started,
+                ready_ns=ready,
+                inferred_ns=inferred,
+                finished_ns=time.perf_counter_ns(),
+            )
+        )
+        return parts
+
+
+def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> list[str]:
+    """Return the outputs that any of the requests wants, in the first one's order."""
+    names = {request.plan.names for request in requests}
+    if len(names) == 1:
+        return [*requests[0].plan.names, *always]
+    return list(dict.fromkeys([name for each in names for name in each] + list(always)))
+
+
+class Cost:
+    """How long runs take, learnt from those that were: a smoothed time for each order of rows."""
+
+    def __init__(self) -> None:
+        #: By the binary order of the number of rows.
+        self._ns: dict[int, float] = {}
+
+    def learn(self, rows: int, ns: int) -> None:
+        """Take note of a run."""
+        order = rows.bit_length()
+        before = self._ns.get(order)
+        self._ns[order] = ns if before is None else before + (ns - before) / 8
+
+    def expected_ns(self, rows: int) -> int:
+        """Return the time of a run, scaled from the nearest smaller order; a day if none is known.
+
+        A first run may load libraries and allocate: it belongs on a worker.
+        """
+        order = rows.bit_length()
+        for known in range(order, 0, -1):
+            ns = self._ns.get(known)
+            if ns is not None:
+                return int(ns) << (order - known)
+        return _UNKNOWN_NS
+
+
+_UNKNOWN_NS = 86_400 * 10**9
+
+
+class _Waiting:
+    """The reply of a thread that waits for its answer."""
+
+    __slots__ = ("_done", "_outcome")
+
+    def __init__(self) -> None:
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._outcome: Outcome = ExecutionError("never answered")
+
+    def is_gone(self) -> bool:
+        return False
+
+    def answer(self, rows: Rows) -> None:
+        self._outcome = rows
+        self._done.release()
+
+    def fail(self, error: Exception) -> None:
+        self._outcome = error
+        self._done.release()
+
+    def wait(self) -> Rows:
+        self._done.acquire()
+        if isinstance(self._outcome, Rows):
+            return self._outcome
+        raise self._outcome

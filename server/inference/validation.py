@@ -5,7 +5,7 @@ messages, which clients match on; each cites the clause of protocol.md that it e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,44 @@ _BATCH_NOTE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedRequest:
-    """A request that fits: what to feed the graph, and which outputs to answer."""
+#: One input's elements, ready for the graph: bytes of exactly its size, or an array of its shape.
+Data = bytes | memoryview | np.ndarray[Any, Any]
 
-    feeds: dict[str, np.ndarray[Any, Any]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedInput:
+    """One input that a request brings, as the graph takes it."""
+
+    name: str
+    dtype: np.dtype[Any]
+    #: With the batch dimension where the model has one.
+    shape: tuple[int, ...]
+    #: None where elements differ in length.
+    nbytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All of a checked request but its data; requests that differ in their data only share one."""
+
+    inputs: tuple[PlannedInput, ...]
     #: Dimension 0 of every input, or 0 where the model does not batch.
     batch_size: int
     outputs: tuple[tuple[OutputSettings, OutputRequest], ...]
+    #: The outputs' names, for the graph.
+    names: tuple[str, ...]
+    #: Equal for requests that may share a run: the same inputs, of like shape.
+    key: tuple[tuple[str, tuple[int, ...]], ...]
+    #: For whoever encodes answers: what it has worked out for this plan, by the outputs' shapes.
+    encoded: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(slots=True)
+class CheckedRequest:
+    """A request that fits: its plan, and the data of the plan's inputs, in order."""
+
+    plan: Plan
+    data: Sequence[Data]
 
 
 class RequestChecker:
@@ -57,12 +87,24 @@ class RequestChecker:
             outputs = self._check_outputs(request.outputs)
             pairs = self._check_names(request.inputs)
             batch_size = self._batch_size(pairs)
-            feeds = {sent.name: self._array(sent, settings, batch_size) for sent, settings in pairs}
+            inputs = tuple(self._planned(sent, settings, batch_size) for sent, settings in pairs)
+            data = [
+                self._data(sent, settings, planned)
+                for (sent, settings), planned in zip(pairs, inputs, strict=True)
+            ]
         except InvalidRequest as error:
             # Triton leads with the id, so that a caller with many in flight can tell them apart.
             label = request.id[:64] or "<id_unknown>"
             raise InvalidRequest(f"[request id: {label}] {error}") from None
-        return CheckedRequest(feeds=feeds, batch_size=batch_size, outputs=outputs)
+        batched = batch_size > 0
+        plan = Plan(
+            inputs=inputs,
+            batch_size=batch_size,
+            outputs=outputs,
+            names=tuple(output.name for output, _ in outputs),
+            key=tuple((planned.name, planned.shape[batched:]) for planned in inputs),
+        )
+        return CheckedRequest(plan, data)
 
     def _check_outputs(
         self, asked: Sequence[OutputRequest]
@@ -101,7 +143,8 @@ class RequestChecker:
             )
         if missing:
             raise InvalidRequest(self._count_text(list(sent), missing))
-        return [(tensor, self._inputs[name]) for name, tensor in sent.items()]
+        # In the configuration's order, so that requests that list them differently are alike.
+        return [(sent[name], settings) for name, settings in self._inputs.items() if name in sent]
 
     def _count_text(self, sent: list[str], missing: list[str]) -> str:
         total = len(self._inputs)
@@ -143,10 +186,8 @@ class RequestChecker:
             raise InvalidRequest(f"inference request batch-size must be >= 1 for '{self._name}'")
         return batch_size
 
-    def _array(
-        self, sent: InputTensor, settings: InputSettings, batch_size: int
-    ) -> np.ndarray[Any, Any]:
-        """1c, wrong dtype, shape or byte size; 2.2.4 exact sizes; 2.2.6 zero sizes are legal."""
+    def _planned(self, sent: InputTensor, settings: InputSettings, batch_size: int) -> PlannedInput:
+        """1c, wrong dtype or shape; 2.2.6 zero sizes are legal."""
         if sent.datatype != settings.datatype.wire:
             raise InvalidRequest(
                 f"inference input '{sent.name}' data-type is '{sent.datatype}', but model "
@@ -165,9 +206,31 @@ class RequestChecker:
             raise InvalidRequest(
                 f"{error} for input '{sent.name}' for model '{self._name}'"
             ) from None
-        if settings.datatype.byte_size is None:
-            return self._strings(sent, shape, count)
-        return self._numbers(sent, settings, shape, count)
+        size = settings.datatype.byte_size
+        return PlannedInput(
+            name=sent.name,
+            dtype=settings.datatype.numpy,
+            shape=shape,
+            nbytes=None if size is None else count * size,
+        )
+
+    def _data(self, sent: InputTensor, settings: InputSettings, planned: PlannedInput) -> Data:
+        """1c, wrong byte size; 2.2.4 exact sizes."""
+        if planned.nbytes is None:
+            count = tensors.element_count(planned.shape)
+            return self._strings(sent, planned.shape, count)
+        data = sent.data
+        got = data.nbytes if isinstance(data, np.ndarray | memoryview) else len(data)
+        if got != planned.nbytes:
+            raise InvalidRequest(
+                f"input byte size mismatch for input '{sent.name}' for model '{self._name}'. "
+                f"Expected {planned.nbytes}, got {got}"
+            )
+        if isinstance(data, np.ndarray):
+            return data.reshape(planned.shape)
+        if not isinstance(data, bytes | memoryview):
+            raise TypeError(f"numbers arrive as bytes or an array, not {type(data).__name__}")
+        return data
 
     def _check_shape(
         self, sent: InputTensor, settings: InputSettings, dims: tuple[int, ...]
@@ -188,25 +251,6 @@ class RequestChecker:
             f"unexpected shape for input '{sent.name}' for model '{self._name}'. Expected "
             f"{_dims_text(full)}, got {_dims_text(sent.shape)}.{_BATCH_NOTE if batched else ''}"
         )
-
-    def _numbers(
-        self, sent: InputTensor, settings: InputSettings, shape: tuple[int, ...], count: int
-    ) -> np.ndarray[Any, Any]:
-        datatype, data = settings.datatype, sent.data
-        assert datatype.byte_size is not None
-        got = data.nbytes if isinstance(data, np.ndarray | memoryview) else len(data)
-        expected = count * datatype.byte_size
-        if got != expected:
-            raise InvalidRequest(
-                f"input byte size mismatch for input '{sent.name}' for model '{self._name}'. "
-                f"Expected {expected}, got {got}"
-            )
-        if isinstance(data, np.ndarray):
-            return data.reshape(shape)
-        if not isinstance(data, bytes | memoryview):
-            raise TypeError(f"numbers arrive as bytes or an array, not {type(data).__name__}")
-        # A view: the bytes of the message are the tensor, no copy is made.
-        return np.frombuffer(data, dtype=datatype.numpy).reshape(shape)
 
     def _strings(
         self, sent: InputTensor, shape: tuple[int, ...], count: int

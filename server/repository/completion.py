@@ -14,7 +14,13 @@ from zoo_proto import model_config_pb2
 
 from server.errors import ModelLoadError
 from server.repository import layout
-from server.repository.configuration import BACKEND, PLATFORM
+from server.repository.configuration import BACKEND, PLATFORM, version_labels
+from server.repository.scheduling import (
+    batching_settings,
+    hidden_tensors,
+    sequence_settings,
+    threads_of,
+)
 from server.repository.settings import InputSettings, ModelSettings, OutputSettings
 from server.tensors import VARIABLE, TensorSpec, by_config
 
@@ -70,12 +76,18 @@ def complete(
     if not (config.input or config.output or batching_written):
         batches, why = batching_of(signature)
         config.max_batch_size = DERIVED_MAX_BATCH_SIZE if batches else 0
+        if batches:
+            config.dynamic_batching.SetInParent()
         derived.append(f"max_batch_size {config.max_batch_size} ({why})")
     batched = config.max_batch_size > 0
-    required = [spec for spec in signature.inputs if not spec.has_default]
+    not_sent, not_answered = hidden_tensors(config)
+    required = [
+        spec for spec in signature.inputs if not spec.has_default and spec.name not in not_sent
+    ]
+    answered = [spec for spec in signature.outputs if spec.name not in not_answered]
     for kind, tensors, specs in (
         ("inputs", config.input, required),
-        ("outputs", config.output, signature.outputs),
+        ("outputs", config.output, answered),
     ):
         if _fill(tensors, specs, signature, batched):
             derived.append(f"{kind} {_summary(tensors)}")
@@ -135,17 +147,22 @@ def settings_of(
     batched = config.max_batch_size > 0
     inputs = {spec.name: spec for spec in signature.inputs}
     outputs = {spec.name: spec for spec in signature.outputs}
+    named = {tensor.name for tensor in config.input} | hidden_tensors(config)[0]
     for name, spec in inputs.items():
-        if not spec.has_default and name not in {tensor.name for tensor in config.input}:
+        if not spec.has_default and name not in named:
             raise ModelLoadError(f"input '{name}' of the graph is missing in {layout.CONFIG_FILE}")
     return ModelSettings(
         name=config.name,
         version=version,
         platform=config.platform,
         max_batch_size=config.max_batch_size,
+        batching=batching_settings(config),
+        sequences=sequence_settings(config, inputs, outputs),
+        threads=threads_of(config),
         inputs=tuple(_input(tensor, inputs, batched) for tensor in config.input),
         outputs=tuple(_output(tensor, outputs, batched, read_labels) for tensor in config.output),
         config=config.SerializeToString(),
+        version_labels=version_labels(config),
     )
 
 

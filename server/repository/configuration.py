@@ -3,6 +3,7 @@
 Everything here needs no graph; server/repository/completion.py brings the two together.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from google.protobuf import text_format
 from zoo_proto import model_config_pb2
 
-from server.errors import ModelLoadError
+from server.errors import ModelLoadError, NoVersion
 from server.repository import layout
 from server.repository.scan import FoundModel
 
@@ -21,8 +22,12 @@ PLATFORM = "onnxruntime_onnx"
 #: As written in config.pbtxt; callers outside this room pass it on and do not look inside.
 ModelConfig = model_config_pb2.ModelConfig
 
+#: The parameter that names versions: `parameters { key: "version_labels" value { string_value:
+#: "stable=1,canary=2" } }`. Triton has no such names and passes the parameter over.
+VERSION_LABELS = "version_labels"
+
 #: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
-IDLE_SETTINGS = ("instance_group", "optimization", "model_warmup", "response_cache")
+IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
 
 #: A class list longer than this is a mistake (or an attack), not labels.
 MAX_LABEL_BYTES = 16 * 2**20
@@ -33,11 +38,36 @@ def read(found: FoundModel) -> ModelConfig | None:
 
     ModelLoadError says where the file is wrong or which setting this server does not offer.
     """
-    if found.config_file is None:
+    if found.config_json is not None:
+        config = _from_json(found.config_json)
+    elif found.config_file is not None:
+        config = _from_file(found.config_file)
+    else:
         return None
+    _check(found.name, config)
+    return config
+
+
+def _from_json(text: str) -> ModelConfig:
+    """Read ModelConfig's JSON, in which numbers may stand in quotation marks (protocol.md 2.1)."""
+    from google.protobuf import json_format  # few need it, and it is slow to import
+
     config = ModelConfig()
     try:
-        text_format.Parse(found.config_file.read_text(encoding="utf-8"), config)
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+        json_format.ParseDict(values, config)
+    except (json_format.ParseError, RecursionError, ValueError) as error:
+        detail = " ".join(str(error).split())[:500]
+        raise ModelLoadError(f"Invalid config override: {detail}") from None
+    return config
+
+
+def _from_file(file: Path) -> ModelConfig:
+    config = ModelConfig()
+    try:
+        text_format.Parse(file.read_text(encoding="utf-8"), config)
     except OSError as error:
         raise ModelLoadError(f"{layout.CONFIG_FILE} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -45,12 +75,13 @@ def read(found: FoundModel) -> ModelConfig | None:
     except text_format.ParseError as error:
         detail = " ".join(str(error).split())
         raise ModelLoadError(f"{layout.CONFIG_FILE} does not parse: {detail}") from None
-    _check(found.name, config)
     return config
 
 
 def mentions_batching(found: FoundModel) -> bool:
     """Tell whether the text itself speaks of max_batch_size; proto3 cannot tell 0 from absent."""
+    if found.config_json is not None:
+        return not {"max_batch_size", "maxBatchSize"}.isdisjoint(json.loads(found.config_json))
     if found.config_file is None:
         return False
     text = found.config_file.read_text(encoding="utf-8")
@@ -83,7 +114,10 @@ def _check(name: str, config: ModelConfig) -> None:
             config.platform not in ("", PLATFORM, BACKEND),
             f"unexpected platform type '{config.platform}'; only '{PLATFORM}' is served",
         ),
-        (config.HasField("sequence_batching"), "sequence_batching is not served yet"),
+        (
+            config.sequence_batching.iterative_sequence,
+            "iterative_sequence is not served: an ONNX graph answers once a request",
+        ),
         (
             config.model_transaction_policy.decoupled,
             "decoupled models are not served: an ONNX graph answers once a request",
@@ -142,7 +176,7 @@ def _is_plain_name(name: str) -> bool:
 def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> list[int]:
     """Return the versions to serve, ascending: the latest one unless version_policy says otherwise.
 
-    ModelLoadError if the policy names a version that is not there.
+    NoVersion if the policy names a version that is not there.
     """
     policy = config.version_policy if config is not None else model_config_pb2.ModelVersionPolicy()
     if policy.HasField("all"):
@@ -152,10 +186,35 @@ def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> lis
         if missing or not policy.specific.versions:
             have = ", ".join(map(str, available)) or "none"
             asked = ", ".join(map(str, missing)) or "no version"
-            raise ModelLoadError(f"version_policy asks for {asked}; on disk: {have}")
+            raise NoVersion(f"version_policy asks for {asked}; on disk: {have}")
         return sorted(set(policy.specific.versions))
     count = policy.latest.num_versions or 1
     return sorted(available)[-count:]
+
+
+def version_labels(config: ModelConfig) -> dict[str, int]:
+    """Return the version that each label of the parameter VERSION_LABELS stands for.
+
+    ModelLoadError if the text is not LABEL=VERSION pairs. That a version is loaded is not asked: it
+    may be by the time that a caller names it.
+    """
+    text = (
+        config.parameters[VERSION_LABELS].string_value
+        if VERSION_LABELS in config.parameters
+        else ""
+    )
+    labels: dict[str, int] = {}
+    for pair in filter(None, (piece.strip() for piece in text.split(","))):
+        label, _, version = (part.strip() for part in pair.partition("="))
+        number = layout.version_number(version)
+        # A number is a label already, its own (server/api/tensorflow_serving.py).
+        if number is None or not label or label.isdigit() or label in labels:
+            raise ModelLoadError(
+                f"parameter {VERSION_LABELS} has '{pair}': give each label once, as LABEL=VERSION, "
+                "such as stable=1,canary=2"
+            )
+        labels[label] = number
+    return labels
 
 
 def model_file(found: FoundModel, config: ModelConfig | None, version: int) -> Path:

@@ -3,6 +3,7 @@
     REPOSITORY/MODEL/config.pbtxt
     REPOSITORY/MODEL/VERSION/model.onnx
     REPOSITORY/MODEL/VERSION/manifest.json
+    REPOSITORY/MODEL/VERSION/test_data_set_0/input_0.pb output_0.pb
     REPOSITORY/.tmp-…                        being written, invisible to readers
 
 Standard library only: the zoo writes by these names and the server reads by them.
@@ -13,6 +14,7 @@ from pathlib import Path
 CONFIG_FILE = "config.pbtxt"
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
+VECTORS_PREFIX = "test_data_set_"
 TEMPORARY_PREFIX = ".tmp-"
 
 #: What file systems commonly allow for one name; a longer one fails late and obscurely.

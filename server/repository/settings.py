@@ -4,8 +4,10 @@ Made once at load from a completed configuration (server/repository/completion.p
 that server/inference can use them as they are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from server.batching import Batching, Sequences
 from server.tensors import VARIABLE, DataType
 
 
@@ -44,8 +46,15 @@ class ModelSettings:
     max_batch_size: int
     inputs: tuple[InputSettings, ...]
     outputs: tuple[OutputSettings, ...]
+    batching: Batching
+    #: None for a model whose requests stand alone.
+    sequences: Sequences | None = None
+    #: Threads of one run, where the configuration asks for a number of its own; else 0.
+    threads: int = 0
     #: The completed ModelConfig, serialised, as ModelConfig answers it.
     config: bytes
+    #: Names that callers may use for a version (TensorFlow Serving's version_label).
+    version_labels: Mapping[str, int] = field(default_factory=dict)
 
 
 def reshape_dims(

@@ -16,6 +16,7 @@ import numpy as np
 
 from server.errors import ExecutionError, ModelLoadError, RuntimeMissing
 from server.runtime import providers
+from server.runtime.threads import Gate
 from server.tensors import TensorSpec, by_onnx
 
 _LOG = logging.getLogger(__name__)
@@ -27,9 +28,13 @@ _ERROR, _FATAL = 3, 4
 class Session:
     """One loaded graph. `run` may be called from any number of threads at once."""
 
-    def __init__(self, session: Any, provider: str) -> None:
-        self._session = session
+    def __init__(self, session: Any, provider: str, threads: int, gate: Gate) -> None:
+        # Its `run` checks again, in Python, what server.inference.validation has checked.
+        self._run = getattr(session, "_sess", session).run
+        self._gate = gate
         self.provider = provider
+        #: Threads of one run.
+        self.threads = threads
         self.inputs = (
             *(_spec("input", value) for value in session.get_inputs()),
             *(_spec("input", value, True) for value in session.get_overridable_initializers()),
@@ -44,7 +49,11 @@ class Session:
         ExecutionError if onnxruntime fails.
         """
         try:
-            results: list[np.ndarray[Any, Any]] = self._session.run(outputs, feeds)
+            if self.threads == 1:
+                results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, None)
+            else:
+                with self._gate.taking(self.threads):
+                    results = self._run(outputs, feeds, None)
         except Exception as error:  # its exceptions share no base below Exception
             raise ExecutionError(_one_line(error)) from error
         return results
@@ -56,43 +65,49 @@ class Runtime:
     def __init__(self, *, provider: str, threads: int) -> None:
         """Load onnxruntime; RuntimeMissing if neither of its wheels is installed."""
         self._provider = provider
-        self._threads = threads
+        #: The budget: the most threads of one session, and of all that run at once.
+        self.threads = threads
+        self._gate = Gate(threads)
         self._onnxruntime = _import_onnxruntime()
         self.version: str = self._onnxruntime.__version__
         # Raised here if the wheel lacks it: no model could load.
         self._ask_for = providers.to_ask_for(provider, self._onnxruntime.get_available_providers())
 
-    def open(self, path: Path) -> Session:
-        """Load a graph from a file; ModelLoadError says in one line why it cannot be served."""
+    def open(self, path: Path, threads: int) -> Session:
+        """Load a graph from a file, to run with so many threads.
+
+        ModelLoadError says in one line why it cannot be served.
+        """
         _check_file(path)
         module = self._onnxruntime
         try:
             session = module.InferenceSession(
                 str(path),
-                sess_options=self._options(),
+                sess_options=self._options(threads),
                 providers=self._ask_for,
                 enable_fallback=0,  # its fall-back prints to stdout and hides what failed
             )
         except Exception as error:
             if self._provider != "auto" or self._ask_for == [providers.CPU]:
                 raise ModelLoadError(_load_reason(path, error)) from error
-            session = self._open_on_cpu(path, error)
-        return Session(session, providers.taken(self._provider, session.get_providers()))
+            session = self._open_on_cpu(path, threads, error)
+        taken = providers.taken(self._provider, session.get_providers())
+        return Session(session, taken, threads, self._gate)
 
-    def _open_on_cpu(self, path: Path, cause: Exception) -> Any:
+    def _open_on_cpu(self, path: Path, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""
         _LOG.warning("%s: only the CPU can run it: %s", path.name, _one_line(cause))
         try:
             return self._onnxruntime.InferenceSession(
-                str(path), sess_options=self._options(), providers=[providers.CPU]
+                str(path), sess_options=self._options(threads), providers=[providers.CPU]
             )
         except Exception as error:
             raise ModelLoadError(_load_reason(path, error)) from error
 
-    def _options(self) -> Any:
+    def _options(self, threads: int) -> Any:
         options = self._onnxruntime.SessionOptions()
         # An explicit count also keeps onnxruntime from pinning threads to CPUs it may not use.
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = self._onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # A spinning pool burns the CPU that its neighbours on the machine need.

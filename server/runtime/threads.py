@@ -9,7 +9,10 @@ decision is a pure function of the affinity and of the text of a few files:
 """
 
 import os
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -37,6 +40,43 @@ def decide(asked: int, affinity: int, quota: float | None) -> ThreadBudget:
         limits += f", the cgroup's quota is {quota:g} CPUs"
         threads = min(threads, int(quota))
     return ThreadBudget(threads=max(1, threads), why=limits)
+
+
+class Gate:
+    """Shares the budget between sessions: runs that want several threads take turns for them.
+
+    Sessions have thread pools of their own, since onnxruntime's common pool cannot be kept from
+    spinning; without the gate, two large models at once would use twice the budget. First come,
+    first served, so that a run that wants many threads is not overtaken for ever.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._lock = threading.Lock()
+        self._threads = self._free = threads
+        self._waiting: deque[tuple[int, threading.Lock]] = deque()
+
+    @contextmanager
+    def taking(self, threads: int) -> Iterator[None]:
+        """Hold so many threads of the budget (all of it, if more) for as long as the block runs."""
+        wanted = min(threads, self._threads)
+        turn = threading.Lock()
+        turn.acquire()
+        with self._lock:
+            self._waiting.append((wanted, turn))
+            self._admit()
+        turn.acquire()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._free += wanted
+                self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._free:
+            wanted, turn = self._waiting.popleft()
+            self._free -= wanted
+            turn.release()
 
 
 def cgroup_quota(read: ReadFile) -> float | None:

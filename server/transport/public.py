@@ -7,13 +7,18 @@ stop    refuses new calls, gives those under way some time, then ends
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
 from server.errors import AddressError
+
+#: Asked with a call's method and metadata before its message is read; None lets it in, else the
+#: status that it is refused with.
+Guard = Callable[[str, Any], tuple[grpc.StatusCode, str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +29,15 @@ class TransportOptions:
     #: 0 takes any free one.
     port: int
     max_message_bytes: int
-    #: Calls answered at once; more wait their turn.
+    #: Calls answered at once by the public transport; more wait their turn.
     handler_threads: int
+    #: Calls under way at once, streams included; more are refused with RESOURCE_EXHAUSTED.
+    max_calls: int = 16_384
+    #: More arguments of grpcio's, by name.
+    channel_arguments: tuple[tuple[str, int | str], ...] = ()
+    #: None serves in plain text.
+    credentials: grpc.ServerCredentials | None = None
+    guard: Guard | None = None
 
 
 class PublicTransport:
@@ -35,22 +47,29 @@ class PublicTransport:
         self._options = options
         self._server = grpc.server(
             ThreadPoolExecutor(options.handler_threads, "grpc"),
+            interceptors=() if options.guard is None else (_Guarded(options.guard),),
+            maximum_concurrent_rpcs=options.max_calls,
             options=(
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
                 # Else a second server on the same port would silently take half of the calls.
                 ("grpc.so_reuseport", 0),
+                *options.channel_arguments,
             ),
         )
 
     def bind(self) -> int:
         """Take the port and return its number; AddressError says why that fails."""
         options = self._options
-        _probe(options.host, options.port)
+        probe(options.host, options.port)
+        address, credentials = join_address(options.host, options.port), options.credentials
         try:
-            port: int = self._server.add_insecure_port(_join(options.host, options.port))
+            if credentials is None:
+                port: int = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
-            raise AddressError(_refusal(options, "the address cannot be bound")) from None
+            raise refusal(options, "the address cannot be bound") from None
         return port
 
     def start(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -63,7 +82,21 @@ class PublicTransport:
         self._server.stop(grace_seconds).wait()
 
 
-def _probe(host: str, port: int) -> None:
+class _Guarded(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Asks the guard first."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        refused = self._guard(details.method, details.invocation_metadata)
+        if refused is None:
+            return continuation(details)
+        # A stream's handler, since it is called without waiting for a message.
+        return grpc.stream_stream_rpc_method_handler(lambda _, context: context.abort(*refused))
+
+
+def probe(host: str, port: int) -> None:
     """Try the address with a plain socket first: grpcio's own error does not say what is wrong."""
     options = TransportOptions(host=host, port=port, max_message_bytes=0, handler_threads=0)
     try:
@@ -71,7 +104,7 @@ def _probe(host: str, port: int) -> None:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror:
-        raise AddressError(_refusal(options, "the host name cannot be resolved")) from None
+        raise refusal(options, "the host name cannot be resolved") from None
     with socket.socket(family, kind, protocol) as probe:
         # A port whose last connections are only cooling down is free, as it is for grpcio.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,22 +112,25 @@ def _probe(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen(1)
         except OSError as error:
-            raise AddressError(_refusal(options, _cause(error))) from None
+            raise refusal(options, cause_of(error)) from None
 
 
-def _cause(error: OSError) -> str:
+def cause_of(error: OSError, flag: str = "--grpc-port") -> str:
+    """Say why an address cannot be bound, and what to do; `flag` is the option for its port."""
     if error.errno == errno.EADDRINUSE:
-        return "the port is in use; stop what uses it or choose another with --grpc-port"
+        return f"the port is in use; stop what uses it or choose another with {flag}"
     if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges; choose another with --grpc-port"
+        return f"ports below 1024 need privileges; choose another with {flag}"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine has no such address; choose another with --host"
     return str(error.strerror)
 
 
-def _refusal(options: TransportOptions, cause: str) -> str:
-    return f"cannot listen on {_join(options.host, options.port)}: {cause}"
+def refusal(options: TransportOptions, cause: str) -> AddressError:
+    """Return the error that says why an address cannot be listened on."""
+    return AddressError(f"cannot listen on {join_address(options.host, options.port)}: {cause}")
 
 
-def _join(host: str, port: int) -> str:
+def join_address(host: str, port: int) -> str:
+    """Return HOST:PORT, with brackets where the host is an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,5 +1,6 @@
 """What the README shows is what happens: its examples run against a real server."""
 
+import http.client
 import json
 import re
 import shlex
@@ -31,7 +32,7 @@ def _example(name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("name", ["tritonclient", "stubs"])
+@pytest.mark.parametrize("name", ["client", "tritonclient", "stubs"])
 def test_the_python_examples_print_the_probabilities(address: str, name: str) -> None:
     """Each runs as it stands, but for the port, and finds a setosa."""
     code = _example(name).replace("127.0.0.1:8001", address)
@@ -44,6 +45,7 @@ def test_the_python_examples_print_the_probabilities(address: str, name: str) ->
     assert len(values) == 3
     assert values[0] == max(values)
     assert sum(values) == pytest.approx(1, abs=1e-5)
+    assert ("setosa" in done.stdout) == ("classify" in code)
 
 
 def test_the_grpcurl_line_works_through_reflection(address: str) -> None:
@@ -65,6 +67,23 @@ def test_the_grpcurl_line_works_through_reflection(address: str) -> None:
 
     assert response["modelName"] == "dense_iris"
     assert response["outputs"][0]["shape"] == ["1", "3"]
+
+
+def test_the_curl_line_works(addresses: dict[str, str]) -> None:
+    """Its exact body and path, posted to the REST port, find a setosa."""
+    words = shlex.split(_example("curl").removeprefix("$ "))
+    text, target = words[words.index("-d") + 1], words[-1]
+    host, slash, path = target.partition("/")
+    assert host == "127.0.0.1:8000"
+    connection = http.client.HTTPConnection(addresses["HTTP"], timeout=30)
+    connection.request("POST", slash + path, text.encode())
+    answer = connection.getresponse()
+    (output,) = json.loads(answer.read())["outputs"]
+    connection.close()
+
+    assert answer.status == 200
+    assert output["shape"] == [1, 3]
+    assert output["data"].index(max(output["data"])) == 0
 
 
 def test_the_terminal_session_shows_real_output(address: str) -> None:

@@ -23,7 +23,10 @@ def ask(name=""):
     return health_pb2.HealthCheckRequest(service=name)
 
 
-@pytest.mark.parametrize("name", ["", "inference.GRPCInferenceService", "simple"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "inference.GRPCInferenceService", "tensorflow.serving.PredictionService", "simple"],
+)
 def test_check(name, wire):
     """The server, its service and each model by name are SERVING."""
     health = health_pb2_grpc.HealthStub(wire.channel)
@@ -124,11 +127,13 @@ def reflect(wire):
 
 
 def test_reflection_lists_the_services(reflect):
-    """`grpcurl list` shows inference, health and reflection."""
+    """`grpcurl list` shows inference in both protocols, health and reflection."""
     services = reflect(list_services="").list_services_response.service
 
     assert {service.name for service in services} == {
         "inference.GRPCInferenceService",
+        "tensorflow.serving.PredictionService",
+        "tensorflow.serving.ModelService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -23,6 +24,14 @@ def test_server_loads_no_framework():
     assert run(program) == "[]"
 
 
+def test_http_is_loaded_once_grpc_answers():
+    """Importing the server brings neither the HTTP server nor the metrics' library."""
+    late = "uvicorn h11 starlette prometheus_client server.api.rest"
+    program = f"import sys, server.app; print([m for m in {late.split()!r} if m in sys.modules])"
+
+    assert run(program) == "[]"
+
+
 @pytest.mark.parametrize("first", ["tritonclient.grpc", "zoo_proto.grpc_service_pb2"])
 def test_stubs_share_a_process_with_tritonclient(first):
     """Our stubs and tritonclient's load in either order and both work."""
@@ -36,6 +45,46 @@ def test_stubs_share_a_process_with_tritonclient(first):
     )
 
     assert run(program) == "m"
+
+
+@pytest.mark.parametrize("first", ["tensorflow", "zoo_proto.tensorflow_serving_pb2"])
+def test_stubs_share_a_process_with_tensorflow(first):
+    """Our copy of TensorFlow's messages and its own load in either order, and mean the same."""
+    if find_spec("tensorflow") is None:
+        pytest.skip("tensorflow is not installed: that our stubs live beside it is not shown")
+    ours = "zoo_proto.tensorflow_serving_pb2"
+    second = ours if first == "tensorflow" else "tensorflow"
+    program = (
+        "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3';"
+        f"import {first}; import {second};"
+        "import tensorflow; from zoo_proto import tensorflow_framework_pb2 as ours;"
+        "theirs = tensorflow.make_tensor_proto([[1.0, 2.0]]);"
+        "read = ours.TensorProto.FromString(theirs.SerializeToString());"
+        "back = type(theirs).FromString(read.SerializeToString());"
+        "assert type(read) is not type(theirs);"
+        "print(tensorflow.make_ndarray(back).tolist())"
+    )
+
+    assert run(program).splitlines()[-1] == "[[1.0, 2.0]]"
+
+
+@pytest.mark.parametrize("first", ["tritonclient.grpc", "zoo_proto.tensorflow_serving_pb2"])
+def test_every_stub_loads_beside_tritonclient(first):
+    """TensorFlow Serving's too: one process may hold the three protocols."""
+    second = {"tritonclient.grpc": "zoo_proto.tensorflow_serving_pb2"}.get(
+        first, "tritonclient.grpc"
+    )
+    program = (
+        f"import {first}; import {second}; import server.app;"
+        "from zoo_proto import tensorflow_serving_pb2 as ours;"
+        "from google.protobuf import any_pb2;"
+        "answer = ours.GetModelMetadataResponse();"
+        "answer.metadata['x'].Pack(ours.SignatureDefMap());"
+        "raw = answer.metadata['x'].SerializeToString();"
+        "print(any_pb2.Any.FromString(raw).type_url)"
+    )
+
+    assert run(program) == "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
 def test_telemetry_is_off_before_onnxruntime_loads():

@@ -1,7 +1,11 @@
 """Coming up and leaving: the table, and real processes with real signals."""
 
+import http.client
+import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -122,6 +126,24 @@ def test_drain_ends_on_time(slow, server_process):
     assert "1 requests did not finish within 0.3 s" in log
 
 
+def test_drain_ends_on_time_over_http(slow, server_process):
+    """The same for a run that holds HTTP's own loop, which nobody can stop."""
+    process = server_process(slow, "--grpc-port", "0", "--http-port", "0", "--drain-seconds", "0.3")
+    address = process.wait_for(r"HTTP on (\S+),").group(1)
+    connection = http.client.HTTPConnection(address, timeout=30)
+    tensor = {"name": "n", "datatype": "INT64", "shape": [1], "data": [10**12]}
+    connection.request("POST", "/v2/models/slow/infer", json.dumps({"inputs": [tensor]}))
+    time.sleep(0.5)
+    process.send(signal.SIGTERM)
+    began = time.perf_counter()
+    status, log = process.finish()
+    connection.close()
+
+    assert status == 0
+    assert time.perf_counter() - began < 8
+    assert "1 requests did not finish within 0.3 s" in log
+
+
 def test_second_signal_exits_at_once(slow, server_process):
     """Asked twice, the process ends without waiting for anybody."""
     process = server_process(slow, "--grpc-port", "0")
@@ -180,6 +202,43 @@ def test_port_in_use(slow, server_process):
     assert len(log.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("flag", ["--http-port", "--metrics-port"])
+def test_http_port_in_use(flag, slow, server_process):
+    """The same for the ports of HTTP: each is named with its own option, before models load."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, log = server_process(slow, "--grpc-port", "0", flag, port).finish()
+
+    assert status == 2
+    assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in log
+    assert flag in log
+    assert len(log.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "pattern"),
+    [
+        ((), r"ready: gRPC on 127\.0\.0\.1:\d+, 1 models"),
+        (("--http-port", "0"), r"gRPC on \S+:\d+, HTTP on 127\.0\.0\.1:\d+, 1 models"),
+        (("--metrics-port", "0"), r"gRPC on \S+:\d+, metrics on 127\.0\.0\.1:\d+, 1 models"),
+        (
+            ("--http-port", "0", "--metrics-port", "0"),
+            r"ready: gRPC on \S+:\d+, HTTP on \S+:\d+, metrics on 127\.0\.0\.1:\d+, 1 models",
+        ),
+    ],
+)
+def test_the_ready_line_names_what_listens(options, pattern, slow, server_process):
+    """Ports that are off are not named; SIGTERM ends them all within a second."""
+    process = server_process(slow, "--grpc-port", "0", *options)
+    process.wait_for(pattern)
+    began = time.perf_counter()
+    process.send(signal.SIGTERM)
+    status, log = process.finish()
+
+    assert (status, "Traceback" in log) == (0, False)
+    assert time.perf_counter() - began < 2
+
+
 def test_two_servers_do_not_share_a_port(slow, serve, server_process):
     """Our own second server is refused too: SO_REUSEPORT is off."""
     with serve(slow) as wire:
@@ -189,15 +248,14 @@ def test_two_servers_do_not_share_a_port(slow, serve, server_process):
     assert "the port is in use" in log
 
 
-def test_expired_call_is_not_run(slow, serve):
-    """A call whose deadline passes while it waits for a thread never reaches the graph."""
+def test_expired_call_is_not_run(slow, serve, make_request):
+    """A call whose deadline passes while it waits for its turn never reaches the graph."""
     with serve(slow) as wire:
         count = trips(wire.stub, 0.15)
         busy = [ask(wire.stub, count) for _ in range(16)]
         time.sleep(0.1)
-        request = pb.ModelInferRequest(model_name="slow")
         with pytest.raises(grpc.RpcError) as caught:
-            wire.stub.ModelInfer(request, timeout=0.05)
+            wire.stub.ModelInfer(make_request("slow", n=np.ones(1, np.int64)), timeout=0.05)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         for call in busy:
             call.result()
@@ -221,3 +279,33 @@ def test_concurrent_callers_get_their_own_answers(wire):
         thread.join()
 
     assert right == [True] * 8
+
+
+#: Leaves on a signal that a thread of its own takes while the main thread waits.
+ANOTHER_THREAD = """
+import signal, threading, time
+from server.lifecycle import leaving_on_signals
+
+def kill():
+    time.sleep(0.3)  # so that the main thread waits already; sooner would pass as well
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(60)
+
+with leaving_on_signals() as leave:
+    threading.Thread(target=kill, daemon=True).start()
+    leave.wait()
+print("left")
+"""
+
+
+def test_a_signal_that_another_thread_takes_is_not_lost():
+    """The kernel may give a process's signal to any thread; the main one leaves all the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", ANOTHER_THREAD],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr

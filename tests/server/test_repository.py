@@ -80,7 +80,11 @@ FAULTS = {
     "backend": (GOOD, 'backend: "python"', "backend 'python' is not served"),
     "platform": (GOOD, 'platform: "tensorrt_plan"', "unexpected platform type 'tensorrt_plan'"),
     "ensemble": (GOOD, "ensemble_scheduling {}", "ensembles are not served"),
-    "sequence": (GOOD, "sequence_batching {}", "sequence_batching is not served yet"),
+    "sequence": (
+        GOOD,
+        "sequence_batching { iterative_sequence: true }",
+        "iterative_sequence is not served",
+    ),
     "decoupled": (GOOD, "model_transaction_policy { decoupled: true }", "decoupled models are not"),
     "operators": (
         GOOD,
@@ -299,11 +303,11 @@ def test_config_is_completed_where_it_is_silent(repository, graphs, serve):
 def test_settings_that_idle_are_named(repository, graphs, serve, caplog):
     """What is accepted and not acted upon is said once."""
     caplog.set_level(logging.INFO, "server")
-    repository.add("m", graphs.identity(), "instance_group [{ count: 2 }] dynamic_batching {}")
+    repository.add("m", graphs.identity(), "optimization {} dynamic_batching {}")
     with serve(repository.path) as wire:
         assert config_of(wire, "m").HasField("dynamic_batching")
 
-    assert "model 'm': instance_group accepted, not acted upon" in caplog.text
+    assert "model 'm': optimization accepted, not acted upon" in caplog.text
 
 
 def test_default_model_filename(repository, graphs, serve):

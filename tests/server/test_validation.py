@@ -296,13 +296,13 @@ FAULTS = {
                 .CopyFrom(pb.InferParameter(string_param="region"))
             )
         ),
-        grpc.StatusCode.UNIMPLEMENTED,
-        "shared memory is not served",
+        INVALID,
+        "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter",
     ),
     "shared memory output": (
         output_parameter("shared_memory_region", string_param="region"),
-        grpc.StatusCode.UNIMPLEMENTED,
-        "shared memory is not served",
+        INVALID,
+        "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter",
     ),
     "classification not a number": (
         output_parameter("classification", string_param="3"),

@@ -62,6 +62,22 @@ def test_environment_replaces_a_default_and_a_flag_wins():
     assert parse("--threads", "2", environ=environ).threads == 2
 
 
+def test_repeated_options_and_switches():
+    """A list's flags replace the environment's list; a switch can be turned off again."""
+    mode = ("--model-control-mode", "explicit")
+    environ = {"ZOO_LOAD_MODEL": "a, b,", "ZOO_ALLOW_SHARED_MEMORY": "yes"}
+    config = parse(*mode, environ=environ)
+    assert (config.load_model, config.allow_shared_memory) == (("a", "b"), True)
+    config = parse(
+        *mode, "--load-model", "c", "--load-model=d", "--no-allow-shared-memory", environ=environ
+    )
+    assert (config.load_model, config.allow_shared_memory) == (("c", "d"), False)
+    assert not parse(environ={"ZOO_ALLOW_SHARED_MEMORY": "0"}).allow_shared_memory
+    assert parse("--allow-shared-memory").allow_shared_memory
+    with pytest.raises(ConfigurationError, match="ZOO_ALLOW_SHARED_MEMORY='maybe' is not a value"):
+        parse(environ={"ZOO_ALLOW_SHARED_MEMORY": "maybe"})
+
+
 def test_bad_environment_names_its_variable():
     """A variable that cannot be a value is an error that names it."""
     with pytest.raises(ConfigurationError, match="ZOO_GRPC_PORT='x' is not a value"):

@@ -10,6 +10,7 @@ import numpy as np
 import zoo
 from zoo.errors import ZooError
 from zoo.framework import seed_everything, start
+from zoo.publish import sha256
 from zoo.runtimes.onnxruntime_session import OnnxRuntime
 
 keras = start().keras
@@ -83,10 +84,13 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
     """Export one model twice; its facts, and the largest difference from Keras at batch 5."""
     model = randomized(name)
     report = zoo.export_model(model, folder / f"{name}.onnx", portable=name != "lstm_open")
-    again = zoo.export_model(randomized(name), folder / "again.onnx")
+    again = zoo.export_model(
+        randomized(name), folder / "again.onnx", portable=report.portable is not None
+    )
     import onnx
 
-    graph = onnx.load(report.path).graph
+    loaded = onnx.load(report.path)
+    graph = loaded.graph
     random = np.random.default_rng(5)
     feeds = {
         t["name"]: random.normal(size=[5, *(s if isinstance(s, int) else 9 for s in t["shape"][1:])])
@@ -107,11 +111,29 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
         "outputs": report.outputs,
         "difference": float(max(deltas)),
         "sha256": [report.sha256, again.sha256],
+        "portable_sha256": [sha256(made.portable) for made in (report, again) if made.portable],
+        "properties": {entry.key: entry.value for entry in loaded.metadata_props},
+        "producer": [loaded.producer_name, loaded.producer_version],
         "portable": report.portable is not None,
         "portable_operators": sorted({n.op_type for n in onnx.load(report.portable).graph.node})
         if report.portable
         else [],
+        "unwelcome_to_gemm": unwelcome_to_gemm(onnx.load(report.portable))
+        if report.portable
+        else [],
     }
+
+
+def unwelcome_to_gemm(model: Any) -> list[str]:
+    """Constants that a Gemm and another operator read, and computed values that a Gemm adds."""
+    readers: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    shared = [name for name in constants if "Gemm" in readers[name] and len(readers[name]) > 1]
+    added = [n.input[2] for n in model.graph.node if n.op_type == "Gemm" and len(n.input) == 3]
+    return shared + [name for name in added if name not in constants]
 
 
 def refused(folder: Path) -> dict[str, str]:

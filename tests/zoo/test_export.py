@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from zoo import publish
 
 LAB = Path(__file__).with_name("export_lab.py")
 ZOO = Path(sys.executable).with_name("zoo")
@@ -86,6 +89,13 @@ def test_the_portable_form_has_no_recurrent_operator(lab: dict[str, Any]) -> Non
     assert not lab["tutorial_stack"]["portable"]
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru_before", "simple_rnn", "bidirectional"])
+def test_every_gemm_of_a_portable_form_is_a_plain_one(lab: dict[str, Any], name: str) -> None:
+    """OpenCV 4 refuses one whose constant another operator reads too, ncnn one that adds a result."""
+    assert lab[name]["portable"]
+    assert lab[name]["unwelcome_to_gemm"] == []
+
+
 def test_every_export_gives_keras_answers(lab: dict[str, Any]) -> None:
     """At a batch that the exporter itself did not compare, and another length where that is open."""
     for name, facts in lab.items():
@@ -98,9 +108,18 @@ def test_the_same_model_gives_the_same_bytes(lab: dict[str, Any], tmp_path: Path
     for name, facts in lab.items():
         if name != "refused":
             assert facts["sha256"][0] == facts["sha256"][1], name
-    fresh = _run(tmp_path, "bidirectional", "tutorial_stack")
+            assert len(set(facts["portable_sha256"])) == int(facts["portable"]), name
+    fresh = _run(tmp_path, "bidirectional", "tutorial_stack", "branches")
     for name, facts in fresh.items():
         assert facts["sha256"] == lab[name]["sha256"], name
+        assert facts["portable_sha256"] == lab[name]["portable_sha256"], name
+
+
+def test_a_file_names_its_model_and_its_maker(lab: dict[str, Any]) -> None:
+    """And claims no more: what a user's model is for, nobody told."""
+    assert lab["tutorial_stack"]["properties"] == {"name": "sequential"}
+    assert lab["branches"]["properties"] == {"name": "functional"}
+    assert lab["lstm"]["producer"] == ["layer-zoo", metadata.version("layer-zoo")]
 
 
 def test_names_survive(lab: dict[str, Any]) -> None:
@@ -152,15 +171,32 @@ def test_a_keras_file_is_published_or_refused_in_one_line(tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-c", SAVE, str(whole)], check=True, capture_output=True)
     cut.write_bytes(whole.read_bytes()[:500])
 
-    def export(path: Path) -> "subprocess.CompletedProcess[str]":
-        command = [str(ZOO), "export", str(path), "--repository", str(tmp_path / "models")]
+    def zoo(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        command = [str(ZOO), *map(str, arguments), "--repository", str(tmp_path / "models")]
         return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
-    done, refused = export(whole), export(cut)
+    done, refused = zoo("export", whole, "--portable"), zoo("export", cut)
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "models/mine/1/model.onnx").is_file()
     assert (tmp_path / "models/mine/config.pbtxt").is_file()
+    manifest = json.loads((tmp_path / "models/mine/1/manifest.json").read_text())
+    assert manifest["rebuild"]["source"]["sha256"] == publish.sha256(whole)
+    (form,) = manifest["forms"]
+    assert form["sha256"] == publish.sha256(tmp_path / "models/mine/1/model.portable.onnx")
+    assert all(row["ok"] for row in (*manifest["parity"], *form["parity"]))
+
+    again = zoo("export", whole, "--portable")
+    assert again.returncode == 0, again.stderr
+    assert [path.name for path in (tmp_path / "models/mine").glob("[0-9]*")] == ["1"]
+    results = json.loads(zoo("verify", "mine", "--json").stdout)
+    assert [(result["model"], result["ok"]) for result in results] == [
+        ("mine", True),
+        ("mine/model.portable.onnx", True),
+    ]
+    (listed,) = [m for m in json.loads(zoo("list", "--json").stdout) if m["model"] == "mine"]
+    assert listed["data"] == "exported from mine.keras"
+    assert "exported from mine.keras" in zoo("list").stdout
     assert refused.returncode == 2
     assert "cut.keras is not a .keras file" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1

@@ -1,6 +1,7 @@
 """From recipes to a repository, end to end, through the command line."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -9,11 +10,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
+from server.app import running
+from server.config import ServerConfig
 from server.repository import layout
 from zoo import publish
-from zoo.pipeline import check
+from zoo.check import check
 from zoo.registry import Registry
 from zoo.runs import RunFolder
 from zoo.vectors import read_vectors
@@ -88,10 +93,188 @@ def test_every_version_is_complete(trained, name: str) -> None:
     assert tuple(tensor["name"] for tensor in given) == recipe.outputs
     assert {tensor["shape"][0] for tensor in (*taken, *given)} == {"batch"}
     assert (values["graph"]["opset"], values["graph"]["ir_version"]) == (17, 8)
-    assert all(row["ok"] for row in values["parity"])
     assert {row["runtime"] for row in values["parity"]} == {"onnxruntime", "onnx-reference"}
     assert values["training"]["parameters"] == recipe.parameters
     assert recipe.claim.holds(values["training"]["metric"]["value"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) -> None:
+    """Every case of every file is within its bound, or says why it is not compared."""
+    manifest = publish.read_manifest(trained.repository, name)
+    assert manifest is not None
+    values = manifest.values
+    rows = len(RunFolder(trained.runs, name).held_out())
+    files = [values, *(form for form in values["forms"] if "parity" in form)]
+    for form in files:
+        cases = {row["case"] for row in form["parity"]}
+        assert {
+            "held-out rows, batch 1",
+            "held-out rows, batch 7",
+            f"all {rows} held-out rows",
+        } <= (cases)
+        assert {"zeros", "a denormal float32", "the largest float32", "NaN everywhere"} <= cases
+        assert {"one Inf in a held-out row", "-Inf everywhere"} <= cases
+        for row in form["parity"]:
+            assert row["ok"] or (row["adversarial"] and row["not_compared"]), row
+            assert row["not_compared"] or (row["ratio"] <= 1 and row["flips"] == 0)
+        measured = form["held_out"]
+        assert measured["rows"] == rows
+        assert measured["keras"] == pytest.approx(values["training"]["metric"]["value"], rel=1e-5)
+        assert measured["runtimes"].keys() == {"onnxruntime"}
+        assert abs(measured["runtimes"]["onnxruntime"] - measured["keras"]) <= measured["allowed"]
+    text = (manifest.folder / "README.md").read_text()
+    assert values["tolerance"]["reason"] in text
+    assert f"on all {rows} held-out rows: Keras" in text
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_file_says_what_it_is(trained, name: str) -> None:
+    """Properties that onnxruntime hands out too, the same in both forms, in one order."""
+    manifest = publish.read_manifest(trained.repository, name)
+    assert manifest is not None
+    values, recipe = manifest.values, Registry.default().get(name)
+    seen = []
+    for path in sorted(manifest.folder.glob("*.onnx")):
+        model = onnx.load(path)
+        facts = {entry.key: entry.value for entry in model.metadata_props}
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        assert session.get_modelmeta().custom_metadata_map == facts
+        assert (facts["name"], facts["task"]) == (name, recipe.task)
+        assert facts.get("classes", "") == ",".join(recipe.classes)
+        assert facts.get("units", "") == recipe.units
+        assert facts["preprocessing"].startswith("none: raw values go in, and the graph scales")
+        assert facts["data_licence"] == values["data"]["licence"]
+        assert float(facts["metric_value"]) == pytest.approx(
+            values["training"]["metric"]["value"], rel=1e-5
+        )
+        assert facts["recipe"].startswith(f"{name} in zoo/models/")
+        assert (
+            facts["layer_zoo_version"] == values["versions"]["layer-zoo"] == model.producer_version
+        )
+        tensors = [*model.graph.input, *model.graph.output]
+        assert all(tensor.doc_string for tensor in tensors)
+        if recipe.task == "multiclass":
+            assert model.graph.output[0].doc_string.endswith(", ".join(recipe.classes))
+        seen.append((facts, list(facts), [tensor.doc_string for tensor in tensors]))
+    assert all(entry == seen[0] for entry in seen)
+
+
+def test_a_manifest_is_enough_to_rebuild_from(trained) -> None:
+    """Recipe and data by content, seed, options and every version: no repository of code needed."""
+    manifest = publish.read_manifest(trained.repository, "cnn_digits")
+    assert manifest is not None
+    values, recipe = manifest.values, Registry.default().get("cnn_digits")
+    rebuild = values["rebuild"]
+    assert rebuild["recipe"]["sha256"] == publish.sha256(recipe.file)
+    assert rebuild["data_sha256"] == {
+        path.name: publish.sha256(path) for path in recipe.dataset.files()
+    }
+    assert rebuild["seed"] == recipe.seed
+    assert rebuild["weights_sha256"] == publish.sha256(
+        RunFolder(trained.runs, "cnn_digits").weights
+    )
+    assert values["options"] == {"opset": 17, "quantize": "none", "max_loss": None}
+    packages = {"keras", "tf2onnx", "onnx", "numpy", "python", "layer-zoo"}
+    assert packages <= values["versions"].keys()
+    assert any(package.startswith("tensorflow") for package in values["versions"])
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from zoo.cli import main
+runs, *repositories = sys.argv[1:]
+names = ["cnn_digits", "lstm_sunspots", "cnn_digit_pair"]
+for repository in repositories:
+    if main(["export", *names, "--repository", repository, "--runs", runs]):
+        sys.exit(1)
+"""
+
+
+def test_a_recipe_gives_the_same_bytes_in_every_process(trained, tmp_path: Path) -> None:
+    """Two exports in one process and one in another: CNN, LSTM in both forms, two inputs."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    subprocess.run(
+        [sys.executable, "-c", AGAIN, trained.runs, first, second],
+        env={**os.environ, "PYTHONHASHSEED": "1"},  # tf2onnx walks over sets
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    files = [path.relative_to(first) for path in sorted(first.rglob("*.onnx"))]
+
+    assert [str(path) for path in files] == [
+        "cnn_digit_pair/1/model.onnx",
+        "cnn_digits/1/model.onnx",
+        "lstm_sunspots/1/model.onnx",
+        "lstm_sunspots/1/model.portable.onnx",
+        "lstm_sunspots_step/1/model.onnx",
+    ]
+    for path in files:
+        wanted = (trained.repository / path).read_bytes()
+        assert (first / path).read_bytes() == (second / path).read_bytes() == wanted, path
+
+
+def test_what_a_recurrent_operator_makes_of_nan_is_not_hidden(trained) -> None:
+    """onnxruntime's LSTM loses NaN, which the card says; the portable form keeps it."""
+    manifest = publish.read_manifest(trained.repository, "lstm_sunspots")
+    assert manifest is not None
+
+    def verdict(parity: list[dict], runtime: str) -> tuple[bool, str]:
+        (row,) = (r for r in parity if (r["case"], r["runtime"]) == ("NaN everywhere", runtime))
+        return row["ok"], row["not_compared"]
+
+    (portable,) = manifest.values["forms"]
+    ok, reason = verdict(manifest.values["parity"], "onnxruntime")
+    assert not ok
+    assert "answer NaN with a number" in reason
+    assert verdict(manifest.values["parity"], "onnx-reference") == (True, "")
+    assert verdict(portable["parity"], "onnxruntime") == (True, "")
+    assert reason in (manifest.folder / "README.md").read_text()
+
+
+PORTABLE = {"bilstm_sunspots", "gru_sunspots", "lstm_sunspots", "lstm_sunspots_sequence"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_recurrent_models_have_a_portable_form(trained, name: str) -> None:
+    """A second file of plain operators, proven by the same rows; no file without a reason."""
+    manifest = publish.read_manifest(trained.repository, name)
+    assert manifest is not None
+    forms = manifest.values["forms"]
+    if name in PORTABLE:
+        (form,) = forms
+        facts = manifest.values["files"]["model.portable.onnx"]
+        assert (form["file"], form["bytes"], form["sha256"]) == (
+            "model.portable.onnx", facts["bytes"], facts["sha256"],
+        )  # fmt: skip
+        kinds = {n.op_type for n in onnx.load(manifest.folder / "model.portable.onnx").graph.node}
+        assert not {"LSTM", "GRU", "RNN", "Loop"} & kinds
+        assert form["graph"]["inputs"] == manifest.values["graph"]["inputs"]
+        rows = [(row["runtime"], row["case"]) for row in form["parity"]]
+        assert rows == [(row["runtime"], row["case"]) for row in manifest.values["parity"]]
+    elif name == "lstm_sunspots_any_length":
+        assert "needs a fixed length" in forms[0]["reason"]
+        assert "needs a fixed length" in (manifest.folder / "README.md").read_text()
+    else:
+        assert forms == []
+    assert (manifest.folder / "model.portable.onnx").exists() == (name in PORTABLE)
+
+
+def test_another_opset_is_another_version(trained, published: Path) -> None:
+    """Asked for by name, written in the manifest, and up to date only for the same opset."""
+    folders = ("--repository", published, "--runs", trained.runs)
+    done = _zoo("export", "lstm_sunspots", "--opset", "18", *folders)
+    assert done.returncode == 0, done.stderr
+    again = _imports("export", "lstm_sunspots", "--opset", "18", *folders)
+    assert "up to date" in again.stdout
+
+    manifest = publish.read_manifest(published, "lstm_sunspots", 2)
+    assert manifest is not None
+    graphs = [manifest.values["graph"], *(form["graph"] for form in manifest.values["forms"])]
+    assert [graph["opset"] for graph in graphs] == [18, 18]
+    assert manifest.values["options"]["opset"] == 18
 
 
 def test_verify_repeats_the_check_on_disk(trained) -> None:
@@ -100,7 +283,9 @@ def test_verify_repeats_the_check_on_disk(trained) -> None:
 
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
-    assert len(results) == len(MODELS)
+    assert {result["model"] for result in results} == {
+        *MODELS, *(f"{name}/model.portable.onnx" for name in PORTABLE)
+    }  # fmt: skip
     assert all(result["ok"] and len(result["comparisons"]) >= 8 for result in results)
 
 
@@ -117,20 +302,39 @@ def test_verify_takes_any_onnx_file_with_vectors(trained, tmp_path: Path) -> Non
     assert "has no test vectors beside it" in done.stdout
 
 
-@pytest.mark.parametrize("damage", ["truncated", "gone", "vectors"])
+def test_the_server_tests_itself_on_the_vectors(published: Path) -> None:
+    """Every published model answers its vectors; one whose file was exchanged is not served."""
+    twin = published / "lstm_sunspots/1"
+    shutil.copy(published / "gru_sunspots/1/model.onnx", twin / "model.onnx")
+    config = ServerConfig(repository=published, grpc_port=0, self_test=True)
+    with running(config) as server:
+        entries = {entry.name: entry for entry in server.catalog.entries()}
+
+    failed = entries.pop("lstm_sunspots")
+    assert failed.state == "UNAVAILABLE"
+    assert failed.reason.startswith("self-test: test_data_set_0, output 'forecast': ")
+    assert {name: entry.state for name, entry in entries.items()} == {
+        name: "READY" for name in MODELS if name != "lstm_sunspots"
+    }
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "vectors", "portable"])
 def test_verify_notices_damage(published: Path, damage: str) -> None:
     """A file that is not what was published fails, and the others are still checked."""
-    version = published / "dense_iris/1"
+    name = "lstm_sunspots" if damage == "portable" else "dense_iris"
+    version = published / name / "1"
     if damage == "truncated":
         content = (version / "model.onnx").read_bytes()
         (version / "model.onnx").write_bytes(content[: len(content) // 2])
     elif damage == "gone":
         (version / "model.onnx").unlink()
+    elif damage == "portable":
+        (version / "model.portable.onnx").unlink()
     else:
         shutil.copy(
             version / "test_data_set_0/output_0.pb", version / "test_data_set_2/output_0.pb"
         )
-    done = _zoo("verify", "dense_iris", "dense_cancer", "--repository", published)
+    done = _zoo("verify", name, "dense_cancer", "--repository", published)
 
     assert done.returncode == 1
     assert "missing or is not what was published" in done.stdout
@@ -198,6 +402,7 @@ def test_show_counts_the_tutorials_connections(trained) -> None:
         (("show", "cnn_digit"), "did you mean cnn_digits"),
         (("list", "--module", "absent.py"), "absent.py: there is no such file"),
         (("train", "--data", "x.npz"), "--data is the data of one model"),
+        (("export", "dense_iris", "--opset", "14"), "opset 14 is not one of 15 to 23"),
         (("train", "dense_iris", "--data", "x.npz"), "x.npz"),
         (("verify", "--repository", "absent"), "absent holds no model"),
         (("serve", "absent"), "there is no absent"),
@@ -256,7 +461,9 @@ def test_a_graph_that_disagrees_is_not_published(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert done.returncode == 1
-    assert "not published: onnxruntime and Keras disagree on probabilities" in done.stderr
+    assert (
+        "not published: model.onnx: onnxruntime and Keras disagree on probabilities" in done.stderr
+    )
     assert [path.name for path in (tmp_path / "models").iterdir()] == [publish.LOCK_FILE]
 
 

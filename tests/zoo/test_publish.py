@@ -17,6 +17,7 @@ from server.repository import layout
 from zoo import publish
 from zoo.configuration import model_config
 from zoo.errors import UsageError
+from zoo.forms import PORTABLE_FILE
 
 GRAPH = {
     "inputs": [{"name": "x", "datatype": "FP32", "shape": ["batch", 2]}],
@@ -29,12 +30,18 @@ def _config(name: str = "adder", **changes: object) -> model_config_pb2.ModelCon
 
 
 def _publish(
-    repository: Path, content: bytes, key: str = "k", **changes: object
+    repository: Path,
+    content: bytes,
+    key: str = "k",
+    portable: bytes | None = None,
+    **changes: object,
 ) -> publish.Published:
     with publish.staging(repository, "adder") as staged:
         (staged / layout.MODEL_FILE).write_bytes(content)
-        facts = {"sha256": publish.sha256(staged / layout.MODEL_FILE), "bytes": len(content)}
-        manifest = {"files": {layout.MODEL_FILE: facts}}
+        if portable is not None:
+            (staged / PORTABLE_FILE).write_bytes(portable)
+        facts = {path.name: {"sha256": publish.sha256(path)} for path in staged.iterdir()}
+        manifest = {"files": facts}
         (staged / layout.MANIFEST_FILE).write_text(json.dumps(manifest))
         return publish.publish(repository, staged, _config(**changes), ("a", "b"), key)
 
@@ -74,6 +81,30 @@ def test_other_content_is_another_version_and_the_old_one_never_changes(tmp_path
     assert (again.version, again.created) == (2, False)
     assert _tree(tmp_path / "adder/1") == before
     assert layout.version_numbers(tmp_path / "adder") == [1, 2]
+
+
+def test_a_version_is_all_of_its_onnx_files(tmp_path: Path) -> None:
+    """A second file that appears, differs or goes makes the next version; an equal one does not."""
+    versions = [
+        _publish(tmp_path, b"one", portable=portable).version
+        for portable in (None, b"a", b"a", b"b", None, None)
+    ]
+
+    assert versions == [1, 2, 2, 3, 4, 4]
+
+
+def test_what_an_export_found_of_further_files_outlives_an_equal_version(tmp_path: Path) -> None:
+    """The version that was there before cannot say it; the state of the last export does."""
+    _publish(tmp_path, b"one")
+    assert publish.last_forms(tmp_path, "adder") == []
+    with publish.staging(tmp_path, "adder") as staged:
+        (staged / layout.MODEL_FILE).write_bytes(b"one")
+        found = [{"file": "model.int8.onnx", "reason": "no gain"}]
+        done = publish.publish(tmp_path, staged, _config(), ("a", "b"), "k2", found)
+
+    assert (done.version, done.created) == (1, False)
+    assert publish.last_forms(tmp_path, "adder") == found
+    assert publish.last_forms(tmp_path, "absent") == []
 
 
 def test_a_publication_is_current_until_its_key_or_a_file_changes(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Parity: the comparison that decides whether a model is published."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,72 @@ def test_the_scale_is_the_outputs_over_all_rows_compared() -> None:
 
     assert not verify([_case(tiny)], session).ok
     assert verify([_case(tiny), _case(whole)], session).comparisons[0].ok
+
+
+def test_an_adversarial_case_has_a_scale_of_its_own() -> None:
+    """Its large answers widen no other case's bound, and the others' scale is its least."""
+    real, huge = _case(_floats(1.0, 0.5), "real"), _case(_floats(1e6, 0.0), "huge")
+    hostile = replace(huge, adversarial=True)
+
+    def off(delta: float) -> dict:
+        return {"runtime": lambda feeds: {"y": feeds["y"] + np.float32(delta)}}
+
+    cases = [
+        replace(case, feeds={"y": next(iter(case.expected.values()))}) for case in (real, hostile)
+    ]
+    assert [row.ok for row in verify(cases, off(0.5)).comparisons] == [False, True]
+    small = replace(cases[1], feeds={"y": _floats(0, 0)}, expected={"y": _floats(0, 0)})
+    assert [row.ok for row in verify([cases[0], small], off(5e-7)).comparisons] == [True, True]
+
+
+def test_a_case_that_says_nothing_is_recorded_and_not_counted() -> None:
+    """With the difference measured, only in the runtimes named, and never instead of a success."""
+    nan = _case(_floats(np.nan, 1))
+    case = replace(nan, adversarial=True, undefined={"loses": "it loses NaN"})
+    sessions = {
+        "keeps": lambda feeds: {"y": _floats(np.nan, 1)},
+        "loses": lambda feeds: {"y": _floats(0, 1)},
+    }
+    report = verify([case], sessions)
+
+    assert [(r.ok, r.not_compared) for r in report.comparisons] == [
+        (True, ""),
+        (False, "it loses NaN"),
+    ]
+    assert report.ok
+    assert report.to_json()[1]["max_abs"] is None
+    assert not verify([case], {"loses": sessions["loses"]}).ok, "nothing was compared"
+    assert not verify([case], {"other": sessions["loses"]}).ok
+    assert verify([replace(case, undefined={"*": "open"})], sessions).ok
+
+
+def test_a_case_asks_only_its_runtimes() -> None:
+    """All held-out rows are too many for a slow evaluator."""
+    case = replace(_case(_floats(1)), runtimes=("fast",))
+    good = {name: lambda feeds: {"y": _floats(1)} for name in ("slow", "fast")}
+
+    assert [row.runtime for row in verify([case], good).comparisons] == ["fast"]
+
+
+@pytest.mark.parametrize(
+    ("actual", "ratio"), [(100.0, 0.0), (100.0 + 5.5e-4, 0.5), (np.inf, np.inf)]
+)
+def test_the_ratio_is_the_share_of_the_bound(actual: float, ratio: float) -> None:
+    """Half of what is allowed is 0.5; a bound of nothing is used up by any difference."""
+    row = compare(np.array([[100.0]]), np.array([[actual]]), Tolerance())
+
+    assert row["ratio"] == pytest.approx(ratio)
+    zero = np.zeros((1, 1))
+    assert compare(zero, zero, Tolerance())["ratio"] == 0.0
+    assert compare(zero, zero + 1e-30, Tolerance())["ratio"] == np.inf
+
+
+def test_a_number_in_place_of_nan_is_infinitely_far() -> None:
+    """And so is NaN in place of a number, or the other infinity."""
+    for expected, actual in ((np.nan, 0.0), (0.0, np.nan), (np.inf, -np.inf), (np.inf, 1e38)):
+        row = compare(_floats(1, expected), _floats(1, actual), Tolerance())
+        assert (row["ok"], row["max_abs"]) == (False, np.inf)
+        assert "[0, 1]" in row["reason"]
 
 
 def test_a_flip_fails_even_within_the_bound() -> None:

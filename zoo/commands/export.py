@@ -6,22 +6,37 @@ Recipes by name, or any .keras file: that one is loaded in a process of its own.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.commands import add_json, add_models, add_repository, add_runs, print_json, registry
+from zoo.commands import (
+    add_compat,
+    add_json,
+    add_models,
+    add_repository,
+    add_runs,
+    print_json,
+    registry,
+)
 from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
 from zoo.errors import StorageError, UsageError, ZooError
 from zoo.foreign import Request, export_in_own_process, is_model_file
+from zoo.opsets import IR_VERSIONS, OPSET, check_opset
+from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_wish
 
 if TYPE_CHECKING:
     from zoo.pipeline import Exported
 
 SUMMARY = "export models to ONNX and publish them, once proven equal to Keras"
-EXAMPLE = "zoo export cnn_digits --repository models"
+EXAMPLE = (
+    "zoo export cnn_digits --repository models\n"
+    "  zoo export cnn_digits10 --quantize auto\n"
+    "  zoo export mine.keras --samples rows.npz --quantize int8 --max-loss 1"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +48,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_repository(parser)
     add_runs(parser)
+    add_compat(parser)
     add_json(parser)
+    parser.add_argument(
+        "--opset",
+        type=int,
+        default=OPSET,
+        help=f"{min(IR_VERSIONS)} to {max(IR_VERSIONS)} (default: %(default)s)",
+    )
+    smaller = parser.add_argument_group(
+        "smaller forms beside the model",
+        "model.int8.onnx, model.fp16.onnx: measured by metric, bytes and time",
+    )
+    smaller.add_argument(
+        "--quantize",
+        choices=CHOICES,
+        default=NONE,
+        help="auto publishes what is smaller or faster and says why not otherwise; by name: is "
+        "published, or refused with exit status 1 if it loses too much (default: %(default)s); "
+        "a FILE.keras needs --samples, half of which gives the ranges",
+    )
+    smaller.add_argument(
+        "--max-loss",
+        type=_max_loss,
+        metavar="LOSS",
+        help=f"what a form may lose: points of an accuracy (default: {MAX_POINTS:g}), percent of "
+        f"an error (default: {MAX_PERCENT:g})",
+    )
     own = parser.add_argument_group("for a FILE.keras")
     own.add_argument(
         "-o", "--output", type=Path, metavar="OUT.onnx", help="write this file, publish nothing"
@@ -45,9 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F.npz",
         help="rows to compare on, by input name (default: seeded random rows)",
     )
-    own.add_argument("--opset", type=int, default=17, help="15 to 23 (default: %(default)s)")
     own.add_argument(
-        "--portable", action="store_true", help="also write the form without recurrent operators"
+        "--portable",
+        action="store_true",
+        help="also write the form without recurrent operators (recipes always have it)",
     )
     own.add_argument(
         "--reset-states", action="store_true", help="export stateful layers as from reset"
@@ -57,11 +99,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _max_loss(text: str) -> float:
+    """Parse a loss that can be allowed."""
+    value = float(text)  # a ValueError is argparse's to report
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(text)
+    return value
+
+
 def run(options: argparse.Namespace) -> int:
     """Train, export and print the final table; exit 1 if a model could not be published."""
+    if options.max_loss is not None and options.quantize == NONE:
+        raise UsageError("--max-loss says what a smaller form may lose: give --quantize too")
     if any(is_model_file(name) for name in options.models):
         return _run_file(options)
     _refuse_file_options(options)
+    check_opset(options.opset)
     known = registry(options)
     names = list(dict.fromkeys(options.models or known.names()))
     recipes = [known.get(name) for name in names]
@@ -83,6 +136,7 @@ def _run_file(options: argparse.Namespace) -> int:
     if len(options.models) != 1:
         raise UsageError("give one FILE.keras at a time, and no recipe beside it")
     (source,) = options.models
+    check_wish(options.quantize, with_rows=options.samples is not None)
     report = export_in_own_process(
         Request(
             source=source,
@@ -94,6 +148,8 @@ def _run_file(options: argparse.Namespace) -> int:
             trust=options.trust,
             portable=options.portable,
             reset_states=options.reset_states,
+            quantize=options.quantize,
+            max_loss=options.max_loss,
             modules=tuple(str(path) for path in options.modules),
         )
     )
@@ -110,6 +166,7 @@ def _run_file(options: argparse.Namespace) -> int:
             print(f"  {side[:-1]} {tensor['name']} {tensor['datatype']} {tensor['shape']}")
     for note in report["notes"]:
         print(f"  {note}")
+    _print_smaller([(Path(source).stem, report["smaller"])])
     return 0
 
 
@@ -122,7 +179,6 @@ def _refuse_file_options(options: argparse.Namespace) -> None:
         "--trust": options.trust,
         "--reset-states": options.reset_states,
         "--portable": options.portable,
-        "--opset": options.opset != 17,
     }
     wrong = [name for name, value in given.items() if value]
     if wrong:
@@ -133,16 +189,20 @@ def _export_all(
     recipes: Sequence[Any], options: argparse.Namespace
 ) -> tuple[list[Exported], dict[str, ZooError]]:
     """Export what is out of date; one model's failure does not keep the others back."""
-    from zoo.pipeline import current_export, export
+    from zoo.pipeline import Options, current_export, export
     from zoo.runs import RunFolder
+
+    chosen = Options(opset=options.opset, quantize=options.quantize, max_loss=options.max_loss)
 
     done: list[Exported] = []
     failures: dict[str, ZooError] = {}
     for recipe in recipes:
         run = RunFolder(options.runs, recipe.name)
         try:
-            current = current_export(recipe, run, options.repository)
-            done.append(current or export(recipe, run, options.repository))
+            current = current_export(recipe, run, options.repository, chosen)
+            done.append(
+                current or export(recipe, run, options.repository, chosen, compat=options.compat)
+            )
         except ZooError as error:
             failures[recipe.name] = error
         except OSError as error:
@@ -165,6 +225,7 @@ def _json(item: Exported) -> dict[str, Any]:
         "seconds": item.seconds,
         "graph": item.manifest["graph"],
         "parity": item.manifest["parity"],
+        "forms": item.manifest["forms"],
         "files": item.manifest["files"],
     }
 
@@ -172,6 +233,7 @@ def _json(item: Exported) -> dict[str, Any]:
 def _print(items: Sequence[Exported]) -> None:
     """Print what was published, how large, and how far from Keras."""
     from zoo.table import text_table
+    from zoo.verify import largest_difference
 
     rows = [
         [
@@ -179,7 +241,7 @@ def _print(items: Sequence[Exported]) -> None:
             str(item.version),
             str(item.manifest["graph"]["nodes"]),
             str(item.manifest["files"]["model.onnx"]["bytes"]),
-            f"{max(row['max_abs'] for row in item.manifest['parity']):.1e}",
+            f"{largest_difference(item.manifest['parity']):.1e}",
             f"{item.seconds:.1f}" if item.fresh else "up to date",
         ]
         for item in items
@@ -187,3 +249,15 @@ def _print(items: Sequence[Exported]) -> None:
     if rows:
         header = ("model", "version", "nodes", "bytes", "largest Δ to Keras", "seconds")
         print(text_table(header, rows, right="lrrrrr"))
+    _print_smaller([(item.name, item.manifest["forms"]) for item in items])
+
+
+def _print_smaller(models: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
+    """Print what was measured of quantised forms, of one file or of several models."""
+    from zoo.quantize import report as figures
+    from zoo.table import text_table
+
+    rows = [[name, *row] for name, forms in models for row in figures.rows(figures.records(forms))]
+    if not rows:
+        return
+    print(f"\n{text_table(('model', *figures.HEADER), rows, right=f'l{figures.RIGHT}')}")

@@ -67,15 +67,21 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the measured figures of a manifest."""
+    from zoo.verify import largest_difference
+
+    files = {
+        "worst_difference": largest_difference(manifest["parity"]),
+        "bytes": manifest["files"]["model.onnx"]["bytes"],
+    }
+    if "training" not in manifest:  # of a file of the user's, we know no more
+        return files | {"data": manifest["summary"]}
     training = manifest["training"]
-    return {
+    return files | {
         "tutorial": manifest["tutorial"],
         "data": manifest["data"]["title"],
         "parameters": training["parameters"],
         "metric": training["metric"],
         "baseline": training["baseline"],
-        "worst_difference": max(row["max_abs"] for row in manifest["parity"]),
-        "bytes": manifest["files"]["model.onnx"]["bytes"],
     }
 
 
@@ -93,8 +99,11 @@ RIGHT = "lllrllrr"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    if "metric" not in row:
+    if "bytes" not in row:
         return [row["model"], "not exported yet", "", "", "", "", "", ""]
+    measured = [f"{row['worst_difference']:.0e}", str(row["bytes"])]
+    if "metric" not in row:
+        return [row["model"], "", row["data"], "", "", "", *measured]
     metric, baseline = row["metric"], row["baseline"]
     return [
         row["model"],
@@ -103,8 +112,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         str(row["parameters"]),
         f"{metric['name']} {_short(metric['value'])}",
         _short(baseline["value"]),
-        f"{row['worst_difference']:.0e}",
-        str(row["bytes"]),
+        *measured,
     ]
 
 
@@ -119,7 +127,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     columns = [0, 2, 3, 4, 5, 6, 7]
     cells = [[row[i] for i in columns] for row in map(_cells, rows)]
     for row, line in zip(rows, cells, strict=True):
-        if "metric" not in row:
+        if "bytes" not in row:
             line[1] = "not exported yet: zoo export"
     print(text_table([HEADER[i] for i in columns], cells, right="".join(RIGHT[i] for i in columns)))
 

@@ -45,11 +45,12 @@ def run(options: argparse.Namespace) -> int:
     from zoo.inputs import read_input, specs
 
     address = f"{options.host}:{options.grpc_port}"
-    with Client(address, timeout_seconds=options.timeout) as client:
+    # A person waits: no retries, and what is wrong is said at once.
+    with Client(address, timeout=options.timeout, retries=0) as client:
         try:
             config = client.config(options.model, options.model_version)
             feeds = read_input(options.input, specs(config), invert=options.invert)
-            answer = client.infer(options.model, feeds, options.model_version)
+            answer = client.ask(options.model, feeds, version=options.model_version)
         except ClientError as error:
             raise _explained(error, client, options.model) from error
     parameters = {key: value.string_value for key, value in config.parameters.items()}
@@ -69,8 +70,8 @@ def _explained(error: ClientError, client: Client, model: str) -> ZooError:
     """Return the server's refusal, with near matches for a model it does not have."""
     from zoo.client import ClientError
 
-    if error.code != "NOT_FOUND":
-        kind = UsageError if error.code == "INVALID_ARGUMENT" else CheckFailed
+    if error.status != "NOT_FOUND":
+        kind = UsageError if error.status == "INVALID_ARGUMENT" else CheckFailed
         return kind(str(error))
     try:
         names = client.models()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server import config
 from server.errors import OperatorError
+from server.poller import prefer_older_poller
 from zoo.commands import DEFAULT_REPOSITORY
 from zoo.errors import UsageError
 
@@ -41,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
             f"there is no {options.repository}: name a model repository, or make one with "
             "`zoo export`"
         )
+    if configuration.transport == "fast":
+        prefer_older_poller()
     from server import app
 
     return app.serve(configuration)

@@ -1,4 +1,4 @@
-"""The same model gives the same bytes: names by position, nothing volatile, nothing unused.
+"""The same model gives the same bytes: one order, names by position, nothing volatile, nothing unused.
 
 tf2onnx's names carry process-wide counters (sequential_3/dense_7/...), and doc strings the name of
 the traced function. Right for every graph: renaming is consistent over nested graphs, and only the
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto
 
+from zoo.graph.order import order_nodes
 from zoo.graph.view import nested_graphs
 
 Names = dict[str, str]
@@ -26,7 +27,7 @@ class _Counter(Counter[str]):
 
 
 def canonicalize(model: ModelProto, face: Mapping[str, str] | None = None) -> None:
-    """Rename values and nodes by position; drop doc strings and unused operator sets.
+    """Order nodes, rename values and nodes by position; drop doc strings, unused operator sets.
 
     Inputs and outputs keep their names, or get those that `face` gives for them.
     """
@@ -34,6 +35,7 @@ def canonicalize(model: ModelProto, face: Mapping[str, str] | None = None) -> No
     face = face or {}
     names = {v.name: face.get(v.name, v.name) for v in (*graph.input, *graph.output)}
     counter = _Counter(frozenset(names.values()))
+    _order(graph)
     _drop_unused_initializers(graph)
     _rename(graph, names, counter)
     graph.name = "model"
@@ -43,6 +45,13 @@ def canonicalize(model: ModelProto, face: Mapping[str, str] | None = None) -> No
     kept = sorted((o for o in model.opset_import if o.domain in domains), key=lambda o: o.domain)
     del model.opset_import[:]
     model.opset_import.extend(kept)
+
+
+def _order(graph: GraphProto) -> None:
+    order_nodes(graph)
+    for node in graph.node:
+        for nested in nested_graphs(node):
+            _order(nested)
 
 
 def _rename(graph: GraphProto, outer: Names, counter: _Counter) -> None:

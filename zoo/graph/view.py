@@ -44,7 +44,7 @@ class View:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
             for nested in nested_graphs(node):
-                self.read_inside.update(_reads(nested))
+                self.read_inside.update(reads_of(nested))
 
     def constant(self, name: str) -> np.ndarray | None:
         """Return the value of an initializer or Constant node, None if `name` is neither."""
@@ -119,12 +119,12 @@ def nested_graphs(node: NodeProto) -> Iterator[GraphProto]:
         yield from item.graphs
 
 
-def _reads(graph: GraphProto) -> Iterator[str]:
+def reads_of(graph: GraphProto) -> Iterator[str]:
     """Yield every name that a nested graph reads or gives back."""
     for node in graph.node:
         yield from node.input
         for nested in nested_graphs(node):
-            yield from _reads(nested)
+            yield from reads_of(nested)
     for value in graph.output:
         yield value.name
 

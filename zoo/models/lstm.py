@@ -25,6 +25,7 @@ from zoo.recipe import recipe
     batch_size=16,
     learning_rate=0.02,
     patience=60,
+    step="lstm_sunspots_step",
 )
 def lstm_sunspots() -> Any:
     """Forecast next year's sunspots from the last five years.

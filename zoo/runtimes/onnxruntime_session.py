@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from zoo.runtimes import installed_version
 from zoo.verify import Arrays, Session
+
+
+def module() -> Any:
+    """Import onnxruntime, its telemetry off before it is imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 class OnnxRuntime:
@@ -20,9 +29,7 @@ class OnnxRuntime:
 
     def load(self, model: Path) -> Session:
         """Open a session; its outputs come back by name."""
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime
-
+        onnxruntime = module()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3

@@ -44,7 +44,7 @@ def cases(
     each; None draws seeded random rows. Raises UsageError for samples that do not fit, CheckFailed
     if Keras itself cannot answer.
     """
-    given = None if samples is None else _given(face, samples)
+    given = None if samples is None else given_rows(face, samples)
     fixed = {t.shape[0] for t in face.inputs if t.shape and t.shape[0] is not None}
     batches = tuple(sorted(fixed)[:1]) or BATCHES
     first_error: Exception | None = None
@@ -116,7 +116,7 @@ def _inference(model: Any, reset_states: bool) -> Iterator[None]:
         yield
 
 
-def _given(face: Interface, samples: Samples) -> Feeds:
+def given_rows(face: Interface, samples: Samples) -> Feeds:
     """Return the user's rows by input name, in the model's types."""
     names = [tensor.name for tensor in face.inputs]
     if isinstance(samples, Mapping):

@@ -1,5 +1,7 @@
 """The passes over an exported graph, on small graphs made by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from zoo.errors import CheckFailed
 from zoo.graph.canonical import canonicalize
 from zoo.graph.constants import captures_to_initializers
+from zoo.graph.order import order_nodes
 from zoo.graph.signature import sign
 
 
@@ -52,6 +55,75 @@ def test_canonical_names_do_not_depend_on_the_process() -> None:
 
     assert left.SerializeToString(deterministic=True) == right.SerializeToString(deterministic=True)
     assert "dense" not in str(left)
+
+
+def _branches(*order: int) -> onnx.ModelProto:
+    """y = (-x) + If(x's sum > 0: exp(|x|), else |x|), z = sqrt(|x|), the nodes in another order."""
+    value = helper.make_tensor_value_info
+    inner = [
+        helper.make_graph(
+            [helper.make_node(kind, ["size"], [f"{kind}:0"])],
+            kind,
+            [],
+            [value(f"{kind}:0", TensorProto.FLOAT, None)],
+        )
+        for kind in ("Exp", "Identity")
+    ]
+    zero = numpy_helper.from_array(np.array(0, np.float32), "zero")
+    nodes = [
+        helper.make_node("Neg", ["x"], ["less"]),
+        helper.make_node("Abs", ["x"], ["size"]),
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        helper.make_node("Greater", ["total", "zero"], ["positive"]),
+        helper.make_node(
+            "If", ["positive"], ["chosen"], then_branch=inner[0], else_branch=inner[1]
+        ),
+        helper.make_node("Sqrt", ["size"], ["z"]),
+        helper.make_node("Add", ["less", "chosen"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        [nodes[at] for at in order],
+        "branches",
+        [value("x", TensorProto.FLOAT, ["batch", 2])],
+        [value("y", TensorProto.FLOAT, ["batch", 2]), value("z", TensorProto.FLOAT, ["batch", 2])],
+        [zero],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_the_order_of_branches_is_the_graphs_own() -> None:
+    """Whatever order the nodes come in: what the outputs need, depth first, nested reads too."""
+    rows = np.array([[1.0, 2.0], [3.0, -4.0]], np.float32)
+    orders = ((0, 1, 2, 3, 4, 5, 6), (2, 3, 1, 5, 0, 4, 6), (1, 5, 2, 3, 4, 0, 6))
+    models = [_branches(*order) for order in orders]
+    wanted = ReferenceEvaluator(models[0]).run(None, {"x": rows})
+    for model in models:
+        canonicalize(model)
+        onnx.checker.check_model(model, full_check=True)
+        given = ReferenceEvaluator(model).run(None, {"x": rows})
+        for left, right in zip(wanted, given, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+    assert len({model.SerializeToString(deterministic=True) for model in models}) == 1
+    assert [node.op_type for node in models[0].graph.node] == [
+        "Neg", "ReduceSum", "Greater", "Abs", "If", "Add", "Sqrt",
+    ]  # fmt: skip
+
+
+def test_a_deep_graph_is_ordered_too() -> None:
+    """Thousands of nodes in a row, given backwards: no limit of Python's stands in the way."""
+    names = ["x", *(f"n{at}" for at in range(3000)), "y"]
+    nodes = [helper.make_node("Neg", [left], [right]) for left, right in pairwise(names)]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes[::-1],
+        "deep",
+        [value("x", TensorProto.FLOAT, [1])],
+        [value("y", TensorProto.FLOAT, [1])],
+    )
+    order_nodes(graph)
+
+    assert [node.output[0] for node in graph.node] == names[1:]
 
 
 def test_canonicalizing_keeps_the_answer_and_the_face() -> None:

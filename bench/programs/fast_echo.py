@@ -1,0 +1,55 @@
+"""Our fast transport with a handler that sends every message back: the limit of our own wire.
+
+Usage: fast_echo.py PORT [REPOSITORY], of which the second is ignored.
+"""
+
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from server.poller import prefer_older_poller
+
+prefer_older_poller()
+
+import grpc  # noqa: E402  the poller is chosen before grpc is imported
+
+from server.transport import open_transport  # noqa: E402
+from server.transport.public import TransportOptions  # noqa: E402
+
+
+class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The echo, whatever the method."""
+
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        """Return the handler of a call."""
+        return _HANDLER
+
+
+def _never(_message: bytes, _context: grpc.ServicerContext) -> bytes:
+    raise AssertionError("the burst is what is called")
+
+
+def _burst(calls: Sequence[Any], _bears_ns: int, *, stays: bool) -> None:
+    for call in calls:
+        call.reply(call.message)
+
+
+_never.burst = _burst  # type: ignore[attr-defined]
+_HANDLER = grpc.unary_unary_rpc_method_handler(_never)
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    options = TransportOptions(
+        host="127.0.0.1", port=int(sys.argv[1]), handler_threads=4, max_message_bytes=2**31 - 1
+    )
+    transport = open_transport("fast", options, ThreadPoolExecutor(4))
+    transport.bind()
+    transport.start([Handlers()])
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

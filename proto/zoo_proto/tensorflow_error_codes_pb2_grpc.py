@@ -1,0 +1,1 @@
+"""tensorflow_error_codes.proto declares no service."""

@@ -1,0 +1,1 @@
+"""tensorflow_framework.proto declares no service."""

@@ -1,0 +1,94 @@
+"""A run's outputs to ModelInferResponse: what is alike for all answers of a plan is written once.
+
+    model_name model_version outputs{name datatype shape} | tag length | rows | tag length | rows …
+    └──────────── once a plan and shape ────────────────────────────┘
+
+protobuf fields may come in any order, so that an id follows at the end. Outputs whose bytes are not
+simply rows of the array (strings, classes, what config.pbtxt reshapes) go the general way.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zoo_proto import grpc_service_pb2 as pb
+
+from server.api.wire import delimited
+from server.inference.execution import Rows, Run
+from server.inference.messages import OutputTensor
+from server.inference.validation import Plan
+from server.repository.settings import ModelSettings
+
+_ID, _RAW_OUTPUT = 3, 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What comes before each output's rows, by the output's name."""
+
+    pieces: tuple[tuple[bytes, str], ...]
+
+
+def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
+    """Return a ModelInferResponse's bytes: always raw contents, one entry an output (2.3).
+
+    InvalidRequest for classes of an output that has none.
+    """
+    run = rows.run
+    head = plan.encoded.get(run.shapes)
+    if head is None:
+        head = plan.encoded[run.shapes] = _head(settings, plan, run)
+    if not isinstance(head, _Head):
+        return _general(settings, plan, rows, request_id)
+    buffers = run.buffers()
+    parts: list[bytes | memoryview] = []
+    for before, name in head.pieces:
+        view, stride = buffers[name]
+        parts.append(before)
+        parts.append(view[rows.begin * stride : rows.end * stride] if plan.batch_size else view)
+    if request_id:
+        parts += delimited(_ID, len(request_id)), request_id
+    return b"".join(parts)
+
+
+def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
+    """Return the pieces before the rows, False where there are none such."""
+    tensors: list[OutputTensor] = []
+    for output, asked in plan.outputs:
+        if asked.destination is not None:
+            return False
+        if asked.classes or output.datatype.byte_size is None or output.dims != output.graph_dims:
+            return False
+        shape = run.outputs[output.name].shape
+        if plan.batch_size:
+            shape = (plan.batch_size, *shape[1:])
+        tensors.append(
+            OutputTensor(name=output.name, datatype=output.datatype.wire, shape=shape, raw=b"")
+        )
+    before = _message(settings, tensors).SerializeToString()
+    pieces: list[tuple[bytes, str]] = []
+    for tensor in tensors:
+        view, stride = run.buffers()[tensor.name]
+        size = stride * plan.batch_size if plan.batch_size else view.nbytes
+        pieces.append((before + delimited(_RAW_OUTPUT, size), tensor.name))
+        before = b""
+    return _Head(tuple(pieces))
+
+
+def _general(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
+    tensors = [
+        rows.tensor(output, asked.classes, plan.batch_size, asked.destination)
+        for output, asked in plan.outputs
+    ]
+    message = _message(settings, tensors)
+    message.raw_output_contents.extend(tensor.raw for tensor in tensors)
+    answer: bytes = message.SerializeToString()
+    if request_id:
+        answer += delimited(_ID, len(request_id)) + request_id
+    return answer
+
+
+def _message(settings: ModelSettings, tensors: Iterable[OutputTensor]) -> pb.ModelInferResponse:
+    message = pb.ModelInferResponse(model_name=settings.name, model_version=str(settings.version))
+    for tensor in tensors:
+        message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+    return message

@@ -1,0 +1,234 @@
+"""The hot path: ModelInfer from a request's bytes to the answer's, one call or a burst at a time.
+
+    bytes ──walk──> template? ──> data ──> queue of the model ──> … ──> bytes
+                        └─ no ──> protobuf ──> check ──> a template for the next one
+
+Requests of one client differ in their data only. What precedes the data is looked up whole, as
+bytes; on a hit, all that is left to check are the sizes of the tensors.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from zoo_proto import grpc_service_pb2 as pb
+
+from server.api.infer_answer import encode
+from server.api.infer_codec import decode
+from server.api.interceptor import parse
+from server.api.status import status_of
+from server.api.wire import Split, delimited, split
+from server.errors import ServerError
+from server.inference.admission import Admission
+from server.inference.catalog import Catalog
+from server.inference.execution import Rows
+from server.inference.model import LoadedModel
+from server.inference.pending import Pending
+from server.inference.shared_memory import SharedMemory
+from server.inference.validation import CheckedRequest, Plan
+from server.scheduling.scheduler import UNBOUNDED
+
+METHOD = "ModelInfer"
+
+#: Templates kept, and the longest head worth one: a client sends few different heads, a stranger
+#: may send any number.
+_MOST_TEMPLATES = 1024
+_LONGEST_HEAD = 2048
+
+
+class Call(Protocol):
+    """One unary call of any transport; answered once, by `reply` or `abort`, from any thread."""
+
+    message: bytes
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more: cancelled, or the deadline has passed."""
+
+    def reply(self, answer: bytes) -> None:
+        """Send the answer and status OK."""
+
+    def abort(self, code: Any, details: str) -> None:
+        """End the call with another status."""
+
+
+@dataclass(slots=True)
+class _Template:
+    model: LoadedModel
+    plan: Plan
+    #: Sizes of the tensors, in the order in which the request lists them.
+    sizes: tuple[int, ...]
+    #: Of the plan's inputs, where in the request each one lies.
+    order: tuple[int, ...]
+    parameters: Mapping[str, Any]
+
+
+class BurstPath:
+    """Answers unary calls of one method, a burst at a time; what they mean is its subclass's."""
+
+    def __init__(self, admission: Admission, reply: "type[Reply]") -> None:
+        self._admission = admission
+        self._reply = reply
+
+    def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
+        """Read a request, and tell `reply` of its model, its plan and its id."""
+        raise NotImplementedError
+
+    def answer(
+        self, calls: Sequence[Call], bears_ns: int = UNBOUNDED, *, stays: bool = False
+    ) -> None:
+        """Take calls that arrived together; each is answered, now or later, exactly once.
+
+        `bears_ns` and `stays`: see server.scheduling.scheduler.Scheduler.submit.
+        """
+        arrived = time.perf_counter_ns()
+        groups: dict[LoadedModel, list[Pending]] = {}
+        for call in calls:
+            reply = self._reply(call, self._admission.leave)
+            try:
+                self._admission.enter()
+            except ServerError as error:
+                reply.refuse(error)
+                continue
+            try:
+                members = self.pending(call.message, reply, arrived)
+            except Exception as error:
+                reply.fail(error)
+                continue
+            model = reply.model
+            if model in groups:
+                groups[model] += members
+            else:
+                groups[model] = members
+        for model, members in groups.items():
+            model.submit(members, bears_ns, stays=stays)
+
+
+class InferPath(BurstPath):
+    """Answers ModelInfer calls."""
+
+    def __init__(self, catalog: Catalog, admission: Admission, memory: SharedMemory) -> None:
+        super().__init__(admission, Reply)
+        self._catalog = catalog
+        self._memory = memory
+        self._templates: dict[bytes, _Template] = {}
+
+    def forget(self) -> None:
+        """Forget the models that are remembered: the catalog has changed."""
+        self._templates = {}
+
+    def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
+        parts = split(raw)
+        if parts is None:
+            return self._parsed(raw, None, reply, arrived)
+        template = self._templates.get(parts.head)
+        if template is None:
+            return self._parsed(raw, parts, reply, arrived)
+        spans = parts.spans
+        sizes = tuple([end - begin for begin, end in spans])
+        if sizes != template.sizes:
+            return self._parsed(raw, parts, reply, arrived)
+        view = memoryview(raw)
+        data = [view[spans[index][0] : spans[index][1]] for index in template.order]
+        reply.model, reply.plan, reply.id = template.model, template.plan, parts.id
+        checked = CheckedRequest(template.plan, data)
+        return template.model.pending(checked, reply, arrived, template.parameters)
+
+    def _parsed(
+        self, raw: bytes, parts: Split | None, reply: "Reply", arrived: int
+    ) -> list[Pending]:
+        """Read a request with protobuf: the first of its kind, or one of no kind."""
+        if parts is None:
+            message, views = parse(pb.ModelInferRequest, raw), None
+        else:
+            message = parse(pb.ModelInferRequest, parts.head)
+            view = memoryview(raw)
+            views = [view[begin:end] for begin, end in parts.spans]
+            if parts.id:
+                message.MergeFrom(parse(pb.ModelInferRequest, _id_field(parts.id)))
+        # Before the catalog is asked: what is found in one that has changed since is then remembered
+        # where nobody looks any more.
+        templates = self._templates
+        # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
+        model = self._catalog.find(message.model_name, message.model_version)
+        request = decode(message, self._memory, views)
+        checked = model.checker.check(request)
+        reply.model, reply.plan, reply.id = model, checked.plan, message.id.encode()
+        if parts is not None:
+            template = _template(parts, message, checked, model, request.parameters)
+            if template is not None:
+                if len(templates) >= _MOST_TEMPLATES:
+                    templates.clear()
+                templates[parts.head] = template
+        return model.pending(checked, reply, arrived, request.parameters)
+
+
+def _template(
+    parts: Split,
+    message: pb.ModelInferRequest,
+    checked: CheckedRequest,
+    model: LoadedModel,
+    parameters: Mapping[str, Any],
+) -> _Template | None:
+    """Return what the next request of this kind need not be asked again, None if there will be none.
+
+    A region of shared memory is looked up for each request: it may be another one by then.
+    """
+    inputs = checked.plan.inputs
+    if (
+        len(parts.head) > _LONGEST_HEAD
+        or len(parts.spans) != len(inputs)
+        or any(planned.nbytes is None for planned in inputs)
+        or any(asked.destination is not None for _, asked in checked.plan.outputs)
+    ):
+        return None
+    places = {tensor.name: index for index, tensor in enumerate(message.inputs)}
+    return _Template(
+        model=model,
+        plan=checked.plan,
+        sizes=tuple(end - begin for begin, end in parts.spans),
+        order=tuple(places[planned.name] for planned in inputs),
+        parameters=parameters,
+    )
+
+
+class Reply:
+    """Where one call's answer goes (server.inference.model.Reply)."""
+
+    __slots__ = ("_call", "_leave", "id", "is_gone", "model", "plan")
+
+    method = METHOD
+    model: LoadedModel
+    plan: Plan
+    id: bytes
+
+    def __init__(self, call: Call, leave: Callable[[], None]) -> None:
+        self._call = call
+        self._leave = leave
+        self.is_gone = call.is_gone
+
+    def encode(self, rows: Rows) -> bytes:
+        """Return the answer's bytes."""
+        return encode(self.model.settings, self.plan, rows, self.id)
+
+    def answer(self, rows: Rows) -> None:
+        try:
+            answer = self.encode(rows)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._call.reply(answer)
+        self._leave()
+
+    def fail(self, error: Exception) -> None:
+        self.refuse(error)
+        self._leave()
+
+    def refuse(self, error: Exception) -> None:
+        """Fail a call that was not let in."""
+        code, text = status_of(error, self.method)
+        self._call.abort(code, text)
+
+
+def _id_field(request_id: bytes) -> bytes:
+    return delimited(3, len(request_id)) + request_id

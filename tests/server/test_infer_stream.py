@@ -1,0 +1,120 @@
+"""ModelStreamInfer: order, errors as messages, statuses where asked for, the end of a stream."""
+
+import queue
+
+import grpc
+import numpy as np
+import pytest
+from zoo_proto import grpc_service_pb2 as pb
+
+ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
+
+
+class Conversation:
+    """An open stream that is fed one request at a time."""
+
+    def __init__(self, wire, **options):
+        self._requests = queue.SimpleQueue()
+        self.answers = wire.stub.ModelStreamInfer(
+            iter(self._requests.get, None), timeout=20, **options
+        )
+
+    def ask(self, *requests):
+        for request in requests:
+            self._requests.put(request)
+
+    def end(self):
+        self._requests.put(None)
+
+
+@pytest.fixture
+def converse(wire):
+    """Open streams; all are ended with the test."""
+    opened = []
+
+    def start(**options):
+        opened.append(Conversation(wire, **options))
+        return opened[-1]
+
+    yield start
+    for conversation in opened:
+        conversation.end()
+        conversation.answers.cancel()
+
+
+def asked(make_request, number, model="identity_fp32", **more):
+    request = make_request(model, x=ROW + number)
+    request.id = str(number)
+    for key, value in more.items():
+        setattr(request, key, value)
+    return request
+
+
+def test_answers_come_in_the_order_of_the_requests(converse, make_request):
+    """Many requests at once: each is answered, in order, as final, by what it sent."""
+    stream = converse()
+    stream.ask(*(asked(make_request, number) for number in range(600)))
+    stream.end()
+    answers = list(stream.answers)
+
+    assert [answer.infer_response.id for answer in answers] == [str(n) for n in range(600)]
+    for number, answer in enumerate(answers):
+        response = answer.infer_response
+        assert answer.error_message == ""
+        assert response.model_name == "identity_fp32"
+        assert response.parameters["triton_final_response"].bool_param is True
+        assert np.array_equal(np.frombuffer(response.raw_output_contents[0], "f4"), ROW[0] + number)
+
+
+def test_an_error_is_a_message_and_the_stream_goes_on(converse, make_request):
+    """A bad request is answered with its id and a text; the next one is answered as ever."""
+    stream = converse()
+    stream.ask(
+        asked(make_request, 1, model_name="absent"),
+        asked(make_request, 2, model_version="x"),
+        asked(make_request, 3),
+    )
+    first, second, third = (next(stream.answers) for _ in range(3))
+
+    assert first.error_message == "Request for unknown model: 'absent' is not found"
+    assert first.infer_response.id == "1"
+    assert "failed to get model version" in second.error_message
+    assert third.error_message == ""
+    assert third.infer_response.id == "3"
+
+
+def test_statuses_for_who_wants_them(converse, make_request):
+    """With the header triton_grpc_error the first error is the stream's status, and its end."""
+    stream = converse(metadata=(("triton_grpc_error", "true"),))
+    stream.ask(asked(make_request, 1))
+    assert next(stream.answers).infer_response.id == "1"
+    stream.ask(asked(make_request, 2, model_name="absent"))
+    with pytest.raises(grpc.RpcError) as caught:
+        next(stream.answers)
+
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_bytes_that_are_no_request(wire):
+    """A message that cannot be parsed is answered like any other bad one."""
+    stream = wire.channel.stream_stream(
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        response_deserializer=pb.ModelStreamInferResponse.FromString,
+    )
+    (answer,) = stream(iter([b"\xff\xff"]), timeout=10)
+
+    assert "cannot be parsed" in answer.error_message
+
+
+def test_a_stream_ends_when_the_server_leaves(serve, repository, graphs, make_request):
+    """An idle stream does not hold up a shutdown: it is told that the server is exiting."""
+    repository.add("identity_fp32", graphs.identity())
+    with serve(repository.path) as wire:
+        stream = Conversation(wire)
+        stream.ask(asked(make_request, 1))
+        assert next(stream.answers).infer_response.id == "1"
+    with pytest.raises(grpc.RpcError) as caught:
+        next(stream.answers)
+    stream.end()
+
+    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)

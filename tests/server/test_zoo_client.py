@@ -1,0 +1,163 @@
+"""The zoo's own client against the real server, from threads and from asyncio, over both transports."""
+
+import asyncio
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from server.tensors import DATA_TYPES
+from zoo.client import AsyncClient, Class, Client, errors
+
+SERVED = [row for row in DATA_TYPES if row.wire != "BF16"]  # no graph of BF16 is served yet
+
+
+@pytest.fixture
+def client(wire):
+    """A client of the server that all tests share."""
+    with Client(wire.address) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("row", SERVED, ids=lambda row: row.wire)
+def test_every_datatype(row, client):
+    """An identity gives back what a list of values means in the model's datatype."""
+    values = [b"a\0", b"", b"\0", "größe".encode()] if row.byte_size is None else [1, 0, 1, 1]
+    sent = [bool(value) for value in values] if row.wire == "BOOL" else values
+    answer = client.infer(f"identity_{row.wire.lower()}", [sent])
+
+    assert answer.dtype == row.numpy
+    assert answer.shape == (1, 4)
+    assert answer.ravel().tolist() == sent
+
+
+def test_several_inputs_and_outputs(client):
+    """A mapping in is a mapping out; outputs that are named are the only ones."""
+    ones = np.ones((2, 16), np.int64)  # converted to the model's INT32
+    both = client.infer("simple", {"INPUT0": ones, "INPUT1": ones * 2})
+    one = client.infer("simple", {"INPUT0": ones, "INPUT1": ones}, outputs=["OUTPUT0"])
+
+    assert {name: array[1, 0] for name, array in both.items()} == {"OUTPUT0": 3, "OUTPUT1": -1}
+    assert list(one) == ["OUTPUT0"]
+
+
+def test_versions(client):
+    """The latest unless one is asked for; the answer says which it was."""
+    assert client.ask("versions", [[1, 2, 3, 4]], request_id="r").version == "3"
+    assert client.ask("versions", [[1, 2, 3, 4]], version="1").version == "1"
+    assert client.metadata("versions").versions == ("1", "2", "3")
+
+
+def test_classes(client):
+    """Best first, with labels as far as there are any; no more than the model has."""
+    rows = [[1, 4, 3, 2], [9, 0, 0, 5]]
+    first, second = client.classify("classes", rows, top=2)
+
+    assert first == [Class(value=4, index=1, label="dog"), Class(value=3, index=2, label="bird")]
+    assert [(one.index, one.label) for one in second] == [(0, "cat"), (3, "")]
+    assert [len(row) for row in client.classify("classes", rows, top=9)] == [4, 4]
+
+
+def test_classes_of_a_model_without_a_batch(client):
+    """Are one row."""
+    (row,) = client.classify("unbatched", [[1.0, 3.0, 2.0]], top=1)
+
+    assert row == [Class(value=3, index=1, label="")]
+
+
+def test_what_is_there(client):
+    """Names, readiness, configuration and metadata."""
+    assert "simple" in client.models()
+    assert client.ready()
+    assert client.ready("simple")
+    assert client.ready("simple", "1")
+    assert not client.ready("nope")
+    assert client.config("simple").max_batch_size == 8
+    known = client.metadata("simple")
+    assert [(tensor.name, tensor.datatype, tensor.shape) for tensor in known.inputs] == [
+        ("INPUT0", "INT32", (-1, 16)),
+        ("INPUT1", "INT32", (-1, 16)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "kind", "text"),
+    [
+        ("nope", [1], errors.NotFound, "unknown model"),
+        ("fixed", [[1, 2]], errors.InvalidArgument, "unexpected shape for input 'x'"),
+        ("fails", [[99]], errors.ClientError, "internal error, incident"),
+    ],
+)
+def test_refusals(model, inputs, kind, text, client):
+    """Arrive as their class, in the server's words."""
+    with pytest.raises(errors.ClientError, match=text) as caught:
+        client.infer(model, inputs)
+
+    assert type(caught.value) is kind
+
+
+def test_a_version_that_is_not_there(client):
+    """NotFound, with its number."""
+    with pytest.raises(errors.NotFound, match="version 9"):
+        client.infer("versions", [[1, 2, 3, 4]], version="9")
+
+
+def test_one_client_for_many_threads(client):
+    """Each gets its own answer."""
+    with ThreadPoolExecutor(8) as pool:
+        rows = [np.full((1, 4), number, np.float32) for number in range(64)]
+        answers = list(pool.map(lambda row: client.infer("identity_fp32", row), rows))
+
+    assert [answer[0, 0] for answer in answers] == list(range(64))
+
+
+def test_asyncio(wire):
+    """The same methods, awaited; many requests share the connection."""
+
+    async def run():
+        async with AsyncClient(wire.address) as client:
+            rows = [np.full((1, 4), number, np.float32) for number in range(32)]
+            answers = await asyncio.gather(*(client.infer("identity_fp32", row) for row in rows))
+            assert [answer[0, 0] for answer in answers] == list(range(32))
+            assert await client.ready()
+            assert "simple" in await client.models()
+            assert (await client.metadata("simple")).outputs[0].name == "OUTPUT0"
+            assert (await client.config("simple")).max_batch_size == 8
+            assert (await client.ask("versions", [[1, 2, 3, 4]])).version == "3"
+            ((best,),) = await client.classify("classes", [[1, 4, 3, 2]], top=1)
+            assert best.label == "dog"
+            with pytest.raises(errors.NotFound, match="unknown model"):
+                await client.infer("nope", [1])
+
+    asyncio.run(run())
+
+
+def test_a_restart_is_outlasted(repository, graphs, serve):
+    """A request that meets a server that is being replaced is answered by the next one."""
+    repository.add("m", graphs.identity())
+    with serve(repository.path) as wire:
+        port = wire.server.grpc_port
+        client = Client(wire.address, timeout=20)
+        client.infer("m", [[1, 2, 3, 4]])
+    with client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.infer, "m", [[1, 2, 3, 4]])
+        with serve(repository.path, grpc_port=port):
+            assert answer.result(20).tolist() == [[1, 2, 3, 4]]
+
+
+def test_the_client_is_light():
+    """It loads no framework, and of the server the dtype table only."""
+    program = (
+        "import sys, zoo.client;"
+        "heavy = {'tensorflow', 'keras', 'onnx', 'onnxruntime', 'server.app', 'server.api',"
+        " 'zoo_proto.tensorflow_serving_pb2'};"
+        "print(sorted(heavy & set(sys.modules)),"
+        " sorted(name for name in sys.modules if name.startswith('server.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split() == ["[]", "['server.tensors']"]

@@ -1,0 +1,127 @@
+"""Rows that no data set has, and what may be said of the answers to them. Pure numpy.
+
+    zeros, the ends of the data, a thousand times those, the ends of float32, NaN and infinities
+
+A row tells something about a file only where Keras defines an answer to it. It does not where
+Keras's own answer changes when its input moves by one unit in the last place (`nudged`), nor
+where an operator's treatment of NaN is left open (`undefined`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+FLOAT = np.finfo(np.float32)
+
+#: Far outside of what was trained on, and far inside float32: sums of products stay finite.
+FAR = np.float32(1000.0)
+
+#: Half way into the subnormal numbers (below 1.2e-38), which some processors are told to flush.
+DENORMAL = np.float32(1e-40)
+
+#: Where NaN goes in or comes out of Keras: (operators, runtime or ALL, why a difference says nothing
+#: about the file). Measured with onnxruntime 1.32 and onnx 1.23: Keras's MaxPooling skips a NaN
+#: wherever it stands in the window; and GRU, LSTM and RNN give numbers where Keras, the reference
+#: and the same model's portable form give NaN.
+ALL = "*"
+OPEN: tuple[tuple[frozenset[str], str, str], ...] = (
+    (
+        frozenset({"MaxPool"}),
+        ALL,
+        "ONNX leaves open what MaxPool makes of NaN: Keras skips it, runtimes do not always",
+    ),
+    (
+        frozenset({"LSTM", "GRU", "RNN"}),
+        "onnxruntime",
+        "onnxruntime's recurrent operators answer NaN with a number",
+    ),
+)
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One adversarial row for each input."""
+
+    name: str
+    inputs: tuple[np.ndarray, ...]
+
+
+def probes(inputs: Sequence[np.ndarray]) -> list[Probe]:
+    """Return the adversarial rows for a model whose real rows are these, one row each.
+
+    Inputs that are not of floats keep a real row wherever their type cannot hold what is asked.
+    """
+    floats = any(x.dtype.kind == "f" for x in inputs)
+
+    def rows(change: Change, *, any_type: bool = False) -> tuple[np.ndarray, ...]:
+        return tuple(
+            np.ascontiguousarray(change(x).astype(x.dtype))
+            if x.dtype.kind == "f" or (any_type and x.dtype.kind in "iub")
+            else x[:1]
+            for x in inputs
+        )
+
+    plain: list[tuple[str, Change]] = [
+        ("zeros", lambda x: np.zeros_like(x[:1])),
+        ("the lowest held-out values", lambda x: x.min(axis=0, keepdims=True)),
+        ("the highest held-out values", lambda x: x.max(axis=0, keepdims=True)),
+    ]
+    found = [Probe(name=name, inputs=rows(change, any_type=True)) for name, change in plain]
+    if not floats:
+        return found
+    far: list[tuple[str, Change]] = [
+        ("the lowest held-out values × 1000", lambda x: x.min(axis=0, keepdims=True) * FAR),
+        ("the highest held-out values × 1000", lambda x: x.max(axis=0, keepdims=True) * FAR),
+        ("the highest held-out values × -1000", lambda x: x.max(axis=0, keepdims=True) * -FAR),
+        ("the smallest normal float32", _filled(FLOAT.tiny)),
+        ("a denormal float32", _filled(DENORMAL)),
+        ("the largest float32", _filled(FLOAT.max)),
+        ("the largest negative float32", _filled(FLOAT.min)),
+    ]
+    found += [Probe(name=name, inputs=rows(change)) for name, change in far]
+    for name, value in (("NaN", np.nan), ("Inf", np.inf), ("-Inf", -np.inf)):
+        found += [
+            Probe(name=f"one {name} in a held-out row", inputs=rows(_one(value))),
+            Probe(name=f"{name} everywhere", inputs=rows(_filled(value))),
+        ]
+    return found
+
+
+def _filled(value: float | np.floating[Any]) -> Change:
+    return lambda x: np.full_like(x[:1], value)
+
+
+def _one(value: float) -> Change:
+    """Put a value into the middle of the first real row."""
+
+    def change(x: np.ndarray) -> np.ndarray:
+        row = x[:1].copy()
+        row.reshape(-1)[row.size // 2] = value
+        return row
+
+    return change
+
+
+def nudged(inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Move every finite float by one unit in the last place towards zero; zeros stay."""
+    return [
+        np.where(np.isfinite(x), np.nextafter(x, np.zeros_like(x)), x) if x.dtype.kind == "f" else x
+        for x in inputs
+    ]
+
+
+def undefined(arrays: Iterable[np.ndarray], operators: Iterable[str]) -> Mapping[str, str]:
+    """Return, by runtime, why a graph's answer is left open: only where NaN goes in or comes out.
+
+    `arrays`: the row's inputs and Keras's answers to it.
+    """
+    if not any(a.dtype.kind == "f" and np.isnan(a).any() for a in arrays):
+        return {}
+    present = frozenset(operators)
+    return {runtime: reason for kinds, runtime, reason in OPEN if kinds & present}

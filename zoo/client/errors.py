@@ -1,0 +1,77 @@
+"""What can go wrong for a caller, by what the caller can do about it.
+
+    ClientError              status and message; by itself: the server failed or does not offer it
+    ├── InvalidArgument      the request does not fit the model: mend it
+    ├── NotFound             no such model or version
+    ├── Unauthenticated      the token or the client certificate is missing or wrong
+    ├── DeadlineExceeded     no answer within the time given
+    └── Unavailable          not now: queue full, model not loaded, server leaving; retried in vain
+        └── Unreachable      nothing answers at the address
+
+`status` is gRPC's name of the status code, such as "NOT_FOUND"; `str(error)` is the server's message.
+"""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """The server refused the request, or there is none."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[ClientError], tuple[str, str]]:
+        """Pickle with both arguments: errors cross process boundaries in pools."""
+        return type(self), (self.status, self.message)
+
+
+class InvalidArgument(ClientError):
+    """The request does not fit the model; found by the server, or here before anything was sent."""
+
+
+class NotFound(ClientError):
+    """The server has no such model or version."""
+
+
+class Unauthenticated(ClientError):
+    """The token or the client certificate is missing, or not one that the server takes."""
+
+
+class DeadlineExceeded(ClientError):
+    """No answer came within the time given; the server may have worked on the request."""
+
+
+class Unavailable(ClientError):
+    """The server cannot answer now, and could not on any of the retries."""
+
+
+class Unreachable(Unavailable):
+    """Nothing answers at the address."""
+
+
+_BY_STATUS: dict[str, type[ClientError]] = {
+    "INVALID_ARGUMENT": InvalidArgument,
+    "FAILED_PRECONDITION": InvalidArgument,
+    "OUT_OF_RANGE": InvalidArgument,
+    "NOT_FOUND": NotFound,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": Unauthenticated,
+    "DEADLINE_EXCEEDED": DeadlineExceeded,
+    "UNAVAILABLE": Unavailable,
+}
+
+
+def error_of(status: str, details: str, *, address: str, seconds: float) -> ClientError:
+    """Return the error for a status; grpcio's own words are replaced where they say too little."""
+    if status == "UNAVAILABLE" and details.startswith("failed to connect"):
+        cause = " over TLS" if "handshake" in details.lower() else ""
+        return Unreachable(
+            status, f"no server answers at {address}{cause}: start one with `zoo serve`"
+        )
+    if status == "UNAVAILABLE" and "resolution failed" in details:
+        return Unreachable(status, f"the host of {address} cannot be resolved")
+    if status == "DEADLINE_EXCEEDED" and details == "Deadline Exceeded":
+        details = f"no answer from {address} within {seconds:g} s"
+    return _BY_STATUS.get(status, ClientError)(status, details or status)

@@ -1,0 +1,116 @@
+"""What was measured of smaller forms, for people: rows of a table, and the line of a refusal.
+
+Works on the records that variants.py makes and manifests keep; no framework.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.quantize.decision import NO_GAIN
+
+TITLES: Mapping[str, str] = {
+    "int8": "8-bit weights and activations, answers close to the model's",
+    "fp16": "16-bit weights, answers close to the model's",
+}
+
+HEADER = ("form", "metric", "fp32", "now", "loss", "flips", "largest Δ", "bytes", "time", "verdict")
+RIGHT = "llrrrrrrrl"
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON can hold it: None if it is none."""
+    return float(value) if math.isfinite(value) else None
+
+
+def records(forms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the records of those forms, as a manifest lists them, that were measured here."""
+    return [form["quantized"] for form in forms if "quantized" in form]
+
+
+def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return one row a form; one that could not be built has a verdict alone."""
+    return [_row(record) for record in found]
+
+
+def _row(record: Mapping[str, Any]) -> list[str]:
+    verdict = "published" if record["published"] else f"not published: {_short(record['reason'])}"
+    if "metric" not in record:
+        return [record["kind"], *["—"] * (len(HEADER) - 2), verdict]
+    metric = record["metric"]
+    return [
+        record["kind"],
+        metric["name"],
+        _number(metric["fp32"], ".4g"),
+        _number(metric["value"], ".4g"),
+        loss_text(metric),
+        str(record["flips"]),
+        _number(record["max_abs"], ".1e"),
+        f"{record['bytes']['ratio']:.2f} ×",
+        times_text(record),
+        verdict,
+    ]
+
+
+def _short(reason: str) -> str:
+    """Return a reason without the ratios that other columns show."""
+    return NO_GAIN if reason.startswith(NO_GAIN) else reason
+
+
+def loss_text(metric: Mapping[str, Any]) -> str:
+    """Return a loss in its unit: 0.93 points, -0.10 %."""
+    if metric["loss"] is None:
+        return "all"
+    return f"{metric['loss']:.2f} {metric['loss_unit']}"
+
+
+def times_text(record: Mapping[str, Any]) -> str:
+    """Return the time ratios by batch, after ~ if they may be 1: 1.26 × (1), ~0.97 × (64)."""
+    return ", ".join(
+        ("~" if t["ratio"]["low"] <= 1 <= t["ratio"]["high"] else "")
+        + f"{t['ratio']['median']:.2f} × ({t['batch']})"
+        for t in record["times"]
+    )
+
+
+def note(found: Sequence[Mapping[str, Any]]) -> str:
+    """Say how the figures were taken, and on what."""
+    measured = [record for record in found if "metric" in record]
+    if not measured:
+        return ""
+    metric, with_ = measured[0]["metric"], measured[0]["measured_with"]
+    text = (
+        f"Measured on {metric['rows']} held-out rows and in onnxruntime {with_['onnxruntime']} "
+        f"({with_['machine']}, {with_['threads']} thread), in units of fp32's bytes and of its "
+        "time at the batch in brackets, in interleaved rounds (~: as fast as fp32, or lost in "
+        f"noise). A form is published only if the {metric['name']} loses no more than "
+        f"{metric['limit']:g} {metric['loss_unit']}."
+    )
+    for record in measured:
+        if chosen := record.get("calibration"):
+            text += (
+                f" Ranges for int8 come from {chosen['rows']} rows of the {chosen['source']} "
+                f"(seed {chosen['seed']})."
+            )
+    return text
+
+
+def refusal(record: Mapping[str, Any]) -> str:
+    """Say in one line why a form that was asked for by name is not published, and what would."""
+    metric = record["metric"]
+    before, after = _number(metric["fp32"], ".4g"), _number(metric["value"], ".4g")
+    cure = "--quantize auto goes on without it"
+    if metric["loss"] is not None:
+        # Rounded up, so that the loss as measured is allowed.
+        cure = f"--max-loss {math.ceil(metric['loss'] * 100) / 100:g} allows it, {cure}"
+    return (
+        f"not published: {record['kind']}: {record['reason']} ({before} to {after} on "
+        f"{metric['rows']} rows; {record['bytes']['ratio']:.2f} × the bytes, time "
+        f"{times_text(record)}): {cure}"
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "—" if value is None else format(value, form)

@@ -1,0 +1,234 @@
+"""The smaller forms of one model: built, measured beside fp32 in one run, judged, reported.
+
+    forms(model, evidence, asked="auto") -> one Form a kind: its bytes, or the reason for none
+
+Each Form's `measured` has the figures under "quantized", published or not (report.py shows them).
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from server.repository import layout
+from zoo.errors import CheckFailed, StorageError
+from zoo.export import facts, serialized
+from zoo.forms import Form
+from zoo.quantize.build import CannotBuild, build
+from zoo.quantize.decision import AUTO, KINDS, Measured, Metric, Verdict, decide
+from zoo.quantize.evidence import Evidence, Judge
+from zoo.quantize.measure import (
+    BASE,
+    Timing,
+    answers,
+    flips,
+    largest_difference,
+    spoiled,
+    timed,
+)
+from zoo.quantize.report import TITLES, finite, refusal
+from zoo.runtimes.onnxruntime_session import OnnxRuntime
+from zoo.verify import Arrays, Session
+
+#: What a form says of itself in its metadata_props, and what fp32 says there of its metric.
+FORM_PROPERTY, METRIC_PROPERTY = "form", "metric_value"
+
+#: Batches that are timed: one request, and a full batch of a busy server.
+BATCHES = (1, 64)
+
+
+def forms(
+    model: ModelProto,
+    evidence: Evidence,
+    *,
+    asked: str,
+    max_loss: float | None = None,
+    file: str = layout.MODEL_FILE,
+) -> list[Form]:
+    """Return the forms asked for, `file` naming the fp32 one.
+
+    Raises CheckFailed for a form asked for by name that cannot be built or loses too much;
+    StorageError where the disk refuses.
+    """
+    made: dict[str, ModelProto] = {}
+    failures: dict[str, str] = {}
+    for kind in KINDS if asked == AUTO else (asked,):
+        try:
+            made[kind] = build(kind, model, evidence.calibration.batches)
+        except CannotBuild as error:
+            failures[kind] = str(error)
+        except OSError as error:
+            raise StorageError(f"{kind}: {error.strerror or error}: nothing was written") from error
+    if asked in failures:
+        raise CheckFailed(f"{asked} cannot be built: {failures[asked]}: leave --quantize out")
+    found = _compare(model, made, evidence, asked, max_loss) if made else {}
+    result = []
+    for kind in KINDS:
+        if kind in found:
+            if asked != AUTO and not found[kind]["published"]:
+                raise CheckFailed(refusal(found[kind]))
+            result.append(_form(file, kind, found[kind], made[kind]))
+        elif kind in failures:
+            record = _record(kind, asked, Verdict(False, f"cannot be built: {failures[kind]}"))
+            result.append(_form(file, kind, record))
+    return result
+
+
+def _form(file: str, kind: str, record: Mapping[str, Any], made: ModelProto | None = None) -> Form:
+    name, title = file.removesuffix(".onnx") + f".{kind}.onnx", TITLES[kind]
+    measured = {"quantized": record}
+    if made is None or not record["published"]:
+        return Form(file=name, title=title, measured=measured, reason=record["reason"])
+    return Form(
+        file=name,
+        title=title,
+        content=serialized(made),
+        graph=facts(made),
+        exact=False,
+        measured=measured,
+    )
+
+
+def _record(kind: str, asked: str, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "asked": asked,
+        "published": verdict.published,
+        "reason": verdict.reason,
+    }
+
+
+def _compare(
+    model: ModelProto,
+    made: Mapping[str, ModelProto],
+    evidence: Evidence,
+    asked: str,
+    max_loss: float | None,
+) -> dict[str, dict[str, Any]]:
+    """Run every form on the same rows and clock, and judge those beside fp32.
+
+    Each form is told what it is, and its own metric in place of fp32's.
+    """
+    sessions = _sessions({BASE: model, **made})
+    given = {
+        kind: answers(session, evidence.rows, evidence.batch) for kind, session in sessions.items()
+    }
+    batches = (evidence.batch,) if evidence.batch else BATCHES
+    times = {batch: timed(sessions, _feeds(evidence.rows, batch)) for batch in batches}
+    base, bytes_ = given[BASE], len(serialized(model))
+    records = {}
+    for kind, form in made.items():
+        mine = given[kind]
+        judged = [_judged(judge, base, mine, max_loss) for judge in evidence.judges(base)]
+        _tell(form, kind, judged[0].value)
+        worst = max(judged, key=lambda found: found.excess)
+        measured = Measured(
+            loss=worst.loss,
+            size=len(serialized(form)) / bytes_,
+            times={batch: found[kind].ratio for batch, found in times.items()},
+        )
+        verdict = decide(asked, worst.metric, measured, max_loss)
+        records[kind] = _record(kind, asked, verdict) | {
+            "metric": worst.to_json(),
+            "metrics": [found.to_json() for found in judged],
+            "bytes": {BASE: bytes_, kind: len(serialized(form)), "ratio": measured.size},
+            "times": [_time(batch, kind, found) for batch, found in times.items()],
+            "max_abs": finite(largest_difference(base, mine)),
+            "flips": sum(flips(base[n], mine[n], t) for n, t in evidence.tasks(base).items()),
+            "measured_with": {
+                "onnxruntime": OnnxRuntime().version(),
+                "threads": 1,
+                "machine": platform.machine(),
+            },
+        }
+        if kind == "int8":
+            records[kind]["calibration"] = _calibration(evidence)
+    return records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """One metric of one form beside fp32's; `excess` is how far its loss is beyond the limit."""
+
+    metric: Metric
+    fp32: float
+    value: float
+    loss: float
+    limit: float
+
+    @property
+    def excess(self) -> float:
+        """Return the loss beyond the limit, 0 within it: there the first metric stands for all."""
+        return max(0.0, self.loss - self.limit) if math.isfinite(self.loss) else math.inf
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self.metric) | {
+            BASE: finite(self.fp32),
+            "value": finite(self.value),
+            "loss": finite(self.loss),
+            "loss_unit": self.metric.loss_unit,
+            "limit": self.limit,
+        }
+
+
+def _judged(judge: Judge, base: Arrays, mine: Arrays, max_loss: float | None) -> _Judged:
+    fp32 = judge.value(base, base)
+    value = float("nan") if spoiled(base, mine) else judge.value(base, mine)
+    metric = judge.metric
+    loss, limit = metric.loss(fp32, value), metric.limit(max_loss)
+    return _Judged(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)
+
+
+def _tell(form: ModelProto, kind: str, value: float) -> None:
+    """Write into a form's properties what it is, and what it reaches where fp32's metric stands."""
+    for item in form.metadata_props:
+        if item.key == METRIC_PROPERTY:
+            item.value = f"{value:.6g}"
+    form.metadata_props.add(key=FORM_PROPERTY, value=kind)
+
+
+def _sessions(models: Mapping[str, ModelProto]) -> dict[str, Session]:
+    """Load every form in onnxruntime, one thread each; the files are gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="zoo-forms-") as folder:
+            sessions = {}
+            for kind, model in models.items():
+                path = Path(folder) / f"{kind}.onnx"
+                path.write_bytes(serialized(model))
+                sessions[kind] = OnnxRuntime().load(path)
+            return sessions
+    except OSError as error:
+        raise StorageError(f"{error.strerror or error}: nothing was written") from error
+
+
+def _feeds(rows: Arrays, batch: int) -> dict[str, np.ndarray]:
+    """Return the first rows, over again if there are too few."""
+    return {name: array[np.arange(batch) % len(array)] for name, array in rows.items()}
+
+
+def _time(batch: int, kind: str, found: Mapping[str, Timing]) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "microseconds": {name: round(found[name].microseconds, 2) for name in (BASE, kind)},
+        "ratio": asdict(found[kind].ratio),
+    }
+
+
+def _calibration(evidence: Evidence) -> dict[str, Any]:
+    chosen = evidence.calibration
+    return {
+        "method": "minmax",
+        "source": chosen.source,
+        "rows": chosen.rows,
+        "batch": chosen.batch,
+        "seed": chosen.seed,
+    }
