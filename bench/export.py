@@ -181,7 +181,7 @@ def _opened(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
         str(facts["path"]), options, providers=["CPUExecutionProvider"]
     )
     feeds = {session.get_inputs()[0].name: facts["rows"][:batch]}
-    return lambda: session.run(None, feeds)
+    return functools.partial(session.run, None, feeds)
 
 
 def _seconds_a_call(call: Callable[[], Any]) -> float:
