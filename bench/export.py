@@ -13,6 +13,7 @@ quartiles are given; the microseconds themselves are those of this machine at th
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -181,7 +182,8 @@ def _opened(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
         str(facts["path"]), options, providers=["CPUExecutionProvider"]
     )
     feeds = {session.get_inputs()[0].name: facts["rows"][:batch]}
-    return functools.partial(session.run, None, feeds)
+    call: Callable[[], Any] = functools.partial(session.run, None, feeds)
+    return call
 
 
 def _seconds_a_call(call: Callable[[], Any]) -> float:
