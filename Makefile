@@ -72,7 +72,7 @@ test-all: .venv/.installed-dev ## the long ones too
 
 examples: .venv/.installed-dev ## Triton's client examples against us: make examples CLIENT=/path/to/checkout
 	@test -n "$(CLIENT)" || { echo "give a checkout of github.com/triton-inference-server/client: make examples CLIENT=/path/to/it" >&2; exit 2; }
-	@.venv/bin/python tests/interop/examples.py "$(CLIENT)"
+	@.venv/bin/python tests/interop/client_examples.py "$(CLIENT)"
 
 differential: .venv/.installed-dev ## the same requests to Triton and to us, and what differs
 	@.venv/bin/python tests/interop/differential.py

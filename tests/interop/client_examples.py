@@ -1,6 +1,6 @@
 """Run the Python examples of Triton's client repository, unmodified, against `zoo serve`.
 
-    python tests/interop/examples.py CHECKOUT [NAME...]     (or: make examples CLIENT=CHECKOUT)
+    python tests/interop/client_examples.py CHECKOUT [NAME...]     (or: make examples CLIENT=CHECKOUT)
 
 CHECKOUT is a copy of github.com/triton-inference-server/client; NAME picks examples by a part of their
 file name. An example passes if it ends with status 0 and, where its source has a line that prints PASS,
@@ -269,7 +269,7 @@ def run_all(folder: Path, names: list[str], work: Path) -> list[tuple[str, Examp
     known = {example.file for example in EXAMPLES}
     for path in sorted(folder.glob("*.py")):
         if path.name not in known and not names:
-            tell("skip", Example(path.name, ""), "not known to tests/interop/examples.py")
+            tell("skip", Example(path.name, ""), "not known to tests/interop/client_examples.py")
     return rows
 
 
