@@ -75,7 +75,7 @@ examples: .venv/.installed-dev ## Triton's client examples against us: make exam
 	@.venv/bin/python tests/interop/client_examples.py "$(CLIENT)"
 
 differential: .venv/.installed-dev ## the same requests to Triton and to us, and what differs
-	@.venv/bin/python tests/interop/differential.py
+	@.venv/bin/python -m tests.interop.differential
 
 proto: .venv/.installed-dev ## regenerate proto/zoo_proto
 	@.venv/bin/python proto/generate.py
