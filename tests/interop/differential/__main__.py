@@ -46,7 +46,7 @@ def run(only: str, work: Path) -> list[Row]:
             if case.name.startswith(only):
                 theirs, own = send(triton, case), send(ours, case)
                 difference = differs(theirs, own)
-                known = known_difference(case.name, difference) if difference else ""
+                known = known_difference(case.name, difference, theirs, own) if difference else ""
                 rows.append(Row(case.name, theirs, own, difference, known))
         if ours.ends:
             raise AssertionError("a request ended our process")

@@ -42,7 +42,8 @@ def _models() -> dict[str, tuple[bytes, str, tuple[int, ...]]]:
         for row in KINDS
     }
     real = TensorProto.FLOAT
-    models["variable"] = (_identity(real, ["b", "n"]), _config(8, "TYPE_FP32", "-1"), (1,))
+    for name in ("variable", "doomed"):
+        models[name] = (_identity(real, ["b", "n"]), _config(8, "TYPE_FP32", "-1"), (1,))
     text = TensorProto.STRING
     models["strings"] = (_identity(text, ["b", "n"]), _config(8, "TYPE_STRING", "-1"), (1,))
     models["unbatched"] = (_identity(real, [2, 3]), _config(0, "TYPE_FP32", "2, 3"), (1,))

@@ -34,7 +34,6 @@ class TritonPythonModel:
                     array = np.array(flat, dtype=np.object_).reshape(array.shape)
                 feeds[name] = array
         names = list(request.requested_output_names())
-        names.sort(key=[value.name for value in self.session.get_outputs()].index)
         tensors = []
         for name, array in zip(names, self.session.run(names, feeds)):
             if array.dtype == np.object_:
