@@ -159,6 +159,11 @@ def differs(triton: Outcome, ours: Outcome) -> str:
         return "code"
     if triton.answer != ours.answer:
         return "answer"
-    one, other = stem(triton.text).rstrip("."), stem(ours.text).rstrip(".")
-    goes_on = min(one, other, key=len) and (one.startswith(other) or other.startswith(one))
-    return "" if one == other or goes_on else "text"
+    return "" if same_words(triton.text, ours.text) else "text"
+
+
+def same_words(one: str, other: str) -> bool:
+    """Tell whether two messages have one stem: one may go on after the other."""
+    one, other = stem(one).rstrip("."), stem(other).rstrip(".")
+    shorter, longer = sorted((one, other), key=len)
+    return one == other or (shorter != "" and longer.startswith(shorter))

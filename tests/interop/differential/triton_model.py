@@ -33,9 +33,11 @@ class TritonPythonModel:
                     flat = [element.decode() for element in array.reshape(-1)]
                     array = np.array(flat, dtype=np.object_).reshape(array.shape)
                 feeds[name] = array
-        names = list(request.requested_output_names())
+        # In the order of the graph, as Triton's own backends answer; the request keeps none.
+        asked = request.requested_output_names()
+        names = [value.name for value in self.session.get_outputs() if value.name in asked]
         tensors = []
-        for name, array in zip(names, self.session.run(names, feeds)):
+        for name, array in zip(names, self.session.run(names, feeds), strict=True):
             if array.dtype == np.object_:
                 flat = [str(element).encode() for element in array.reshape(-1)]
                 array = np.array(flat, dtype=np.object_).reshape(array.shape)
