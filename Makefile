@@ -5,7 +5,7 @@ REPOSITORY ?= models
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help install install-dev train export verify serve format check test test-all bench proto proto-check cards build clean
+.PHONY: help install install-dev train export verify serve format check test test-all bench examples differential proto proto-check cards build clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -73,6 +73,13 @@ test-all: .venv/.installed-dev ## the long ones too
 bench: .venv/.installed-dev ## race the server against others (BENCH="--quick" for a check), and the exporter
 	@.venv/bin/python -m bench --repository $(REPOSITORY) $(BENCH)
 	@if [ -f bench/export.py ]; then .venv/bin/python bench/export.py; fi
+
+examples: .venv/.installed-dev ## Triton's client examples against us: make examples CLIENT=/path/to/checkout
+	@test -n "$(CLIENT)" || { echo "give a checkout of github.com/triton-inference-server/client: make examples CLIENT=/path/to/it" >&2; exit 2; }
+	@.venv/bin/python tests/interop/client_examples.py "$(CLIENT)"
+
+differential: .venv/.installed-dev ## the same requests to Triton and to us, and what differs
+	@.venv/bin/python -m tests.interop.differential
 
 proto: .venv/.installed-dev ## regenerate proto/zoo_proto
 	@.venv/bin/python proto/generate.py

@@ -188,9 +188,7 @@ def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") 
                 f"but only {end - position} bytes available"
             )
         if len(elements) == count:
-            raise ValueError(
-                f"unexpected number of string elements {count + 1} for {tensor}, expecting {count}"
-            )
+            raise miscounted(count + 1, count, tensor=tensor)
         (length,) = _LENGTH.unpack_from(view, position)
         position += _LENGTH.size
         if length > end - position:
@@ -201,8 +199,17 @@ def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") 
         elements.append(bytes(view[position : position + length]))
         position += length
     if len(elements) != count:
-        raise ValueError(f"expected {count} string elements for {tensor}, got {len(elements)}")
+        raise miscounted(len(elements), count, tensor=tensor)
     return elements
+
+
+def miscounted(got: int, count: int, *, tensor: str) -> ValueError:
+    """Return the error of another number of BYTES elements than the shape's, in Triton's words."""
+    if got > count:
+        return ValueError(
+            f"unexpected number of string elements {count + 1} for {tensor}, expecting {count}"
+        )
+    return ValueError(f"expected {count} string elements for {tensor}, got {got}")
 
 
 def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:

@@ -25,7 +25,7 @@ def classify(
     InvalidRequest for an element type without an order, or an output too large to sort.
     """
     wire = settings.datatype.wire
-    if values.dtype.kind not in "iuf" or wire == "FP16":
+    if values.dtype.kind not in "iuf" or wire in ("FP16", "BF16"):
         raise InvalidRequest(
             f"class result not available for output due to unsupported type '{wire}'"
         )

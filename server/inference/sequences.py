@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from server.batching import Control, ControlKind, Sequences
-from server.errors import InvalidRequest, QueueFull
+from server.errors import InvalidRequest, QueueFull, Unsupported
 from server.inference.execution import Rows
 from server.inference.pending import Pending, Reply
 from server.inference.validation import CheckedRequest, Data, PlannedInput
@@ -29,6 +29,9 @@ SequenceId = int | str
 
 #: Requests that may wait behind others of their sequence, or for a sequence to end.
 MOST_WAITING = 65_536
+
+#: Triton's bound on a sequence's name.
+LONGEST_NAME = 128
 
 
 class _Sequence:
@@ -71,7 +74,8 @@ class SequenceGate:
     def enter(self, member: Pending, parameters: Mapping[str, Any]) -> list[Pending]:
         """Take a request; return it if it may be scheduled now.
 
-        InvalidRequest without an id, or without START on the first; QueueFull if too many wait.
+        InvalidRequest without an id, or without START on the first; Unsupported for too long an id;
+        QueueFull if too many wait.
         """
         sequence_id = parameters.get("sequence_id", 0)
         start = bool(parameters.get("sequence_start", False))
@@ -115,6 +119,10 @@ class SequenceGate:
             raise InvalidRequest(
                 f"inference request to model '{self._model}' must specify a non-zero or non-empty "
                 "correlation ID"
+            )
+        if isinstance(sequence_id, str) and len(sequence_id.encode()) > LONGEST_NAME:
+            raise Unsupported(
+                f"string correlation ID cannot be longer than {LONGEST_NAME} characters"
             )
         if member.rows != 1:
             raise InvalidRequest(

@@ -264,9 +264,7 @@ class RequestChecker:
             else:
                 elements = data  # type: ignore[assignment]
                 if len(elements) != count:
-                    raise ValueError(
-                        f"expected {count} string elements for {label}, got {len(elements)}"
-                    )
+                    raise tensors.miscounted(len(elements), count, tensor=label)
             return tensors.object_array([element.decode() for element in elements], shape)
         except UnicodeDecodeError:
             raise InvalidRequest(

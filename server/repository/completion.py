@@ -203,8 +203,6 @@ def _spec(tensor: Any, kind: str, specs: dict[str, TensorSpec]) -> TensorSpec:
         raise ModelLoadError(
             f"unexpected inference {kind} '{tensor.name}', allowed {kind}s are: {', '.join(specs)}"
         )
-    if spec.datatype.wire == "BF16":
-        raise ModelLoadError(f"{kind} '{spec.name}' is BF16, which is not served yet")
     given = by_config(model_config_pb2.DataType.Name(tensor.data_type))
     if given is not spec.datatype:
         raise ModelLoadError(

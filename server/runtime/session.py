@@ -16,6 +16,7 @@ import numpy as np
 
 from server.errors import ExecutionError, ModelLoadError, RuntimeMissing
 from server.runtime import providers
+from server.runtime.bfloat16 import ValueRun, has_bfloat16
 from server.runtime.threads import Gate
 from server.tensors import TensorSpec, by_onnx
 
@@ -28,9 +29,12 @@ _ERROR, _FATAL = 3, 4
 class Session:
     """One loaded graph. `run` may be called from any number of threads at once."""
 
-    def __init__(self, session: Any, provider: str, threads: int, gate: Gate) -> None:
+    def __init__(
+        self, session: Any, provider: str, threads: int, gate: Gate, run: Any = None
+    ) -> None:
+        """`run` stands in for the session's own."""
         # Its `run` checks again, in Python, what server.inference.validation has checked.
-        self._run = getattr(session, "_sess", session).run
+        self._run = run or getattr(session, "_sess", session).run
         self._gate = gate
         self.provider = provider
         #: Threads of one run.
@@ -92,7 +96,8 @@ class Runtime:
                 raise ModelLoadError(_load_reason(path, error)) from error
             session = self._open_on_cpu(path, threads, error)
         taken = providers.taken(self._provider, session.get_providers())
-        return Session(session, taken, threads, self._gate)
+        run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
+        return Session(session, taken, threads, self._gate, run)
 
     def _open_on_cpu(self, path: Path, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""

@@ -5,7 +5,7 @@ import logging
 import grpc
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 from zoo_proto import grpc_service_pb2 as pb
 
 from server.errors import ConfigurationError
@@ -108,7 +108,6 @@ FAULTS = {
         'output [{ name: "y" label_filename: "labels.txt" }] max_batch_size: 1',
         "label_filename 'labels.txt' cannot be read: No such file or directory",
     ),
-    "bfloat": ("bfloat", None, "input 'x' is BF16, which is not served yet"),
 }
 
 
@@ -120,7 +119,6 @@ def faulty(tmp_path_factory, graphs, serve):
         GOOD: graphs.identity(),
         "cut": graphs.identity()[:60],
         "fixed": graphs.identity(shape=(2, 3)),
-        "bfloat": graphs.identity(TensorProto.BFLOAT16),
     }
     for name, (model, config, _) in {**FAULTS, "healthy": (GOOD, None, "")}.items():
         folder = path / name / "1"

@@ -169,6 +169,17 @@ def test_what_is_no_sequence_is_refused(repository, sums, serve):
     assert "START flag" in ended[1]
 
 
+def test_a_sequence_name_is_bounded(repository, sums, serve):
+    """A name of 128 bytes begins a sequence, one of 129 is UNIMPLEMENTED, in Triton's words."""
+    repository.add("m", sums, config("direct {}", STATE))
+    with serve(repository.path) as wire:
+        wire.stub.ModelInfer(request(1, "n" * 128, start=True, end=True))
+        code, text = refused(wire, request(1, "n" * 129, start=True, end=True))
+
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+    assert "string correlation ID cannot be longer than 128 characters" in text
+
+
 def test_a_silent_sequence_is_forgotten(repository, sums, serve):
     """After max_sequence_idle the place is free for one that waits, and the old one must start anew."""
     repository.add(

@@ -14,7 +14,7 @@ from zoo_proto import tensorflow_serving_pb2_grpc
 from server.tensors import DATA_TYPES, DataType
 
 State = pb.ModelVersionStatus.State
-SERVED = [row for row in DATA_TYPES if row.wire != "BF16"]  # no graph of BF16 is served yet
+SERVED = [row for row in DATA_TYPES if row.wire != "BF16"]  # tests/wire has them all
 LABELS = 'parameters { key: "version_labels" value { string_value: "stable=1, canary=3" } }'
 
 

@@ -245,6 +245,12 @@ FAULTS = {
         INVALID,
         "expected 4 string elements for inference input 'x' for model 'identity_bytes', got 1",
     ),
+    "typed BYTES too many": (
+        typed("identity_bytes", "BYTES", bytes_contents=[b"a"] * 6),
+        INVALID,
+        "unexpected number of string elements 5 for inference input 'x' for model 'identity_bytes', "
+        "expecting 4",
+    ),
     "BYTES length cut": (
         strings(b"\1\0\0\0a" * 3 + b"\1\0"),
         INVALID,

@@ -96,7 +96,10 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, ParameterValue]:
             continue
         if key in _FLAGS:
             found[key] = flag(dict(given), key)
-        elif key in _NUMBERS or (key == "sequence_id" and not isinstance(value, str)):
+        elif key == "sequence_id":
+            is_number = type(value) is int and value >= 0
+            found[key] = unsigned(value, key) if is_number else text(dict(given), key)
+        elif key in _NUMBERS:
             found[key] = unsigned(value, key)
         elif isinstance(value, bool | int | float | str):
             found[key] = value
@@ -181,7 +184,7 @@ def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
         return OutputRequest(name=name, destination=destination), False
     classes = 0
     if "classification" in given:
-        classes = unsigned(given["classification"], "classification")
+        classes = unsigned(given["classification"], "classification", doing="set")
         if classes > _MAX_CLASSES:
             raise InvalidRequest("invalid value for 'classification' parameter, expected >= 0")
     return OutputRequest(name=name, classes=classes), binary
@@ -230,23 +233,20 @@ def flatten(data: list[Any]) -> list[Any]:
     raise InvalidRequest(f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
 
 
-#: What JSON's elements must be, by the kind of the datatype's numpy dtype, and its name in errors.
+#: What JSON's elements must be, by the kind of the datatype's numpy dtype, and Triton's words if not.
 _JSON_TYPES: dict[str, tuple[set[type], str]] = {
-    "b": ({bool}, "boolean"),
-    "i": ({int}, "signed-integer"),
-    "u": ({int}, "unsigned-integer"),
-    "f": ({int, float}, "number"),
-    "O": ({str}, "string"),
+    "b": ({bool}, "'data': attempt to access JSON non-boolean as boolean"),
+    "i": ({int}, "'data': attempt to access JSON non-signed-integer as signed-integer"),
+    "u": ({int}, "'data': attempt to access JSON non-unsigned-integer as unsigned-integer"),
+    "f": ({int, float}, "'data': attempt to access JSON non-number as double"),
+    "O": ({str}, "JSON bytes array: attempt to access JSON non-string as string"),
 }
 
 
 def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
-    kinds, called = _JSON_TYPES[row.numpy.kind]
+    kinds, words = _JSON_TYPES[row.numpy.kind]
     if not set(map(type, flat)) <= kinds:
-        raise InvalidRequest(
-            f"Unable to parse 'data': attempt to access JSON non-{called} as {called} in input "
-            f"'{name}'"
-        )
+        raise InvalidRequest(f"Unable to parse {words} in input '{name}'")
     try:
         if row.byte_size is None:
             return [element.encode() for element in flat]

@@ -81,10 +81,10 @@ def flag(owner: dict[str, Any], key: str, default: bool = False) -> bool:
     return value
 
 
-def unsigned(value: Any, key: str) -> int:
+def unsigned(value: Any, key: str, *, doing: str = "parse") -> int:
     """Return a value that must be a non-negative integer that fits in 63 bits."""
     if type(value) is not int or not 0 <= value <= _MAX_INT:
-        raise _wrong(key, "unsigned-integer")
+        raise _wrong(key, "unsigned-integer", doing)
     return value
 
 
@@ -104,8 +104,8 @@ def _present(owner: dict[str, Any], key: str) -> Any:
     return owner[key]
 
 
-def _wrong(key: str, kind: str) -> InvalidRequest:
-    return InvalidRequest(f"Unable to parse '{key}': attempt to access JSON non-{kind} as {kind}")
+def _wrong(key: str, kind: str, doing: str = "parse") -> InvalidRequest:
+    return InvalidRequest(f"Unable to {doing} '{key}': attempt to access JSON non-{kind} as {kind}")
 
 
 def message_to_json(message: Message) -> dict[str, Any]:
