@@ -3,7 +3,9 @@
 serve(config)     what `zoo serve` runs: logs, signals, exit status
 running(config)   the same server inside a block, for tests and for embedding
 
-config ──> transport.bind ──> Runtime ──> Catalog ──> OpenInference ──> handlers ──> start
+config ──> bind every port ──> Runtime ──> Catalog ──> OpenInference ──> gRPC ──> REST, metrics
+
+What only HTTP needs is imported once gRPC answers.
 """
 
 import logging
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -29,6 +32,7 @@ from server.api.shared_memory import SharedMemoryRegions
 from server.api.tensorflow_predict import PredictPath
 from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
 from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
+from server.api.token import TokenGuard, read_token
 from server.config import ServerConfig
 from server.errors import OperatorError
 from server.inference.admission import Admission
@@ -43,8 +47,13 @@ from server.runtime.threads import ThreadBudget, measure
 from server.scheduling.timer import Timer
 from server.telemetry import logs
 from server.telemetry.traces import TraceSettings
-from server.transport import open_transport
-from server.transport.public import TransportOptions
+from server.transport import open_transport, tls
+from server.transport.http import HttpListener, HttpTransport
+from server.transport.public import TransportOptions, join_address
+from server.transport.tls import Tls, TlsFiles
+
+if TYPE_CHECKING:
+    from server.telemetry.metrics import ModelReading
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,6 +85,8 @@ class Server:
         self._budget = measure(config.threads)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._timer = Timer()
+        self._tls = _tls(config)
+        self._token = None if config.token_file is None else read_token(config.token_file)
         self._transport = open_transport(
             config.transport,
             TransportOptions(
@@ -83,19 +94,39 @@ class Server:
                 port=config.grpc_port,
                 max_message_bytes=config.max_message_bytes,
                 handler_threads=_handler_threads(self._budget),
+                credentials=None if self._tls is None else self._tls.grpc,
+                guard=None if self._token is None else TokenGuard(self._token),
             ),
             self._workers,
         )
         self.grpc_port = self._transport.bind()
+        self._http = HttpTransport(
+            config.host,
+            [listener for _, listener in self._http_listeners()],
+            None if self._tls is None else self._tls.http,
+        )
         self.catalog = Catalog(())
+        #: "HTTP" and "metrics", where they are not off.
+        self.http_ports = dict(
+            zip([name for name, _ in self._http_listeners()], self._http.bind(), strict=True)
+        )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self._path = InferPath(self.catalog, self._admission, self._memory)
 
     @property
     def grpc_address(self) -> str:
-        """Where it listens, as a client writes it."""
-        host = self._config.host
-        return f"[{host}]:{self.grpc_port}" if ":" in host else f"{host}:{self.grpc_port}"
+        """Where gRPC listens, as a client writes it."""
+        return join_address(self._config.host, self.grpc_port)
+
+    @property
+    def http_address(self) -> str:
+        """Where REST listens; KeyError if it is off."""
+        return join_address(self._config.host, self.http_ports["HTTP"])
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are; KeyError if they are off."""
+        return join_address(self._config.host, self.http_ports["metrics"])
 
     def start(self) -> None:
         """Load the models and begin to answer; OperatorError if the server cannot run at all."""
@@ -114,7 +145,10 @@ class Server:
         )
         control.start(config.load_model)
         self._catalog_changed()
-        self._transport.start(self._handlers(control))
+        servicer = self._build_servicer(control)
+        self._transport.start(self._handlers(servicer))
+        self._servicer = servicer
+        self._http.start()
         if mode is ControlMode.POLL:
             self._poller = Poller(control, config.repository_poll_secs)
             self._poller.start()
@@ -138,26 +172,30 @@ class Server:
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
+        self._http.stop(0 if left else _FLUSH_SECONDS)
         self._timer.close()
         self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)
         return left
 
-    def _handlers(self, control: ModelControl) -> list[grpc.GenericRpcHandler]:
-        path = self._path
-        self._streams = InferStreams(path)
+    def _build_servicer(self, control: ModelControl) -> Any:
+        """Return what answers every RPC but inference, over gRPC and over HTTP."""
         inference = OpenInference(
             self.catalog,
             server_name=self._config.server_name,
             server_version=_version(),
             extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
         )
-        servicer = one_servicer(
+        return one_servicer(
             inference,
             ModelRepository(control),
             SharedMemoryRegions(self._memory),
             ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
         )
+
+    def _handlers(self, servicer: Any) -> list[grpc.GenericRpcHandler]:
+        path = self._path
+        self._streams = InferStreams(path)
         return [
             inference_handlers(servicer, path, self._streams, self._admission),
             *tensorflow_handlers(
@@ -174,6 +212,57 @@ class Server:
         self._path.forget()
         with self._publishing:
             self._health.publish(self._serving())
+
+    def _http_listeners(self) -> list[tuple[str, HttpListener]]:
+        config = self._config
+        rows = (
+            ("HTTP", config.http_port, "--http-port", self._rest),
+            ("metrics", config.metrics_port, "--metrics-port", self._metrics),
+        )
+        return [
+            (name, HttpListener(port=port, flag=flag, application=application))
+            for name, port, flag, application in rows
+            if port is not None
+        ]
+
+    def _rest(self) -> Any:
+        from server.api.rest.application import RestParts, rest_application
+        from server.api.rest.bodies import BodyLimits
+
+        limits = BodyLimits(
+            body=self._config.max_message_bytes, input=self._config.http_max_input_size
+        )
+        return rest_application(
+            RestParts(
+                servicer=self._servicer,
+                catalog=self.catalog,
+                memory=self._memory,
+                admission=self._admission,
+                workers=self._workers,
+                limits=limits,
+                version=_version(),
+                token=self._token,
+            )
+        )
+
+    def _metrics(self) -> Any:
+        from server.api.rest.plain import MetricsPage, TokenCheck
+        from server.telemetry.metrics import CONTENT_TYPE, Metrics
+
+        page = MetricsPage(Metrics(self._readings).page, CONTENT_TYPE)
+        return page if self._token is None else TokenCheck(page, self._token)
+
+    def _readings(self) -> "Iterator[ModelReading]":
+        from server.telemetry.metrics import ModelReading
+
+        for model in self.catalog.loaded():
+            yield ModelReading(
+                name=model.settings.name,
+                version=model.settings.version,
+                sums=model.statistics.snapshot(),
+                pending=model.waiting,
+                load_seconds=model.load_seconds,
+            )
 
     def _serving(self) -> dict[str, bool]:
         """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
@@ -200,12 +289,17 @@ class Server:
                 failed,
             )
         _LOG.info(
-            "ready: gRPC on %s, %d models, %d unavailable (loaded in %.2f s)",
-            self.grpc_address,
+            "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
+            ", ".join(f"{name} on {address}" for name, address in self._addresses()),
             len(loaded),
             failed,
             time.perf_counter() - self._began,
         )
+
+    def _addresses(self) -> list[tuple[str, str]]:
+        host = self._config.host
+        ports = {"gRPC": self.grpc_port, **self.http_ports}
+        return [(name, join_address(host, port)) for name, port in ports.items()]
 
 
 @contextmanager
@@ -242,6 +336,17 @@ def serve(config: ServerConfig) -> int:
         logging.shutdown()
         os._exit(OK)
     return OK
+
+
+def _tls(config: ServerConfig) -> Tls | None:
+    """Return what to serve TLS with, None for plain text; ConfigurationError for bad files."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    return tls.load(
+        TlsFiles(
+            certificate=config.tls_certificate, key=config.tls_key, client_ca=config.tls_client_ca
+        )
+    )
 
 
 def _handler_threads(budget: ThreadBudget) -> int:

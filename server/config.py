@@ -31,6 +31,18 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_MESSAGE_BYTES = 2**31 - 1
 
 
+#: Triton's default for its option of the same name.
+HTTP_MAX_INPUT_SIZE = 1 << 26
+
+#: What a port is told to stay closed with.
+OFF = "off"
+
+
+def port_or_off(text: str) -> int | None:
+    """Return a port's number, None for `off`."""
+    return None if text == OFF else int(text)
+
+
 def _switch(text: str) -> bool:
     """Return what an environment variable of a switch says; ValueError if it is neither."""
     known = {
@@ -110,12 +122,21 @@ class ServerConfig:
     grpc_port: int = _option(
         8001, "port for gRPC; 0 takes any free one", convert=int, metavar="PORT", low=0, high=65535
     )
-    # Accepted from the start so that command lines keep working; nothing listens on them yet.
-    http_port: int = _option(
-        8000, argparse.SUPPRESS, convert=int, metavar="PORT", low=0, high=65535
+    http_port: int | None = _option(
+        8000,
+        "port for REST; 0 takes any free one, `off` none",
+        convert=port_or_off,
+        metavar="PORT",
+        low=0,
+        high=65535,
     )
-    metrics_port: int = _option(
-        8002, argparse.SUPPRESS, convert=int, metavar="PORT", low=0, high=65535
+    metrics_port: int | None = _option(
+        8002,
+        "port for Prometheus's metrics; 0 takes any free one, `off` none",
+        convert=port_or_off,
+        metavar="PORT",
+        low=0,
+        high=65535,
     )
     provider: str = _option(
         "auto",
@@ -137,11 +158,40 @@ class ServerConfig:
     )
     max_message_bytes: int = _option(
         MAX_MESSAGE_BYTES,
-        "largest gRPC message received or sent",
+        "largest gRPC message, or HTTP body, received",
         convert=int,
         metavar="N",
         low=1024,
         high=MAX_MESSAGE_BYTES,
+    )
+    http_max_input_size: int = _option(
+        HTTP_MAX_INPUT_SIZE,
+        "largest JSON of an HTTP request, and largest HTTP body once decompressed, in bytes",
+        convert=int,
+        metavar="N",
+        low=1024,
+        high=MAX_MESSAGE_BYTES,
+    )
+    tls_certificate: Path | None = _option(
+        None,
+        "serve every port over TLS with this certificate chain (PEM)",
+        convert=Path,
+        metavar="FILE",
+    )
+    tls_key: Path | None = _option(
+        None, "the certificate's private key (PEM)", convert=Path, metavar="FILE"
+    )
+    tls_client_ca: Path | None = _option(
+        None,
+        "answer only clients that show a certificate signed by one of these (PEM)",
+        convert=Path,
+        metavar="FILE",
+    )
+    token_file: Path | None = _option(
+        None,
+        "answer only calls that bear the token in this file, on every port; health is open",
+        convert=Path,
+        metavar="FILE",
     )
     model_control_mode: str = _option(
         "none",
@@ -195,6 +245,15 @@ class ServerConfig:
             _check(row, getattr(self, row.name))
         if not self.host:
             raise ConfigurationError("--host is empty: give an address such as 127.0.0.1")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError(
+                "--tls-certificate and --tls-key go together: one of them is missing"
+            )
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ConfigurationError(
+                "--tls-client-ca needs --tls-certificate and --tls-key: without TLS no client can "
+                "show a certificate"
+            )
         if self.load_model and self.model_control_mode != "explicit":
             raise ConfigurationError(
                 f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
@@ -236,6 +295,8 @@ def flag(name: str) -> str:
 
 
 def _shown(default: Any) -> str:
+    if default is None:
+        return "none"
     if isinstance(default, bool | tuple):
         return "on" if default is True else "off" if default is False else "none"
     return str(default)
@@ -265,5 +326,5 @@ def _check(row: Field[Any], value: Any) -> None:
             f"{flag(row.name)} is {value!r}; choose one of {', '.join(meta['choices'])}"
         )
     low, high = meta["low"], meta["high"]
-    if low is not None and not low <= value <= high:
+    if low is not None and value is not None and not low <= value <= high:
         raise ConfigurationError(f"{flag(row.name)} is {value}; it must lie in {low} to {high}")

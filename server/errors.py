@@ -7,6 +7,7 @@
     │   ├── PreconditionFailed     the model has not what the request takes for granted
     │   ├── AlreadyExists          the name is taken
     │   ├── Unsupported            the server, or this model, does not offer it
+    │   ├── Unauthenticated        the server wants a token, and this call shows none or another
     │   ├── Cancelled              the caller hung up
     │   └── DeadlineExpired        the caller's time was over before the work began
     ├── Unavailable                nobody's mistake: ask again later
@@ -57,6 +58,10 @@ class AlreadyExists(RequestError):
 
 class Unsupported(RequestError):
     """The server, or this model, does not offer what was asked."""
+
+
+class Unauthenticated(RequestError):
+    """The server wants a token, and the call shows none or another."""
 
 
 class Cancelled(RequestError):

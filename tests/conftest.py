@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -95,12 +96,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(folder, done.stdout)
 
 
+def _free_ports(*names: str) -> list[str]:
+    return [word for name in names for word in (f"--{name}-port", "0")]
+
+
 @contextmanager
-def serving(repository: Path, *options: str) -> Iterator[str]:
-    """Run `zoo serve` on a free port; yield its gRPC address, and stop it."""
+def listening(repository: Path, *options: str) -> Iterator[dict[str, str]]:
+    """Run `zoo serve` on free ports; yield its addresses ("gRPC", "HTTP", "metrics"), and stop it."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        [str(ZOO), "serve", str(repository), "--grpc-port", "0", *options],
+        [str(ZOO), "serve", str(repository), *_free_ports("grpc", "http", "metrics"), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -111,14 +116,21 @@ def serving(repository: Path, *options: str) -> Iterator[str]:
     try:
         for line in process.stdout:
             lines.append(line)
-            if "grpc" in line.lower() and "127.0.0.1:" in line:
-                yield line.split("127.0.0.1:")[1].split()[0].strip(".,;")
+            if "ready: " in line:
+                yield dict(re.findall(r"(\w+) on (127\.0\.0\.1:\d+)", line))
                 break
         else:
             raise AssertionError(f"the server did not start: {''.join(lines)}")
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+@contextmanager
+def serving(repository: Path, *options: str) -> Iterator[str]:
+    """Run `zoo serve` on free ports; yield its port for gRPC, and stop it."""
+    with listening(repository, *options) as addresses:
+        yield addresses["gRPC"].rpartition(":")[2]
 
 
 @pytest.fixture(name="serving")
@@ -128,7 +140,13 @@ def _serving() -> Callable[..., AbstractContextManager[str]]:
 
 
 @pytest.fixture(scope="session")
-def address(trained: Trained) -> Iterator[str]:
+def addresses(trained: Trained) -> Iterator[dict[str, str]]:
+    """The addresses of a running server of all models: "gRPC", "HTTP", "metrics"."""
+    with listening(trained.repository) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def address(addresses: dict[str, str]) -> str:
     """The gRPC address of a running server of all models."""
-    with serving(trained.repository) as port:
-        yield f"127.0.0.1:{port}"
+    return addresses["gRPC"]

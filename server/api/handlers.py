@@ -99,10 +99,10 @@ def _handler(
 
 def _refuse(name: str) -> Any:
     def handler(_: Any) -> Any:
-        raise _unsupported(name)
+        raise unsupported(name)
 
     return handler
 
 
-def _unsupported(name: str) -> Unsupported:
+def unsupported(name: str) -> Unsupported:
     return Unsupported(f"{name} is not served by this release")

@@ -116,6 +116,7 @@ class Loader:
 
 
 def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedModel:
+    began = time.perf_counter()
     found, written = plan.found, plan.config
     path = configuration.model_file(found, written, version)
     asked = threads_of(written) if written is not None else 0
@@ -143,6 +144,7 @@ def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedMod
     model = LoadedModel(settings, graph, workshop.workers, workshop.timer)
     if took:
         model.cost.learn(1, took)
+    model.load_seconds = time.perf_counter() - began
     return model
 
 

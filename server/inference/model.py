@@ -50,6 +50,8 @@ class LoadedModel:
         self.settings = settings
         self.statistics = ModelStatistics()
         self.checker = RequestChecker(settings)
+        #: How long it took to load, set by who loads it.
+        self.load_seconds = 0.0
         states = settings.sequences.states if settings.sequences is not None else ()
         self._runs = _Runs(graph, self.statistics, tuple(state.output for state in states))
         self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
@@ -168,7 +170,7 @@ class _Runs:
 
     def refuse(self, member: Pending, error: Exception) -> None:
         """Answer one member with an error."""
-        self._statistics.record_failure(time.perf_counter_ns() - member.arrived_ns)
+        self._statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
         member.reply.fail(error)
 
     def _run(self, batch: list[Pending]) -> list[Rows]:
@@ -192,8 +194,8 @@ class _Runs:
             Execution(
                 requests=len(batch),
                 rows=rows,
-                arrived_ns=sum([member.arrived_ns for member in batch]),
-                queued_ns=sum([member.queued_ns for member in batch]),
+                arrived_ns=[member.arrived_ns for member in batch],
+                queued_ns=[member.queued_ns for member in batch],
                 started_ns=started,
                 ready_ns=ready,
                 inferred_ns=inferred,

@@ -81,6 +81,11 @@ def configure(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     root.propagate = False
+    # The HTTP server's own: its warnings are strangers' mistakes, one a request.
+    web = logging.getLogger("uvicorn")
+    web.handlers = [handler]
+    web.setLevel(logging.ERROR)
+    web.propagate = False
 
 
 class LogControl:

@@ -1,18 +1,51 @@
-"""What ModelStatistics answers: counts and durations of one version of one model.
+"""What ModelStatistics and Prometheus are told: counts and durations of one version of one model.
 
-Recording is one append to a deque, which needs no lock; readers fold what has gathered. The rules
-that clients rely on (protocol.md 2.1, ModelStatistics): queue.count rises with each success, the
-three compute counts are equal, inference_count counts rows and execution_count runs.
+Recording is one append to a deque, which needs no lock; readers fold what has gathered, histograms
+too, so that a request pays for none of it (counting in place would need a lock: `counts[i] += 1` is
+three steps, between which another thread may come). The rules that clients rely on (protocol.md 2.1,
+ModelStatistics): queue.count rises with each success, the three compute counts are equal,
+inference_count counts rows and execution_count runs.
 """
 
 import copy
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-#: Fold on the path once this much has gathered, so that a server nobody asks stays small.
-_FOLD_AT = 4096
+from server import errors
+
+#: Fold on the path once this much has gathered, so that a server nobody asks stays small, and few
+#: enough that the request which does it is not held up for long.
+_FOLD_AT = 256
+
+#: Upper bounds of the histograms, in ns: 10 µs to 10 s, three a decade. Small models answer in tens
+#: of microseconds; what takes longer than the last one counts in `+Inf`.
+BOUNDS_NS: tuple[int, ...] = (
+    *(step * 10**power for power in range(4, 10) for step in (1, 2, 5)),
+    10**10,
+)
+
+
+class Reason(StrEnum):
+    """Why a request failed, in the words of nv_inference_request_failure."""
+
+    REJECTED = "REJECTED"
+    CANCELED = "CANCELED"
+    BACKEND = "BACKEND"
+    OTHER = "OTHER"
+
+
+_REASONS: dict[type[Exception], Reason] = {
+    errors.QueueFull: Reason.REJECTED,
+    errors.QueueTimeout: Reason.REJECTED,
+    errors.Cancelled: Reason.CANCELED,
+    errors.DeadlineExpired: Reason.CANCELED,
+    errors.ExecutionError: Reason.BACKEND,
+}
 
 
 @dataclass(slots=True)
@@ -24,6 +57,19 @@ class Duration:
 
     def add(self, ns: int, times: int = 1) -> None:
         self.count += times
+        self.ns += ns
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How many durations lay within each bound, and what they come to."""
+
+    #: One a bound, and one for what is beyond the last; each counts its own interval only.
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_NS) + 1))
+    ns: int = 0
+
+    def add(self, ns: int) -> None:
+        self.counts[bisect_left(BOUNDS_NS, ns)] += 1
         self.ns += ns
 
 
@@ -50,6 +96,12 @@ class Snapshot:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
+    #: Failures by their reason; they add up to fail.count.
+    failures: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))
+    #: Of requests, from their arrival to the end of their run; of their wait; and of runs.
+    request_times: Histogram = field(default_factory=Histogram)
+    queue_times: Histogram = field(default_factory=Histogram)
+    run_times: Histogram = field(default_factory=Histogram)
 
 
 @dataclass(slots=True)
@@ -59,9 +111,9 @@ class Execution:
     requests: int
     #: In all; 1 a request where the model has no batch dimension.
     rows: int
-    #: The sums, over the requests, of when they arrived and of when they were queued.
-    arrived_ns: int
-    queued_ns: int
+    #: When each of the requests arrived, and when it was queued.
+    arrived_ns: Sequence[int]
+    queued_ns: Sequence[int]
     started_ns: int
     ready_ns: int
     inferred_ns: int
@@ -72,8 +124,8 @@ class ModelStatistics:
     """Counts of one version; `record` from any thread, `snapshot` from any other."""
 
     def __init__(self) -> None:
-        # executions, or the ns of a failure
-        self._gathered: deque[Execution | int] = deque()
+        # executions, or the ns and the reason of a failure
+        self._gathered: deque[Execution | tuple[int, Reason]] = deque()
         self._lock = threading.Lock()
         self._sums = Snapshot()
         self._last_inference_ms = 0
@@ -85,9 +137,11 @@ class ModelStatistics:
         if len(self._gathered) >= _FOLD_AT:
             self._fold()
 
-    def record_failure(self, ns: int) -> None:
+    def record_failure(self, ns: int, error: Exception) -> None:
         """Count one request that was accepted and then failed."""
-        self._gathered.append(ns)
+        self._gathered.append((ns, _REASONS.get(type(error), Reason.OTHER)))
+        if len(self._gathered) >= _FOLD_AT:
+            self._fold()
 
     def snapshot(self) -> Snapshot:
         """Return the sums of one moment: a copy, or counts that must be equal could differ."""
@@ -100,8 +154,10 @@ class ModelStatistics:
             sums = self._sums
             while self._gathered:
                 item = self._gathered.popleft()
-                if isinstance(item, int):
-                    sums.fail.add(item)
+                if isinstance(item, tuple):
+                    ns, reason = item
+                    sums.fail.add(ns)
+                    sums.failures[reason] += 1
                 else:
                     _add(sums, item)
             sums.last_inference_ms = self._last_inference_ms
@@ -112,8 +168,12 @@ def _add(sums: Snapshot, run: Execution) -> None:
     count = run.requests
     sums.inference_count += run.rows
     sums.execution_count += 1
-    sums.success.add(count * run.finished_ns - run.arrived_ns, count)
-    sums.queue.add(count * run.started_ns - run.queued_ns, count)
+    sums.success.add(count * run.finished_ns - sum(run.arrived_ns), count)
+    sums.queue.add(count * run.started_ns - sum(run.queued_ns), count)
+    for arrived, queued in zip(run.arrived_ns, run.queued_ns, strict=True):
+        sums.request_times.add(run.finished_ns - arrived)
+        sums.queue_times.add(run.started_ns - queued)
+    sums.run_times.add(run.inferred_ns - run.ready_ns)
     batch = sums.batches.setdefault(run.rows, BatchStatistics())
     for target, times in ((sums, count), (batch, 1)):
         target.compute_input.add(times * (run.ready_ns - run.started_ns), times)

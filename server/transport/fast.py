@@ -191,6 +191,12 @@ class FastTransport:
                 if self._accepting:
                     self._server.request_call(self._queue, self._queue, self._arrived)
         method = event.call_details.method
+        guard = self._options.guard
+        if guard is not None:
+            refused = guard(method.decode("utf-8", "replace"), event.invocation_metadata)
+            if refused is not None:
+                RawCall(event.call, self._ended).reject(*refused)
+                return
         found = self._routes.get(method) or self._find(method, event.invocation_metadata)
         if found is None:
             RawCall(event.call, self._ended).reject(

@@ -7,13 +7,18 @@ stop    refuses new calls, gives those under way some time, then ends
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
 from server.errors import AddressError
+
+#: Asked with a call's method and metadata before its message is read; None lets it in, else the
+#: status that it is refused with.
+Guard = Callable[[str, Any], tuple[grpc.StatusCode, str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class TransportOptions:
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
     #: None serves in plain text.
     credentials: grpc.ServerCredentials | None = None
+    guard: Guard | None = None
 
 
 class PublicTransport:
@@ -41,6 +47,7 @@ class PublicTransport:
         self._options = options
         self._server = grpc.server(
             ThreadPoolExecutor(options.handler_threads, "grpc"),
+            interceptors=() if options.guard is None else (_Guarded(options.guard),),
             maximum_concurrent_rpcs=options.max_calls,
             options=(
                 ("grpc.max_receive_message_length", options.max_message_bytes),
@@ -75,6 +82,20 @@ class PublicTransport:
         self._server.stop(grace_seconds).wait()
 
 
+class _Guarded(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Asks the guard first."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        refused = self._guard(details.method, details.invocation_metadata)
+        if refused is None:
+            return continuation(details)
+        # A stream's handler, since it is called without waiting for a message.
+        return grpc.stream_stream_rpc_method_handler(lambda _, context: context.abort(*refused))
+
+
 def probe(host: str, port: int) -> None:
     """Try the address with a plain socket first: grpcio's own error does not say what is wrong."""
     options = TransportOptions(host=host, port=port, max_message_bytes=0, handler_threads=0)
@@ -91,14 +112,15 @@ def probe(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen(1)
         except OSError as error:
-            raise refusal(options, _cause(error)) from None
+            raise refusal(options, cause_of(error)) from None
 
 
-def _cause(error: OSError) -> str:
+def cause_of(error: OSError, flag: str = "--grpc-port") -> str:
+    """Say why an address cannot be bound, and what to do; `flag` is the option for its port."""
     if error.errno == errno.EADDRINUSE:
-        return "the port is in use; stop what uses it or choose another with --grpc-port"
+        return f"the port is in use; stop what uses it or choose another with {flag}"
     if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges; choose another with --grpc-port"
+        return f"ports below 1024 need privileges; choose another with {flag}"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine has no such address; choose another with --host"
     return str(error.strerror)

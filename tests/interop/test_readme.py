@@ -1,5 +1,6 @@
 """What the README shows is what happens: its examples run against a real server."""
 
+import http.client
 import json
 import re
 import shlex
@@ -66,6 +67,23 @@ def test_the_grpcurl_line_works_through_reflection(address: str) -> None:
 
     assert response["modelName"] == "dense_iris"
     assert response["outputs"][0]["shape"] == ["1", "3"]
+
+
+def test_the_curl_line_works(addresses: dict[str, str]) -> None:
+    """Its exact body and path, posted to the REST port, find a setosa."""
+    words = shlex.split(_example("curl").removeprefix("$ "))
+    text, target = words[words.index("-d") + 1], words[-1]
+    host, slash, path = target.partition("/")
+    assert host == "127.0.0.1:8000"
+    connection = http.client.HTTPConnection(addresses["HTTP"], timeout=30)
+    connection.request("POST", slash + path, text.encode())
+    answer = connection.getresponse()
+    (output,) = json.loads(answer.read())["outputs"]
+    connection.close()
+
+    assert answer.status == 200
+    assert output["shape"] == [1, 3]
+    assert output["data"].index(max(output["data"])) == 0
 
 
 def test_the_terminal_session_shows_real_output(address: str) -> None:

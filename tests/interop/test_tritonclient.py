@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+import tritonclient.http as triton_http
 from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
 
 from zoo.registry import Registry
@@ -94,6 +95,28 @@ def test_classification_comes_with_labels(trained, client) -> None:
     assert int(index) == answers[0].argmax()
     assert float(value) == pytest.approx(answers[0].max(), rel=1e-5)
     assert label == ("setosa", "versicolor", "virginica")[int(index)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tritonclient_over_http_gets_the_same(trained, addresses, client, name: str) -> None:
+    """The same rows over REST, as bytes and as JSON: the same answers as over gRPC, to the bit."""
+    feeds, answers = trained.keras(name)
+    by_grpc, by_http = [], []
+    for tensor in client.get_model_metadata(name).inputs:
+        rows = feeds[tensor.name][:8]
+        by_grpc.append(triton.InferInput(tensor.name, list(rows.shape), tensor.datatype))
+        by_grpc[-1].set_data_from_numpy(rows)
+        by_http.append(triton_http.InferInput(tensor.name, list(rows.shape), tensor.datatype))
+        by_http[-1].set_data_from_numpy(rows, binary_data=len(by_http) % 2 == 0)
+    expected = client.infer(name, by_grpc)
+    with triton_http.InferenceServerClient(addresses["HTTP"]) as web:
+        binary = web.infer(name, by_http)
+        outputs = [triton_http.InferRequestedOutput(key, binary_data=False) for key in answers]
+        plain = web.infer(name, by_http, outputs=outputs)
+
+    for output in answers:
+        np.testing.assert_array_equal(binary.as_numpy(output), expected.as_numpy(output))
+        np.testing.assert_array_equal(plain.as_numpy(output), expected.as_numpy(output))
 
 
 def test_statistics_count_what_was_asked(client, trained) -> None:

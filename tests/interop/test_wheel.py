@@ -9,6 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+#: Free ones: others may serve on this machine too.
+PORTS = ("--grpc-port", "0", "--http-port", "0", "--metrics-port", "0")
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
@@ -38,7 +41,7 @@ def test_the_wheel_with_cpu_alone_serves_and_answers(trained, tmp_path: Path) ->
     assert "keras" not in installed
 
     server = subprocess.Popen(
-        [str(zoo), "serve", str(trained.repository), "--grpc-port", "0"],
+        [str(zoo), "serve", str(trained.repository), *PORTS],
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,

@@ -1,5 +1,7 @@
 """Tiny ONNX graphs, repositories made of them, and a real server in this process or its own."""
 
+import http.client
+import json
 import os
 import queue
 import re
@@ -9,6 +11,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from email.message import Message
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,7 +179,9 @@ def infer_request(model: str, version: str = "", **arrays: np.ndarray) -> pb.Mod
 
 @contextmanager
 def _serve(path: Path, **options: Any) -> Iterator[Wire]:
-    config = ServerConfig(repository=path, **{"grpc_port": 0, "drain_seconds": 2.0, **options})
+    # HTTP where a test asks for it: its ports would cost each of the others a tenth of a second.
+    defaults = {"grpc_port": 0, "http_port": None, "metrics_port": None, "drain_seconds": 2.0}
+    config = ServerConfig(repository=path, **{**defaults, **options})
     with running(config) as server, grpc.insecure_channel(server.grpc_address) as channel:
         yield Wire(server, channel)
 
@@ -190,8 +196,9 @@ class ServerProcess:
             "add_arguments(parser);"
             "sys.exit(serve(ServerConfig.from_arguments(parser.parse_args())))"
         )
+        ports = ["--http-port", "off", "--metrics-port", "off"]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
+            [sys.executable, "-c", program, *ports, *arguments],
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -287,12 +294,9 @@ def make_request() -> Callable[..., pb.ModelInferRequest]:
     return infer_request
 
 
-@pytest.fixture(scope="session")
-def wire(
-    tmp_path_factory: pytest.TempPathFactory, graphs: Graphs, transport: str
-) -> Iterator[Wire]:
-    """One server for all tests that only ask: an identity a datatype, and some special models."""
-    repository = Repository(tmp_path_factory.mktemp("wire") / "models")
+def every_kind(path: Path, graphs: Graphs) -> Repository:
+    """Return a repository of an identity a datatype, and some special models."""
+    repository = Repository(path)
     for row in DATA_TYPES:
         if row.wire != "BF16":
             repository.add(f"identity_{row.wire.lower()}", graphs.identity(row.onnx_enum))
@@ -324,5 +328,96 @@ def wire(
     (folder / "labels.txt").write_text("cat\ndog\nbird\n")
     for version in (1, 2, 3):
         repository.add("versions", graphs.identity(), "version_policy { all {} }", version)
+    return repository
+
+
+@pytest.fixture(scope="session")
+def wire(
+    tmp_path_factory: pytest.TempPathFactory, graphs: Graphs, transport: str
+) -> Iterator[Wire]:
+    """One server for all tests that only ask: an identity a datatype, and some special models."""
+    repository = every_kind(tmp_path_factory.mktemp("wire") / "models", graphs)
     with _serve(repository.path, transport=transport) as served:
+        yield served
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """What came back; `json` of an empty or binary body fails."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        assert set(self.json) == {"error"}
+        return self.json["error"]
+
+
+class Rest:
+    """A running server, asked over HTTP, one connection at a time."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._connection = http.client.HTTPConnection(server.http_address, timeout=30)
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> HttpAnswer:
+        """Ask; header names with _ for -."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._connection.request(method, path, body, named)
+        answer = self._connection.getresponse()
+        return HttpAnswer(answer.status, answer.headers, answer.read())
+
+    def get(self, path: str, **headers: str) -> HttpAnswer:
+        return self.ask("GET", path, **headers)
+
+    def infer(self, model: str, request: object, data: bytes = b"", **headers: str) -> HttpAnswer:
+        """Ask with a JSON header, and bytes behind it if there are any."""
+        header = json.dumps(request).encode()
+        if data:
+            headers["Inference_Header_Content_Length"] = str(len(header))
+        return self.ask("POST", f"/v2/models/{model}/infer", header + data, **headers)
+
+    def metrics(self) -> str:
+        """Return the page of metrics."""
+        connection = http.client.HTTPConnection(self.server.metrics_address, timeout=30)
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        page = answer.read().decode()
+        connection.close()
+        return page
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def _serve_rest(path: Path, **options: Any) -> Iterator[Rest]:
+    options = {"grpc_port": 0, "http_port": 0, "metrics_port": 0, "drain_seconds": 2.0, **options}
+    with running(ServerConfig(repository=path, **options)) as server:
+        rest = Rest(server)
+        try:
+            yield rest
+        finally:
+            rest.close()
+
+
+@pytest.fixture(scope="session")
+def serve_rest() -> Callable[..., AbstractContextManager[Rest]]:
+    """Serve a repository with HTTP and metrics: `with serve_rest(path) as rest:`."""
+    return _serve_rest
+
+
+@pytest.fixture(scope="session")
+def rest(tmp_path_factory: pytest.TempPathFactory, graphs: Graphs) -> Iterator[Rest]:
+    """One server for all tests that only ask over HTTP."""
+    repository = every_kind(tmp_path_factory.mktemp("rest") / "models", graphs)
+    repository.add("slow", graphs.slow())
+    with _serve_rest(repository.path) as served:
         yield served

@@ -24,6 +24,14 @@ def test_server_loads_no_framework():
     assert run(program) == "[]"
 
 
+def test_http_is_loaded_once_grpc_answers():
+    """Importing the server brings neither the HTTP server nor the metrics' library."""
+    late = "uvicorn h11 starlette prometheus_client server.api.rest"
+    program = f"import sys, server.app; print([m for m in {late.split()!r} if m in sys.modules])"
+
+    assert run(program) == "[]"
+
+
 @pytest.mark.parametrize("first", ["tritonclient.grpc", "zoo_proto.grpc_service_pb2"])
 def test_stubs_share_a_process_with_tritonclient(first):
     """Our stubs and tritonclient's load in either order and both work."""

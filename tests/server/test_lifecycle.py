@@ -182,6 +182,43 @@ def test_port_in_use(slow, server_process):
     assert len(log.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("flag", ["--http-port", "--metrics-port"])
+def test_http_port_in_use(flag, slow, server_process):
+    """The same for the ports of HTTP: each is named with its own option, before models load."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, log = server_process(slow, "--grpc-port", "0", flag, port).finish()
+
+    assert status == 2
+    assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in log
+    assert flag in log
+    assert len(log.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "pattern"),
+    [
+        ((), r"ready: gRPC on 127\.0\.0\.1:\d+, 1 models"),
+        (("--http-port", "0"), r"gRPC on \S+:\d+, HTTP on 127\.0\.0\.1:\d+, 1 models"),
+        (("--metrics-port", "0"), r"gRPC on \S+:\d+, metrics on 127\.0\.0\.1:\d+, 1 models"),
+        (
+            ("--http-port", "0", "--metrics-port", "0"),
+            r"ready: gRPC on \S+:\d+, HTTP on \S+:\d+, metrics on 127\.0\.0\.1:\d+, 1 models",
+        ),
+    ],
+)
+def test_the_ready_line_names_what_listens(options, pattern, slow, server_process):
+    """Ports that are off are not named; SIGTERM ends them all within a second."""
+    process = server_process(slow, "--grpc-port", "0", *options)
+    process.wait_for(pattern)
+    began = time.perf_counter()
+    process.send(signal.SIGTERM)
+    status, log = process.finish()
+
+    assert (status, "Traceback" in log) == (0, False)
+    assert time.perf_counter() - began < 2
+
+
 def test_two_servers_do_not_share_a_port(slow, serve, server_process):
     """Our own second server is refused too: SO_REUSEPORT is off."""
     with serve(slow) as wire:

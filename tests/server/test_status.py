@@ -24,6 +24,7 @@ EXPECTED = {
     "PreconditionFailed": "FAILED_PRECONDITION",
     "AlreadyExists": "ALREADY_EXISTS",
     "Unsupported": "UNIMPLEMENTED",
+    "Unauthenticated": "UNAUTHENTICATED",
     "Cancelled": "CANCELLED",
     "DeadlineExpired": "DEADLINE_EXCEEDED",
     "ModelNotReady": "UNAVAILABLE",

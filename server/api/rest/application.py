@@ -1,0 +1,209 @@
+"""The REST application: paths and methods, the token, errors as {"error": …}.
+
+request ──> token? ──> route ──> admitted? ──> body ──> function ──> JSON
+              └──────────┴───────────┴───────────┴──────────┴──> {"error": …}
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from server.api.rest import openapi
+from server.api.rest.bodies import Bodies, BodyLimits
+from server.api.rest.control import Answer, Body, Control, Path
+from server.api.rest.infer import Inference
+from server.api.rest.json_values import parse_json
+from server.api.rest.plain import TokenCheck
+from server.api.rest.responses import JSON, error_response, json_response
+from server.inference.catalog import Catalog
+from server.inference.shared_memory import SharedMemory
+
+_LOG = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Function = Callable[[Path, Body], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestParts:
+    """What the application is made of."""
+
+    #: gRPC's servicer: an object with a method an RPC.
+    servicer: object
+    catalog: Catalog
+    memory: SharedMemory
+    admission: AbstractContextManager[None]
+    #: Where what may take long runs, so that the event loop does not wait.
+    workers: Executor
+    limits: BodyLimits
+    version: str
+    #: None asks for none.
+    token: bytes | None = None
+
+
+def rest_application(parts: RestParts) -> ASGIApp:
+    """Return the application."""
+    routes = _Routes(parts)
+    application = Starlette(
+        routes=routes.all(),
+        exception_handlers={HTTPException: _http_error, Exception: _unforeseen},
+    )
+    application.router.redirect_slashes = False
+    return application if parts.token is None else TokenCheck(application, parts.token)
+
+
+class _Routes:
+    """Every path, each tried in this order: the hot one first."""
+
+    def __init__(self, parts: RestParts) -> None:
+        self._parts = parts
+        self._control = Control(parts.servicer)
+        self._bodies = Bodies(parts.limits)
+        self._inference = Inference(parts.catalog, parts.memory, self._bodies, parts.workers)
+
+    def all(self) -> list[Route]:
+        control, get, post = self._control, self._get, self._post
+        model = "/v2/models/{model}"
+        version = f"{model}/versions/{{version}}"
+        repository = ("/v2/repository", "/v2/repository/{repository}")
+        routes = [
+            Route(f"{path}/infer", self._infer, methods=["POST"]) for path in (model, version)
+        ]
+        routes += [
+            get("/v2/health/live", control.live),
+            get("/v2/health/ready", control.ready),
+            get("/v2", control.server),
+            get("/v2/models/stats", control.statistics),
+            Route("/v2/openapi.json", self._document, methods=["GET"]),
+        ]
+        for path in (model, version):
+            routes += [
+                get(path, control.model),
+                get(f"{path}/ready", control.model_ready),
+                get(f"{path}/config", control.config),
+                get(f"{path}/stats", control.statistics),
+            ]
+        for path in repository:
+            routes += [
+                post(f"{path}/index", control.index),
+                post(f"{path}/models/{{model}}/load", control.load),
+                post(f"{path}/models/{{model}}/unload", control.unload),
+            ]
+        for kind, status, register, unregister in (
+            ("system", control.system_status, control.system_register, control.system_unregister),
+            ("cuda", control.cuda_status, control.cuda_register, control.cuda_unregister),
+        ):
+            for path in (f"/v2/{kind}sharedmemory", f"/v2/{kind}sharedmemory/region/{{region}}"):
+                routes += [
+                    get(f"{path}/status", status),
+                    post(f"{path}/register", register),
+                    post(f"{path}/unregister", unregister),
+                ]
+        for path, function in (
+            (f"{model}/trace/setting", control.trace),
+            ("/v2/trace/setting", control.trace),
+            ("/v2/logging", control.log),
+        ):
+            routes += [self._route(path, function, ["GET", "POST"])]
+        return routes
+
+    def _get(self, path: str, function: Function) -> Route:
+        return self._route(path, function, ["GET"])
+
+    def _post(self, path: str, function: Function) -> Route:
+        return self._route(path, function, ["POST"])
+
+    def _route(self, path: str, function: Function, methods: list[str]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            with self._parts.admission:
+                if request.method == "POST":
+                    answer = await self._changed(request, function)
+                else:  # reads what is in memory
+                    answer = function(_path(request), {})
+            return _answer(answer)
+
+        return Route(path, _guarded(function.__name__, endpoint), methods=methods)
+
+    async def _changed(self, request: Request, function: Function) -> Answer:
+        """Call a function that may take long, such as a load, with the body's JSON."""
+        with self._bodies.holding() as holding:
+            body = await holding.read(request, self._parts.limits.input)
+            loop, workers = asyncio.get_running_loop(), self._parts.workers
+            return await loop.run_in_executor(workers, _call, function, _path(request), body)
+
+    @property
+    def _infer(self) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            path = _path(request)
+            with self._parts.admission:
+                return await self._inference.infer(request, path["model"], path.get("version", ""))
+
+        return _guarded("infer", endpoint)
+
+    @property
+    def _document(self) -> Endpoint:
+        async def endpoint(_: Request) -> Response:
+            return json_response(openapi.document(self._parts.version))
+
+        return _guarded("openapi", endpoint)
+
+
+def _call(function: Function, path: Path, body: bytes | bytearray) -> Answer:
+    return function(path, parse_json(body) if body else {})
+
+
+def _guarded(name: str, endpoint: Endpoint) -> Endpoint:
+    """Turn what an endpoint raises into an answer."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except (ClientDisconnect, HTTPException):
+            raise
+        except Exception as error:
+            return error_response(error, f"HTTP {name}")
+
+    return guarded
+
+
+def _path(request: Request) -> Path:
+    """Return what the path names; a version that is no number is no path of ours, as in Triton."""
+    named: dict[str, str] = request.path_params
+    version = named.get("version", "0")
+    if not (version.isascii() and version.isdigit()):
+        raise HTTPException(404)
+    return named
+
+
+def _answer(answer: Answer) -> Response:
+    if answer is None or answer is True:
+        return Response(media_type=JSON)
+    if answer is False:
+        return Response(status_code=400, media_type=JSON)
+    return json_response(answer)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """No such path (404), or not with this method (405): Triton's words."""
+    assert isinstance(error, HTTPException)
+    words = {404: "Not Found", 405: "Method Not Allowed"}
+    response = json_response(
+        {"error": words.get(error.status_code, error.detail)}, error.status_code
+    )
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    """Whatever passed every guard; the caller who hung up among it, who hears nothing."""
+    return error_response(error, f"HTTP {request.method}")

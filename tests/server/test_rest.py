@@ -1,0 +1,757 @@
+"""REST v2 over a real port: what each path answers, each datatype, and every refusal."""
+
+import gzip
+import http.client
+import json
+import threading
+import time
+import zlib
+
+import grpc
+import numpy as np
+import pytest
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_proto import grpc_service_pb2_grpc
+
+from server.api.rest import openapi
+from server.api.rest.application import RestParts, rest_application
+from server.api.rest.bodies import Bodies, BodyLimits, decompress, wanted_encoding
+from server.errors import InvalidRequest, QueueFull
+from server.inference.admission import Admission
+from server.inference.catalog import Catalog
+from server.inference.shared_memory import SharedMemory
+from server.tensors import DATA_TYPES, from_raw, serialize_bytes, to_raw
+
+SIMPLE = {
+    "inputs": [
+        {"name": "INPUT0", "datatype": "INT32", "shape": [1, 16], "data": list(range(16))},
+        {"name": "INPUT1", "datatype": "INT32", "shape": [1, 16], "data": [[1] * 16]},
+    ]
+}
+
+
+def tensor(datatype="FP32", shape=(1, 4), name="x", **more):
+    return {"name": name, "datatype": datatype, "shape": list(shape), **more}
+
+
+def one(datatype="FP32", shape=(1, 4), **more):
+    """Return a request for an identity model."""
+    return {"inputs": [tensor(datatype, shape, **more)]}
+
+
+# -- what is there ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stub(rest):
+    """Return gRPC stubs to the same server."""
+    with grpc.insecure_channel(rest.server.grpc_address) as channel:
+        yield grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def test_server_and_models_are_described_as_over_grpc(rest, stub):
+    """Metadata of the server and of a model hold what gRPC's messages hold."""
+    told, shown = stub.ServerMetadata(pb.ServerMetadataRequest()), rest.get("/v2").json
+    model = stub.ModelMetadata(pb.ModelMetadataRequest(name="simple"))
+    by_rest = rest.get("/v2/models/simple").json
+
+    assert shown == {
+        "name": told.name,
+        "version": told.version,
+        "extensions": list(told.extensions),
+    }
+    assert (by_rest["name"], by_rest["platform"]) == (model.name, model.platform)
+    assert by_rest["versions"] == list(model.versions)
+    assert by_rest["inputs"] == [
+        {"name": value.name, "datatype": value.datatype, "shape": list(value.shape)}
+        for value in model.inputs
+    ]
+
+
+def test_configuration_has_numbers_where_protobuf_would_write_strings(rest):
+    """64-bit fields are numbers, enumerations are names, map keys are strings."""
+    config = rest.get("/v2/models/simple/config").json
+    versions = rest.get("/v2/models/versions/versions/2/config").json
+
+    assert config["max_batch_size"] == 8
+    assert config["input"][0]["dims"] == [16]
+    assert config["input"][0]["data_type"] == "TYPE_INT32"
+    assert versions["version_policy"] == {"all": {}}
+
+
+def test_a_version_is_named_in_the_path(rest):
+    """Every path of a model exists with a version too."""
+    assert rest.get("/v2/models/versions/versions/2").json["versions"] == ["2"]
+    assert rest.get("/v2/models/versions/versions/2/ready").status == 200
+    (stats,) = rest.get("/v2/models/versions/versions/3/stats").json["model_stats"]
+    assert stats["version"] == "3"
+    answer = rest.ask(
+        "POST", "/v2/models/versions/versions/1/infer", json.dumps(one(data=[1, 2, 3, 4])).encode()
+    )
+    assert answer.json["model_version"] == "1"
+
+
+def test_health(rest):
+    """Live and ready are statuses, without a body."""
+    for path in ("live", "ready"):
+        answer = rest.get(f"/v2/health/{path}")
+        assert (answer.status, answer.body) == (200, b"")
+    assert rest.get("/v2/models/simple/ready").status == 200
+    unknown = rest.get("/v2/models/nobody/ready")
+    assert (unknown.status, unknown.error) == (400, "Model version not ready")
+
+
+def test_a_failed_model_makes_the_server_unready(repository, graphs, serve_rest):
+    """Readiness is 400 and the index says why, as ServerReady says over gRPC."""
+    repository.add("good", graphs.identity())
+    repository.add("broken", b"no graph")
+    with serve_rest(repository.path) as rest:
+        assert rest.get("/v2/health/ready").status == 400
+        assert rest.get("/v2/health/live").status == 200
+        index = rest.ask("POST", "/v2/repository/index").json
+        ready = rest.ask("POST", "/v2/repository/index", b'{"ready": true}').json
+
+    broken, good = index
+    assert good == {"name": "good", "version": "1", "state": "READY"}
+    assert broken["state"] == "UNAVAILABLE"
+    assert "cannot be loaded" in broken["reason"]
+    assert ready == [good]
+
+
+def test_statistics_count_both_wires_together(rest, stub):
+    """One request over HTTP is one more in what gRPC tells."""
+
+    def count():
+        request = pb.ModelStatisticsRequest(name="simple")
+        return stub.ModelStatistics(request).model_stats[0].inference_stats.success.count
+
+    before = count()
+    rest.infer("simple", SIMPLE)
+    (shown,) = rest.get("/v2/models/simple/stats").json["model_stats"]
+    everything = rest.get("/v2/models/stats").json["model_stats"]
+
+    assert count() == before + 1 == shown["inference_stats"]["success"]["count"]
+    assert {stats["name"] for stats in everything} > {"simple", "variable"}
+
+
+def test_openapi_document_names_exactly_the_routes(rest):
+    """Every route and method is in the document, nothing else is, and every reference resolves."""
+    document = rest.get("/v2/openapi.json").json
+    parts = RestParts(
+        servicer=None, catalog=Catalog(()), memory=SharedMemory(enabled=False), admission=Admission(), workers=None,
+        limits=BodyLimits(body=1, input=1), version="1",
+    )  # fmt: skip
+    served = {
+        (route.path, method.lower())
+        for route in rest_application(parts).routes
+        for method in route.methods - {"HEAD"}
+    }
+    shown = {
+        (path, method)
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+    assert shown == served
+    assert document == openapi.document(document["info"]["version"])
+    for reference in set(json.dumps(document).split('"$ref": "#/')[1:]):
+        found = document
+        for step in reference.split('"')[0].split("/"):
+            found = found[step]
+
+
+# -- inference -------------------------------------------------------------------------------------
+
+
+def test_json_in_and_out(rest):
+    """Flat and nested data are the same; the answer names itself and is flat."""
+    answer = rest.infer("simple", {"id": "seven", **SIMPLE})
+
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json["id"] == "seven"
+    assert answer.json["model_name"] == "simple"
+    assert answer.json["model_version"] == "1"
+    added, subtracted = answer.json["outputs"]
+    assert added == {
+        "name": "OUTPUT0",
+        "datatype": "INT32",
+        "shape": [1, 16],
+        "data": list(range(1, 17)),
+    }
+    assert subtracted["data"] == list(range(-1, 15))
+
+
+def test_binary_in_and_out(rest):
+    """Bytes follow the JSON, in the order of the tensors, and headers say where they begin."""
+    first, second = np.arange(16, dtype="<i4"), np.ones(16, "<i4")
+    request = {
+        "inputs": [
+            tensor("INT32", (1, 16), name, parameters={"binary_data_size": 64})
+            for name in ("INPUT0", "INPUT1")
+        ],
+        "parameters": {"binary_data_output": True},
+    }
+    answer = rest.infer("simple", request, first.tobytes() + second.tobytes())
+    length = int(answer.headers["inference-header-content-length"])
+    header = json.loads(answer.body[:length])
+
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert [output["parameters"] for output in header["outputs"]] == [{"binary_data_size": 64}] * 2
+    values = np.frombuffer(answer.body[length:], "<i4")
+    np.testing.assert_array_equal(values, np.concatenate([first + second, first - second]))
+
+
+def test_each_output_has_its_own_form(rest):
+    """One as bytes, one as JSON, in the order asked; unlisted ones are left out."""
+    outputs = [{"name": "OUTPUT1", "parameters": {"binary_data": True}}, {"name": "OUTPUT0"}]
+    answer = rest.infer("simple", {**SIMPLE, "outputs": outputs})
+    length = int(answer.headers["inference-header-content-length"])
+    binary, plain = json.loads(answer.body[:length])["outputs"]
+
+    assert (binary["name"], plain["name"]) == ("OUTPUT1", "OUTPUT0")
+    assert "data" not in binary
+    assert plain["data"] == list(range(1, 17))
+    assert len(answer.body) == length + 64
+
+
+VALUES = {
+    "BOOL": [True, False, True, True],
+    "UINT8": [0, 1, 254, 255],
+    "UINT16": [0, 1, 2, 2**16 - 1],
+    "UINT32": [0, 1, 2, 2**32 - 1],
+    "UINT64": [0, 1, 2**63, 2**64 - 1],
+    "INT8": [-128, -1, 0, 127],
+    "INT16": [-(2**15), -1, 0, 2**15 - 1],
+    "INT32": [-(2**31), -1, 0, 2**31 - 1],
+    "INT64": [-(2**63), -1, 0, 2**63 - 1],
+    "FP32": [0.1, -1.5, 3, 1e38],
+    "FP64": [0.1, -1.5, 3, 1e300],
+    "BYTES": ["", "plain", "größer 数", "a\u0000b\u0000"],
+}
+
+
+@pytest.mark.parametrize("datatype", VALUES)
+def test_each_datatype_as_json(rest, datatype):
+    """What goes in comes out, extremes included."""
+    values = VALUES[datatype]
+    (output,) = rest.infer(f"identity_{datatype.lower()}", one(datatype, data=[values])).json[
+        "outputs"
+    ]
+
+    expected = np.float32(values).tolist() if datatype == "FP32" else values
+    assert output == {"name": "y", "datatype": datatype, "shape": [1, 4], "data": expected}
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in DATA_TYPES if row.wire != "BF16"], ids=lambda row: row.wire
+)
+def test_each_datatype_as_bytes(rest, row):
+    """What goes in comes out; FP16 too, which JSON cannot carry."""
+    values = VALUES.get(row.wire, [0.5, -2.0, 65504.0, 0.0])
+    if row.byte_size is None:
+        raw = serialize_bytes(values)
+    else:
+        raw = to_raw(row, np.array(values, row.numpy))
+    request = one(row.wire, parameters={"binary_data_size": len(raw)})
+    request["parameters"] = {"binary_data_output": True}
+    answer = rest.infer(f"identity_{row.wire.lower()}", request, raw)
+
+    length = int(answer.headers["inference-header-content-length"])
+    assert answer.body[length:] == raw
+    assert from_raw(row, (4,), answer.body[length:]).shape == (4,)
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16"])
+def test_half_precision_has_no_json_form(rest, datatype):
+    """Neither going in nor coming out: the error says what to use."""
+    answer = rest.infer("identity_fp16", one(datatype, data=[1, 2, 3, 4]))
+    assert answer.status == 400
+    assert answer.error.startswith(f"receiving {datatype} data via JSON is not supported")
+
+
+def test_half_precision_does_not_leave_as_json(rest):
+    """It is said before anything runs."""
+    request = one("FP16", parameters={"binary_data_size": 8})
+    answer = rest.infer("identity_fp16", request, bytes(8))
+    assert answer.status == 400
+    assert answer.error.startswith("sending FP16 data via JSON is not supported")
+
+
+def test_not_a_number_and_infinity(rest):
+    """They are written as Triton writes them, which Python's json reads."""
+    body = json.dumps(one(data=[float("nan"), float("inf"), -float("inf"), 1.0]))
+    assert "NaN" in body
+    (output,) = rest.infer("identity_fp32", json.loads(body)).json["outputs"]
+
+    assert np.isnan(output["data"][0])
+    assert output["data"][1:] == [float("inf"), -float("inf"), 1.0]
+
+
+@pytest.mark.parametrize("as_bytes", [True, False])
+def test_tensors_without_elements_and_scalars(rest, as_bytes):
+    """A size of 0 is legal, and so is no dimension at all."""
+    given = {"parameters": {"binary_data_size": 0}} if as_bytes else {"data": []}
+    (empty,) = rest.infer("variable", one(shape=(2, 0), **given)).json["outputs"]
+    (scalar,) = rest.infer("scalar", one(shape=(), data=[2.5])).json["outputs"]
+
+    assert (empty["shape"], empty["data"]) == ([2, 0], [])
+    assert (scalar["shape"], scalar["data"]) == ([], [2.5])
+
+
+def test_a_body_without_json_is_the_only_inputs_data(rest):
+    """A header of length 0: the shape is the configuration's, one row; the answer is binary."""
+    raw = np.float32([1, 2, 3, 4]).tobytes()
+    answer = rest.ask(
+        "POST", "/v2/models/identity_fp32/infer", raw, Inference_Header_Content_Length="0"
+    )
+    length = int(answer.headers["inference-header-content-length"])
+    assert json.loads(answer.body[:length])["outputs"][0]["shape"] == [1, 4]
+    assert answer.body[length:] == raw
+
+    variable = rest.ask(
+        "POST", "/v2/models/variable/infer", raw, Inference_Header_Content_Length="0"
+    )
+    length = int(variable.headers["inference-header-content-length"])
+    assert json.loads(variable.body[:length])["outputs"][0]["shape"] == [1, 4]
+
+
+def test_classification(rest):
+    """Classes come as strings, in either form."""
+    request = one(data=[0.1, 0.9, 0.5, 0.3])
+    request["outputs"] = [{"name": "y", "parameters": {"classification": 2}}]
+    (output,) = rest.infer("classes", request).json["outputs"]
+
+    assert output == {
+        "name": "y",
+        "datatype": "BYTES",
+        "shape": [1, 2],
+        "data": ["0.900000:1:dog", "0.500000:2:bird"],
+    }
+
+
+def test_parameters_reach_the_queue(rest):
+    """Those of protocol.md 2.4 are accepted by their JSON types, and unknown ones too."""
+    given = {
+        "priority": 0, "timeout": 1_000_000, "sequence_id": "a", "sequence_start": True,
+        "sequence_end": False, "mine": 1.5,
+    }  # fmt: skip
+    assert rest.infer("identity_fp32", {**one(data=[1] * 4), "parameters": given}).status == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_compression_both_ways(rest, encoding):
+    """A compressed body is read, and the answer is compressed as asked."""
+    body = json.dumps(one(data=[1, 2, 3, 4])).encode()
+    packed = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
+    answer = rest.ask(
+        "POST", "/v2/models/identity_fp32/infer", packed,
+        Content_Encoding=encoding, Accept_Encoding=f"identity;q=0.1, {encoding}",
+    )  # fmt: skip
+
+    assert answer.headers["content-encoding"] == encoding
+    plain = zlib.decompress(answer.body, 47)
+    assert json.loads(plain)["outputs"][0]["data"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        ("", None), ("identity", None), ("br", None), ("gzip", "gzip"), ("gzip, deflate", "gzip"),
+        ("gzip;q=0.5,deflate;q=0.8", "deflate"), ("gzip;q=0", None), ("gzip;q=x", None),
+        ("GZIP ; q=1", "gzip"), (",;,", None),
+    ],
+)  # fmt: skip
+def test_accept_encoding(accept, wanted):
+    """The heaviest that we know, the first of equals."""
+    assert wanted_encoding(accept) == wanted
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+#: What is wrong, the model, the request (a dict, or the bytes of the body), the status, the stem.
+BAD_REQUESTS = {
+    "no JSON": ("identity_fp32", b"{", 400, "failed to parse the request JSON buffer"),
+    "blank": ("identity_fp32", b" ", 400, "failed to parse the request JSON buffer"),
+    "empty": ("identity_fp32", b"", 400, "[request id: <id_unknown>] input byte size mismatch"),
+    "array": ("identity_fp32", b"[]", 400, "failed to parse the request JSON buffer"),
+    "not UTF-8": ("identity_fp32", b'{"id":"\xff"}', 400, "failed to parse the request JSON"),
+    "deep": ("identity_fp32", b"[" * 100_000, 400, "JSON nesting depth exceeds"),
+    "digits": ("identity_fp32", b'{"inputs":' + b"1" * 5000 + b"}", 400, "failed to parse"),
+    "no inputs": ("identity_fp32", {}, 400, "Unable to parse 'inputs'"),
+    "inputs an object": ("identity_fp32", {"inputs": {}}, 400, "Unable to parse 'inputs'"),
+    "an input a number": ("identity_fp32", {"inputs": [1]}, 400, "Unable to parse 'inputs'"),
+    "no data": ("identity_fp32", one(), 400, "Input must set only one of the following fields"),
+    "two routes": (
+        "identity_fp32", one(data=[1] * 4, parameters={"binary_data_size": 16}), 400,
+        "Input must set only one of the following fields",
+    ),
+    "no name": (
+        "identity_fp32", {"inputs": [{"datatype": "FP32", "shape": [1], "data": [1]}]}, 400,
+        "Unable to parse 'name': attempt to access non-existing object member 'name'",
+    ),
+    "surrogate": (
+        "identity_fp32", b'{"inputs":[{"name":"\\ud800","datatype":"FP32","shape":[1],"data":[1]}]}',
+        400, "Unable to parse 'name': not valid Unicode",
+    ),
+    "no datatype": (
+        "identity_fp32", {"inputs": [{"name": "x", "shape": [1], "data": [1]}]}, 400,
+        "Unable to parse 'datatype'",
+    ),
+    "unknown datatype": ("identity_fp32", one("FP8", data=[1] * 4), 400, "invalid datatype for"),
+    "wrong datatype": ("identity_fp32", one("INT32", data=[1] * 4), 400, "[request id: <id_unknown>] inference input 'x' data-type is 'INT32', but model"),
+    "no shape": (
+        "identity_fp32", {"inputs": [{"name": "x", "datatype": "FP32", "data": [1]}]}, 400,
+        "Unable to parse 'shape'",
+    ),
+    "negative size": ("identity_fp32", one(shape=(-1, 4), data=[1] * 4), 400, "Unable to parse 'sh"),
+    "broken size": ("identity_fp32", one(shape=(1.5, 4), data=[1] * 4), 400, "Unable to parse 'sha"),
+    "bool size": ("identity_fp32", one(shape=(True, 4), data=[1] * 4), 400, "Unable to parse 'shap"),
+    "huge shape": ("identity_fp32", one(shape=(2**40, 2**40), data=[1]), 400, "invalid shape for i"),
+    "wrong shape": ("identity_fp32", one(shape=(1, 3), data=[1] * 3), 400, "[request id: <id_unknown>] unexpected shape for input 'x'"),
+    "too few": ("identity_fp32", one(data=[1] * 3), 400, "Unable to parse 'data': Shape does not"),
+    "too many": ("identity_fp32", one(data=[[1] * 5]), 400, "Unable to parse 'data': Shape does no"),
+    "data a number": ("identity_fp32", one(data=1), 400, "Unable to parse 'data': attempt to acces"),
+    "a string": ("identity_fp32", one(data=[1, 2, 3, "4"]), 400, "Unable to parse 'data': attempt t"),
+    "null": ("identity_fp32", one(data=[1, 2, 3, None]), 400, "Unable to parse 'data': attempt to a"),
+    "an object": ("identity_fp32", one(data=[1, 2, 3, {}]), 400, "Unable to parse 'data': attempt t"),
+    "bool a number": ("identity_fp32", one(data=[True] * 4), 400, "Unable to parse 'data': attempt "),
+    "a broken integer": ("identity_int8", one("INT8", data=[1.5] * 4), 400, "Unable to parse 'data'"),
+    "out of range": ("identity_int8", one("INT8", data=[0, 0, 0, 128]), 400, "value 128 of input 'x"),
+    "a negative": ("identity_uint64", one("UINT64", data=[0, 0, 0, -1]), 400, "value -1 of input 'x"),
+    "beyond 64 bits": ("identity_int64", one("INT64", data=[2**70] * 4), 400, "value 11805916207174"),
+    "beyond a double": ("identity_fp64", one("FP64", data=[10**400] * 4), 400, "a value of input 'x"),
+    "half a character": (
+        "identity_bytes", b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1,4],"data":["\\ud800'
+        b'","","",""]}]}', 400, "a string element of input 'x' is not valid Unicode",
+    ),
+    "data too deep": (
+        "identity_fp32", one(data=json.loads("[" * 110 + "]" * 110)), 400, "JSON nesting depth exceed",
+    ),
+    "bytes without": ("identity_fp32", one(parameters={"binary_data_size": 16}), 400, "unexpected siz"),
+    "negative bytes": ("identity_fp32", one(parameters={"binary_data_size": -1}), 400, "Unable to par"),
+    "bytes a string": ("identity_fp32", one(parameters={"binary_data_size": "16"}), 400, "Unable to "),
+    "parameters": ("identity_fp32", one(data=[1] * 4, parameters=[]), 400, "Unable to parse 'paramet"),
+    "id a number": ("identity_fp32", {"id": 1, **one(data=[1] * 4)}, 400, "Unable to parse 'id'"),
+    "twice": (
+        "identity_fp32", {"inputs": [tensor(data=[1] * 4)] * 2}, 400,
+        "[request id: <id_unknown>] input 'x' already exists in request",
+    ),
+    "unknown input": (
+        "identity_fp32", {"inputs": [tensor(name="z", data=[1] * 4)]}, 400,
+        "[request id: <id_unknown>] unexpected inference input 'z'",
+    ),
+    "unknown output": (
+        "identity_fp32", {**one(data=[1] * 4), "outputs": [{"name": "z"}]}, 400,
+        "[request id: <id_unknown>] unexpected inference output 'z'",
+    ),
+    "output twice": (
+        "identity_fp32", {**one(data=[1] * 4), "outputs": [{"name": "y"}] * 2}, 400,
+        "[request id: <id_unknown>] output 'y' already exists in request",
+    ),
+    "outputs": ("identity_fp32", {**one(data=[1] * 4), "outputs": 1}, 400, "Unable to parse 'outputs'"),
+    "an output": ("identity_fp32", {**one(data=[1] * 4), "outputs": [1]}, 400, "Unable to parse 'outp"),
+    "binary_data": (
+        "identity_fp32",
+        {**one(data=[1] * 4), "outputs": [{"name": "y", "parameters": {"binary_data": 1}}]},
+        400, "Unable to parse 'binary_data'",
+    ),
+    "binary_data_output": (
+        "identity_fp32", {**one(data=[1] * 4), "parameters": {"binary_data_output": "yes"}}, 400,
+        "Unable to parse 'binary_data_output'",
+    ),
+    "classes": (
+        "identity_fp32",
+        {**one(data=[1] * 4), "outputs": [{"name": "y", "parameters": {"classification": 2**40}}]},
+        400, "invalid value for 'classification' parameter",
+    ),
+    "reserved": (
+        "identity_fp32", {**one(data=[1] * 4), "parameters": {"triton_x": 1}}, 400,
+        "parameter keys starting with 'triton_' are reserved",
+    ),
+    "parameter type": (
+        "identity_fp32", {**one(data=[1] * 4), "parameters": {"mine": {}}}, 400,
+        "parameter 'mine' has invalid type",
+    ),
+    "timeout": (
+        "identity_fp32", {**one(data=[1] * 4), "parameters": {"timeout": -1}}, 400,
+        "Unable to parse 'timeout'",
+    ),
+    "batch": (
+        "simple", {"inputs": [tensor("INT32", (9, 16), name, data=[0] * 144) for name in ("INPUT0", "INPUT1")]},
+        400, "[request id: <id_unknown>] inference request batch-size must be <= 8",
+    ),
+    "unknown model": ("nobody", one(data=[1]), 404, "Request for unknown model: 'nobody' is not fou"),
+    "the model fails": (
+        "fails", {"inputs": [tensor("INT64", (1, 1), data=[99])]}, 500, "internal error, incident ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_a_bad_request_is_refused_in_words(rest, case):
+    """The status, and the beginning of the error, that clients branch on."""
+    model, request, status, stem = BAD_REQUESTS[case]
+    body = request if isinstance(request, bytes) else json.dumps(request).encode()
+    answer = rest.ask("POST", f"/v2/models/{model}/infer", body)
+
+    assert answer.status == status
+    assert answer.error.startswith(stem)
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "99999", "9" * 30, "1.5", "٣"])
+def test_a_wrong_header_length(rest, length):
+    """It must be a number within the body."""
+    answer = rest.ask(
+        "POST", "/v2/models/identity_fp32/infer", b"{}",
+        Inference_Header_Content_Length=length.encode().decode("latin-1"),
+    )  # fmt: skip
+    assert answer.status == 400
+    assert answer.error.startswith(
+        ("Unable to parse Inference-Header-Content-Length", "inference header size should be in")
+    )
+
+
+def test_bytes_left_over(rest):
+    """Data that belongs to no input is an error."""
+    answer = rest.infer("identity_fp32", one(data=[1] * 4), b"more")
+    assert answer.status == 400
+    assert answer.error.startswith("unexpected additional input data for model 'identity_fp32'")
+
+
+@pytest.mark.parametrize(
+    ("model", "stem"),
+    [
+        ("simple", "Raw request must only have 1 input"),
+        ("unbatched", "The shape of the raw input 'x' can not be deduced"),
+        ("identity_bytes", "For BYTE datatype raw input 'x', the model must have input shape [1]"),
+        ("fixed", "[request id: <id_unknown>] input byte size mismatch for input 'x'"),
+    ],
+)
+def test_a_body_without_json_that_says_too_little(rest, model, stem):
+    """What cannot be deduced is refused."""
+    answer = rest.ask(
+        "POST", f"/v2/models/{model}/infer", b"1234", Inference_Header_Content_Length="0"
+    )
+    assert answer.status == 400
+    assert answer.error.startswith(stem)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("GET", "/", 404, "Not Found"),
+        ("GET", "/v2/", 404, "Not Found"),
+        ("GET", "/v2/models/simple/versions/x", 404, "Not Found"),
+        ("GET", "/v2/models/simple/versions/x/ready", 404, "Not Found"),
+        ("GET", "/v2/models/simple/nothing", 404, "Not Found"),
+        ("GET", "/v2/models/nobody", 404, "Request for unknown model: 'nobody' is not found"),
+        ("GET", "/v2/models/nobody/config", 404, "Request for unknown model: 'nobody' is not fo"),
+        ("GET", "/v2/models/simple/versions/7", 404, "Request for unknown model: 'simple' vers"),
+        ("GET", "/v2/models/simple/versions/" + "9" * 30, 400, "failed to get model version from"),
+        ("GET", "/v2/models/nobody/stats", 400, "requested model 'nobody' is not available"),
+        ("GET", "/v2/models/simple/infer", 405, "Method Not Allowed"),
+        ("POST", "/v2", 405, "Method Not Allowed"),
+        ("DELETE", "/v2/models/simple", 405, "Method Not Allowed"),
+        ("GET", "/v2/repository/index", 405, "Method Not Allowed"),
+        ("POST", "/v2/repository/other/index", 501, "'repository_name' specification is not sup"),
+    ],
+)
+def test_a_path_that_is_not_answered(rest, method, path, status, error):
+    """Unknown paths, unknown models and wrong methods, with Triton's words."""
+    answer = rest.ask(method, path)
+    assert answer.status == status
+    assert answer.error.startswith(error)
+
+
+def test_index_wants_a_boolean(rest):
+    """Anything else is said to be none."""
+    answer = rest.ask("POST", "/v2/repository/index", b'{"ready": 1}')
+    assert (answer.status, answer.error) == (400, "Invalid value for 'ready': expected a boolean")
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory, graphs, serve_rest):
+    """Serve with small limits: 20 kB a body, 4 kB of JSON or of what is decompressed."""
+    from types import SimpleNamespace  # keeps the repository's class out of this module
+
+    folder = tmp_path_factory.mktemp("narrow") / "models" / "identity" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(graphs.identity(shape=("batch", "n")))
+    options = SimpleNamespace(max_message_bytes=20_000, http_max_input_size=4_000)
+    with serve_rest(folder.parents[1], **vars(options)) as served:
+        yield served
+
+
+def test_a_body_too_large_is_not_read(narrow):
+    """By its announced length at once, and without one as soon as it is too long."""
+    path = "/v2/models/identity/infer"
+    connection = http.client.HTTPConnection(narrow.server.http_address, timeout=30)
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Length", "20001")
+    connection.endheaders()
+    announced = connection.getresponse()
+    text = json.loads(announced.read())["error"]
+    connection.close()
+
+    assert announced.status == 400
+    assert text.startswith("request body size of 20001 bytes exceeds the maximum allowed value")
+
+    connection = http.client.HTTPConnection(narrow.server.http_address, timeout=30)
+    connection.request("POST", path, iter([b"x" * 1000] * 21), encode_chunked=True)
+    chunked = connection.getresponse()
+    assert chunked.status == 400
+    assert json.loads(chunked.read())["error"].startswith("request body size of more than 20000")
+    connection.close()
+
+
+def test_json_and_decompression_have_a_limit_of_their_own(narrow):
+    """Bytes may be many, JSON may not; and a small body may not become a large one."""
+    many = one(shape=(1, 4000), parameters={"binary_data_size": 16_000})
+    assert narrow.infer("identity", many, bytes(16_000)).status == 200
+
+    long = narrow.infer("identity", one(shape=(1, 4000), data=[0] * 4000))
+    assert long.status == 400
+    assert "exceeds the maximum allowed input size of 4000 bytes" in long.error
+
+    bomb = gzip.compress(bytes(10_000_000))
+    exploded = narrow.ask("POST", "/v2/models/identity/infer", bomb, Content_Encoding="gzip")
+    assert exploded.status == 400
+    assert exploded.error.startswith("Decompressed data size exceeds the maximum allowed value of")
+
+    body = narrow.ask("POST", "/v2/repository/index", b" " * 5000)
+    assert body.status == 400
+    assert body.error.startswith("request body size of 5000 bytes exceeds")
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "stem"),
+    [
+        (b"no gzip", "gzip", 400, "the compressed body cannot be decompressed"),
+        (gzip.compress(b"{}")[:-4], "gzip", 400, "the compressed body cannot be decompressed"),
+        (gzip.compress(b"{}") + b"x", "gzip", 400, "the compressed body cannot be decompressed"),
+        (b"", "deflate", 400, "the compressed body cannot be decompressed"),
+        (b"{}", "br", 501, "Unsupported compression type"),
+        (b"{}", "gzip, gzip", 501, "Unsupported compression type"),
+    ],
+)
+def test_a_broken_or_unknown_compression(rest, body, encoding, status, stem):
+    """It is the caller's mistake, whatever zlib says."""
+    answer = rest.ask("POST", "/v2/models/identity_fp32/infer", body, Content_Encoding=encoding)
+    assert answer.status == status
+    assert answer.error.startswith(stem)
+
+
+def test_decompression_stops_at_the_limit():
+    """A body that decompresses to exactly the limit passes, and one byte more does not."""
+    assert decompress(zlib.compress(bytes(3_000_000)), 3_000_000) == bytes(3_000_000)
+    with pytest.raises(InvalidRequest, match="exceeds the maximum allowed value of 2999999"):
+        decompress(zlib.compress(bytes(3_000_000)), 2_999_999)
+
+
+def test_all_bodies_together_are_bounded():
+    """What is held is given back, and what would be too much is asked to come again."""
+    bodies = Bodies(BodyLimits(body=100, input=100))
+    with bodies.holding() as first:
+        bodies.take(60)
+        first.size += 60
+        with pytest.raises(QueueFull, match="HTTP bodies under way would exceed 100 bytes"):
+            bodies.take(50)
+    with bodies.holding():
+        bodies.take(100)
+
+
+# -- callers who leave, servers that leave -----------------------------------------------------------
+
+
+def wait_until(true, seconds=20.0):
+    """Poll: what is waited for has no event of its own."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def count_to(number):
+    return json.dumps(one("INT64", (1,), name="n", data=[number])).encode()
+
+
+def learn(rest):
+    """Let the server learn that the slow model is slow, so that a worker runs it."""
+    assert rest.ask("POST", "/v2/models/slow/infer", count_to(100_000)).status == 200
+
+
+def send(rest, number):
+    """Ask the slow model on a connection of its own; return it with the answer to come."""
+    connection = http.client.HTTPConnection(rest.server.http_address, timeout=60)
+    connection.request("POST", "/v2/models/slow/infer", count_to(number))
+    return connection
+
+
+def test_a_caller_who_hangs_up_is_not_run(rest):
+    """A request that waits when its connection closes never reaches the graph."""
+    model = rest.server.catalog.find("slow", "")
+    learn(rest)
+    before = model.statistics.snapshot()
+    first = send(rest, 3_000_000)
+    wait_until(lambda: model._scheduler._running)
+    second = send(rest, 1)
+    wait_until(lambda: model.waiting)
+    second.close()
+    assert first.getresponse().status == 200
+    first.close()
+    wait_until(lambda: model.statistics.snapshot().fail.count > before.fail.count)
+
+    after = model.statistics.snapshot()
+    assert after.execution_count == before.execution_count + 1
+    assert after.failures["CANCELED"] == before.failures["CANCELED"] + 1
+
+
+def test_a_leaving_server_answers_503_and_finishes_what_is_under_way(
+    repository, graphs, serve_rest
+):
+    """New requests hear "Server exiting", readiness too; the one that runs gets its answer."""
+    repository.add("slow", graphs.slow())
+    with serve_rest(repository.path) as rest:
+        model = rest.server.catalog.find("slow", "")
+        learn(rest)
+        under_way = send(rest, 3_000_000)
+        wait_until(lambda: model._scheduler._running)
+        rest.get("/v2/health/live")  # a connection that is open already
+        stopping = threading.Thread(target=rest.server.stop, args=(30,))
+        stopping.start()
+        wait_until(lambda: not rest.server._admission._open)
+        for answer in (rest.get("/v2/health/ready"), rest.ask("POST", "/v2/models/slow/infer")):
+            assert (answer.status, answer.error) == (503, "Server exiting")
+        assert under_way.getresponse().status == 200
+        stopping.join()
+        under_way.close()
+        with pytest.raises(OSError):
+            http.client.HTTPConnection(rest.server.http_address, timeout=5).request("GET", "/v2")
+
+
+def test_many_callers_at_once_get_their_own_answers(rest):
+    """Each gets what it sent, small and large, through the same queue."""
+    right = []
+
+    def call(number):
+        connection = http.client.HTTPConnection(rest.server.http_address, timeout=30)
+        for size in (3, 3000):
+            values = [number + 0.5] * size
+            connection.request(
+                "POST", "/v2/models/variable/infer", json.dumps(one(shape=(1, size), data=values))
+            )
+            answer = json.loads(connection.getresponse().read())
+            right.append(answer["outputs"][0]["data"] == values)
+        connection.close()
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert right == [True] * 32
