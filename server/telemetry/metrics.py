@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from server.telemetry.readings import ModelReading
 from server.telemetry.statistics import BOUNDS_NS, Histogram, Reason, Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -22,17 +23,6 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 #: The library writes counters by OpenMetrics's rule, with _total behind the name; Triton does not,
 #: and dashboards ask by its names.
 _TOTAL = re.compile(rb"^(# (?:HELP|TYPE) nv_\w+)_total ", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelReading:
-    """One version of one model at the moment of a scrape."""
-
-    name: str
-    version: int
-    sums: Snapshot
-    pending: int
-    load_seconds: float
 
 
 class Metrics:
