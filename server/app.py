@@ -2,21 +2,24 @@
 
 serve(config)     what `zoo serve` runs: logs, signals, exit status
 running(config)   the same server inside a block, for tests and for embedding
+work(place, …)    what each process of `zoo serve --workers N` runs (server/workers)
 
 config ──> bind every port ──> Runtime ──> Catalog ──> OpenInference ──> gRPC ──> REST, metrics
 
 What only HTTP needs is imported once gRPC answers.
 """
 
+import json
 import logging
 import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
@@ -25,7 +28,7 @@ from server.api.health import Health, health_handlers
 from server.api.infer_path import InferPath
 from server.api.infer_stream import InferStreams
 from server.api.model_repository import ModelRepository
-from server.api.open_inference import EXTENSIONS, OpenInference
+from server.api.open_inference import EXTENSIONS, OpenInference, counted_here
 from server.api.reflection import reflection_handlers
 from server.api.server_settings import ServerSettings
 from server.api.shared_memory import SharedMemoryRegions
@@ -34,26 +37,29 @@ from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
 from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
 from server.api.token import TokenGuard, read_token
 from server.config import ServerConfig
-from server.errors import OperatorError
+from server.errors import ConfigurationError, OperatorError, ServerExiting
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.control import ControlMode, ModelControl
 from server.inference.loading import Loader, Workshop
+from server.inference.model import LoadedModel
 from server.inference.polling import Poller
+from server.inference.readiness import Readiness
 from server.inference.shared_memory import SharedMemory
-from server.lifecycle import Event, Lifecycle, leaving_on_signals
+from server.lifecycle import Event, LeaveRequest, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
 from server.scheduling.timer import Timer
-from server.telemetry import logs
+from server.telemetry import logs, readings
+from server.telemetry.readings import ModelReading
+from server.telemetry.statistics import Snapshot
 from server.telemetry.traces import TraceSettings
 from server.transport import open_transport, tls
 from server.transport.http import HttpListener, HttpTransport
 from server.transport.public import TransportOptions, join_address
 from server.transport.tls import Tls, TlsFiles
-
-if TYPE_CHECKING:
-    from server.telemetry.metrics import ModelReading
+from server.workers.seat import Place, Seat
+from server.workers.whole import local_functions, whole_servicer
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,6 +71,12 @@ OK, BAD_USAGE = 0, 2
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
 
+#: Why a model that keeps state between requests is not served by several processes.
+_NO_SEQUENCES = (
+    "its sequence_batching keeps state in one process, and a sequence's requests may reach any of "
+    "the {}: serve it with --workers 1"
+)
+
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
 
@@ -72,9 +84,20 @@ _FLUSH_SECONDS = 2.0
 class Server:
     """One server: built and bound, then started, then stopped; never started twice."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        """Take the port; AddressError if that fails."""
+    def __init__(self, config: ServerConfig, seat: Seat | None = None) -> None:
+        """Take the port; AddressError if that fails.
+
+        `seat` is the place of a server that is one process of several.
+        """
+        if seat is None and config.workers > 1:
+            raise ConfigurationError(
+                f"--workers is {config.workers}: inside one process it can only be 1; several are "
+                "what `zoo serve` starts"
+            )
         self._config = config
+        self._seat = seat
+        #: What is ready in all of the processes.
+        self._whole = Readiness(server=False, models={})
         self._began = time.perf_counter()
         self._lifecycle = Lifecycle()
         self._admission = Admission()
@@ -82,7 +105,7 @@ class Server:
         self._publishing = threading.Lock()
         self._poller: Poller | None = None
         self._streams: InferStreams | None = None
-        self._budget = measure(config.threads)
+        self._budget = measure(config.threads).shared_by(config.workers)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._timer = Timer()
         self._tls = _tls(config)
@@ -96,10 +119,12 @@ class Server:
                 handler_threads=_handler_threads(self._budget),
                 credentials=None if self._tls is None else self._tls.grpc,
                 guard=None if self._token is None else TokenGuard(self._token),
+                shared=seat is not None,
             ),
             self._workers,
         )
-        self.grpc_port = self._transport.bind()
+        # One of several binds when it can answer: connections would come to it at once.
+        self.grpc_port = self._transport.bind() if seat is None else config.grpc_port
         self._http = HttpTransport(
             config.host,
             [listener for _, listener in self._http_listeners()],
@@ -138,6 +163,7 @@ class Server:
             workers=self._workers,
             timer=self._timer,
             self_test=config.self_test,
+            no_sequences="" if self._seat is None else _NO_SEQUENCES.format(config.workers),
         )
         mode = ControlMode(config.model_control_mode)
         self.control = control = ModelControl(
@@ -146,6 +172,9 @@ class Server:
         control.start(config.load_model)
         self._catalog_changed()
         servicer = self._build_servicer(control)
+        if self._seat is not None:
+            servicer = self._join(self._seat, servicer)
+            self._transport.bind()
         self._transport.start(self._handlers(servicer))
         self._servicer = servicer
         self._http.start()
@@ -154,6 +183,8 @@ class Server:
             self._poller.start()
         self._lifecycle.on(Event.LOADED)
         self._say_ready()
+        if self._seat is not None:
+            self._seat.call("serving")
 
     def stop(self, drain_seconds: float) -> int:
         """Turn new calls away, wait for those under way, end; return how many were cut off.
@@ -185,6 +216,7 @@ class Server:
             server_name=self._config.server_name,
             server_version=_version(),
             extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
+            count=counted_here if self._seat is None else self._counted_everywhere,
         )
         return one_servicer(
             inference,
@@ -211,16 +243,54 @@ class Server:
         """Tell those who remember or watch models; in turn, or an older picture could win."""
         self._path.forget()
         with self._publishing:
-            self._health.publish(self._serving())
+            readiness = Readiness.of(self.catalog)
+            if self._seat is None:
+                self._health.publish(_serving(readiness))
+            else:
+                self._seat.show(readiness)
+
+    # -- one process of several ------------------------------------------------------------------
+
+    def _join(self, seat: Seat, local: Any) -> object:
+        """Wait until this process may serve beside the others; return what speaks for them all."""
+        seat.serve(
+            short={"readiness": self._told_readiness},
+            long={
+                **local_functions(local),
+                "readings": lambda _: readings.to_json(self._readings_here()),
+            },
+        )
+        loaded = len(self.catalog.loaded())
+        seat.call("loaded", json.dumps([loaded, len(self.catalog.entries()) - loaded]).encode())
+        return whole_servicer(local, seat, lambda: self._whole)
+
+    def _told_readiness(self, raw: bytes) -> bytes:
+        self._whole = Readiness.from_json(raw)
+        self._health.publish(_serving(self._whole))
+        return b""
+
+    def _counted_everywhere(self, models: Sequence[LoadedModel]) -> list[Snapshot]:
+        counted = {(one.name, one.version): one.sums for one in self._readings()}
+        return [
+            counted.get((model.settings.name, model.settings.version), Snapshot())
+            for model in models
+        ]
+
+    def _readings(self) -> list[ModelReading]:
+        return self._readings_here() if self._seat is None else self._seat.readings()
 
     def _http_listeners(self) -> list[tuple[str, HttpListener]]:
         config = self._config
+        taken = {} if self._seat is None else self._seat.place.listeners
         rows = (
             ("HTTP", config.http_port, "--http-port", self._rest),
             ("metrics", config.metrics_port, "--metrics-port", self._metrics),
         )
         return [
-            (name, HttpListener(port=port, flag=flag, application=application))
+            (
+                name,
+                HttpListener(port=port, flag=flag, application=application, taken=taken.get(name)),
+            )
             for name, port, flag, application in rows
             if port is not None
         ]
@@ -252,27 +322,25 @@ class Server:
         page = MetricsPage(Metrics(self._readings).page, CONTENT_TYPE)
         return page if self._token is None else TokenCheck(page, self._token)
 
-    def _readings(self) -> "Iterator[ModelReading]":
-        from server.telemetry.metrics import ModelReading
-
-        for model in self.catalog.loaded():
-            yield ModelReading(
+    def _readings_here(self) -> list[ModelReading]:
+        return [
+            ModelReading(
                 name=model.settings.name,
                 version=model.settings.version,
                 sums=model.statistics.snapshot(),
                 pending=model.waiting,
                 load_seconds=model.load_seconds,
             )
-
-    def _serving(self) -> dict[str, bool]:
-        """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
-        ready = self.catalog.is_ready()
-        models = {name: bool(self.catalog.ready_versions(name)) for name in self.catalog.names()}
-        services = (SERVICE, *TENSORFLOW_SERVICES)
-        return {**models, "": ready, **{service.full_name: ready for service in services}}
+            for model in self.catalog.loaded()
+        ]
 
     def _say_ready(self) -> None:
-        """One line a model, and a last line that other programs can wait for."""
+        """One line a model, and a last line that other programs can wait for.
+
+        Of several processes the first says the former, and the supervisor the latter.
+        """
+        if self._seat is not None and self._seat.place.number > 1:
+            return
         loaded = self.catalog.loaded()
         for model in loaded:
             _LOG.info(
@@ -288,6 +356,8 @@ class Server:
                 "served",
                 failed,
             )
+        if self._seat is not None:
+            return
         _LOG.info(
             "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
             ", ".join(f"{name} on {address}" for name, address in self._addresses()),
@@ -316,26 +386,55 @@ def running(config: ServerConfig) -> Iterator[Server]:
 def serve(config: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the process's exit status."""
     logs.configure(config.log_level)
+    if config.workers > 1:
+        from server.workers.supervisor import supervise
+
+        return supervise(config)
     with leaving_on_signals() as leave:
-        server = None
-        try:
-            server = Server(config)
-            server.start()
-        except OperatorError as error:
-            _LOG.error("%s", error)
-            if server is not None:
-                server.stop(0)
-            return BAD_USAGE
-        leave.wait()
-        _LOG.info("leaving: no new requests, up to %g s for those under way", config.drain_seconds)
-        left = server.stop(config.drain_seconds)
-        _LOG.info("stopped")
+        return _serve(config, leave, None)
+
+
+def work(place: str, arguments: Sequence[str]) -> int:
+    """Serve as one process of several, until told to leave; return its exit status.
+
+    Of the two signals only SIGTERM is for it: a terminal sends SIGINT to the supervisor as well.
+    """
+    config, where = ServerConfig.parse_arguments(arguments), Place.from_json(place)
+    logs.configure(config.log_level, where.number)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with leaving_on_signals(signal.SIGTERM) as leave:
+        return _serve(config, leave, Seat(where, leave.ask))
+
+
+def _serve(config: ServerConfig, leave: LeaveRequest, seat: Seat | None) -> int:
+    server = None
+    try:
+        server = Server(config, seat)
+        server.start()
+    except (OperatorError, ServerExiting) as error:
+        _say_why(error, seat)
+        if server is not None:
+            server.stop(0)
+        return BAD_USAGE if isinstance(error, OperatorError) else OK
+    leave.wait()
+    say = _LOG.info if seat is None else _LOG.debug
+    say("leaving: no new requests, up to %g s for those under way", config.drain_seconds)
+    left = server.stop(config.drain_seconds)
+    say("stopped")
     if left:
         # A run inside onnxruntime cannot be stopped from outside, and Python would wait for its
         # thread; the drain time was the wait.
         logging.shutdown()
         os._exit(OK)
     return OK
+
+
+def _say_why(error: Exception, seat: Seat | None) -> None:
+    """Say why the server cannot start; one of several tells the supervisor, which says it once."""
+    if seat is None:
+        _LOG.error("%s", error)
+    elif isinstance(error, OperatorError):
+        seat.tell("failed", str(error).encode())
 
 
 def _tls(config: ServerConfig) -> Tls | None:
@@ -352,6 +451,17 @@ def _tls(config: ServerConfig) -> Tls | None:
 def _handler_threads(budget: ThreadBudget) -> int:
     """Enough that callers waiting for onnxruntime leave some for metadata and health."""
     return max(16, 4 * budget.threads)
+
+
+def _serving(readiness: Readiness) -> dict[str, bool]:
+    """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
+    models = {name: bool(versions) for name, versions in readiness.models.items()}
+    services = (SERVICE, *TENSORFLOW_SERVICES)
+    return {
+        **models,
+        "": readiness.server,
+        **{service.full_name: readiness.server for service in services},
+    }
 
 
 def _chosen_extensions(config: ServerConfig) -> Iterator[str]:

@@ -80,11 +80,12 @@ def from_json(raw: bytes) -> list[ModelReading]:
 
 
 def _snapshot(row: dict[str, Any]) -> Snapshot:
+    values: dict[str, Any] = {name: row[name] for name in _COUNTS}
+    values |= {name: Duration(**row[name]) for name in _DURATIONS}
+    values |= {name: Histogram(**row[name]) for name in _HISTOGRAMS}
     return Snapshot(
+        **values,
         last_inference_ms=row["last_inference_ms"],
-        **{name: row[name] for name in _COUNTS},
-        **{name: Duration(**row[name]) for name in _DURATIONS},
-        **{name: Histogram(**row[name]) for name in _HISTOGRAMS},
         # JSON has no keys but text.
         batches={
             int(size): BatchStatistics(**{name: Duration(**batch[name]) for name in _OF_A_BATCH})
