@@ -76,7 +76,12 @@ def to_json(readings: Iterable[ModelReading]) -> bytes:
 
 def from_json(raw: bytes) -> list[ModelReading]:
     """Return what another process read."""
-    return [ModelReading(**{**row, "sums": _snapshot(row["sums"])}) for row in json.loads(raw)]
+    return from_rows(json.loads(raw))
+
+
+def from_rows(rows: Iterable[dict[str, Any]]) -> list[ModelReading]:
+    """Return what another process read, out of JSON."""
+    return [ModelReading(**{**row, "sums": _snapshot(row["sums"])}) for row in rows]
 
 
 def _snapshot(row: dict[str, Any]) -> Snapshot:

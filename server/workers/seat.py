@@ -99,7 +99,7 @@ class Seat:
     def readings(self) -> list[ModelReading]:
         """Return what all workers have counted, added up."""
         parts = json.loads(self.call("readings"))
-        return readings.total(one for part in parts for one in readings.from_json(part))
+        return readings.total(one for part in parts for one in readings.from_rows(part))
 
     def _send(self, frame: Frame) -> None:
         try:
