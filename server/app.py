@@ -57,6 +57,7 @@ from server.telemetry.traces import TraceSettings
 from server.transport import open_transport, tls
 from server.transport.http import HttpListener, HttpTransport
 from server.transport.public import TransportOptions, join_address
+from server.transport.spread import spread_evenly
 from server.transport.tls import Tls, TlsFiles
 from server.workers.seat import Place, Seat
 from server.workers.whole import local_functions, whole_servicer
@@ -175,6 +176,7 @@ class Server:
         if self._seat is not None:
             servicer = self._join(self._seat, servicer)
             self._transport.bind()
+            spread_evenly(self.grpc_port, self._config.workers)
         self._transport.start(self._handlers(servicer))
         self._servicer = servicer
         self._http.start()

@@ -91,7 +91,7 @@ class Hired:
             _LOG.exception("worker %d cannot be understood", self.number)
             self.kill()
         finally:
-            self._closed()
+            self.close()
         return await self.process.wait()
 
     async def call(self, method: str, request: bytes, seconds: float) -> bytes:
@@ -166,7 +166,8 @@ class Hired:
         self._tasks.add(task)  # the loop itself would forget it
         task.add_done_callback(self._tasks.discard)
 
-    def _closed(self) -> None:
+    def close(self) -> None:
+        """Let go of the pipe: nothing that was asked will be answered."""
         self.follows = False
         self._writer.close()
         for future in self._calls.values():

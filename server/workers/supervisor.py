@@ -55,8 +55,8 @@ class Supervisor:
         self._config = config
         self._listeners = dict(listeners)
         self._began = time.perf_counter()
-        self._workers: dict[int, Hired] = {}
-        self._journal = Journal(config.load_model)
+        self.workers: dict[int, Hired] = {}
+        self.journal = Journal(config.load_model)
         self._lanes = {lane: asyncio.Lock() for lane in sorted(set(LANES.values()))}
         self._leaving = asyncio.Event()
         #: Set once every worker has loaded its models for the first time.
@@ -86,13 +86,13 @@ class Supervisor:
             worker = await Hired.start(
                 self._config_of(number), number, self._listeners if number == 1 else {}
             )
-            self._workers[number] = worker
+            self.workers[number] = worker
             if self._leaving.is_set():
                 worker.leave()
             pings = asyncio.create_task(self._ping(worker))
             status = await worker.attend(self._answer, self._hear)
             pings.cancel()
-            del self._workers[number]
+            del self.workers[number]
             if self._leaving.is_set():
                 return
             await self._publish()
@@ -153,17 +153,17 @@ class Supervisor:
         self._loaded.set()  # whoever waits for the others leaves too
         for taken in self._listeners.values():
             taken.close()
-        for worker in list(self._workers.values()):
+        for worker in list(self.workers.values()):
             worker.leave()
         limit = time.monotonic() + self._config.drain_seconds + _END_SECONDS
-        while self._workers and time.monotonic() < limit:
+        while self.workers and time.monotonic() < limit:
             await asyncio.sleep(0.02)
-        if self._workers:
-            _LOG.error("%d workers did not end in time and are killed", len(self._workers))
+        if self.workers:
+            _LOG.error("%d workers did not end in time and are killed", len(self.workers))
             self._kill()
 
     def _kill(self) -> None:
-        for worker in self._workers.values():
+        for worker in self.workers.values():
             worker.kill()
 
     # -- what they ask and tell ------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Supervisor:
         elif method == "readings":
             return await self._readings()
         else:
-            return await self._change(worker, method, request)
+            return await self.change(worker, method, request)
         return b""
 
     def _hear(self, worker: Hired, subject: str, payload: bytes) -> None:
@@ -199,14 +199,14 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             for lane in self._lanes.values():
                 await stack.enter_async_context(lane)
-            for method, change in list(self._journal.changes()):
+            for method, change in list(self.journal.changes()):
                 try:
                     await worker.change(method, change, _LOAD_SECONDS)
                 except ServerError as error:
                     _LOG.error("worker %d: %s cannot be repeated: %s", worker.number, method, error)
             worker.follows = True
             await self._publish()
-        if sum(each.follows for each in self._workers.values()) == self._config.workers:
+        if sum(each.follows for each in self.workers.values()) == self._config.workers:
             self._loaded.set()
         await self._loaded.wait()
         if self._leaving.is_set():
@@ -214,14 +214,14 @@ class Supervisor:
 
     def _serves(self, worker: Hired) -> None:
         worker.served_since = asyncio.get_running_loop().time()
-        serving = [each for each in self._workers.values() if each.served_since is not None]
+        serving = [each for each in self.workers.values() if each.served_since is not None]
         if self._ready:
             _LOG.info("worker %d serves (process %d)", worker.number, worker.process.pid)
         elif len(serving) == self._config.workers:
             self._ready = True
             self._say_ready(worker)
 
-    async def _change(self, asked: Hired, method: str, request: bytes) -> bytes:
+    async def change(self, asked: Hired, method: str, request: bytes) -> bytes:
         """Have a change made by all; return the first one's answer, or raise its error."""
         lane = LANES[method]
         limit = _LOAD_SECONDS if lane == "models" else _ANSWER_SECONDS
@@ -234,7 +234,7 @@ class Supervisor:
                 *(worker.change(method, request, limit) for worker in others),
                 return_exceptions=True,
             )
-            self._journal.record(method, request, self._readiness().models)
+            self.journal.record(method, request, self._readiness().models)
             for worker, result in zip(others, results, strict=True):
                 if isinstance(result, BaseException):
                     _LOG.error(
@@ -257,7 +257,7 @@ class Supervisor:
     # -- readiness -------------------------------------------------------------------------------
 
     def _following(self) -> list[Hired]:
-        return [worker for worker in self._workers.values() if worker.follows]
+        return [worker for worker in self.workers.values() if worker.follows]
 
     def _readiness(self) -> Readiness:
         return Readiness.common([worker.readiness for worker in self._following()])

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import time
 import urllib.request
 import uuid
@@ -217,6 +218,42 @@ def test_callers_are_served_while_a_worker_is_replaced(two, make_request):
         assert stub_of(channels[0]).ServerReady(pb.ServerReadyRequest()).ready
 
 
+def test_connections_are_spread(two):
+    """Of 16 connections at once no worker gets more than 11, but in one case of a hundred."""
+    process = two()
+    address = process.address()
+    pids = workers_of(process)
+    host, port = address.split(":")
+    worse = 0
+    for _ in range(20):
+        with ExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                stack.enter_context(socket.create_connection((host, int(port))))
+            wait_until(lambda: sum(connections_of(pids, int(port)).values()) == CONNECTIONS)
+            worse += max(connections_of(pids, int(port)).values()) > 11
+        wait_until(lambda: not sum(connections_of(pids, int(port)).values()))
+
+    assert worse <= 3  # of a hash it would be 4 or more in one run of 6, of this in one of 10 000
+
+
+def connections_of(pids, port):
+    """Return how many connections to a port each process has open."""
+    tables = [Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table.splitlines()]
+    open_ones = {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"}
+    return {pid: len(open_ones & inodes_of(pid)) for pid in pids}
+
+
+def inodes_of(pid):
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.add(str(path.readlink()).removeprefix("socket:[").rstrip("]"))
+        except OSError:
+            continue
+    return found
+
+
 def test_the_port_is_one_and_nobody_elses(repository, two, server_process):
     """Port 0 gives all workers the same free port, and a second server is refused it."""
     address = two().address()
@@ -253,7 +290,7 @@ def trips(stub, seconds):
 
 
 def test_sigterm_drains_all_workers(repository, graphs, two):
-    """What runs in any of them finishes, exit 0, and no process is left."""
+    """What was let in finishes, the rest is told, exit 0, and no process is left."""
     repository.add("slow", graphs.slow())
     process = two()
     address = process.address()
@@ -265,12 +302,12 @@ def test_sigterm_drains_all_workers(repository, graphs, two):
         wait_until(lambda: ticks_of(pids) > before + 10)
         process.send(signal.SIGTERM)
         process.wait_for("leaving: no new requests")
-        unfinished = sum(not call.done() for call in under_way)
-        outcomes = [call.exception(timeout=60) for call in under_way]
+        unfinished = [call for call in under_way if not call.done()]
+        refused = [call for call in under_way if call.exception(timeout=60) is not None]
         status, log = process.finish(60)
 
-    assert unfinished
-    assert outcomes == [None] * 6
+    assert set(unfinished) - set(refused)
+    assert {call.details() for call in refused} <= {"Server exiting"}
     assert (status, "stopped" in log) == (0, True)
     assert all(is_gone(pid) for pid in pids)
 

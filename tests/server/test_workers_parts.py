@@ -2,20 +2,28 @@
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from zoo_proto import grpc_service_pb2 as pb
 
-from server.errors import AlreadyExists
+from server.config import ServerConfig
+from server.errors import AlreadyExists, Unavailable
 from server.inference.readiness import Readiness
+from server.runtime.threads import ThreadBudget
 from server.telemetry import readings
 from server.telemetry.readings import ModelReading
 from server.telemetry.statistics import Execution, ModelStatistics, Snapshot
+from server.transport.spread import block_of, spread_evenly
 from server.workers import frames
 from server.workers.backoff import Backoff
 from server.workers.frames import Frame, Kind
+from server.workers.hired import Hired
 from server.workers.journal import LANES, Journal
+from server.workers.seat import Place
+from server.workers.supervisor import Supervisor
 
 # -- backoff ---------------------------------------------------------------------------------------
 
@@ -268,3 +276,184 @@ def test_a_frame_that_is_too_long_is_refused():
         ours.sendall(b"\x01" + b"\xff" * 18)
         with pytest.raises(ValueError, match="is longer than"):
             frames.receive(theirs)
+
+
+# -- spread ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "listen", "host"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "::1"),
+    ],
+    ids=["IPv4", "IPv4 on a socket of both", "IPv6"],
+)
+def test_connections_are_dealt_out_by_blocks_of_ports(family, listen, host):
+    """Each of two listeners takes the clients of every other block of sixteen ports."""
+    with ExitStack() as stack:
+        port, listeners = 0, []
+        for _ in range(2):
+            listener = stack.enter_context(socket.socket(family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind((listen, port))
+            listener.listen()
+            listener.setblocking(False)
+            port = listener.getsockname()[1]
+            listeners.append(listener)
+        assert spread_evenly(port, 2)
+        right = []
+        for _ in range(40):
+            client = stack.enter_context(socket.create_connection((host, port)))
+            taken, _ = listeners[block_of(client.getsockname()[1], 2)].accept()
+            right.append(stack.enter_context(taken).getpeername()[1] == client.getsockname()[1])
+
+    assert right == [True] * 40
+
+
+def test_spreading_what_nobody_listens_on():
+    """Without a listener there is nothing to spread, and no error: the kernel's hash stays."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+
+        assert not spread_evenly(bound.getsockname()[1], 2)
+
+
+# -- the configuration of a worker -----------------------------------------------------------------
+
+CONFIGS = [
+    {},
+    {"http_port": None, "metrics_port": 0, "threads": 3, "server_name": "--odd name"},
+    {
+        "model_control_mode": "explicit",
+        "load_model": ("a", "*"),
+        "allow_shared_memory": True,
+        "self_test": True,
+        "drain_seconds": 0.5,
+        "token_file": Path("-t"),
+        "workers": 4,
+    },
+]
+
+
+@pytest.mark.parametrize("options", CONFIGS, ids=range(len(CONFIGS)))
+def test_a_worker_gets_the_whole_configuration(options, monkeypatch):
+    """Its command line says every option, so that it is what the supervisor's is; no environment."""
+    monkeypatch.setenv("ZOO_LOAD_MODEL", "other")
+    monkeypatch.setenv("ZOO_SELF_TEST", "1")
+    config = ServerConfig(repository=Path("--models"), **options)
+
+    assert ServerConfig.parse_arguments(config.as_arguments()) == config
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "left"), [(8, 1, 8), (8, 2, 4), (3, 2, 1), (1, 4, 1)]
+)
+def test_workers_share_the_threads(threads, processes, left):
+    """Each gets its part, and at least one."""
+    budget = ThreadBudget(threads=threads, why="as asked for")
+
+    assert budget.shared_by(processes).threads == left
+
+
+# -- a worker, as the supervisor sees it -----------------------------------------------------------
+
+
+class Process:
+    """A process that only remembers that it was ended."""
+
+    pid = 1
+
+    def __init__(self):
+        self.killed = False
+
+    def kill(self):
+        self.killed = True
+
+
+def test_a_worker_that_does_not_answer_is_ended():
+    """What is not answered in time fails, and the worker is ended, so that it is replaced."""
+
+    async def asking():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = Process()
+            place = Place(number=1, workers=2, pipe=0, listeners={})
+            worker = Hired(place, process, await asyncio.open_unix_connection(sock=ours))
+            with pytest.raises(Unavailable, match="worker 1 did not answer"):
+                await worker.call("ping", b"", 0.01)
+            worker.close()
+            with pytest.raises(Unavailable, match="worker 1 has ended"):
+                await worker.call("ping", b"", 10)
+        return process.killed
+
+    assert asyncio.run(asking())
+
+
+class Follower:
+    """A worker that makes changes, or fails to."""
+
+    def __init__(self, number, error=None):
+        self.number = number
+        self.follows = True
+        self.readiness = Readiness(server=True, models={"m": [1]})
+        self.asked = []
+        self.left = False
+        self._error = error
+
+    async def change(self, method, _request, _seconds):
+        self.asked.append(method)
+        if self._error is not None:
+            raise self._error
+        return str(self.number).encode()
+
+    async def call(self, *_):
+        return b""
+
+    def leave(self):
+        self.left = True
+
+
+def change(asked, workers):
+    async def changing():
+        supervisor = Supervisor(ServerConfig(repository=Path("models"), workers=len(workers)), {})
+        supervisor.workers.update({worker.number: worker for worker in workers})
+        try:
+            answer = await supervisor.change(asked, *register("r"))
+        finally:
+            kept_changes.extend(supervisor.journal.changes())
+        return answer
+
+    kept_changes = []
+    try:
+        return asyncio.run(changing()), kept_changes
+    except AlreadyExists as error:
+        return error, kept_changes
+
+
+def test_a_change_is_made_by_all():
+    """The one that was asked answers, the others follow, and the journal has it."""
+    one, two = Follower(1), Follower(2)
+
+    assert change(two, [one, two]) == (b"2", [register("r")])
+    assert one.asked == two.asked == ["SystemSharedMemoryRegister"]
+
+
+def test_a_change_that_fails_at_first_is_nobodys():
+    """Where the asked one fails its error is the answer, and no other is bothered."""
+    one, two = Follower(1, AlreadyExists("r")), Follower(2)
+    answer, kept_changes = change(one, [one, two])
+
+    assert (str(answer), kept_changes, two.asked) == ("r", [], [])
+    assert not one.left
+
+
+def test_a_worker_that_does_not_follow_is_replaced():
+    """The change holds; who could not make it leaves, and its successor makes up for it."""
+    one, two, three = Follower(1), Follower(2, AlreadyExists("r")), Follower(3)
+
+    assert change(one, [one, two, three]) == (b"1", [register("r")])
+    assert [worker.left for worker in (one, two, three)] == [False, True, False]
