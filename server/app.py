@@ -9,11 +9,9 @@ config ──> bind every port ──> Runtime ──> Catalog ──> OpenInfer
 What only HTTP needs is imported once gRPC answers.
 """
 
-import json
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +26,7 @@ from server.api.health import Health, health_handlers
 from server.api.infer_path import InferPath
 from server.api.infer_stream import InferStreams
 from server.api.model_repository import ModelRepository
-from server.api.open_inference import EXTENSIONS, OpenInference, counted_here
+from server.api.open_inference import EXTENSIONS, OpenInference
 from server.api.reflection import reflection_handlers
 from server.api.server_settings import ServerSettings
 from server.api.shared_memory import SharedMemoryRegions
@@ -42,7 +40,6 @@ from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.control import ControlMode, ModelControl
 from server.inference.loading import Loader, Workshop
-from server.inference.model import LoadedModel
 from server.inference.polling import Poller
 from server.inference.readiness import Readiness
 from server.inference.shared_memory import SharedMemory
@@ -50,17 +47,15 @@ from server.lifecycle import Event, LeaveRequest, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
 from server.scheduling.timer import Timer
-from server.telemetry import logs, readings
-from server.telemetry.readings import ModelReading
-from server.telemetry.statistics import Snapshot
+from server.telemetry import logs
 from server.telemetry.traces import TraceSettings
 from server.transport import open_transport, tls
-from server.transport.http import HttpListener, HttpTransport
 from server.transport.public import TransportOptions, join_address
 from server.transport.spread import spread_evenly
 from server.transport.tls import Tls, TlsFiles
+from server.web import Web, WebParts
+from server.workers.company import Company
 from server.workers.seat import Place, Seat
-from server.workers.whole import local_functions, whole_servicer
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,20 +92,17 @@ class Server:
             )
         self._config = config
         self._seat = seat
-        #: What is ready in all of the processes.
-        self._whole = Readiness(server=False, models={})
         self._began = time.perf_counter()
         self._lifecycle = Lifecycle()
         self._admission = Admission()
         self._health = Health()
-        self._publishing = threading.Lock()
         self._poller: Poller | None = None
         self._streams: InferStreams | None = None
         self._budget = measure(config.threads).shared_by(config.workers)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._timer = Timer()
-        self._tls = _tls(config)
-        self._token = None if config.token_file is None else read_token(config.token_file)
+        papers = _tls(config)
+        token = None if config.token_file is None else read_token(config.token_file)
         self._transport = open_transport(
             config.transport,
             TransportOptions(
@@ -118,26 +110,34 @@ class Server:
                 port=config.grpc_port,
                 max_message_bytes=config.max_message_bytes,
                 handler_threads=_handler_threads(self._budget),
-                credentials=None if self._tls is None else self._tls.grpc,
-                guard=None if self._token is None else TokenGuard(self._token),
+                credentials=None if papers is None else papers.grpc,
+                guard=None if token is None else TokenGuard(token),
                 shared=seat is not None,
             ),
             self._workers,
         )
         # One of several binds when it can answer: connections would come to it at once.
         self.grpc_port = self._transport.bind() if seat is None else config.grpc_port
-        self._http = HttpTransport(
-            config.host,
-            [listener for _, listener in self._http_listeners()],
-            None if self._tls is None else self._tls.http,
-        )
         self.catalog = Catalog(())
-        #: "HTTP" and "metrics", where they are not off.
-        self.http_ports = dict(
-            zip([name for name, _ in self._http_listeners()], self._http.bind(), strict=True)
+        self._company = Company(
+            seat, self.catalog, lambda ready: self._health.publish(_serving(ready))
         )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self._path = InferPath(self.catalog, self._admission, self._memory)
+        self._web = Web(
+            config,
+            WebParts(
+                catalog=self.catalog,
+                memory=self._memory,
+                admission=self._admission,
+                workers=self._workers,
+                readings=self._company.readings,
+                taken={} if seat is None else seat.place.listeners,
+                version=_version(),
+                token=token,
+                tls=None if papers is None else papers.http,
+            ),
+        )
 
     @property
     def grpc_address(self) -> str:
@@ -147,12 +147,12 @@ class Server:
     @property
     def http_address(self) -> str:
         """Where REST listens; KeyError if it is off."""
-        return join_address(self._config.host, self.http_ports["HTTP"])
+        return self._web.addresses["HTTP"]
 
     @property
     def metrics_address(self) -> str:
         """Where the metrics are; KeyError if they are off."""
-        return join_address(self._config.host, self.http_ports["metrics"])
+        return self._web.addresses["metrics"]
 
     def start(self) -> None:
         """Load the models and begin to answer; OperatorError if the server cannot run at all."""
@@ -172,21 +172,18 @@ class Server:
         )
         control.start(config.load_model)
         self._catalog_changed()
-        servicer = self._build_servicer(control)
+        servicer = self._company.join(self._build_servicer(control))
         if self._seat is not None:
-            servicer = self._join(self._seat, servicer)
             self._transport.bind()
             spread_evenly(self.grpc_port, self._config.workers)
         self._transport.start(self._handlers(servicer))
-        self._servicer = servicer
-        self._http.start()
+        self._web.start(servicer)
         if mode is ControlMode.POLL:
             self._poller = Poller(control, config.repository_poll_secs)
             self._poller.start()
         self._lifecycle.on(Event.LOADED)
         self._say_ready()
-        if self._seat is not None:
-            self._seat.call("serving")
+        self._company.serves()
 
     def stop(self, drain_seconds: float) -> int:
         """Turn new calls away, wait for those under way, end; return how many were cut off.
@@ -205,7 +202,7 @@ class Server:
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
-        self._http.stop(0 if left else _FLUSH_SECONDS)
+        self._web.stop(0 if left else _FLUSH_SECONDS)
         self._timer.close()
         self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)
@@ -218,7 +215,7 @@ class Server:
             server_name=self._config.server_name,
             server_version=_version(),
             extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
-            count=counted_here if self._seat is None else self._counted_everywhere,
+            count=self._company.counted,
         )
         return one_servicer(
             inference,
@@ -242,99 +239,9 @@ class Server:
         ]
 
     def _catalog_changed(self) -> None:
-        """Tell those who remember or watch models; in turn, or an older picture could win."""
+        """Tell those who remember or watch models."""
         self._path.forget()
-        with self._publishing:
-            readiness = Readiness.of(self.catalog)
-            if self._seat is None:
-                self._health.publish(_serving(readiness))
-            else:
-                self._seat.show(readiness)
-
-    # -- one process of several ------------------------------------------------------------------
-
-    def _join(self, seat: Seat, local: Any) -> object:
-        """Wait until this process may serve beside the others; return what speaks for them all."""
-        seat.serve(
-            short={"readiness": self._told_readiness},
-            long={
-                **local_functions(local),
-                "readings": lambda _: readings.to_json(self._readings_here()),
-            },
-        )
-        loaded = len(self.catalog.loaded())
-        seat.call("loaded", json.dumps([loaded, len(self.catalog.entries()) - loaded]).encode())
-        return whole_servicer(local, seat, lambda: self._whole)
-
-    def _told_readiness(self, raw: bytes) -> bytes:
-        self._whole = Readiness.from_json(raw)
-        self._health.publish(_serving(self._whole))
-        return b""
-
-    def _counted_everywhere(self, models: Sequence[LoadedModel]) -> list[Snapshot]:
-        counted = {(one.name, one.version): one.sums for one in self._readings()}
-        return [
-            counted.get((model.settings.name, model.settings.version), Snapshot())
-            for model in models
-        ]
-
-    def _readings(self) -> list[ModelReading]:
-        return self._readings_here() if self._seat is None else self._seat.readings()
-
-    def _http_listeners(self) -> list[tuple[str, HttpListener]]:
-        config = self._config
-        taken = {} if self._seat is None else self._seat.place.listeners
-        rows = (
-            ("HTTP", config.http_port, "--http-port", self._rest),
-            ("metrics", config.metrics_port, "--metrics-port", self._metrics),
-        )
-        return [
-            (
-                name,
-                HttpListener(port=port, flag=flag, application=application, taken=taken.get(name)),
-            )
-            for name, port, flag, application in rows
-            if port is not None
-        ]
-
-    def _rest(self) -> Any:
-        from server.api.rest.application import RestParts, rest_application
-        from server.api.rest.bodies import BodyLimits
-
-        limits = BodyLimits(
-            body=self._config.max_message_bytes, input=self._config.http_max_input_size
-        )
-        return rest_application(
-            RestParts(
-                servicer=self._servicer,
-                catalog=self.catalog,
-                memory=self._memory,
-                admission=self._admission,
-                workers=self._workers,
-                limits=limits,
-                version=_version(),
-                token=self._token,
-            )
-        )
-
-    def _metrics(self) -> Any:
-        from server.api.rest.plain import MetricsPage, TokenCheck
-        from server.telemetry.metrics import CONTENT_TYPE, Metrics
-
-        page = MetricsPage(Metrics(self._readings).page, CONTENT_TYPE)
-        return page if self._token is None else TokenCheck(page, self._token)
-
-    def _readings_here(self) -> list[ModelReading]:
-        return [
-            ModelReading(
-                name=model.settings.name,
-                version=model.settings.version,
-                sums=model.statistics.snapshot(),
-                pending=model.waiting,
-                load_seconds=model.load_seconds,
-            )
-            for model in self.catalog.loaded()
-        ]
+        self._company.changed()
 
     def _say_ready(self) -> None:
         """One line a model, and a last line that other programs can wait for.
@@ -360,18 +267,14 @@ class Server:
             )
         if self._seat is not None:
             return
+        addresses = {"gRPC": self.grpc_address, **self._web.addresses}
         _LOG.info(
             "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
-            ", ".join(f"{name} on {address}" for name, address in self._addresses()),
+            ", ".join(f"{name} on {place}" for name, place in addresses.items()),
             len(loaded),
             failed,
             time.perf_counter() - self._began,
         )
-
-    def _addresses(self) -> list[tuple[str, str]]:
-        host = self._config.host
-        ports = {"gRPC": self.grpc_port, **self.http_ports}
-        return [(name, join_address(host, port)) for name, port in ports.items()]
 
 
 @contextmanager

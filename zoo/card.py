@@ -7,6 +7,8 @@ from typing import Any
 
 from server.repository.layout import MODEL_FILE
 from zoo.architecture import Layer, call_text, shape_text
+from zoo.compatibility import Record
+from zoo.compatibility_page import COMMAND, files_table
 from zoo.quantize import report
 from zoo.table import markdown_table
 
@@ -33,6 +35,8 @@ def card(manifest: Mapping[str, Any]) -> str:
         *_smaller(manifest),
         "## Agreement with Keras",
         _parity(manifest),
+        "## In other runtimes",
+        _elsewhere(manifest),
         "## Where it comes from",
         _origin(manifest),
     ]
@@ -182,6 +186,17 @@ def _metric_and_exceptions(form: Mapping[str, Any]) -> list[str]:
         for reason, places in reasons.items()
     ]
     return notes
+
+
+def _elsewhere(manifest: Mapping[str, Any]) -> str:
+    """Return what was measured in other runtimes before this card was written."""
+    record = Record.from_json(manifest["compatibility"])
+    if not record.files:
+        return (
+            f"Not measured when this card was written. `{COMMAND}` measures all models and writes "
+            "`RUNTIMES.md` beside each model's `config.pbtxt`."
+        )
+    return files_table(record.files)
 
 
 def _origin(manifest: Mapping[str, Any]) -> str:

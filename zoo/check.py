@@ -80,6 +80,34 @@ def check_published(repository: Path, name: str, known: Registry) -> Iterator[Ch
 
     A form that is not meant to be equal to Keras is left to its checksum.
     """
+    manifest = published(repository, name, known)
+    argmax = decides(manifest)
+    for file, tolerance in equal_files(manifest):
+        title = name if file == layout.MODEL_FILE else f"{name}/{file}"
+        yield _check_vectors(manifest.folder / file, title, argmax=argmax, tolerance=tolerance)
+
+
+def equal_files(manifest: publish.Manifest) -> list[tuple[str, Tolerance]]:
+    """Return the ONNX files of a version that are meant to be equal to Keras, with their bounds."""
+    values = manifest.values
+    first = {"file": layout.MODEL_FILE, "exact": True, "tolerance": values["tolerance"]}
+    return [
+        (form["file"], Tolerance(**form["tolerance"]))
+        for form in (first, *values.get("forms", ()))
+        if form.get("exact")
+    ]
+
+
+def decides(manifest: publish.Manifest) -> bool:
+    """Whether rows decide for a class, so that another class is wrong however small the difference."""
+    return manifest.values.get("task") == "multiclass"
+
+
+def published(repository: Path, name: str, known: Registry) -> publish.Manifest:
+    """Return the latest published version, once its checksums hold.
+
+    Raises UsageError for a model that is not published, CheckFailed for one that is not whole.
+    """
     manifest = publish.read_manifest(repository, name)
     if manifest is None:
         if name in known.owners:
@@ -88,18 +116,7 @@ def check_published(repository: Path, name: str, known: Registry) -> Iterator[Ch
         raise AssertionError(name)
     if not publish.intact(manifest):
         raise CheckFailed(f"a file of {manifest.folder} is missing or is not what was published")
-    values = manifest.values
-    first = {"file": layout.MODEL_FILE, "exact": True, "tolerance": values["tolerance"]}
-    for form in (first, *values.get("forms", ())):
-        if not form.get("exact"):
-            continue
-        file = form["file"]
-        yield _check_vectors(
-            manifest.folder / file,
-            name if file == layout.MODEL_FILE else f"{name}/{file}",
-            argmax=values.get("task") == "multiclass",
-            tolerance=Tolerance(**form["tolerance"]),
-        )
+    return manifest
 
 
 def check_file(path: Path) -> Checked:

@@ -191,7 +191,7 @@ def _from_function(model: Any, traced: Traced, opset: int) -> onnx.ModelProto:
             traced.function,
             input_signature=traced.specification,
             opset=opset,
-            custom_op_handlers=handlers(traced.tokens),
+            custom_op_handlers=handlers(traced.tokens, traced.captures),
             extra_opset=list(EXTRA_OPSETS),
         )
     except Exception as error:  # whatever tf2onnx raises means the same to the user
@@ -210,6 +210,14 @@ UNKNOWN = re.compile(r"Tensorflow op \[(?P<name>[^\]]*): (?P<kind>\w+)\] is not 
 FAILED = re.compile(r"Failed to convert node '(?P<name>[^']*)'[^:]*: *(?P<reason>.*)")
 
 
+#: What to do instead of what ONNX lacks, by layer.
+CURES = {
+    "TextVectorization": "clean and split the text before, and look its words up by a StringLookup",
+    "Hashing": "hash before, and give the model the buckets",
+    "HashedCrossing": "cross and hash before, and give the model the buckets",
+}
+
+
 def _reason(model: Any, messages: Sequence[str]) -> str:
     """Say which layer and operator cannot be converted, and what to do."""
     for message in messages:
@@ -219,11 +227,13 @@ def _reason(model: Any, messages: Sequence[str]) -> str:
         facts = found.groupdict()
         layer = _layer(model, facts["name"])
         where = f"layer {layer}" if layer else f"{model.name} ({facts['name']})"
-        what = facts.get("reason") or f"TensorFlow's {facts['kind']}, which ONNX lacks"
+        if not facts.get("kind"):
+            return f"{where} cannot be converted: {facts['reason']}"
+        cures = [cure for kind, cure in CURES.items() if layer and layer.endswith(f"({kind})")]
+        cure = next(iter(cures), "do its work before or after")
         return (
-            f"{where} needs {what}: take it out of the model and do its work before or after"
-            if facts.get("kind")
-            else f"{where} cannot be converted: {what}"
+            f"{where} needs TensorFlow's {facts['kind']}, which ONNX lacks: "
+            f"take it out of the model; {cure}"
         )
     return f"tf2onnx cannot convert {model.name}: {'; '.join(dict.fromkeys(messages))}"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -104,22 +105,51 @@ def load(path: Path, *, trust: bool = False) -> Any:
     """
     _check_file(path, trust)
     from zoo.framework import start
-    from zoo.tracing.function import reason_of
 
     keras = start().keras
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not trust)
     except Exception as error:  # a file may name any class, and Keras raises any kind
-        reason = reason_of(error)
-        text = str(error)
-        if ("Lambda" in text and "safe_mode" in text) or "unsafe" in text.lower():
-            reason = "it contains Python code (a Lambda layer): --trust runs it"
-        elif "Could not locate class" in text or "Unknown layer" in text:
-            reason = (
-                f"{reason.split('.')[0]}: decorate it with "
-                "keras.saving.register_keras_serializable() and name its file with --module"
-            )
+        reason = _why(path, error, keras.__version__)
         raise CheckFailed(f"{path}: Keras cannot load it: {reason}") from error
+
+
+def _why(path: Path, error: Exception, version: str) -> str:
+    """Say in one line why a file was not loaded, and what to do.
+
+    Keras wraps the reason in the whole configuration, and puts it first or last.
+    """
+    from zoo.tracing.function import reason_of
+
+    text = str(error)
+    if ("Lambda" in text and "safe_mode" in text) or "unsafe" in text.lower():
+        return "it contains Python code (a Lambda layer): --trust runs it"
+    if missing := re.search(r"Could not locate (class|function) '([^']+)'", text):
+        return (
+            f"it contains the {missing[1]} {missing[2]}, which is not Keras's: decorate it with "
+            "keras.saving.register_keras_serializable() and name its file with --module"
+        )
+    if config := re.search(r"'module': None, 'class_name': '(\w+)'", text):
+        return (
+            f"it contains the class {config[1]}, which is not Keras's: decorate it with "
+            "keras.saving.register_keras_serializable() and name its file with --module"
+        )
+    inner = re.findall(r"Exception encountered: (.+)", text)
+    reason = inner[-1] if inner else reason_of(error)
+    saved_by = _saved_by(path)
+    if saved_by in (None, version):
+        return reason
+    return f"{reason}; it was saved by Keras {saved_by}, and this is {version}"
+
+
+def _saved_by(path: Path) -> str | None:
+    """Return the version of Keras that a .keras file says it is from."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
+    return str(version)
 
 
 def _check_file(path: Path, trust: bool) -> None:

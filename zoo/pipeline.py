@@ -23,6 +23,7 @@ import numpy as np
 from server.repository import layout
 from zoo import plots, publish
 from zoo.check import check
+from zoo.compatibility_store import recorded
 from zoo.configuration import model_config
 from zoo.datasets.dataset import Rows
 from zoo.errors import CheckFailed
@@ -49,6 +50,9 @@ EXPORT_SOURCES = (
     "architecture.py",
     "card.py",
     "check.py",
+    "compatibility.py",
+    "compatibility_page.py",
+    "compatibility_store.py",
     "configuration.py",
     "export.py",
     "forms.py",
@@ -143,9 +147,17 @@ def current_export(
     )
 
 
-def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -> Exported:
+def export(
+    recipe: Recipe,
+    run: RunFolder,
+    repository: Path,
+    options: Options,
+    *,
+    compat: Path | None = None,
+) -> Exported:
     """Convert a finished run, prove it equal to Keras, and publish it.
 
+    What was measured below `compat` of files with these very bytes goes into the card.
     Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ, or if
     a smaller form that was asked for by name loses too much.
     """
@@ -162,6 +174,7 @@ def export(recipe: Recipe, run: RunFolder, repository: Path, options: Options) -
         held_out=held_out,
         key=export_key(recipe, run, options),
         options=options,
+        compat=compat,
     )
     if recipe.step:
         # First, so that the model is only up to date once its step is, too.
@@ -180,6 +193,7 @@ class _Job:
     held_out: Rows
     key: str
     options: Options
+    compat: Path | None
     states: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -222,6 +236,7 @@ def _publish(job: _Job, repository: Path, started: float) -> Exported:
         proven = _write_forms(staged, recipe, forms, cases, held_out)
         values = manifest(recipe, job.record, forms, proven)
         values["options"] = asdict(options)
+        values["compatibility"] = recorded(job.compat, staged).to_json()
         values["rebuild"]["export_key"] = job.key
         write_vectors(staged, cases.small)
         _write_plots(staged, recipe, job.run, held_out.y, cases.whole)

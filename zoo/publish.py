@@ -98,16 +98,28 @@ def publish(
     else:
         version, created = versions[-1] + 1, True
     if not kept:
-        _replace(model / LABELS_FILE, _labels_text(labels))
-        _replace(model / layout.CONFIG_FILE, text)
+        replace(model / LABELS_FILE, _labels_text(labels))
+        replace(model / layout.CONFIG_FILE, text)
     if created:
         _flush(staged)
         staged.rename(model / str(version))
         _flush_folder(model)
-    _replace(model / STATE_FILE, _state(key, version, text, forms))
+    replace(model / STATE_FILE, _state(key, version, text, forms))
     return Published(
         version=version, folder=model / str(version), created=created, config_kept=kept
     )
+
+
+def write_beside(repository: Path, name: str, documents: Mapping[str, bytes]) -> None:
+    """Replace files beside a published model's config.pbtxt, each atomically.
+
+    For what is found out about a version after it was published, which its own folder never
+    holds; readers of a repository pass over files that are no configuration.
+    """
+    with (repository / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for file, content in documents.items():
+            replace(repository / name / file, content)
 
 
 def published_key(repository: Path, name: str) -> tuple[str, int] | None:
@@ -249,7 +261,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
     """Replace a file atomically, if its content differs; no content and no file is no change."""
     if (path.read_bytes() if path.is_file() else b"") == content:
         return

@@ -19,6 +19,26 @@ Arrays = Mapping[str, np.ndarray]
 Session = Callable[[Arrays], Arrays]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A runtime's words in place of an answer."""
+
+    reason: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Refusal:
+        """Return the error's kind and the first line of its words."""
+        words = str(error).strip().splitlines() or [""]
+        return cls(f"{type(error).__name__}: {words[0][:300]}")
+
+    def without(self, *folders: str) -> Refusal:
+        """Return the same without these folders' names, since reasons are read elsewhere too."""
+        text = self.reason
+        for folder in folders:
+            text = text.replace(f"{folder}/", "")
+        return Refusal(text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
     """|delta| <= scaled * max|Keras| + relative * |Keras|, element by element.
@@ -48,7 +68,8 @@ class Tolerance:
 
 def scale_of(*expected: np.ndarray) -> float:
     """Return the largest finite magnitude in these arrays, 0 if there is none."""
-    finite = [np.abs(array[np.isfinite(array)]) for array in expected]
+    numbers = [array for array in expected if array.dtype != object]  # the others are words
+    finite = [np.abs(array[np.isfinite(array)]) for array in numbers]
     return max((float(array.max(initial=0.0)) for array in finite), default=0.0)
 
 
@@ -146,34 +167,64 @@ def verify(
     Keras's too. A runtime that raises is a failed comparison, with the runtime's words as reason.
     """
     rows: list[Comparison] = []
-    scales = shared_scales(cases)
     for runtime, session in sessions.items():
-        for case in cases:
-            if case.runtimes is not None and runtime not in case.runtimes:
-                continue
-            place: dict[str, Any] = {
-                "runtime": runtime,
-                "case": case.name,
-                "adversarial": case.adversarial,
-            }
-            try:
-                actual = session(case.feeds)
-            except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-                reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
-                rows.append(Comparison(**place, output="", ok=False, reason=reason))
-                continue
-            for output, expected in case.expected.items():
-                row = compare(
-                    expected,
-                    actual.get(output),
-                    tolerance or Tolerance(),
-                    argmax=argmax,
-                    scale=max(scales.get(output, 0.0), scale_of(expected)),
-                )
-                if not row["ok"]:
-                    row["not_compared"] = case.undefined_in(runtime)
-                rows.append(Comparison(**place, output=output, **row))
+        asked = [case for case in cases if case.runtimes is None or runtime in case.runtimes]
+        answers = [answer(session, case.feeds) for case in asked]
+        rows += compare_answers(
+            runtime,
+            asked,
+            answers,
+            tolerance=tolerance,
+            argmax=argmax,
+            scales=shared_scales(cases),
+        )
     return Report(comparisons=tuple(rows))
+
+
+def answer(session: Session, feeds: Arrays) -> Arrays | Refusal:
+    """Return a session's answer, or its error as a refusal."""
+    try:
+        return session(feeds)
+    except Exception as error:  # a foreign runtime may raise anything; it is its verdict
+        return Refusal.of(error)
+
+
+def compare_answers(
+    runtime: str,
+    cases: Sequence[Case],
+    answers: Sequence[Arrays | Refusal],
+    *,
+    tolerance: Tolerance | None = None,
+    argmax: bool = False,
+    scales: Mapping[str, float] | None = None,
+) -> list[Comparison]:
+    """Compare what one runtime gave for each case, wherever it ran, with Keras's answers.
+
+    `scales`: the max|Keras| that these cases share with others, by output.
+    """
+    rows: list[Comparison] = []
+    scales = shared_scales(cases) if scales is None else scales
+    for case, actual in zip(cases, answers, strict=True):
+        place: dict[str, Any] = {
+            "runtime": runtime,
+            "case": case.name,
+            "adversarial": case.adversarial,
+        }
+        if isinstance(actual, Refusal):
+            rows.append(Comparison(**place, output="", ok=False, reason=actual.reason))
+            continue
+        for output, expected in case.expected.items():
+            row = compare(
+                expected,
+                actual.get(output),
+                tolerance or Tolerance(),
+                argmax=argmax,
+                scale=max(scales.get(output, 0.0), scale_of(expected)),
+            )
+            if not row["ok"]:
+                row["not_compared"] = case.undefined_in(runtime)
+            rows.append(Comparison(**place, output=output, **row))
+    return rows
 
 
 def shared_scales(cases: Sequence[Case]) -> Mapping[str, float]:

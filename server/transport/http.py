@@ -29,6 +29,9 @@ _KEEP_ALIVE_SECONDS = 75
 #: The longest request line and headers.
 _MOST_HEADER_BYTES = 65536
 
+#: How long what was cut off may take to end.
+_CANCEL_SECONDS = 2.0
+
 #: How often the Date header is brought up to date.
 _TICK_SECONDS = 1.0
 
@@ -93,7 +96,8 @@ class HttpTransport:
         assert self._leaving is not None
         if thread.is_alive():
             loop.call_soon_threadsafe(self._leaving.set)
-            thread.join()
+            # Not for ever: a run on the loop itself cannot be stopped from outside.
+            thread.join(grace_seconds + _CANCEL_SECONDS)
 
     def _close_sockets(self) -> None:
         for taken in self._sockets:

@@ -1,5 +1,7 @@
 """Coming up and leaving: the table, and real processes with real signals."""
 
+import http.client
+import json
 import signal
 import socket
 import subprocess
@@ -121,6 +123,24 @@ def test_drain_ends_on_time(slow, server_process):
 
     assert status == 0
     assert time.perf_counter() - began < 5
+    assert "1 requests did not finish within 0.3 s" in log
+
+
+def test_drain_ends_on_time_over_http(slow, server_process):
+    """The same for a run that holds HTTP's own loop, which nobody can stop."""
+    process = server_process(slow, "--grpc-port", "0", "--http-port", "0", "--drain-seconds", "0.3")
+    address = process.wait_for(r"HTTP on (\S+),").group(1)
+    connection = http.client.HTTPConnection(address, timeout=30)
+    tensor = {"name": "n", "datatype": "INT64", "shape": [1], "data": [10**12]}
+    connection.request("POST", "/v2/models/slow/infer", json.dumps({"inputs": [tensor]}))
+    time.sleep(0.5)
+    process.send(signal.SIGTERM)
+    began = time.perf_counter()
+    status, log = process.finish()
+    connection.close()
+
+    assert status == 0
+    assert time.perf_counter() - began < 8
     assert "1 requests did not finish within 0.3 s" in log
 
 

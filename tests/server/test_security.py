@@ -5,7 +5,9 @@ import json
 import ssl
 
 import grpc
+import numpy as np
 import pytest
+import tritonclient.http as triton
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from zoo_proto import grpc_service_pb2 as pb
@@ -15,6 +17,9 @@ from server.api.token import authorised, read_token
 from server.app import running
 from server.config import ServerConfig
 from server.errors import ConfigurationError, Unauthenticated
+from zoo.client import Client
+from zoo.client import errors as client_errors
+from zoo.client.connection import TLS
 
 TOKEN = "sesame-1234"
 
@@ -50,12 +55,16 @@ class Papers:
             ),
         )
 
-    def https(self, address, identity=None):
-        """Return an HTTPS connection that does the same."""
+    def context(self, identity=None):
+        """Return the same for Python's own TLS."""
         context = ssl.create_default_context(cafile=self.ca)
         if identity:
             context.load_cert_chain(*identity)
-        return http.client.HTTPSConnection(address, timeout=10, context=context)
+        return context
+
+    def https(self, address, identity=None):
+        """Return an HTTPS connection that does the same."""
+        return http.client.HTTPSConnection(address, timeout=10, context=self.context(identity))
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +236,37 @@ def test_every_call_but_health_needs_the_token(serve_secure, tmp_path):
                     call()
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
                 assert TOKEN not in caught.value.details()
+
+
+def test_the_clients_get_in_with_papers_and_token(serve_secure, papers, tmp_path):
+    """zoo.client over gRPC and tritonclient over HTTP: mutual TLS and the token together."""
+    certificate, key = papers.client
+    rows = np.float32([[1, 2, 3, 4]])
+    options = {
+        "tls_certificate": papers.certificate,
+        "tls_key": papers.key,
+        "tls_client_ca": papers.ca,
+        "token_file": tmp_path / "token",
+    }
+    with serve_secure(**options) as server:
+        ours = TLS(ca=papers.ca, certificate=certificate, key=key)
+        with Client(server.grpc_address, token=TOKEN, tls=ours) as client:
+            np.testing.assert_array_equal(client.infer("identity", rows), rows)
+        with (
+            Client(server.grpc_address, token="another", tls=ours) as stranger,
+            pytest.raises(client_errors.Unauthenticated),
+        ):
+            stranger.infer("identity", rows)
+        context = {
+            "ssl": True,
+            "ssl_context_factory": lambda: papers.context(papers.client),
+        }
+        with triton.InferenceServerClient(server.http_address, **context) as web:
+            given = triton.InferInput("x", [1, 4], "FP32")
+            given.set_data_from_numpy(rows)
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            answer = web.infer("identity", [given], headers=headers)
+            np.testing.assert_array_equal(answer.as_numpy("y"), rows)
 
 
 def test_every_path_but_health_needs_the_token(serve_secure, tmp_path):

@@ -118,7 +118,22 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
         "portable_operators": sorted({n.op_type for n in onnx.load(report.portable).graph.node})
         if report.portable
         else [],
+        "unwelcome_to_gemm": unwelcome_to_gemm(onnx.load(report.portable))
+        if report.portable
+        else [],
     }
+
+
+def unwelcome_to_gemm(model: Any) -> list[str]:
+    """Constants that a Gemm and another operator read, and computed values that a Gemm adds."""
+    readers: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    shared = [name for name in constants if "Gemm" in readers[name] and len(readers[name]) > 1]
+    added = [n.input[2] for n in model.graph.node if n.op_type == "Gemm" and len(n.input) == 3]
+    return shared + [name for name in added if name not in constants]
 
 
 def refused(folder: Path) -> dict[str, str]:

@@ -89,6 +89,13 @@ def test_the_portable_form_has_no_recurrent_operator(lab: dict[str, Any]) -> Non
     assert not lab["tutorial_stack"]["portable"]
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru_before", "simple_rnn", "bidirectional"])
+def test_every_gemm_of_a_portable_form_is_a_plain_one(lab: dict[str, Any], name: str) -> None:
+    """OpenCV 4 refuses one whose constant another operator reads too, ncnn one that adds a result."""
+    assert lab[name]["portable"]
+    assert lab[name]["unwelcome_to_gemm"] == []
+
+
 def test_every_export_gives_keras_answers(lab: dict[str, Any]) -> None:
     """At a batch that the exporter itself did not compare, and another length where that is open."""
     for name, facts in lab.items():

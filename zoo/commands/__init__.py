@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REPOSITORY = Path("models")
 DEFAULT_RUNS = Path("build/runs")
+DEFAULT_COMPAT = Path("build/compat")
 
 
 def add_models(parser: argparse.ArgumentParser, what: str) -> None:
@@ -52,6 +53,18 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_RUNS,
         metavar="DIR",
         help="where training keeps its results (default: %(default)s)",
+    )
+
+
+def add_compat(parser: argparse._ActionsContainer) -> None:
+    """Add --compat DIR."""
+    parser.add_argument(
+        "--compat",
+        type=Path,
+        default=DEFAULT_COMPAT,
+        metavar="DIR",
+        help="where environments (all: 6 GB) and results of other runtimes are kept "
+        "(default: %(default)s)",
     )
 
 

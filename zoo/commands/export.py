@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.commands import add_json, add_models, add_repository, add_runs, print_json, registry
+from zoo.commands import (
+    add_compat,
+    add_json,
+    add_models,
+    add_repository,
+    add_runs,
+    print_json,
+    registry,
+)
 from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
 from zoo.errors import StorageError, UsageError, ZooError
@@ -40,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_repository(parser)
     add_runs(parser)
+    add_compat(parser)
     add_json(parser)
     parser.add_argument(
         "--opset",
@@ -191,7 +200,9 @@ def _export_all(
         run = RunFolder(options.runs, recipe.name)
         try:
             current = current_export(recipe, run, options.repository, chosen)
-            done.append(current or export(recipe, run, options.repository, chosen))
+            done.append(
+                current or export(recipe, run, options.repository, chosen, compat=options.compat)
+            )
         except ZooError as error:
             failures[recipe.name] = error
         except OSError as error:

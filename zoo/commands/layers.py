@@ -13,10 +13,10 @@ from zoo.commands import add_json, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.layers.measure import Outcome
+    from zoo.layers.case import Outcome
 
 SUMMARY = "export every Keras layer with its options, and compare each with Keras"
-EXAMPLE = "zoo layers --only 'LSTM*' --peers"
+EXAMPLE = "zoo layers --only '^LSTM' --peers"
 
 PACKAGES = ("keras", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print; exit 1 if a case failed that should not."""
+    """Measure and print; exit 1 if a case went otherwise than the atlas expects."""
     from zoo.layers import cases
 
     try:
@@ -59,9 +59,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(ours, columns)
     unexpected = [
-        item.name
-        for case, item in zip(chosen, ours, strict=True)
-        if (item.status == "ok") == case.refused
+        item.name for case, item in zip(chosen, ours, strict=True) if not item.expected_of(case)
     ]
     if unexpected:
         sys.stderr.write(f"zoo: not as the atlas expects: {', '.join(unexpected)}\n")
@@ -69,18 +67,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measured(chosen: list[Any], peers: bool) -> dict[str, list[Outcome]]:
-    """Measure every case with every exporter."""
+    """Measure every case with every exporter, one process after the other."""
     from tqdm import tqdm
 
-    from zoo.layers.measure import measure, measure_keras, measure_tf2onnx
+    from zoo.layers.case import KERAS, OURS, TF2ONNX
+    from zoo.layers.isolated import measured
 
-    measures = {"ours": measure}
-    if peers:
-        measures |= {"Keras's export": measure_keras, "tf2onnx": measure_tf2onnx}
-    found: dict[str, list[Outcome]] = {name: [] for name in measures}
-    for case in tqdm(chosen, unit="layer", disable=not sys.stderr.isatty()):
-        for name, function in measures.items():
-            found[name].append(function(case))
+    names = [case.name for case in chosen]
+    found: dict[str, list[Outcome]] = {}
+    for exporter in (OURS, KERAS, TF2ONNX) if peers else (OURS,):
+        outcomes = measured(exporter, names)
+        silent = not sys.stderr.isatty()
+        found[exporter] = list(
+            tqdm(outcomes, exporter, total=len(names), unit="layer", disable=silent)
+        )
     return found
 
 

@@ -1,15 +1,28 @@
-"""zoo verify: repeat the parity check on what is on disk."""
+"""zoo verify: repeat the parity check on what is on disk, here or in every runtime there is."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.commands import add_json, add_modules, add_repository, print_json, registry
-from zoo.errors import UsageError, ZooError
+from zoo.commands import (
+    add_compat,
+    add_json,
+    add_modules,
+    add_repository,
+    print_json,
+    registry,
+)
+from zoo.errors import CheckFailed, UsageError, ZooError
+from zoo.runtimes.measure import descriptions, select
 
 if TYPE_CHECKING:
+    from zoo.compatibility_check import Target
     from zoo.verify import Report
 
 SUMMARY = "check published models, or any ONNX file with test vectors, against Keras's answers"
@@ -27,15 +40,127 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_modules(parser)
     add_repository(parser)
     add_json(parser)
+    everywhere = parser.add_argument_group("in other runtimes")
+    everywhere.add_argument(
+        "--runtimes",
+        metavar="all|NAME,...",
+        help="measure in these, each in an environment of its own that is made where it is not "
+        f"there yet: {', '.join(descriptions())}",
+    )
+    everywhere.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="also write the results there, for people"
+    )
+    add_compat(everywhere)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Verify each target and print one line a runtime; exit 1 if anything disagrees."""
-    from zoo.check import Checked, check_file, check_published, published_models
+    """Verify each target and print the table; exit 1 if anything disagrees."""
+    from zoo.check import published_models
 
+    if options.runtimes is None and options.markdown is not None:
+        raise UsageError("--markdown: only with --runtimes")
+    names = select(options.runtimes) if options.runtimes is not None else None
     targets = options.targets or published_models(options.repository)
     if not targets:
         raise UsageError(f"{options.repository} holds no model: run `zoo export` first")
+    return _run_here(options, targets) if names is None else _run_in(options, targets, names)
+
+
+def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequence[str]) -> int:
+    """Measure in the named runtimes, keep and print the results.
+
+    Exit 1 if a runtime answers otherwise than Keras, if one of those that guard publication
+    refuses a file, or if nothing could be measured. Another runtime's refusal is its own limit.
+    """
+    from zoo.compatibility import faults
+    from zoo.compatibility_check import keep, measure_all
+    from zoo.compatibility_page import page, terminal
+    from zoo.publish import replace
+
+    targets, published, broken = _targets(options, names)
+    if not targets:
+        raise CheckFailed("nothing to measure is whole")
+    with _Bar(len(runtimes)) as bar:
+        found, skipped = measure_all(
+            targets, runtimes, options.compat, say=_say, started=bar.started
+        )
+    if len(skipped) == len(runtimes):
+        raise CheckFailed("none of these runtimes can be had here, and nothing was measured")
+    whole = found
+    if published:
+        kept = keep(found.only(published), options.compat, options.repository, say=_say)
+        whole = found.merged(kept)
+    if options.json:
+        print_json(found.to_json() | {"skipped": skipped})
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(terminal(found, width=width))
+    if options.markdown is not None:
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        replace(options.markdown, page(whole).encode())
+    wrong = faults(found)
+    for line in wrong:
+        _say(line)
+    return 1 if wrong or broken else 0
+
+
+def _targets(
+    options: argparse.Namespace, names: Sequence[str]
+) -> tuple[list[Target], list[str], bool]:
+    """Return every file to measure, the checksums of those that are published, whether any broke.
+
+    A model that is not as it was published is said aloud and does not keep the others back.
+    """
+    from zoo.compatibility_check import target_of_file, targets_of
+
+    known = registry(options)
+    loose = [target_of_file(Path(name)) for name in names if name.endswith(".onnx")]
+    published: list[Target] = []
+    broken = False
+    for name in names:
+        if not name.endswith(".onnx"):
+            try:
+                published += targets_of(options.repository, name, known)
+            except CheckFailed as error:
+                broken = True
+                _say(str(error))
+    return [*published, *loose], [target.sha256 for target in published], broken
+
+
+class _Bar:
+    """A progress bar over runtimes on a terminal; silent elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        with contextlib.suppress(ModuleNotFoundError):
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._total, leave=False, disable=not sys.stderr.isatty())
+        return self
+
+    def started(self, position: int, name: str) -> None:
+        """Show that the runtime at this position is next."""
+        if self._bar is not None:
+            self._bar.set_description(name)
+            self._bar.update(position - self._bar.n)
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"zoo: {text}\n")
+    sys.stderr.flush()
+
+
+def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
+    """Verify in the runtimes that are installed beside the zoo, one line a runtime."""
+    from zoo.check import Checked, check_file, check_published
+
     known = registry(options)
     results: list[Checked] = []
     failures: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """The passes in their order, until none finds anything.
 
     groups            Conv's missing group attribute
+    paddings          ConvTranspose's negative padding -> output_padding
     shapes            computed shapes -> constants
     folding           constants of constants
     neutral           + 0, * 1, Identity
@@ -23,11 +24,13 @@ from zoo.graph.folding import fold_constants
 from zoo.graph.gemm import matmul_add_to_gemm
 from zoo.graph.groups import set_groups
 from zoo.graph.neutral import drop_neutral
+from zoo.graph.paddings import say_output_padding
 from zoo.graph.shapes import fold_shapes
 from zoo.graph.view import View
 
 PASSES: tuple[Callable[[View], bool], ...] = (
     set_groups,
+    say_output_padding,
     fold_shapes,
     fold_constants,
     drop_neutral,

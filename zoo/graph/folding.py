@@ -61,7 +61,7 @@ def fold_constants(view: View) -> bool:
         if any(value is None for value in constants.values()):
             continue
         value = _value(view, node, {k: v for k, v in constants.items() if v is not None})
-        if value is None or value.size > SMALL or value.dtype == object:
+        if value is None or value.size > SMALL:
             continue
         folded = view.add_constant(value, "folded")
         for reader in view.readers.get(node.output[0], []):
@@ -72,13 +72,13 @@ def fold_constants(view: View) -> bool:
 
 
 def _value(view: View, node: NodeProto, constants: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Run one node in the reference evaluator."""
-    if any(value.size > SMALL for value in constants.values()):
-        return None
-    if node.op_type == "Div" and any(
-        value.dtype.kind == "i" and not value.all() for value in constants.values()
-    ):
-        return None  # integer division by zero is nobody's constant
+    """Run one node in the reference evaluator; None for what it does not do, or is not to do."""
+    if any(value.size > SMALL or value.dtype.kind not in "biuf" for value in constants.values()):
+        return None  # words stay: numpy and ONNX read numbers in them differently
+    if node.op_type in ("Div", "Mod"):
+        divisor = constants[node.input[1]]
+        if divisor.dtype.kind in "iu" and not divisor.all():
+            return None  # integer division by zero is nobody's constant
     if node.op_type == "Cast" and attribute(node, "to") is None:
         return None
     inputs = [
@@ -92,5 +92,9 @@ def _value(view: View, node: NodeProto, constants: dict[str, np.ndarray]) -> np.
     ]
     graph = helper.make_graph([node], "one", inputs, outputs)
     one = helper.make_model(graph, opset_imports=view.model.opset_import, ir_version=8)
-    (result,) = ReferenceEvaluator(one).run(None, constants)
-    return np.asarray(result)
+    try:
+        (result,) = ReferenceEvaluator(one).run(None, constants)
+    except Exception:  # it raises by operator; a node that stays is right as well
+        return None
+    value = np.asarray(result)
+    return value if value.dtype.kind in "biuf" else None

@@ -41,5 +41,8 @@ def matmul_add_to_gemm(view: View) -> bool:
 
 
 def _broadcasts(bias: np.ndarray, width: int) -> bool:
-    """Whether a bias adds to each row of [m, width] and nothing more."""
-    return bias.ndim <= 2 and bias.size in (1, width) and bias.shape[-1:] in ((), (1,), (width,))
+    """Whether a bias adds to each row of [m, width] and nothing more.
+
+    [width, 1] does not: it has the right number of elements, and adds to columns.
+    """
+    return bias.ndim <= 2 and bias.size in (1, width) and bias.shape[-1:] in ((), (bias.size,))

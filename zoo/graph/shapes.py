@@ -135,6 +135,14 @@ def _same(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | No
     return inputs[0]
 
 
+def _cast(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | None:
+    """Keep the parts where the type can hold them: not in a bool, and exactly in a float32."""
+    parts = inputs[0]
+    if parts is None or attribute(node, "to") not in _CASTS:
+        return None
+    return parts if all(not isinstance(p, int) or abs(p) < 2**24 for p in parts) else None
+
+
 def _gather(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | None:
     data, indices = inputs
     if data is None or indices is None or attribute(node, "axis", 0) != 0:
@@ -184,9 +192,11 @@ def _arithmetic(view: View, node: NodeProto, inputs: list[Parts | None]) -> Part
     ]
 
 
+_CASTS = (TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT, TensorProto.DOUBLE)
+
 _RULES = {
     "Shape": _shape,
-    "Cast": _same,
+    "Cast": _cast,
     "Identity": _same,
     "Unsqueeze": _same,
     "Squeeze": _same,

@@ -79,6 +79,7 @@ class View:
         tensor = numpy_helper.from_array(np.array(array, order="C"), name)
         self.graph.initializer.append(tensor)
         self.initializers[name] = self.graph.initializer[-1]
+        self.shapes[name] = array.shape
         return name
 
     def bypass(self, node: NodeProto, source: str) -> bool:

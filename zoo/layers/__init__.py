@@ -1,9 +1,10 @@
 """The layer atlas: every public Keras layer and activation, with the options that matter.
 
-    case.py       what a case is
+    case.py       what a case is, and how one can go
     dense.py ...  the cases, one family a file, as data
-    measure.py    export a case, compare, and say how it went; Keras's own export and plain tf2onnx
-                  beside it
+    measure.py    export a case and compare it with Keras
+    peers.py      the same for Keras's own export and for plain tf2onnx
+    isolated.py   all that in a process of its own
     table.py      the outcomes as docs/layers.md
 
 A case costs one line to add, and guards tracer and passes from then on (tests/zoo/test_layers.py).
@@ -27,8 +28,20 @@ FAMILIES = (
     "recurrent",
     "preprocessing",
     "augmentation",
+    "operations",
     "whole",
 )
+
+#: Public layers and activations without a case of their own, and why.
+ABSENT = {
+    "Equalization": "Keras 3.15 cannot build it into a functional model",
+    "FlaxLayer": "wraps another framework",
+    "JaxLayer": "wraps another framework",
+    "Layer": "abstract",
+    "TFSMLayer": "wraps a SavedModel, whose code is not Keras's",
+    "TorchModuleWrapper": "wraps another framework",
+    "Wrapper": "abstract",
+}
 
 
 def cases() -> tuple[Case, ...]:

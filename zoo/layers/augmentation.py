@@ -4,12 +4,13 @@ from typing import Any
 
 from zoo.layers.case import Case, case
 
-#: Layer -> its arguments. Equalization is missing: Keras 3.15 cannot build it in a functional model.
+#: Layer -> its arguments.
 LAYERS: dict[str, dict[str, Any]] = {
     "AugMix": {},
     "AutoContrast": {},
     "ContrastLimitedAdaptiveHistogramEqualization": {},
     "CutMix": {},
+    "MaxNumBoundingBoxes": {"max_number": 4},
     "MixUp": {},
     "RandAugment": {},
     "RandomBrightness": {"factor": 0.2},

@@ -1,9 +1,9 @@
-"""One case of the atlas: how to build a small model around a layer, and what to feed it."""
+"""One case of the atlas: how to build a small model around a layer, what to feed it, how it went."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Shape = tuple[int | None, ...]
@@ -17,7 +17,7 @@ class Case:
     """A model of one layer. `call` takes keras and the symbolic inputs, and gives the answer.
 
     Shapes are without the batch. `batch` fixes it (stateful layers want that). `refused` marks
-    what ONNX cannot say: there the right outcome is an error with a reason.
+    what ONNX cannot say: there the right outcome is an error whose reason contains these words.
     """
 
     name: str
@@ -28,10 +28,57 @@ class Case:
     dtype: str = "float32"
     batch: int | None = None
     reset_states: bool = False
-    refused: bool = False
+    refused: str = ""
     words: tuple[str, ...] = ("a", "b", "c", "d")
 
 
 def case(name: str, call: Callable[[Any, Any], Any], *shapes: Shape, **options: Any) -> Case:
     """Return a case; a single input comes to `call` as itself, several as a list."""
     return Case(name=name, call=call, shapes=shapes, **options)
+
+
+#: Who exports the cases: the zoo, and the two others that a Keras 3 user has.
+OURS, KERAS, TF2ONNX = "ours", "Keras's export", "tf2onnx"
+
+#: Keras itself has no answer to compare with, here: no exporter's fault, and no exporter's proof.
+UNRUNNABLE = "keras cannot run it"
+
+#: ok        onnxruntime gives Keras's answers
+#: refused   an error with its reason, and no file
+#: invalid   (peers) a file that cannot be loaded or fed, and nobody was told
+#: wrong     (peers) other answers than Keras's, and nobody was told
+#: crashed   an exception that is none of the zoo's errors, or the end of the process: a bug
+STATUSES = ("ok", "refused", "invalid", "wrong", "crashed", UNRUNNABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one exporter did on one case; `status` is one of STATUSES.
+
+    `loops` counts the nodes that hold graphs of their own, `difference` is the largest from Keras,
+    `seconds` what the export alone took.
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    nodes: int = 0
+    loops: int = 0
+    difference: float = 0.0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Outcome:
+        """Return the outcome that `to_json` described."""
+        return cls(**values | {"notes": tuple(values["notes"])})
+
+    def expected_of(self, case: Case) -> bool:
+        """Whether a case went as its table says: right, or refused for the reason given there."""
+        if case.refused:
+            return self.status == "refused" and case.refused in self.reason
+        return self.status in ("ok", UNRUNNABLE)

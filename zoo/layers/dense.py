@@ -56,4 +56,40 @@ CASES = (
     case("SpatialDropout1D", lambda k, x: k.layers.SpatialDropout1D(0.5)(x), (5, 4)),
     case("SpatialDropout2D", lambda k, x: k.layers.SpatialDropout2D(0.5)(x), (4, 4, 3)),
     case("SpatialDropout3D", lambda k, x: k.layers.SpatialDropout3D(0.5)(x), (4, 4, 4, 2)),
+    case(
+        "Embedding[mask_zero]+Average",
+        lambda k, x: k.layers.GlobalAveragePooling1D()(k.layers.Embedding(6, 3, mask_zero=True)(x)),
+        (5,),
+        values="integers",
+        dtype="int32",
+    ),
+    case(
+        "Embedding[int64]",
+        lambda k, x: k.layers.Embedding(6, 3)(x),
+        (5,),
+        values="integers",
+        dtype="int64",
+    ),
+    case(
+        "Embedding[dyn T]",
+        lambda k, x: k.layers.Embedding(6, 3)(x),
+        (None,),
+        values="integers",
+        dtype="int32",
+    ),
+    case(
+        "Embedding[float input]",
+        lambda k, x: k.layers.Embedding(6, 3)(x),
+        (5,),
+        values="integers",
+        dtype="float32",
+    ),
+    case(
+        "EinsumDense[heads]",
+        lambda k, x: k.layers.EinsumDense(
+            "abc,cde->abde", output_shape=(None, 2, 3), bias_axes="de"
+        )(x),
+        (5, 4),
+    ),
+    case("Dense[int8]", lambda k, x: k.layers.Dense(3, dtype="int8_from_float32")(x), (4,)),
 )

@@ -17,4 +17,12 @@ CASES = (
     case("Add[three]", lambda k, x: k.layers.Add()(x), (4,), (4,), (4,)),
     case("Add[broadcast]", lambda k, x: k.layers.Add()(x), (4, 3), (1, 3)),
     case("Concatenate[axis1]", lambda k, x: k.layers.Concatenate(axis=1)(x), (4, 3), (2, 3)),
+    case(
+        "Concatenate[mask]",
+        lambda k, x: k.layers.LSTM(2)(
+            k.layers.Concatenate()([k.layers.Masking()(x[0]), k.layers.Masking()(x[1])])
+        ),
+        (4, 3),
+        (4, 2),
+    ),
 )

@@ -40,4 +40,50 @@ CASES = (
         lambda k, x: k.layers.GlobalAveragePooling1D()(k.layers.Masking()(x)),
         (5, 3),
     ),
+    case(
+        "MaxPooling1D[same,s2]",
+        lambda k, x: k.layers.MaxPooling1D(3, strides=2, padding="same")(x),
+        (7, 3),
+    ),
+    case(
+        "MaxPooling3D[same,s2]",
+        lambda k, x: k.layers.MaxPooling3D(3, strides=2, padding="same")(x),
+        (5, 6, 5, 2),
+    ),
+    case(
+        "AveragePooling1D[same,s2]",
+        lambda k, x: k.layers.AveragePooling1D(3, strides=2, padding="same")(x),
+        (7, 3),
+    ),
+    case(
+        "AveragePooling3D[same,s2]",
+        lambda k, x: k.layers.AveragePooling3D(3, strides=2, padding="same")(x),
+        (5, 6, 5, 2),
+    ),
+    case(
+        "AveragePooling2D[channels_first]",
+        lambda k, x: k.layers.AveragePooling2D(2, data_format="channels_first")(x),
+        (3, 8, 6),
+    ),
+    case("MaxPooling2D[dyn HW]", lambda k, x: k.layers.MaxPooling2D(2)(x), (None, None, 3)),
+    case(
+        "GlobalAveragePooling2D[dyn HW]",
+        lambda k, x: k.layers.GlobalAveragePooling2D()(x),
+        (None, None, 3),
+    ),
+    case(
+        "AdaptiveAveragePooling2D[uneven]",
+        lambda k, x: k.layers.AdaptiveAveragePooling2D((3, 5))(x),
+        (8, 7, 3),
+    ),
+    case(
+        "AdaptiveMaxPooling2D[uneven]",
+        lambda k, x: k.layers.AdaptiveMaxPooling2D((3, 5))(x),
+        (8, 7, 3),
+    ),
+    case(
+        "AveragePooling2D[dyn HW,same]",
+        lambda k, x: k.layers.AveragePooling2D(2, padding="same")(x),
+        (None, None, 3),
+    ),
 )

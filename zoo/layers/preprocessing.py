@@ -71,17 +71,20 @@ CASES = (
     _words(
         "StringLookup[mask]",
         lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS), mask_token="")(x),
-        refused=True,  # the comparison of words needs Equal-19, which tf2onnx does not write
     ),
     _integers(
         "StringLookup[invert]",
         lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS), invert=True)(x),
         below=4,
     ),
-    _integers("Hashing", lambda k, x: k.layers.Hashing(5)(x), refused=True),
-    _words("Hashing[words]", lambda k, x: k.layers.Hashing(5)(x), refused=True),
+    _integers("Hashing", lambda k, x: k.layers.Hashing(5)(x), refused="StringToHashBucketFast"),
+    _words("Hashing[words]", lambda k, x: k.layers.Hashing(5)(x), refused="StringToHashBucketFast"),
     _integers(
-        "HashedCrossing", lambda k, x: k.layers.HashedCrossing(5)(x), (1,), (1,), refused=True
+        "HashedCrossing",
+        lambda k, x: k.layers.HashedCrossing(5)(x),
+        (1,),
+        (1,),
+        refused="SparseCross",
     ),
     case(
         "TextVectorization",
@@ -89,7 +92,7 @@ CASES = (
         (1,),
         values="words",
         dtype="string",
-        refused=True,
+        refused="StaticRegexReplace",
     ),
     case(
         "STFTSpectrogram",
@@ -114,5 +117,62 @@ CASES = (
         "Pipeline",
         lambda k, x: k.layers.Pipeline([k.layers.Rescaling(0.5), k.layers.CenterCrop(4, 4)])(x),
         (6, 6, 2),
+    ),
+    case("Resizing[bilinear,dyn HW]", lambda k, x: k.layers.Resizing(5, 9)(x), (None, None, 2)),
+    case(
+        "Resizing[bicubic,dyn HW]",
+        lambda k, x: k.layers.Resizing(5, 9, interpolation="bicubic")(x),
+        (None, None, 2),
+        refused="needs a fixed input size",
+    ),
+    case(
+        "Resizing[pad]",
+        lambda k, x: k.layers.Resizing(5, 9, pad_to_aspect_ratio=True)(x),
+        (6, 6, 2),
+    ),
+    case(
+        "Resizing[area]", lambda k, x: k.layers.Resizing(5, 9, interpolation="area")(x), (6, 6, 2)
+    ),
+    case(
+        "STFTSpectrogram[real]",
+        lambda k, x: k.layers.STFTSpectrogram(
+            mode="real", frame_length=16, frame_step=8, fft_length=16
+        )(x),
+        (64, 1),
+    ),
+    case(
+        "STFTSpectrogram[angle]",
+        lambda k, x: k.layers.STFTSpectrogram(
+            mode="angle", frame_length=16, frame_step=8, fft_length=16
+        )(x),
+        (64, 1),
+    ),
+    case(
+        "STFTSpectrogram[log]",
+        lambda k, x: k.layers.STFTSpectrogram(
+            mode="log", frame_length=16, frame_step=8, fft_length=16
+        )(x),
+        (64, 2),
+    ),
+    case(
+        "Discretization[one_hot]",
+        lambda k, x: k.layers.Discretization(
+            bin_boundaries=[-1.0, 0.0, 1.0], output_mode="one_hot"
+        )(x),
+        (1,),
+    ),
+    case(
+        "Discretization[count]",
+        lambda k, x: k.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0], output_mode="count")(
+            x
+        ),
+        (4,),
+    ),
+    case(
+        "Rescaling[uint8]",
+        lambda k, x: k.layers.Rescaling(1 / 255)(x),
+        (4, 4, 3),
+        values="pixels",
+        dtype="uint8",
     ),
 )

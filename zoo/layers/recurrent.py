@@ -103,4 +103,46 @@ CASES = (
         lambda k, x: k.layers.TimeDistributed(k.layers.LSTM(3))(x),
         (4, 5, 2),
     ),
+    case(
+        "TimeDistributed[mask]",
+        lambda k, x: k.layers.LSTM(2)(
+            k.layers.TimeDistributed(k.layers.Dense(3))(k.layers.Masking()(x))
+        ),
+        (5, 4),
+    ),
+    case(
+        "Bidirectional[two kinds]",
+        lambda k, x: k.layers.Bidirectional(
+            k.layers.LSTM(3), backward_layer=k.layers.LSTM(3, activation="relu", go_backwards=True)
+        )(x),
+        (5, 2),
+    ),
+    case(
+        "Bidirectional[state]",
+        lambda k, x: k.layers.Bidirectional(k.layers.LSTM(3, return_state=True))(x),
+        (5, 2),
+    ),
+    case(
+        "Bidirectional[dyn T,seq]",
+        lambda k, x: k.layers.Bidirectional(k.layers.GRU(3, return_sequences=True))(x),
+        (None, 2),
+    ),
+    case(
+        "Bidirectional[Masking,seq]",
+        lambda k, x: k.layers.Bidirectional(k.layers.GRU(3, return_sequences=True))(
+            k.layers.Masking()(x)
+        ),
+        (5, 2),
+    ),
+    case(
+        "RNN(LSTMCell)[seq]",
+        lambda k, x: k.layers.RNN(k.layers.LSTMCell(3), return_sequences=True)(x),
+        (5, 2),
+    ),
+    case(
+        "LSTM[hard_sigmoid+elu]",
+        lambda k, x: k.layers.LSTM(3, recurrent_activation="hard_sigmoid", activation="elu")(x),
+        (5, 2),
+    ),
+    case("GRU[leaky_relu]", lambda k, x: k.layers.GRU(3, activation="leaky_relu")(x), (5, 2)),
 )

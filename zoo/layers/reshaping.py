@@ -46,4 +46,39 @@ CASES = (
         lambda k, x: k.layers.TimeDistributed(k.layers.Conv2D(2, 2))(x),
         (3, 4, 4, 2),
     ),
+    case("UpSampling2D[dyn HW]", lambda k, x: k.layers.UpSampling2D(2)(x), (None, None, 2)),
+    case(
+        "UpSampling2D[channels_first]",
+        lambda k, x: k.layers.UpSampling2D(2, data_format="channels_first")(x),
+        (2, 4, 4),
+    ),
+    case(
+        "UpSampling2D[lanczos3]",
+        lambda k, x: k.layers.UpSampling2D(2, interpolation="lanczos3")(x),
+        (4, 4, 2),
+    ),
+    case(
+        "UpSampling2D[lanczos5]",
+        lambda k, x: k.layers.UpSampling2D(3, interpolation="lanczos5")(x),
+        (4, 4, 2),
+    ),
+    case("CenterCrop[dyn HW]", lambda k, x: k.layers.CenterCrop(4, 4)(x), (None, None, 2)),
+    case(
+        "ZeroPadding2D[channels_first]",
+        lambda k, x: k.layers.ZeroPadding2D(1, data_format="channels_first")(x),
+        (2, 4, 4),
+    ),
+    case("Cropping2D[dyn HW]", lambda k, x: k.layers.Cropping2D(1)(x), (None, None, 2)),
+    case(
+        "RepeatVector[then LSTM]",
+        lambda k, x: k.layers.LSTM(3, return_sequences=True)(k.layers.RepeatVector(4)(x)),
+        (3,),
+    ),
+    case("Permute[4D]", lambda k, x: k.layers.Permute((3, 1, 2))(x), (3, 4, 2)),
+    case("Permute[dyn T]", lambda k, x: k.layers.Permute((2, 1))(x), (None, 3)),
+    case(
+        "Permute+Flatten+Dense",
+        lambda k, x: k.layers.Dense(2)(k.layers.Flatten()(k.layers.Permute((2, 1))(x))),
+        (3, 4),
+    ),
 )

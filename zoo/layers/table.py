@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zoo.layers.measure import Outcome
+from zoo.layers import ABSENT
+from zoo.layers.case import STATUSES, Outcome
 from zoo.table import markdown_table
 
 HEADER = ("case", "ours", "nodes", "largest Δ")
@@ -15,7 +16,8 @@ Every public Keras layer and activation with the options that matter, each as a 
 random weights: exported, and compared with Keras in onnxruntime at batch 1 and 7 (or the batch
 that the case fixes). Right is a difference of at most 1e-4 of the largest answer. Ours refuses
 what it cannot export right, with the reason. `invalid` is a file that onnxruntime cannot load or
-be fed, though the exporter reported no error; `wrong` answers otherwise than Keras.
+be fed, though the exporter reported no error; `wrong` answers otherwise than Keras. Ours computes
+half precision in float32; a peer's half precision is held against Keras's, within 2e-2.
 
 This page is generated: `zoo layers --peers --markdown docs/layers.md`.
 """
@@ -40,6 +42,8 @@ def page(
         rows.append(row)
     header = (*HEADER, *(f"{name} (nodes)" for name in peers))
     parts.append(markdown_table(header, rows, right="llrr" + "l" * len(peers)))
+    parts.append("\nWithout a case of their own:\n")
+    parts += [f"* `{name}`: {reason}" for name, reason in ABSENT.items()]
     return "\n".join(parts) + "\n"
 
 
@@ -51,10 +55,7 @@ def _totals(outcomes: Sequence[Outcome], peers: Mapping[str, Sequence[Outcome]])
         loops = sum(item.loops > 0 for item in found if item.status == "ok")
         rows.append([name, *map(str, counts), str(loops)])
     header = ("exporter", *STATUSES, "right, with a Loop")
-    return markdown_table(header, rows, right="lrrrrr") + "\n"
-
-
-STATUSES = ("ok", "refused", "invalid", "wrong")
+    return markdown_table(header, rows, right="l" + "r" * (len(STATUSES) + 1)) + "\n"
 
 
 def _delta(outcome: Outcome) -> str:

@@ -3,6 +3,7 @@
 recurrent layers    call answers with a token, for which the ONNX operator is written later
 lookup tables       likewise: the frozen graph has no tables
 inner jit           tf.function(jit_compile=True) becomes a plain function, which is inlined
+signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
 dtype policies      mixed_float16 and the like compute in float32, as their weights are
 recurrent state     reset before, restored after
 """
@@ -36,6 +37,7 @@ def patched(model: Any, *, reset_states: bool = False) -> Iterator[Tokens]:
         stack.enter_context(_without_state(model, layers, reset_states))
         stack.enter_context(computing_in_float32(model))
         stack.enter_context(_without_inner_jit())
+        stack.enter_context(_signbit_by_comparing())
         for layer in layers:
             stack.enter_context(_lookup_tokens(layer, tokens))
         stack.enter_context(substituted(layers, tokens))
@@ -117,6 +119,31 @@ def _without_inner_jit() -> Iterator[None]:
         yield
     finally:
         tf.function = original
+
+
+@contextmanager
+def _signbit_by_comparing() -> Iterator[None]:
+    """Let Keras's signbit compare: a negative number, or the zero of which 1/x is negative.
+
+    Keras's argmax prefers 0 to -0 (keras/src/backend/tensorflow/numpy.py), and finds the sign by
+    Bitcast. Right for every number; NaN has no sign here.
+    """
+    import tensorflow as tf
+    from keras.src.backend.tensorflow import numpy as functions
+
+    original = functions.signbit
+
+    def signbit(x: Any) -> Any:
+        x = tf.convert_to_tensor(x)
+        if not x.dtype.is_floating:
+            return original(x)
+        return tf.logical_or(x < 0, 1 / x < 0)
+
+    functions.signbit = signbit
+    try:
+        yield
+    finally:
+        functions.signbit = original
 
 
 @contextmanager

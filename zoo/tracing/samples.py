@@ -91,9 +91,13 @@ def answers(
     with _inference(model, reset_states):
         try:
             answer = ask()
-        except tf.errors.UnimplementedError:
-            # channels_first convolutions have no plain kernel on the CPU, and XLA has one.
-            answer = tf.function(ask, jit_compile=True, autograph=False)()
+        except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
+            # channels_first and dilated transposed convolutions have no plain kernel on the CPU,
+            # and XLA has one. TensorFlow reports either of these, by operator.
+            try:
+                answer = tf.function(ask, jit_compile=True, autograph=False)()
+            except Exception:  # what XLA cannot either: the first error says more
+                raise error from None
     leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(answer)]
     return {t.name: _typed(leaf, t.dtype) for t, leaf in zip(outputs, leaves, strict=True)}
 

@@ -10,6 +10,7 @@ does, for the same reason: handing them to a thread costs more than they do); th
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -35,6 +36,9 @@ LENGTH_HEADER = "inference-header-content-length"
 #: A body up to this is decoded on the loop: about as long as handing it to a thread takes.
 _SMALL_BYTES = 8192
 
+#: JSON above this is read one request at a time: as Python objects it takes ten times its size.
+_LARGE_BYTES = 1 << 20
+
 #: The longest run that the loop takes on itself; meanwhile everybody else on HTTP waits.
 _BEARS_NS = 500_000
 
@@ -49,6 +53,7 @@ class Inference:
         self._memory = memory
         self._bodies = bodies
         self._workers = workers
+        self._large = asyncio.Semaphore(1)
 
     async def infer(self, request: Request, name: str, version: str) -> Response:
         """Answer one request; raises what server.errors says can go wrong."""
@@ -63,9 +68,15 @@ class Inference:
             begin = partial(self._begin, answer, body, length, encoding is not None, arrived)
             if len(body) <= _SMALL_BYTES and encoding is None:
                 begin(_BEARS_NS)
+            elif encoding is None and _header_length(length, len(body)) <= _LARGE_BYTES:
+                await self._on_a_worker(begin)
             else:
-                await asyncio.get_running_loop().run_in_executor(self._workers, begin, UNBOUNDED)
+                async with self._large:
+                    await self._on_a_worker(begin)
             return await self._finished(request, answer)
+
+    async def _on_a_worker(self, begin: Callable[[int], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._workers, begin, UNBOUNDED)
 
     def _begin(
         self,

@@ -1,0 +1,276 @@
+"""Every model of keras.applications through zoo.export_model: exported right, or refused by reason.
+
+    python bench/applications.py                     all of them, about an hour on two cores
+    python bench/applications.py MobileNetV2 VGG16   these
+    ... --markdown docs/applications.md --json bench/results/applications.json
+
+With --json the rows of earlier runs stay, and the page is of all of them.
+
+One model at a time in a process of its own, whose memory is bounded. No weights are downloaded
+(weights=None): biases and scales are drawn, and BatchNormalization's statistics are those of random
+images, shaken, so that activations stay in range through hundreds of layers. The last activation is
+left out, since a softmax of a thousand classes hides differences. What the comparison rests on is
+checked first: Keras's answers are finite, and differ from row to row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+#: Family -> its models, and the image size: small, but no smaller than the family allows.
+FAMILIES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "ConvNeXt": (
+        64,
+        ("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"),
+    ),
+    "DenseNet": (64, ("DenseNet121", "DenseNet169", "DenseNet201")),
+    "EfficientNet": (64, tuple(f"EfficientNetB{i}" for i in range(8))),
+    "EfficientNetV2": (64, tuple(f"EfficientNetV2{i}" for i in ("B0", "B1", "B2", "B3", *"SML"))),
+    "Inception": (96, ("InceptionV3", "InceptionResNetV2")),
+    "MobileNet": (64, ("MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large")),
+    "NASNet": (64, ("NASNetMobile", "NASNetLarge")),
+    "ResNet": (64, ("ResNet50", "ResNet101", "ResNet152")),
+    "ResNetV2": (64, ("ResNet50V2", "ResNet101V2", "ResNet152V2")),
+    "VGG": (64, ("VGG16", "VGG19")),
+    "Xception": (96, ("Xception",)),
+}
+
+#: For weights, images and the seeds of layers.
+SEED = 11
+ROWS = 7
+
+#: Beyond any of these a model is reported as too large for this machine, not waited for.
+MEMORY_BYTES = 14 * 2**30
+SECONDS = 1500
+
+#: Neither wrong, nor a crash, nor a comparison that says nothing.
+EXPECTED = ("ok", "refused", "too large")
+
+#: The spread of Keras's answers over rows, as a share of the largest, below which they say nothing.
+LEAST_SPREAD = 1e-2
+
+
+def sizes() -> dict[str, int]:
+    """Return every model's image size by its name."""
+    return {name: size for size, names in FAMILIES.values() for name in names}
+
+
+def randomize(model: Any, images: Any) -> None:
+    """Draw biases and scales, and give BatchNormalization the statistics of these images, shaken."""
+    import keras
+    import numpy as np
+
+    generator = np.random.default_rng(SEED)
+    for weight in model.weights:
+        kind = weight.path.rpartition("/")[2]
+        if kind in ("beta", "bias"):
+            weight.assign(generator.normal(scale=0.1, size=weight.shape))
+        elif kind == "gamma":
+            weight.assign(generator.uniform(0.5, 1.5, size=weight.shape))
+    layers = [
+        layer
+        for layer in model._flatten_layers(include_self=False, recursive=True)
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    model(images, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+        shift = generator.normal(scale=0.1, size=mean.shape) * np.sqrt(variance + 1e-6)
+        layer.moving_mean.assign(mean + shift)
+        layer.moving_variance.assign(variance * generator.uniform(0.8, 1.25, size=mean.shape))
+
+
+def _images(size: int) -> Any:
+    """Return images of a few large coloured patches each: noise alone looks alike to a network."""
+    import numpy as np
+
+    generator = np.random.default_rng(SEED)
+    patches = generator.uniform(0, 255, (ROWS, 4, 4, 3))
+    images = patches.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
+    return (0.8 * images + 0.2 * generator.uniform(0, 255, images.shape)).astype("float32")
+
+
+def one(name: str) -> dict[str, Any]:
+    """Build, randomise, export and compare one model; what happened, as JSON-able values."""
+    import numpy as np
+    import onnx
+
+    import zoo
+    from zoo.errors import ZooError
+    from zoo.framework import seed_everything, start
+
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    keras = start().keras
+    seed_everything(SEED)
+    size = sizes()[name]
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=(size, size, 3), classifier_activation=None
+    )
+    images = _images(size)
+    randomize(model, images)
+    answers = np.asarray(model(images, training=False))
+    largest = float(np.abs(answers).max())
+    spread = float(answers.std(axis=0).max() / largest) if np.isfinite(largest) else 0.0
+    facts = {"model": name, "size": size, "parameters": model.count_params(), "spread": spread}
+    if not np.isfinite(answers).all() or spread < LEAST_SPREAD:
+        return facts | {
+            "status": "uninformative",
+            "reason": "the answers are not finite or constant",
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        try:
+            report = zoo.export_model(model, path, samples=images)
+        except ZooError as error:
+            return facts | {"status": "refused", "reason": str(error)}
+        operators = {node.op_type for node in onnx.load(path).graph.node}
+    return facts | {
+        "status": "ok",
+        "nodes": report.nodes,
+        "transposes_left": "Transpose" in operators,
+        "bytes": report.bytes,
+        "relative": report.max_abs / largest,
+        "export_seconds": report.seconds,
+    }
+
+
+def measured(name: str) -> dict[str, Any]:
+    """Run `one` in a process of its own; its death is the model's outcome."""
+    started = time.monotonic()
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", name],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        reason = f"not done within {SECONDS} s"
+        return {"model": name, "size": sizes()[name], "status": "too large", "reason": reason}
+    lines = done.stdout.strip().splitlines()
+    with contextlib.suppress(IndexError, ValueError):
+        return {**json.loads(lines[-1]), "seconds": time.monotonic() - started}
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
+    memory = "MemoryError" in done.stderr or "bad_alloc" in done.stderr or done.returncode == -9
+    status = "too large" if memory else "died"
+    reason = f"more than {MEMORY_BYTES >> 30} GiB of memory" if memory else last
+    return {"model": name, "size": sizes()[name], "status": status, "reason": reason}
+
+
+def page(rows: Sequence[dict[str, Any]]) -> str:
+    """Return docs/applications.md."""
+    from importlib import metadata
+
+    from zoo.table import markdown_table
+
+    family = {name: key for key, (_, names) in FAMILIES.items() for name in names}
+    packages = ("keras", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
+    versions = ", ".join(f"{p} {metadata.version(p)}" for p in packages)
+    cells = [
+        [
+            family[row["model"]],
+            f"`{row['model']}`",
+            str(row["size"]),
+            f"{row['parameters'] / 1e6:.1f}" if "parameters" in row else "",
+            row["status"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
+            str(row.get("nodes", "")),
+            f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else "",
+            f"{row['relative']:.0e}" if "relative" in row else "",
+            f"{row['export_seconds']:.0f}" if "export_seconds" in row else "",
+        ]
+        for row in rows
+    ]
+    right = sum(row["status"] == "ok" for row in rows)
+    families = {family[row["model"]] for row in rows if row["status"] == "ok"}
+    header = (
+        "family",
+        "model",
+        "image",
+        "million parameters",
+        "outcome",
+        "nodes",
+        "MB",
+        "Δ / largest",
+        "seconds",
+    )
+    return "\n".join(
+        [
+            "# keras.applications through the exporter",
+            "",
+            "Every model that Keras ships, with `weights=None`, random biases and scales, and the",
+            "BatchNormalization statistics of random images, shaken. Exported by",
+            "`zoo.export_model`, compared with Keras in onnxruntime at batch 1 and 7; Keras's",
+            "answers are checked to be finite and to differ from row to row. `Δ / largest` is the",
+            "largest difference as a share of the largest answer; seconds are those of the export",
+            "with its proof, on a shared machine of two cores.",
+            "",
+            f"{right} of {len(rows)} right, of {len(families)} of {len(FAMILIES)} families. Measured",
+            f"with {versions}.",
+            "",
+            "This page is generated: `python bench/applications.py --markdown docs/applications.md`.",
+            "",
+            markdown_table(header, cells, right="llrrlrrrr"),
+            "",
+        ]
+    )
+
+
+def main() -> int:
+    """Measure the models that are named, or all; exit 1 if one is neither right nor refused."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE.md", help="write the table as a page"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE.json", help="write the figures")
+    parser.add_argument("--one", metavar="MODEL", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print("\n" + json.dumps(one(options.one)))
+        return 0
+    unknown = sorted(set(options.models) - set(sizes()))
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: not in keras.applications")
+    found = _kept(options.json)
+    names = options.models or list(sizes())
+    for name in names:
+        found[name] = measured(name)
+        print(json.dumps(found[name]), flush=True)
+        rows = [found[known] for known in sizes() if known in found]
+        for path, text in (
+            (options.json, json.dumps(rows, indent=2) + "\n"),
+            (options.markdown, page(rows)),
+        ):
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+    return 0 if all(found[name]["status"] in EXPECTED for name in names) else 1
+
+
+def _kept(path: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the rows of earlier runs by model: those that are not measured again stay."""
+    if path is None or not path.is_file():
+        return {}
+    return {row["model"]: row for row in json.loads(path.read_text())}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,321 @@
+"""Our files against Keras's own export and plain tf2onnx: nodes, bytes, and time in onnxruntime.
+
+    python bench/export.py                    about two minutes; prints, and writes bench/results
+    python bench/export.py --seconds 0.2 lstm gru
+
+The same model with the same weights is exported three times, each file is checked to answer as
+Keras does, and the three run in turn in one process with one thread: rounds of a few milliseconds,
+the order turned every round. Counted is the processor time of the one thread that computes, so that
+other processes do not count. What is compared is the ratio within each round, whose median and
+quartiles are given; the microseconds themselves are those of this machine at this hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+SEED = 5
+BATCHES = (1, 32)
+
+#: A round runs a file this long, of processor time: less than the scheduler's turn.
+ROUND_SECONDS = 0.002
+
+#: However long a call takes.
+LEAST_ROUNDS = 15
+
+OURS, KERAS, TF2ONNX = "ours", "Keras's export", "tf2onnx"
+PEERS = (KERAS, TF2ONNX)
+
+#: What issue-free means: (model, most that ours may take of the better peer's time at batch 1).
+BARS = {"cnn": 0.85, "lstm": 0.85, "gru": 0.2}
+
+#: Beyond this share of the better peer's time ours is slower, if even the faster quarter of the
+#: rounds says so: two copies of one file differ by as much.
+NOISE = 1.03
+
+#: Export and proof of a tutorial model, after imports.
+EXPORT_SECONDS = 0.5
+
+
+def _one(layer: Any, *shape: int) -> Any:
+    import keras
+
+    return keras.Sequential([keras.Input(shape), layer])
+
+
+def _cnn() -> Any:
+    """The tutorial's stack."""
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(2, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(3, 2, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(8, activation="relu"),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def _models() -> dict[str, Callable[[], Any]]:
+    """Return what builds each model, by name."""
+    import keras
+    from keras import layers
+
+    return {
+        "dense_relu": lambda: _one(layers.Dense(8, activation="relu"), 4),
+        "dense_softmax": lambda: _one(layers.Dense(8, activation="softmax"), 4),
+        "cnn": _cnn,
+        "lstm": lambda: _one(layers.LSTM(3), 5, 1),
+        "lstm_seq": lambda: _one(layers.LSTM(3, return_sequences=True), 5, 1),
+        "gru": lambda: _one(layers.GRU(3), 5, 1),
+        "simple_rnn": lambda: _one(layers.SimpleRNN(3), 5, 1),
+        "bilstm": lambda: _one(layers.Bidirectional(layers.LSTM(3)), 5, 1),
+        "bilstm_seq": lambda: _one(
+            layers.Bidirectional(layers.LSTM(3, return_sequences=True)), 5, 1
+        ),
+        "bigru": lambda: _one(layers.Bidirectional(layers.GRU(3)), 5, 1),
+        "mobilenet_v2": lambda: keras.applications.MobileNetV2(
+            weights=None, input_shape=(96, 96, 3)
+        ),
+    }
+
+
+def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Export one model three times; facts by exporter, with an open session and checked answers."""
+    import onnx
+
+    import zoo
+    from zoo.layers.measure import randomize
+    from zoo.layers.peers import judge, quiet, write_keras, write_tf2onnx
+    from zoo.runtimes.onnxruntime_session import OnnxRuntime
+    from zoo.verify import Case
+
+    model = _models()[name]()
+    if name != "mobilenet_v2":  # whose own weights keep its answers in range
+        randomize(model)
+    rows = np.random.default_rng(SEED).normal(size=(max(BATCHES), *model.input_shape[1:]))
+    rows = rows.astype(np.float32)
+    expected = {"0": np.asarray(model(rows, training=False))}
+    seconds = {}
+    for exporter, write in (
+        (OURS, lambda path: zoo.export_model(model, path)),
+        (KERAS, lambda path: write_keras(model, path)),
+        (TF2ONNX, lambda path: write_tf2onnx(model, path)),
+    ):
+        started = time.perf_counter()
+        with quiet():
+            write(folder / f"{exporter}.onnx")
+        seconds[exporter] = time.perf_counter() - started
+    found = {}
+    for exporter, taken in seconds.items():
+        path = folder / f"{exporter}.onnx"
+        graph = onnx.load(path)
+        case = Case(name=name, feeds={"0": rows}, expected=expected)
+        wrong, difference = judge(OnnxRuntime().load(path), graph, case)
+        if wrong:
+            raise SystemExit(f"{name}: {exporter} {wrong}")
+        found[exporter] = {
+            "nodes": len(graph.graph.node),
+            "bytes": path.stat().st_size,
+            "export_seconds": taken,
+            "difference": difference,
+            "path": path,
+            "rows": rows,
+        }
+    return found
+
+
+def raced(
+    files: Mapping[str, dict[str, Any]], batch: int, seconds: float
+) -> dict[str, list[float]]:
+    """Run the files in turn; seconds a call in every round, by exporter."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # One thread, the caller's own: what thread_time counts is all that is computed.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    calls: dict[str, Callable[[], Any]] = {}
+    for exporter, facts in files.items():
+        session = onnxruntime.InferenceSession(
+            str(facts["path"]), options, providers=["CPUExecutionProvider"]
+        )
+        feeds = {session.get_inputs()[0].name: facts["rows"][:batch]}
+        calls[exporter] = lambda session=session, feeds=feeds: session.run(None, feeds)
+    taken = {exporter: _seconds_a_call(call) for exporter, call in calls.items()}
+    counts = {exporter: max(1, int(ROUND_SECONDS / t)) for exporter, t in taken.items()}
+    rounds = max(LEAST_ROUNDS, int(seconds / max(ROUND_SECONDS, *taken.values())))
+    found: dict[str, list[float]] = {exporter: [] for exporter in calls}
+    order = list(calls)
+    for _ in range(rounds):
+        for exporter in order:
+            call, count = calls[exporter], counts[exporter]
+            started = time.thread_time()
+            for _ in range(count):
+                call()
+            found[exporter].append((time.thread_time() - started) / count)
+        order.append(order.pop(0))
+    return found
+
+
+def _seconds_a_call(call: Callable[[], Any]) -> float:
+    """Warm up, and return about how long a call takes."""
+    call()
+    started = time.thread_time()
+    done = 0
+    while time.thread_time() - started < 2 * ROUND_SECONDS:
+        call()
+        done += 1
+    return (time.thread_time() - started) / done
+
+
+def compared(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Return medians in microseconds, and the ratio of ours to each peer's with its quartiles."""
+    found: dict[str, Any] = {
+        "microseconds": {name: statistics.median(t) * 1e6 for name, t in times.items()},
+        "ratio": {},
+    }
+    for peer in PEERS:
+        pairs = [ours / other for ours, other in zip(times[OURS], times[peer], strict=True)]
+        low, middle, high = statistics.quantiles(pairs, n=4)
+        found["ratio"][peer] = {"median": middle, "quartiles": [low, high]}
+    found["better_peer"] = min(PEERS, key=lambda peer: found["microseconds"][peer])
+    return found
+
+
+def measured(name: str, seconds: float) -> dict[str, Any]:
+    """Export one model by all three, and race the files at every batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = export_all(name, Path(folder))
+        batches = {str(batch): compared(raced(files, batch, seconds)) for batch in BATCHES}
+    facts = {
+        exporter: {k: v for k, v in values.items() if k not in ("path", "rows")}
+        for exporter, values in files.items()
+    }
+    return {"model": name, "exporters": facts, "batches": batches}
+
+
+def missed(row: Mapping[str, Any]) -> list[str]:
+    """Return what a model falls short of, one line each."""
+    lines = []
+    for batch, found in row["batches"].items():
+        better = found["ratio"][found["better_peer"]]
+        if better["quartiles"][0] > NOISE:
+            lines.append(
+                f"{row['model']}, batch {batch}: {better['median']:.2f} of {found['better_peer']}"
+            )
+    found = row["batches"]["1"]
+    bar = BARS.get(row["model"])
+    if bar and found["ratio"][found["better_peer"]]["median"] > bar:
+        ratio = found["ratio"][found["better_peer"]]["median"]
+        lines.append(f"{row['model']}: {ratio:.2f} of {found['better_peer']}, not {bar}")
+    seconds = row["exporters"][OURS]["export_seconds"]
+    if row["model"] != "mobilenet_v2" and seconds > EXPORT_SECONDS:
+        lines.append(f"{row['model']}: exported in {seconds:.2f} s, not {EXPORT_SECONDS}")
+    return lines
+
+
+def page(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
+    """Return bench/results/export.md."""
+    from zoo.table import markdown_table
+
+    cells = []
+    for row in rows:
+        facts = row["exporters"]
+        for batch, found in row["batches"].items():
+            first = batch == str(BATCHES[0])
+            ratios = [found["ratio"][peer] for peer in PEERS]
+            cells.append(
+                [
+                    f"`{row['model']}`" if first else "",
+                    " / ".join(str(facts[e]["nodes"]) for e in facts) if first else "",
+                    " / ".join(str(facts[e]["bytes"]) for e in facts) if first else "",
+                    f"{facts[OURS]['export_seconds']:.2f}" if first else "",
+                    batch,
+                    " / ".join(f"{found['microseconds'][e]:.1f}" for e in facts),
+                    *(f"{r['median']:.2f} ({_span(r['quartiles'])})" for r in ratios),
+                ]
+            )
+    header = (
+        "model",
+        "nodes",
+        "bytes",
+        "our export, s",
+        "batch",
+        "µs",
+        *(f"ours / {peer}" for peer in PEERS),
+    )
+    used = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return "\n".join(
+        [
+            "# Our files beside the peers'",
+            "",
+            f"Three values are {OURS} / {KERAS} / {TF2ONNX}. Times are medians of processor time in",
+            "onnxruntime with one thread, the files run in turn in one process; ratios are taken",
+            "round by round, with their quartiles. Export seconds are after imports, with the proof (onnxruntime and the",
+            f"ONNX reference evaluator). Measured with {used}, on a shared machine: trust ratios.",
+            "",
+            "This page is generated: `python bench/export.py`.",
+            "",
+            markdown_table(header, cells, right="lrrrrrrr"),
+            "",
+        ]
+    )
+
+
+def _span(quartiles: Sequence[float]) -> str:
+    return "–".join(f"{value:.2f}" for value in quartiles)
+
+
+def main() -> int:
+    """Measure, print and write; exit 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all; writes nothing")
+    parser.add_argument("--seconds", type=float, default=1.0, help="a file and batch (default: 1)")
+    options = parser.parse_args()
+    from zoo.framework import seed_everything, start
+
+    start()
+    seed_everything(SEED)
+    known = _models()
+    unknown = sorted(set(options.models) - set(known))
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: not one of {', '.join(known)}")
+    measured("dense_relu", 0.05)  # imports, and TensorFlow's first trace
+    rows = []
+    for name in options.models or known:
+        rows.append(measured(name, options.seconds))
+        print(f"{name}: {json.dumps(rows[-1]['batches']['1']['ratio'])}", flush=True)
+    packages = ("keras", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
+    versions = {package: metadata.version(package) for package in packages}
+    short = [line for row in rows for line in missed(row)]
+    print(page(rows, versions))
+    for line in short:
+        print(f"missed: {line}")
+    if not options.models:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        values = {"versions": versions, "models": rows, "missed": short}
+        (RESULTS / "export.json").write_text(json.dumps(values, indent=2) + "\n")
+        (RESULTS / "export.md").write_text(page(rows, versions))
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Environments for the isolated runtimes: made once, cached, whole or not there at all.
+
+    build/compat/<runtime>-<version>/      a venv, or a folder with node_modules
+    build/compat/<runtime>-<version>/environment.json      what it was made from, written last
+
+An environment is built under a hidden name and renamed when it is complete; another set of pins or
+another Python makes it again. A venv survives the rename because nothing here calls its scripts
+(whose first line holds the old path), only its interpreter.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.runtimes.catalogue import IsolatedRuntime
+
+STAMP_FILE = "environment.json"
+
+#: One package manager's run. The largest wheel (torch) takes minutes on a slow line.
+INSTALL_SECONDS = 1800
+
+
+class Unavailable(Exception):
+    """A runtime cannot be had on this machine; `str()` says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A finished environment: the interpreter to start, and every package in it by version."""
+
+    folder: Path
+    interpreter: tuple[str, ...]
+    installed: Mapping[str, str]
+
+
+def prepare(
+    runtime: IsolatedRuntime, root: Path, *, say: Callable[[str], None] = lambda text: None
+) -> Environment:
+    """Return the runtime's environment below `root`, making it if it is not there as pinned.
+
+    `say` is told what takes long. Raises Unavailable, with nothing left behind, if it cannot be.
+    """
+    host = _host(runtime)
+    folder = root / f"{runtime.name}-{runtime.version}"
+    wanted = {"pins": [*runtime.pins, *runtime.alone], "host": host}
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root):
+            found = _read(folder)
+            if found is None or {key: found.get(key) for key in wanted} != wanted:
+                say(f"{runtime.name} {runtime.version}: making its environment in {folder}")
+                _make(runtime, folder, wanted)
+                found = _read(folder)
+    except OSError as error:
+        raise Unavailable(f"{error.filename or root}: {error.strerror or error}") from error
+    if found is None:
+        raise Unavailable(f"{folder} could not be read back")
+    return Environment(
+        folder=folder, interpreter=_interpreter(runtime, folder), installed=found["installed"]
+    )
+
+
+def _host(runtime: IsolatedRuntime) -> str:
+    """Return the interpreter's version; Unavailable if there is none."""
+    if not runtime.on_node:
+        return f"python {sys.version_info.major}.{sys.version_info.minor}"
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise Unavailable(f"{program} is not installed")
+    return f"node {_run(['node', '--version'], os.environ).strip()}"
+
+
+def _interpreter(runtime: IsolatedRuntime, folder: Path) -> tuple[str, ...]:
+    if runtime.on_node:
+        return ("node",)
+    # Neither this process's PYTHON* variables, nor the user's site-packages, nor bytecode written.
+    return (os.fspath((folder / "bin" / "python").absolute()), "-E", "-s", "-B")
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    """Return an environment's stamp, None if it is absent, damaged or has lost its Python."""
+    try:
+        values = json.loads((folder / STAMP_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    pythonless = (folder / "pyvenv.cfg").exists() and not (folder / "bin" / "python").exists()
+    return None if pythonless or not isinstance(values, dict) else values
+
+
+def _make(runtime: IsolatedRuntime, folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Build under a hidden name, stamp, rename."""
+    for leftover in folder.parent.glob(".tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{runtime.name}-", dir=folder.parent))
+    try:
+        install = _install_npm if runtime.on_node else _install_pip
+        stamp = {**wanted, "installed": install(runtime, temporary)}
+        (temporary / STAMP_FILE).write_text(json.dumps(stamp, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _install_pip(runtime: IsolatedRuntime, folder: Path) -> dict[str, str]:
+    """Make a venv and install the pins; return every distribution in it by version."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    _run([sys.executable, "-m", "venv", os.fspath(folder)], environment)
+    pip = [os.fspath(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    install = [*pip, "install", "--quiet", "--only-binary", ":all:", "--no-input"]
+    _run([*install, *runtime.pins], environment)
+    if runtime.alone:
+        _run([*install, "--no-deps", *runtime.alone], environment)
+    listed = json.loads(_run([*pip, "list", "--format", "json"], environment))
+    return {item["name"]: item["version"] for item in listed if item["name"] not in _MAKERS}
+
+
+_MAKERS = ("pip", "setuptools", "wheel")
+
+
+def _install_npm(runtime: IsolatedRuntime, folder: Path) -> dict[str, str]:
+    """Install the pins without running any package's scripts; return all packages by version."""
+    pins = dict(pin.rsplit("@", 1) for pin in runtime.pins)
+    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": pins}))
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    _run(["npm", "install", *options, "--prefix", os.fspath(folder)], os.environ)
+    locked = json.loads((folder / "package-lock.json").read_text())["packages"]
+    return {
+        path.rpartition("node_modules/")[2]: values["version"]
+        for path, values in locked.items()
+        if path
+    }
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run one program of the set-up; Unavailable with its last words if it fails."""
+    program = Path(command[0]).name
+    called = " ".join([program, *command[1:3]]) if program != "npm" else "npm install"
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{called} did not finish within {INSTALL_SECONDS} s") from None
+    if done.returncode:
+        raise Unavailable(f"{called} failed: {_last_words(done.stderr or done.stdout)}")
+    return done.stdout
+
+
+def _last_words(text: str) -> str:
+    """Return the last line that is an error, else the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
+    errors = [line for line in lines if line.lower().startswith(("error", "npm error"))]
+    return (errors or lines)[-1][:300]
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two commands never write there at once."""
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
