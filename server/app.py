@@ -133,6 +133,7 @@ class Server:
                 admission=self._admission,
                 workers=self._workers,
                 readings=self._company.readings,
+                processes=self._company.processes,
                 taken={} if seat is None else seat.place.listeners,
                 version=_version(),
                 token=token,

@@ -30,6 +30,8 @@ class WebParts:
     workers: Executor
     #: Returns what was counted of every served version.
     readings: Callable[[], Iterable[ModelReading]]
+    #: Returns the ids of the server's processes.
+    processes: Callable[[], Iterable[int]]
     #: Listening sockets to take over, by what they are for: "HTTP", "metrics".
     taken: Mapping[str, int]
     #: The server's.
@@ -95,6 +97,7 @@ class Web:
         from server.api.rest.plain import MetricsPage, TokenCheck
         from server.telemetry.metrics import CONTENT_TYPE, Metrics
 
-        page = MetricsPage(Metrics(self._parts.readings).page, CONTENT_TYPE)
+        metrics = Metrics(self._parts.readings, self._parts.processes)
+        page = MetricsPage(metrics.page, CONTENT_TYPE)
         token = self._parts.token
         return page if token is None else TokenCheck(page, token)

@@ -4,6 +4,7 @@ A server of one process is a company of its own: what is true here is true of th
 """
 
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -67,6 +68,10 @@ class Company:
     def readings(self) -> list[ModelReading]:
         """Return what was counted of every served version."""
         return self._read_here() if self._seat is None else self._seat.readings()
+
+    def processes(self) -> list[int]:
+        """Return the ids of the server's processes."""
+        return [os.getpid()] if self._seat is None else self._seat.processes()
 
     def counted(self, models: Sequence[LoadedModel]) -> list[Snapshot]:
         """Return what was counted of some versions, in order."""

@@ -101,6 +101,11 @@ class Seat:
         parts = json.loads(self.call("readings"))
         return readings.total(one for part in parts for one in readings.from_rows(part))
 
+    def processes(self) -> list[int]:
+        """Return the ids of all processes of the server."""
+        found: list[int] = json.loads(self.call("processes"))
+        return found
+
     def _send(self, frame: Frame) -> None:
         try:
             with self._writing:

@@ -16,6 +16,7 @@ and replaced, since the change is what the caller wanted and most of the workers
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import time
@@ -175,6 +176,9 @@ class Supervisor:
             self._serves(worker)
         elif method == "readings":
             return await self._readings()
+        elif method == "processes":
+            workers = [each.process.pid for each in self.workers.values()]
+            return json.dumps([os.getpid(), *workers]).encode()
         else:
             return await self.change(worker, method, request)
         return b""

@@ -95,6 +95,17 @@ def metric(process_address, name):
     return float(re.search(rf'^{name}{{model="m",version="1"}} (\S+)$', text, re.MULTILINE)[1])
 
 
+def process_metric(address, name):
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
+        return float(re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)[1])
+
+
+def resident(pid):
+    """Return nine tenths of the memory that a process has in use, in bytes: it may shrink."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return 0.9 * pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_statistics_and_metrics_are_those_of_the_whole(two, make_request):
     """Each connection is told what all workers counted; REST and Prometheus are told the same."""
     process = two("--http-port", "0", "--metrics-port", "0")
@@ -105,6 +116,9 @@ def test_statistics_and_metrics_are_those_of_the_whole(two, make_request):
     with urllib.request.urlopen(f"http://{found.group(2)}/v2/models/m/stats", timeout=10) as page:
         rest = page.read().decode()
 
+    assert process_metric(found.group(3), "process_resident_memory_bytes") > sum(
+        resident(pid) for pid in workers_of(process)
+    )
     assert counts == {2 * CONNECTIONS}
     assert f'"inference_count":{2 * CONNECTIONS}' in rest.replace(" ", "")
     assert metric(found.group(3), "nv_inference_request_success") == 2 * CONNECTIONS
