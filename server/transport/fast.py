@@ -68,7 +68,7 @@ class FastTransport:
             (
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(options.shared)),
                 *options.channel_arguments,
             ),
             False,
@@ -91,7 +91,8 @@ class FastTransport:
     def bind(self) -> int:
         """Take the port and return its number; AddressError says why that fails."""
         options = self._options
-        probe(options.host, options.port)
+        if not options.shared:
+            probe(options.host, options.port)
         address = join_address(options.host, options.port).encode()
         credentials = options.credentials
         try:
