@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
@@ -48,12 +48,9 @@ from server.scheduling.timer import Timer
 from server.telemetry import logs
 from server.telemetry.traces import TraceSettings
 from server.transport import open_transport, tls
-from server.transport.http import HttpListener, HttpTransport
 from server.transport.public import TransportOptions, join_address
 from server.transport.tls import Tls, TlsFiles
-
-if TYPE_CHECKING:
-    from server.telemetry.metrics import ModelReading
+from server.web import Web, WebParts
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,8 +82,8 @@ class Server:
         self._budget = measure(config.threads)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._timer = Timer()
-        self._tls = _tls(config)
-        self._token = None if config.token_file is None else read_token(config.token_file)
+        papers = _tls(config)
+        token = None if config.token_file is None else read_token(config.token_file)
         self._transport = open_transport(
             config.transport,
             TransportOptions(
@@ -94,24 +91,27 @@ class Server:
                 port=config.grpc_port,
                 max_message_bytes=config.max_message_bytes,
                 handler_threads=_handler_threads(self._budget),
-                credentials=None if self._tls is None else self._tls.grpc,
-                guard=None if self._token is None else TokenGuard(self._token),
+                credentials=None if papers is None else papers.grpc,
+                guard=None if token is None else TokenGuard(token),
             ),
             self._workers,
         )
         self.grpc_port = self._transport.bind()
-        self._http = HttpTransport(
-            config.host,
-            [listener for _, listener in self._http_listeners()],
-            None if self._tls is None else self._tls.http,
-        )
         self.catalog = Catalog(())
-        #: "HTTP" and "metrics", where they are not off.
-        self.http_ports = dict(
-            zip([name for name, _ in self._http_listeners()], self._http.bind(), strict=True)
-        )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self._path = InferPath(self.catalog, self._admission, self._memory)
+        self._web = Web(
+            config,
+            WebParts(
+                catalog=self.catalog,
+                memory=self._memory,
+                admission=self._admission,
+                workers=self._workers,
+                version=_version(),
+                token=token,
+                tls=None if papers is None else papers.http,
+            ),
+        )
 
     @property
     def grpc_address(self) -> str:
@@ -121,12 +121,12 @@ class Server:
     @property
     def http_address(self) -> str:
         """Where REST listens; KeyError if it is off."""
-        return join_address(self._config.host, self.http_ports["HTTP"])
+        return self._web.addresses["HTTP"]
 
     @property
     def metrics_address(self) -> str:
         """Where the metrics are; KeyError if they are off."""
-        return join_address(self._config.host, self.http_ports["metrics"])
+        return self._web.addresses["metrics"]
 
     def start(self) -> None:
         """Load the models and begin to answer; OperatorError if the server cannot run at all."""
@@ -147,8 +147,7 @@ class Server:
         self._catalog_changed()
         servicer = self._build_servicer(control)
         self._transport.start(self._handlers(servicer))
-        self._servicer = servicer
-        self._http.start()
+        self._web.start(servicer)
         if mode is ControlMode.POLL:
             self._poller = Poller(control, config.repository_poll_secs)
             self._poller.start()
@@ -172,7 +171,7 @@ class Server:
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
-        self._http.stop(0 if left else _FLUSH_SECONDS)
+        self._web.stop(0 if left else _FLUSH_SECONDS)
         self._timer.close()
         self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)
@@ -213,57 +212,6 @@ class Server:
         with self._publishing:
             self._health.publish(self._serving())
 
-    def _http_listeners(self) -> list[tuple[str, HttpListener]]:
-        config = self._config
-        rows = (
-            ("HTTP", config.http_port, "--http-port", self._rest),
-            ("metrics", config.metrics_port, "--metrics-port", self._metrics),
-        )
-        return [
-            (name, HttpListener(port=port, flag=flag, application=application))
-            for name, port, flag, application in rows
-            if port is not None
-        ]
-
-    def _rest(self) -> Any:
-        from server.api.rest.application import RestParts, rest_application
-        from server.api.rest.bodies import BodyLimits
-
-        limits = BodyLimits(
-            body=self._config.max_message_bytes, input=self._config.http_max_input_size
-        )
-        return rest_application(
-            RestParts(
-                servicer=self._servicer,
-                catalog=self.catalog,
-                memory=self._memory,
-                admission=self._admission,
-                workers=self._workers,
-                limits=limits,
-                version=_version(),
-                token=self._token,
-            )
-        )
-
-    def _metrics(self) -> Any:
-        from server.api.rest.plain import MetricsPage, TokenCheck
-        from server.telemetry.metrics import CONTENT_TYPE, Metrics
-
-        page = MetricsPage(Metrics(self._readings).page, CONTENT_TYPE)
-        return page if self._token is None else TokenCheck(page, self._token)
-
-    def _readings(self) -> "Iterator[ModelReading]":
-        from server.telemetry.metrics import ModelReading
-
-        for model in self.catalog.loaded():
-            yield ModelReading(
-                name=model.settings.name,
-                version=model.settings.version,
-                sums=model.statistics.snapshot(),
-                pending=model.waiting,
-                load_seconds=model.load_seconds,
-            )
-
     def _serving(self) -> dict[str, bool]:
         """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
         ready = self.catalog.is_ready()
@@ -288,18 +236,14 @@ class Server:
                 "served",
                 failed,
             )
+        addresses = {"gRPC": self.grpc_address, **self._web.addresses}
         _LOG.info(
             "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
-            ", ".join(f"{name} on {address}" for name, address in self._addresses()),
+            ", ".join(f"{name} on {place}" for name, place in addresses.items()),
             len(loaded),
             failed,
             time.perf_counter() - self._began,
         )
-
-    def _addresses(self) -> list[tuple[str, str]]:
-        host = self._config.host
-        ports = {"gRPC": self.grpc_port, **self.http_ports}
-        return [(name, join_address(host, port)) for name, port in ports.items()]
 
 
 @contextmanager

@@ -267,9 +267,6 @@ def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
         raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
 
 
-# -- a body without JSON ----------------------------------------------------------------------------
-
-
 def _raw(body: memoryview, settings: ModelSettings) -> Asked:
     """The whole body is the only input's data, its shape as the configuration says."""
     if len(settings.inputs) != 1:
