@@ -5,7 +5,7 @@ REPOSITORY ?= models
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help install install-dev train export verify serve format check test test-all examples differential proto proto-check cards build clean
+.PHONY: help install install-dev train export verify serve format check test test-all bench examples differential proto proto-check cards build clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -69,6 +69,10 @@ test: .venv/.installed-dev ## the tests, in a few minutes
 
 test-all: .venv/.installed-dev ## the long ones too
 	@.venv/bin/python -m pytest
+
+bench: .venv/.installed-dev ## race the server against others (BENCH="--quick" for a check), and the exporter
+	@.venv/bin/python -m bench --repository $(REPOSITORY) $(BENCH)
+	@if [ -f bench/export.py ]; then .venv/bin/python bench/export.py; fi
 
 examples: .venv/.installed-dev ## Triton's client examples against us: make examples CLIENT=/path/to/checkout
 	@test -n "$(CLIENT)" || { echo "give a checkout of github.com/triton-inference-server/client: make examples CLIENT=/path/to/it" >&2; exit 2; }

@@ -1,114 +1,193 @@
-"""The load: h2load for small messages, a plain gRPC channel for large ones and for checks."""
+"""The load: h2load for small messages, one plain channel for large ones.
 
+h2load writes gRPC bodies that were prepared, on any number of connections and streams, from one
+core. Its log has one line a request: when it began (µs since the epoch), its HTTP status, and the
+microseconds until its end.
+"""
+
+import os
 import re
 import shutil
 import statistics
-import struct
 import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import grpc
 import numpy as np
-from zoo_proto import grpc_service_pb2 as pb
 
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
+from bench import messages
 
-_UNLIMITED = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
+#: With fewer requests than this, filling up and running dry would weigh in a plain count.
+_FEW = 2000
+
+#: Fewer different moments than this make no line.
+_MOMENTS = 8
+
+#: The first try's requests, how often to try for the right number, and the part of the time that
+#: will do.
+_FIRST, _TRIES, _ENOUGH = 32, 5, 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One burst of load; times in milliseconds."""
+    """What one drive saw."""
 
+    #: Requests that were answered.
+    answered: int
     per_second: float
+    #: Milliseconds from a request's first byte to its answer's last.
     p50: float
     p99: float
+    #: Bytes of the answers' bodies.
+    data_bytes: int
+    #: Seconds from the first request to the last answer.
+    elapsed: float
+    #: What the drive's meter counted meanwhile.
+    used: float = 0.0
 
 
-def request(model: str, name: str, array: np.ndarray) -> bytes:
-    """Return a serialised ModelInferRequest with one FP32 input."""
-    message = pb.ModelInferRequest(model_name=model)
-    message.inputs.add(name=name, datatype="FP32", shape=array.shape)
-    message.raw_input_contents.append(array.tobytes())
-    return message.SerializeToString()
+class LoadError(RuntimeError):
+    """The load could not be run, or requests failed."""
 
 
-def call(port: int, message: bytes, seconds: float = 10) -> bytes:
-    """Ask once; grpc.RpcError if that fails."""
-    with grpc.insecure_channel(f"127.0.0.1:{port}", _UNLIMITED) as channel:
-        answer: bytes = channel.unary_unary(METHOD)(message, timeout=seconds)
-        return answer
-
-
-def values(answer: bytes) -> np.ndarray:
-    """Return the only output of an answer, raw or (as MLServer and KServe answer) typed."""
-    response = pb.ModelInferResponse.FromString(answer)
-    if response.raw_output_contents:
-        return np.frombuffer(response.raw_output_contents[0], np.float32)
-    return np.array(response.outputs[0].contents.fp32_contents, np.float32)
-
-
-def generator() -> str | None:
+def generator_missing() -> str | None:
     """Return why h2load cannot be used, None if it can."""
     if shutil.which("h2load"):
         return None
     return "h2load is not installed: apt-get install nghttp2-client"
 
 
-def drive(
-    port: int, payload: Path, *, connections: int, streams: int, seconds: float, cores: set[int]
-) -> Measured:
-    """Keep connections × streams requests in flight for so long."""
-    log = payload.with_suffix(".log")
-    log.unlink(missing_ok=True)
-    done = subprocess.run(
-        [
-            "taskset", "-c", ",".join(map(str, sorted(cores))),
-            "h2load", "-t", "1", "-c", str(connections), "-m", str(streams),
-            "-D", f"{seconds * 1000:.0f}ms", "--warm-up-time", "500ms", "-d", str(payload),
+def generator_version() -> str:
+    """Return what h2load calls itself."""
+    done = subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """Connections × streams requests in flight, the same body again and again."""
+
+    port: int
+    body: Path
+    connections: int
+    streams: int
+    seconds: float
+    method: str = messages.INFER
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way at a time."""
+        return self.connections * self.streams
+
+    def run(self, log: Path, meter: Callable[[], float] = lambda: 0.0) -> Measured:
+        """Send as much as takes about so long; LoadError if any request failed.
+
+        Requests are counted, not timed, so that none is cut off: what a server does with calls whose
+        client has gone is another matter. How many fit into the time is tried out, which also warms
+        the server up. What the meter shows more after the counted requests than before them is
+        `used`.
+        """
+        count = max(2 * self.in_flight, _FIRST)
+        for _ in range(_TRIES):
+            before = meter()
+            measured = self.send(log, count)
+            if measured.elapsed >= _ENOUGH * self.seconds:
+                break
+            count = max(count, round(measured.answered / measured.elapsed * self.seconds))
+        return replace(measured, used=meter() - before)
+
+    def send(self, log: Path, count: int) -> Measured:
+        """Send so many requests; LoadError if any failed."""
+        log.unlink(missing_ok=True)
+        limit = 10 * self.seconds + 60
+        try:
+            done = subprocess.run(
+                self._command(log, count), capture_output=True, text=True, check=False,
+                timeout=limit,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise LoadError(f"h2load did not end within {limit:g} s") from None
+        if done.returncode:
+            raise LoadError(f"h2load failed: {(done.stderr or done.stdout).strip()[-200:]}")
+        return parse(done.stdout, log.read_text())
+
+    def _command(self, log: Path, count: int) -> list[str]:
+        return [
+            "h2load", "-t", "1", "-c", str(self.connections), "-m", str(self.streams),
+            "-n", str(count), "-d", str(self.body),
             "-H", "content-type: application/grpc", "-H", "te: trailers",
-            "--log-file", str(log), f"http://127.0.0.1:{port}{METHOD}",
-        ],
-        capture_output=True, text=True, check=True, timeout=seconds + 60,
-    )  # fmt: skip
-    return parse(done.stdout, log.read_text())
+            "--log-file", str(log), f"http://127.0.0.1:{self.port}{self.method}",
+        ]  # fmt: skip
 
 
 def parse(output: str, log: str) -> Measured:
-    """Read h2load's summary and its log of requests (start, status, microseconds)."""
-    failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", output)
-    finished = re.search(r"finished in [\d.]+m?s, ([\d.]+) req/s", output)
-    if finished is None or failed is None or any(int(number) for number in failed.groups()):
-        raise RuntimeError(f"h2load failed: {failed.group(0) if failed else output[-300:]}")
-    took = sorted(int(line.split("\t")[2]) for line in log.splitlines() if line)
+    """Read h2load's summary and its log; LoadError unless every request was answered with 2xx."""
+    counts = re.search(
+        r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output
+    )
+    rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", output)
+    codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    data = re.search(r"\((\d+)\) data", output)
+    if counts is None or rate is None or codes is None or data is None:
+        raise LoadError(f"h2load's output is not understood: {output.strip()[-200:]!r}")
+    done, succeeded, *wrong = map(int, counts.groups())
+    if not done or succeeded != done or any(wrong) or any(map(int, codes.groups()[1:])):
+        raise LoadError(f"requests failed: {counts.group(0)}; {codes.group(0)}")
+    rows = [[int(cell) for cell in line.split("\t")[:3]] for line in log.splitlines() if line]
+    if len(rows) != done:
+        raise LoadError(f"h2load counts {done} requests, and its log has {len(rows)}")
+    took = sorted(row[2] for row in rows)
+    per_second = float(rate.group(1))
+    if done < _FEW:  # the first and the last batch of a few are not full
+        per_second = slope([row[0] + row[2] for row in rows]) or per_second
     return Measured(
-        per_second=float(finished.group(1)),
-        p50=_quantile(took, 0.50) / 1000,
-        p99=_quantile(took, 0.99) / 1000,
+        answered=done,
+        per_second=per_second,
+        p50=quantile(took, 0.50) / 1000,
+        p99=quantile(took, 0.99) / 1000,
+        data_bytes=int(data.group(1)),
+        elapsed=done / float(rate.group(1)),
     )
 
 
-def _quantile(ordered: Sequence[int], part: float) -> float:
-    return float(ordered[min(len(ordered) - 1, int(part * len(ordered)))]) if ordered else 0.0
+def slope(ends: Sequence[int]) -> float | None:
+    """Return answers a second, by least squares through the moments (µs) when they ended.
+
+    Of thousands of requests the beginning and the end weigh nothing, but of sixty that come in
+    batches of eight each is an eighth. None with too few different moments for a line.
+    """
+    moments = np.sort(np.array(ends, np.float64)) / 1e6
+    if len(np.unique(moments)) < _MOMENTS:
+        return None
+    return float(np.polyfit(moments - moments[0], np.arange(len(moments)), 1)[0])
 
 
-def write_payload(path: Path, message: bytes) -> Path:
-    """Write a message with gRPC's five bytes before it: not compressed, and its length."""
-    path.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
-    return path
+def quantile(ordered: Sequence[float], part: float) -> float:
+    """Return the nearest-rank quantile of values in ascending order, not empty."""
+    return float(ordered[max(0, -int(-part * len(ordered) // 1) - 1)])
 
 
-def one_by_one(port: int, message: bytes, count: int) -> float:
-    """Ask one after the other on one channel; return the median milliseconds."""
-    took = []
-    with grpc.insecure_channel(f"127.0.0.1:{port}", _UNLIMITED) as channel:
-        ask = channel.unary_unary(METHOD)
-        ask(message, timeout=60)
-        for _ in range(count):
+def one_by_one(port: int, message: bytes, count: int, seconds: float) -> float:
+    """Ask one after the other on one channel, at most so often and (after once) so long.
+
+    Returns the median milliseconds.
+    """
+    took: list[float] = []
+    with messages.channel(port) as channel:
+        ask = channel.unary_unary(messages.INFER)
+        ask(message, timeout=20)
+        while len(took) < count and (not took or sum(took) < seconds * 1000):
             began = time.perf_counter()
-            ask(message, timeout=60)
+            ask(message, timeout=20)
             took.append((time.perf_counter() - began) * 1000)
     return statistics.median(took)
+
+
+def split_cores() -> tuple[int, int]:
+    """Return the server's core and the load's; LoadError with fewer than two to use."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise LoadError("two cores are needed, one for the server and one for the load; have 1")
+    return cores[0], cores[-1]

@@ -1,30 +1,47 @@
-"""A server as a process tree: started on chosen cores, measured from /proc, and stopped."""
+"""A server as a process tree: started on one core, measured from /proc, and stopped whole."""
 
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
+
+#: What a server may take to end after SIGTERM, before it is killed.
+_STOP_SECONDS = 5
 
 
 class ServerProcess:
     """One server and everything it starts."""
 
     def __init__(
-        self, command: Sequence[str], cores: set[int], env: Mapping[str, str], log: Path
+        self,
+        command: Sequence[str],
+        core: int,
+        env: Mapping[str, str],
+        log: Path,
+        shared_memory: str = "",
     ) -> None:
+        """Start it; its output goes to the log.
+
+        `shared_memory` is the prefix of segments that it leaves behind when it is killed.
+        """
+        self._shared_memory = shared_memory
         self.started = time.perf_counter()
-        self._log = log.open("wb")
-        self._process = subprocess.Popen(
-            ["taskset", "-c", ",".join(map(str, sorted(cores))), *command],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **env},
-            start_new_session=True,
-        )
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                ["taskset", "-c", str(core), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env},
+                # A group of its own: Ctrl-C reaches us alone, and we stop the whole group.
+                start_new_session=True,
+            )
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> float:
         """Ask until it answers; return the seconds since its start. TimeoutError if it never does."""
@@ -33,39 +50,67 @@ class ServerProcess:
                 raise TimeoutError(f"it ended with status {self._process.returncode}")
             if ready():
                 return time.perf_counter() - self.started
-            time.sleep(0.01)
+            time.sleep(0.005)
         raise TimeoutError(f"no answer within {seconds:g} s")
 
+    def has_ended(self) -> bool:
+        """Tell whether it ended by itself."""
+        return self._process.poll() is not None
+
+    def last_words(self) -> str:
+        """Return the end of its log, or the last lines that speak of a failure, on one line."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        failures = [
+            line
+            for line in lines
+            if re.search(r"fail|error|abort|signal|exception", line, re.IGNORECASE)
+        ]
+        return " / ".join(" ".join(line.split()) for line in (failures or lines)[-2:])[:300]
+
     def cpu_seconds(self) -> float:
-        """Return the CPU time that the tree has used so far."""
+        """Return the CPU time that the tree has used so far, in ticks of 10 ms."""
         ticks = 0
         for pid in self._tree():
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            ticks += int(fields[11]) + int(fields[12])
+            fields = _stat(pid)
+            if fields:
+                # utime, stime, and those of children that have ended (proc(5), fields 14 to 17).
+                ticks += sum(map(int, fields[11:15]))
         return ticks / _TICK
 
     def memory_mb(self) -> float:
-        """Return the proportional resident memory of the tree, in MB."""
+        """Return the proportional resident memory (PSS) of the tree, in 10⁶ bytes."""
+        return self._memory("Pss:")
+
+    def resident_mb(self) -> float:
+        """Return the resident memory (RSS) of the tree, pages shared inside it counted each time."""
+        return self._memory("Rss:")
+
+    def stop(self) -> None:
+        """End the whole tree, whatever it does; doing it twice is no harm."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, number)
+                self._process.wait(_STOP_SECONDS)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+        if self._shared_memory:
+            for segment in Path("/dev/shm").glob(f"{self._shared_memory}*"):
+                segment.unlink(missing_ok=True)
+
+    def _memory(self, field: str) -> float:
         total = 0
         for pid in self._tree():
             try:
                 text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            except OSError:
+            except OSError:  # it has ended since
                 continue
-            total += sum(int(line.split()[1]) for line in text.splitlines() if line[:4] == "Pss:")
-        return total / 1000
+            total += memory_kb(text.splitlines(), field)
+        return total * 1024 / 1e6
 
     def _tree(self) -> list[int]:
         parents: dict[int, list[int]] = {}
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                except OSError:
-                    continue
+            if entry.name.isdigit() and (fields := _stat(int(entry.name))):
                 parents.setdefault(int(fields[1]), []).append(int(entry.name))
         found, todo = [], [self._process.pid]
         while todo:
@@ -74,12 +119,16 @@ class ServerProcess:
             todo += parents.get(pid, [])
         return found
 
-    def stop(self) -> None:
-        """End the whole tree, whatever it does."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, number)
-                self._process.wait(5)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
-        self._log.close()
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the name; none if the process has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()  # the name may hold blanks and brackets
+
+
+def memory_kb(lines: Iterable[str], field: str) -> int:
+    """Return one field of /proc/PID/smaps_rollup, in KiB."""
+    return sum(int(line.split()[1]) for line in lines if line.startswith(field))

@@ -1,25 +1,35 @@
-"""Medians of the interleaved repeats, ratios to ours, and a table that people can read."""
+"""Medians of the interleaved repeats, ratios to ours, and tables that people can read."""
 
 import json
 import os
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bench import load
+from bench.bars import BARS, MEMORY, START, START_SECONDS, Medians, better
+from bench.scenarios import CPU, EIGHT, P50, PER_SECOND, SCENARIOS
+from bench.servers import FAST, IN_PROCESS
+
 #: scenario -> server -> figure -> one value a repeat
 Repeats = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
 
-OURS = "ours, fast"
-PACKAGES = ("grpcio", "numpy", "onnxruntime", "protobuf")
+_PACKAGES = ("grpcio", "numpy", "onnxruntime", "protobuf")
+
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+
+class ReportError(Exception):
+    """What was asked for cannot be written."""
 
 
 def machine() -> dict[str, Any]:
     """Return what a reader needs to judge the figures."""
-    model = ""
+    model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
@@ -30,9 +40,15 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "load": [round(value, 2) for value in os.getloadavg()],
-        **{package: metadata.version(package) for package in PACKAGES},
+        "load average": load_average(),
+        "generator": load.generator_version(),
+        **{package: metadata.version(package) for package in _PACKAGES},
     }
+
+
+def load_average() -> list[float]:
+    """Return how many wanted to run, over the last 1, 5 and 15 minutes; the bench itself is two."""
+    return [round(value, 2) for value in os.getloadavg()]
 
 
 def medians(repeats: Repeats) -> dict[str, dict[str, dict[str, float]]]:
@@ -46,32 +62,137 @@ def medians(repeats: Repeats) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def ratio(rows: Mapping[str, Mapping[str, float]], server: str) -> float | None:
-    """Return how many times better ours is in the scenario's first figure; None if unknown."""
-    mine, theirs = rows.get(OURS), rows.get(server)
-    if not mine or not theirs:
-        return None
-    name = next(iter(theirs))
-    if name not in mine or not mine[name] or not theirs[name]:
-        return None
-    better = mine[name] / theirs[name]
-    return better if name == "per second" else 1 / better
+def ratios(found: Medians) -> dict[str, dict[str, dict[str, float]]]:
+    """Return how many times better ours is than each other server, for each figure both have."""
+    compared: dict[str, dict[str, dict[str, float]]] = {}
+    for scenario, rows in found.items():
+        mine = rows.get(FAST, {})
+        for server, figures in rows.items():
+            times = {
+                name: times
+                for name, theirs in figures.items()
+                if name in mine and (times := better(name, mine[name], theirs)) is not None
+            }
+            if server != FAST and times:
+                compared.setdefault(scenario, {})[server] = times
+    return compared
 
 
-def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+def tables(found: Medians) -> str:
     """Return one Markdown table a scenario."""
+    compared = ratios(found)
     parts = []
     for scenario, rows in found.items():
-        names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
-        head = ["server", *names, "ours is"]
-        lines = [f"### {scenario}", "", _row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+        # In the order of whoever has the most: the limits have fewer figures.
+        fullest = sorted(rows.values(), key=len, reverse=True)
+        names = list(dict.fromkeys(name for figures in fullest for name in figures))
+        lines = [f"### {scenario}", "", *_head(["server", *names, f"{FAST}, against it"])]
         for server, figures in rows.items():
-            times = ratio(rows, server)
             cells = [_figure(figures[name]) if name in figures else "" for name in names]
-            better = "" if times is None or server == OURS else f"{times:.2f}x"
-            lines.append(_row([server, *cells, better]))
+            times = compared.get(scenario, {}).get(server, {}).get(names[0])
+            lines.append(_row([server, *cells, "" if times is None else f"{times:.3g}×"]))
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def bars(found: Medians) -> str:
+    """Return the promises as a Markdown table, those that are missed too."""
+    lines = _head(["promise", "at least / most", "measured", "by CPU time", "kept"])
+    for bar in BARS:
+        value = bar.value(found)
+        bound = f"{'≤' if bar.at_most else '≥'} {bar.bound:g}"
+        kept = "not measured" if value is None else "yes" if bar.met(value) else "**no**"
+        measured = ["" if v is None else _figure(v) for v in (value, bar.by_cpu(found))]
+        lines.append(_row([bar.text, bound, *measured, kept]))
+    return "\n".join(lines) + "\n"
+
+
+def overview(found: Medians, facts: Mapping[str, Any]) -> str:
+    """Return the README's table: one row a server, one column a measure, best throughput first."""
+    tiny = [SCENARIOS[index].name for index in range(4)]
+    heads = ["server", "1 in flight", "4 × 8", "8 × 8", "1 × 64", "p50 ms at 1", "CPU µs", "MB", "start s"]  # fmt: skip
+
+    def pick(scenario: str, figure: str) -> Callable[[str], float | None]:
+        return lambda server: found.get(scenario, {}).get(server, {}).get(figure)
+
+    columns = [
+        *(pick(scenario, PER_SECOND) for scenario in tiny),
+        pick(tiny[0], P50), pick(EIGHT.name, CPU), pick(START, MEMORY), pick(START, START_SECONDS),
+    ]  # fmt: skip
+    rows = found.get(EIGHT.name, {})
+    names = [name for name in rows if not name.startswith(IN_PROCESS)]
+    names.sort(key=lambda name: -rows[name][PER_SECOND])
+    lines = _head(heads)
+    for name in names:
+        values = [column(name) for column in columns]
+        lines.append(_row([name, *("" if value is None else _figure(value) for value in values)]))
+    note = (
+        "The tutorial's CNN over gRPC, one row a request, requests a second (CPU at 8 × 8); server "
+        f"on one core of {_machine_line(facts)}. The echoes compute nothing."
+    )
+    if (busy := facts["load average"][0]) > facts["cores"] / 2:
+        note += (
+            f" Other work ran beside it (load average {busy}): a first look, not a figure to quote."
+        )
+    return f"{note}\n\n" + "\n".join(lines) + "\n"
+
+
+def write(folder: Path, repeats: Repeats, skipped: Mapping[str, str], facts: Any) -> None:
+    """Write serve.json, with every repeat, and serve.md; each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = medians(repeats)
+    document = {
+        "machine": facts, "not measured": skipped, "medians": found, "ratios": ratios(found),
+        "bars": {
+            bar.text: {"bound": bar.bound, "value": bar.value(found), "by CPU": bar.by_cpu(found)}
+            for bar in BARS
+        },
+        "repeats": repeats,
+    }  # fmt: skip
+    replace(folder / "serve.json", json.dumps(document, indent=1) + "\n")
+    count = max(len(v) for rows in repeats.values() for f in rows.values() for v in f.values())
+    head = (
+        f"# Serving, measured\n\n{_machine_line(facts)}. Server on one core, load on another, one "
+        f"thread a model; medians of {count} interleaved repeats; load average "
+        f"{facts['load average'][0]} before, {facts['load average at the end'][0]} at the end, of "
+        "which the bench itself is two. `make bench` repeats it; only ratios within one run mean "
+        "anything, and those of a loaded machine little.\n\n"
+    )
+    missing = "".join(f"- {name}: {why}\n" for name, why in skipped.items())
+    middle = f"## Not measured\n\n{missing}\n" if missing else ""
+    text = f"{head}## Promises\n\n{bars(found)}\n{middle}## Figures\n\n{tables(found)}"
+    replace(folder / "serve.md", text)
+
+
+def into_readme(readme: Path, table: str) -> None:
+    """Put a table between the README's markers; ReportError if it has none."""
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ReportError(
+            f"{readme} has no {BEGIN} … {END}: add both lines where the table shall be"
+        )
+    replace(readme, f"{before}{BEGIN}\n{table}{END}{after}")
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file so that readers see the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _machine_line(facts: Mapping[str, Any]) -> str:
+    return (
+        f"{facts['cpu']} ({facts['cores']} cores, Linux {facts['kernel']}, CPython "
+        f"{facts['python']}, onnxruntime {facts['onnxruntime']}, grpcio {facts['grpcio']}, "
+        f"{facts['date']})"
+    )
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [_row(names), _row(["---", *["---:"] * (len(names) - 1)])]
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -80,22 +201,3 @@ def _row(cells: Sequence[str]) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def write(folder: Path, repeats: Repeats, skipped: Mapping[str, str]) -> None:
-    """Write serve.json, with every repeat, and serve.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = medians(repeats)
-    document = {"machine": machine(), "skipped": skipped, "medians": found, "repeats": repeats}
-    (folder / "serve.json").write_text(json.dumps(document, indent=1) + "\n")
-    facts = machine()
-    head = (
-        f"# Serving, measured\n\n{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, "
-        f"CPython {facts['python']}, onnxruntime {facts['onnxruntime']}, grpcio {facts['grpcio']}, "
-        f"{facts['date']}. Server on one core, load on another; one thread a model; medians of "
-        "interleaved repeats. `make bench` repeats it; only ratios within one run mean anything.\n\n"
-    )
-    missing = "".join(f"- {name}: {why}\n" for name, why in skipped.items())
-    if missing:
-        head += f"Not measured:\n\n{missing}\n"
-    (folder / "serve.md").write_text(head + table(found))

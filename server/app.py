@@ -2,17 +2,19 @@
 
 serve(config)     what `zoo serve` runs: logs, signals, exit status
 running(config)   the same server inside a block, for tests and for embedding
+work(place, …)    what each process of `zoo serve --workers N` runs (server/workers)
 
 config ──> bind every port ──> Runtime ──> Catalog ──> OpenInference ──> gRPC ──> REST, metrics
 
 What only HTTP needs is imported once gRPC answers.
 """
 
+import gc
 import logging
 import os
-import threading
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -34,14 +36,15 @@ from server.api.tensorflow_serving import SERVICES as TENSORFLOW_SERVICES
 from server.api.tensorflow_serving import TensorFlowServing, tensorflow_handlers
 from server.api.token import TokenGuard, read_token
 from server.config import ServerConfig
-from server.errors import OperatorError
+from server.errors import ConfigurationError, OperatorError, ServerExiting
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.control import ControlMode, ModelControl
 from server.inference.loading import Loader, Workshop
 from server.inference.polling import Poller
+from server.inference.readiness import Readiness
 from server.inference.shared_memory import SharedMemory
-from server.lifecycle import Event, Lifecycle, leaving_on_signals
+from server.lifecycle import Event, LeaveRequest, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
 from server.runtime.threads import ThreadBudget, measure
 from server.scheduling.timer import Timer
@@ -49,8 +52,11 @@ from server.telemetry import logs
 from server.telemetry.traces import TraceSettings
 from server.transport import open_transport, tls
 from server.transport.public import TransportOptions, join_address
+from server.transport.spread import spread_evenly
 from server.transport.tls import Tls, TlsFiles
 from server.web import Web, WebParts
+from server.workers.company import Company
+from server.workers.seat import Place, Seat
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,6 +68,12 @@ OK, BAD_USAGE = 0, 2
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
 
+#: Why a model that keeps state between requests is not served by several processes.
+_NO_SEQUENCES = (
+    "its sequence_batching keeps state in one process, and a sequence's requests may reach any of "
+    "the {}: serve it with --workers 1"
+)
+
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
 
@@ -69,17 +81,25 @@ _FLUSH_SECONDS = 2.0
 class Server:
     """One server: built and bound, then started, then stopped; never started twice."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        """Take the port; AddressError if that fails."""
+    def __init__(self, config: ServerConfig, seat: Seat | None = None) -> None:
+        """Take the port; AddressError if that fails.
+
+        `seat` is the place of a server that is one process of several.
+        """
+        if seat is None and config.workers > 1:
+            raise ConfigurationError(
+                f"--workers is {config.workers}: inside one process it can only be 1; several are "
+                "what `zoo serve` starts"
+            )
         self._config = config
+        self._seat = seat
         self._began = time.perf_counter()
         self._lifecycle = Lifecycle()
         self._admission = Admission()
         self._health = Health()
-        self._publishing = threading.Lock()
         self._poller: Poller | None = None
         self._streams: InferStreams | None = None
-        self._budget = measure(config.threads)
+        self._budget = measure(config.threads).shared_by(config.workers)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._timer = Timer()
         papers = _tls(config)
@@ -93,11 +113,16 @@ class Server:
                 handler_threads=_handler_threads(self._budget),
                 credentials=None if papers is None else papers.grpc,
                 guard=None if token is None else TokenGuard(token),
+                shared=seat is not None,
             ),
             self._workers,
         )
-        self.grpc_port = self._transport.bind()
+        # One of several binds when it can answer: connections would come to it at once.
+        self.grpc_port = self._transport.bind() if seat is None else config.grpc_port
         self.catalog = Catalog(())
+        self._company = Company(
+            seat, self.catalog, lambda ready: self._health.publish(_serving(ready))
+        )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self._path = InferPath(self.catalog, self._admission, self._memory)
         self._web = Web(
@@ -107,6 +132,9 @@ class Server:
                 memory=self._memory,
                 admission=self._admission,
                 workers=self._workers,
+                readings=self._company.readings,
+                processes=self._company.processes,
+                taken={} if seat is None else seat.place.listeners,
                 version=_version(),
                 token=token,
                 tls=None if papers is None else papers.http,
@@ -138,6 +166,7 @@ class Server:
             workers=self._workers,
             timer=self._timer,
             self_test=config.self_test,
+            no_sequences="" if self._seat is None else _NO_SEQUENCES.format(config.workers),
         )
         mode = ControlMode(config.model_control_mode)
         self.control = control = ModelControl(
@@ -145,7 +174,10 @@ class Server:
         )
         control.start(config.load_model)
         self._catalog_changed()
-        servicer = self._build_servicer(control)
+        servicer = self._company.join(self._build_servicer(control))
+        if self._seat is not None:
+            self._transport.bind()
+            spread_evenly(self.grpc_port, self._config.workers)
         self._transport.start(self._handlers(servicer))
         self._web.start(servicer)
         if mode is ControlMode.POLL:
@@ -153,6 +185,7 @@ class Server:
             self._poller.start()
         self._lifecycle.on(Event.LOADED)
         self._say_ready()
+        self._company.serves()
 
     def stop(self, drain_seconds: float) -> int:
         """Turn new calls away, wait for those under way, end; return how many were cut off.
@@ -184,6 +217,7 @@ class Server:
             server_name=self._config.server_name,
             server_version=_version(),
             extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
+            count=self._company.counted,
         )
         return one_servicer(
             inference,
@@ -207,20 +241,17 @@ class Server:
         ]
 
     def _catalog_changed(self) -> None:
-        """Tell those who remember or watch models; in turn, or an older picture could win."""
+        """Tell those who remember or watch models."""
         self._path.forget()
-        with self._publishing:
-            self._health.publish(self._serving())
-
-    def _serving(self) -> dict[str, bool]:
-        """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
-        ready = self.catalog.is_ready()
-        models = {name: bool(self.catalog.ready_versions(name)) for name in self.catalog.names()}
-        services = (SERVICE, *TENSORFLOW_SERVICES)
-        return {**models, "": ready, **{service.full_name: ready for service in services}}
+        self._company.changed()
 
     def _say_ready(self) -> None:
-        """One line a model, and a last line that other programs can wait for."""
+        """One line a model, and a last line that other programs can wait for.
+
+        Of several processes the first says the former, and the supervisor the latter.
+        """
+        if self._seat is not None and self._seat.place.number > 1:
+            return
         loaded = self.catalog.loaded()
         for model in loaded:
             _LOG.info(
@@ -236,6 +267,8 @@ class Server:
                 "served",
                 failed,
             )
+        if self._seat is not None:
+            return
         addresses = {"gRPC": self.grpc_address, **self._web.addresses}
         _LOG.info(
             "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
@@ -260,26 +293,56 @@ def running(config: ServerConfig) -> Iterator[Server]:
 def serve(config: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the process's exit status."""
     logs.configure(config.log_level)
+    if config.workers > 1:
+        from server.workers.supervisor import supervise
+
+        return supervise(config)
     with leaving_on_signals() as leave:
-        server = None
-        try:
-            server = Server(config)
-            server.start()
-        except OperatorError as error:
-            _LOG.error("%s", error)
-            if server is not None:
-                server.stop(0)
-            return BAD_USAGE
-        leave.wait()
-        _LOG.info("leaving: no new requests, up to %g s for those under way", config.drain_seconds)
-        left = server.stop(config.drain_seconds)
-        _LOG.info("stopped")
+        return _serve(config, leave, None)
+
+
+def work(place: str, arguments: Sequence[str]) -> int:
+    """Serve as one process of several, until told to leave; return its exit status.
+
+    Of the two signals only SIGTERM is for it: a terminal sends SIGINT to the supervisor as well.
+    """
+    config, where = ServerConfig.parse_arguments(arguments), Place.from_json(place)
+    logs.configure(config.log_level, where.number)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with leaving_on_signals(signal.SIGTERM) as leave:
+        return _serve(config, leave, Seat(where, leave.ask))
+
+
+def _serve(config: ServerConfig, leave: LeaveRequest, seat: Seat | None) -> int:
+    server = None
+    try:
+        server = Server(config, seat)
+        server.start()
+        _spare_the_collector()
+    except (OperatorError, ServerExiting) as error:
+        _say_why(error, seat)
+        if server is not None:
+            server.stop(0)
+        return BAD_USAGE if isinstance(error, OperatorError) else OK
+    leave.wait()
+    say = _LOG.info if seat is None else _LOG.debug
+    say("leaving: no new requests, up to %g s for those under way", config.drain_seconds)
+    left = server.stop(config.drain_seconds)
+    say("stopped")
     if left:
         # A run inside onnxruntime cannot be stopped from outside, and Python would wait for its
         # thread; the drain time was the wait.
         logging.shutdown()
         os._exit(OK)
     return OK
+
+
+def _say_why(error: Exception, seat: Seat | None) -> None:
+    """Say why the server cannot start; one of several tells the supervisor, which says it once."""
+    if seat is None:
+        _LOG.error("%s", error)
+    elif isinstance(error, OperatorError):
+        seat.tell("failed", str(error).encode())
 
 
 def _tls(config: ServerConfig) -> Tls | None:
@@ -293,9 +356,30 @@ def _tls(config: ServerConfig) -> Tls | None:
     )
 
 
+def _spare_the_collector() -> None:
+    """Keep Python's garbage collector off what was loaded, and from looking every few requests.
+
+    Requests leave no cycles behind; a collection over all that was imported takes milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def _handler_threads(budget: ThreadBudget) -> int:
     """Enough that callers waiting for onnxruntime leave some for metadata and health."""
     return max(16, 4 * budget.threads)
+
+
+def _serving(readiness: Readiness) -> dict[str, bool]:
+    """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
+    models = {name: bool(versions) for name, versions in readiness.models.items()}
+    services = (SERVICE, *TENSORFLOW_SERVICES)
+    return {
+        **models,
+        "": readiness.server,
+        **{service.full_name: readiness.server for service in services},
+    }
 
 
 def _chosen_extensions(config: ServerConfig) -> Iterator[str]:

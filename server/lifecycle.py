@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from types import FrameType
 
@@ -87,6 +87,12 @@ class LeaveRequest:
         while not self._asked:
             os.read(self._woken, 1)
 
+    def ask(self) -> None:
+        """Ask, from any thread and as often as one likes."""
+        self._asked = True
+        with suppress(OSError):  # full: it wakes anyway; closed: it has left
+            os.write(self.wakeup, b"\0")
+
     def close(self) -> None:
         """Give the pipe back."""
         os.close(self._woken)
@@ -100,12 +106,15 @@ class LeaveRequest:
 
 
 @contextmanager
-def leaving_on_signals() -> Iterator[LeaveRequest]:
-    """Turn SIGTERM and SIGINT into a LeaveRequest for as long as the block runs (main thread)."""
+def leaving_on_signals(*numbers: signal.Signals) -> Iterator[LeaveRequest]:
+    """Turn signals into a LeaveRequest for as long as the block runs (main thread).
+
+    They are SIGTERM and SIGINT unless named.
+    """
     request = LeaveRequest()
     before: dict[int, Callable[..., object] | int | None] = {
         number: signal.signal(number, request.signalled)
-        for number in (signal.SIGTERM, signal.SIGINT)
+        for number in numbers or (signal.SIGTERM, signal.SIGINT)
     }
     wakeup = signal.set_wakeup_fd(request.wakeup, warn_on_full_buffer=False)
     try:

@@ -6,20 +6,18 @@ A part of the composition root; what it builds with is imported once `start` is 
 """
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from server.config import ServerConfig
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.shared_memory import SharedMemory
+from server.telemetry.readings import ModelReading
 from server.transport.http import HttpListener, HttpTransport
 from server.transport.public import join_address
-
-if TYPE_CHECKING:
-    from server.telemetry.metrics import ModelReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +28,12 @@ class WebParts:
     memory: SharedMemory
     admission: Admission
     workers: Executor
+    #: Returns what was counted of every served version.
+    readings: Callable[[], Iterable[ModelReading]]
+    #: Returns the ids of the server's processes.
+    processes: Callable[[], Iterable[int]]
+    #: Listening sockets to take over, by what they are for: "HTTP", "metrics".
+    taken: Mapping[str, int]
     #: The server's.
     version: str
     #: None asks for none.
@@ -51,7 +55,9 @@ class Web:
             ("metrics", config.metrics_port, "--metrics-port", self._metrics),
         )
         listeners = {
-            name: HttpListener(port=port, flag=flag, application=application)
+            name: HttpListener(
+                port=port, flag=flag, application=application, taken=parts.taken.get(name)
+            )
             for name, port, flag, application in rows
             if port is not None
         }
@@ -91,18 +97,7 @@ class Web:
         from server.api.rest.plain import MetricsPage, TokenCheck
         from server.telemetry.metrics import CONTENT_TYPE, Metrics
 
-        page = MetricsPage(Metrics(self._readings).page, CONTENT_TYPE)
+        metrics = Metrics(self._parts.readings, self._parts.processes)
+        page = MetricsPage(metrics.page, CONTENT_TYPE)
         token = self._parts.token
         return page if token is None else TokenCheck(page, token)
-
-    def _readings(self) -> "Iterator[ModelReading]":
-        from server.telemetry.metrics import ModelReading
-
-        for model in self._parts.catalog.loaded():
-            yield ModelReading(
-                name=model.settings.name,
-                version=model.settings.version,
-                sums=model.statistics.snapshot(),
-                pending=model.waiting,
-                load_seconds=model.load_seconds,
-            )

@@ -6,6 +6,7 @@ Usage: bare_grpcio.py PORT REPOSITORY [echo]; with `echo` every message comes ba
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
 
-def sessions(repository):
+def sessions(repository: str) -> dict[str, Any]:
     """Open every model, with one thread, as the others are given."""
     import onnxruntime
 
@@ -25,12 +26,13 @@ def sessions(repository):
     }
 
 
-def infer_handler(repository):
+def infer_handler(repository: str) -> grpc.RpcMethodHandler:
+    """Return ModelInfer for models of one FP32 input and one output."""
     from zoo_proto import grpc_service_pb2 as pb
 
     opened = sessions(repository)
 
-    def infer(request, _context):
+    def infer(request: Any, _: grpc.ServicerContext) -> Any:
         session = opened[request.model_name]
         (tensor,) = request.inputs
         x = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(tuple(tensor.shape))
@@ -46,15 +48,19 @@ def infer_handler(repository):
     )
 
 
-class Handlers(grpc.GenericRpcHandler):
-    def __init__(self, handler):
+class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """One method and nothing else."""
+
+    def __init__(self, handler: grpc.RpcMethodHandler) -> None:
         self._handler = handler
 
-    def service(self, details):
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """Return the handler of a call."""
         return self._handler if details.method == METHOD else None
 
 
-def main():
+def main() -> None:
+    """Serve until a signal comes."""
     port, repository, *mode = sys.argv[1:]
     if mode == ["echo"]:
         handler = grpc.unary_unary_rpc_method_handler(lambda message, _: message)

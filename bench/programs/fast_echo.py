@@ -1,11 +1,13 @@
 """Our fast transport with a handler that sends every message back: the limit of our own wire.
 
-Usage: fast_echo.py PORT
+Usage: fast_echo.py PORT [REPOSITORY], of which the second is ignored.
 """
 
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from server.poller import prefer_older_poller
 
@@ -17,25 +19,29 @@ from server.transport import open_transport  # noqa: E402
 from server.transport.public import TransportOptions  # noqa: E402
 
 
-class Handlers(grpc.GenericRpcHandler):
-    def service(self, _details):
+class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The echo, whatever the method."""
+
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        """Return the handler of a call."""
         return _HANDLER
 
 
-def _never(_message, _context):
+def _never(_message: bytes, _context: grpc.ServicerContext) -> bytes:
     raise AssertionError("the burst is what is called")
 
 
-def _burst(calls, _bears_ns, *, stays):
+def _burst(calls: Sequence[Any], _bears_ns: int, *, stays: bool) -> None:
     for call in calls:
         call.reply(call.message)
 
 
-_never.burst = _burst
+_never.burst = _burst  # type: ignore[attr-defined]
 _HANDLER = grpc.unary_unary_rpc_method_handler(_never)
 
 
-def main():
+def main() -> None:
+    """Serve until a signal comes."""
     options = TransportOptions(
         host="127.0.0.1", port=int(sys.argv[1]), handler_threads=4, max_message_bytes=2**31 - 1
     )

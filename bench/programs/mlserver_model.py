@@ -6,8 +6,11 @@ from mlserver import MLModel
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 
-class OnnxModel(MLModel):
+class OnnxModel(MLModel):  # type: ignore[misc]
+    """One ONNX file with one input and one output."""
+
     async def load(self) -> bool:
+        """Open the file."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(self.settings.parameters.uri, options)
@@ -15,6 +18,7 @@ class OnnxModel(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Answer one request."""
         (tensor,) = payload.inputs
         x = np.asarray(self.decode(tensor), np.float32).reshape(tensor.shape)
         (y,) = self.session.run([self.output], {tensor.name: x})

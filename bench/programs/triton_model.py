@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, os.environ["BENCH_SITE_PACKAGES"])
 
@@ -12,16 +13,20 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    def initialize(self, args):
+    """One ONNX file with one input and one output; Triton looks for this name."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the file."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        folder = Path(args["model_repository"], args["model_version"])
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
+        path = Path(args["model_repository"], args["model_version"], "model.onnx")
+        self.session = onnxruntime.InferenceSession(str(path), options)
         (self.input,) = [value.name for value in self.session.get_inputs()]
         (self.output,) = [value.name for value in self.session.get_outputs()]
         self.batches = "batch" in str(self.session.get_inputs()[0].shape[0])
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer a batch of requests, as Triton has joined them."""
         arrays = [
             pb_utils.get_input_tensor_by_name(request, self.input).as_numpy()
             for request in requests
@@ -35,8 +40,9 @@ class TritonPythonModel:
             begin += len(array)
         return answers
 
-    def _run(self, x):
-        return self.session.run([self.output], {self.input: x})[0]
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        (y,) = self.session.run([self.output], {self.input: x})
+        return np.asarray(y)
 
-    def _answer(self, y):
+    def _answer(self, y: np.ndarray) -> Any:
         return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor(self.output, y)])

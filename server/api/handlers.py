@@ -21,7 +21,8 @@ from server.errors import Unsupported
 
 SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
-#: Methods that read what is in memory: a transport that can may answer them without a thread.
+#: Methods that read what is in memory: a transport that can may answer them without a thread. Where
+#: such a method asks others all the same, it says so with an attribute `waits`.
 _IN_PLACE = frozenset(
     {
         "ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig",
@@ -93,7 +94,8 @@ def _handler(
     if handler is None:
         handler = _refuse(method.name)
     behaviour = guarded_unary(method.name, handler, admission, GetMessageClass(method.input_type))
-    behaviour.in_place = method.name in _IN_PLACE  # type: ignore[attr-defined]
+    in_place = method.name in _IN_PLACE and not getattr(handler, "waits", False)
+    behaviour.in_place = in_place  # type: ignore[attr-defined]
     return grpc.unary_unary_rpc_method_handler(behaviour)
 
 

@@ -23,9 +23,9 @@ _ID, _RAW_OUTPUT = 3, 6
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What comes before each output's rows, by the output's name."""
+    """What comes before each output's rows, and which of the run's outputs it is."""
 
-    pieces: tuple[tuple[bytes, str], ...]
+    pieces: tuple[tuple[bytes, int], ...]
 
 
 def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
@@ -34,15 +34,15 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
     InvalidRequest for classes of an output that has none.
     """
     run = rows.run
-    head = plan.encoded.get(run.shapes)
+    head = plan.encoded.get(run.key)
     if head is None:
-        head = plan.encoded[run.shapes] = _head(settings, plan, run)
+        head = plan.encoded[run.key] = _head(settings, plan, run)
     if not isinstance(head, _Head):
         return _general(settings, plan, rows, request_id)
     buffers = run.buffers()
     parts: list[bytes | memoryview] = []
-    for before, name in head.pieces:
-        view, stride = buffers[name]
+    for before, index in head.pieces:
+        view, stride = buffers[index]  # type: ignore[misc]  # no strings: _head saw to that
         parts.append(before)
         parts.append(view[rows.begin * stride : rows.end * stride] if plan.batch_size else view)
     if request_id:
@@ -58,18 +58,21 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
             return False
         if asked.classes or output.datatype.byte_size is None or output.dims != output.graph_dims:
             return False
-        shape = run.outputs[output.name].shape
+        shape = run.output(output.name).shape
         if plan.batch_size:
             shape = (plan.batch_size, *shape[1:])
         tensors.append(
             OutputTensor(name=output.name, datatype=output.datatype.wire, shape=shape, raw=b"")
         )
     before = _message(settings, tensors).SerializeToString()
-    pieces: list[tuple[bytes, str]] = []
+    pieces: list[tuple[bytes, int]] = []
     for tensor in tensors:
-        view, stride = run.buffers()[tensor.name]
+        index = run.names.index(tensor.name)
+        buffer = run.buffers()[index]
+        assert buffer is not None  # its elements have a size
+        view, stride = buffer
         size = stride * plan.batch_size if plan.batch_size else view.nbytes
-        pieces.append((before + delimited(_RAW_OUTPUT, size), tensor.name))
+        pieces.append((before + delimited(_RAW_OUTPUT, size), index))
         before = b""
     return _Head(tuple(pieces))
 

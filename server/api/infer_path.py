@@ -82,26 +82,41 @@ class BurstPath:
         `bears_ns` and `stays`: see server.scheduling.scheduler.Scheduler.submit.
         """
         arrived = time.perf_counter_ns()
+        if len(calls) == 1:
+            self._answer_one(calls[0], arrived, bears_ns, stays)
+            return
         groups: dict[LoadedModel, list[Pending]] = {}
         for call in calls:
             reply = self._reply(call, self._admission.leave)
-            try:
-                self._admission.enter()
-            except ServerError as error:
-                reply.refuse(error)
-                continue
-            try:
-                members = self.pending(call.message, reply, arrived)
-            except Exception as error:
-                reply.fail(error)
+            members = self._let_in(call, reply, arrived)
+            if not members:
                 continue
             model = reply.model
             if model in groups:
                 groups[model] += members
             else:
-                groups[model] = members
+                groups[model] = list(members)
         for model, members in groups.items():
             model.submit(members, bears_ns, stays=stays)
+
+    def _answer_one(self, call: Call, arrived: int, bears_ns: int, stays: bool) -> None:
+        reply = self._reply(call, self._admission.leave)
+        members = self._let_in(call, reply, arrived)
+        if members:
+            reply.model.submit(members, bears_ns, stays=stays)
+
+    def _let_in(self, call: Call, reply: "Reply", arrived: int) -> Sequence[Pending]:
+        """Return what to submit for a call; nothing if it is refused, or waits for another."""
+        try:
+            self._admission.enter()
+        except ServerError as error:
+            reply.refuse(error)
+            return ()
+        try:
+            return self.pending(call.message, reply, arrived)
+        except Exception as error:
+            reply.fail(error)
+            return ()
 
 
 class InferPath(BurstPath):

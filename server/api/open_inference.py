@@ -5,7 +5,7 @@ nowhere answers UNIMPLEMENTED (server/api/handlers.py).
 The rules are protocol.md 2.1 (each RPC), 2.2 (inputs), 2.3 (outputs) and 1c (statuses).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zoo_proto import grpc_service_pb2 as pb
@@ -16,6 +16,15 @@ from server.inference.catalog import Catalog, parse_version
 from server.inference.model import LoadedModel
 from server.telemetry.statistics import Duration, Snapshot
 from server.tensors import VARIABLE
+
+#: Returns what was counted of each of some versions.
+Count = Callable[[Sequence[LoadedModel]], Sequence[Snapshot]]
+
+
+def counted_here(models: Sequence[LoadedModel]) -> list[Snapshot]:
+    """Count what this process has answered."""
+    return [model.statistics.snapshot() for model in models]
+
 
 #: What really works in every server; perf_analyzer asks for server-side statistics only if listed.
 EXTENSIONS = (
@@ -40,11 +49,13 @@ class OpenInference:
         server_name: str,
         server_version: str,
         extensions: Sequence[str] = EXTENSIONS,
+        count: Count = counted_here,
     ) -> None:
         self._catalog = catalog
         self._extensions = sorted(extensions)
         self._server_name = server_name
         self._server_version = server_version
+        self._count = count
 
     def ServerLive(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
@@ -79,8 +90,12 @@ class OpenInference:
         return pb.ModelConfigResponse(config=config)
 
     def ModelStatistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
+        models = self._asked(request)
         return pb.ModelStatisticsResponse(
-            model_stats=[_statistics(model) for model in self._asked(request)]
+            model_stats=[
+                _statistics(model, sums)
+                for model, sums in zip(models, self._count(models), strict=True)
+            ]
         )
 
     def _asked(self, request: pb.ModelStatisticsRequest) -> list[LoadedModel]:
@@ -109,8 +124,7 @@ def _metadata(tensor: Any, max_batch_size: int) -> pb.ModelMetadataResponse.Tens
     )
 
 
-def _statistics(model: LoadedModel) -> pb.ModelStatistics:
-    sums = model.statistics.snapshot()
+def _statistics(model: LoadedModel, sums: Snapshot) -> pb.ModelStatistics:
     return pb.ModelStatistics(
         name=model.settings.name,
         version=str(model.settings.version),

@@ -31,6 +31,8 @@ def gather(requests: Sequence[CheckedRequest]) -> dict[str, Array]:
     first = requests[0].plan
     if len(requests) == 1:
         data = requests[0].data
+        if len(data) == 1:
+            return {first.inputs[0].name: _array(first.inputs[0], data[0])}
         return {
             planned.name: _array(planned, item)
             for planned, item in zip(first.inputs, data, strict=True)
@@ -45,7 +47,7 @@ def gather(requests: Sequence[CheckedRequest]) -> dict[str, Array]:
 def _array(planned: PlannedInput, data: Data) -> Array:
     if isinstance(data, np.ndarray):
         return data
-    array = np.frombuffer(data, planned.dtype).reshape(planned.shape)
+    array: Array = np.ndarray(planned.shape, planned.dtype, data)
     # A view into a message starts anywhere, and kernels may take an address for aligned.
     return array if array.flags.aligned else array.copy()
 
@@ -78,7 +80,7 @@ class Rows:
 
         SharedMemoryFailed if the values do not fit where they should go.
         """
-        array = self.run.outputs[settings.name]
+        array = self.run.output(settings.name)
         if batch_size:
             array = array[self.begin : self.end]
         if classes:
@@ -97,36 +99,50 @@ class Rows:
 
 
 class Run:
-    """The outputs of one run, by name."""
+    """The outputs of one run."""
 
-    def __init__(self, outputs: dict[str, Array], rows: int) -> None:
+    __slots__ = ("_buffers", "arrays", "key", "names")
+
+    def __init__(self, names: tuple[str, ...], arrays: list[Array], rows: int) -> None:
         """`rows` is 0 where the model does not batch; ExecutionError if an output has others."""
-        self.outputs = outputs
-        self._buffers: dict[str, tuple[memoryview, int]] | None = None
-        #: Without the rows, which differ from request to request.
-        self.shapes = tuple([array.shape[rows > 0 :] for array in outputs.values()])
-        if rows:
-            for name, array in outputs.items():
-                if array.ndim == 0 or array.shape[0] != rows:
-                    raise ExecutionError(
-                        f"output '{name}' has shape {list(array.shape)} for a batch of {rows}"
-                    )
+        self.names = names
+        self.arrays = arrays
+        self._buffers: list[tuple[memoryview, int] | None] = []
+        shapes = []
+        for array in arrays:
+            shape = array.shape
+            if not rows:
+                shapes.append(shape)
+            elif shape and shape[0] == rows:
+                shapes.append(shape[1:])
+            else:
+                name = names[len(shapes)]
+                raise ExecutionError(
+                    f"output '{name}' has shape {list(shape)} for a batch of {rows}"
+                )
+        #: What the outputs are but for their rows, which differ from request to request.
+        self.key = (names, tuple(shapes))
 
-    def buffers(self) -> dict[str, tuple[memoryview, int]]:
-        """Return each output's bytes and how many of them a row takes; not for strings."""
-        if self._buffers is None:
-            self._buffers = {
-                name: _bytes(array)
-                for name, array in self.outputs.items()
-                if not array.dtype.hasobject
-            }
+    def output(self, name: str) -> Array:
+        """Return an output by its name."""
+        return self.arrays[self.names.index(name)]
+
+    def buffers(self) -> list[tuple[memoryview, int] | None]:
+        """Return each output's bytes and how many of them a row takes; None for strings."""
+        if not self._buffers:
+            self._buffers = [
+                None if array.dtype.hasobject else _bytes(array) for array in self.arrays
+            ]
         return self._buffers
 
 
 def _bytes(array: Array) -> tuple[memoryview, int]:
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     rows = array.shape[0] if array.ndim else 1
-    return flat.data, array.nbytes // rows if rows else 0
+    try:
+        view = array.data.cast("B")
+    except (TypeError, ValueError):  # not contiguous, without elements, or of half floats
+        view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    return view, array.nbytes // rows if rows else 0
 
 
 def wire_shape(

@@ -118,13 +118,10 @@ class LoadedModel:
         Its `priority`, its `timeout` in microseconds and its sequence are read from the parameters
         (2.4). InvalidRequest if the sequence is not as it must be.
         """
-        member = Pending(
-            checked,
-            reply,
-            arrived_ns,
-            level=int(parameters.get("priority", 0)),
-            timeout_ns=int(parameters.get("timeout", 0)) * 1000,
-        )
+        member = Pending(checked, reply, arrived_ns)
+        if parameters:
+            member.level = int(parameters.get("priority", 0))
+            member.timeout_ns = int(parameters.get("timeout", 0)) * 1000
         return [member] if self._gate is None else self._gate.enter(member, parameters)
 
     def submit(
@@ -151,16 +148,16 @@ class _Runs:
         """Return how long a run of so many rows will take, as far as is known."""
         return self.cost.expected_ns(rows)
 
-    def execute(self, batch: list[Pending]) -> list[Outcome]:
+    def execute(self, batch: list[Pending]) -> Sequence[Outcome]:
         """Run a batch; a failed one again singly, so that its neighbours survive."""
         try:
-            return list(self._run(batch))
+            return self._run(batch)
         except Exception as error:
             if len(batch) == 1:
                 return [error]
         return [outcome for member in batch for outcome in self.execute([member])]
 
-    def answer(self, batch: list[Pending], outcomes: list[Outcome]) -> None:
+    def answer(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> None:
         """Give each member its outcome."""
         for member, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Rows):
@@ -173,17 +170,24 @@ class _Runs:
         self._statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
         member.reply.fail(error)
 
+    def _alike(self, requests: Sequence[CheckedRequest]) -> bool:
+        """Tell whether all want the same outputs, and no others are needed."""
+        if self._always:
+            return False
+        names = requests[0].plan.names
+        return len(requests) == 1 or all(request.plan.names == names for request in requests)
+
     def _run(self, batch: list[Pending]) -> list[Rows]:
         started = time.perf_counter_ns()
         requests = [member.checked for member in batch]
-        names = _asked(requests, self._always)
+        names = requests[0].plan.names if self._alike(requests) else _asked(requests, self._always)
         feeds = gather(requests)
         ready = time.perf_counter_ns()
         arrays = self.graph.run(names, feeds)
         inferred = time.perf_counter_ns()
         batched = requests[0].plan.batch_size > 0
         rows = sum([member.rows for member in batch])
-        run = Run(dict(zip(names, arrays, strict=True)), rows if batched else 0)
+        run = Run(names, arrays, rows if batched else 0)
         parts: list[Rows] = []
         end = 0
         for member in batch:
@@ -205,12 +209,10 @@ class _Runs:
         return parts
 
 
-def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> list[str]:
-    """Return the outputs that any of the requests wants, in the first one's order."""
-    names = {request.plan.names for request in requests}
-    if len(names) == 1:
-        return [*requests[0].plan.names, *always]
-    return list(dict.fromkeys([name for each in names for name in each] + list(always)))
+def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> tuple[str, ...]:
+    """Return the outputs that any of the requests wants, in order of their first mention."""
+    names = [name for request in requests for name in request.plan.names]
+    return tuple(dict.fromkeys([*names, *always]))
 
 
 class Cost:

@@ -28,22 +28,13 @@ class Pending:
         "rows", "timeout_ns",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        checked: CheckedRequest,
-        reply: Reply,
-        arrived_ns: int,
-        *,
-        level: int = 0,
-        timeout_ns: int = 0,
-    ) -> None:
+    def __init__(self, checked: CheckedRequest, reply: Reply, arrived_ns: int) -> None:
         self.checked = checked
         self.reply = reply
         self.arrived_ns = arrived_ns
         self.rows = checked.plan.batch_size or 1
         self.key: Hashable = checked.plan.key
-        self.level = level
-        self.timeout_ns = timeout_ns
+        self.level = self.timeout_ns = 0
         self.queued_ns = self.expires_ns = 0
 
     def is_gone(self) -> bool:

@@ -178,7 +178,7 @@ class SequenceGate:
     def keep(self, sequence: _Sequence, rows: Rows) -> None:
         """Take the new state out of a run."""
         for state in self._settings.states:
-            array = rows.run.outputs[state.output]
+            array = rows.run.output(state.output)
             sequence.state[state.input] = (
                 array[rows.begin : rows.end].copy() if self._lead else array
             )

@@ -26,6 +26,15 @@ class ThreadBudget:
     threads: int
     why: str
 
+    def shared_by(self, processes: int) -> "ThreadBudget":
+        """Return the part of each of some processes: at least one thread."""
+        if processes == 1:
+            return self
+        return ThreadBudget(
+            threads=max(1, self.threads // processes),
+            why=f"{self.why}; shared by {processes} workers",
+        )
+
 
 def decide(asked: int, affinity: int, quota: float | None) -> ThreadBudget:
     """Return the budget: what was asked for, else the smaller of affinity and quota, at least 1.

@@ -64,7 +64,8 @@ class RequestQueue(Generic[M]):
         #: What the common case touches: one level, nobody postponed.
         self._only = self._levels[0][0] if not batching.levels else None
         self._largest = max(batching.preferred, default=batching.max_rows)
-        self._simple = (
+        #: Whether all that is to decide is who fits: no delay, priority, timeout or preferred size.
+        self.is_simple = (
             self._only is not None
             and not batching.preferred
             and not batching.delay_ns
@@ -100,7 +101,7 @@ class RequestQueue(Generic[M]):
 
     def take(self, now: int) -> Decision[M]:
         """Decide; what is in the decision has left the queue."""
-        if self._simple:
+        if self.is_simple:
             return self._take_waiting()
         decision: Decision[M] = Decision()
         self._expire(now, decision)

@@ -33,10 +33,10 @@ class Executes(Protocol[M, R]):
     def expected_ns(self, rows: int) -> int:
         """Return how long a run of so many rows will take, as far as is known."""
 
-    def execute(self, batch: list[M]) -> list[R]:
+    def execute(self, batch: list[M]) -> Sequence[R]:
         """Run a batch; return what comes of it for each member, in order."""
 
-    def answer(self, batch: list[M], outcomes: list[R]) -> None:
+    def answer(self, batch: list[M], outcomes: Sequence[R]) -> None:
         """Give each member what came of it."""
 
     def refuse(self, member: M, error: Exception) -> None:
@@ -60,6 +60,8 @@ class Scheduler(Generic[M, R]):
         #: Threads that will look at the queue again once they have answered.
         self._answering = 0
         self._woken_at = 0
+        #: Whether a request that finds nobody waiting may be run as it is.
+        self._direct = self._queue.is_simple and not batching.preserves_order
         self._order: _Order[M, R] | None = (
             _Order(model) if batching.preserves_order and batching.instances > 1 else None
         )
@@ -76,16 +78,27 @@ class Scheduler(Generic[M, R]):
         requests that others brought meanwhile. Each member is answered exactly once, by any thread.
         """
         now = time.perf_counter_ns()
+        runs = UNBOUNDED if stays else 1
         full: list[tuple[M, Exception]] = []
         with self._lock:
-            for member in members:
-                try:
-                    self._queue.push(member, now)
-                except QueueFull as refusal:
-                    full.append((member, refusal))
+            alone = len(members) == 1 and self._running < self._instances
+            if alone and self._direct and not len(self._queue) and not members[0].is_gone():
+                # The way of most requests: nobody waits, and there is nothing to decide.
+                self._running += 1
+                members[0].queued_ns = now
+            else:
+                alone = False
+                for member in members:
+                    try:
+                        self._queue.push(member, now)
+                    except QueueFull as refusal:
+                        full.append((member, refusal))
+        if alone:
+            runs = self._place([members[0]], bears_ns, runs)
         for member, error in full:
             self._model.refuse(member, error)
-        self._drive(bears_ns, 2**63 if stays else 1)
+        if not alone or (runs >= 0 and len(self._queue)):
+            self._drive(bears_ns, runs)
 
     def follow(self, members: Sequence[M]) -> None:
         """Queue requests that others made way for: whoever runs goes on with them, or a worker."""
@@ -106,13 +119,19 @@ class Scheduler(Generic[M, R]):
             batch = decision.batch
             if not batch:
                 return
-            rows = sum(member.rows for member in batch)
-            if runs <= 0 or self._model.expected_ns(rows) > bears_ns:
-                # This batch holds its instance already; the worker goes on from there.
-                self._workers.submit(self._go_on, batch)
+            runs = self._place(batch, bears_ns, runs)
+            if runs < 0:
                 return
-            self._run(batch)
-            runs -= 1
+
+    def _place(self, batch: list[M], bears_ns: int, runs: int) -> int:
+        """Run a batch here and return how many more may be run, or send it to a worker: -1."""
+        rows = batch[0].rows if len(batch) == 1 else sum([member.rows for member in batch])
+        if runs <= 0 or self._model.expected_ns(rows) > bears_ns:
+            # This batch holds its instance already; the worker goes on from there.
+            self._workers.submit(self._go_on, batch)
+            return -1
+        self._run(batch)
+        return runs - 1
 
     def _go_on(self, batch: list[M]) -> None:
         self._run(batch)
@@ -163,7 +182,7 @@ class _Order(Generic[M, R]):
     def enter(self, batch: list[M]) -> None:
         self._open.append((batch, []))
 
-    def leave(self, batch: list[M], outcomes: list[R]) -> None:
+    def leave(self, batch: list[M], outcomes: Sequence[R]) -> None:
         """Note a finished run, and answer all whose turn it is."""
         with self._lock:
             next(entry for entry in self._open if entry[0] is batch)[1].extend(outcomes)

@@ -16,6 +16,9 @@ from server.errors import InvalidRequest, Unsupported
 
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
+#: Of one process of several.
+_WORKER_FORMAT = "%(asctime)s %(levelname)-7s worker {}: %(message)s"
+
 #: The logger above all of the server's.
 ROOT = "server"
 
@@ -63,8 +66,9 @@ def settings_of(level: str) -> LogSettings:
 class _Formatter(logging.Formatter):
     """Writes the time as LogSettings asks."""
 
-    def __init__(self, settings: LogSettings) -> None:
-        super().__init__(FORMAT, datefmt="%H:%M:%S")
+    def __init__(self, settings: LogSettings, worker: int | None) -> None:
+        text = FORMAT if worker is None else _WORKER_FORMAT.format(worker)
+        super().__init__(text, datefmt="%H:%M:%S")
         self.settings = settings
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
@@ -73,10 +77,13 @@ class _Formatter(logging.Formatter):
         return super().formatTime(record, datefmt)
 
 
-def configure(level: str) -> None:
-    """Send the server's log to standard error; called once, by the program and never by a library."""
+def configure(level: str, worker: int | None = None) -> None:
+    """Send the server's log to standard error; called once, by the program and never by a library.
+
+    `worker` is the number of this process where the server has several.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(settings_of(level)))
+    handler.setFormatter(_Formatter(settings_of(level), worker))
     root = logging.getLogger(ROOT)
     root.handlers = [handler]
     root.setLevel(level.upper())

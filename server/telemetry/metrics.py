@@ -4,9 +4,11 @@ Names are Triton's, and so are their meanings; the histograms are ours, with bou
 (Triton's only one starts at 100 ms). Nothing here touches a request: a scrape folds and formats.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from server.telemetry.readings import ModelReading
 from server.telemetry.statistics import BOUNDS_NS, Histogram, Reason, Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -24,25 +27,22 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _TOTAL = re.compile(rb"^(# (?:HELP|TYPE) nv_\w+)_total ", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelReading:
-    """One version of one model at the moment of a scrape."""
-
-    name: str
-    version: int
-    sums: Snapshot
-    pending: int
-    load_seconds: float
+def _itself() -> list[int]:
+    return [os.getpid()]
 
 
 class Metrics:
-    """The page; `read` returns every served version."""
+    """The page; `read` returns every served version, `processes` the ids of the server's own."""
 
-    def __init__(self, read: Callable[[], Iterable[ModelReading]]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Iterable[ModelReading]],
+        processes: Callable[[], Iterable[int]] = _itself,
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Models(read))
         self._registry.register(_Machine())
-        ProcessCollector(registry=self._registry)
+        self._registry.register(_Processes(processes))
 
     def page(self) -> bytes:
         """Return what a scrape gets, in the format of CONTENT_TYPE."""
@@ -150,6 +150,32 @@ def _add_histogram(metric: Metric, labels: dict[str, str], times: Histogram, uni
         metric.add_sample(f"{metric.name}_bucket", {**labels, "le": bound}, total)
     metric.add_sample(f"{metric.name}_count", labels, totals[-1])
     metric.add_sample(f"{metric.name}_sum", labels, times.ns / unit)
+
+
+#: Of these the least counts: when the first process started, and what is left to each.
+_LEAST = frozenset({"process_start_time_seconds", "process_max_fds"})
+
+
+class _Processes(Collector):
+    """What prometheus_client says of a process, of all of a server's together."""
+
+    def __init__(self, processes: Callable[[], Iterable[int]]) -> None:
+        self._processes = processes
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the sums; a process that has ended meanwhile has none."""
+        found: dict[str, list[Metric]] = {}
+        for process in self._processes():
+            # A collector of its own: the library's knows one process.
+            for metric in ProcessCollector(pid=partial(int, process), registry=None).collect():
+                found.setdefault(metric.name, []).append(metric)
+        for same in found.values():
+            values = [sample.value for metric in same for sample in metric.samples]
+            first = same[0].samples[0]
+            metric = Metric(same[0].name, same[0].documentation, same[0].type)
+            value = min(values) if first.name in _LEAST else sum(values)
+            metric.add_sample(first.name, first.labels, value)
+            yield metric
 
 
 class _Machine(Collector):

@@ -13,6 +13,7 @@ the answer, which saves an event.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import grpc
@@ -144,7 +145,20 @@ class UnaryCall(RawCall):
 
     def reply(self, answer: bytes) -> None:
         """Send the answer and status OK."""
-        self.end(None, b"", core.SendMessage(answer, core.NO_FLAGS))
+        try:
+            self._end.pop()
+        except IndexError:
+            return
+        operations = [
+            core.SendInitialMetadata(None, core.NO_FLAGS),
+            core.SendMessage(answer, core.NO_FLAGS),
+            core.SendStatus(None, core.OK, b"", core.NO_FLAGS),
+        ]
+        if self._close:
+            with suppress(IndexError):
+                self._close.pop()
+                operations.append(core.ReceiveClose(core.NO_FLAGS))
+        self._call.start_server_batch(operations, self._finished)
 
     def abort(self, code: grpc.StatusCode, details: str) -> None:
         """End the call with another status."""

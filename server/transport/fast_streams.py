@@ -43,6 +43,9 @@ class StreamCall(RawCall):
 
     def read(self, then: Read) -> None:
         """Ask for the next message: `then` gets it on the loop, None once there are no more."""
+        if self.has_ended:  # nothing will come, and the core's queue may be closed already
+            then(None)
+            return
         self._call.start_server_batch(
             (core.ReceiveMessage(core.NO_FLAGS),),
             lambda event: then(event.batch_operations[0].message()),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.errors import AddressError
-from server.transport.public import cause_of, join_address
+from server.transport.ports import listen
 
 #: Connections at once on one port; uvicorn answers more with 503.
 _MOST_CONNECTIONS = 4096
@@ -46,6 +46,8 @@ class HttpListener:
     flag: str
     #: Returns the ASGI application; called on the HTTP thread, once everything else runs.
     application: Callable[[], Any]
+    #: The descriptor of a listening socket to take over instead of taking the port.
+    taken: int | None = None
 
 
 class HttpTransport:
@@ -67,7 +69,7 @@ class HttpTransport:
         """Take the ports and return their numbers, in order; AddressError says why that fails."""
         try:
             for listener in self._listeners:
-                self._sockets.append(_listen(self._host, listener))
+                self._sockets.append(_take(self._host, listener))
         except AddressError:
             self._close_sockets()
             raise
@@ -188,22 +190,7 @@ class _Started:
             raise self._error
 
 
-def _listen(host: str, listener: HttpListener) -> socket.socket:
-    """Return a listening socket; connections wait in it until the server runs."""
-    place = join_address(host, listener.port)
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror:
-        raise AddressError(f"cannot listen on {place}: the host name cannot be resolved") from None
-    taken = socket.socket(family, kind, protocol)
-    try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        taken.bind(address)
-        taken.listen(_BACKLOG)
-    except OSError as error:
-        taken.close()
-        raise AddressError(f"cannot listen on {place}: {cause_of(error, listener.flag)}") from None
-    return taken
+def _take(host: str, listener: HttpListener) -> socket.socket:
+    if listener.taken is not None:
+        return socket.socket(fileno=listener.taken)
+    return listen(host, listener.port, listener.flag)

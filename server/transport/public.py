@@ -38,6 +38,8 @@ class TransportOptions:
     #: None serves in plain text.
     credentials: grpc.ServerCredentials | None = None
     guard: Guard | None = None
+    #: Other processes of this server listen on the same port; who starts them has probed it.
+    shared: bool = False
 
 
 class PublicTransport:
@@ -52,8 +54,9 @@ class PublicTransport:
             options=(
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", options.max_message_bytes),
-                # Else a second server on the same port would silently take half of the calls.
-                ("grpc.so_reuseport", 0),
+                # If it is not to be shared: else a second server on the same port would silently
+                # take half of the calls.
+                ("grpc.so_reuseport", int(options.shared)),
                 *options.channel_arguments,
             ),
         )
@@ -61,7 +64,8 @@ class PublicTransport:
     def bind(self) -> int:
         """Take the port and return its number; AddressError says why that fails."""
         options = self._options
-        probe(options.host, options.port)
+        if not options.shared:
+            probe(options.host, options.port)
         address, credentials = join_address(options.host, options.port), options.credentials
         try:
             if credentials is None:

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server import errors
-from server.telemetry.metrics import Metrics, ModelReading
+from server.telemetry.metrics import Metrics
+from server.telemetry.readings import ModelReading
 from server.telemetry.statistics import BOUNDS_NS, Execution, Histogram, ModelStatistics, Reason
 
 #: protocol.md 1b, those that a CPU server without a cache has.

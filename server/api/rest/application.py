@@ -128,6 +128,11 @@ class _Routes:
             with self._parts.admission:
                 if request.method == "POST":
                     answer = await self._changed(request, function)
+                elif function == self._control.statistics:  # which may ask other processes
+                    loop = asyncio.get_running_loop()
+                    answer = await loop.run_in_executor(
+                        self._parts.workers, function, _path(request), {}
+                    )
                 else:  # reads what is in memory
                     answer = function(_path(request), {})
             return _answer(answer)

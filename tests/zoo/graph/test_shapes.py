@@ -147,6 +147,22 @@ def test_rows_of_indices_are_not_taken_for_a_list(lab: Any) -> None:
     lab.apply(fold_shapes, model, {"x": PIXELS})
 
 
+def test_sums_that_make_a_table_are_not_taken_for_a_list(lab: Any) -> None:
+    """A column and a row of two sizes make four sums."""
+    model = lab.parse(
+        "(float[N, 3, 4] x) => (int64[2, 2] y)"
+        "{ s = Shape(x) p = Slice(s, one, ends) c = Unsqueeze(p, one) r = Unsqueeze(p, zero)"
+        " t = Add(c, r) y = Neg(t) }",
+        zero=np.array([0]),
+        one=np.array([1]),
+        ends=np.array([3]),
+    )
+    lab.apply(fold_shapes, model, {"x": PIXELS})
+
+    (answer,) = lab.run(model, {"x": PIXELS})
+    assert answer.tolist() == [[-6, -7], [-7, -8]]
+
+
 @pytest.mark.parametrize(
     ("parts", "source", "target"),
     [

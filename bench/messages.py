@@ -1,0 +1,73 @@
+"""The messages that are sent, and a plain client that asks once and looks at the answer.
+
+h2load counts HTTP answers and knows no gRPC status: what it is given to send is first, and again
+afterwards, sent by a real client.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+
+import grpc
+import numpy as np
+from zoo_proto import grpc_service_pb2 as pb
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
+
+UNLIMITED = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
+
+#: What gRPC puts before each message: whether it is compressed, and its length.
+_PREFIX = struct.Struct(">BI")
+
+
+def request(model: str, name: str, array: np.ndarray) -> bytes:
+    """Return a serialised ModelInferRequest with one FP32 input, raw."""
+    message = pb.ModelInferRequest(model_name=model)
+    message.inputs.add(name=name, datatype="FP32", shape=array.shape)
+    message.raw_input_contents.append(array.tobytes())
+    serialised: bytes = message.SerializeToString()
+    return serialised
+
+
+def frame(messages: Iterable[bytes]) -> bytes:
+    """Return the body of one HTTP/2 request that carries the messages."""
+    return b"".join(_PREFIX.pack(0, len(message)) + message for message in messages)
+
+
+def framed_size(message: bytes) -> int:
+    """Return the bytes that a message is in a body."""
+    return _PREFIX.size + len(message)
+
+
+def channel(port: int) -> grpc.Channel:
+    """Open a channel that sends and takes messages of any size; close it after use."""
+    return grpc.insecure_channel(f"127.0.0.1:{port}", UNLIMITED)
+
+
+def call(port: int, message: bytes, seconds: float = 20) -> bytes:
+    """Ask once; grpc.RpcError for any status but OK."""
+    with channel(port) as opened:
+        answer: bytes = opened.unary_unary(INFER)(message, timeout=seconds)
+        return answer
+
+
+def call_stream(port: int, messages: Sequence[bytes], seconds: float = 20) -> list[bytes]:
+    """Ask on one stream; return the answers. grpc.RpcError for any status but OK."""
+    with channel(port) as opened:
+        return list(opened.stream_stream(STREAM_INFER)(iter(messages), timeout=seconds))
+
+
+def values(answer: bytes) -> np.ndarray:
+    """Return the only output of an answer, raw or (as MLServer and KServe answer) typed; flat."""
+    response = pb.ModelInferResponse.FromString(answer)
+    if response.raw_output_contents:
+        return np.frombuffer(response.raw_output_contents[0], np.float32)
+    return np.array(response.outputs[0].contents.fp32_contents, np.float32)
+
+
+def stream_values(answer: bytes) -> np.ndarray:
+    """Return the only output of a stream's answer; ValueError if it carries an error."""
+    response = pb.ModelStreamInferResponse.FromString(answer)
+    if response.error_message:
+        raise ValueError(response.error_message)
+    return values(response.infer_response.SerializeToString())

@@ -1,0 +1,100 @@
+"""What the processes of one server know and count together, as one of them sees it.
+
+A server of one process is a company of its own: what is true here is true of the whole.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from server.inference.catalog import Catalog
+from server.inference.model import LoadedModel
+from server.inference.readiness import Readiness
+from server.telemetry import readings
+from server.telemetry.readings import ModelReading
+from server.telemetry.statistics import Snapshot
+from server.workers.seat import Seat
+from server.workers.whole import local_functions, whole_servicer
+
+
+class Company:
+    """The whole server; `seat` is this process's place among several, None where it is alone."""
+
+    def __init__(
+        self, seat: Seat | None, catalog: Catalog, publish: Callable[[Readiness], None]
+    ) -> None:
+        """`publish` hears what is ready in all processes, one call at a time."""
+        self._seat = seat
+        self._catalog = catalog
+        self._publish = publish
+        self._publishing = threading.Lock()
+        self._readiness = Readiness(server=False, models={})
+
+    def changed(self) -> None:
+        """Look at the catalog again; in turn, or an older picture could win."""
+        with self._publishing:
+            readiness = Readiness.of(self._catalog)
+            if self._seat is None:
+                self._publish(readiness)
+            else:
+                self._seat.show(readiness)  # and `_told` hears what that makes of the whole
+
+    def join(self, local: Any) -> Any:
+        """Wait until this process may serve; return the servicer that speaks for all.
+
+        ServerExiting if the server leaves before it ever served.
+        """
+        if self._seat is None:
+            return local
+        self._seat.serve(
+            short={"readiness": self._told},
+            long={
+                **local_functions(local),
+                "readings": lambda _: readings.to_json(self._read_here()),
+            },
+        )
+        loaded = len(self._catalog.loaded())
+        unavailable = len(self._catalog.entries()) - loaded
+        self._seat.call("loaded", json.dumps([loaded, unavailable]).encode())
+        return whole_servicer(local, self._seat, lambda: self._readiness)
+
+    def serves(self) -> None:
+        """Say that this process takes calls."""
+        if self._seat is not None:
+            self._seat.call("serving")
+
+    def readings(self) -> list[ModelReading]:
+        """Return what was counted of every served version."""
+        return self._read_here() if self._seat is None else self._seat.readings()
+
+    def processes(self) -> list[int]:
+        """Return the ids of the server's processes."""
+        return [os.getpid()] if self._seat is None else self._seat.processes()
+
+    def counted(self, models: Sequence[LoadedModel]) -> list[Snapshot]:
+        """Return what was counted of some versions, in order."""
+        if self._seat is None:
+            return [model.statistics.snapshot() for model in models]
+        known = {(one.name, one.version): one.sums for one in self._seat.readings()}
+        return [
+            known.get((model.settings.name, model.settings.version), Snapshot()) for model in models
+        ]
+
+    def _told(self, raw: bytes) -> bytes:
+        self._readiness = Readiness.from_json(raw)
+        self._publish(self._readiness)
+        return b""
+
+    def _read_here(self) -> list[ModelReading]:
+        return [
+            ModelReading(
+                name=model.settings.name,
+                version=model.settings.version,
+                sums=model.statistics.snapshot(),
+                pending=model.waiting,
+                load_seconds=model.load_seconds,
+            )
+            for model in self._catalog.loaded()
+        ]

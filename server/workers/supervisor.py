@@ -1,0 +1,341 @@
+"""Keeps N workers alive on one port, and makes one server of them.
+
+    start all ──> each loads its models ──loaded──> makes up for the journal ──all have──> serve
+                         ▲                                                               │
+                         └──────────── another takes its place <──dies or is silent──────┘
+
+A worker takes connections only once it has loaded and knows every change so far, and at the start
+only once all have, or the first would get the connections of all. While one is replaced the others
+serve; what its callers had under way is lost, and their next calls go elsewhere.
+
+A change (LANES) is made by the worker that was asked and then by the others; its answer comes once
+all have made it. Where the first fails nothing is changed; another that then fails is told to leave
+and replaced, since the change is what the caller wanted and most of the workers have it.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
+
+from server.config import ServerConfig
+from server.errors import OperatorError, ServerError, ServerExiting, Unavailable
+from server.inference.readiness import Readiness
+from server.transport.ports import hold, listen
+from server.transport.public import join_address
+from server.workers.backoff import Backoff
+from server.workers.hired import Hired
+from server.workers.journal import LANES, Journal
+
+_LOG = logging.getLogger(__name__)
+
+#: Exit statuses, as everywhere in `zoo`.
+OK, FAILED, BAD_USAGE = 0, 1, 2
+
+#: How long a worker may take to answer: to load a model, and anything else.
+_LOAD_SECONDS, _ANSWER_SECONDS = 1800.0, 60.0
+
+#: How often each is asked whether it is alive.
+_PING_SECONDS = 10.0
+
+#: How long a worker may take to end after its requests have had their time.
+_END_SECONDS = 10.0
+
+
+class Supervisor:
+    """One server's workers; run once."""
+
+    def __init__(self, config: ServerConfig, listeners: Mapping[str, socket.socket]) -> None:
+        """`config` names the ports that are really taken; the first worker gets the listeners."""
+        self._config = config
+        self._listeners = dict(listeners)
+        self._began = time.perf_counter()
+        self.workers: dict[int, Hired] = {}
+        self.journal = Journal(config.load_model)
+        self._lanes = {lane: asyncio.Lock() for lane in sorted(set(LANES.values()))}
+        self._leaving = asyncio.Event()
+        #: Set once every worker has loaded its models for the first time.
+        self._loaded = asyncio.Event()
+        self._ready = False
+        self._status = OK
+
+    async def run(self) -> int:
+        """Serve until SIGTERM, SIGINT or a worker that cannot be kept alive; return the status."""
+        loop = asyncio.get_running_loop()
+        for signalled in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signalled, self._signalled)
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(1, self._config.workers + 1):
+                tasks.create_task(self._keep(number))
+            tasks.create_task(self._end())
+        if self._ready:
+            _LOG.info("stopped")
+        return self._status
+
+    # -- their lives -----------------------------------------------------------------------------
+
+    async def _keep(self, number: int) -> None:
+        """Keep one place filled until the server leaves."""
+        backoff = Backoff()
+        while not self._leaving.is_set():
+            worker = await Hired.start(
+                self._config_of(number), number, self._listeners if number == 1 else {}
+            )
+            self.workers[number] = worker
+            if self._leaving.is_set():
+                worker.leave()
+            pings = asyncio.create_task(self._ping(worker))
+            status = await worker.attend(self._answer, self._hear)
+            pings.cancel()
+            del self.workers[number]
+            if self._leaving.is_set():
+                return
+            await self._publish()
+            await self._pause(worker, _words(status), backoff)
+
+    async def _pause(self, worker: Hired, how: str, backoff: Backoff) -> None:
+        """Wait before a dead worker is replaced, or have the server leave."""
+        now, since = asyncio.get_running_loop().time(), worker.served_since
+        delay = backoff.after(0 if since is None else now - since)
+        if delay is None:
+            _LOG.error(
+                "worker %d %s, for the %dth time in a row: giving up", worker.number, how,
+                backoff.deaths,
+            )  # fmt: skip
+            self._give_up(FAILED)
+            return
+        _LOG.warning("worker %d %s: another takes its place", worker.number, how)
+        try:
+            async with asyncio.timeout(delay):
+                await self._leaving.wait()
+        except TimeoutError:
+            return
+
+    def _config_of(self, number: int) -> ServerConfig:
+        """Return a worker's configuration: one of them owns the ports of HTTP."""
+        if number == 1:
+            return self._config
+        return replace(self._config, http_port=None, metrics_port=None)
+
+    async def _ping(self, worker: Hired) -> None:
+        while True:
+            await asyncio.sleep(_PING_SECONDS)
+            if worker.served_since is not None and not worker.busy:
+                try:
+                    await worker.call("ping", b"", _ANSWER_SECONDS)
+                except Unavailable:
+                    return
+
+    def _signalled(self) -> None:
+        """The first signal asks, the second ends the process, as in a server of one process."""
+        if self._leaving.is_set():
+            self._kill()
+            self._status = FAILED
+        elif self._ready:
+            _LOG.info(
+                "leaving: no new requests, up to %g s for those under way",
+                self._config.drain_seconds,
+            )
+        self._leaving.set()
+
+    def _give_up(self, status: int) -> None:
+        self._status = status
+        self._leaving.set()
+
+    async def _end(self) -> None:
+        """Once the server leaves: have the workers end, by force if they do not in time."""
+        await self._leaving.wait()
+        self._loaded.set()  # whoever waits for the others leaves too
+        for taken in self._listeners.values():
+            taken.close()
+        for worker in list(self.workers.values()):
+            worker.leave()
+        limit = time.monotonic() + self._config.drain_seconds + _END_SECONDS
+        while self.workers and time.monotonic() < limit:
+            await asyncio.sleep(0.02)
+        if self.workers:
+            _LOG.error("%d workers did not end in time and are killed", len(self.workers))
+            self._kill()
+
+    def _kill(self) -> None:
+        for worker in self.workers.values():
+            worker.kill()
+
+    # -- what they ask and tell ------------------------------------------------------------------
+
+    async def _answer(self, worker: Hired, method: str, request: bytes) -> bytes:
+        if method == "loaded":
+            await self._join(worker, request)
+        elif method == "serving":
+            self._serves(worker)
+        elif method == "readings":
+            return await self._readings()
+        elif method == "processes":
+            workers = [each.process.pid for each in self.workers.values()]
+            return json.dumps([os.getpid(), *workers]).encode()
+        else:
+            return await self.change(worker, method, request)
+        return b""
+
+    def _hear(self, worker: Hired, subject: str, payload: bytes) -> None:
+        if subject == "readiness":
+            worker.readiness = Readiness.from_json(payload)
+            if worker.follows:
+                worker.begin(self._publish())
+        elif not self._leaving.is_set():  # it cannot start; the others would fail alike
+            text = payload.decode()
+            if self._loaded.is_set():
+                _LOG.error("worker %d: %s", worker.number, text)
+            else:
+                _LOG.error("%s", text)
+                self._give_up(BAD_USAGE)
+
+    async def _join(self, worker: Hired, request: bytes) -> None:
+        """Let a worker serve that has loaded its models: once it knows what the others know."""
+        models, unavailable = json.loads(request)
+        worker.found = models, unavailable
+        async with AsyncExitStack() as stack:
+            for lane in self._lanes.values():
+                await stack.enter_async_context(lane)
+            for method, change in list(self.journal.changes()):
+                try:
+                    await worker.change(method, change, _LOAD_SECONDS)
+                except ServerError as error:
+                    _LOG.error("worker %d: %s cannot be repeated: %s", worker.number, method, error)
+            worker.follows = True
+            await self._publish()
+        if sum(each.follows for each in self.workers.values()) == self._config.workers:
+            self._loaded.set()
+        await self._loaded.wait()
+        if self._leaving.is_set():
+            raise ServerExiting("Server exiting")
+
+    def _serves(self, worker: Hired) -> None:
+        worker.served_since = asyncio.get_running_loop().time()
+        serving = [each for each in self.workers.values() if each.served_since is not None]
+        if self._ready:
+            _LOG.info("worker %d serves (process %d)", worker.number, worker.process.pid)
+        elif len(serving) == self._config.workers:
+            self._ready = True
+            self._say_ready(worker)
+
+    async def change(self, asked: Hired, method: str, request: bytes) -> bytes:
+        """Have a change made by all; return the first one's answer, or raise its error."""
+        lane = LANES[method]
+        limit = _LOAD_SECONDS if lane == "models" else _ANSWER_SECONDS
+        async with self._lanes[lane]:
+            if self._leaving.is_set():
+                raise ServerExiting("Server exiting")
+            answer = await asked.change(method, request, limit)
+            others = [worker for worker in self._following() if worker is not asked]
+            results = await asyncio.gather(
+                *(worker.change(method, request, limit) for worker in others),
+                return_exceptions=True,
+            )
+            self.journal.record(method, request, self._readiness().models)
+            for worker, result in zip(others, results, strict=True):
+                if isinstance(result, BaseException):
+                    _LOG.error(
+                        "worker %d did not follow in %s and is replaced: %s",
+                        worker.number,
+                        method,
+                        result,
+                    )
+                    worker.leave()
+            await self._publish()
+        return answer
+
+    async def _readings(self) -> bytes:
+        parts = await asyncio.gather(
+            *(worker.call("readings", b"", _ANSWER_SECONDS) for worker in self._following()),
+            return_exceptions=True,
+        )
+        return b"[" + b",".join(part for part in parts if isinstance(part, bytes)) + b"]"
+
+    # -- readiness -------------------------------------------------------------------------------
+
+    def _following(self) -> list[Hired]:
+        return [worker for worker in self.workers.values() if worker.follows]
+
+    def _readiness(self) -> Readiness:
+        return Readiness.common([worker.readiness for worker in self._following()])
+
+    async def _publish(self) -> None:
+        """Tell all what is ready in all of them, and return once they know."""
+        whole = self._readiness().to_json()
+        await asyncio.gather(
+            *(worker.call("readiness", whole, _ANSWER_SECONDS) for worker in self._following()),
+            return_exceptions=True,
+        )
+
+    def _say_ready(self, worker: Hired) -> None:
+        """The last line of a start, as a server of one process says it."""
+        config, (models, unavailable) = self._config, worker.found or (0, 0)
+        ports = {
+            "gRPC": config.grpc_port,
+            "HTTP": config.http_port,
+            "metrics": config.metrics_port,
+        }
+        _LOG.info(
+            "ready: %s, %d models, %d unavailable, %d workers (loaded in %.2f s)",
+            ", ".join(
+                f"{name} on {join_address(config.host, port)}"
+                for name, port in ports.items()
+                if port is not None
+            ),
+            models,
+            unavailable,
+            config.workers,
+            time.perf_counter() - self._began,
+        )
+
+
+def _words(status: int) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
+
+
+def supervise(config: ServerConfig) -> int:
+    """Serve with several workers; return the process's exit status."""
+    try:
+        return _supervise(config)
+    except OperatorError as error:
+        _LOG.error("%s", error)
+        return BAD_USAGE
+
+
+def _supervise(config: ServerConfig) -> int:
+    """Take every port and serve; AddressError if one cannot be taken."""
+    held = hold(config.host, config.grpc_port)
+    listeners: dict[str, socket.socket] = {}
+    with ExitStack() as stack:
+        stack.enter_context(held)
+        for name, port, flag in (
+            ("HTTP", config.http_port, "--http-port"),
+            ("metrics", config.metrics_port, "--metrics-port"),
+        ):
+            if port is not None:
+                listeners[name] = stack.enter_context(listen(config.host, port, flag))
+        ports = {name: taken.getsockname()[1] for name, taken in listeners.items()}
+        taken = replace(
+            config,
+            grpc_port=held.getsockname()[1],
+            http_port=ports.get("HTTP"),
+            metrics_port=ports.get("metrics"),
+        )
+        return asyncio.run(_run(taken, listeners))
+
+
+async def _run(config: ServerConfig, listeners: Mapping[str, socket.socket]) -> int:
+    return await Supervisor(config, listeners).run()

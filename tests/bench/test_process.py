@@ -1,0 +1,75 @@
+"""A server's process tree: found whole, measured, stopped whole."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.process import ServerProcess, memory_kb
+
+#: Says the number of its child, which burns a little time and then waits for ever.
+PROGRAM = """\
+import subprocess, sys, time
+child = "import sys,time; sum(range(3_000_000)); print('done', flush=True); time.sleep(600)"
+process = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE)
+process.stdout.readline()
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def started(tmp_path: Path, program: str) -> ServerProcess:
+    core = min(os.sched_getaffinity(0))
+    return ServerProcess([sys.executable, "-c", program], core, {}, tmp_path / "log")
+
+
+def test_children_are_counted_and_stopped_with_their_parent(tmp_path):
+    """What the child used is the server's, and nothing is left when it is stopped."""
+    process = started(tmp_path, PROGRAM)
+    try:
+        took = process.wait_until(lambda: (tmp_path / "log").read_text().endswith("\n"), 60)
+        child = int((tmp_path / "log").read_text())
+
+        assert is_running(child)
+        assert 0 < process.cpu_seconds() < 60
+        assert 1 < process.memory_mb() <= process.resident_mb()
+        assert 0 < took < 60
+    finally:
+        process.stop()
+
+    deadline = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert not is_running(child)
+    process.stop()
+
+
+def test_a_server_that_ends_is_not_waited_for(tmp_path):
+    """The status is said at once, and the log's complaint is kept."""
+    process = started(tmp_path, "print('starting'); print('fatal error: no model'); exit(3)")
+
+    with pytest.raises(TimeoutError, match="ended with status 3"):
+        process.wait_until(lambda: False, 60)
+
+    assert process.has_ended()
+    assert process.last_words() == "fatal error: no model"
+    process.stop()
+
+
+def test_memory_is_read_by_the_name_of_the_field():
+    """Pss_Anon and its like are parts of Pss, not more of it."""
+    lines = ["Rss:  100 kB", "Pss:   40 kB", "Pss_Anon:  30 kB"]
+
+    assert memory_kb(lines, "Pss:") == 40
+    assert memory_kb(lines, "Rss:") == 100
