@@ -12,8 +12,8 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from zoo_proto import grpc_service_pb2 as pb
 
-from tests.interop.differential.cases import COUNTED, Case
 from tests.interop.differential.peers import Peer
+from tests.interop.differential.requests import COUNTED, Case
 from tests.interop.differential.rest_cases import LENGTH, HttpCase
 
 SECONDS = 20
