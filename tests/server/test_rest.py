@@ -546,6 +546,7 @@ def test_a_body_without_json_that_says_too_little(rest, model, stem):
     [
         ("GET", "/", 404, "Not Found"),
         ("GET", "/v2/", 404, "Not Found"),
+        ("POST", "/v1/models/simple:predict", 404, "Not Found"),
         ("GET", "/v2/models/simple/versions/x", 404, "Not Found"),
         ("GET", "/v2/models/simple/versions/x/ready", 404, "Not Found"),
         ("GET", "/v2/models/simple/nothing", 404, "Not Found"),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.tensors import DataType
-from tests.interop.differential.cases import NAMES, VERSIONS, elements, raw_of
+from tests.interop.differential.cases import NAMES, VERSIONS
 from tests.interop.differential.models import KINDS
+from tests.interop.differential.requests import elements, raw_of
 
 LENGTH = "Inference-Header-Content-Length"
 
