@@ -11,6 +11,10 @@ serve; what its callers had under way is lost, and their next calls go elsewhere
 A change (LANES) is made by the worker that was asked and then by the others; its answer comes once
 all have made it. Where the first fails nothing is changed; another that then fails is told to leave
 and replaced, since the change is what the caller wanted and most of the workers have it.
+
+Two things are each worker's own. In poll mode each looks at the repository by itself: for one interval
+they may differ, and only what all have is ready. And a worker's counters end with it, as those of a
+server that is started again do.
 """
 
 import asyncio
