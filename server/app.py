@@ -294,7 +294,7 @@ def serve(config: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the process's exit status."""
     logs.configure(config.log_level)
     if config.workers > 1:
-        from server.workers.supervisor import supervise
+        from server.workers.opening import supervise
 
         return supervise(config)
     with leaving_on_signals() as leave:

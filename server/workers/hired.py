@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -173,3 +174,13 @@ class Hired:
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(Unavailable(f"worker {self.number} has ended"))
+
+
+def words_of(status: int) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"

@@ -11,6 +11,10 @@ serve; what its callers had under way is lost, and their next calls go elsewhere
 A change (LANES) is made by the worker that was asked and then by the others; its answer comes once
 all have made it. Where the first fails nothing is changed; another that then fails is told to leave
 and replaced, since the change is what the caller wanted and most of the workers have it.
+
+Two things are each worker's own. In poll mode each looks at the repository by itself: for one interval
+they may differ, and only what all have is ready. And a worker's counters end with it, as those of a
+server that is started again do.
 """
 
 import asyncio
@@ -20,17 +24,16 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from server.config import ServerConfig
-from server.errors import OperatorError, ServerError, ServerExiting, Unavailable
+from server.errors import ServerError, ServerExiting, Unavailable
 from server.inference.readiness import Readiness
-from server.transport.ports import hold, listen
 from server.transport.public import join_address
 from server.workers.backoff import Backoff
-from server.workers.hired import Hired
+from server.workers.hired import Hired, words_of
 from server.workers.journal import LANES, Journal
 
 _LOG = logging.getLogger(__name__)
@@ -71,9 +74,11 @@ class Supervisor:
         for signalled in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signalled, self._signalled)
         async with asyncio.TaskGroup() as tasks:
-            for number in range(1, self._config.workers + 1):
+            places = [
                 tasks.create_task(self._keep(number))
-            tasks.create_task(self._end())
+                for number in range(1, self._config.workers + 1)
+            ]
+            tasks.create_task(self._end(places))
         if self._ready:
             _LOG.info("stopped")
         return self._status
@@ -82,35 +87,44 @@ class Supervisor:
 
     async def _keep(self, number: int) -> None:
         """Keep one place filled until the server leaves."""
-        backoff = Backoff()
+        backoff, loop = Backoff(), asyncio.get_running_loop()
         while not self._leaving.is_set():
-            worker = await Hired.start(
-                self._config_of(number), number, self._listeners if number == 1 else {}
-            )
-            self.workers[number] = worker
-            if self._leaving.is_set():
-                worker.leave()
-            pings = asyncio.create_task(self._ping(worker))
-            status = await worker.attend(self._answer, self._hear)
-            pings.cancel()
-            del self.workers[number]
+            served = 0.0
+            try:
+                worker = await Hired.start(
+                    self._config_of(number), number, self._listeners if number == 1 else {}
+                )
+            except OSError as error:
+                how = f"cannot be started: {error}"
+            else:
+                how = words_of(await self._attend(worker))
+                if worker.served_since is not None:
+                    served = loop.time() - worker.served_since
             if self._leaving.is_set():
                 return
             await self._publish()
-            await self._pause(worker, _words(status), backoff)
+            await self._pause(f"worker {number} {how}", served, backoff)
 
-    async def _pause(self, worker: Hired, how: str, backoff: Backoff) -> None:
+    async def _attend(self, worker: Hired) -> int:
+        """Listen to a worker until it ends; return its process's status."""
+        self.workers[worker.number] = worker
+        if self._leaving.is_set():
+            worker.leave()
+        pings = asyncio.create_task(self._ping(worker))
+        try:
+            return await worker.attend(self._answer, self._hear)
+        finally:
+            pings.cancel()
+            del self.workers[worker.number]
+
+    async def _pause(self, how: str, served_seconds: float, backoff: Backoff) -> None:
         """Wait before a dead worker is replaced, or have the server leave."""
-        now, since = asyncio.get_running_loop().time(), worker.served_since
-        delay = backoff.after(0 if since is None else now - since)
+        delay = backoff.after(served_seconds)
         if delay is None:
-            _LOG.error(
-                "worker %d %s, for the %dth time in a row: giving up", worker.number, how,
-                backoff.deaths,
-            )  # fmt: skip
+            _LOG.error("%s, for the %dth time in a row: giving up", how, backoff.deaths)
             self._give_up(FAILED)
             return
-        _LOG.warning("worker %d %s: another takes its place", worker.number, how)
+        _LOG.warning("%s: another takes its place", how)
         try:
             async with asyncio.timeout(delay):
                 await self._leaving.wait()
@@ -148,7 +162,7 @@ class Supervisor:
         self._status = status
         self._leaving.set()
 
-    async def _end(self) -> None:
+    async def _end(self, places: Sequence[asyncio.Task[None]]) -> None:
         """Once the server leaves: have the workers end, by force if they do not in time."""
         await self._leaving.wait()
         self._loaded.set()  # whoever waits for the others leaves too
@@ -156,9 +170,7 @@ class Supervisor:
             taken.close()
         for worker in list(self.workers.values()):
             worker.leave()
-        limit = time.monotonic() + self._config.drain_seconds + _END_SECONDS
-        while self.workers and time.monotonic() < limit:
-            await asyncio.sleep(0.02)
+        await asyncio.wait(places, timeout=self._config.drain_seconds + _END_SECONDS)
         if self.workers:
             _LOG.error("%d workers did not end in time and are killed", len(self.workers))
             self._kill()
@@ -294,48 +306,3 @@ class Supervisor:
             config.workers,
             time.perf_counter() - self._began,
         )
-
-
-def _words(status: int) -> str:
-    """Say how a process ended."""
-    if status >= 0:
-        return f"ended with status {status}"
-    try:
-        return f"was ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was ended by signal {-status}"
-
-
-def supervise(config: ServerConfig) -> int:
-    """Serve with several workers; return the process's exit status."""
-    try:
-        return _supervise(config)
-    except OperatorError as error:
-        _LOG.error("%s", error)
-        return BAD_USAGE
-
-
-def _supervise(config: ServerConfig) -> int:
-    """Take every port and serve; AddressError if one cannot be taken."""
-    held = hold(config.host, config.grpc_port)
-    listeners: dict[str, socket.socket] = {}
-    with ExitStack() as stack:
-        stack.enter_context(held)
-        for name, port, flag in (
-            ("HTTP", config.http_port, "--http-port"),
-            ("metrics", config.metrics_port, "--metrics-port"),
-        ):
-            if port is not None:
-                listeners[name] = stack.enter_context(listen(config.host, port, flag))
-        ports = {name: taken.getsockname()[1] for name, taken in listeners.items()}
-        taken = replace(
-            config,
-            grpc_port=held.getsockname()[1],
-            http_port=ports.get("HTTP"),
-            metrics_port=ports.get("metrics"),
-        )
-        return asyncio.run(_run(taken, listeners))
-
-
-async def _run(config: ServerConfig, listeners: Mapping[str, socket.socket]) -> int:
-    return await Supervisor(config, listeners).run()

@@ -421,3 +421,30 @@ def test_a_worker_that_cannot_live_ends_the_server(repository, two):
     assert status == 1
     assert "for the 7th time in a row: giving up" in log
     assert log.count("another takes its place") == 6
+
+
+@pytest.mark.slow
+def test_a_worker_that_falls_silent_is_replaced(two, make_request):
+    """One that lives and does not answer is ended after its time, and another serves."""
+    process = two()
+    address = process.address()
+    silent = workers_of(process)[1]
+    os.kill(silent, signal.SIGSTOP)
+    process.wait_for("did not answer ping within 60 s", 120)
+    process.wait_for("serves")
+
+    assert silent not in workers_of(process)
+    with connected(address) as channels:
+        assert all(infers(channel, make_request) for channel in channels)
+
+
+def test_sigterm_while_starting(two):
+    """Before anything is ready the server leaves all the same, and nothing is left behind."""
+    process = two()
+    process.wait_for("onnxruntime")
+    pids = workers_of(process)
+    process.send(signal.SIGTERM)
+    status, log = process.finish()
+
+    assert (status, "Traceback" in log, "ready:" in log) == (0, False, False)
+    assert all(is_gone(pid) for pid in pids)
