@@ -12,6 +12,7 @@ process.py       CPU and memory of a server, read from /proc
 scenarios.py     what is measured
 run.py           one run: servers started, driven in turn, and stopped
 bars.py          what was promised, as ratios
+workers.py       two workers against one, by itself: `python -m bench.workers`
 report.py        medians, ratios and the tables
 
 Only ratios within one run mean anything: machines differ, and one machine differs from hour to hour.

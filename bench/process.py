@@ -20,12 +20,12 @@ class ServerProcess:
     def __init__(
         self,
         command: Sequence[str],
-        core: int,
+        cores: int | str,
         env: Mapping[str, str],
         log: Path,
         shared_memory: str = "",
     ) -> None:
-        """Start it; its output goes to the log.
+        """Start it; its output goes to the log. `cores` is as taskset writes them.
 
         `shared_memory` is the prefix of segments that it leaves behind when it is killed.
         """
@@ -34,7 +34,7 @@ class ServerProcess:
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                ["taskset", "-c", str(core), *command],
+                ["taskset", "-c", str(cores), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
