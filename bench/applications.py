@@ -50,9 +50,6 @@ FAMILIES: dict[str, tuple[int, tuple[str, ...]]] = {
 SEED = 11
 ROWS = 7
 
-#: Answers up to this are preferred: a trained network has none larger.
-USUAL_LARGEST = 1e6
-
 #: What the drawn variances are divided by, until the answers say something.
 DIVISORS = (0.5, 1, 2, 4, 8, 16, 32, 100)
 
@@ -99,7 +96,8 @@ def settle(model: Any, images: Any) -> dict[str, float]:
 
     Statistics of real activations make a random network of a hundred layers chaotic: it blows
     rounding up. Large variances let the biases drown the images. What lies between differs by
-    architecture: of DIVISORS under which the answers differ from row to row, the steadiest is taken.
+    architecture: of DIVISORS under which the answers differ from row to row and are
+    steady, the one with the smallest answers is taken.
     """
     variances = randomize(model)
     tried = []
@@ -108,9 +106,10 @@ def settle(model: Any, images: Any) -> dict[str, float]:
             variable.assign(value / divisor)
         tried.append(_facts(model, images, divisor))
     telling = [facts for facts in tried if facts["spread"] >= LEAST_SPREAD] or tried
-    # onnxruntime's sigmoid is an approximation whose error counts where activations are enormous.
-    telling = [facts for facts in telling if facts["largest"] <= USUAL_LARGEST] or telling
-    chosen = min(telling, key=lambda facts: facts["noise"])
+    steady = [facts for facts in telling if facts["noise"] <= MOST_NOISE]
+    # The smallest: onnxruntime's sigmoid is an approximation, and where activations are enormous its
+    # error is that of the answer.
+    chosen = min(steady or telling, key=lambda facts: facts["largest" if steady else "noise"])
     for variable, value in variances:
         variable.assign(value / chosen["divisor"])
     return chosen
