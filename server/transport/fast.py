@@ -41,6 +41,9 @@ _ARRIVALS = 256
 #: answer for the sake of its last.
 _MOST_EVENTS = 1024
 
+#: Looks in vain before a burst is answered.
+_PATIENCE = 5
+
 #: The longest run that the loop takes on itself; meanwhile everybody else waits. A full batch of a
 #: tiny model takes about a millisecond.
 _BEARS_NS = 2_000_000
@@ -150,10 +153,19 @@ class FastTransport:
     def _serve(self) -> None:
         """Take events until the server has shut down and every call is over."""
         poll, timed_out, bursts = self._queue.poll, core.TIMED_OUT, self._bursts
+        patience = 0
         while not self._over.is_set():
             event = poll()
-            taken = 0
-            while event.completion_type != timed_out:
+            taken = empty = 0
+            while True:
+                if event.completion_type == timed_out:
+                    # One look takes one socket's events: where several calls came together last
+                    # time, others are likely to be ready on other connections.
+                    empty += 1
+                    if empty > patience:
+                        break
+                    event = poll(0)
+                    continue
                 try:
                     event.tag(event)
                 except Exception:  # one call's fault must not end all others
@@ -165,9 +177,13 @@ class FastTransport:
                 event = None
                 event = poll(0)
             event = None
+            gathered = 0
             for handler, calls in bursts.items():
                 if calls:
+                    gathered += len(calls)
                     self._answer_burst(handler, calls)
+            if gathered:
+                patience = _PATIENCE if gathered > 1 else 0
             if self._owed:
                 self._ask_for_more()
         # `stop` may still be inside the core's shutdown, whose event has brought us here: to destroy
