@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.adversarial import ALL, FLOAT, nudged, probes, undefined
+from zoo.adversarial import ALL, FAR, FLOAT, nudged, probes, undefined
 
 ROWS = np.array([[1.0, -2.0], [3.0, 0.5], [-4.0, 0.25]], np.float32)
 
@@ -63,11 +63,26 @@ def test_nudging_moves_every_finite_number_by_the_least_there_is() -> None:
     assert moved.dtype == np.float32
 
 
-def test_only_nan_is_left_open_and_only_by_some_operators() -> None:
+def test_nan_is_left_open_only_by_some_operators() -> None:
     """An infinity counts everywhere; NaN does unless MaxPool or a recurrent operator meets it."""
     nan, number = np.array([[np.nan]], np.float32), np.ones((1, 1), np.float32)
+    infinity = np.array([[np.inf]], np.float32)
 
-    assert undefined([number, number], ["MaxPool", "LSTM"]) == {}
+    assert undefined([number, infinity], ["MaxPool", "LSTM", "Gemm"]) == {}
     assert undefined([nan, nan], ["Gemm", "Relu"]) == {}
     assert undefined([nan, number], ["Conv", "MaxPool"]).keys() == {ALL}
     assert undefined([number, nan], ["LSTM", "Gemm"]).keys() == {"onnxruntime"}
+
+
+def test_the_order_of_sums_that_may_overflow_is_left_open() -> None:
+    """The same products, added in two orders, come to a number and to an infinity."""
+    huge, far = np.full((1, 3), FLOAT.max), np.full((1, 3), FAR * FAR, np.float32)
+    terms = huge[0] * np.array([0.7, 0.7, -0.9], np.float32)
+    with np.errstate(over="ignore"):
+        sums = [(terms[a] + terms[b]) + terms[c] for a, b, c in ((0, 1, 2), (0, 2, 1))]
+
+    assert [bool(np.isfinite(value)) for value in sums] == [False, True]
+    assert undefined([huge, far], ["LSTM"]).keys() == {ALL}
+    assert undefined([far, huge], ["Relu", "Gemm"]).keys() == {ALL}
+    assert undefined([huge, huge], ["Relu", "MaxPool"]) == {}
+    assert undefined([far, far], ["Gemm", "LSTM"]) == {}
