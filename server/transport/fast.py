@@ -7,7 +7,7 @@ It is driven by the same generic handlers as grpcio's own server, and behaves al
 suite of tests runs over both. What is different is the cost of a call, of which grpcio's public
 server spends four fifths in Python of its own (peers.md).
 
-Handlers may carry attributes, which the public server ignores:
+Handlers may carry attributes (server/api/behaviour.py), which the public server ignores:
 
     burst      unary; takes all calls that are ready at once: burst(calls, bears_ns, stays=)
     in_place   unary; so short that the loop may run it itself
@@ -47,6 +47,9 @@ _PATIENCE = 5
 #: The longest run that the loop takes on itself; meanwhile everybody else waits. A full batch of a
 #: tiny model takes about a millisecond.
 _BEARS_NS = 2_000_000
+
+#: How long a cancelled call may take to come back.
+_CANCEL_SECONDS = 2.0
 
 
 class HandlerCallDetails(NamedTuple):
@@ -88,6 +91,7 @@ class FastTransport:
         self._lock = threading.Lock()
         self._accepting = False
         self._stopping = False
+        self._shut = False
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -243,8 +247,6 @@ class FastTransport:
         if self._stopping and not self._calls and self._shut:
             self._over.set()
 
-    _shut = False
-
     def _shut_down(self, _: Any) -> None:
         """The tag of the shutdown: no call will arrive any more."""
         self._shut = True
@@ -301,7 +303,3 @@ class FastTransport:
         call.watch()
         run_stream(call, handler, self._workers)
         return call
-
-
-#: How long a cancelled call may take to come back.
-_CANCEL_SECONDS = 2.0

@@ -37,7 +37,7 @@ class RawCall:
         #: Whoever pops it ends the call.
         self._end = [True]
         self._cancelled = False
-        #: Called once the caller is gone or the call is over, whichever comes first, perhaps twice.
+        #: Called once the caller is gone or the call is over, whichever comes first.
         self.on_over: Callable[[], None] | None = None
         self.initial_metadata: Metadata | None = None
         self.trailing_metadata: Metadata | None = None
@@ -55,8 +55,7 @@ class RawCall:
     def _closed(self, event: Any) -> None:
         if event.batch_operations[0].cancelled():
             self._cancelled = True
-            if self.on_over is not None:
-                self.on_over()
+            self._tell()
 
     @property
     def is_cancelled(self) -> bool:
@@ -105,9 +104,14 @@ class RawCall:
         return not self._end
 
     def _finished(self, _: Any) -> None:
-        if self.on_over is not None:
-            self.on_over()
+        self._tell()
         self._ended(self)
+
+    def _tell(self) -> None:
+        """On the loop: call `on_over`, and let go of it, for its owner keeps the call."""
+        on_over, self.on_over = self.on_over, None
+        if on_over is not None:
+            on_over()
 
 
 def _nothing(_: Any) -> None:
@@ -169,7 +173,11 @@ class Aborted(Exception):
     """Raised by CallContext.abort: the status is in the context."""
 
 
-class CallContext(grpc.ServicerContext):  # type: ignore[misc]
+class CallerGone(grpc.RpcError):  # type: ignore[misc]  # grpcio ships no types
+    """Raised for a handler that asks for the next request of a caller who hung up."""
+
+
+class CallContext(grpc.ServicerContext):  # type: ignore[misc]  # grpcio ships no types
     """What a handler sees of its call, as of grpcio's own server's."""
 
     def __init__(self, call: RawCall, event: Any) -> None:
@@ -268,6 +276,8 @@ class CallContext(grpc.ServicerContext):  # type: ignore[misc]
         """Return the status of a handler that raised: its own if it aborted, else UNKNOWN."""
         if isinstance(error, Aborted):
             return self._code or grpc.StatusCode.UNKNOWN, self._details
+        if isinstance(error, CallerGone):
+            return grpc.StatusCode.CANCELLED, b""
         _LOG.error("a handler raised", exc_info=error)
         return grpc.StatusCode.UNKNOWN, f"Exception calling application: {error}".encode()
 

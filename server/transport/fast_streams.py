@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 
 from server.transport import core
-from server.transport.fast_calls import CallContext, Ended, RawCall
+from server.transport.fast_calls import CallContext, CallerGone, Ended, RawCall
 
 Read = Callable[[bytes | None], None]
 Sent = Callable[[], None]
@@ -195,6 +195,6 @@ class _Requests(Iterator[Any]):
         message = self._came.get()
         if message is None:
             if self._call.is_cancelled:
-                raise grpc.RpcError
+                raise CallerGone
             raise StopIteration
         return message if self._deserializer is None else self._deserializer(message)

@@ -86,7 +86,7 @@ class PublicTransport:
         self._server.stop(grace_seconds).wait()
 
 
-class _Guarded(grpc.ServerInterceptor):  # type: ignore[misc]
+class _Guarded(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio ships no types
     """Asks the guard first."""
 
     def __init__(self, guard: Guard) -> None:

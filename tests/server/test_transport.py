@@ -1,7 +1,10 @@
 """What a gRPC server owes its handlers and its callers: one suite over both transports."""
 
+import gc
 import logging
 import threading
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -444,6 +447,79 @@ class Lingering:
     def destroy(self):
         self._destroyed.set()
         self._server.destroy()
+
+
+def test_a_caller_who_hangs_up_is_no_error_of_the_handlers(served, caplog):
+    """A handler that waits for the next request learns of it; the log does not."""
+    seen, over = [], threading.Event()
+
+    def streams(messages, _context):
+        try:
+            yield from messages
+        except Exception as error:
+            seen.append(error)
+            raise
+        finally:
+            over.set()
+
+    more = threading.Event()
+
+    def requests():
+        yield b"first"
+        more.wait(10)
+
+    with served(Stream=grpc.stream_stream_rpc_method_handler(streams)) as channel:
+        stream = channel.stream_stream("/s/Stream")(requests(), timeout=10)
+        assert next(stream) == b"first"
+        stream.cancel()
+        assert over.wait(10)
+        more.set()
+
+    assert [isinstance(error, grpc.RpcError) for error in seen] == [True]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("transport", ["fast"])  # grpcio's own server does leave cycles
+def test_a_call_that_is_over_is_let_go_of_without_the_collector(served):
+    """Answered, failed, streamed or cancelled: no cycle is left for a collection to find."""
+    contexts = []
+
+    def remembers(message, context):
+        contexts.append(weakref.ref(context))
+        if message == b"fail":
+            context.abort(Status.NOT_FOUND, "no")
+        return message
+
+    def streams(messages, context):
+        contexts.append(weakref.ref(context))
+        yield from messages
+
+    def forgotten():
+        return all(context() is None for context in contexts)
+
+    gc.disable()
+    try:
+        with served(
+            Echo=unary(remembers), Stream=grpc.stream_stream_rpc_method_handler(streams)
+        ) as channel:
+            call(channel, "Echo")
+            with pytest.raises(grpc.RpcError):
+                call(channel, "Echo", b"fail")
+            stream = channel.stream_stream("/s/Stream")
+            assert list(stream(iter([b"a", b"b"]), timeout=10)) == [b"a", b"b"]
+            gone = threading.Event()
+            endless = stream(iter(lambda: gone.wait(0.01) or b"a", None), timeout=10)
+            next(endless)
+            endless.cancel()
+            end = time.monotonic() + 10
+            while not forgotten() and time.monotonic() < end:
+                time.sleep(0.01)
+            gone.set()
+
+            assert len(contexts) == 4
+            assert forgotten()
+    finally:
+        gc.enable()
 
 
 def test_fast_destroys_no_server_under_its_shutdown():
