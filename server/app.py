@@ -230,7 +230,7 @@ class Server:
         path = self._path
         self._streams = InferStreams(path)
         return [
-            inference_handlers(servicer, path, self._streams, self._admission),
+            inference_handlers(servicer, path, self._streams, self._admission, self._company.waits),
             *tensorflow_handlers(
                 TensorFlowServing(self.catalog),
                 PredictPath(self.catalog, self._admission),
@@ -359,7 +359,9 @@ def _tls(config: ServerConfig) -> Tls | None:
 def _spare_the_collector() -> None:
     """Keep Python's garbage collector off what was loaded, and from looking every few requests.
 
-    Requests leave no cycles behind; a collection over all that was imported takes milliseconds.
+    The fast transport's calls leave no cycles behind (tests/server/test_transport.py), the public
+    one's and HTTP's connections do, a few objects each; a collection over all that was imported takes
+    milliseconds.
     """
     gc.collect()
     gc.freeze()

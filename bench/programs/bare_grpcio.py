@@ -48,7 +48,7 @@ def infer_handler(repository: str) -> grpc.RpcMethodHandler:
     )
 
 
-class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
     """One method and nothing else."""
 
     def __init__(self, handler: grpc.RpcMethodHandler) -> None:

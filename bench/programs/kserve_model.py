@@ -11,7 +11,7 @@ import kserve
 import onnxruntime
 
 
-class OnnxModel(kserve.Model):  # type: ignore[misc]
+class OnnxModel(kserve.Model):  # type: ignore[misc]  # a library of the peer's environment only
     """One ONNX file with one input and one output."""
 
     def __init__(self, name: str, path: Path) -> None:

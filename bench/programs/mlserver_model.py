@@ -6,7 +6,7 @@ from mlserver import MLModel
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 
-class OnnxModel(MLModel):  # type: ignore[misc]
+class OnnxModel(MLModel):  # type: ignore[misc]  # a library of the peer's environment only
     """One ONNX file with one input and one output."""
 
     async def load(self) -> bool:

@@ -5,7 +5,7 @@ descriptors out of grpc's way, and shows every RPC of the service: those without
 UNIMPLEMENTED in words, where gRPC itself would say "Method not found!".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message_factory import GetMessageClass
 from zoo_proto import grpc_service_pb2
 
+from server.api.behaviour import Behaviour
 from server.api.infer_path import BurstPath, InferPath
 from server.api.infer_stream import InferStreams
 from server.api.interceptor import BlockingCall, Context, guarded_unary
@@ -21,8 +22,7 @@ from server.errors import Unsupported
 
 SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
-#: Methods that read what is in memory: a transport that can may answer them without a thread. Where
-#: such a method asks others all the same, it says so with an attribute `waits`.
+#: Methods that read what is in memory: a transport that can may answer them without a thread.
 _IN_PLACE = frozenset(
     {
         "ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig",
@@ -37,10 +37,14 @@ def inference_handlers(
     path: InferPath,
     streams: InferStreams,
     admission: AbstractContextManager[None],
+    waits: Set[str] = frozenset(),
 ) -> grpc.GenericRpcHandler:
-    """Return the handlers of inference.GRPCInferenceService: each RPC is a method of the servicer."""
+    """Return the handlers of inference.GRPCInferenceService: each RPC is a method of the servicer.
+
+    `waits` names methods that ask others before they answer, and so need a thread.
+    """
     handlers = {
-        method.name: _handler(method, servicer, admission)
+        method.name: _handler(method, servicer, admission, in_place=_IN_PLACE - waits)
         for method in SERVICE.methods
         if not method.server_streaming
     }
@@ -64,39 +68,40 @@ def one_servicer(*parts: object) -> object:
     )
 
 
-def burst_behaviour(path: BurstPath) -> Any:
+def burst_behaviour(path: BurstPath) -> Behaviour:
     """A hot call, for a transport that calls once a request and for one that hands over bursts."""
 
-    def behaviour(raw: bytes, context: Context) -> bytes:
+    def blocking(raw: bytes, context: Context) -> bytes:
         call = BlockingCall(raw, context)
         path.answer([call])
         return call.wait()
 
-    behaviour.burst = path.answer  # type: ignore[attr-defined]  # server/transport/fast.py reads it
-    return behaviour
+    return Behaviour(function=blocking, burst=path.answer)
 
 
-def _stream_infer(path: InferPath, streams: InferStreams) -> Any:
+def _stream_infer(path: InferPath, streams: InferStreams) -> Behaviour:
     """ModelStreamInfer, for a transport that gives iterators and for one that calls back."""
 
-    def behaviour(requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
+    def blocking(requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         return streams.iterate(requests, context)
 
-    behaviour.on_stream = streams.serve  # type: ignore[attr-defined]
-    behaviour.burst = path.answer  # type: ignore[attr-defined]
-    return behaviour
+    return Behaviour(function=blocking, burst=path.answer, on_stream=streams.serve)
 
 
 def _handler(
-    method: Any, servicer: object, admission: AbstractContextManager[None]
+    method: Any,
+    servicer: object,
+    admission: AbstractContextManager[None],
+    *,
+    in_place: Set[str],
 ) -> grpc.RpcMethodHandler:
     handler = getattr(servicer, method.name, None)
     if handler is None:
         handler = _refuse(method.name)
-    behaviour = guarded_unary(method.name, handler, admission, GetMessageClass(method.input_type))
-    in_place = method.name in _IN_PLACE and not getattr(handler, "waits", False)
-    behaviour.in_place = in_place  # type: ignore[attr-defined]
-    return grpc.unary_unary_rpc_method_handler(behaviour)
+    function = guarded_unary(method.name, handler, admission, GetMessageClass(method.input_type))
+    return grpc.unary_unary_rpc_method_handler(
+        Behaviour(function=function, in_place=method.name in in_place)
+    )
 
 
 def _refuse(name: str) -> Any:

@@ -8,6 +8,7 @@ bytes; on a hit, all that is left to check are the sizes of the tensors.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -63,16 +64,16 @@ class _Template:
     parameters: Mapping[str, Any]
 
 
-class BurstPath:
+class BurstPath(ABC):
     """Answers unary calls of one method, a burst at a time; what they mean is its subclass's."""
 
     def __init__(self, admission: Admission, reply: "type[Reply]") -> None:
         self._admission = admission
         self._reply = reply
 
+    @abstractmethod
     def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
         """Read a request, and tell `reply` of its model, its plan and its id."""
-        raise NotImplementedError
 
     def answer(
         self, calls: Sequence[Call], bears_ns: int = UNBOUNDED, *, stays: bool = False

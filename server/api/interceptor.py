@@ -34,7 +34,6 @@ class Context(Protocol):
 
 M = TypeVar("M", bound=Message)
 
-Behaviour = Callable[[bytes, Context], bytes]
 Handler = Callable[[Any], Any]
 
 
@@ -43,7 +42,7 @@ def guarded_unary(
     handler: Handler,
     admission: AbstractContextManager[None],
     request_type: type[Message],
-) -> Behaviour:
+) -> Callable[[bytes, Context], bytes]:
     """Wrap a unary handler."""
 
     def behaviour(raw: bytes, context: Context) -> bytes:

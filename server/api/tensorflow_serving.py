@@ -18,8 +18,9 @@ from zoo_proto import tensorflow_error_codes_pb2 as codes
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as pb
 
+from server.api.behaviour import Behaviour
 from server.api.handlers import burst_behaviour
-from server.api.interceptor import Behaviour, guarded_unary
+from server.api.interceptor import guarded_unary
 from server.api.tensorflow_predict import METHOD as PREDICT
 from server.api.tensorflow_predict import (
     SIGNATURE,
@@ -134,11 +135,10 @@ def tensorflow_handlers(
 def _short(
     method: Any, servicer: TensorFlowServing, admission: AbstractContextManager[None]
 ) -> Behaviour:
-    behaviour = guarded_unary(
+    function = guarded_unary(
         method.name, getattr(servicer, method.name), admission, GetMessageClass(method.input_type)
     )
-    behaviour.in_place = True  # type: ignore[attr-defined]  # server/transport/fast.py reads it
-    return behaviour
+    return Behaviour(function=function, in_place=True)
 
 
 def _signature(settings: ModelSettings) -> tf.SignatureDef:

@@ -6,7 +6,7 @@ A server of one process is a company of its own: what is true here is true of th
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from server.inference.catalog import Catalog
@@ -16,7 +16,7 @@ from server.telemetry import readings
 from server.telemetry.readings import ModelReading
 from server.telemetry.statistics import Snapshot
 from server.workers.seat import Seat
-from server.workers.whole import local_functions, whole_servicer
+from server.workers.whole import WAITS, local_functions, whole_servicer
 
 
 class Company:
@@ -59,6 +59,11 @@ class Company:
         unavailable = len(self._catalog.entries()) - loaded
         self._seat.call("loaded", json.dumps([loaded, unavailable]).encode())
         return whole_servicer(local, self._seat, lambda: self._readiness)
+
+    @property
+    def waits(self) -> Set[str]:
+        """The RPCs that ask other processes before they answer."""
+        return frozenset() if self._seat is None else WAITS
 
     def serves(self) -> None:
         """Say that this process takes calls."""

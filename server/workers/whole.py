@@ -7,7 +7,7 @@ statistics    are added up when somebody asks
 Everything else is the same in every worker and answered from its own memory, inference above all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,9 @@ from server.workers.seat import Function, Seat
 
 #: Of these an empty request only asks what is in force, which is the same in all workers.
 _SETTINGS = ("TraceSetting", "LogSettings")
+
+#: The RPCs that ask the supervisor before they answer.
+WAITS: Set[str] = frozenset({*LANES, "ModelStatistics"})
 
 
 def whole_servicer(local: Any, seat: Seat, readiness: Callable[[], Readiness]) -> object:
@@ -55,8 +58,6 @@ class _Whole:
         answer: pb.ModelStatisticsResponse = self._local.ModelStatistics(request)
         return answer
 
-    ModelStatistics.waits = True  # type: ignore[attr-defined]  # server/api/handlers.py reads it
-
 
 def _change(method: str, local: Callable[[Any], Message], seat: Seat) -> Callable[[Any], Message]:
     answer = GetMessageClass(SERVICE.methods_by_name[method].output_type)
@@ -66,7 +67,6 @@ def _change(method: str, local: Callable[[Any], Message], seat: Seat) -> Callabl
             return local(request)
         return answer.FromString(seat.call(method, request.SerializeToString()))
 
-    change.waits = True  # type: ignore[attr-defined]
     return change
 
 
