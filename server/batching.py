@@ -95,3 +95,8 @@ class Sequences:
     idle_ns: int = 1_000_000_000
     #: Sequences that may be live at once; more wait until one of them ends.
     most: int = 1
+
+    @property
+    def inputs(self) -> tuple[Control | State, ...]:
+        """What a run takes beyond what clients send, in order."""
+        return (*self.controls, *self.states)

@@ -186,6 +186,9 @@ def trial(graph: Graph, settings: ModelSettings) -> int:
     for tensor in settings.inputs:
         if tensor.datatype.byte_size is None and tensor.name in feeds:
             feeds[tensor.name][...] = ""
+    for extra in settings.sequences.inputs if settings.sequences is not None else ():
+        shape = _smallest(extra.dims, settings)
+        feeds[extra.input] = np.zeros(shape, extra.datatype.numpy)
     names = [tensor.name for tensor in settings.outputs]
     best = 0
     for _ in range(2):

@@ -136,16 +136,14 @@ class SequenceGate:
     # -- what a request gets -------------------------------------------------------------------
 
     def _extra_inputs(self) -> tuple[PlannedInput, ...]:
-        given = [(c.input, c.datatype, c.dims) for c in self._settings.controls]
-        given += [(s.input, s.datatype, s.dims) for s in self._settings.states]
         return tuple(
             PlannedInput(
-                name=name,
-                dtype=datatype.numpy,
-                shape=(*self._lead, *dims),
-                nbytes=None if datatype.byte_size is None else 0,
+                name=extra.input,
+                dtype=extra.datatype.numpy,
+                shape=(*self._lead, *extra.dims),
+                nbytes=None if extra.datatype.byte_size is None else 0,
             )
-            for name, datatype, dims in given
+            for extra in self._settings.inputs
         )
 
     def _prepared(self, sequence: _Sequence, member: Pending, start: bool, end: bool) -> Pending:

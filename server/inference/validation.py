@@ -6,7 +6,7 @@ messages, which clients match on; each cites the clause of protocol.md that it e
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -262,7 +262,7 @@ class RequestChecker:
             if isinstance(data, bytes | memoryview):
                 elements: Sequence[bytes] = tensors.parse_bytes(data, count, tensor=label)
             else:
-                elements = data  # type: ignore[assignment]
+                elements = cast("Sequence[bytes]", data)  # not bytes: read from `bytes_contents`
                 if len(elements) != count:
                     raise tensors.miscounted(len(elements), count, tensor=label)
             return tensors.object_array([element.decode() for element in elements], shape)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import grpc
@@ -17,7 +18,7 @@ from bench.servers import TRITON, free_port
 SECONDS = 120
 
 
-class Peer:
+class Peer(ABC):
     """One server, started again if a request has ended it."""
 
     def __init__(self, name: str, work: Path) -> None:
@@ -26,9 +27,9 @@ class Peer:
         self._process: subprocess.Popen[bytes] | None = None
         self.ends = 0
 
+    @abstractmethod
     def command(self) -> tuple[list[str], dict[str, str]]:
         """Return arguments and environment; the ports are in `grpc_port` and `http_port`."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
