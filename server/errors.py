@@ -3,6 +3,7 @@
     ServerError                    never raised itself
     ├── RequestError               the caller: this request cannot be answered as it stands
     │   ├── InvalidRequest         malformed, or does not fit the model
+    │   ├── UnreadableJson         an HTTP body that is no JSON, or has a member of another type
     │   ├── NotFound               no such model or version
     │   ├── PreconditionFailed     the model has not what the request takes for granted
     │   ├── AlreadyExists          the name is taken
@@ -42,6 +43,10 @@ class RequestError(ServerError):
 
 class InvalidRequest(RequestError):
     """The request is malformed or does not fit the model."""
+
+
+class UnreadableJson(RequestError):
+    """The body of an HTTP request is no JSON, or a member is missing or of another type."""
 
 
 class NotFound(RequestError):

@@ -15,6 +15,9 @@ _LOG = logging.getLogger(__name__)
 
 STATUS: dict[type[errors.ServerError], Any] = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    # Triton's JSON reader answers so whatever it cannot read (common/triton_json.h), and HTTP 500
+    # follows from it; over gRPC there is no JSON that could be unreadable.
+    errors.UnreadableJson: grpc.StatusCode.INTERNAL,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
@@ -38,6 +41,9 @@ STATUS: dict[type[errors.ServerError], Any] = {
     errors.ExecutionError: grpc.StatusCode.INTERNAL,
 }
 
+#: Errors whose text goes out as it is, whatever their status.
+_FOR_THE_CALLER = (errors.RequestError, errors.OperationFailed)
+
 #: HTTP/2 caps the size of headers, and the message travels in one: a longer one would lose the call.
 MAX_MESSAGE = 2000
 
@@ -52,7 +58,7 @@ def status_of(error: Exception, method: str) -> tuple[Any, str]:
     code = grpc.StatusCode.INTERNAL
     if isinstance(error, errors.ServerError):
         code = STATUS.get(type(error), code)
-    if code is grpc.StatusCode.INTERNAL and not isinstance(error, errors.OperationFailed):
+    if code is grpc.StatusCode.INTERNAL and not isinstance(error, _FOR_THE_CALLER):
         incident = secrets.token_hex(4)
         _LOG.error("%s failed, incident %s", method, incident, exc_info=error)
         return code, f"internal error, incident {incident}: the server's log has the details"

@@ -98,7 +98,7 @@ def _number(low: int, high: int) -> Callable[[str, tuple[str, ...]], tuple[str, 
         if not (digits.isascii() and digits.isdigit()):
             raise InvalidRequest(f"Unable to parse '{key}', got: {text[:300]}")
         if low and len(digits) <= 20 and int(text) < low:
-            raise InvalidRequest(f"Unable to parse '{key}'. Expecting value >= {low}, got: {text}")
+            raise InvalidRequest(f"Unable to parse '{key}'. Expecting value >= {low}, got:{text}")
         if len(digits) > 20 or not low <= int(text) <= high:
             raise InvalidRequest(
                 f"Unable to parse '{key}', value is out of range [ {low}, {high} ], got: {text[:300]}"

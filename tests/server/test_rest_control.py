@@ -8,7 +8,7 @@ from zoo_proto import grpc_service_pb2 as pb
 
 from server.api.rest.control import Control
 from server.api.rest.json_values import message_to_json
-from server.errors import InvalidRequest, Unsupported
+from server.errors import InvalidRequest, UnreadableJson, Unsupported
 
 REGION = pb.SystemSharedMemoryStatusResponse.RegionStatus
 CUDA_REGION = pb.CudaSharedMemoryStatusResponse.RegionStatus
@@ -132,31 +132,59 @@ def test_log_settings():
     assert shown == {"log_info": False, "log_verbose_level": 0, "log_format": "default"}
 
 
-@pytest.mark.parametrize(
-    ("function", "path", "body", "text"),
-    [
-        ("load", {"model": "m"}, {"parameters": {"config": 1}}, "Unable to parse 'config'"),
-        ("load", {"model": "m"}, {"parameters": {"file:x": "?"}}, "'file:x': it is not base64"),
-        ("load", {"model": "m"}, {"parameters": []}, "Unable to parse 'parameters'"),
-        ("unload", {"model": "m"}, {"parameters": {"unload_dependents": 1}}, "'unload_dependents'"),
-        ("system_register", {}, {}, "'region name' is necessary to register system shared memory"),
-        ("system_register", {"region": "r"}, {"byte_size": 1}, "Unable to parse 'key'"),
-        ("system_register", {"region": "r"}, {"key": "k"}, "Unable to parse 'byte_size'"),
-        ("system_register", {"region": "r"}, {"key": "k", "byte_size": -1}, "'byte_size'"),
-        ("system_register", {"region": "r"}, {"key": "k", "byte_size": 2**64}, "'byte_size'"),
-        ("cuda_register", {"region": "r"}, {}, "Unable to parse 'b64'"),
-        ("cuda_register", {"region": "r"}, {"raw_handle": 1}, "Unable to parse 'b64'"),
-        ("cuda_register", {}, {}, "'region name' is necessary to register cuda shared memory"),
-        ("trace", {}, {"trace_rate": {}}, "Unable to parse 'trace_rate'"),
-        ("trace", {}, {"trace_level": [True]}, "Unable to parse 'trace_level'"),
-        ("log", {}, {"log_verbose_level": -1}, "attempt to access JSON value of 'log_verbose_leve"),
-        ("log", {}, {"log_info": None}, "attempt to access JSON value of 'log_info'"),
-    ],
+#: What cannot be read as JSON of the right kind, and where it can, what is wrong with it.
+UNREADABLE = (
+    (
+        "load",
+        {"parameters": {"config": 1}},
+        "attempt to access JSON non-string as string: 'config'",
+    ),
+    ("load", {"parameters": []}, "attempt to get members for non-object: 'parameters'"),
+    ("unload", {"parameters": {"unload_dependents": 1}}, "'unload_dependents': attempt to access"),
+    ("system_register", {"key": 1, "byte_size": 1}, "JSON non-string as string: 'key'"),
+    ("system_register", {"key": "k", "byte_size": -1}, "non-unsigned-integer .*: 'byte_size'"),
+    ("system_register", {"key": "k", "byte_size": 2**64}, "non-unsigned-integer .*: 'byte_size'"),
+    ("cuda_register", {"raw_handle": 1}, "non-existing object member 'b64'"),
+    ("trace", {"trace_rate": {}}, "JSON non-string as string: 'trace_rate'"),
+    ("trace", {"trace_level": [True]}, "JSON non-string as string: 'trace_level'"),
+    ("log", {"log_verbose_level": -1}, "non-unsigned-integer .*: 'log_verbose_level'"),
+    ("log", {"log_verbose_level": 2**32}, "non-unsigned-integer .*: 'log_verbose_level'"),
+    ("log", {"log_info": 1}, "JSON non-boolean as boolean: 'log_info'"),
+    ("log", {"log_format": 1}, "JSON non-string as string: 'log_format'"),
 )
-def test_a_body_that_makes_no_message(function, path, body, text):
+WRONG = (
+    ("index", {"ready": "yes"}, "Invalid value for 'ready': expected a boolean"),
+    ("load", {"parameters": {"file:x": "?"}}, "'file:x': it is not base64"),
+    ("system_register", {"byte_size": 1}, "Shared memory register request has no 'key' field"),
+    ("system_register", {"key": "k"}, "Shared memory register request has no 'byte_size' field"),
+    ("cuda_register", {}, "Shared memory register request has no 'raw_handle' field"),
+)
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "text", "error"),
+    [(*row, UnreadableJson) for row in UNREADABLE] + [(*row, InvalidRequest) for row in WRONG],
+)
+def test_a_body_that_makes_no_message(function, body, text, error):
     """It is refused before the servicer is asked."""
-    with pytest.raises(InvalidRequest, match=text):
-        getattr(Control(SimpleNamespace()), function)(path, body)
+    with pytest.raises(error, match=text):
+        getattr(Control(SimpleNamespace()), function)({"model": "m", "region": "r"}, body)
+
+
+@pytest.mark.parametrize("kind", ["system", "cuda"])
+def test_a_registration_names_its_region(kind):
+    """The path must, whatever the body says."""
+    with pytest.raises(InvalidRequest, match=f"necessary to register {kind} shared memory region"):
+        getattr(Control(SimpleNamespace()), f"{kind}_register")(
+            {}, {"key": "k", "byte_size": 1, "raw_handle": {"b64": ""}, "device_id": 0}
+        )
+
+
+def test_null_leaves_a_log_setting_as_it_is():
+    """It is not passed on."""
+    _, asked = ask("log", {}, {"log_info": None}, LogSettings=pb.LogSettingsResponse())
+
+    assert not asked.settings
 
 
 @pytest.mark.parametrize(

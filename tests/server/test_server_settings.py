@@ -190,7 +190,7 @@ BAD_TRACE = [
     ({"trace_rate": ["-1"]}, "INVALID_ARGUMENT", "value is out of range [ 0, 4294967295 ]"),
     ({"trace_rate": ["9" * 5000]}, "INVALID_ARGUMENT", "Unable to parse 'trace_rate'"),
     ({"trace_rate": ["٣"]}, "INVALID_ARGUMENT", "Unable to parse 'trace_rate'"),
-    ({"trace_count": ["-2"]}, "INVALID_ARGUMENT", "'trace_count'. Expecting value >= -1, got: -2"),
+    ({"trace_count": ["-2"]}, "INVALID_ARGUMENT", "'trace_count'. Expecting value >= -1, got:-2"),
     ({"trace_count": ["2147483648"]}, "INVALID_ARGUMENT", "out of range [ -1, 2147483647 ]"),
     ({"log_frequency": [""]}, "INVALID_ARGUMENT", "Unable to parse 'log_frequency', got: "),
     ({"no_setting": ["1"]}, "INVALID_ARGUMENT", "unknown trace setting 'no_setting'"),

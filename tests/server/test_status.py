@@ -20,6 +20,7 @@ def leaves(base):
 
 EXPECTED = {
     "InvalidRequest": "INVALID_ARGUMENT",
+    "UnreadableJson": "INTERNAL",
     "NotFound": "NOT_FOUND",
     "PreconditionFailed": "FAILED_PRECONDITION",
     "AlreadyExists": "ALREADY_EXISTS",
@@ -43,8 +44,8 @@ EXPECTED = {
     "ExecutionError": "INTERNAL",
 }
 
-#: Failures whose text is for the caller: it asked for the operation.
-TOLD = {"LoadFailed", "SharedMemoryFailed"}
+#: INTERNAL whose text is for the caller: it asked for the operation, or sent the JSON.
+TOLD = {"LoadFailed", "SharedMemoryFailed", "UnreadableJson"}
 
 
 def test_table_is_complete():

@@ -106,7 +106,7 @@ class _Routes:
             for path in (f"/v2/{kind}sharedmemory", f"/v2/{kind}sharedmemory/region/{{region}}"):
                 routes += [
                     get(f"{path}/status", status),
-                    post(f"{path}/register", register),
+                    post(f"{path}/register", register, needs_body=True),
                     post(f"{path}/unregister", unregister),
                 ]
         for path, function in (
@@ -114,20 +114,24 @@ class _Routes:
             ("/v2/trace/setting", control.trace),
             ("/v2/logging", control.log),
         ):
-            routes += [self._route(path, function, ["GET", "POST"])]
+            routes += [self._route(path, function, ["GET", "POST"], needs_body=True)]
         return routes
 
     def _get(self, path: str, function: Function) -> Route:
         return self._route(path, function, ["GET"])
 
-    def _post(self, path: str, function: Function) -> Route:
-        return self._route(path, function, ["POST"])
+    def _post(self, path: str, function: Function, *, needs_body: bool = False) -> Route:
+        return self._route(path, function, ["POST"], needs_body=needs_body)
 
-    def _route(self, path: str, function: Function, methods: list[str]) -> Route:
+    def _route(
+        self, path: str, function: Function, methods: list[str], *, needs_body: bool = False
+    ) -> Route:
+        """Return a route; without `needs_body`, a POST with an empty body is one with `{}`."""
+
         async def endpoint(request: Request) -> Response:
             with self._parts.admission:
                 if request.method == "POST":
-                    answer = await self._changed(request, function)
+                    answer = await self._changed(request, function, needs_body)
                 elif function == self._control.statistics:  # which may ask other processes
                     loop = asyncio.get_running_loop()
                     answer = await loop.run_in_executor(
@@ -139,10 +143,12 @@ class _Routes:
 
         return Route(path, _guarded(function.__name__, endpoint), methods=methods)
 
-    async def _changed(self, request: Request, function: Function) -> Answer:
+    async def _changed(self, request: Request, function: Function, needs_body: bool) -> Answer:
         """Call a function that may take long, such as a load, with the body's JSON."""
         with self._bodies.holding() as holding:
             body = await holding.read(request, self._parts.limits.input)
+            if not body and not needs_body:
+                body = b"{}"
             loop, workers = asyncio.get_running_loop(), self._parts.workers
             return await loop.run_in_executor(workers, _call, function, _path(request), body)
 
@@ -164,7 +170,7 @@ class _Routes:
 
 
 def _call(function: Function, path: Path, body: bytes | bytearray) -> Answer:
-    return function(path, parse_json(body) if body else {})
+    return function(path, parse_json(body))
 
 
 def _guarded(name: str, endpoint: Endpoint) -> Endpoint:

@@ -12,6 +12,7 @@ from zoo_proto import grpc_service_pb2 as pb
 
 from server.api.handlers import unsupported
 from server.api.rest.json_values import (
+    READ,
     decode_base64,
     flag,
     message_to_json,
@@ -29,6 +30,10 @@ Body = dict[str, Any]
 Answer = Any
 
 _FILE = "file:"
+
+_LOG_FLAGS = frozenset({"log_error", "log_info", "log_warning"})
+
+_MOST_VERBOSE = 2**32 - 1
 
 
 class Control:
@@ -92,9 +97,9 @@ class Control:
         request = pb.RepositoryModelLoadRequest(
             repository_name=path.get("repository", ""), model_name=path["model"]
         )
-        given = parameters(body)
+        given = parameters(body, READ)
         for key in given:
-            value = text(given, key)
+            value = text(given, key, READ)
             if key.startswith(_FILE):
                 request.parameters[key].bytes_param = decode_base64(value, key)
             else:
@@ -105,7 +110,7 @@ class Control:
         request = pb.RepositoryModelUnloadRequest(
             repository_name=path.get("repository", ""), model_name=path["model"]
         )
-        given = parameters(body)
+        given = parameters(body, READ)
         if "unload_dependents" in given:
             request.parameters["unload_dependents"].bool_param = flag(given, "unload_dependents")
         self._call("RepositoryModelUnload", request)
@@ -119,9 +124,9 @@ class Control:
     def system_register(self, path: Path, body: Body) -> None:
         request = pb.SystemSharedMemoryRegisterRequest(
             name=_region(path, "system"),
-            key=text(body, "key"),
-            offset=unsigned(body.get("offset", 0), "offset"),
-            byte_size=unsigned(body.get("byte_size"), "byte_size"),
+            key=text(_registered(body, "key"), "key", READ),
+            offset=unsigned(body.get("offset", 0), "offset", READ),
+            byte_size=unsigned(_registered(body, "byte_size")["byte_size"], "byte_size", READ),
         )
         self._call("SystemSharedMemoryRegister", request)
 
@@ -134,14 +139,14 @@ class Control:
         return _regions(self._call("CudaSharedMemoryStatus", request))
 
     def cuda_register(self, path: Path, body: Body) -> None:
-        handle = body.get("raw_handle", {})
+        handle = _registered(body, "raw_handle")["raw_handle"]
         request = pb.CudaSharedMemoryRegisterRequest(
             name=_region(path, "cuda"),
             raw_handle=decode_base64(
-                text(handle if isinstance(handle, dict) else {}, "b64"), "raw_handle"
+                text(handle if isinstance(handle, dict) else {}, "b64", READ), "raw_handle"
             ),
-            device_id=unsigned(body.get("device_id"), "device_id"),
-            byte_size=unsigned(body.get("byte_size"), "byte_size"),
+            device_id=unsigned(body.get("device_id"), "device_id", READ),
+            byte_size=unsigned(body.get("byte_size"), "byte_size", READ),
         )
         self._call("CudaSharedMemoryRegister", request)
 
@@ -152,7 +157,7 @@ class Control:
     # -- trace and log settings ----------------------------------------------------------------
 
     def trace(self, path: Path, body: Body) -> Answer:
-        """With an empty body, tell; else change and tell."""
+        """With an empty object, tell; else change and tell."""
         request = pb.TraceSettingRequest(model_name=path.get("model", ""))
         for key, value in body.items():
             # null takes a setting back to the global one: a value without elements.
@@ -164,21 +169,18 @@ class Control:
         }
 
     def log(self, _: Path, body: Body) -> Answer:
-        """With an empty body, tell; else change and tell."""
+        """With an empty object, tell; else change and tell. null leaves a setting as it is."""
         request = pb.LogSettingsRequest()
         for key, value in body.items():
+            if value is None:
+                continue
             setting = request.settings[key]
-            if isinstance(value, bool):
-                setting.bool_param = value
-            elif isinstance(value, int) and 0 <= value < 2**32:
-                setting.uint32_param = value
-            elif isinstance(value, str):
-                setting.string_param = text(body, key)
-            else:
-                raise InvalidRequest(
-                    f"attempt to access JSON value of '{key}', expected a boolean, a string or a "
-                    "non-negative integer"
-                )
+            if key in _LOG_FLAGS:
+                setting.bool_param = flag(body, key, READ)
+            elif key == "log_verbose_level":
+                setting.uint32_param = unsigned(value, key, READ, most=_MOST_VERBOSE)
+            else:  # the servicer knows which there are
+                setting.string_param = text(body, key, READ)
         answer = self._call("LogSettings", request)
         return {
             key: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
@@ -196,10 +198,16 @@ def _region(path: Path, kind: str) -> str:
     return path["region"]
 
 
+def _registered(body: Body, key: str) -> Body:
+    """Return the body of a registration, which must have a member of that name."""
+    if key not in body:
+        raise InvalidRequest(f"Shared memory register request has no '{key}' field")
+    return body
+
+
 def _strings(key: str, value: Any) -> list[str]:
     if value is None:
         return []
-    items = value if isinstance(value, list) else [value]
-    if any(isinstance(item, bool) or not isinstance(item, str | int) for item in items):
-        raise InvalidRequest(f"Unable to parse '{key}': expected a string, or an array of strings")
-    return [str(item) for item in items]
+    return [
+        text({key: item}, key, READ) for item in (value if isinstance(value, list) else [value])
+    ]

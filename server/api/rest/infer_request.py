@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from server.api.parameters import RESERVED_PREFIX, RegionPart
-from server.api.rest.json_values import array, flag, parameters, parse_json, text, unsigned
-from server.errors import InvalidRequest
+from server.api.rest.json_values import SET, array, flag, parameters, parse_json, text, unsigned
+from server.errors import InvalidRequest, UnreadableJson
 from server.inference.messages import (
     InferRequest,
     InputTensor,
@@ -37,6 +37,9 @@ MAX_DEPTH = 100
 BINARY_ONLY = frozenset({"FP16", "BF16"})
 
 _MAX_CLASSES = 2**31 - 1
+
+#: What Triton reads `binary_data_size` as; more than a body has is another fault than no number.
+_MOST_BYTES = 2**64 - 1
 
 _FLAGS = ("sequence_start", "sequence_end")
 _NUMBERS = ("priority", "timeout")
@@ -59,7 +62,7 @@ class Asked:
 def decode(
     body: memoryview, header_length: int, settings: ModelSettings, memory: SharedMemory
 ) -> Asked:
-    """Return the request as values; InvalidRequest for one that no model could take.
+    """Return the request as values; InvalidRequest, UnreadableJson for one that no model could take.
 
     `header_length`: how much of the body is JSON. Where a tensor names a region of shared memory:
     NotFound, Unsupported as SharedMemory.view says.
@@ -128,7 +131,7 @@ def _inputs(
         if part is not None:
             content = memory.view(part.region, part.offset, part.byte_size)
         elif "binary_data_size" in given:
-            size = unsigned(given["binary_data_size"], "binary_data_size")
+            size = unsigned(given["binary_data_size"], "binary_data_size", most=_MOST_BYTES)
             if size > len(data) - used:
                 raise InvalidRequest(
                     f"unexpected size for input '{name}', expecting {size - len(data) + used} "
@@ -173,7 +176,7 @@ def _region_part(given: dict[str, Any]) -> RegionPart | None:
 
 def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
     if not isinstance(item, dict):
-        raise InvalidRequest("Unable to parse 'outputs': an output is not an object")
+        raise UnreadableJson("Unable to parse 'outputs': an output is not an object")
     given = parameters(item)
     name, binary, part = text(item, "name"), flag(given, "binary_data"), _region_part(given)
     if part is not None:
@@ -184,7 +187,7 @@ def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
         return OutputRequest(name=name, destination=destination), False
     classes = 0
     if "classification" in given:
-        classes = unsigned(given["classification"], "classification", doing="set")
+        classes = unsigned(given["classification"], "classification", SET)
         if classes > _MAX_CLASSES:
             raise InvalidRequest("invalid value for 'classification' parameter, expected >= 0")
     return OutputRequest(name=name, classes=classes), binary
@@ -209,7 +212,7 @@ def _typed(data: list[Any], datatype: str, name: str, shape: tuple[int, ...]) ->
     except ValueError as error:
         raise InvalidRequest(f"invalid shape for input '{name}': {error}") from None
     if len(flat) != count:
-        raise InvalidRequest(
+        raise UnreadableJson(
             f"Unable to parse 'data': Shape does not match true shape of 'data' field: input "
             f"'{name}' has {len(flat)} elements, its shape {count}"
         )
@@ -242,17 +245,22 @@ _JSON_TYPES: dict[str, tuple[set[type], str]] = {
     "O": ({str}, "JSON bytes array: attempt to access JSON non-string as string"),
 }
 
+#: What Triton reads JSON integers as, before it looks at the datatype.
+_CARRIERS = {"i": np.iinfo(np.int64), "u": np.iinfo(np.uint64)}
+
 
 def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
     kinds, words = _JSON_TYPES[row.numpy.kind]
     if not set(map(type, flat)) <= kinds:
-        raise InvalidRequest(f"Unable to parse {words} in input '{name}'")
+        raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
     try:
         if row.byte_size is None:
             return [element.encode() for element in flat]
         if row.numpy.kind in "iu" and flat:
             limits = np.iinfo(row.numpy)
             low, high = min(flat), max(flat)
+            if low < _CARRIERS[row.numpy.kind].min or high > _CARRIERS[row.numpy.kind].max:
+                raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
             if low < limits.min or high > limits.max:
                 bad = low if low < limits.min else high
                 raise InvalidRequest(
@@ -262,7 +270,7 @@ def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
         with np.errstate(over="ignore"):  # too large for FP32 is infinite, as in Triton
             return np.array(flat, dtype=row.numpy)
     except UnicodeEncodeError:
-        raise InvalidRequest(f"a string element of input '{name}' is not valid Unicode") from None
+        raise UnreadableJson(f"a string element of input '{name}' is not valid Unicode") from None
     except OverflowError:
         raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
 

@@ -1,6 +1,7 @@
 """JSON in and out: members read with errors that name them, protobuf messages written as JSON.
 
-Reading: the stems are those of Triton's JSON reader (common/include/triton/common/triton_json.h).
+Reading: stems and statuses are those of Triton's JSON reader, which answers 500 to whatever it cannot
+read (common/include/triton/common/triton_json.h).
 Writing: as Triton writes its messages: names as in the .proto file, every field that has no presence
 of its own, 64-bit numbers as numbers (protobuf's own JSON makes them strings).
 """
@@ -12,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from server.errors import InvalidRequest
+from server.errors import InvalidRequest, UnreadableJson
 
 #: Arrays and objects in one request. Each takes thirty times its two bytes of text, and time of the
 #: garbage collector; a tensor that needs more is better sent flat, or as bytes.
@@ -21,9 +22,13 @@ MAX_CONTAINERS = 1 << 20
 #: What int64 parameters and sizes may be.
 _MAX_INT = 2**63 - 1
 
+#: What was being done with a member that cannot be read, as messages begin; nothing, where Triton's
+#: begin with what is wrong (all of its paths but inference).
+PARSE, SET, READ = "parse", "set", ""
+
 
 def parse_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
-    """Return a JSON object; InvalidRequest if the bytes are none.
+    """Return a JSON object; UnreadableJson if the bytes are none, InvalidRequest if it is too much.
 
     NaN and Infinity are numbers here, as they are to Triton.
     """
@@ -39,21 +44,21 @@ def parse_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
         raise InvalidRequest("JSON nesting depth exceeds maximum allowed limit (100)") from None
     except ValueError as error:  # bad JSON, bad UTF-8, or a number of thousands of digits
         why = " ".join(str(error).split())[:200]
-        raise InvalidRequest(f"failed to parse the request JSON buffer: {why}") from None
+        raise UnreadableJson(f"failed to parse the request JSON buffer: {why}") from None
     if not isinstance(value, dict):
-        raise InvalidRequest("failed to parse the request JSON buffer: it is not an object")
+        raise UnreadableJson("failed to parse the request JSON buffer: it is not an object")
     return value
 
 
-def text(owner: dict[str, Any], key: str) -> str:
+def text(owner: dict[str, Any], key: str, doing: str = PARSE) -> str:
     """Return a member that must be a string."""
     value = _present(owner, key)
     if not isinstance(value, str):
-        raise _wrong(key, "string")
+        raise _wrong(key, "string", doing)
     try:
         value.encode()
     except UnicodeEncodeError:  # half a pair of surrogates: JSON can write it, UTF-8 cannot
-        raise InvalidRequest(f"Unable to parse '{key}': not valid Unicode") from None
+        raise UnreadableJson(f"Unable to parse '{key}': not valid Unicode") from None
     return value
 
 
@@ -61,29 +66,30 @@ def array(owner: dict[str, Any], key: str) -> list[Any]:
     """Return a member that must be an array."""
     value = _present(owner, key)
     if not isinstance(value, list):
-        raise _wrong(key, "array")
+        raise _wrong(key, "array", PARSE)
     return value
 
 
-def parameters(owner: dict[str, Any]) -> dict[str, Any]:
+def parameters(owner: dict[str, Any], doing: str = PARSE) -> dict[str, Any]:
     """Return the member `parameters`, an empty object if there is none."""
     value = owner.get("parameters", {})
     if not isinstance(value, dict):
-        raise _wrong("parameters", "object")
+        words = "attempt to get members for non-object: 'parameters'"
+        raise UnreadableJson(f"failed to get request params.: {words}" if doing else words)
     return value
 
 
-def flag(owner: dict[str, Any], key: str, default: bool = False) -> bool:
-    """Return a member that must be a boolean if it is there."""
-    value = owner.get(key, default)
+def flag(owner: dict[str, Any], key: str, doing: str = PARSE) -> bool:
+    """Return a member that must be a boolean if it is there; False if it is not."""
+    value = owner.get(key, False)
     if not isinstance(value, bool):
-        raise _wrong(key, "boolean")
+        raise _wrong(key, "boolean", doing)
     return value
 
 
-def unsigned(value: Any, key: str, *, doing: str = "parse") -> int:
-    """Return a value that must be a non-negative integer that fits in 63 bits."""
-    if type(value) is not int or not 0 <= value <= _MAX_INT:
+def unsigned(value: Any, key: str, doing: str = PARSE, *, most: int = _MAX_INT) -> int:
+    """Return a value that must be a non-negative integer of at most `most`."""
+    if type(value) is not int or not 0 <= value <= most:
         raise _wrong(key, "unsigned-integer", doing)
     return value
 
@@ -98,14 +104,15 @@ def decode_base64(value: Any, key: str) -> bytes:
 
 def _present(owner: dict[str, Any], key: str) -> Any:
     if key not in owner:
-        raise InvalidRequest(
+        raise UnreadableJson(
             f"Unable to parse '{key}': attempt to access non-existing object member '{key}'"
         )
     return owner[key]
 
 
-def _wrong(key: str, kind: str, doing: str = "parse") -> InvalidRequest:
-    return InvalidRequest(f"Unable to {doing} '{key}': attempt to access JSON non-{kind} as {kind}")
+def _wrong(key: str, kind: str, doing: str) -> UnreadableJson:
+    words = f"attempt to access JSON non-{kind} as {kind}"
+    return UnreadableJson(f"Unable to {doing} '{key}': {words}" if doing else f"{words}: '{key}'")
 
 
 def message_to_json(message: Message) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class HttpCase:
 def all_cases() -> list[HttpCase]:
     """Return every case, in the order in which they are to be sent."""
     made = [*_lookups(), *_datatypes(), *_malformed(), *_spoiled(), *_binary(), *_parameters()]
+    made += _control()
     names = [case.name for case in made]
     assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)
     return made
@@ -209,3 +210,36 @@ def _parameters() -> Iterator[HttpCase]:
     for value in (1, 2, 4, 100, 0, -1, 2**31, 1.5, "2", True, None):
         yield _post(f"classification/{value!r}", _output(classification=value), "classes")
     yield _post("classification/binary", _output(classification=2, binary_data=True), "classes")
+
+
+def _control() -> Iterator[HttpCase]:
+    """Whatever is refused, or changes nothing: the two servers go on as they were."""
+    model = "/v2/repository/models/simple"
+    bodies: dict[str, tuple[Any, ...]] = {
+        "/v2/logging": (
+            {"log_info": "yes"}, {"log_error": 1}, {"log_info": None}, {"log_verbose_level": -1},
+            {"log_verbose_level": "1"}, {"log_format": 3}, {"log_file": "x"}, [],
+        ),
+        "/v2/trace/setting": (
+            {"trace_level": [1]}, {"trace_rate": "x"}, {"trace_rate": True}, {"trace_count": "-5"},
+            {"log_frequency": "x"}, {"trace_file": "x"}, [],
+        ),
+        "/v2/systemsharedmemory/region/r/register": (
+            {}, {"key": 1}, {"key": "/x"}, {"key": "/x", "byte_size": "1"},
+            {"key": "/x", "byte_size": -1}, {"key": "/x", "byte_size": 4, "offset": "0"},
+            {"key": "/none", "byte_size": 4}, [],
+        ),
+        "/v2/systemsharedmemory/register": ({"key": "/x", "byte_size": 4},),
+        "/v2/repository/index": ({"ready": "yes"}, {"ready": None}, []),
+        f"{model}/load": (
+            {"parameters": []}, {"parameters": {"config": 1}}, {"parameters": {"config": "{}"}},
+            {"parameters": {"file:1/model.onnx": "?"}}, {"parameters": {"mine": "1"}}, [],
+        ),
+        f"{model}/unload": ({"parameters": {"unload_dependents": "yes"}}, {}, []),
+    }  # fmt: skip
+    for path, given in bodies.items():
+        for body in given:
+            text = json.dumps(body)
+            yield HttpCase(f"rest/control/{path} {text}", "POST", path, text.encode())
+        for text in (b"", b"hello", b"{"):
+            yield HttpCase(f"rest/control/{path} {text.decode()}", "POST", path, text)
