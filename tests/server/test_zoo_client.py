@@ -134,6 +134,35 @@ def test_asyncio(wire):
     asyncio.run(run())
 
 
+def test_parameters_arrive(client):
+    """Of every type; one that the server takes otherwise is refused in its words."""
+    row = [[1, 2, 3, 4]]
+    known = {"priority": 1, "timeout": 1000}
+    own = {"flag": False, "count": -1, "ratio": 0.5, "word": "w"}
+    assert client.infer("identity_fp32", row, parameters={**known, **own}).tolist() == row
+
+    for key, value, text in [
+        ("timeout", 0.5, "'timeout' parameter, expected int64_param"),
+        ("priority", True, "'priority' parameter, expected int64_param or uint64_param"),
+        ("triton_x", 1, "starting with 'triton_' are reserved"),
+    ]:
+        with pytest.raises(errors.InvalidArgument, match=text):
+            client.infer("identity_fp32", row, parameters={key: value})
+
+
+def test_a_timeout_in_the_queue(repository, graphs, serve):
+    """`timeout` is the server's, in microseconds: a request that would wait for longer is refused."""
+    policy = "default_queue_policy { allow_timeout_override: true }"
+    delay = "max_queue_delay_microseconds: 400000"
+    repository.add(
+        "m", graphs.identity(), f"max_batch_size: 8 dynamic_batching {{ {delay} {policy} }}"
+    )
+    with serve(repository.path) as wire, Client(wire.address, retries=0) as client:
+        client.infer("m", [[1, 2, 3, 4]], parameters={"timeout": 10_000_000})
+        with pytest.raises(errors.Unavailable, match="Request timeout expired"):
+            client.infer("m", [[1, 2, 3, 4]], parameters={"timeout": 1000})
+
+
 def test_a_restart_is_outlasted(repository, graphs, serve):
     """A request that meets a server that is being replaced is answered by the next one."""
     repository.add("m", graphs.identity())

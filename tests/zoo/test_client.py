@@ -262,7 +262,7 @@ def test_an_unknown_authority_is_not_trusted(
             infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
 
 
-# -- arguments, arrays and answers ----------------------------------------------------------------
+# -- arguments and answers -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -333,6 +333,64 @@ def test_what_cannot_be_sent(
 
     assert text in str(caught.value)
     assert "ModelInfer" not in fake.methods
+
+
+def test_parameters_travel_by_their_type(fake: Any, client: Any) -> None:
+    """In the field that the protocol has for it; `priority` as Triton's client sends it."""
+    parameters = {
+        "flag": True,
+        "count": -(2**63),
+        "ratio": np.float64(0.5),
+        "word": "größe",
+        "priority": 2**64 - 1,
+        "timeout": 250_000,
+    }
+    client.infer("m", [[1, 2]], parameters=parameters)
+    client.ask("m", [[1, 2]], parameters=parameters)
+
+    for request in fake.requests:
+        sent = {
+            key: (
+                one.WhichOneof("parameter_choice"),
+                getattr(one, one.WhichOneof("parameter_choice")),
+            )
+            for key, one in request.parameters.items()
+        }
+        assert sent == {
+            "flag": ("bool_param", True),
+            "count": ("int64_param", -(2**63)),
+            "ratio": ("double_param", 0.5),
+            "word": ("string_param", "größe"),
+            "priority": ("uint64_param", 2**64 - 1),
+            "timeout": ("int64_param", 250_000),
+        }
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("k", None, "parameter 'k' is None: give a bool, an int, a float or a str"),
+        ("k", [1, 2], "parameter 'k' is [1, 2]: give a bool"),
+        ("k", b"b", "parameter 'k' is b'b': give a bool"),
+        ("k", 2**63, "parameter 'k' is 9223372036854775808: int64_param cannot hold that"),
+        ("priority", -1, "parameter 'priority' is -1: uint64_param cannot hold that"),
+        ("k", "\ud800", "parameter 'k' is '\\ud800': string_param cannot hold that"),
+        (5, 1, "parameter 5 is 1: int64_param cannot hold that"),
+    ],
+)
+def test_parameters_that_cannot_be_sent(
+    key: Any, value: Any, text: str, fake: Any, client: Any
+) -> None:
+    """InvalidArgument names key and value; nothing is inferred."""
+    with pytest.raises(errors.InvalidArgument) as caught:
+        client.infer("m", [[1, 2]], parameters={key: value})
+
+    assert text in str(caught.value)
+    assert not fake.requests
+
+
+# -- arrays ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", tensors.DATA_TYPES, ids=lambda row: row.wire)

@@ -11,10 +11,11 @@ from zoo_proto import grpc_service_pb2_grpc, model_config_pb2
 
 from zoo.client import calls, dialogue
 from zoo.client.arrays import Array
-from zoo.client.calls import Answer, Call, Class, ModelMetadata
+from zoo.client.calls import Answer, Call, Class, ModelMetadata, Question
 from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline
 from zoo.client.dialogue import Dialogue
 from zoo.client.errors import ClientError
+from zoo.client.parameters import Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -96,6 +97,7 @@ class AsyncClient:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Mapping[str, Array]: ...
 
     @overload
@@ -108,6 +110,7 @@ class AsyncClient:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Array: ...
 
     async def infer(
@@ -119,18 +122,24 @@ class AsyncClient:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Array | Mapping[str, Array]:
         """Return the model's outputs: by name for inputs by name, one array for one array.
 
         The first dimension is the batch where the model batches. Values are converted to the
         input's datatype where nothing but precision can be lost. `outputs` names those wanted.
+        `parameters` go with the request: `priority`, `timeout` (the microseconds it may wait in the
+        server's queue), and others as the server takes them.
         """
-        return await self._sent(
-            self._inference.infer(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return await self._sent(self._inference.infer(question), timeout)
 
     async def ask(
         self,
@@ -141,14 +150,18 @@ class AsyncClient:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Answer:
         """Infer, and say also which version answered."""
-        return await self._sent(
-            self._inference.ask(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return await self._sent(self._inference.ask(question), timeout)
 
     async def classify(
         self,
@@ -161,9 +174,8 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> list[list[Class]]:
         """Return each row's `top` classes, best first: fewer if the model has fewer."""
-        return await self._sent(
-            self._inference.classify(model, rows, top, output=output, version=version), timeout
-        )
+        question = Question(model=model, inputs=rows, version=version)
+        return await self._sent(self._inference.classify(question, top, output), timeout)
 
     async def _sent(self, said: Dialogue[T], timeout: float | None) -> T:
         """Drive a dialogue to its result; all of its calls share the time."""

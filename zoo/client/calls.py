@@ -14,8 +14,10 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import model_config_pb2
 
 from server import tensors
+from zoo.client import parameters
 from zoo.client.arrays import Array, from_raw, to_array
 from zoo.client.errors import ClientError, InvalidArgument
+from zoo.client.parameters import Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -50,6 +52,19 @@ class ModelMetadata:
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a caller asks of a model, before it is known what the model takes."""
+
+    model: str
+    inputs: ArrayLike | Mapping[str, ArrayLike]
+    version: str = ""
+    #: Those wanted, None for all.
+    outputs: Sequence[str] | None = None
+    request_id: str = ""
+    parameters: Mapping[str, Parameter] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,19 +117,14 @@ def metadata(model: str, version: str) -> Call[ModelMetadata]:
     return Call("ModelMetadata", pb.ModelMetadataRequest(name=model, version=version), _metadata)
 
 
-def infer(
-    known: ModelMetadata,
-    inputs: ArrayLike | Mapping[str, ArrayLike],
-    *,
-    version: str = "",
-    outputs: Sequence[str] | None = None,
-    request_id: str = "",
-    classes: int = 0,
-) -> Call[Answer]:
+def infer(known: ModelMetadata, question: Question, *, classes: int = 0) -> Call[Answer]:
     """Ask for outputs; InvalidArgument if the inputs cannot be what the model takes."""
-    request = pb.ModelInferRequest(model_name=known.name, model_version=version, id=request_id)
+    request = pb.ModelInferRequest(
+        model_name=known.name, model_version=question.version, id=question.request_id
+    )
+    parameters.write(request.parameters, question.parameters or {})
     specs = {tensor.name: tensor for tensor in known.inputs}
-    for name, value in _named(known, inputs).items():
+    for name, value in _named(known, question.inputs).items():
         if name not in specs:
             raise _invalid(f"model '{known.name}' has no input '{name}', only {_list(specs)}")
         try:
@@ -124,7 +134,7 @@ def infer(
             raise _invalid(f"input '{name}' of model '{known.name}' {error}") from None
         request.inputs.add(name=name, datatype=wire.wire, shape=array.shape)
         request.raw_input_contents.append(_raw(wire, array))
-    for name in outputs or ():
+    for name in question.outputs or ():
         asked = request.outputs.add(name=name)
         if classes:
             asked.parameters["classification"].int64_param = classes

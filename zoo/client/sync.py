@@ -11,10 +11,11 @@ from zoo_proto import grpc_service_pb2_grpc, model_config_pb2
 
 from zoo.client import calls, dialogue
 from zoo.client.arrays import Array
-from zoo.client.calls import Answer, Call, Class, ModelMetadata
+from zoo.client.calls import Answer, Call, Class, ModelMetadata, Question
 from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline
 from zoo.client.dialogue import Dialogue
 from zoo.client.errors import ClientError
+from zoo.client.parameters import Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -95,6 +96,7 @@ class Client:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Mapping[str, Array]: ...
 
     @overload
@@ -107,6 +109,7 @@ class Client:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Array: ...
 
     def infer(
@@ -118,18 +121,24 @@ class Client:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Array | Mapping[str, Array]:
         """Return the model's outputs: by name for inputs by name, one array for one array.
 
         The first dimension is the batch where the model batches. Values are converted to the
         input's datatype where nothing but precision can be lost. `outputs` names those wanted.
+        `parameters` go with the request: `priority`, `timeout` (the microseconds it may wait in the
+        server's queue), and others as the server takes them.
         """
-        return self._sent(
-            self._inference.infer(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return self._sent(self._inference.infer(question), timeout)
 
     def ask(
         self,
@@ -140,14 +149,18 @@ class Client:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Answer:
         """Infer, and say also which version answered."""
-        return self._sent(
-            self._inference.ask(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return self._sent(self._inference.ask(question), timeout)
 
     def classify(
         self,
@@ -160,9 +173,8 @@ class Client:
         timeout: float | None = None,
     ) -> list[list[Class]]:
         """Return each row's `top` classes, best first: fewer if the model has fewer."""
-        return self._sent(
-            self._inference.classify(model, rows, top, output=output, version=version), timeout
-        )
+        question = Question(model=model, inputs=rows, version=version)
+        return self._sent(self._inference.classify(question, top, output), timeout)
 
     def _sent(self, said: Dialogue[T], timeout: float | None) -> T:
         """Drive a dialogue to its result; all of its calls share the time."""
