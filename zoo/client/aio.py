@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 import grpc
-from zoo_proto import grpc_service_pb2_grpc, model_config_pb2
+from zoo_proto import model_config_pb2
 
-from zoo.client import calls, dialogue
+from zoo.client import calls, dialogue, steps
 from zoo.client.arrays import Array
 from zoo.client.calls import Answer, Call, Class, ModelMetadata, Question
-from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline
+from zoo.client.connection import MAX_RETRIES, TLS, Channels, Connection, Deadline
 from zoo.client.dialogue import Dialogue
 from zoo.client.errors import ClientError
 from zoo.client.parameters import Parameter
@@ -45,8 +46,7 @@ class AsyncClient:
         self._connection = Connection(
             address=address, token=token, tls=tls, timeout=timeout, retries=retries
         )
-        self._channel: Any = None
-        self._stub: Any = None
+        self._channels: Channels | None = None
         self._inference = dialogue.Inference()
 
     async def __aenter__(self) -> Self:
@@ -62,8 +62,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        if self._channel is not None:
-            await self._channel.close()
+        if self._channels is not None:
+            for channel in self._channels.opened:
+                await channel.close()
 
     async def ready(
         self, model: str = "", version: str = "", *, timeout: float | None = None
@@ -177,27 +178,31 @@ class AsyncClient:
         question = Question(model=model, inputs=rows, version=version)
         return await self._sent(self._inference.classify(question, top, output), timeout)
 
+    def sequence(self, model: str, *, version: str = "") -> steps.AsyncSequence:
+        """Return a sequence: requests between which the server keeps the model's state."""
+        return steps.AsyncSequence(steps.Steps(self._inference, model, version), self._sent)
+
     async def _sent(self, said: Dialogue[T], timeout: float | None) -> T:
         """Drive a dialogue to its result; all of its calls share the time."""
         deadline = Deadline(self._connection, timeout)
-        try:
-            call = next(said)
-            while True:
-                try:
-                    answer = await self._send(call, deadline)
-                except ClientError as error:
-                    call = said.throw(error)
-                else:
-                    call = said.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        with closing(said):  # a dialogue that is given up learns of it at once
+            try:
+                call = next(said)
+                while True:
+                    try:
+                        answer = await self._send(call, deadline)
+                    except ClientError as error:
+                        call = said.throw(error)
+                    else:
+                        call = said.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
 
     async def _send(self, call: Call[T], deadline: Deadline) -> T:
-        if self._stub is None:  # here, for a channel belongs to the loop that is running
-            self._channel = self._connection.open(grpc.aio)
-            self._stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        method: Any = getattr(self._stub, call.method)
+        if self._channels is None:  # here, for a channel belongs to the loop that is running
+            self._channels = Channels(self._connection, grpc.aio)
+        method = self._channels.method(call.method, once=call.once)
         seconds = deadline.left()
         try:
             answer = await method(

@@ -6,7 +6,7 @@ Client and AsyncClient differ in how they send a Call, and in nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -32,6 +32,8 @@ class Call(Generic[T]):
     method: str
     request: Any
     read: Callable[[Any], T]
+    #: Whether it must not be sent twice: a step of a sequence changes what the server keeps.
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +140,14 @@ def infer(known: ModelMetadata, question: Question, *, classes: int = 0) -> Call
         asked = request.outputs.add(name=name)
         if classes:
             asked.parameters["classification"].int64_param = classes
-    return Call("ModelInfer", request, _answer)
+    return Call("ModelInfer", request, _answer, once="sequence_id" in request.parameters)
+
+
+def in_sequence(call: Call[Answer], sequence_id: int, *, start: bool, end: bool) -> Call[Answer]:
+    """Return an inference as a step of a sequence."""
+    flags = {"sequence_id": sequence_id, "sequence_start": start, "sequence_end": end}
+    parameters.write(call.request.parameters, flags)
+    return replace(call, once=True)
 
 
 def only_output(known: ModelMetadata, outputs: Sequence[str] | None) -> str:

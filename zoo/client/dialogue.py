@@ -6,7 +6,7 @@ ways to drive the same ones (`sent` and its twin), and no rule is written twice.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from zoo.client.errors import ClientError, Unavailable
 T = TypeVar("T")
 
 Dialogue = Generator[Call[Any], Any, T]
+Send = Callable[[Call[Answer]], Dialogue[Answer]]
 
 #: One array, or arrays by name.
 Outputs = Array | Mapping[str, Array]
@@ -39,22 +40,25 @@ def ready(model: str, version: str) -> Dialogue[bool]:
 
 
 class Inference:
-    """Inference needs to know what the model takes: asked once, and again after a refusal."""
+    """Inference needs to know what the model takes: asked once, and again after a refusal.
+
+    `send` says how a call is sent once it is known to fit, and what is learnt from its outcome.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], ModelMetadata] = {}
 
-    def ask(self, question: Question) -> Dialogue[Answer]:
+    def ask(self, question: Question, send: Send = single) -> Dialogue[Answer]:
         """Infer; the result says who answered."""
         known = yield from self._metadata(question)
-        return (yield from self._run(calls.infer(known, question), question))
+        return (yield from self._run(calls.infer(known, question), question, send))
 
-    def infer(self, question: Question) -> Dialogue[Outputs]:
+    def infer(self, question: Question, send: Send = single) -> Dialogue[Outputs]:
         """Infer; the result is a mapping for a mapping and an array for an array."""
         known = yield from self._metadata(question)
         by_name = isinstance(question.inputs, Mapping)
         name = None if by_name else calls.only_output(known, question.outputs)
-        answer = yield from self._run(calls.infer(known, question), question)
+        answer = yield from self._run(calls.infer(known, question), question, send)
         return answer.outputs if name is None else answer.outputs[name]
 
     def classify(
@@ -65,7 +69,7 @@ class Inference:
         name = calls.only_output(known, None if output is None else [output])
         question = replace(question, outputs=[name])
         call = calls.infer(known, question, classes=top)
-        answer = yield from self._run(call, question)
+        answer = yield from self._run(call, question, single)
         return calls.classes_of(answer.outputs[name])
 
     def _metadata(self, question: Question) -> Dialogue[ModelMetadata]:
@@ -75,9 +79,9 @@ class Inference:
             known = self._known[key] = yield calls.metadata(*key)
         return known
 
-    def _run(self, call: Call[Answer], question: Question) -> Dialogue[Answer]:
+    def _run(self, call: Call[Answer], question: Question, send: Send) -> Dialogue[Answer]:
         try:
-            return (yield from single(call))
+            return (yield from send(call))
         except ClientError:
             # The model may have changed.
             self._known.pop((question.model, question.version), None)

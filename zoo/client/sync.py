@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 import grpc
-from zoo_proto import grpc_service_pb2_grpc, model_config_pb2
+from zoo_proto import model_config_pb2
 
-from zoo.client import calls, dialogue
+from zoo.client import calls, dialogue, steps
 from zoo.client.arrays import Array
 from zoo.client.calls import Answer, Call, Class, ModelMetadata, Question
-from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline
+from zoo.client.connection import MAX_RETRIES, TLS, Channels, Connection, Deadline
 from zoo.client.dialogue import Dialogue
 from zoo.client.errors import ClientError
 from zoo.client.parameters import Parameter
@@ -47,8 +48,7 @@ class Client:
         self._connection = Connection(
             address=address, token=token, tls=tls, timeout=timeout, retries=retries
         )
-        self._channel = self._connection.open(grpc)
-        self._stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._channels = Channels(self._connection, grpc)
         self._inference = dialogue.Inference()
 
     def __enter__(self) -> Self:
@@ -64,7 +64,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        self._channel.close()
+        for channel in self._channels.opened:
+            channel.close()
 
     def ready(self, model: str = "", version: str = "", *, timeout: float | None = None) -> bool:
         """Tell whether the server, or one of its models, can answer; False if there is none."""
@@ -176,24 +177,29 @@ class Client:
         question = Question(model=model, inputs=rows, version=version)
         return self._sent(self._inference.classify(question, top, output), timeout)
 
+    def sequence(self, model: str, *, version: str = "") -> steps.Sequence:
+        """Return a sequence: requests between which the server keeps the model's state."""
+        return steps.Sequence(steps.Steps(self._inference, model, version), self._sent)
+
     def _sent(self, said: Dialogue[T], timeout: float | None) -> T:
         """Drive a dialogue to its result; all of its calls share the time."""
         deadline = Deadline(self._connection, timeout)
-        try:
-            call = next(said)
-            while True:
-                try:
-                    answer = self._send(call, deadline)
-                except ClientError as error:
-                    call = said.throw(error)
-                else:
-                    call = said.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        with closing(said):  # a dialogue that is given up learns of it at once
+            try:
+                call = next(said)
+                while True:
+                    try:
+                        answer = self._send(call, deadline)
+                    except ClientError as error:
+                        call = said.throw(error)
+                    else:
+                        call = said.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
 
     def _send(self, call: Call[T], deadline: Deadline) -> T:
-        method: Any = getattr(self._stub, call.method)
+        method = self._channels.method(call.method, once=call.once)
         seconds = deadline.left()
         try:
             answer = method(call.request, timeout=seconds, metadata=self._connection.metadata())
