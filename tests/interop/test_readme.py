@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from zoo.cli import COMMANDS
+from zoo.client import Client
 from zoo.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,22 @@ def test_the_python_examples_print_the_probabilities(address: str, name: str) ->
     assert values[0] == max(values)
     assert sum(values) == pytest.approx(1, abs=1e-5)
     assert ("setosa" in done.stdout) == ("classify" in code)
+
+
+def test_the_sequence_example_ends_where_the_whole_window_does(address: str) -> None:
+    """Its values one by one give the forecast of the model that takes them all at once."""
+    code = _example("sequence").replace("127.0.0.1:8001", address)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    found = re.search(r"for sunspots in \((.+)\):", code)
+    assert found is not None
+    with Client(address) as client:
+        window = [[[float(value)] for value in found[1].split(",")]]
+        whole = client.infer("lstm_sunspots", window)
+
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.strip("[]\n")) == pytest.approx(whole[0, 0], rel=1e-4)
 
 
 def test_the_grpcurl_line_works_through_reflection(address: str) -> None:

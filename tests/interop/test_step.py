@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from zoo.client import Client
 from zoo.verify import Tolerance, compare, scale_of
 
 pytestmark = pytest.mark.interop
@@ -45,6 +46,25 @@ def test_a_streamed_window_is_the_whole_window(trained, address) -> None:
 
     got = np.array([last[f"{number}-{steps - 1}"] for number in range(3)])
     row = compare(expected, got, Tolerance(), scale=scale_of(expected))
+    assert row["ok"], row
+
+
+def test_the_zoos_client_streams_windows(trained, address) -> None:
+    """A sequence a window, interleaved and used again for the next: the last answers are Keras's."""
+    feeds, answers = trained.keras("lstm_sunspots")
+    windows, expected = feeds["years"][:6], answers["forecast"][:6, 0]
+    got = []
+    with Client(address) as client:
+        sequences = [client.sequence("lstm_sunspots_step") for _ in range(3)]
+        for three in (windows[:3], windows[3:]):
+            for at in range(steps := windows.shape[1]):
+                last = [
+                    sequence.infer(window[None, at : at + 1], end=at == steps - 1)
+                    for sequence, window in zip(sequences, three, strict=True)
+                ]
+            got += [answer[0, 0] for answer in last]
+
+    row = compare(expected, np.array(got), Tolerance(), scale=scale_of(expected))
     assert row["ok"], row
 
 

@@ -85,6 +85,18 @@ class Graphs:
             (bias,),
         )
 
+    def sums(self) -> bytes:
+        """y = x + before, after = y: with its state kept, a running sum."""
+        rows = ["batch", 1]
+        return self.model(
+            [
+                helper.make_node("Add", ["x", "before"], ["after"]),
+                helper.make_node("Identity", ["after"], ["y"]),
+            ],
+            [self.value(name, TensorProto.FLOAT, rows) for name in ("x", "before")],
+            [self.value(name, TensorProto.FLOAT, rows) for name in ("y", "after")],
+        )
+
     def fails_when_run(self) -> bytes:
         """Gather from 3 elements by the index given: a bad index fails inside the run."""
         table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")

@@ -27,15 +27,7 @@ def config(*parts):
 @pytest.fixture
 def sums(graphs):
     """y = x + before, after = y: a running sum."""
-    rows = ["batch", 1]
-    return graphs.model(
-        [
-            helper.make_node("Add", ["x", "before"], ["after"]),
-            helper.make_node("Identity", ["after"], ["y"]),
-        ],
-        [graphs.value(name, TensorProto.FLOAT, rows) for name in ("x", "before")],
-        [graphs.value(name, TensorProto.FLOAT, rows) for name in ("y", "after")],
-    )
+    return graphs.sums()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -132,6 +133,117 @@ def test_asyncio(wire):
                 await client.infer("nope", [1])
 
     asyncio.run(run())
+
+
+def test_parameters_arrive(client):
+    """Of every type; one that the server takes otherwise is refused in its words."""
+    row = [[1, 2, 3, 4]]
+    known = {"priority": 1, "timeout": 1000}
+    own = {"flag": False, "count": -1, "ratio": 0.5, "word": "w"}
+    assert client.infer("identity_fp32", row, parameters={**known, **own}).tolist() == row
+
+    for key, value, text in [
+        ("timeout", 0.5, "'timeout' parameter, expected int64_param"),
+        ("priority", True, "'priority' parameter, expected int64_param or uint64_param"),
+        ("triton_x", 1, "starting with 'triton_' are reserved"),
+    ]:
+        with pytest.raises(errors.InvalidArgument, match=text):
+            client.infer("identity_fp32", row, parameters={key: value})
+
+
+def test_a_timeout_in_the_queue(repository, graphs, serve):
+    """`timeout` is the server's, in microseconds: a request that would wait for longer is refused."""
+    policy = "default_queue_policy { allow_timeout_override: true }"
+    delay = "max_queue_delay_microseconds: 400000"
+    repository.add(
+        "m", graphs.identity(), f"max_batch_size: 8 dynamic_batching {{ {delay} {policy} }}"
+    )
+    with serve(repository.path) as wire, Client(wire.address, retries=0) as client:
+        client.infer("m", [[1, 2, 3, 4]], parameters={"timeout": 10_000_000})
+        with pytest.raises(errors.Unavailable, match="Request timeout expired"):
+            client.infer("m", [[1, 2, 3, 4]], parameters={"timeout": 1000})
+
+
+SUMS = """
+max_batch_size: 8
+sequence_batching {
+  max_sequence_idle_microseconds: IDLE
+  state [{ input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ] }]
+}
+"""
+
+
+@pytest.fixture
+def summing(repository, graphs, serve):
+    """Serve "m", a running sum whose sequences the server forgets after so many seconds."""
+
+    def begin(idle=30.0):
+        repository.add("m", graphs.sums(), SUMS.replace("IDLE", str(round(idle * 1e6))))
+        return serve(repository.path)
+
+    return begin
+
+
+def test_sequences_keep_their_own_state(summing):
+    """Interleaved; one that was ended begins anew."""
+    with summing() as wire, Client(wire.address) as client:
+        one, ten = client.sequence("m"), client.sequence("m", version="1")
+        sums = [(one.infer([[1]])[0, 0], ten.infer([[10]])[0, 0]) for _ in range(3)]
+        last = one.infer([[1]], end=True)[0, 0], ten.ask({"x": [[10]]}).outputs["y"][0, 0]
+        after = one.infer([[1]])[0, 0], ten.infer([[10]])[0, 0]
+
+    assert sums == [(1, 10), (2, 20), (3, 30)]
+    assert last == (4, 40)
+    assert after == (1, 50)
+
+
+def test_a_refused_step_leaves_the_state(summing):
+    """What does not fit the model is refused by the server, and the sum goes on without it."""
+    with summing() as wire, Client(wire.address) as client:
+        steps = client.sequence("m")
+        for bad in ([[1, 2]], [[1], [2]]):
+            with pytest.raises(errors.InvalidArgument, match=r"unexpected shape|batch-size 1"):
+                steps.infer(bad)
+        steps.infer([[1]])
+        for bad in ([[1, 2]], [[1], [2]]):
+            with pytest.raises(errors.InvalidArgument, match=r"unexpected shape|batch-size 1"):
+                steps.infer(bad, end=True)
+
+        assert steps.infer([[1]]).tolist() == [[2]]
+
+
+def test_a_forgotten_sequence_is_lost(summing):
+    """After too long a silence the client says so, and begins no other by itself."""
+    with summing(idle=0.1) as wire, Client(wire.address) as client:
+        steps = client.sequence("m")
+        steps.infer([[1]])
+        time.sleep(0.2)
+        for _ in range(2):
+            with pytest.raises(errors.SequenceLost, match="the server has forgotten it"):
+                steps.infer([[1]])
+
+        assert client.sequence("m").infer([[1]]).tolist() == [[1]]
+
+
+def test_sequences_for_asyncio(summing):
+    """The same, awaited; many sequences at once, each with its own sum."""
+
+    async def run():
+        async with AsyncClient(wire.address) as client:
+
+            async def summed(value):
+                steps = client.sequence("m")
+                answers = [await steps.infer([[value]]) for _ in range(3)]
+                answers.append(await steps.infer([[value]], end=True))
+                answers.append((await steps.ask([[value]])).outputs["y"])
+                return [answer[0, 0] for answer in answers]
+
+            return await asyncio.gather(*map(summed, range(1, 9)))
+
+    with summing() as wire:
+        got = asyncio.run(run())
+
+    assert got == [[value, 2 * value, 3 * value, 4 * value, value] for value in range(1, 9)]
 
 
 def test_a_restart_is_outlasted(repository, graphs, serve):

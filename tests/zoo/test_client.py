@@ -7,10 +7,9 @@ import pickle
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import grpc
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zoo_proto import grpc_service_pb2 as pb
 
 from server import tensors
 from zoo.client import TLS, AsyncClient, Client, ClientError, errors
@@ -26,94 +24,6 @@ from zoo.client.arrays import from_raw, to_array
 from zoo.client.connection import MAX_RETRIES, Connection
 
 Status = grpc.StatusCode
-SERVICE = "inference.GRPCInferenceService"
-
-
-class FakeServer:
-    """Doubles its one FP32 input, after the failures that a test scripts.
-
-    `script`: what each ModelInfer does in turn: a status, an Event to wait for, or None to answer.
-    """
-
-    def __init__(self, credentials: Any = None) -> None:
-        self.script: list[Status | threading.Event | None] = []
-        #: The metadata of each attempt.
-        self.attempts: list[dict[str, str]] = []
-        #: When each attempt came, and the seconds that it had left.
-        self.times: list[tuple[float, float]] = []
-        self.methods: list[str] = []
-        self.typed = False
-        self.wants_certificate = False
-        self._server = grpc.server(ThreadPoolExecutor(4))
-        handlers = {
-            "ModelMetadata": self._handler(self._metadata, pb.ModelMetadataRequest),
-            "ModelInfer": self._handler(self._infer, pb.ModelInferRequest),
-            "ServerReady": self._handler(self._ready, pb.ServerReadyRequest),
-        }
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
-        )
-        if credentials is None:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
-        else:
-            self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
-        self.address = f"127.0.0.1:{self.port}"
-        self._server.start()
-
-    def stop(self) -> None:
-        self._server.stop(None).wait()
-
-    def _handler(self, behaviour: Any, kind: Any) -> grpc.RpcMethodHandler:
-        def recorded(request: Any, context: grpc.ServicerContext) -> Any:
-            self.methods.append(kind.__name__.removesuffix("Request"))
-            return behaviour(request, context)
-
-        return grpc.unary_unary_rpc_method_handler(
-            recorded, kind.FromString, lambda message: message.SerializeToString()
-        )
-
-    def _metadata(self, request: Any, _: grpc.ServicerContext) -> Any:
-        answer = pb.ModelMetadataResponse(name=request.name, versions=["1"], platform="fake")
-        answer.inputs.add(name="x", datatype="FP32", shape=[-1, 2])
-        answer.outputs.add(name="y", datatype="FP32", shape=[-1, 2])
-        if request.name == "pair":
-            answer.inputs.add(name="z", datatype="INT8", shape=[-1])
-            answer.outputs.add(name="w", datatype="BYTES", shape=[-1])
-        return answer
-
-    def _ready(self, _: Any, context: grpc.ServicerContext) -> Any:
-        self._next(context)
-        return pb.ServerReadyResponse(ready=True)
-
-    def _infer(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._next(context)
-        array = np.frombuffer(request.raw_input_contents[0], "<f4") * 2
-        answer = pb.ModelInferResponse(
-            model_name=request.model_name, model_version="1", id=request.id
-        )
-        tensor = answer.outputs.add(name="y", datatype="FP32", shape=request.inputs[0].shape)
-        if self.typed:
-            tensor.contents.fp32_contents.extend(array.tolist())
-        else:
-            answer.raw_output_contents.append(array.tobytes())
-        return answer
-
-    def _next(self, context: grpc.ServicerContext) -> None:
-        self.attempts.append(dict(context.invocation_metadata()))
-        self.times.append((time.monotonic(), context.time_remaining()))
-        step = self.script.pop(0) if self.script else None
-        if isinstance(step, threading.Event):
-            step.wait(20)
-        elif step is not None:
-            context.abort(step, f"scripted {step.name}")
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    """A scripted server on a free port."""
-    server = FakeServer()
-    yield server
-    server.stop()
 
 
 def _sync(address: str, model: str, inputs: Any, **options: Any) -> Any:
@@ -138,7 +48,7 @@ def infer(request: pytest.FixtureRequest) -> Callable[..., Any]:
 # -- retries and deadlines ------------------------------------------------------------------------
 
 
-def test_unavailable_is_tried_again(fake: FakeServer, infer: Callable[..., Any]) -> None:
+def test_unavailable_is_tried_again(fake: Any, infer: Callable[..., Any]) -> None:
     """Until it is answered; the server is told how often the call was tried before."""
     fake.script = [Status.UNAVAILABLE, Status.UNAVAILABLE]
     assert infer(fake.address, "m", [[1, 2]]).tolist() == [[2, 4]]
@@ -147,7 +57,7 @@ def test_unavailable_is_tried_again(fake: FakeServer, infer: Callable[..., Any])
     assert tried == ["0", "1", "2"]
 
 
-def test_the_waits_grow_within_one_deadline(fake: FakeServer, infer: Callable[..., Any]) -> None:
+def test_the_waits_grow_within_one_deadline(fake: Any, infer: Callable[..., Any]) -> None:
     """Each wait is longer than the last, with its jitter, and all come out of the caller's time."""
     fake.script = [Status.UNAVAILABLE] * 3
     infer(fake.address, "m", [[1, 2]], timeout=30)
@@ -160,9 +70,7 @@ def test_the_waits_grow_within_one_deadline(fake: FakeServer, infer: Callable[..
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_retries_are_as_many_as_asked(
-    retries: int, fake: FakeServer, infer: Callable[..., Any]
-) -> None:
+def test_retries_are_as_many_as_asked(retries: int, fake: Any, infer: Callable[..., Any]) -> None:
     """Then the server's own words arrive as Unavailable."""
     fake.script = [Status.UNAVAILABLE] * 9
     with pytest.raises(errors.Unavailable, match="scripted UNAVAILABLE") as caught:
@@ -172,7 +80,7 @@ def test_retries_are_as_many_as_asked(
     assert len(fake.attempts) == retries + 1
 
 
-def test_large_requests_are_tried_again(fake: FakeServer, infer: Callable[..., Any]) -> None:
+def test_large_requests_are_tried_again(fake: Any, infer: Callable[..., Any]) -> None:
     """One that is longer than gRPC would keep by default, too."""
     fake.script = [Status.UNAVAILABLE]
     rows = np.ones((200_000, 2), np.float32)
@@ -195,7 +103,7 @@ ERRORS = {
 
 @pytest.mark.parametrize(("status", "kind"), ERRORS.items(), ids=lambda one: str(one))
 def test_other_statuses_are_errors_at_once(
-    status: Status, kind: type[ClientError], fake: FakeServer, infer: Callable[..., Any]
+    status: Status, kind: type[ClientError], fake: Any, infer: Callable[..., Any]
 ) -> None:
     """Not retried, of the class that says what to do, with status and message, and picklable."""
     fake.script = [status]
@@ -209,7 +117,7 @@ def test_other_statuses_are_errors_at_once(
     assert len(fake.attempts) == 1
 
 
-def test_the_deadline_ends_a_call(fake: FakeServer, infer: Callable[..., Any]) -> None:
+def test_the_deadline_ends_a_call(fake: Any, infer: Callable[..., Any]) -> None:
     """A server that does not answer is given up, in words."""
     answer = threading.Event()
     fake.script = [answer]
@@ -218,7 +126,7 @@ def test_the_deadline_ends_a_call(fake: FakeServer, infer: Callable[..., Any]) -
     answer.set()
 
 
-def test_the_deadline_ends_the_retries(fake: FakeServer, infer: Callable[..., Any]) -> None:
+def test_the_deadline_ends_the_retries(fake: Any, infer: Callable[..., Any]) -> None:
     """A wait that would outlast it is not the caller's to sit out."""
     fake.script = [Status.UNAVAILABLE] * 9
     with pytest.raises(ClientError) as caught:
@@ -234,7 +142,7 @@ def test_nobody_there(infer: Callable[..., Any]) -> None:
         infer("127.0.0.1:1", "m", [[1, 2]], retries=0)
 
 
-def test_ready_is_false_where_nobody_is(fake: FakeServer) -> None:
+def test_ready_is_false_where_nobody_is(fake: Any) -> None:
     """And where the server says so, which is an answer and not tried again; True once it does."""
     with Client("127.0.0.1:1") as client:
         assert client.ready() is False
@@ -260,7 +168,7 @@ def test_ready_is_false_where_nobody_is_for_asyncio() -> None:
 # -- credentials ----------------------------------------------------------------------------------
 
 
-def test_the_token_goes_with_every_call(fake: FakeServer, infer: Callable[..., Any]) -> None:
+def test_the_token_goes_with_every_call(fake: Any, infer: Callable[..., Any]) -> None:
     """As a bearer token; without one there is no such header."""
     infer(fake.address, "m", [[1, 2]], token="secret")
     infer(fake.address, "m", [[1, 2]])
@@ -301,11 +209,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(params=[False, True], ids=["tls", "mtls"])
-def secure(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[FakeServer]:
+def secure(
+    request: pytest.FixtureRequest, certificates: Certificates, client_lab: ModuleType
+) -> Iterator[Any]:
     """A server with a certificate, which for mTLS wants one from the client too."""
     certificate, key = certificates.sign("server.test")
     authority = certificates.ca.read_bytes()
-    server = FakeServer(
+    server = client_lab.FakeServer(
         grpc.ssl_server_credentials(
             [(key.read_bytes(), certificate.read_bytes())],
             authority if request.param else None,
@@ -317,9 +227,7 @@ def secure(request: pytest.FixtureRequest, certificates: Certificates) -> Iterat
     server.stop()
 
 
-def test_tls_and_mtls(
-    secure: FakeServer, certificates: Certificates, infer: Callable[..., Any]
-) -> None:
+def test_tls_and_mtls(secure: Any, certificates: Certificates, infer: Callable[..., Any]) -> None:
     """With the authority's file, and for mTLS our certificate; the token travels inside."""
     certificate, key = certificates.sign("client.test")
     mutual = {"certificate": certificate, "key": key} if secure.wants_certificate else {}
@@ -330,7 +238,7 @@ def test_tls_and_mtls(
 
 
 def test_tls_by_the_name_in_the_certificate(
-    certificates: Certificates, secure: FakeServer, infer: Callable[..., Any]
+    certificates: Certificates, secure: Any, infer: Callable[..., Any]
 ) -> None:
     """A certificate for another name than the address is taken when that name is given."""
     certificate, key = certificates.sign("client.test")
@@ -344,7 +252,7 @@ def test_tls_by_the_name_in_the_certificate(
 
 
 def test_an_unknown_authority_is_not_trusted(
-    certificates: Certificates, secure: FakeServer, infer: Callable[..., Any]
+    certificates: Certificates, secure: Any, infer: Callable[..., Any]
 ) -> None:
     """Nor is plain text spoken to a server with TLS."""
     certificate, key = certificates.sign("client.test")
@@ -354,7 +262,7 @@ def test_an_unknown_authority_is_not_trusted(
             infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
 
 
-# -- arguments, arrays and answers ----------------------------------------------------------------
+# -- arguments and answers -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -382,7 +290,7 @@ def test_half_a_certificate_is_none() -> None:
         Client("127.0.0.1:1", tls=TLS(ca="no-such-file"))
 
 
-def test_the_model_is_asked_once(fake: FakeServer) -> None:
+def test_the_model_is_asked_once(fake: Any) -> None:
     """What it takes is remembered, and asked again after a refusal, when it may have changed."""
     with Client(fake.address, retries=0) as client:
         for _ in range(3):
@@ -396,7 +304,7 @@ def test_the_model_is_asked_once(fake: FakeServer) -> None:
     assert fake.methods == expected
 
 
-def test_an_answer_says_who_gave_it(fake: FakeServer) -> None:
+def test_an_answer_says_who_gave_it(fake: Any) -> None:
     """Model, version and the request's id; typed contents are read like raw ones."""
     for fake.typed in (False, True):
         with Client(fake.address) as client:
@@ -417,7 +325,7 @@ def test_an_answer_says_who_gave_it(fake: FakeServer) -> None:
     ],
 )
 def test_what_cannot_be_sent(
-    inputs: Any, outputs: Sequence[str] | None, text: str, fake: FakeServer
+    inputs: Any, outputs: Sequence[str] | None, text: str, fake: Any
 ) -> None:
     """InvalidArgument names the model, the tensor and the cure; nothing is inferred."""
     with Client(fake.address) as client, pytest.raises(errors.InvalidArgument) as caught:
@@ -425,6 +333,64 @@ def test_what_cannot_be_sent(
 
     assert text in str(caught.value)
     assert "ModelInfer" not in fake.methods
+
+
+def test_parameters_travel_by_their_type(fake: Any, client: Any) -> None:
+    """In the field that the protocol has for it; `priority` as Triton's client sends it."""
+    parameters = {
+        "flag": True,
+        "count": -(2**63),
+        "ratio": np.float64(0.5),
+        "word": "größe",
+        "priority": 2**64 - 1,
+        "timeout": 250_000,
+    }
+    client.infer("m", [[1, 2]], parameters=parameters)
+    client.ask("m", [[1, 2]], parameters=parameters)
+
+    for request in fake.requests:
+        sent = {
+            key: (
+                one.WhichOneof("parameter_choice"),
+                getattr(one, one.WhichOneof("parameter_choice")),
+            )
+            for key, one in request.parameters.items()
+        }
+        assert sent == {
+            "flag": ("bool_param", True),
+            "count": ("int64_param", -(2**63)),
+            "ratio": ("double_param", 0.5),
+            "word": ("string_param", "größe"),
+            "priority": ("uint64_param", 2**64 - 1),
+            "timeout": ("int64_param", 250_000),
+        }
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("k", None, "parameter 'k' is None: give a bool, an int, a float or a str"),
+        ("k", [1, 2], "parameter 'k' is [1, 2]: give a bool"),
+        ("k", b"b", "parameter 'k' is b'b': give a bool"),
+        ("k", 2**63, "parameter 'k' is 9223372036854775808: int64_param cannot hold that"),
+        ("priority", -1, "parameter 'priority' is -1: uint64_param cannot hold that"),
+        ("k", "\ud800", "parameter 'k' is '\\ud800': string_param cannot hold that"),
+        (5, 1, "parameter 5 is 1: int64_param cannot hold that"),
+    ],
+)
+def test_parameters_that_cannot_be_sent(
+    key: Any, value: Any, text: str, fake: Any, client: Any
+) -> None:
+    """InvalidArgument names key and value; nothing is inferred."""
+    with pytest.raises(errors.InvalidArgument) as caught:
+        client.infer("m", [[1, 2]], parameters={key: value})
+
+    assert text in str(caught.value)
+    assert not fake.requests
+
+
+# -- arrays ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", tensors.DATA_TYPES, ids=lambda row: row.wire)

@@ -13,15 +13,18 @@ from zoo.client.aio import AsyncClient
 from zoo.client.calls import Answer, Class, ModelMetadata, TensorMetadata
 from zoo.client.connection import TLS
 from zoo.client.errors import ClientError
+from zoo.client.steps import AsyncSequence, Sequence
 from zoo.client.sync import Client
 
 __all__ = [
     "TLS",
     "Answer",
     "AsyncClient",
+    "AsyncSequence",
     "Class",
     "Client",
     "ClientError",
     "ModelMetadata",
+    "Sequence",
     "TensorMetadata",
 ]

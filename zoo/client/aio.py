@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 import grpc
-from zoo_proto import grpc_service_pb2_grpc, model_config_pb2
+from zoo_proto import model_config_pb2
 
-from zoo.client import calls, dialogue
+from zoo.client import calls, dialogue, steps
 from zoo.client.arrays import Array
-from zoo.client.calls import Answer, Call, Class, ModelMetadata
-from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline
+from zoo.client.calls import Answer, Call, Class, ModelMetadata, Question
+from zoo.client.connection import MAX_RETRIES, TLS, Channels, Connection, Deadline
 from zoo.client.dialogue import Dialogue
 from zoo.client.errors import ClientError
+from zoo.client.parameters import Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -44,8 +46,7 @@ class AsyncClient:
         self._connection = Connection(
             address=address, token=token, tls=tls, timeout=timeout, retries=retries
         )
-        self._channel: Any = None
-        self._stub: Any = None
+        self._channels: Channels | None = None
         self._inference = dialogue.Inference()
 
     async def __aenter__(self) -> Self:
@@ -61,8 +62,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        if self._channel is not None:
-            await self._channel.close()
+        if self._channels is not None:
+            for channel in self._channels.opened:
+                await channel.close()
 
     async def ready(
         self, model: str = "", version: str = "", *, timeout: float | None = None
@@ -96,6 +98,7 @@ class AsyncClient:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Mapping[str, Array]: ...
 
     @overload
@@ -108,6 +111,7 @@ class AsyncClient:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Array: ...
 
     async def infer(
@@ -119,18 +123,24 @@ class AsyncClient:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Array | Mapping[str, Array]:
         """Return the model's outputs: by name for inputs by name, one array for one array.
 
         The first dimension is the batch where the model batches. Values are converted to the
         input's datatype where nothing but precision can be lost. `outputs` names those wanted.
+        `parameters` go with the request: `priority`, `timeout` (the microseconds it may wait in the
+        server's queue), and others as the server takes them.
         """
-        return await self._sent(
-            self._inference.infer(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return await self._sent(self._inference.infer(question), timeout)
 
     async def ask(
         self,
@@ -141,14 +151,18 @@ class AsyncClient:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Answer:
         """Infer, and say also which version answered."""
-        return await self._sent(
-            self._inference.ask(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return await self._sent(self._inference.ask(question), timeout)
 
     async def classify(
         self,
@@ -161,31 +175,34 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> list[list[Class]]:
         """Return each row's `top` classes, best first: fewer if the model has fewer."""
-        return await self._sent(
-            self._inference.classify(model, rows, top, output=output, version=version), timeout
-        )
+        question = Question(model=model, inputs=rows, version=version)
+        return await self._sent(self._inference.classify(question, top, output), timeout)
+
+    def sequence(self, model: str, *, version: str = "") -> steps.AsyncSequence:
+        """Return a sequence: requests between which the server keeps the model's state."""
+        return steps.AsyncSequence(steps.Steps(self._inference, model, version), self._sent)
 
     async def _sent(self, said: Dialogue[T], timeout: float | None) -> T:
         """Drive a dialogue to its result; all of its calls share the time."""
         deadline = Deadline(self._connection, timeout)
-        try:
-            call = next(said)
-            while True:
-                try:
-                    answer = await self._send(call, deadline)
-                except ClientError as error:
-                    call = said.throw(error)
-                else:
-                    call = said.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        with closing(said):  # a dialogue that is given up learns of it at once
+            try:
+                call = next(said)
+                while True:
+                    try:
+                        answer = await self._send(call, deadline)
+                    except ClientError as error:
+                        call = said.throw(error)
+                    else:
+                        call = said.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
 
     async def _send(self, call: Call[T], deadline: Deadline) -> T:
-        if self._stub is None:  # here, for a channel belongs to the loop that is running
-            self._channel = self._connection.open(grpc.aio)
-            self._stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        method: Any = getattr(self._stub, call.method)
+        if self._channels is None:  # here, for a channel belongs to the loop that is running
+            self._channels = Channels(self._connection, grpc.aio)
+        method = self._channels.method(call.method, once=call.once)
         seconds = deadline.left()
         try:
             answer = await method(

@@ -6,7 +6,7 @@ Client and AsyncClient differ in how they send a Call, and in nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -14,8 +14,10 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import model_config_pb2
 
 from server import tensors
+from zoo.client import parameters
 from zoo.client.arrays import Array, from_raw, to_array
 from zoo.client.errors import ClientError, InvalidArgument
+from zoo.client.parameters import Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -30,6 +32,8 @@ class Call(Generic[T]):
     method: str
     request: Any
     read: Callable[[Any], T]
+    #: Whether it must not be sent twice: a step of a sequence changes what the server keeps.
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,19 @@ class ModelMetadata:
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a caller asks of a model, before it is known what the model takes."""
+
+    model: str
+    inputs: ArrayLike | Mapping[str, ArrayLike]
+    version: str = ""
+    #: Those wanted, None for all.
+    outputs: Sequence[str] | None = None
+    request_id: str = ""
+    parameters: Mapping[str, Parameter] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,19 +119,14 @@ def metadata(model: str, version: str) -> Call[ModelMetadata]:
     return Call("ModelMetadata", pb.ModelMetadataRequest(name=model, version=version), _metadata)
 
 
-def infer(
-    known: ModelMetadata,
-    inputs: ArrayLike | Mapping[str, ArrayLike],
-    *,
-    version: str = "",
-    outputs: Sequence[str] | None = None,
-    request_id: str = "",
-    classes: int = 0,
-) -> Call[Answer]:
+def infer(known: ModelMetadata, question: Question, *, classes: int = 0) -> Call[Answer]:
     """Ask for outputs; InvalidArgument if the inputs cannot be what the model takes."""
-    request = pb.ModelInferRequest(model_name=known.name, model_version=version, id=request_id)
+    request = pb.ModelInferRequest(
+        model_name=known.name, model_version=question.version, id=question.request_id
+    )
+    parameters.write(request.parameters, question.parameters or {})
     specs = {tensor.name: tensor for tensor in known.inputs}
-    for name, value in _named(known, inputs).items():
+    for name, value in _named(known, question.inputs).items():
         if name not in specs:
             raise _invalid(f"model '{known.name}' has no input '{name}', only {_list(specs)}")
         try:
@@ -124,11 +136,18 @@ def infer(
             raise _invalid(f"input '{name}' of model '{known.name}' {error}") from None
         request.inputs.add(name=name, datatype=wire.wire, shape=array.shape)
         request.raw_input_contents.append(_raw(wire, array))
-    for name in outputs or ():
+    for name in question.outputs or ():
         asked = request.outputs.add(name=name)
         if classes:
             asked.parameters["classification"].int64_param = classes
-    return Call("ModelInfer", request, _answer)
+    return Call("ModelInfer", request, _answer, once="sequence_id" in request.parameters)
+
+
+def in_sequence(call: Call[Answer], sequence_id: int, *, start: bool, end: bool) -> Call[Answer]:
+    """Return an inference as a step of a sequence."""
+    flags = {"sequence_id": sequence_id, "sequence_start": start, "sequence_end": end}
+    parameters.write(call.request.parameters, flags)
+    return replace(call, once=True)
 
 
 def only_output(known: ModelMetadata, outputs: Sequence[str] | None) -> str:

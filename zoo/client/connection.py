@@ -2,19 +2,20 @@
 
 Retries are gRPC's own (its service configuration): an UNAVAILABLE call is sent again with exponential
 backoff and jitter, inside the deadline, before the caller hears of it. What is listed in RETRIED may
-be sent twice without harm: inference of a model without state changes nothing on the server.
+be sent twice without harm: inference of a model without state changes nothing on the server. A step
+of a sequence does change what the server keeps, and goes over a channel of its own, without retries.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import grpc
-from zoo_proto import grpc_service_pb2
+from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
 
 from zoo.client.errors import ClientError, error_of
 
@@ -107,6 +108,26 @@ class Connection:
         else:
             options.append(("grpc.enable_retries", 0))
         return options
+
+
+class Channels:
+    """A client's channels to its server: one that sends again, and one that sends once.
+
+    gRPC decides on retries by channel and procedure, never by call, and a step is ModelInfer like any
+    other inference. A channel connects when it is first called: the second costs nothing until then.
+    """
+
+    def __init__(self, connection: Connection, module: Any) -> None:
+        """Open them in `module`: grpc, or grpc.aio."""
+        self.opened = tuple(
+            one.open(module) for one in (connection, replace(connection, retries=0))
+        )
+        stub: Any = grpc_service_pb2_grpc.GRPCInferenceServiceStub
+        self._again, self._once = (stub(channel) for channel in self.opened)
+
+    def method(self, name: str, *, once: bool) -> Any:
+        """Return the procedure of that name, over the channel that is asked for."""
+        return getattr(self._once if once else self._again, name)
 
 
 class Deadline:

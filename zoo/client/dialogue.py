@@ -6,20 +6,22 @@ ways to drive the same ones (`sent` and its twin), and no rule is written twice.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from zoo.client import calls
 from zoo.client.arrays import Array
-from zoo.client.calls import Answer, Call, Class, ModelMetadata
+from zoo.client.calls import Answer, Call, Class, ModelMetadata, Question
 from zoo.client.errors import ClientError, Unavailable
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 T = TypeVar("T")
 
 Dialogue = Generator[Call[Any], Any, T]
+Send = Callable[[Call[Answer]], Dialogue[Answer]]
+
+#: One array, or arrays by name.
+Outputs = Array | Mapping[str, Array]
 
 
 def single(call: Call[T]) -> Dialogue[T]:
@@ -38,68 +40,49 @@ def ready(model: str, version: str) -> Dialogue[bool]:
 
 
 class Inference:
-    """Inference needs to know what the model takes: asked once, and again after a refusal."""
+    """Inference needs to know what the model takes: asked once, and again after a refusal.
+
+    `send` says how a call is sent once it is known to fit, and what is learnt from its outcome.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], ModelMetadata] = {}
 
-    def ask(
-        self,
-        model: str,
-        inputs: ArrayLike | Mapping[str, ArrayLike],
-        *,
-        version: str,
-        outputs: Sequence[str] | None,
-        request_id: str,
-    ) -> Dialogue[Answer]:
+    def ask(self, question: Question, send: Send = single) -> Dialogue[Answer]:
         """Infer; the result says who answered."""
-        known = yield from self._metadata(model, version)
-        call = calls.infer(known, inputs, version=version, outputs=outputs, request_id=request_id)
-        return (yield from self._run(call, model, version))
+        known = yield from self._metadata(question)
+        return (yield from self._run(calls.infer(known, question), question, send))
 
-    def infer(
-        self,
-        model: str,
-        inputs: ArrayLike | Mapping[str, ArrayLike],
-        *,
-        version: str,
-        outputs: Sequence[str] | None,
-        request_id: str,
-    ) -> Dialogue[Array | Mapping[str, Array]]:
+    def infer(self, question: Question, send: Send = single) -> Dialogue[Outputs]:
         """Infer; the result is a mapping for a mapping and an array for an array."""
-        known = yield from self._metadata(model, version)
-        name = None if isinstance(inputs, Mapping) else calls.only_output(known, outputs)
-        call = calls.infer(known, inputs, version=version, outputs=outputs, request_id=request_id)
-        answer = yield from self._run(call, model, version)
+        known = yield from self._metadata(question)
+        by_name = isinstance(question.inputs, Mapping)
+        name = None if by_name else calls.only_output(known, question.outputs)
+        answer = yield from self._run(calls.infer(known, question), question, send)
         return answer.outputs if name is None else answer.outputs[name]
 
     def classify(
-        self,
-        model: str,
-        rows: ArrayLike | Mapping[str, ArrayLike],
-        top: int,
-        *,
-        output: str | None,
-        version: str,
+        self, question: Question, top: int, output: str | None
     ) -> Dialogue[list[list[Class]]]:
         """Ask for the best classes of each row."""
-        known = yield from self._metadata(model, version)
+        known = yield from self._metadata(question)
         name = calls.only_output(known, None if output is None else [output])
-        call = calls.infer(known, rows, version=version, outputs=[name], classes=top)
-        answer = yield from self._run(call, model, version)
+        question = replace(question, outputs=[name])
+        call = calls.infer(known, question, classes=top)
+        answer = yield from self._run(call, question, single)
         return calls.classes_of(answer.outputs[name])
 
-    def _metadata(self, model: str, version: str) -> Dialogue[ModelMetadata]:
-        key = model, version
+    def _metadata(self, question: Question) -> Dialogue[ModelMetadata]:
+        key = question.model, question.version
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = yield calls.metadata(model, version)
+            known = self._known[key] = yield calls.metadata(*key)
         return known
 
-    def _run(self, call: Call[Answer], model: str, version: str) -> Dialogue[Answer]:
+    def _run(self, call: Call[Answer], question: Question, send: Send) -> Dialogue[Answer]:
         try:
-            answer: Answer = yield call
+            return (yield from send(call))
         except ClientError:
-            self._known.pop((model, version), None)  # the model may have changed
+            # The model may have changed.
+            self._known.pop((question.model, question.version), None)
             raise
-        return answer

@@ -5,6 +5,7 @@
     ├── NotFound             no such model or version
     ├── Unauthenticated      the token or the client certificate is missing or wrong
     ├── DeadlineExceeded     no answer within the time given
+    ├── SequenceLost         the state of a sequence is gone or uncertain: begin another
     └── Unavailable          not now: queue full, model not loaded, server leaving; retried in vain
         └── Unreachable      nothing answers at the address
 
@@ -41,6 +42,10 @@ class Unauthenticated(ClientError):
 
 class DeadlineExceeded(ClientError):
     """No answer came within the time given; the server may have worked on the request."""
+
+
+class SequenceLost(ClientError):
+    """The server has forgotten a sequence, or nobody knows whether it counted a step that failed."""
 
 
 class Unavailable(ClientError):

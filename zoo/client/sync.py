@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 import grpc
-from zoo_proto import grpc_service_pb2_grpc, model_config_pb2
+from zoo_proto import model_config_pb2
 
-from zoo.client import calls, dialogue
+from zoo.client import calls, dialogue, steps
 from zoo.client.arrays import Array
-from zoo.client.calls import Answer, Call, Class, ModelMetadata
-from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline
+from zoo.client.calls import Answer, Call, Class, ModelMetadata, Question
+from zoo.client.connection import MAX_RETRIES, TLS, Channels, Connection, Deadline
 from zoo.client.dialogue import Dialogue
 from zoo.client.errors import ClientError
+from zoo.client.parameters import Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -46,8 +48,7 @@ class Client:
         self._connection = Connection(
             address=address, token=token, tls=tls, timeout=timeout, retries=retries
         )
-        self._channel = self._connection.open(grpc)
-        self._stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._channels = Channels(self._connection, grpc)
         self._inference = dialogue.Inference()
 
     def __enter__(self) -> Self:
@@ -63,7 +64,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        self._channel.close()
+        for channel in self._channels.opened:
+            channel.close()
 
     def ready(self, model: str = "", version: str = "", *, timeout: float | None = None) -> bool:
         """Tell whether the server, or one of its models, can answer; False if there is none."""
@@ -95,6 +97,7 @@ class Client:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Mapping[str, Array]: ...
 
     @overload
@@ -107,6 +110,7 @@ class Client:
         outputs: Sequence[str] | None = ...,
         timeout: float | None = ...,
         request_id: str = ...,
+        parameters: Mapping[str, Parameter] | None = ...,
     ) -> Array: ...
 
     def infer(
@@ -118,18 +122,24 @@ class Client:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Array | Mapping[str, Array]:
         """Return the model's outputs: by name for inputs by name, one array for one array.
 
         The first dimension is the batch where the model batches. Values are converted to the
         input's datatype where nothing but precision can be lost. `outputs` names those wanted.
+        `parameters` go with the request: `priority`, `timeout` (the microseconds it may wait in the
+        server's queue), and others as the server takes them.
         """
-        return self._sent(
-            self._inference.infer(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return self._sent(self._inference.infer(question), timeout)
 
     def ask(
         self,
@@ -140,14 +150,18 @@ class Client:
         outputs: Sequence[str] | None = None,
         timeout: float | None = None,
         request_id: str = "",
+        parameters: Mapping[str, Parameter] | None = None,
     ) -> Answer:
         """Infer, and say also which version answered."""
-        return self._sent(
-            self._inference.ask(
-                model, inputs, version=version, outputs=outputs, request_id=request_id
-            ),
-            timeout,
+        question = Question(
+            model=model,
+            inputs=inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
         )
+        return self._sent(self._inference.ask(question), timeout)
 
     def classify(
         self,
@@ -160,28 +174,32 @@ class Client:
         timeout: float | None = None,
     ) -> list[list[Class]]:
         """Return each row's `top` classes, best first: fewer if the model has fewer."""
-        return self._sent(
-            self._inference.classify(model, rows, top, output=output, version=version), timeout
-        )
+        question = Question(model=model, inputs=rows, version=version)
+        return self._sent(self._inference.classify(question, top, output), timeout)
+
+    def sequence(self, model: str, *, version: str = "") -> steps.Sequence:
+        """Return a sequence: requests between which the server keeps the model's state."""
+        return steps.Sequence(steps.Steps(self._inference, model, version), self._sent)
 
     def _sent(self, said: Dialogue[T], timeout: float | None) -> T:
         """Drive a dialogue to its result; all of its calls share the time."""
         deadline = Deadline(self._connection, timeout)
-        try:
-            call = next(said)
-            while True:
-                try:
-                    answer = self._send(call, deadline)
-                except ClientError as error:
-                    call = said.throw(error)
-                else:
-                    call = said.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        with closing(said):  # a dialogue that is given up learns of it at once
+            try:
+                call = next(said)
+                while True:
+                    try:
+                        answer = self._send(call, deadline)
+                    except ClientError as error:
+                        call = said.throw(error)
+                    else:
+                        call = said.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
 
     def _send(self, call: Call[T], deadline: Deadline) -> T:
-        method: Any = getattr(self._stub, call.method)
+        method = self._channels.method(call.method, once=call.once)
         seconds = deadline.left()
         try:
             answer = method(call.request, timeout=seconds, metadata=self._connection.metadata())
