@@ -81,6 +81,7 @@ OPEN = (
     ),
 )
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """One adversarial row for each input."""
