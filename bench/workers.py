@@ -5,7 +5,9 @@
 
 The servers run on two cores, and the load on the others or, where there are none, beside them. Each
 worker computes with one thread. Rounds alternate between the servers, and what is compared is the
-ratio within each round. A burst of requests costs a worker less a request than the same ones singly,
+ratio within each round. What the machine itself gives is measured in each round too: two processes
+that run the model, without a server, against one, for two CPUs may be one core's two threads, or
+another guest's at the moment. A burst of requests costs a worker less a request than the same ones singly,
 so that CPU depends on how many are in flight in each worker: both halves and equals are measured.
 """
 
@@ -14,6 +16,7 @@ import os
 import re
 import socket
 import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -88,6 +91,24 @@ def compare(
     return two / one, two_cpu / one_cpu
 
 
+def machine(model: Model, path: Path, cores: Sequence[int], seconds: float) -> float:
+    """Return the runs a second of a process on each core, together, by those of one process."""
+    shape = ",".join(map(str, (1, *model.input[1])))
+    program = Path(__file__).with_name("programs") / "in_process.py"
+    command = [sys.executable, str(program), str(path), shape, str(seconds)]
+
+    def runs(on: Sequence[int]) -> float:
+        started = [
+            subprocess.Popen(
+                ["taskset", "-c", str(core), *command], stdout=subprocess.PIPE, text=True
+            )
+            for core in on
+        ]
+        return sum(float(process.communicate()[0].split()[0]) for process in started)
+
+    return runs(cores) / runs(cores[:1])
+
+
 def spread(port: int, connections: int, tries: int) -> float:
     """Return the part of tries in which one of two processes got more than 70 % of connections."""
     worse = 0
@@ -134,12 +155,16 @@ def run(repositories: Repositories, work: Path, seconds: float, repeats: int) ->
             for workers in (1, 2)
         ]
         for case in CASES:
-            found = [compare(case, servers, work, seconds) for _ in range(repeats)]
-            rates, costs = zip(*found, strict=True)
+            found = []
+            for _ in range(repeats):
+                limit = machine(case.model, repositories.file(case.model), servers_on, seconds / 2)
+                found.append((*compare(case, servers, work, seconds), limit))
+            rates, costs, limits = zip(*found, strict=True)
             one, two = (count * case.streams for count in case.connections)
             print(
                 f"{case.model.name:7} {one} in flight, {two} for two workers: "
-                f"throughput x{_range(rates)}, CPU a request x{_range(costs)}"
+                f"throughput x{_range(rates)} where the machine gives x{_range(limits)}, "
+                f"CPU a request x{_range(costs)}"
             )
         print(
             f"16 connections, worse than 70:30: {spread(servers[1][1], 16, 100):.0%} of 100 tries"
