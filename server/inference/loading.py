@@ -147,7 +147,7 @@ def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedMod
         _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
     model = LoadedModel(settings, graph, workshop.workers, workshop.timer)
     if took:
-        model.cost.learn(1, took)
+        model.cost.begin(took)
     model.load_seconds = time.perf_counter() - began
     return model
 

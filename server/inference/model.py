@@ -21,9 +21,11 @@ from server.inference.pending import Pending, Reply
 from server.inference.sequences import SequenceGate
 from server.inference.validation import CheckedRequest, RequestChecker
 from server.repository.settings import ModelSettings
+from server.scheduling.cost import Cost
 from server.scheduling.scheduler import UNBOUNDED, Scheduler
 from server.scheduling.timer import Timer
 from server.telemetry.statistics import Execution, ModelStatistics
+from server.tensors import VARIABLE
 
 
 class Graph(Protocol):
@@ -53,7 +55,12 @@ class LoadedModel:
         #: How long it took to load, set by who loads it.
         self.load_seconds = 0.0
         states = settings.sequences.states if settings.sequences is not None else ()
-        self._runs = _Runs(graph, self.statistics, tuple(state.output for state in states))
+        self._runs = _Runs(
+            graph,
+            self.statistics,
+            Cost(comparable=all(VARIABLE not in tensor.dims for tensor in settings.inputs)),
+            always=tuple(state.output for state in states),
+        )
         self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
             settings.batching, self._runs, workers, timer
         )
@@ -76,7 +83,7 @@ class LoadedModel:
         return self._runs.graph.provider
 
     @property
-    def cost(self) -> "Cost":
+    def cost(self) -> Cost:
         """How long its runs take."""
         return self._runs.cost
 
@@ -137,16 +144,22 @@ class _Runs:
     It does not know the version it belongs to, so that nothing here keeps an unloaded one alive.
     """
 
-    def __init__(self, graph: Graph, statistics: ModelStatistics, always: Sequence[str]) -> None:
+    def __init__(
+        self, graph: Graph, statistics: ModelStatistics, cost: Cost, *, always: Sequence[str]
+    ) -> None:
         """`always`: outputs that every run must give, asked for or not."""
         self.graph = graph
-        self.cost = Cost()
+        self.cost = cost
         self._statistics = statistics
         self._always = always
 
     def expected_ns(self, rows: int) -> int:
         """Return how long a run of so many rows will take, as far as is known."""
         return self.cost.expected_ns(rows)
+
+    def most_rows(self) -> int:
+        """Return how many rows are worth running together."""
+        return self.cost.most_rows
 
     def execute(self, batch: list[Pending]) -> Sequence[Outcome]:
         """Run a batch; a failed one again singly, so that its neighbours survive."""
@@ -213,35 +226,6 @@ def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> tuple[s
     """Return the outputs that any of the requests wants, in order of their first mention."""
     names = [name for request in requests for name in request.plan.names]
     return tuple(dict.fromkeys([*names, *always]))
-
-
-class Cost:
-    """How long runs take, learnt from those that were: a smoothed time for each order of rows."""
-
-    def __init__(self) -> None:
-        #: By the binary order of the number of rows.
-        self._ns: dict[int, float] = {}
-
-    def learn(self, rows: int, ns: int) -> None:
-        """Take note of a run."""
-        order = rows.bit_length()
-        before = self._ns.get(order)
-        self._ns[order] = ns if before is None else before + (ns - before) / 8
-
-    def expected_ns(self, rows: int) -> int:
-        """Return the time of a run, scaled from the nearest smaller order; a day if none is known.
-
-        A first run may load libraries and allocate: it belongs on a worker.
-        """
-        order = rows.bit_length()
-        for known in range(order, 0, -1):
-            ns = self._ns.get(known)
-            if ns is not None:
-                return int(ns) << (order - known)
-        return _UNKNOWN_NS
-
-
-_UNKNOWN_NS = 86_400 * 10**9
 
 
 class _Waiting:

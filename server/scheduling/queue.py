@@ -8,7 +8,8 @@ The rules are Triton's dynamic batcher's:
 - Members leave by priority, then in order of arrival; those whose time in the queue ran out are
   refused, or under `rejects=False` wait on behind everybody of their level.
 - A batch holds members of one key (like shapes) and at most `max_rows` rows; the first member that
-  does not fit ends it.
+  does not fit ends it. Where nothing else is asked for, it also ends where joining has been seen not
+  to pay (cost.py).
 - A preferred number of rows is run at once. Else the batch is run when it can grow no more, when its
   oldest member has waited for `delay_ns`, or at once where there is no delay.
 """
@@ -20,6 +21,7 @@ from typing import Generic, Protocol, TypeVar
 
 from server.batching import Batching
 from server.errors import Cancelled, QueueFull, QueueTimeout
+from server.scheduling.cost import ALL_ROWS
 
 
 class Member(Protocol):
@@ -99,10 +101,13 @@ class RequestQueue(Generic[M]):
         member.expires_ns = now + limit if limit else 0
         ready.append(member)
 
-    def take(self, now: int) -> Decision[M]:
-        """Decide; what is in the decision has left the queue."""
+    def take(self, now: int, most_rows: int = ALL_ROWS) -> Decision[M]:
+        """Decide; what is in the decision has left the queue.
+
+        More than `most_rows` are not joined, unless preferred sizes or a delay say what is wanted.
+        """
         if self.is_simple:
-            return self._take_waiting()
+            return self._take_waiting(most_rows)
         decision: Decision[M] = Decision()
         self._expire(now, decision)
         chosen, closed = self._grow()
@@ -123,12 +128,12 @@ class RequestQueue(Generic[M]):
         decision.batch = chosen
         return decision
 
-    def _take_waiting(self) -> Decision[M]:
+    def _take_waiting(self, most_rows: int) -> Decision[M]:
         """The common case: everybody who waits and fits, in order of arrival."""
         waiting = self._only
         assert waiting is not None
         decision: Decision[M] = Decision()
-        batch, limit, rows = decision.batch, self._batching.max_rows, 0
+        batch, limit, rows = decision.batch, min(self._batching.max_rows, most_rows), 0
         joins = self._batching.joins
         while waiting:
             member = waiting[0]

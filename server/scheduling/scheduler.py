@@ -33,6 +33,9 @@ class Executes(Protocol[M, R]):
     def expected_ns(self, rows: int) -> int:
         """Return how long a run of so many rows will take, as far as is known."""
 
+    def most_rows(self) -> int:
+        """Return how many rows are worth running together, as far as is known."""
+
     def execute(self, batch: list[M]) -> Sequence[R]:
         """Run a batch; return what comes of it for each member, in order."""
 
@@ -142,7 +145,7 @@ class Scheduler(Generic[M, R]):
         with self._lock:
             if self._running >= self._instances or not len(self._queue):
                 return self._nothing
-            decision = self._queue.take(time.perf_counter_ns())
+            decision = self._queue.take(time.perf_counter_ns(), self._model.most_rows())
             if decision.batch:
                 self._running += 1
                 if self._order is not None:

@@ -52,6 +52,23 @@ def test_takes_what_waits_up_to_the_most_rows():
     assert queue.take(0).batch == []
 
 
+def test_no_more_are_joined_than_pay():
+    """A bound that runs have taught ends a batch; one request that is larger is run as it is."""
+    queue = filled(Batching(max_rows=8, joins=True), *many(3), Waiting("large", 6))
+
+    assert names(queue.take(0, 2)) == ["0", "1"]
+    assert names(queue.take(0, 1)) == ["2"]
+    assert names(queue.take(0, 1)) == ["large"]
+
+
+def test_a_delay_or_preferred_sizes_say_what_is_wanted():
+    """Who asks for batches by name gets them, whatever runs have taught."""
+    for wishes in ({"delay_ns": 5}, {"preferred": frozenset({3})}):
+        queue = filled(Batching(max_rows=8, joins=True, **wishes), *many(3))
+
+        assert names(queue.take(10, 1)) == ["0", "1", "2"]
+
+
 def test_rows_count_not_requests():
     """A request that would make the batch too large waits for the next one."""
     queue = filled(Batching(max_rows=4, joins=True), Waiting("a", 3), Waiting("b", 2), Waiting("c"))

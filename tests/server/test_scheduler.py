@@ -29,8 +29,9 @@ class Member:
 class Model:
     """Runs that last until they are let go."""
 
-    def __init__(self, expected=0):
+    def __init__(self, expected=0, most=2**63):
         self.expected = expected
+        self.most = most
         self.batches = []
         self.threads = []
         self.order = []
@@ -43,6 +44,9 @@ class Model:
 
     def expected_ns(self, rows):
         return self.expected
+
+    def most_rows(self):
+        return self.most
 
     def execute(self, batch):
         names = [member.name for member in batch]
@@ -193,3 +197,22 @@ def test_many_threads_are_all_answered_once(scheduled):
     for member in (member for mine in members for member in mine):
         assert member.done.wait(10)
         assert member.answers == [f"answer {member.name}"]
+
+
+def test_what_does_not_pay_together_is_run_one_by_one(scheduled):
+    """What waited behind a run is not joined where the model says so."""
+    model = Model(most=1)
+    model.hold("first")
+    scheduler = scheduled(model)
+    members = [Member(name) for name in ("first", "second", "third")]
+    first = threading.Thread(
+        target=scheduler.submit, args=([members[0]], UNBOUNDED), kwargs={"stays": False}
+    )
+    first.start()
+    assert model.entered["first"].wait(10)
+    scheduler.submit(members[1:], UNBOUNDED, stays=False)
+    model.gates["first"].set()
+    first.join()
+
+    assert all(member.done.wait(10) for member in members)
+    assert model.batches == [["first"], ["second"], ["third"]]

@@ -1,0 +1,112 @@
+"""What runs of one model take, learnt from those that were: how long the next will be, and how many
+rows are worth running together.
+
+Running what waits together saves what a run costs whatever its size, which is most of a small
+model's time. A large model gains nothing by it, and on a CPU may lose: eight images' activations no
+longer fit the cache that one image's did, so that eight rows in one run take longer than eight runs.
+Which of the two a model is, its runs tell.
+"""
+
+from dataclasses import dataclass
+
+#: What a run costs the server besides the graph's time: its place in the queue, gathering, counting.
+_RUN_NS = 15_000
+
+#: Runs of a size before it is judged, of which the best counts: a first one also allocates.
+_TRIES = 4
+
+#: A smaller size must be better by so much, or what waits is run together.
+_MARGIN = 1.03
+
+#: Runs after which all sizes are tried again: what was measured may have been a neighbour's doing.
+_PATIENCE = 2048
+
+#: Between two looks at the largest size in use; a look takes microseconds.
+_LOOK = 16
+
+#: Rows without a bound.
+ALL_ROWS = 2**63
+
+#: The time of a run of which nothing is known: it belongs on a worker.
+_UNKNOWN_NS = 86_400 * 10**9
+
+#: Binary orders of a number of rows.
+_ORDERS = 64
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The runs of one binary order of rows."""
+
+    ns_a_row: float
+    runs: int = 1
+
+    def add(self, ns_a_row: float) -> None:
+        self.runs += 1
+        if self.runs <= _TRIES:
+            self.ns_a_row = min(self.ns_a_row, ns_a_row)
+        else:
+            # One run may be held up by anything; what lasts shows in those that follow it.
+            self.ns_a_row += (min(ns_a_row, 2 * self.ns_a_row) - self.ns_a_row) / 8
+
+
+class Cost:
+    """Of one model's runs. Any thread may use it: what two of them lose to each other is one sample."""
+
+    def __init__(self, *, comparable: bool = True) -> None:
+        """`comparable`: that rows are of one size, so that a run's time tells what a row costs."""
+        self._comparable = comparable
+        self._orders: list[_Seen | None] = [None] * _ORDERS
+        #: The most rows that are worth running together, as far as is known.
+        self.most_rows = ALL_ROWS
+        #: The largest order in use that is known well.
+        self._top = 1
+        self._since = 0
+
+    def begin(self, ns: int) -> None:
+        """Take note of how long one row took when the model was tried, before anybody asked."""
+        self._orders[1] = _Seen(ns, _TRIES)
+
+    def learn(self, rows: int, ns: int) -> None:
+        """Take note of a run."""
+        order = rows.bit_length()
+        seen = self._orders[order]
+        if seen is None:
+            self._orders[order] = _Seen(ns / rows)
+            return
+        seen.add(ns / rows)
+        if self.most_rows != ALL_ROWS:
+            self._since += 1
+            if self._since >= _PATIENCE:
+                self._forget()
+        if order >= self._top and seen.runs % _LOOK == _TRIES and self._comparable:
+            self._top = order
+            self._judge()
+
+    def expected_ns(self, rows: int) -> int:
+        """Return the time of a run, by the nearest smaller size known; a day if none is."""
+        for order in range(rows.bit_length(), 0, -1):
+            seen = self._orders[order]
+            if seen is not None:
+                return int(seen.ns_a_row * rows)
+        return _UNKNOWN_NS
+
+    def _judge(self) -> None:
+        """Use the largest size no more if a smaller one is better."""
+        top = self._top
+        costs = {
+            order: seen.ns_a_row + _RUN_NS / (1 << (order - 1))
+            for order, seen in enumerate(self._orders[: top + 1])
+            if seen is not None and seen.runs >= _TRIES
+        }
+        if min(costs.values()) * _MARGIN < costs[top]:
+            self.most_rows = (1 << (top - 1)) - 1
+            self._top = 1
+            self._since = 0
+
+    def _forget(self) -> None:
+        """Let every size be tried again."""
+        for larger in range(self.most_rows.bit_length() + 1, _ORDERS):
+            self._orders[larger] = None
+        self.most_rows = ALL_ROWS
+        self._since = 0
