@@ -36,18 +36,22 @@ _ORDERS = 64
 
 @dataclass(slots=True)
 class _Seen:
-    """The runs of one binary order of rows."""
+    """The runs of one binary order of rows; times are of a row."""
 
-    ns_a_row: float
+    #: What the next run is expected to take: one long run counts, for the next may hold up a loop.
+    expected_ns: float
+    #: What runs take when nothing holds them up.
+    usual_ns: float
     runs: int = 1
 
-    def add(self, ns_a_row: float) -> None:
+    def add(self, ns: float) -> None:
         self.runs += 1
+        self.expected_ns += (ns - self.expected_ns) / 8
         if self.runs <= _TRIES:
-            self.ns_a_row = min(self.ns_a_row, ns_a_row)
+            self.usual_ns = min(self.usual_ns, ns)
         else:
             # One run may be held up by anything; what lasts shows in those that follow it.
-            self.ns_a_row += (min(ns_a_row, 2 * self.ns_a_row) - self.ns_a_row) / 8
+            self.usual_ns += (min(ns, 2 * self.usual_ns) - self.usual_ns) / 8
 
 
 class Cost:
@@ -65,14 +69,14 @@ class Cost:
 
     def begin(self, ns: int) -> None:
         """Take note of how long one row took when the model was tried, before anybody asked."""
-        self._orders[1] = _Seen(ns, _TRIES)
+        self._orders[1] = _Seen(ns, ns, _TRIES)
 
     def learn(self, rows: int, ns: int) -> None:
         """Take note of a run."""
         order = rows.bit_length()
         seen = self._orders[order]
         if seen is None:
-            self._orders[order] = _Seen(ns / rows)
+            self._orders[order] = _Seen(ns / rows, ns / rows)
             return
         seen.add(ns / rows)
         if self.most_rows != ALL_ROWS:
@@ -88,14 +92,14 @@ class Cost:
         for order in range(rows.bit_length(), 0, -1):
             seen = self._orders[order]
             if seen is not None:
-                return int(seen.ns_a_row * rows)
+                return int(seen.expected_ns * rows)
         return _UNKNOWN_NS
 
     def _judge(self) -> None:
         """Use the largest size no more if a smaller one is better."""
         top = self._top
         costs = {
-            order: seen.ns_a_row + _RUN_NS / (1 << (order - 1))
+            order: seen.usual_ns + _RUN_NS / (1 << (order - 1))
             for order, seen in enumerate(self._orders[: top + 1])
             if seen is not None and seen.runs >= _TRIES
         }

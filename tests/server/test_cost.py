@@ -25,15 +25,25 @@ def test_a_run_is_expected_to_take_what_its_like_took():
     assert cost.expected_ns(16) == 640 * US
 
 
-def test_a_first_run_counts_no_more_than_the_best_of_the_next():
-    """It also allocates; and one run that was held up is not what runs take."""
+def test_one_long_run_is_expected_again():
+    """What a run takes may depend on its data, and the next may be as long."""
     cost = Cost()
-    cost.learn(1, 5000 * US)
-    ran(cost, 1, 100 * US, 3)
-    assert cost.expected_ns(1) == 100 * US
+    cost.begin(50 * US)
+    cost.learn(1, 1_600_000 * US)
 
-    cost.learn(1, 50_000 * US)
-    assert cost.expected_ns(1) < 120 * US
+    assert cost.expected_ns(1) > 200_000 * US
+
+
+def test_a_run_that_was_held_up_bounds_nothing():
+    """A first run also allocates, and any run may meet a neighbour."""
+    cost = Cost()
+    cost.begin(4000 * US)
+    cost.learn(8, 8 * 9000 * US)
+    ran(cost, 8, 8 * 3500 * US, 10)
+    cost.learn(8, 8 * 90_000 * US)
+    ran(cost, 8, 8 * 3500 * US, 60)
+
+    assert cost.most_rows == ALL_ROWS
 
 
 def test_small_models_are_joined_without_a_bound():
