@@ -3,7 +3,8 @@
     message ──> slot ──> the same path as ModelInfer ──> slot is full ──> leaves when it is the first
 
 Requests of one stream run side by side, and join the batches that others are in; the answers wait
-for their turn here. The rules are protocol.md 2.4: an error is a message and leaves the stream open,
+for their turn here. No more is read of a stream than its caller reads: an answer counts as under way
+until it is out. The rules are protocol.md 2.4: an error is a message and leaves the stream open,
 unless the caller asked for real statuses with the header `triton_grpc_error: true`; every answer
 says that it is final; when the caller has no more to ask, what is under way is finished.
 """
@@ -20,7 +21,7 @@ from server.api.infer_path import InferPath
 from server.api.interceptor import BlockingCall, Context
 from server.api.wire import delimited, split
 
-#: Requests of one stream under way at once; the next is read when one has been answered.
+#: Requests of one stream under way at once; the next is read when an answer to one is out.
 _READ_AHEAD = 256
 
 _GRPC_ERROR = "triton_grpc_error"
@@ -48,8 +49,8 @@ class Port(Protocol):
     def gather(self, call: Any) -> None:
         """Let a request join the burst that the transport is gathering."""
 
-    def send(self, message: bytes) -> None:
-        """Send a message after those before it."""
+    def send(self, message: bytes, then: Callable[[], None]) -> None:
+        """Send a message after those before it; `then` is called once it is out or lost."""
 
     def finish(self, code: grpc.StatusCode | None, details: bytes = b"") -> None:
         """End the stream once all that was sent is out."""
@@ -115,6 +116,8 @@ class _Stream:
         self._statuses = statuses
         self._lock = threading.RLock()
         self._slots: deque[_Slot] = deque()
+        #: Answers that are on their way out.
+        self._unsent = 0
         self._reading = False
         self._ended = False
         self._closing = False
@@ -122,7 +125,9 @@ class _Stream:
     def read(self) -> None:
         """Ask for the next request, if there is room for one."""
         with self._lock:
-            if self._reading or self._ended or len(self._slots) >= _READ_AHEAD:
+            if self._reading or self._ended:
+                return
+            if len(self._slots) + self._unsent >= _READ_AHEAD:
                 return
             self._reading = True
         self._port.read(self._came)
@@ -159,8 +164,17 @@ class _Stream:
                     self._ended = True
                     return
                 assert slot.answer is not None
-                self._port.send(slot.answer)
+                self._unsent += 1
+                self._port.send(slot.answer, self._out)
             self._finish_if_done()
+        self.read()
+
+    def _out(self) -> None:
+        """One answer is out: there may be room for a request again."""
+        with self._lock:
+            self._unsent -= 1
+            if self._reading:  # nearly always, unless the caller is slow to read
+                return
         self.read()
 
     def _finish_if_done(self) -> None:

@@ -1,6 +1,9 @@
 """ModelStreamInfer: order, errors as messages, statuses where asked for, the end of a stream."""
 
 import queue
+import threading
+import time
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -118,3 +121,44 @@ def test_a_stream_ends_when_the_server_leaves(serve, repository, graphs, make_re
     stream.end()
 
     assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def resident_mb():
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmRSS:")
+    )
+    return int(line.split()[1]) / 1024
+
+
+def test_a_caller_who_does_not_read_is_not_read_from(wire, make_request):
+    """Requests are taken while their answers leave, and no more than a few hundred beyond; once the
+    caller reads, all are answered."""
+    count, taken, stop = 4000, [], threading.Event()
+    message = make_request("unbatched", x=np.zeros((1, 8192), np.float32)).SerializeToString()
+
+    def requests():
+        for number in range(count):
+            if stop.is_set():
+                return
+            taken.append(number)
+            yield message
+
+    call = wire.channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    before = resident_mb()
+    stream = call(requests(), timeout=60)
+    try:
+        seen = -1
+        while seen < len(taken) < count:  # until a second brings no more
+            seen = len(taken)
+            time.sleep(1)
+        stuck, grown = len(taken), resident_mb() - before
+        answered = sum(1 for _ in stream)
+    finally:
+        stop.set()
+        stream.cancel()
+
+    assert 0 < stuck < 1000  # 256, and what fits into the windows of HTTP/2
+    assert grown < 80
+    assert answered == count
