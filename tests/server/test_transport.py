@@ -451,10 +451,12 @@ class Lingering:
 
 def test_a_caller_who_hangs_up_is_no_error_of_the_handlers(served, caplog):
     """A handler that waits for the next request learns of it; the log does not."""
-    seen, over = [], threading.Event()
+    seen, asks, over = [], threading.Event(), threading.Event()
 
     def streams(messages, _context):
         try:
+            yield next(messages)
+            asks.set()
             yield from messages
         except Exception as error:
             seen.append(error)
@@ -471,6 +473,7 @@ def test_a_caller_who_hangs_up_is_no_error_of_the_handlers(served, caplog):
     with served(Stream=grpc.stream_stream_rpc_method_handler(streams)) as channel:
         stream = channel.stream_stream("/s/Stream")(requests(), timeout=10)
         assert next(stream) == b"first"
+        assert asks.wait(10)  # one that is just answering is closed, and hears of no error
         stream.cancel()
         assert over.wait(10)
         more.set()
