@@ -63,8 +63,11 @@ class Port(Protocol):
 class InferStreams:
     """Serves streams, by callbacks or by iterators; knows those that are open."""
 
-    def __init__(self, path: InferPath) -> None:
+    def __init__(self, path: InferPath, most_iterated: int) -> None:
+        """`most_iterated` is how many streams may hold a thread at once."""
         self._path = path
+        self._most_iterated = most_iterated
+        self._iterated = 0
         self._lock = threading.Lock()
         self._open: set[_Stream] = set()
         self._leaving = False
@@ -83,6 +86,21 @@ class InferStreams:
 
     def iterate(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         """Serve a stream on the thread of grpcio's own server, one request after the other."""
+        with self._lock:
+            full = self._iterated >= self._most_iterated
+            self._iterated += not full
+        if full:
+            context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"Concurrent stream limit exceeded! ({self._most_iterated} streams are open)",
+            )
+        try:
+            yield from self._answers(requests, context)
+        finally:
+            with self._lock:
+                self._iterated -= 1
+
+    def _answers(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         statuses = _wants_statuses(context)
         for raw in requests:
             call = BlockingCall(raw, context)

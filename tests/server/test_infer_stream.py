@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from zoo_proto import grpc_service_pb2 as pb
 
+from server.api.infer_stream import InferStreams
+
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
 
 
@@ -121,6 +123,56 @@ def test_a_stream_ends_when_the_server_leaves(serve, repository, graphs, make_re
     stream.end()
 
     assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def test_idle_streams_starve_nobody(converse, wire, make_request):
+    """More open streams than the server has threads at its start leave other calls as they were."""
+    streams = [converse() for _ in range(60)]
+    for number, stream in enumerate(streams):
+        stream.ask(asked(make_request, number))
+    for number, stream in enumerate(streams):
+        assert next(stream.answers).infer_response.id == str(number)
+    live = wire.stub.ServerLive(pb.ServerLiveRequest(), timeout=5)
+    answer = wire.stub.ModelInfer(asked(make_request, 1), timeout=5)
+
+    assert live.live
+    assert answer.id == "1"
+
+
+class Caller:
+    """What a stream that is iterated sees of its call."""
+
+    def invocation_metadata(self):
+        return ()
+
+    def abort(self, code, details):
+        raise LookupError(code, details)
+
+
+def test_streams_that_hold_threads_are_bounded():
+    """Where a stream holds a thread, one too many is RESOURCE_EXHAUSTED, until another ends."""
+    streams = InferStreams(Doubles(), most_iterated=2)
+    first, second = (streams.iterate(iter([b"", b""]), Caller()) for _ in range(2))
+    for stream in (first, second):
+        assert next(stream)
+    third = streams.iterate(iter([b""]), Caller())
+    with pytest.raises(LookupError) as refused:
+        next(third)
+    first.close()
+
+    assert refused.value.args == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Concurrent stream limit exceeded! (2 streams are open)",
+    )
+    assert list(streams.iterate(iter([b""]), Caller()))
+
+
+class Doubles:
+    """A path that answers whatever it is asked."""
+
+    def answer(self, calls):
+        for call in calls:
+            call.reply(call.message * 2)
 
 
 def resident_mb():

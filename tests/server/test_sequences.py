@@ -115,10 +115,12 @@ def test_a_stream_of_one_sequence_stays_in_order(repository, sums, serve):
     assert got == list(range(1, count + 1))
 
 
-def test_many_sequences_at_once(repository, sums, serve):
-    """Concurrent sequences share runs and never each other's state; more than live ones wait."""
-    repository.add("m", sums, config("oldest { max_candidate_sequences: 4 }", STATE))
-    with serve(repository.path) as wire, ThreadPoolExecutor(16) as pool:
+@pytest.mark.parametrize(("callers", "most"), [(16, 4), (40, 1)])
+def test_many_sequences_at_once(callers, most, repository, sums, serve):
+    """Concurrent sequences share runs and never each other's state; more than live ones wait, and
+    keep nobody's next request out."""
+    repository.add("m", sums, config(f"oldest {{ max_candidate_sequences: {most} }}", STATE))
+    with serve(repository.path) as wire, ThreadPoolExecutor(callers) as pool:
 
         def whole(sequence):
             return [
@@ -130,9 +132,9 @@ def test_many_sequences_at_once(repository, sums, serve):
                 for n in range(10)
             ]
 
-        got = list(pool.map(whole, range(1, 17)))
+        got = list(pool.map(whole, range(1, callers + 1)))
 
-    assert got == [[number * (n + 1) for n in range(10)] for number in range(1, 17)]
+    assert got == [[number * (n + 1) for n in range(10)] for number in range(1, callers + 1)]
 
 
 def test_controls_tell_the_graph(repository, controlled, serve):
