@@ -24,6 +24,9 @@ from server.api.wire import delimited, split
 #: Requests of one stream under way at once; the next is read when an answer to one is out.
 _READ_AHEAD = 256
 
+#: The end of a stream whose server leaves (protocol.md 1c).
+_EXITING = "Server exiting"
+
 _GRPC_ERROR = "triton_grpc_error"
 
 
@@ -112,9 +115,14 @@ class InferStreams:
                 context.abort(*status)
             else:
                 yield _error(raw, status[1])
+            if self._leaving:
+                context.abort(grpc.StatusCode.UNAVAILABLE, _EXITING)
 
     def close(self) -> None:
-        """End the streams as soon as what is under way on them is answered."""
+        """End the streams as soon as what is under way on them is answered.
+
+        One that is iterated and idle waits for its caller, or for the transport's end.
+        """
         with self._lock:
             self._leaving = True
             streams = list(self._open)
@@ -201,7 +209,7 @@ class _Stream:
         if self._ended:
             self._port.finish(None)
         elif self._closing:
-            self._port.finish(grpc.StatusCode.UNAVAILABLE, b"Server exiting")
+            self._port.finish(grpc.StatusCode.UNAVAILABLE, _EXITING.encode())
 
 
 class _Slot:
