@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ from server.inference.control import ControlMode, ModelControl
 from server.inference.loading import Loader, Workshop
 from server.inference.polling import Poller
 from server.inference.readiness import Readiness
+from server.inference.sequences import MOST_WAITING
 from server.inference.shared_memory import SharedMemory
 from server.lifecycle import Event, LeaveRequest, Lifecycle, leaving_on_signals
 from server.runtime.session import Runtime
@@ -67,6 +69,10 @@ OK, BAD_USAGE = 0, 2
 
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
+
+#: Of the threads that calls may hold, the share that open streams may, and that requests may which
+#: wait in a sequence: what these wait for comes with other calls, and those need threads too.
+_STREAMS_SHARE, _SEQUENCES_SHARE = 1 / 2, 1 / 4
 
 #: Why a model that keeps state between requests is not served by several processes.
 _NO_SEQUENCES = (
@@ -165,6 +171,7 @@ class Server:
             opener=runtime,
             workers=self._workers,
             timer=self._timer,
+            waiting=threading.Semaphore(self._share(_SEQUENCES_SHARE) or MOST_WAITING),
             self_test=config.self_test,
             no_sequences="" if self._seat is None else _NO_SEQUENCES.format(config.workers),
         )
@@ -210,6 +217,10 @@ class Server:
         self._lifecycle.on(Event.DRAINED)
         return left
 
+    def _share(self, share: float) -> int:
+        """Return how many threads are a share of those that calls may hold, 0 if they hold none."""
+        return int(self._transport.held_threads * share)
+
     def _build_servicer(self, control: ModelControl) -> Any:
         """Return what answers every RPC but inference, over gRPC and over HTTP."""
         inference = OpenInference(
@@ -228,7 +239,7 @@ class Server:
 
     def _handlers(self, servicer: Any) -> list[grpc.GenericRpcHandler]:
         path = self._path
-        self._streams = InferStreams(path)
+        self._streams = InferStreams(path, self._share(_STREAMS_SHARE))
         return [
             inference_handlers(servicer, path, self._streams, self._admission, self._company.waits),
             *tensorflow_handlers(

@@ -3,7 +3,8 @@
     message ──> slot ──> the same path as ModelInfer ──> slot is full ──> leaves when it is the first
 
 Requests of one stream run side by side, and join the batches that others are in; the answers wait
-for their turn here. The rules are protocol.md 2.4: an error is a message and leaves the stream open,
+for their turn here. No more is read of a stream than its caller reads: an answer counts as under way
+until it is out. The rules are protocol.md 2.4: an error is a message and leaves the stream open,
 unless the caller asked for real statuses with the header `triton_grpc_error: true`; every answer
 says that it is final; when the caller has no more to ask, what is under way is finished.
 """
@@ -20,8 +21,11 @@ from server.api.infer_path import InferPath
 from server.api.interceptor import BlockingCall, Context
 from server.api.wire import delimited, split
 
-#: Requests of one stream under way at once; the next is read when one has been answered.
+#: Requests of one stream under way at once; the next is read when an answer to one is out.
 _READ_AHEAD = 256
+
+#: The end of a stream whose server leaves (protocol.md 1c).
+_EXITING = "Server exiting"
 
 _GRPC_ERROR = "triton_grpc_error"
 
@@ -48,8 +52,8 @@ class Port(Protocol):
     def gather(self, call: Any) -> None:
         """Let a request join the burst that the transport is gathering."""
 
-    def send(self, message: bytes) -> None:
-        """Send a message after those before it."""
+    def send(self, message: bytes, then: Callable[[], None]) -> None:
+        """Send a message after those before it; `then` is called once it is out or lost."""
 
     def finish(self, code: grpc.StatusCode | None, details: bytes = b"") -> None:
         """End the stream once all that was sent is out."""
@@ -62,8 +66,11 @@ class Port(Protocol):
 class InferStreams:
     """Serves streams, by callbacks or by iterators; knows those that are open."""
 
-    def __init__(self, path: InferPath) -> None:
+    def __init__(self, path: InferPath, most_iterated: int) -> None:
+        """`most_iterated` is how many streams may hold a thread at once."""
         self._path = path
+        self._most_iterated = most_iterated
+        self._iterated = 0
         self._lock = threading.Lock()
         self._open: set[_Stream] = set()
         self._leaving = False
@@ -82,6 +89,21 @@ class InferStreams:
 
     def iterate(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         """Serve a stream on the thread of grpcio's own server, one request after the other."""
+        with self._lock:
+            full = self._iterated >= self._most_iterated
+            self._iterated += not full
+        if full:
+            context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"Concurrent stream limit exceeded! ({self._most_iterated} streams are open)",
+            )
+        try:
+            yield from self._answers(requests, context)
+        finally:
+            with self._lock:
+                self._iterated -= 1
+
+    def _answers(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         statuses = _wants_statuses(context)
         for raw in requests:
             call = BlockingCall(raw, context)
@@ -93,9 +115,14 @@ class InferStreams:
                 context.abort(*status)
             else:
                 yield _error(raw, status[1])
+            if self._leaving:
+                context.abort(grpc.StatusCode.UNAVAILABLE, _EXITING)
 
     def close(self) -> None:
-        """End the streams as soon as what is under way on them is answered."""
+        """End the streams as soon as what is under way on them is answered.
+
+        One that is iterated and idle waits for its caller, or for the transport's end.
+        """
         with self._lock:
             self._leaving = True
             streams = list(self._open)
@@ -115,6 +142,8 @@ class _Stream:
         self._statuses = statuses
         self._lock = threading.RLock()
         self._slots: deque[_Slot] = deque()
+        #: Answers that are on their way out.
+        self._unsent = 0
         self._reading = False
         self._ended = False
         self._closing = False
@@ -122,7 +151,9 @@ class _Stream:
     def read(self) -> None:
         """Ask for the next request, if there is room for one."""
         with self._lock:
-            if self._reading or self._ended or len(self._slots) >= _READ_AHEAD:
+            if self._reading or self._ended:
+                return
+            if len(self._slots) + self._unsent >= _READ_AHEAD:
                 return
             self._reading = True
         self._port.read(self._came)
@@ -159,8 +190,17 @@ class _Stream:
                     self._ended = True
                     return
                 assert slot.answer is not None
-                self._port.send(slot.answer)
+                self._unsent += 1
+                self._port.send(slot.answer, self._out)
             self._finish_if_done()
+        self.read()
+
+    def _out(self) -> None:
+        """One answer is out: there may be room for a request again."""
+        with self._lock:
+            self._unsent -= 1
+            if self._reading:  # nearly always, unless the caller is slow to read
+                return
         self.read()
 
     def _finish_if_done(self) -> None:
@@ -169,7 +209,7 @@ class _Stream:
         if self._ended:
             self._port.finish(None)
         elif self._closing:
-            self._port.finish(grpc.StatusCode.UNAVAILABLE, b"Server exiting")
+            self._port.finish(grpc.StatusCode.UNAVAILABLE, _EXITING.encode())
 
 
 class _Slot:

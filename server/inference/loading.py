@@ -5,6 +5,7 @@ scan ──> config.pbtxt ──> versions ──> open the graph ──> comple
 """
 
 import logging
+import threading
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Workshop:
     #: Where runs go that a transport's own thread must not be held for.
     workers: Executor
     timer: Timer
+    #: A place for each request that may wait in the sequences of any model.
+    waiting: threading.Semaphore
     #: A version with test vectors is served only if it answers them right.
     self_test: bool = False
     #: Why models that keep sequences cannot be served; "" if they can.
@@ -145,7 +148,7 @@ def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedMod
     if workshop.self_test:
         verdict = _self_test(found, path, graph)
         _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
-    model = LoadedModel(settings, graph, workshop.workers, workshop.timer)
+    model = LoadedModel(settings, graph, workshop.workers, workshop.timer, workshop.waiting)
     if took:
         model.cost.begin(took)
     model.load_seconds = time.perf_counter() - began

@@ -47,8 +47,14 @@ class LoadedModel:
     """A version that can be asked, from any number of threads at once."""
 
     def __init__(
-        self, settings: ModelSettings, graph: Graph, workers: Executor, timer: Timer
+        self,
+        settings: ModelSettings,
+        graph: Graph,
+        workers: Executor,
+        timer: Timer,
+        waiting: threading.Semaphore,
     ) -> None:
+        """`waiting`: see server.inference.sequences.SequenceGate."""
         self.settings = settings
         self.statistics = ModelStatistics()
         self.checker = RequestChecker(settings)
@@ -64,9 +70,11 @@ class LoadedModel:
         self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
             settings.batching, self._runs, workers, timer
         )
-        self._gate = self._sequence_gate(settings, timer)
+        self._gate = self._sequence_gate(settings, timer, waiting)
 
-    def _sequence_gate(self, settings: ModelSettings, timer: Timer) -> SequenceGate | None:
+    def _sequence_gate(
+        self, settings: ModelSettings, timer: Timer, waiting: threading.Semaphore
+    ) -> SequenceGate | None:
         if settings.sequences is None:
             return None
         return SequenceGate(
@@ -75,6 +83,7 @@ class LoadedModel:
             batched=settings.max_batch_size > 0,
             let_in=self._scheduler.follow,
             timer=timer,
+            waiting=waiting,
         )
 
     @property

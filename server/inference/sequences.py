@@ -27,7 +27,8 @@ from server.scheduling.timer import Timer
 
 SequenceId = int | str
 
-#: Requests that may wait behind others of their sequence, or for a sequence to end.
+#: Requests of all models that may wait behind others of their sequence, or for a sequence to end,
+#: where none of them holds a thread.
 MOST_WAITING = 65_536
 
 #: Triton's bound on a sequence's name.
@@ -57,8 +58,12 @@ class SequenceGate:
         batched: bool,
         let_in: Callable[[list[Pending]], None],
         timer: Timer,
+        waiting: threading.Semaphore,
     ) -> None:
-        """`let_in` runs requests that were waiting; called without locks, from any thread."""
+        """`let_in` runs requests that were waiting; called without locks, from any thread.
+
+        `waiting` has a place for each request that may wait, of this model or another.
+        """
         self._model = model
         self._settings = sequences
         self._lead = (1,) if batched else ()
@@ -68,7 +73,7 @@ class SequenceGate:
         #: The longest silent one first.
         self._live: OrderedDict[SequenceId, _Sequence] = OrderedDict()
         self._backlog: OrderedDict[SequenceId, _Sequence] = OrderedDict()
-        self._waiting = 0
+        self._waiting = waiting
         self._planned = self._extra_inputs()
 
     def enter(self, member: Pending, parameters: Mapping[str, Any]) -> list[Pending]:
@@ -107,9 +112,10 @@ class SequenceGate:
 
     def _queue(self, sequence: _Sequence, member: Pending, start: bool, end: bool) -> list[Pending]:
         if sequence.busy or sequence.waiting or sequence.id in self._backlog:
-            if self._waiting >= MOST_WAITING:
+            if not self._waiting.acquire(blocking=False):
+                if not (sequence.busy or sequence.waiting):
+                    self._backlog.pop(sequence.id, None)  # nothing of it is left
                 raise QueueFull("Exceeds maximum queue size")
-            self._waiting += 1
             sequence.waiting.append((member, start, end))
             return []
         return [self._prepared(sequence, member, start, end)]
@@ -205,11 +211,11 @@ class SequenceGate:
         late = []
         while sequence.ends and sequence.waiting and not sequence.waiting[0][1]:
             late.append(sequence.waiting.popleft()[0])
-            self._waiting -= 1
+            self._waiting.release()
         return late
 
     def _next_of(self, sequence: _Sequence) -> Pending:
-        self._waiting -= 1
+        self._waiting.release()
         return self._prepared(sequence, *sequence.waiting.popleft())
 
     def _promote(self) -> list[Pending]:

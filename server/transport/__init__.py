@@ -19,6 +19,10 @@ _LOG = logging.getLogger(__name__)
 class Transport(Protocol):
     """One listening gRPC server."""
 
+    @property
+    def held_threads(self) -> int:
+        """How many threads calls may hold while they wait; 0 where waiting takes none."""
+
     def bind(self) -> int:
         """Take the port and return its number; AddressError says why that fails."""
 

@@ -66,6 +66,8 @@ Opens = Callable[[Any, Any], RawCall]
 class FastTransport:
     """One listening gRPC server."""
 
+    held_threads = 0
+
     def __init__(self, options: TransportOptions, workers: Executor) -> None:
         self._options = options
         self._workers = workers

@@ -8,13 +8,13 @@ stop    refuses new calls, gives those under way some time, then ends
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from server.errors import AddressError
+from server.transport.threads import GrowingThreads
 
 #: Asked with a call's method and metadata before its message is read; None lets it in, else the
 #: status that it is refused with.
@@ -29,8 +29,10 @@ class TransportOptions:
     #: 0 takes any free one.
     port: int
     max_message_bytes: int
-    #: Calls answered at once by the public transport; more wait their turn.
+    #: Calls answered at once by the public transport while they are short; more wait their turn.
     handler_threads: int
+    #: The most threads it starts, for calls that hold theirs: open streams, and requests that wait.
+    most_handler_threads: int = 1024
     #: Calls under way at once, streams included; more are refused with RESOURCE_EXHAUSTED.
     max_calls: int = 16_384
     #: More arguments of grpcio's, by name.
@@ -47,8 +49,12 @@ class PublicTransport:
 
     def __init__(self, options: TransportOptions) -> None:
         self._options = options
+        self._threads = GrowingThreads(
+            options.handler_threads, options.most_handler_threads, "grpc"
+        )
+        self.held_threads = max(options.handler_threads, options.most_handler_threads)
         self._server = grpc.server(
-            ThreadPoolExecutor(options.handler_threads, "grpc"),
+            self._threads,  # of which grpcio asks for `submit` only
             interceptors=() if options.guard is None else (_Guarded(options.guard),),
             maximum_concurrent_rpcs=options.max_calls,
             options=(
@@ -84,6 +90,7 @@ class PublicTransport:
     def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, cancel what is still under way after the grace, and return."""
         self._server.stop(grace_seconds).wait()
+        self._threads.shutdown(wait=False)
 
 
 class _Guarded(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio ships no types

@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_proto import grpc_service_pb2_grpc
+from zoo_proto import (
+    grpc_service_pb2_grpc,
+    tensorflow_framework_pb2,
+    tensorflow_serving_pb2,
+    tensorflow_serving_pb2_grpc,
+)
 
 from server.errors import ServerExiting
 from server.inference.admission import Admission
@@ -77,11 +82,27 @@ def trips(stub, seconds):
     return int(probe * seconds / (time.perf_counter() - began))
 
 
-def ask(stub, count):
+def counting(count):
     request = pb.ModelInferRequest(model_name="slow")
     request.inputs.add(name="n", datatype="INT64", shape=[1])
     request.raw_input_contents.append(np.array([count], np.int64).tobytes())
-    return stub.ModelInfer.future(request)
+    return request
+
+
+def ask(stub, count):
+    return stub.ModelInfer.future(counting(count))
+
+
+def predict(channel, count):
+    """Ask the same of TensorFlow Serving's protocol."""
+    request = tensorflow_serving_pb2.PredictRequest()
+    request.model_spec.name = "slow"
+    tensor = request.inputs["n"]
+    tensor.dtype = tensorflow_framework_pb2.DT_INT64
+    tensor.tensor_shape.dim.add(size=1)
+    tensor.int64_val.append(count)
+    stub = tensorflow_serving_pb2_grpc.PredictionServiceStub(channel)
+    return stub.Predict.future(request, timeout=30)
 
 
 def test_sigterm_drains_and_exits_0(slow, server_process):
@@ -90,7 +111,8 @@ def test_sigterm_drains_and_exits_0(slow, server_process):
     with grpc.insecure_channel(process.address()) as channel:
         stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
         health = health_pb2_grpc.HealthStub(channel)
-        under_way = ask(stub, trips(stub, 1.5))
+        count = trips(stub, 1.0)
+        under_way, predicted = ask(stub, count), predict(channel, count)
         time.sleep(0.3)
         process.send(signal.SIGTERM)
         process.wait_for("leaving: no new requests")
@@ -100,11 +122,13 @@ def test_sigterm_drains_and_exits_0(slow, server_process):
         for call in (
             lambda: ask(stub, 1).result(),
             lambda: stub.ServerReady(pb.ServerReadyRequest()),
+            lambda: predict(channel, 1).result(),
         ):
             with pytest.raises(grpc.RpcError, match="Server exiting") as caught:
                 call()
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert len(under_way.result().raw_output_contents) == 1
+        assert list(predicted.result().outputs["y"].int64_val) == [count]
     status, log = process.finish()
     assert (status, "stopped" in log) == (0, True)
 
@@ -261,6 +285,48 @@ def test_expired_call_is_not_run(slow, serve, make_request):
             call.result()
         (stats,) = wire.stub.ModelStatistics(pb.ModelStatisticsRequest(name="slow")).model_stats
         assert stats.execution_count == 16 + 2
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("way", ["unary", "stream", "predict"])
+def test_a_cancelled_call_is_not_run(way, slow, serve):
+    """Who hangs up while his request waits behind another's run: it never reaches the graph, and
+    is counted as cancelled."""
+    with serve(slow) as wire:
+        model = wire.server.catalog.find("slow", "")
+        count = trips(wire.stub, 1.0)
+        before = model.statistics.snapshot()
+        running = ask(wire.stub, count)
+        until(lambda: model._scheduler._running)
+        go = threading.Event()
+        waits = {
+            "unary": lambda: ask(wire.stub, 1),
+            "stream": lambda: wire.stub.ModelStreamInfer(one(counting(1), go), timeout=30),
+            "predict": lambda: predict(wire.channel, 1),
+        }[way]()
+        until(lambda: model.waiting)
+        waits.cancel()
+        assert not running.done()  # else nothing is shown
+        running.result()
+        until(lambda: model.statistics.snapshot().fail.count > before.fail.count)
+        go.set()
+        after = model.statistics.snapshot()
+
+        assert after.execution_count == before.execution_count + 1
+        assert after.failures["CANCELED"] == before.failures["CANCELED"] + 1
+        assert ask(wire.stub, 1).result().raw_output_contents
+
+
+def one(request, then):
+    """Ask on a stream that stays open."""
+    yield request
+    then.wait(20)
 
 
 def test_concurrent_callers_get_their_own_answers(wire):

@@ -189,6 +189,26 @@ def test_compression_both_ways(served):
         assert done.code() is Status.OK
 
 
+@pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate], ids=str)
+def test_a_message_that_decompresses_past_the_cap(algorithm, served):
+    """A thousandth of its size on the wire, and within the cap there: RESOURCE_EXHAUSTED."""
+    bomb = bytes(20_000_000)
+    seen = []
+    with served(Take=unary(lambda message, _: seen.append(len(message)) or b"ok")) as channel:
+        with pytest.raises(grpc.RpcError) as error:
+            call(channel, "Take", bomb, compression=algorithm)
+        stream = channel.stream_stream("/s/Take")(iter([bomb]), timeout=10, compression=algorithm)
+        with pytest.raises(grpc.RpcError) as streamed:
+            next(stream)
+        fits = call(channel, "Take", bytes(90_000), compression=algorithm)
+
+    code, text = status_of(error)
+    assert code is Status.RESOURCE_EXHAUSTED
+    assert "Decompressed message larger than max" in text
+    assert streamed.value.code() is Status.RESOURCE_EXHAUSTED
+    assert (fits, seen) == (b"ok", [90_000])
+
+
 def test_the_four_kinds(served):
     """Unary and streams, in and out, by grpcio's own iterator handlers."""
     with served(
@@ -290,7 +310,7 @@ def test_more_calls_than_allowed_are_refused(served):
         go.set()
         assert [future.result() for future in pending] == [b"x", b"x"]
 
-    assert error.value.code() is Status.RESOURCE_EXHAUSTED
+    assert status_of(error) == (Status.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
 
 
 def refusal_of_new_calls(port):
@@ -451,10 +471,12 @@ class Lingering:
 
 def test_a_caller_who_hangs_up_is_no_error_of_the_handlers(served, caplog):
     """A handler that waits for the next request learns of it; the log does not."""
-    seen, over = [], threading.Event()
+    seen, asks, over = [], threading.Event(), threading.Event()
 
     def streams(messages, _context):
         try:
+            yield next(messages)
+            asks.set()
             yield from messages
         except Exception as error:
             seen.append(error)
@@ -471,6 +493,7 @@ def test_a_caller_who_hangs_up_is_no_error_of_the_handlers(served, caplog):
     with served(Stream=grpc.stream_stream_rpc_method_handler(streams)) as channel:
         stream = channel.stream_stream("/s/Stream")(requests(), timeout=10)
         assert next(stream) == b"first"
+        assert asks.wait(10)  # one that is just answering is closed, and hears of no error
         stream.cancel()
         assert over.wait(10)
         more.set()
