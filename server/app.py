@@ -205,6 +205,7 @@ class Server:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
         self._web.stop(0 if left else _FLUSH_SECONDS)
+        self._company.leaves()
         self._timer.close()
         self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)

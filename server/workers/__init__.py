@@ -10,6 +10,7 @@ hired        one worker as the supervisor sees it: its process and the pipe to i
 seat         the other end: the supervisor as a worker sees it
 company      what the processes know and count together, as one of them sees it
 whole        the RPCs that are about the whole server, answered from a worker's seat
+counts       what they have counted, those included that have ended
 journal      which changes a worker started later has to make up for
 backoff      when a dead worker is replaced, and when no more
 frames       what goes through the pipe

@@ -70,6 +70,11 @@ class Company:
         if self._seat is not None:
             self._seat.call("serving")
 
+    def leaves(self) -> None:
+        """Say what this process has counted in all: it takes no more calls, and goes."""
+        if self._seat is not None:
+            self._seat.tell("counted", readings.to_json(self._read_here()))
+
     def readings(self) -> list[ModelReading]:
         """Return what was counted of every served version."""
         return self._read_here() if self._seat is None else self._seat.readings()
@@ -100,6 +105,7 @@ class Company:
                 sums=model.statistics.snapshot(),
                 pending=model.waiting,
                 load_seconds=model.load_seconds,
+                loaded_ns=model.loaded_ns,
             )
             for model in self._catalog.loaded()
         ]

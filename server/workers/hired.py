@@ -56,6 +56,10 @@ class Hired:
         self.served_since: float | None = None
         #: How many changes it is making.
         self.busy = 0
+        #: Held while it is asked what it has counted: an older answer must not come after a newer.
+        self.counting = asyncio.Lock()
+        #: Whether it has said what it counted in all.
+        self.has_counted = False
 
     @classmethod
     async def start(

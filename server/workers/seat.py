@@ -97,9 +97,8 @@ class Seat:
         self.tell("readiness", readiness.to_json())
 
     def readings(self) -> list[ModelReading]:
-        """Return what all workers have counted, added up."""
-        parts = json.loads(self.call("readings"))
-        return readings.total(one for part in parts for one in readings.from_rows(part))
+        """Return what all workers have counted, added up; those that have ended included."""
+        return readings.from_json(self.call("readings"))
 
     def processes(self) -> list[int]:
         """Return the ids of all processes of the server."""

@@ -124,6 +124,55 @@ def test_statistics_and_metrics_are_those_of_the_whole(two, make_request):
     assert metric(found.group(3), "nv_inference_request_success") == 2 * CONNECTIONS
 
 
+@pytest.mark.parametrize("victim", [0, 1], ids=["owner-of-http", "other"])
+def test_counters_do_not_fall_when_a_worker_is_killed(victim, two, make_request):
+    """What was shown stays after kill -9, and further requests come on top; an unload forgets it."""
+    process = two("--http-port", "0", "--metrics-port", "0", *CHANGES)
+    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
+    with connected(found.group(1)) as channels:
+        assert all(infers(channel, make_request) for channel in channels)
+        assert metric(found.group(3), "nv_inference_request_success") == CONNECTIONS
+    os.kill(workers_of(process)[victim], signal.SIGKILL)
+    process.wait_for(r"was ended by SIGKILL: another takes its place")
+    with connected(found.group(1), 1) as (channel,):
+        while_it_is_replaced = count_of(stub_of(channel))
+    process.wait_for(rf"worker {victim + 1} serves")
+    with connected(found.group(1)) as channels:
+        after = {count_of(stub_of(channel)) for channel in channels}
+        assert all(infers(channel, make_request) for channel in channels)
+        more = {count_of(stub_of(channel)) for channel in channels}
+        page = {
+            name: metric(found.group(3), name)
+            for name in (
+                "nv_inference_request_success",
+                "nv_inference_count",
+                "nv_inference_exec_count",
+                "nv_inference_pending_request_count",
+            )
+        }
+        stub = stub_of(channels[0])
+        stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
+        stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="m"))
+        anew = {count_of(stub_of(channel)) for channel in channels}
+
+    assert (while_it_is_replaced, after, more) == (CONNECTIONS, {CONNECTIONS}, {2 * CONNECTIONS})
+    assert list(page.values()) == [2 * CONNECTIONS] * 3 + [0]
+    assert anew == {0}
+
+
+def test_a_worker_that_leaves_tells_what_it_counted(two, make_request):
+    """Nobody has asked it before: it says so itself on its way out."""
+    process = two()
+    address = process.address()
+    with connected(address) as channels:
+        assert all(infers(channel, make_request) for channel in channels)
+        os.kill(workers_of(process)[1], signal.SIGTERM)
+        process.wait_for(r"worker 2 ended with status 0: another takes its place")
+        process.wait_for(r"worker 2 serves")
+    with connected(address, 1) as (channel,):
+        assert count_of(stub_of(channel)) == CONNECTIONS
+
+
 def test_a_change_on_one_connection_is_seen_on_all(repository, graphs, two, make_request):
     """Load, unload, log and trace settings hold for every worker once they are answered."""
     repository.add("late", graphs.identity())
