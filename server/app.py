@@ -68,12 +68,6 @@ OK, BAD_USAGE = 0, 2
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
 
-#: Why a model that keeps state between requests is not served by several processes.
-_NO_SEQUENCES = (
-    "its sequence_batching keeps state in one process, and a sequence's requests may reach any of "
-    "the {}: serve it with --workers 1"
-)
-
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
 
@@ -124,7 +118,7 @@ class Server:
             seat, self.catalog, lambda ready: self._health.publish(_serving(ready))
         )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
-        self._path = InferPath(self.catalog, self._admission, self._memory)
+        self._path = InferPath(self.catalog, self._admission, self._memory, self._company.hand_on)
         self._web = Web(
             config,
             WebParts(
@@ -166,7 +160,6 @@ class Server:
             workers=self._workers,
             timer=self._timer,
             self_test=config.self_test,
-            no_sequences="" if self._seat is None else _NO_SEQUENCES.format(config.workers),
         )
         mode = ControlMode(config.model_control_mode)
         self.control = control = ModelControl(
@@ -174,7 +167,7 @@ class Server:
         )
         control.start(config.load_model)
         self._catalog_changed()
-        servicer = self._company.join(self._build_servicer(control))
+        servicer = self._company.join(self._build_servicer(control), self._path)
         if self._seat is not None:
             self._transport.bind()
             spread_evenly(self.grpc_port, self._config.workers)

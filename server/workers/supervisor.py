@@ -31,7 +31,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from server.config import ServerConfig
-from server.errors import ServerError, ServerExiting, Unavailable
+from server.errors import ServerError, ServerExiting, WorkerLost
 from server.inference.readiness import Readiness
 from server.telemetry import readings
 from server.transport.public import join_address
@@ -39,6 +39,7 @@ from server.workers.backoff import Backoff
 from server.workers.counts import Counts
 from server.workers.hired import Hired, words_of
 from server.workers.journal import LANES, Journal
+from server.workers.keeper import HANDED_ON, KEEPER
 
 _LOG = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Supervisor:
                 try:
                     await worker.call("ping", b"", _ANSWER_SECONDS)
                     await self._count(worker)
-                except Unavailable:
+                except WorkerLost:
                     return
 
     def _signalled(self) -> None:
@@ -195,12 +196,21 @@ class Supervisor:
             self._serves(worker)
         elif method == "readings":
             return await self._readings()
+        elif method == HANDED_ON:
+            return await self._keeper().call(method, request, None)
         elif method == "processes":
             workers = [each.process.pid for each in self.workers.values()]
             return json.dumps([os.getpid(), *workers]).encode()
         else:
             return await self.change(worker, method, request)
         return b""
+
+    def _keeper(self) -> Hired:
+        """Return the worker that keeps sequences; WorkerLost if there is none at the moment."""
+        keeper = self.workers.get(KEEPER)
+        if keeper is None or not keeper.follows:
+            raise WorkerLost("the worker that keeps sequences has ended: another takes its place")
+        return keeper
 
     def _hear(self, worker: Hired, subject: str, payload: bytes) -> None:
         if subject == "readiness":
@@ -280,7 +290,7 @@ class Supervisor:
         return readings.to_json(self.counts.whole())
 
     async def _count(self, worker: Hired) -> None:
-        """Hear what a worker has counted; Unavailable if it ends meanwhile."""
+        """Hear what a worker has counted; WorkerLost if it ends meanwhile."""
         async with worker.counting:
             said = await worker.call("readings", b"", _ANSWER_SECONDS)
         if self.workers.get(worker.number) is worker and not worker.has_counted:
@@ -289,7 +299,7 @@ class Supervisor:
     async def _changed(self, worker: Hired) -> None:
         """A worker has other models than before: tell all, and see whose counts begin anew."""
         await self._publish()
-        with suppress(Unavailable):
+        with suppress(WorkerLost):
             await self._count(worker)
 
     # -- readiness -------------------------------------------------------------------------------

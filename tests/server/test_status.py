@@ -31,6 +31,7 @@ EXPECTED = {
     "QueueFull": "UNAVAILABLE",
     "QueueTimeout": "UNAVAILABLE",
     "ControlDisabled": "UNAVAILABLE",
+    "WorkerLost": "UNAVAILABLE",
     "ServerExiting": "UNAVAILABLE",
     "ConfigurationError": "INTERNAL",
     "AddressError": "INTERNAL",
