@@ -19,7 +19,7 @@ MUST_START = "must specify the START flag"
 
 @pytest.fixture
 def sums(repository, graphs):
-    """y = x + before, after = y: a running sum, in the repository as `sums`."""
+    """y = x + before, after = y: a running sum, in the repository as `sums`; kept for a minute."""
     rows = ["batch", 1]
     model = graphs.model(
         [
@@ -31,7 +31,10 @@ def sums(repository, graphs):
     )
     state = 'input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ]'
     repository.add(
-        "sums", model, f"max_batch_size: 8 sequence_batching {{ state [{{ {state} }}] }}"
+        "sums",
+        model,
+        "max_batch_size: 8 sequence_batching { max_sequence_idle_microseconds: 60000000"
+        f" oldest {{ max_candidate_sequences: 64 }} state [{{ {state} }}] }}",
     )
 
 
