@@ -74,12 +74,6 @@ _WORKERS = 64
 #: wait in a sequence: what these wait for comes with other calls, and those need threads too.
 _STREAMS_SHARE, _SEQUENCES_SHARE = 1 / 2, 1 / 4
 
-#: Why a model that keeps state between requests is not served by several processes.
-_NO_SEQUENCES = (
-    "its sequence_batching keeps state in one process, and a sequence's requests may reach any of "
-    "the {}: serve it with --workers 1"
-)
-
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
 
@@ -130,7 +124,7 @@ class Server:
             seat, self.catalog, lambda ready: self._health.publish(_serving(ready))
         )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
-        self._path = InferPath(self.catalog, self._admission, self._memory)
+        self._path = InferPath(self.catalog, self._admission, self._memory, self._company.hand_on)
         self._web = Web(
             config,
             WebParts(
@@ -173,7 +167,6 @@ class Server:
             timer=self._timer,
             waiting=threading.Semaphore(self._share(_SEQUENCES_SHARE) or MOST_WAITING),
             self_test=config.self_test,
-            no_sequences="" if self._seat is None else _NO_SEQUENCES.format(config.workers),
         )
         mode = ControlMode(config.model_control_mode)
         self.control = control = ModelControl(
@@ -181,7 +174,7 @@ class Server:
         )
         control.start(config.load_model)
         self._catalog_changed()
-        servicer = self._company.join(self._build_servicer(control))
+        servicer = self._company.join(self._build_servicer(control), self._path)
         if self._seat is not None:
             self._transport.bind()
             spread_evenly(self.grpc_port, self._config.workers)
@@ -212,6 +205,7 @@ class Server:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._transport.stop(0 if left else _FLUSH_SECONDS)
         self._web.stop(0 if left else _FLUSH_SECONDS)
+        self._company.leaves()
         self._timer.close()
         self._workers.shutdown(wait=not left, cancel_futures=True)
         self._lifecycle.on(Event.DRAINED)

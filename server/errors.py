@@ -16,6 +16,7 @@
     │   ├── ControlDisabled        the server was not started so that models could be (un)loaded
     │   ├── QueueFull              as many wait for this model as may
     │   ├── QueueTimeout           its time in the queue ran out
+    │   ├── WorkerLost             the process that had to answer has ended
     │   └── ServerExiting          shutting down
     ├── OperatorError              whoever runs the server: the text says what to change
     │   ├── ConfigurationError     an option has a bad value
@@ -95,6 +96,10 @@ class QueueTimeout(Unavailable):
 
 class ControlDisabled(Unavailable):
     """The server was not started in the mode that lets callers load and unload models."""
+
+
+class WorkerLost(Unavailable):
+    """The process of the server that had to answer has ended; another takes its place."""
 
 
 class ServerExiting(Unavailable):

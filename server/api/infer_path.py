@@ -64,6 +64,10 @@ class _Template:
     parameters: Mapping[str, Any]
 
 
+#: Hands a request on to the process that keeps its model's sequences; the reply is told the outcome.
+HandOn = Callable[[bytes, "Reply"], None]
+
+
 class BurstPath(ABC):
     """Answers unary calls of one method, a burst at a time; what they mean is its subclass's."""
 
@@ -123,8 +127,16 @@ class BurstPath(ABC):
 class InferPath(BurstPath):
     """Answers ModelInfer calls."""
 
-    def __init__(self, catalog: Catalog, admission: Admission, memory: SharedMemory) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        admission: Admission,
+        memory: SharedMemory,
+        hand_on: HandOn | None = None,
+    ) -> None:
+        """`hand_on`: where another process keeps the sequences."""
         super().__init__(admission, Reply)
+        self._hand_on = hand_on
         self._catalog = catalog
         self._memory = memory
         self._templates: dict[bytes, _Template] = {}
@@ -167,6 +179,9 @@ class InferPath(BurstPath):
         templates = self._templates
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
+        if self._hand_on is not None and model.settings.sequences is not None:
+            self._hand_on(raw, reply)
+            return []
         request = decode(message, self._memory, views)
         checked = model.checker.check(request)
         reply.model, reply.plan, reply.id = model, checked.plan, message.id.encode()
@@ -238,6 +253,14 @@ class Reply:
 
     def fail(self, error: Exception) -> None:
         self.refuse(error)
+        self._leave()
+
+    def relay(self, answer: bytes, status: tuple[Any, str] | None) -> None:
+        """Take what came of the call in another process: the answer, or a status instead of one."""
+        if status is None:
+            self._call.reply(answer)
+        else:
+            self._call.abort(*status)
         self._leave()
 
     def refuse(self, error: Exception) -> None:

@@ -29,6 +29,7 @@ STATUS: dict[type[errors.ServerError], Any] = {
     errors.QueueFull: grpc.StatusCode.UNAVAILABLE,
     errors.QueueTimeout: grpc.StatusCode.UNAVAILABLE,
     errors.ControlDisabled: grpc.StatusCode.UNAVAILABLE,
+    errors.WorkerLost: grpc.StatusCode.UNAVAILABLE,
     errors.ServerExiting: grpc.StatusCode.UNAVAILABLE,
     errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     errors.AddressError: grpc.StatusCode.INTERNAL,

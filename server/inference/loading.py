@@ -66,8 +66,6 @@ class Workshop:
     waiting: threading.Semaphore
     #: A version with test vectors is served only if it answers them right.
     self_test: bool = False
-    #: Why models that keep sequences cannot be served; "" if they can.
-    no_sequences: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +137,6 @@ def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedMod
         version=version,
         read_labels=lambda filename: configuration.read_labels(found.folder, filename),
     )
-    if settings.sequences is not None and workshop.no_sequences:
-        raise ModelLoadError(workshop.no_sequences)
     took = trial(graph, settings)
     if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
         graph = opener.open(path, opener.threads)

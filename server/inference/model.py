@@ -60,6 +60,8 @@ class LoadedModel:
         self.checker = RequestChecker(settings)
         #: How long it took to load, set by who loads it.
         self.load_seconds = 0.0
+        #: When it was made: its counts begin here.
+        self.loaded_ns = time.time_ns()
         states = settings.sequences.states if settings.sequences is not None else ()
         self._runs = _Runs(
             graph,

@@ -23,6 +23,8 @@ class ModelReading:
     sums: Snapshot
     pending: int
     load_seconds: float
+    #: When it was loaded: in one process, another moment is another load, whose counts began anew.
+    loaded_ns: int
 
 
 def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
@@ -37,6 +39,7 @@ def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
             sums=add([reading.sums for reading in same]),
             pending=sum(reading.pending for reading in same),
             load_seconds=max(reading.load_seconds for reading in same),
+            loaded_ns=max(reading.loaded_ns for reading in same),
         )
         for (name, version), same in sorted(versions.items())
     ]
@@ -76,12 +79,7 @@ def to_json(readings: Iterable[ModelReading]) -> bytes:
 
 def from_json(raw: bytes) -> list[ModelReading]:
     """Return what another process read."""
-    return from_rows(json.loads(raw))
-
-
-def from_rows(rows: Iterable[dict[str, Any]]) -> list[ModelReading]:
-    """Return what another process read, out of JSON."""
-    return [ModelReading(**{**row, "sums": _snapshot(row["sums"])}) for row in rows]
+    return [ModelReading(**{**row, "sums": _snapshot(row["sums"])}) for row in json.loads(raw)]
 
 
 def _snapshot(row: dict[str, Any]) -> Snapshot:

@@ -9,12 +9,14 @@ import threading
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
+from server.api.infer_path import HandOn, InferPath
 from server.inference.catalog import Catalog
 from server.inference.model import LoadedModel
 from server.inference.readiness import Readiness
 from server.telemetry import readings
 from server.telemetry.readings import ModelReading
 from server.telemetry.statistics import Snapshot
+from server.workers.keeper import HANDED_ON, handing_on, taking_in
 from server.workers.seat import Seat
 from server.workers.whole import WAITS, local_functions, whole_servicer
 
@@ -41,10 +43,15 @@ class Company:
             else:
                 self._seat.show(readiness)  # and `_told` hears what that makes of the whole
 
-    def join(self, local: Any) -> Any:
+    @property
+    def hand_on(self) -> HandOn | None:
+        """What hands requests of sequences on to the process that keeps them; None if it is this."""
+        return None if self._seat is None else handing_on(self._seat)
+
+    def join(self, local: Any, path: InferPath) -> Any:
         """Wait until this process may serve; return the servicer that speaks for all.
 
-        ServerExiting if the server leaves before it ever served.
+        `path` answers what other processes hand on. ServerExiting if the server leaves before it ever served.
         """
         if self._seat is None:
             return local
@@ -54,6 +61,7 @@ class Company:
                 **local_functions(local),
                 "readings": lambda _: readings.to_json(self._read_here()),
             },
+            deferred={HANDED_ON: taking_in(path)},
         )
         loaded = len(self._catalog.loaded())
         unavailable = len(self._catalog.entries()) - loaded
@@ -69,6 +77,11 @@ class Company:
         """Say that this process takes calls."""
         if self._seat is not None:
             self._seat.call("serving")
+
+    def leaves(self) -> None:
+        """Say what this process has counted in all: it takes no more calls, and goes."""
+        if self._seat is not None:
+            self._seat.tell("counted", readings.to_json(self._read_here()))
 
     def readings(self) -> list[ModelReading]:
         """Return what was counted of every served version."""
@@ -100,6 +113,7 @@ class Company:
                 sums=model.statistics.snapshot(),
                 pending=model.waiting,
                 load_seconds=model.load_seconds,
+                loaded_ns=model.loaded_ns,
             )
             for model in self._catalog.loaded()
         ]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from server.config import ServerConfig
-from server.errors import Unavailable
+from server.errors import WorkerLost
 from server.inference.readiness import Readiness
 from server.workers import frames
 from server.workers.frames import Frame, Kind
@@ -56,6 +56,10 @@ class Hired:
         self.served_since: float | None = None
         #: How many changes it is making.
         self.busy = 0
+        #: Held while it is asked what it has counted: an older answer must not come after a newer.
+        self.counting = asyncio.Lock()
+        #: Whether it has said what it counted in all.
+        self.has_counted = False
 
     @classmethod
     async def start(
@@ -95,13 +99,13 @@ class Hired:
             self.close()
         return await self.process.wait()
 
-    async def call(self, method: str, request: bytes, seconds: float) -> bytes:
-        """Ask and wait; what it answers with, or Unavailable if it ends or is not in time.
+    async def call(self, method: str, request: bytes, seconds: float | None) -> bytes:
+        """Ask and wait; what it answers with, or WorkerLost if it ends or is not in time.
 
-        One that is not in time is ended.
+        One that is not in time is ended; None sets no time.
         """
         if self._writer.is_closing():
-            raise Unavailable(f"worker {self.number} has ended")
+            raise WorkerLost(f"worker {self.number} has ended")
         self._last += 1
         number = self._last
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -113,7 +117,7 @@ class Hired:
         except TimeoutError:
             _LOG.error("worker %d did not answer %s within %g s", self.number, method, seconds)
             self.kill()
-            raise Unavailable(f"worker {self.number} did not answer") from None
+            raise WorkerLost(f"worker {self.number} did not answer") from None
         finally:
             self._calls.pop(number, None)
 
@@ -173,7 +177,7 @@ class Hired:
         self._writer.close()
         for future in self._calls.values():
             if not future.done():
-                future.set_exception(Unavailable(f"worker {self.number} has ended"))
+                future.set_exception(WorkerLost(f"worker {self.number} has ended"))
 
 
 def words_of(status: int) -> str:

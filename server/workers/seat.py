@@ -27,6 +27,9 @@ _THREADS = 4
 
 Function = Callable[[bytes], bytes]
 
+#: Gets what is asked, and what to call with the answer, once, from any thread.
+Deferred = Callable[[bytes, Callable[[bytes], None]], None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -64,13 +67,24 @@ class Seat:
         self._last = 0
         self._short: dict[str, Function] = {"ping": lambda _: b""}
         self._long: dict[str, Function] = {}
+        self._deferred: dict[str, Deferred] = {}
         self._pool = ThreadPoolExecutor(_THREADS, "seat")
         self._reader = threading.Thread(target=self._read, name="seat", daemon=True)
 
-    def serve(self, *, short: Mapping[str, Function], long: Mapping[str, Function]) -> None:
-        """Begin to do what is asked, by method; `short` ones wait for nobody."""
+    def serve(
+        self,
+        *,
+        short: Mapping[str, Function],
+        long: Mapping[str, Function],
+        deferred: Mapping[str, Deferred],
+    ) -> None:
+        """Begin to do what is asked, by method; `short` ones wait for nobody.
+
+        `deferred` ones are begun in the order in which they are asked, and answer when they are done.
+        """
         self._short.update(short)
         self._long.update(long)
+        self._deferred.update(deferred)
         self._reader.start()
 
     def call(self, method: str, request: bytes = b"") -> bytes:
@@ -78,6 +92,10 @@ class Seat:
 
         It answers within its own time limits.
         """
+        return self.ask(method, request).result()
+
+    def ask(self, method: str, request: bytes) -> Future[bytes]:
+        """Ask the supervisor without waiting; calls of one thread reach it in their order."""
         answer: Future[bytes] = Future()
         with self._lock:
             if self._closed:
@@ -86,7 +104,7 @@ class Seat:
             number = self._last
             self._calls[number] = answer
         self._send(Frame(kind=Kind.CALL, number=number, name=method, payload=request))
-        return answer.result()
+        return answer
 
     def tell(self, subject: str, payload: bytes) -> None:
         """Tell the supervisor; nothing if it is gone."""
@@ -97,9 +115,8 @@ class Seat:
         self.tell("readiness", readiness.to_json())
 
     def readings(self) -> list[ModelReading]:
-        """Return what all workers have counted, added up."""
-        parts = json.loads(self.call("readings"))
-        return readings.total(one for part in parts for one in readings.from_rows(part))
+        """Return what all workers have counted, added up; those that have ended included."""
+        return readings.from_json(self.call("readings"))
 
     def processes(self) -> list[int]:
         """Return the ids of all processes of the server."""
@@ -135,6 +152,8 @@ class Seat:
             self._answered(frame)
         elif frame.name in self._short:
             self._do(self._short[frame.name], frame)
+        elif frame.name in self._deferred:
+            self._begin(self._deferred[frame.name], frame)
         else:
             self._pool.submit(self._do, self._long[frame.name], frame)
 
@@ -145,6 +164,15 @@ class Seat:
             call.set_exception(frame.error())
         else:
             call.set_result(frame.payload)
+
+    def _begin(self, function: Deferred, frame: Frame) -> None:
+        def then(answer: bytes) -> None:
+            self._send(Frame(kind=Kind.ANSWER, number=frame.number, payload=answer))
+
+        try:
+            function(frame.payload, then)
+        except Exception as error:
+            self._send(Frame.failure(frame.number, error))
 
     def _do(self, function: Function, frame: Frame) -> None:
         try:

@@ -12,9 +12,11 @@ A change (LANES) is made by the worker that was asked and then by the others; it
 all have made it. Where the first fails nothing is changed; another that then fails is told to leave
 and replaced, since the change is what the caller wanted and most of the workers have it.
 
-Two things are each worker's own. In poll mode each looks at the repository by itself: for one interval
-they may differ, and only what all have is ready. And a worker's counters end with it, as those of a
-server that is started again do.
+One thing is each worker's own: in poll mode each looks at the repository by itself. For one interval
+they may differ, and only what all have is ready.
+
+What a worker has counted is asked with each ping and whenever somebody wants to know, and outlives it
+(counts.py); one that is killed takes with it what it counted since.
 """
 
 import asyncio
@@ -25,16 +27,19 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from server.config import ServerConfig
-from server.errors import ServerError, ServerExiting, Unavailable
+from server.errors import ServerError, ServerExiting, WorkerLost
 from server.inference.readiness import Readiness
+from server.telemetry import readings
 from server.transport.public import join_address
 from server.workers.backoff import Backoff
+from server.workers.counts import Counts
 from server.workers.hired import Hired, words_of
 from server.workers.journal import LANES, Journal
+from server.workers.keeper import HANDED_ON, KEEPER
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +66,7 @@ class Supervisor:
         self._began = time.perf_counter()
         self.workers: dict[int, Hired] = {}
         self.journal = Journal(config.load_model)
+        self.counts = Counts()
         self._lanes = {lane: asyncio.Lock() for lane in sorted(set(LANES.values()))}
         self._leaving = asyncio.Event()
         #: Set once every worker has loaded its models for the first time.
@@ -116,6 +122,7 @@ class Supervisor:
         finally:
             pings.cancel()
             del self.workers[worker.number]
+            self.counts.end(worker.number)
 
     async def _pause(self, how: str, served_seconds: float, backoff: Backoff) -> None:
         """Wait before a dead worker is replaced, or have the server leave."""
@@ -143,7 +150,8 @@ class Supervisor:
             if worker.served_since is not None and not worker.busy:
                 try:
                     await worker.call("ping", b"", _ANSWER_SECONDS)
-                except Unavailable:
+                    await self._count(worker)
+                except WorkerLost:
                     return
 
     def _signalled(self) -> None:
@@ -188,6 +196,8 @@ class Supervisor:
             self._serves(worker)
         elif method == "readings":
             return await self._readings()
+        elif method == HANDED_ON:
+            return await self._keeper().call(method, request, None)
         elif method == "processes":
             workers = [each.process.pid for each in self.workers.values()]
             return json.dumps([os.getpid(), *workers]).encode()
@@ -195,11 +205,21 @@ class Supervisor:
             return await self.change(worker, method, request)
         return b""
 
+    def _keeper(self) -> Hired:
+        """Return the worker that keeps sequences; WorkerLost if there is none at the moment."""
+        keeper = self.workers.get(KEEPER)
+        if keeper is None or not keeper.follows:
+            raise WorkerLost("the worker that keeps sequences has ended: another takes its place")
+        return keeper
+
     def _hear(self, worker: Hired, subject: str, payload: bytes) -> None:
         if subject == "readiness":
             worker.readiness = Readiness.from_json(payload)
             if worker.follows:
-                worker.begin(self._publish())
+                worker.begin(self._changed(worker))
+        elif subject == "counted":
+            self.counts.say(worker.number, readings.from_json(payload))
+            worker.has_counted = True
         elif not self._leaving.is_set():  # it cannot start; the others would fail alike
             text = payload.decode()
             if self._loaded.is_set():
@@ -264,11 +284,23 @@ class Supervisor:
         return answer
 
     async def _readings(self) -> bytes:
-        parts = await asyncio.gather(
-            *(worker.call("readings", b"", _ANSWER_SECONDS) for worker in self._following()),
-            return_exceptions=True,
+        await asyncio.gather(
+            *(self._count(worker) for worker in self._following()), return_exceptions=True
         )
-        return b"[" + b",".join(part for part in parts if isinstance(part, bytes)) + b"]"
+        return readings.to_json(self.counts.whole())
+
+    async def _count(self, worker: Hired) -> None:
+        """Hear what a worker has counted; WorkerLost if it ends meanwhile."""
+        async with worker.counting:
+            said = await worker.call("readings", b"", _ANSWER_SECONDS)
+        if self.workers.get(worker.number) is worker and not worker.has_counted:
+            self.counts.say(worker.number, readings.from_json(said))
+
+    async def _changed(self, worker: Hired) -> None:
+        """A worker has other models than before: tell all, and see whose counts begin anew."""
+        await self._publish()
+        with suppress(WorkerLost):
+            await self._count(worker)
 
     # -- readiness -------------------------------------------------------------------------------
 

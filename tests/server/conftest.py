@@ -240,6 +240,11 @@ class ServerProcess:
     def address(self) -> str:
         return self.wait_for(r"ready: gRPC on (\S+),").group(1)
 
+    def workers(self) -> list[int]:
+        """Return the process ids of its workers, the oldest first."""
+        pid = self.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -298,6 +303,47 @@ def server_process(transport: str) -> Iterator[Callable[..., ServerProcess]]:
             return process
 
         yield start
+
+
+@pytest.fixture
+def two(
+    repository: Repository, graphs: Graphs, server_process: Callable[..., ServerProcess]
+) -> Callable[..., ServerProcess]:
+    """Start two workers that serve `m`, on a free port, with what else a test wants."""
+    repository.add("m", graphs.identity())
+
+    def start(*options: object) -> ServerProcess:
+        return server_process(repository.path, "--grpc-port", "0", "--workers", "2", *options)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def connected() -> Callable[..., AbstractContextManager[list[grpc.Channel]]]:
+    """Open connections of their own: `with connected(address) as channels:`.
+
+    All of sixteen go to one of two workers once in 32768 times.
+    """
+    return _connected
+
+
+@contextmanager
+def _connected(
+    address: str, count: int = 16, credentials: grpc.ChannelCredentials | None = None
+) -> Iterator[list[grpc.Channel]]:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with ExitStack() as stack:
+        channels = [
+            stack.enter_context(
+                grpc.insecure_channel(address, options)
+                if credentials is None
+                else grpc.secure_channel(address, credentials, options)
+            )
+            for _ in range(count)
+        ]
+        for channel in channels:
+            grpc.channel_ready_future(channel).result(timeout=10)
+        yield channels
 
 
 @pytest.fixture(scope="session")

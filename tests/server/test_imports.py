@@ -87,6 +87,37 @@ def test_every_stub_loads_beside_tritonclient(first):
     assert run(program) == "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("zoo_proto.tensorflow_serving_pb2", "tritonclient.grpc", "tensorflow"),
+        ("tritonclient.grpc", "tensorflow", "zoo_proto.tensorflow_serving_pb2"),
+        ("tensorflow", "zoo_proto.tensorflow_serving_pb2", "tritonclient.grpc"),
+    ],
+    ids=["ours first", "ours last", "ours between"],
+)
+def test_stubs_share_a_process_with_both(order):
+    """One process may hold our stubs, tritonclient's and TensorFlow, and send what each makes."""
+    if find_spec("tensorflow") is None:
+        pytest.skip("tensorflow is not installed: that the three live together is not shown")
+    program = (
+        "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3';"
+        f"import {', '.join(order)};"
+        "import server.app, tensorflow;"
+        "from zoo_proto import grpc_service_pb2 as ours, tensorflow_serving_pb2 as serving;"
+        "from tritonclient.grpc import service_pb2 as theirs;"
+        "raw = theirs.ModelInferRequest(model_name='m').SerializeToString();"
+        "name = ours.ModelInferRequest.FromString(raw).model_name;"
+        "made = tensorflow.make_tensor_proto([[1.0, 2.0]]);"
+        "predict = serving.PredictRequest();"
+        "predict.inputs['x'].ParseFromString(made.SerializeToString());"
+        "back = type(made).FromString(predict.inputs['x'].SerializeToString());"
+        "print(name, tensorflow.make_ndarray(back).tolist())"
+    )
+
+    assert run(program).splitlines()[-1] == "m [[1.0, 2.0]]"
+
+
 def test_telemetry_is_off_before_onnxruntime_loads():
     """The environment says so before onnxruntime is imported."""
     program = (

@@ -160,7 +160,12 @@ def test_histograms_are_cumulative():
                       inferred_ns=took, finished_ns=took)
         )  # fmt: skip
     reading = ModelReading(
-        name='na"me\\', version=1, sums=statistics.snapshot(), pending=3, load_seconds=0.5
+        name='na"me\\',
+        version=1,
+        sums=statistics.snapshot(),
+        pending=3,
+        load_seconds=0.5,
+        loaded_ns=1,
     )
     page = Metrics(lambda: [reading]).page().decode()
     name = "nv_inference_request_histogram_us_bucket"

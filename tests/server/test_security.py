@@ -145,6 +145,7 @@ def test_mutual_tls_wants_a_certificate(serve_secure, papers, identity):
         with papers.channel(server.grpc_address, papers.client) as channel:
             assert ready(channel)
         assert status(papers.https(server.http_address, papers.client), "/v2") == 200
+        assert status(papers.https(server.metrics_address, papers.client), "/metrics") == 200
         with papers.channel(server.grpc_address, shown) as channel:
             with pytest.raises(grpc.RpcError) as caught:
                 ready(channel)

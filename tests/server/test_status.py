@@ -32,6 +32,7 @@ EXPECTED = {
     "QueueFull": "UNAVAILABLE",
     "QueueTimeout": "UNAVAILABLE",
     "ControlDisabled": "UNAVAILABLE",
+    "WorkerLost": "UNAVAILABLE",
     "ServerExiting": "UNAVAILABLE",
     "ConfigurationError": "INTERNAL",
     "AddressError": "INTERNAL",

@@ -7,14 +7,13 @@ import socket
 import time
 import urllib.request
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from onnx import TensorProto, helper
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
 
@@ -22,28 +21,10 @@ from server.app import running
 from server.config import ServerConfig
 from server.errors import ConfigurationError
 
-#: All of so many connections go to one of two workers once in 32768 times.
+#: As many as `connected` opens.
 CONNECTIONS = 16
 
 CHANGES = ("--model-control-mode", "explicit", "--load-model", "m", "--allow-shared-memory")
-
-
-@pytest.fixture
-def two(repository, graphs, server_process):
-    """Start two workers that serve `m`, on a free port, with what else a test wants."""
-    repository.add("m", graphs.identity())
-
-    def start(*options):
-        return server_process(repository.path, "--grpc-port", "0", "--workers", "2", *options)
-
-    return start
-
-
-def workers_of(process):
-    """Return the process ids of the workers, the oldest first."""
-    pid = process.process.pid
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
 
 
 def wait_until(true, seconds=20):
@@ -59,19 +40,6 @@ def is_gone(pid):
     except OSError:
         return True
     return state == "Z"
-
-
-@contextmanager
-def connected(address, count=CONNECTIONS):
-    """Open connections of their own; yield a channel for each."""
-    with ExitStack() as stack:
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        channels = [
-            stack.enter_context(grpc.insecure_channel(address, options)) for _ in range(count)
-        ]
-        for channel in channels:
-            grpc.channel_ready_future(channel).result(timeout=10)
-        yield channels
 
 
 def stub_of(channel):
@@ -106,7 +74,7 @@ def resident(pid):
     return 0.9 * pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_statistics_and_metrics_are_those_of_the_whole(two, make_request):
+def test_statistics_and_metrics_are_those_of_the_whole(two, make_request, connected):
     """Each connection is told what all workers counted; REST and Prometheus are told the same."""
     process = two("--http-port", "0", "--metrics-port", "0")
     found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
@@ -117,14 +85,65 @@ def test_statistics_and_metrics_are_those_of_the_whole(two, make_request):
         rest = page.read().decode()
 
     assert process_metric(found.group(3), "process_resident_memory_bytes") > sum(
-        resident(pid) for pid in workers_of(process)
+        resident(pid) for pid in process.workers()
     )
     assert counts == {2 * CONNECTIONS}
     assert f'"inference_count":{2 * CONNECTIONS}' in rest.replace(" ", "")
     assert metric(found.group(3), "nv_inference_request_success") == 2 * CONNECTIONS
 
 
-def test_a_change_on_one_connection_is_seen_on_all(repository, graphs, two, make_request):
+@pytest.mark.parametrize("victim", [0, 1], ids=["owner-of-http", "other"])
+def test_counters_do_not_fall_when_a_worker_is_killed(victim, two, make_request, connected):
+    """What was shown stays after kill -9, and further requests come on top; an unload forgets it."""
+    process = two("--http-port", "0", "--metrics-port", "0", *CHANGES)
+    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
+    with connected(found.group(1)) as channels:
+        assert all(infers(channel, make_request) for channel in channels)
+        assert metric(found.group(3), "nv_inference_request_success") == CONNECTIONS
+    os.kill(process.workers()[victim], signal.SIGKILL)
+    process.wait_for(r"was ended by SIGKILL: another takes its place")
+    with connected(found.group(1), 1) as (channel,):
+        while_it_is_replaced = count_of(stub_of(channel))
+    process.wait_for(rf"worker {victim + 1} serves")
+    with connected(found.group(1)) as channels:
+        after = {count_of(stub_of(channel)) for channel in channels}
+        assert all(infers(channel, make_request) for channel in channels)
+        more = {count_of(stub_of(channel)) for channel in channels}
+        page = {
+            name: metric(found.group(3), name)
+            for name in (
+                "nv_inference_request_success",
+                "nv_inference_count",
+                "nv_inference_exec_count",
+                "nv_inference_pending_request_count",
+            )
+        }
+        stub = stub_of(channels[0])
+        stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
+        stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="m"))
+        anew = {count_of(stub_of(channel)) for channel in channels}
+
+    assert (while_it_is_replaced, after, more) == (CONNECTIONS, {CONNECTIONS}, {2 * CONNECTIONS})
+    assert list(page.values()) == [2 * CONNECTIONS] * 3 + [0]
+    assert anew == {0}
+
+
+def test_a_worker_that_leaves_tells_what_it_counted(two, make_request, connected):
+    """Nobody has asked it before: it says so itself on its way out."""
+    process = two()
+    address = process.address()
+    with connected(address) as channels:
+        assert all(infers(channel, make_request) for channel in channels)
+        os.kill(process.workers()[1], signal.SIGTERM)
+        process.wait_for(r"worker 2 ended with status 0: another takes its place")
+        process.wait_for(r"worker 2 serves")
+    with connected(address, 1) as (channel,):
+        assert count_of(stub_of(channel)) == CONNECTIONS
+
+
+def test_a_change_on_one_connection_is_seen_on_all(
+    repository, graphs, two, make_request, connected
+):
     """Load, unload, log and trace settings hold for every worker once they are answered."""
     repository.add("late", graphs.identity())
     address = two(*CHANGES).address()
@@ -150,7 +169,7 @@ def test_a_change_on_one_connection_is_seen_on_all(repository, graphs, two, make
         assert {trace["trace_rate"].value[0] for trace in traces} == {"7"}
 
 
-def test_a_refused_change_changes_nothing(two, make_request):
+def test_a_refused_change_changes_nothing(two, make_request, connected):
     """A load that fails is answered with its reason, and all workers serve on."""
     process = two(*CHANGES)
     with connected(process.address()) as channels:
@@ -164,7 +183,7 @@ def test_a_refused_change_changes_nothing(two, make_request):
                 pb.LogSettingsRequest(settings={"nope": {"bool_param": True}})
             )
         assert all(infers(channel, make_request) for channel in channels)
-    assert len(workers_of(process)) == 2
+    assert len(process.workers()) == 2
 
 
 @pytest.fixture
@@ -186,7 +205,7 @@ def from_region():
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["owner-of-http", "other"])
 def test_a_killed_worker_is_replaced_with_what_it_knew(
-    victim, repository, graphs, two, region, make_request
+    victim, repository, graphs, two, region, make_request, connected
 ):
     """After kill -9 the newcomer has the models, regions and settings of before, and HTTP answers."""
     repository.add("late", graphs.identity())
@@ -202,12 +221,12 @@ def test_a_killed_worker_is_replaced_with_what_it_knew(
         stub.LogSettings(
             pb.LogSettingsRequest(settings={"log_format": {"string_param": "ISO8601"}})
         )
-    killed = workers_of(process)[victim]
+    killed = process.workers()[victim]
     os.kill(killed, signal.SIGKILL)
     process.wait_for(r"was ended by SIGKILL: another takes its place")
     process.wait_for(rf"worker {victim + 1} serves")
 
-    assert killed not in workers_of(process)
+    assert killed not in process.workers()
     with connected(found.group(1)) as channels:
         for channel in channels:
             stub = stub_of(channel)
@@ -221,11 +240,11 @@ def test_a_killed_worker_is_replaced_with_what_it_knew(
             assert page.status == 200
 
 
-def test_callers_are_served_while_a_worker_is_replaced(two, make_request):
+def test_callers_are_served_while_a_worker_is_replaced(two, make_request, connected):
     """New connections go to the worker that lives, and the server stays ready."""
     process = two()
     address = process.address()
-    os.kill(workers_of(process)[0], signal.SIGKILL)
+    os.kill(process.workers()[0], signal.SIGKILL)
     process.wait_for("another takes its place")
     with connected(address) as channels:
         assert all(infers(channel, make_request) for channel in channels)
@@ -236,7 +255,7 @@ def test_connections_are_spread(two):
     """Of 16 connections at once no worker gets more than 11, but in one case of a hundred."""
     process = two()
     address = process.address()
-    pids = workers_of(process)
+    pids = process.workers()
     host, port = address.split(":")
     worse = 0
     for _ in range(20):
@@ -303,12 +322,12 @@ def trips(stub, seconds):
     return int(20_000 * seconds / (time.perf_counter() - began))
 
 
-def test_sigterm_drains_all_workers(repository, graphs, two):
+def test_sigterm_drains_all_workers(repository, graphs, two, connected):
     """What was let in finishes, the rest is told, exit 0, and no process is left."""
     repository.add("slow", graphs.slow())
     process = two()
     address = process.address()
-    pids = workers_of(process)
+    pids = process.workers()
     with connected(address, 6) as channels:
         request = slow_request(trips(stub_of(channels[0]), 0.5))
         before = ticks_of(pids)
@@ -326,12 +345,12 @@ def test_sigterm_drains_all_workers(repository, graphs, two):
     assert all(is_gone(pid) for pid in pids)
 
 
-def test_second_signal_ends_them_at_once(repository, graphs, two):
+def test_second_signal_ends_them_at_once(repository, graphs, two, connected):
     """Asked twice, nobody is waited for."""
     repository.add("slow", graphs.slow())
     process = two()
     address = process.address()
-    pids = workers_of(process)
+    pids = process.workers()
     with connected(address, 1) as (channel,):
         before = ticks_of(pids)
         under_way = stub_of(channel).ModelInfer.future(slow_request(10**9))
@@ -350,40 +369,10 @@ def test_workers_do_not_outlive_their_supervisor(two):
     """Killed without a chance to say so, it leaves no process behind."""
     process = two()
     process.address()
-    pids = workers_of(process)
+    pids = process.workers()
     process.send(signal.SIGKILL)
 
     wait_until(lambda: all(is_gone(pid) for pid in pids))
-
-
-def test_a_sequence_model_is_refused_with_the_reason(repository, graphs, two, server_process):
-    """Its state would be in one process and its requests in all; one worker serves it."""
-    rows = ["batch", 1]
-    sums = graphs.model(
-        [
-            helper.make_node("Add", ["x", "before"], ["after"]),
-            helper.make_node("Identity", ["after"], ["y"]),
-        ],
-        [graphs.value(name, TensorProto.FLOAT, rows) for name in ("x", "before")],
-        [graphs.value(name, TensorProto.FLOAT, rows) for name in ("y", "after")],
-    )
-    repository.add(
-        "sequence",
-        sums,
-        'max_batch_size: 8 sequence_batching { state [{ input_name: "before" output_name: "after"'
-        " data_type: TYPE_FP32 dims: [ 1 ] }] }",
-    )
-    with connected(two().address(), 1) as (channel,):
-        models = stub_of(channel).RepositoryIndex(pb.RepositoryIndexRequest()).models
-        ready = stub_of(channel).ServerReady(pb.ServerReadyRequest()).ready
-    alone = server_process(repository.path, "--grpc-port", "0").address()
-    with connected(alone, 1) as (channel,):
-        assert stub_of(channel).ModelReady(pb.ModelReadyRequest(name="sequence")).ready
-
-    (index,) = [model for model in models if model.name == "sequence"]
-    assert (index.state, ready) == ("UNAVAILABLE", False)
-    assert "keeps state in one process" in index.reason
-    assert "--workers 1" in index.reason
 
 
 @pytest.mark.parametrize(
@@ -415,7 +404,7 @@ def test_a_worker_that_cannot_live_ends_the_server(repository, two):
     process = two()
     process.address()
     repository.path.rename(repository.path.with_name("gone"))
-    os.kill(workers_of(process)[0], signal.SIGKILL)
+    os.kill(process.workers()[0], signal.SIGKILL)
     status, log = process.finish(120)
 
     assert status == 1
@@ -424,16 +413,16 @@ def test_a_worker_that_cannot_live_ends_the_server(repository, two):
 
 
 @pytest.mark.slow
-def test_a_worker_that_falls_silent_is_replaced(two, make_request):
+def test_a_worker_that_falls_silent_is_replaced(two, make_request, connected):
     """One that lives and does not answer is ended after its time, and another serves."""
     process = two()
     address = process.address()
-    silent = workers_of(process)[1]
+    silent = process.workers()[1]
     os.kill(silent, signal.SIGSTOP)
     process.wait_for("did not answer ping within 60 s", 120)
     process.wait_for("serves")
 
-    assert silent not in workers_of(process)
+    assert silent not in process.workers()
     with connected(address) as channels:
         assert all(infers(channel, make_request) for channel in channels)
 
@@ -442,7 +431,7 @@ def test_sigterm_while_starting(two):
     """Before anything is ready the server leaves all the same, and nothing is left behind."""
     process = two()
     process.wait_for("onnxruntime")
-    pids = workers_of(process)
+    pids = process.workers()
     process.send(signal.SIGTERM)
     status, log = process.finish()
 

@@ -1,9 +1,9 @@
-"""The pure parts of several workers: journal, backoff, sums, readiness, frames."""
+"""The pure parts of several workers: journal, backoff, sums, counts, readiness, frames."""
 
 import asyncio
 import socket
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from server.telemetry.statistics import Execution, ModelStatistics, Snapshot
 from server.transport.spread import block_of, spread_evenly
 from server.workers import frames
 from server.workers.backoff import Backoff
+from server.workers.counts import Counts
 from server.workers.frames import Frame, Kind
 from server.workers.hired import Hired
 from server.workers.journal import LANES, Journal
@@ -172,6 +173,17 @@ def counted(runs, failures):
     return statistics.snapshot()
 
 
+def reading(name, version, runs, failures=0):
+    return ModelReading(
+        name=name,
+        version=version,
+        sums=counted(runs, failures),
+        pending=0,
+        load_seconds=0.0,
+        loaded_ns=7,
+    )
+
+
 def without_moment(snapshot):
     return [
         getattr(snapshot, row.name) for row in fields(Snapshot) if row.name != "last_inference_ms"
@@ -191,7 +203,7 @@ def test_every_field_adds_up():
 
 def test_readings_survive_the_pipe():
     """What was read in one process is the same in another."""
-    one = ModelReading(name="m", version=3, sums=counted([1, 2], 1), pending=2, load_seconds=0.5)
+    one = replace(reading("m", 3, [1, 2], 1), pending=2, load_seconds=0.5)
 
     assert readings.from_json(readings.to_json([one])) == [one]
 
@@ -200,9 +212,7 @@ def test_readings_add_by_version():
     """Each version's pending requests add up, and its load took as long as the longest."""
     rows = [("m", 1, 2, 0.5), ("b", 1, 1, 0.1), ("m", 1, 3, 0.4), ("m", 2, 0, 0.3)]
     found = readings.total(
-        ModelReading(
-            name=name, version=version, sums=Snapshot(), pending=pending, load_seconds=took
-        )
+        replace(reading(name, version, []), pending=pending, load_seconds=took)
         for name, version, pending, took in rows
     )
 
@@ -211,6 +221,100 @@ def test_readings_add_by_version():
         ("m", 1, 5, 0.5),
         ("m", 2, 0, 0.3),
     ]
+
+
+# -- counts of workers that end --------------------------------------------------------------------
+
+
+def of_whole(counts):
+    """Return how many rows, runs and failures of each version the whole has counted."""
+    return {
+        (one.name, one.version): (
+            one.sums.inference_count,
+            one.sums.execution_count,
+            one.sums.fail.count,
+        )
+        for one in counts.whole()
+    }
+
+
+def test_what_a_worker_said_outlives_it():
+    """Its counts stay as they were last said, and its successor's come on top, again and again."""
+    counts = Counts()
+    counts.say(1, [reading("m", 1, [1, 4], 1)])
+    counts.say(2, [reading("m", 1, [2])])
+    before = of_whole(counts)
+    for _ in range(2):
+        counts.end(2)
+        assert of_whole(counts) == before
+        counts.say(2, [reading("m", 1, [])])
+        assert of_whole(counts) == before
+    counts.say(2, [reading("m", 1, [3], 2)])
+
+    assert before == {("m", 1): (7, 3, 1)}
+    assert of_whole(counts) == {("m", 1): (10, 4, 3)}
+
+
+def test_what_is_said_again_counts_once():
+    """A worker's word takes the place of its earlier one."""
+    counts = Counts()
+    for runs in ([1], [1, 1], [1, 1, 1]):
+        counts.say(1, [reading("m", 1, runs)])
+
+    assert of_whole(counts) == {("m", 1): (3, 3, 0)}
+
+
+def test_all_workers_may_end():
+    """With nobody left the counts are still there for those who come."""
+    counts = Counts()
+    counts.say(1, [reading("m", 1, [1])])
+    counts.say(2, [reading("m", 1, [1])])
+    counts.end(1)
+    counts.end(2)
+    counts.end(2)  # one that died before it said anything
+    counts.say(2, [reading("m", 1, [])])
+
+    assert of_whole(counts) == {("m", 1): (2, 2, 0)}
+
+
+def test_nothing_waits_in_a_worker_that_ended():
+    """Its pending requests and the time of its load are nobody's any more."""
+    counts = Counts()
+    counts.say(1, [replace(reading("m", 1, [1]), pending=5, load_seconds=9.0)])
+    counts.end(1)
+    counts.say(2, [replace(reading("m", 1, [1]), pending=1, load_seconds=2.0)])
+    (whole,) = counts.whole()
+
+    assert (whole.pending, whole.load_seconds) == (1, 2.0)
+
+
+def test_an_unloaded_version_is_forgotten():
+    """Once no worker has it; while one has, the counts stay, and those of other versions always."""
+    counts = Counts()
+    both = [reading("m", 1, [1]), reading("m", 2, [1])]
+    for worker in (1, 2, 3):
+        counts.say(worker, both)
+    counts.end(3)
+    counts.say(1, both[1:])
+    one_has_it = of_whole(counts)
+    counts.say(2, both[1:])
+    unloaded = of_whole(counts)
+    counts.say(2, both)
+
+    assert one_has_it == {("m", 1): (2, 2, 0), ("m", 2): (3, 3, 0)}
+    assert unloaded == {("m", 2): (3, 3, 0)}
+    assert of_whole(counts)["m", 1] == (1, 1, 0)
+
+
+def test_a_version_that_is_loaded_anew_begins_at_nothing():
+    """Another load in a worker that lives ends what was counted before it, by the dead too."""
+    counts = Counts()
+    for worker in (1, 2):
+        counts.say(worker, [reading("m", 1, [1, 1]), reading("b", 1, [1])])
+    counts.end(2)
+    counts.say(1, [replace(reading("m", 1, [1]), loaded_ns=8), reading("b", 1, [1])])
+
+    assert of_whole(counts) == {("b", 1): (2, 2, 0), ("m", 1): (1, 1, 0)}
 
 
 # -- readiness -------------------------------------------------------------------------------------
