@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
+from server.api.rest import infer_answer
 from server.api.rest.bodies import wanted_encoding
 from server.tensors import DATA_TYPES, from_raw, serialize_bytes, to_raw
 
@@ -108,6 +109,18 @@ def test_each_datatype_as_json(rest, datatype):
 
     expected = np.float32(values).tolist() if datatype == "FP32" else values
     assert output == {"name": "y", "datatype": datatype, "shape": [1, 4], "data": expected}
+
+
+@pytest.mark.parametrize("step", [1, 3, 4])
+def test_json_is_written_in_steps(rest, monkeypatch, step):
+    """However many elements are made text at a time, the text is the same."""
+    monkeypatch.setattr(infer_answer, "_STEP", step)
+    for datatype in ("FP32", "BYTES"):
+        values = VALUES[datatype]
+        answer = rest.infer(f"identity_{datatype.lower()}", one(datatype, data=values))
+        (output,) = answer.json["outputs"]
+
+        assert output["data"] == (np.float32(values).tolist() if datatype == "FP32" else values)
 
 
 @pytest.mark.parametrize(
