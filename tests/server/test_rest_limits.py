@@ -18,6 +18,14 @@ def one(datatype="FP32", shape=(1, 4), name="x", **more):
     return {"inputs": [{"name": name, "datatype": datatype, "shape": list(shape), **more}]}
 
 
+def wait_until(true, seconds=20.0):
+    """Poll: what is waited for has no event of its own."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory, graphs, serve_rest):
     """Serve with small limits: 20 kB a body, 4 kB of JSON or of what is decompressed."""
@@ -109,15 +117,35 @@ def test_all_bodies_together_are_bounded():
         bodies.take(100)
 
 
+def test_more_bodies_than_fit_together_are_503(narrow):
+    """Who comes while another's body is under way is asked to come again, and then is answered."""
+    request = one(shape=(1, 3000), parameters={"binary_data_size": 12_000})
+    head = json.dumps(request).encode()
+    body = head + bytes(12_000)
+    first = http.client.HTTPConnection(narrow.server.http_address, timeout=30)
+    first.putrequest("POST", "/v2/models/identity/infer")
+    first.putheader("Content-Length", str(len(body)))
+    first.putheader("Inference-Header-Content-Length", str(len(head)))
+    first.endheaders(body[:10_000])
+    answer = None
+
+    def refused():
+        nonlocal answer
+        answer = narrow.infer("identity", request, bytes(12_000))
+        return answer.status != 200
+
+    wait_until(refused)  # by then the first body is being read
+    assert answer.status == 503
+    assert answer.error.startswith(
+        "HTTP bodies under way would exceed 20000 bytes: try again later"
+    )
+    first.send(body[10_000:])
+    assert first.getresponse().status == 200
+    first.close()
+    assert narrow.infer("identity", request, bytes(12_000)).status == 200
+
+
 # -- callers who leave, servers that leave -----------------------------------------------------------
-
-
-def wait_until(true, seconds=20.0):
-    """Poll: what is waited for has no event of its own."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def count_to(number):
