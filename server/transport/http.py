@@ -18,7 +18,7 @@ from typing import Any
 from server.errors import AddressError
 from server.transport.ports import listen
 
-#: Connections at once on one port; uvicorn answers more with 503.
+#: Connections at once on one port; more are answered with 503.
 _MOST_CONNECTIONS = 4096
 
 _BACKLOG = 1024
@@ -147,12 +147,14 @@ class HttpTransport:
     def _server(self, listener: HttpListener) -> Any:
         import uvicorn
 
+        from server.transport.http_protocol import JsonErrors
+
         tls = self._tls
         return uvicorn.Server(
             uvicorn.Config(
                 listener.application(),
                 loop="asyncio",
-                http="h11",  # not httptools, which would take headers of any length
+                http=JsonErrors,  # on h11; httptools would take headers of any length
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

@@ -417,15 +417,16 @@ class HttpAnswer:
         return self.json["error"]
 
 
-class Rest:
-    """A running server, asked over HTTP, one connection at a time."""
+class HttpCaller:
+    """Asks over HTTP, one connection at a time."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self._connection = http.client.HTTPConnection(server.http_address, timeout=30)
+    def __init__(self, address: str, timeout: float = 30) -> None:
+        self._connection = http.client.HTTPConnection(address, timeout=timeout)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> HttpAnswer:
-        """Ask; header names with _ for -."""
+    def ask(
+        self, method: str, path: str, body: bytes | list[bytes] | None = None, **headers: str
+    ) -> HttpAnswer:
+        """Ask; header names with _ for -; a body in pieces is sent in chunks."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self._connection.request(method, path, body, named)
         answer = self._connection.getresponse()
@@ -433,6 +434,17 @@ class Rest:
 
     def get(self, path: str, **headers: str) -> HttpAnswer:
         return self.ask("GET", path, **headers)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Rest(HttpCaller):
+    """A running server in this process."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server.http_address)
+        self.server = server
 
     def infer(self, model: str, request: object, data: bytes = b"", **headers: str) -> HttpAnswer:
         """Ask with a JSON header, and bytes behind it if there are any."""
@@ -450,9 +462,6 @@ class Rest:
         page = answer.read().decode()
         connection.close()
         return page
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 @contextmanager
@@ -479,3 +488,59 @@ def rest(tmp_path_factory: pytest.TempPathFactory, graphs: Graphs) -> Iterator[R
     repository.add("slow", graphs.slow())
     with _serve_rest(repository.path) as served:
         yield served
+
+
+class RestProcess(HttpCaller):
+    """A server in its own process, asked over HTTP; what it holds is its own, not the tests'."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = ServerProcess([*arguments, "--grpc-port", "0", "--http-port", "0"])
+        self.address = self.process.wait_for(r"ready: .*HTTP on ([^\s,]+)").group(1)
+        self._status = Path(f"/proc/{self.process.process.pid}/status")
+        super().__init__(self.address, timeout=10)
+
+    def _kb(self, name: str) -> int:
+        match = re.search(rf"^{name}:\s+(\d+) kB", self._status.read_text(), re.MULTILINE)
+        assert match is not None
+        return int(match.group(1))
+
+    def rise_kb(self, work: Callable[[], object]) -> int:
+        """Return by how much the server's memory rose at most while it did some work."""
+        self._status.with_name("clear_refs").write_text("5")  # the peak is that of from now on
+        before = self._kb("VmRSS")
+        work()
+        return self._kb("VmHWM") - before
+
+    def growth_kb(self, work: Callable[[], object]) -> int:
+        """Return how much more memory the server holds after some work than before."""
+        before = self._kb("VmRSS")
+        work()
+        return self._kb("VmRSS") - before
+
+    def close(self) -> None:
+        super().close()
+        self.process.close()
+
+
+@pytest.fixture(scope="session")
+def start_rest_process(
+    tmp_path_factory: pytest.TempPathFactory, graphs: Graphs
+) -> Iterator[Callable[[], RestProcess]]:
+    """Start servers in their own processes, open to everything that REST offers."""
+    repository = every_kind(tmp_path_factory.mktemp("rest") / "models", graphs)
+    repository.add("spare", graphs.identity())
+    arguments = (str(repository.path), "--model-control-mode", "explicit", "--load-model", "*")
+    with ExitStack() as stack:
+
+        def start() -> RestProcess:
+            process = RestProcess(*arguments, "--allow-shared-memory")
+            stack.callback(process.close)
+            return process
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def rest_process(start_rest_process: Callable[[], RestProcess]) -> RestProcess:
+    """One such server for all tests that only ask."""
+    return start_rest_process()

@@ -21,6 +21,24 @@ def test_every_named_test_exists():
     assert not missing
 
 
+def test_every_row_shows_its_test():
+    """Where a table has a column of tests, each of its rows names a function, not another row."""
+    bare, shown, has_tests = [], 0, False
+    for line in PAGE.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if not line.startswith("|"):
+            has_tests = False
+        elif cells[-1] == "test":
+            has_tests = True
+        elif has_tests and not line.startswith("| ---"):
+            shown += 1
+            if not re.search(r"\.py::test_\w+`", cells[-1]):
+                bare.append(cells[0])
+
+    assert shown > 60
+    assert not bare
+
+
 def test_every_known_difference_has_its_row():
     """What the differential run forgives is what the page explains, no more and no less."""
     known = (ROOT / "tests" / "interop" / "differential" / "known.py").read_text(encoding="utf-8")

@@ -1,25 +1,14 @@
-"""REST v2 over a real port: what each path answers, each datatype, and every refusal."""
+"""Inference by REST v2 over a real port: every form, each datatype, and every refusal."""
 
 import gzip
-import http.client
 import json
-import threading
-import time
 import zlib
 
-import grpc
 import numpy as np
 import pytest
-from zoo_proto import grpc_service_pb2 as pb
-from zoo_proto import grpc_service_pb2_grpc
 
-from server.api.rest import openapi
-from server.api.rest.application import RestParts, rest_application
-from server.api.rest.bodies import Bodies, BodyLimits, decompress, wanted_encoding
-from server.errors import InvalidRequest, QueueFull
-from server.inference.admission import Admission
-from server.inference.catalog import Catalog
-from server.inference.shared_memory import SharedMemory
+from server.api.rest import infer_answer
+from server.api.rest.bodies import wanted_encoding
 from server.tensors import DATA_TYPES, from_raw, serialize_bytes, to_raw
 
 SIMPLE = {
@@ -37,127 +26,6 @@ def tensor(datatype="FP32", shape=(1, 4), name="x", **more):
 def one(datatype="FP32", shape=(1, 4), **more):
     """Return a request for an identity model."""
     return {"inputs": [tensor(datatype, shape, **more)]}
-
-
-# -- what is there ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stub(rest):
-    """Return gRPC stubs to the same server."""
-    with grpc.insecure_channel(rest.server.grpc_address) as channel:
-        yield grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
-
-
-def test_server_and_models_are_described_as_over_grpc(rest, stub):
-    """Metadata of the server and of a model hold what gRPC's messages hold."""
-    told, shown = stub.ServerMetadata(pb.ServerMetadataRequest()), rest.get("/v2").json
-    model = stub.ModelMetadata(pb.ModelMetadataRequest(name="simple"))
-    by_rest = rest.get("/v2/models/simple").json
-
-    assert shown == {
-        "name": told.name,
-        "version": told.version,
-        "extensions": list(told.extensions),
-    }
-    assert (by_rest["name"], by_rest["platform"]) == (model.name, model.platform)
-    assert by_rest["versions"] == list(model.versions)
-    assert by_rest["inputs"] == [
-        {"name": value.name, "datatype": value.datatype, "shape": list(value.shape)}
-        for value in model.inputs
-    ]
-
-
-def test_configuration_has_numbers_where_protobuf_would_write_strings(rest):
-    """64-bit fields are numbers, enumerations are names, map keys are strings."""
-    config = rest.get("/v2/models/simple/config").json
-    versions = rest.get("/v2/models/versions/versions/2/config").json
-
-    assert config["max_batch_size"] == 8
-    assert config["input"][0]["dims"] == [16]
-    assert config["input"][0]["data_type"] == "TYPE_INT32"
-    assert versions["version_policy"] == {"all": {}}
-
-
-def test_a_version_is_named_in_the_path(rest):
-    """Every path of a model exists with a version too."""
-    assert rest.get("/v2/models/versions/versions/2").json["versions"] == ["2"]
-    assert rest.get("/v2/models/versions/versions/2/ready").status == 200
-    (stats,) = rest.get("/v2/models/versions/versions/3/stats").json["model_stats"]
-    assert stats["version"] == "3"
-    answer = rest.ask(
-        "POST", "/v2/models/versions/versions/1/infer", json.dumps(one(data=[1, 2, 3, 4])).encode()
-    )
-    assert answer.json["model_version"] == "1"
-
-
-def test_health(rest):
-    """Live and ready are statuses, without a body."""
-    for path in ("live", "ready"):
-        answer = rest.get(f"/v2/health/{path}")
-        assert (answer.status, answer.body) == (200, b"")
-    assert rest.get("/v2/models/simple/ready").status == 200
-    unknown = rest.get("/v2/models/nobody/ready")
-    assert (unknown.status, unknown.error) == (400, "Model version not ready")
-
-
-def test_a_failed_model_makes_the_server_unready(repository, graphs, serve_rest):
-    """Readiness is 400 and the index says why, as ServerReady says over gRPC."""
-    repository.add("good", graphs.identity())
-    repository.add("broken", b"no graph")
-    with serve_rest(repository.path) as rest:
-        assert rest.get("/v2/health/ready").status == 400
-        assert rest.get("/v2/health/live").status == 200
-        index = rest.ask("POST", "/v2/repository/index").json
-        ready = rest.ask("POST", "/v2/repository/index", b'{"ready": true}').json
-
-    broken, good = index
-    assert good == {"name": "good", "version": "1", "state": "READY"}
-    assert broken["state"] == "UNAVAILABLE"
-    assert "cannot be loaded" in broken["reason"]
-    assert ready == [good]
-
-
-def test_statistics_count_both_wires_together(rest, stub):
-    """One request over HTTP is one more in what gRPC tells."""
-
-    def count():
-        request = pb.ModelStatisticsRequest(name="simple")
-        return stub.ModelStatistics(request).model_stats[0].inference_stats.success.count
-
-    before = count()
-    rest.infer("simple", SIMPLE)
-    (shown,) = rest.get("/v2/models/simple/stats").json["model_stats"]
-    everything = rest.get("/v2/models/stats").json["model_stats"]
-
-    assert count() == before + 1 == shown["inference_stats"]["success"]["count"]
-    assert {stats["name"] for stats in everything} > {"simple", "variable"}
-
-
-def test_openapi_document_names_exactly_the_routes(rest):
-    """Every route and method is in the document, nothing else is, and every reference resolves."""
-    document = rest.get("/v2/openapi.json").json
-    parts = RestParts(
-        servicer=None, catalog=Catalog(()), memory=SharedMemory(enabled=False), admission=Admission(), workers=None,
-        limits=BodyLimits(body=1, input=1), version="1",
-    )  # fmt: skip
-    served = {
-        (route.path, method.lower())
-        for route in rest_application(parts).routes
-        for method in route.methods - {"HEAD"}
-    }
-    shown = {
-        (path, method)
-        for path, item in document["paths"].items()
-        for method in item
-        if method != "parameters"
-    }
-    assert shown == served
-    assert document == openapi.document(document["info"]["version"])
-    for reference in set(json.dumps(document).split('"$ref": "#/')[1:]):
-        found = document
-        for step in reference.split('"')[0].split("/"):
-            found = found[step]
 
 
 # -- inference -------------------------------------------------------------------------------------
@@ -241,6 +109,18 @@ def test_each_datatype_as_json(rest, datatype):
 
     expected = np.float32(values).tolist() if datatype == "FP32" else values
     assert output == {"name": "y", "datatype": datatype, "shape": [1, 4], "data": expected}
+
+
+@pytest.mark.parametrize("step", [1, 3, 4])
+def test_json_is_written_in_steps(rest, monkeypatch, step):
+    """However many elements are made text at a time, the text is the same."""
+    monkeypatch.setattr(infer_answer, "_STEP", step)
+    for datatype in ("FP32", "BYTES"):
+        values = VALUES[datatype]
+        answer = rest.infer(f"identity_{datatype.lower()}", one(datatype, data=values))
+        (output,) = answer.json["outputs"]
+
+        assert output["data"] == (np.float32(values).tolist() if datatype == "FP32" else values)
 
 
 @pytest.mark.parametrize(
@@ -554,226 +434,3 @@ def test_a_body_without_json_that_says_too_little(rest, model, stem):
     )
     assert answer.status == 400
     assert answer.error.startswith(stem)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "error"),
-    [
-        ("GET", "/", 404, "Not Found"),
-        ("GET", "/v2/", 404, "Not Found"),
-        ("POST", "/v1/models/simple:predict", 404, "Not Found"),
-        ("GET", "/v2/models/simple/versions/x", 404, "Not Found"),
-        ("GET", "/v2/models/simple/versions/x/ready", 404, "Not Found"),
-        ("GET", "/v2/models/simple/nothing", 404, "Not Found"),
-        ("GET", "/v2/models/nobody", 404, "Request for unknown model: 'nobody' is not found"),
-        ("GET", "/v2/models/nobody/config", 404, "Request for unknown model: 'nobody' is not fo"),
-        ("GET", "/v2/models/simple/versions/7", 404, "Request for unknown model: 'simple' vers"),
-        ("GET", "/v2/models/simple/versions/" + "9" * 30, 400, "failed to get model version from"),
-        ("GET", "/v2/models/nobody/stats", 400, "requested model 'nobody' is not available"),
-        ("GET", "/v2/models/simple/infer", 405, "Method Not Allowed"),
-        ("POST", "/v2", 405, "Method Not Allowed"),
-        ("DELETE", "/v2/models/simple", 405, "Method Not Allowed"),
-        ("GET", "/v2/repository/index", 405, "Method Not Allowed"),
-        ("POST", "/v2/repository/other/index", 501, "'repository_name' specification is not sup"),
-    ],
-)
-def test_a_path_that_is_not_answered(rest, method, path, status, error):
-    """Unknown paths, unknown models and wrong methods, with Triton's words."""
-    answer = rest.ask(method, path)
-    assert answer.status == status
-    assert answer.error.startswith(error)
-
-
-def test_index_wants_a_boolean(rest):
-    """Anything else is said to be none."""
-    answer = rest.ask("POST", "/v2/repository/index", b'{"ready": 1}')
-    assert (answer.status, answer.error) == (400, "Invalid value for 'ready': expected a boolean")
-
-
-# -- limits ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory, graphs, serve_rest):
-    """Serve with small limits: 20 kB a body, 4 kB of JSON or of what is decompressed."""
-    from types import SimpleNamespace  # keeps the repository's class out of this module
-
-    folder = tmp_path_factory.mktemp("narrow") / "models" / "identity" / "1"
-    folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(graphs.identity(shape=("batch", "n")))
-    options = SimpleNamespace(max_message_bytes=20_000, http_max_input_size=4_000)
-    with serve_rest(folder.parents[1], **vars(options)) as served:
-        yield served
-
-
-def test_a_body_too_large_is_not_read(narrow):
-    """By its announced length at once, and without one as soon as it is too long."""
-    path = "/v2/models/identity/infer"
-    connection = http.client.HTTPConnection(narrow.server.http_address, timeout=30)
-    connection.putrequest("POST", path)
-    connection.putheader("Content-Length", "20001")
-    connection.endheaders()
-    announced = connection.getresponse()
-    text = json.loads(announced.read())["error"]
-    connection.close()
-
-    assert announced.status == 400
-    assert text.startswith("request body size of 20001 bytes exceeds the maximum allowed value")
-
-    connection = http.client.HTTPConnection(narrow.server.http_address, timeout=30)
-    connection.request("POST", path, iter([b"x" * 1000] * 21), encode_chunked=True)
-    chunked = connection.getresponse()
-    assert chunked.status == 400
-    assert json.loads(chunked.read())["error"].startswith("request body size of more than 20000")
-    connection.close()
-
-
-def test_json_and_decompression_have_a_limit_of_their_own(narrow):
-    """Bytes may be many, JSON may not; and a small body may not become a large one."""
-    many = one(shape=(1, 4000), parameters={"binary_data_size": 16_000})
-    assert narrow.infer("identity", many, bytes(16_000)).status == 200
-
-    long = narrow.infer("identity", one(shape=(1, 4000), data=[0] * 4000))
-    assert long.status == 400
-    assert "exceeds the maximum allowed input size of 4000 bytes" in long.error
-
-    for encoding, compress in (("gzip", gzip.compress), ("deflate", zlib.compress)):
-        bomb = compress(bytes(10_000_000))
-        exploded = narrow.ask("POST", "/v2/models/identity/infer", bomb, Content_Encoding=encoding)
-        assert exploded.status == 400
-        assert exploded.error.startswith(
-            "Decompressed data size exceeds the maximum allowed value of"
-        )
-
-    body = narrow.ask("POST", "/v2/repository/index", b" " * 5000)
-    assert body.status == 400
-    assert body.error.startswith("request body size of 5000 bytes exceeds")
-
-
-@pytest.mark.parametrize(
-    ("body", "encoding", "status", "stem"),
-    [
-        (b"no gzip", "gzip", 400, "the compressed body cannot be decompressed"),
-        (gzip.compress(b"{}")[:-4], "gzip", 400, "the compressed body cannot be decompressed"),
-        (gzip.compress(b"{}") + b"x", "gzip", 400, "the compressed body cannot be decompressed"),
-        (b"", "deflate", 400, "the compressed body cannot be decompressed"),
-        (b"{}", "br", 501, "Unsupported compression type"),
-        (b"{}", "gzip, gzip", 501, "Unsupported compression type"),
-    ],
-)
-def test_a_broken_or_unknown_compression(rest, body, encoding, status, stem):
-    """It is the caller's mistake, whatever zlib says."""
-    answer = rest.ask("POST", "/v2/models/identity_fp32/infer", body, Content_Encoding=encoding)
-    assert answer.status == status
-    assert answer.error.startswith(stem)
-
-
-def test_decompression_stops_at_the_limit():
-    """A body that decompresses to exactly the limit passes, and one byte more does not."""
-    assert decompress(zlib.compress(bytes(3_000_000)), 3_000_000) == bytes(3_000_000)
-    with pytest.raises(InvalidRequest, match="exceeds the maximum allowed value of 2999999"):
-        decompress(zlib.compress(bytes(3_000_000)), 2_999_999)
-
-
-def test_all_bodies_together_are_bounded():
-    """What is held is given back, and what would be too much is asked to come again."""
-    bodies = Bodies(BodyLimits(body=100, input=100))
-    with bodies.holding() as first:
-        bodies.take(60)
-        first.size += 60
-        with pytest.raises(QueueFull, match="HTTP bodies under way would exceed 100 bytes"):
-            bodies.take(50)
-    with bodies.holding():
-        bodies.take(100)
-
-
-# -- callers who leave, servers that leave -----------------------------------------------------------
-
-
-def wait_until(true, seconds=20.0):
-    """Poll: what is waited for has no event of its own."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def count_to(number):
-    return json.dumps(one("INT64", (1,), name="n", data=[number])).encode()
-
-
-def learn(rest):
-    """Let the server learn that the slow model is slow, so that a worker runs it."""
-    assert rest.ask("POST", "/v2/models/slow/infer", count_to(100_000)).status == 200
-
-
-def send(rest, number):
-    """Ask the slow model on a connection of its own; return it with the answer to come."""
-    connection = http.client.HTTPConnection(rest.server.http_address, timeout=60)
-    connection.request("POST", "/v2/models/slow/infer", count_to(number))
-    return connection
-
-
-def test_a_caller_who_hangs_up_is_not_run(rest):
-    """A request that waits when its connection closes never reaches the graph."""
-    model = rest.server.catalog.find("slow", "")
-    learn(rest)
-    before = model.statistics.snapshot()
-    first = send(rest, 3_000_000)
-    wait_until(lambda: model._scheduler._running)
-    second = send(rest, 1)
-    wait_until(lambda: model.waiting)
-    second.close()
-    assert first.getresponse().status == 200
-    first.close()
-    wait_until(lambda: model.statistics.snapshot().fail.count > before.fail.count)
-
-    after = model.statistics.snapshot()
-    assert after.execution_count == before.execution_count + 1
-    assert after.failures["CANCELED"] == before.failures["CANCELED"] + 1
-
-
-def test_a_leaving_server_answers_503_and_finishes_what_is_under_way(
-    repository, graphs, serve_rest
-):
-    """New requests hear "Server exiting", readiness too; the one that runs gets its answer."""
-    repository.add("slow", graphs.slow())
-    with serve_rest(repository.path) as rest:
-        model = rest.server.catalog.find("slow", "")
-        learn(rest)
-        under_way = send(rest, 3_000_000)
-        wait_until(lambda: model._scheduler._running)
-        rest.get("/v2/health/live")  # a connection that is open already
-        stopping = threading.Thread(target=rest.server.stop, args=(30,))
-        stopping.start()
-        wait_until(lambda: not rest.server._admission._open)
-        for answer in (rest.get("/v2/health/ready"), rest.ask("POST", "/v2/models/slow/infer")):
-            assert (answer.status, answer.error) == (503, "Server exiting")
-        assert under_way.getresponse().status == 200
-        stopping.join()
-        under_way.close()
-        with pytest.raises(OSError):
-            http.client.HTTPConnection(rest.server.http_address, timeout=5).request("GET", "/v2")
-
-
-def test_many_callers_at_once_get_their_own_answers(rest):
-    """Each gets what it sent, small and large, through the same queue."""
-    right = []
-
-    def call(number):
-        connection = http.client.HTTPConnection(rest.server.http_address, timeout=30)
-        for size in (3, 3000, 300_000):  # on the loop; on a worker; one at a time
-            values = [number + 0.5] * size
-            connection.request(
-                "POST", "/v2/models/variable/infer", json.dumps(one(shape=(1, size), data=values))
-            )
-            answer = json.loads(connection.getresponse().read())
-            right.append(answer["outputs"][0]["data"] == values)
-        connection.close()
-
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert right == [True] * 24

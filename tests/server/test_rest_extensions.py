@@ -16,17 +16,21 @@ ROWS = np.float32([[1, 2, 3, 4], [5, 6, 7, 8]])
 
 
 @pytest.fixture
-def extended(repository, graphs, serve_rest):
-    """Serve an identity with explicit control and shared memory; yield a client."""
+def open_rest(repository, graphs, serve_rest):
+    """Serve an identity and running sums, with explicit control and shared memory."""
     repository.add("identity", graphs.identity())
     repository.add("sums", _sums(graphs), SUMS)
     options = {
         "model_control_mode": "explicit", "load_model": ("*",), "allow_shared_memory": True,
     }  # fmt: skip
-    with (
-        serve_rest(repository.path, **options) as rest,
-        triton.InferenceServerClient(rest.server.http_address) as client,
-    ):
+    with serve_rest(repository.path, **options) as rest:
+        yield rest
+
+
+@pytest.fixture
+def extended(open_rest):
+    """Return a client of that server."""
+    with triton.InferenceServerClient(open_rest.server.http_address) as client:
         yield client
 
 
@@ -70,6 +74,25 @@ def test_load_and_unload(extended, graphs):
     with pytest.raises(InferenceServerException, match="failed to load 'nobody'") as caught:
         extended.load_model("nobody")
     assert caught.value.status() == "500"
+
+
+@pytest.mark.parametrize("file", ["../x", "1/../../x", "/etc/x", "1/a\\b"])
+def test_no_file_leads_out_of_its_folder(extended, file):
+    """500 with Triton's words, as INTERNAL is; the model that serves goes on serving."""
+    with pytest.raises(InferenceServerException, match="stay within model directory") as caught:
+        extended.load_model("identity", config="{}", files={f"file:{file}": b"x"})
+
+    assert caught.value.status() == "500"
+    np.testing.assert_array_equal(extended.infer("identity", given(ROWS)).as_numpy("y"), ROWS)
+
+
+@pytest.mark.parametrize("name", ["..", "%20", "nobody", "a%00b"])
+def test_unloading_what_cannot_be_a_model(open_rest, name):
+    """It is unloaded already: 200, and what serves goes on serving."""
+    answer = open_rest.ask("POST", f"/v2/repository/models/{name}/unload")
+
+    assert (answer.status, answer.body) == (200, b"")
+    assert open_rest.get("/v2/models/identity/ready").status == 200
 
 
 def test_control_that_is_off_is_unavailable(rest):
@@ -146,6 +169,29 @@ def test_sequences(extended):
     assert step(20, "seven") == 30
     assert step(3, 7, sequence_end=True) == 6
     assert step(30, "seven", sequence_end=True) == 60
+
+
+def test_trace_settings_of_one_model(extended):
+    """A model has its own beside the global ones; null takes one back."""
+    changed = extended.update_trace_settings("identity", {"trace_rate": "7"})
+    assert changed["trace_rate"] == "7"
+    assert extended.get_trace_settings("identity")["trace_rate"] == "7"
+    assert extended.get_trace_settings("sums")["trace_rate"] != "7"
+    assert extended.get_trace_settings()["trace_rate"] != "7"
+    extended.update_trace_settings("identity", {"trace_rate": None})
+    assert extended.get_trace_settings("identity")["trace_rate"] != "7"
+
+
+def test_cuda_shared_memory_is_not_served(rest):
+    """Register is 501 and says so; status is empty and unregister succeeds, as over gRPC."""
+    body = b'{"raw_handle": {"b64": "aGFuZGxl"}, "device_id": 0, "byte_size": 8}'
+    refused = rest.ask("POST", "/v2/cudasharedmemory/region/r/register", body)
+    assert refused.status == 501
+    assert "CUDA" in refused.error
+    assert rest.get("/v2/cudasharedmemory/status").json == []
+    for path in ("/v2/cudasharedmemory", "/v2/cudasharedmemory/region/r"):
+        answer = rest.ask("POST", f"{path}/unregister")
+        assert (answer.status, answer.body) == (200, b"")
 
 
 def test_trace_and_log_settings(extended):

@@ -55,11 +55,11 @@ def model_of(kind: DataType) -> str:
     return f"identity_{kind.wire.lower()}"
 
 
-# -- the wires: each sends the elements of a datatype, and returns what came back in wire form -----
+# -- the wires: each sends elements to a model, and returns what came back in wire form -------------
 
 
-def asked(kind: DataType, *, typed: bool) -> pb.ModelInferRequest:
-    request = pb.ModelInferRequest(model_name=model_of(kind), id="1")
+def asked(kind: DataType, model: str, *, typed: bool) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name=model, id="1")
     tensor = request.inputs.add(name="x", datatype=kind.wire, shape=SHAPE)
     if typed:
         # FP16 and BF16 have no field of their own; a caller might try this one.
@@ -95,28 +95,30 @@ def stream(server: Any, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
     return answer.infer_response
 
 
-def grpc_raw(server: Any, kind: DataType) -> bytes:
-    return answered(unary(server, asked(kind, typed=False)), kind)
+def grpc_raw(server: Any, kind: DataType, model: str) -> bytes:
+    return answered(unary(server, asked(kind, model, typed=False)), kind)
 
 
-def grpc_typed(server: Any, kind: DataType) -> bytes:
-    return answered(unary(server, asked(kind, typed=True)), kind)
+def grpc_typed(server: Any, kind: DataType, model: str) -> bytes:
+    return answered(unary(server, asked(kind, model, typed=True)), kind)
 
 
-def stream_raw(server: Any, kind: DataType) -> bytes:
-    return answered(stream(server, asked(kind, typed=False)), kind)
+def stream_raw(server: Any, kind: DataType, model: str) -> bytes:
+    return answered(stream(server, asked(kind, model, typed=False)), kind)
 
 
-def stream_typed(server: Any, kind: DataType) -> bytes:
-    return answered(stream(server, asked(kind, typed=True)), kind)
+def stream_typed(server: Any, kind: DataType, model: str) -> bytes:
+    return answered(stream(server, asked(kind, model, typed=True)), kind)
 
 
-def post(server: Any, kind: DataType, body: bytes, length: int | None) -> tuple[dict, bytes]:
+def post(
+    server: Any, kind: DataType, model: str, body: bytes, length: int | None
+) -> tuple[dict, bytes]:
     """Return the JSON of an HTTP answer, and the bytes after it."""
     headers = {} if length is None else {"Inference-Header-Content-Length": str(length)}
     connection = http.client.HTTPConnection(server.http_address, timeout=20)
     try:
-        connection.request("POST", f"/v2/models/{model_of(kind)}/infer", body, headers)
+        connection.request("POST", f"/v2/models/{model}/infer", body, headers)
         response = connection.getresponse()
         data = response.read()
     finally:
@@ -130,30 +132,30 @@ def post(server: Any, kind: DataType, body: bytes, length: int | None) -> tuple[
     return output, data[end:]
 
 
-def rest_json(server: Any, kind: DataType) -> bytes:
+def rest_json(server: Any, kind: DataType, model: str) -> bytes:
     given = values_of(kind)
     if kind.wire == "BYTES":
         given = [element.decode() for element in given]
     tensor = {"name": "x", "datatype": kind.wire, "shape": SHAPE, "data": given}
-    output, _ = post(server, kind, json.dumps({"inputs": [tensor]}).encode(), None)
+    output, _ = post(server, kind, model, json.dumps({"inputs": [tensor]}).encode(), None)
     if kind.wire == "BYTES":
         return serialize_bytes(output["data"])
     return np.array(output["data"], kind.numpy).tobytes()
 
 
-def rest_binary(server: Any, kind: DataType) -> bytes:
+def rest_binary(server: Any, kind: DataType, model: str) -> bytes:
     raw = raw_of(kind)
     tensor = {
         "name": "x", "datatype": kind.wire, "shape": SHAPE,
         "parameters": {"binary_data_size": len(raw)},
     }  # fmt: skip
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    output, data = post(server, kind, header + raw, len(header))
+    output, data = post(server, kind, model, header + raw, len(header))
     assert output["parameters"]["binary_data_size"] == len(data)
     return data
 
 
-def shared_memory(server: Any, kind: DataType) -> bytes:
+def shared_memory(server: Any, kind: DataType, model: str) -> bytes:
     raw = raw_of(kind)
     key = f"/zoo-wire-{id(server):x}-{kind.wire}"
     region = shm.create_shared_memory_region(key, key, 2 * len(raw))
@@ -165,7 +167,7 @@ def shared_memory(server: Any, kind: DataType) -> bytes:
                 pb.SystemSharedMemoryRegisterRequest(name=key, key=key, byte_size=2 * len(raw))
             )
             try:
-                response = unary(server, _in_region(kind, key, len(raw)))
+                response = unary(server, _in_region(kind, model, key, len(raw)))
             finally:
                 stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest(name=key))
         assert answered(response, kind) == b""
@@ -175,8 +177,8 @@ def shared_memory(server: Any, kind: DataType) -> bytes:
         shm.destroy_shared_memory_region(region)
 
 
-def _in_region(kind: DataType, key: str, size: int) -> pb.ModelInferRequest:
-    request = pb.ModelInferRequest(model_name=model_of(kind))
+def _in_region(kind: DataType, model: str, key: str, size: int) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name=model)
     tensors = (
         (request.inputs.add(name="x", datatype=kind.wire, shape=SHAPE), 0),
         (request.outputs.add(name="y"), size),
@@ -188,14 +190,17 @@ def _in_region(kind: DataType, key: str, size: int) -> pb.ModelInferRequest:
     return request
 
 
-def _predict(server: Any, kind: DataType, **values: Any) -> bytes:
+def _predict(server: Any, kind: DataType, model: str, **values: Any) -> bytes:
     dims = [tf.TensorShapeProto.Dim(size=size) for size in SHAPE]
     given = tf.TensorProto(dtype=kind.tf_enum, tensor_shape=tf.TensorShapeProto(dim=dims), **values)
-    spec = serving.ModelSpec(name=model_of(kind))
+    spec = serving.ModelSpec(name=model)
     with grpc.insecure_channel(server.grpc_address) as channel:
         stub = tensorflow_serving_pb2_grpc.PredictionServiceStub(channel)
         request = serving.PredictRequest(model_spec=spec, inputs={"x": given})
-        answer = stub.Predict(request, timeout=20).outputs["y"]
+        try:
+            answer = stub.Predict(request, timeout=20).outputs["y"]
+        except grpc.RpcError as error:
+            raise Refused(error.code().name, error.details()) from None
     assert answer.dtype == kind.tf_enum
     assert tuple(dim.size for dim in answer.tensor_shape.dim) == SHAPE
     found = getattr(answer, kind.tf_values)
@@ -204,23 +209,23 @@ def _predict(server: Any, kind: DataType, **values: Any) -> bytes:
     return np.array(found, "<u2" if kind.wire in HALVES else kind.numpy).tobytes()
 
 
-def tfs_content(server: Any, kind: DataType) -> bytes:
+def tfs_content(server: Any, kind: DataType, model: str) -> bytes:
     if kind.wire != "BYTES":
-        return _predict(server, kind, tensor_content=raw_of(kind))
+        return _predict(server, kind, model, tensor_content=raw_of(kind))
     lengths = b"".join(_varint(len(element)) for element in STRINGS)
-    return _predict(server, kind, tensor_content=lengths + b"".join(STRINGS))
+    return _predict(server, kind, model, tensor_content=lengths + b"".join(STRINGS))
 
 
 def _varint(size: int) -> bytes:
     return bytes([size]) if size < 128 else bytes([size & 127 | 128]) + _varint(size >> 7)
 
 
-def tfs_typed(server: Any, kind: DataType) -> bytes:
+def tfs_typed(server: Any, kind: DataType, model: str) -> bytes:
     given = bits(kind).view("<u2").tolist() if kind.wire in HALVES else values_of(kind)
-    return _predict(server, kind, **{kind.tf_values: given})
+    return _predict(server, kind, model, **{kind.tf_values: given})
 
 
-WIRES: dict[str, Callable[[Any, DataType], bytes]] = {
+WIRES: dict[str, Callable[[Any, DataType, str], bytes]] = {
     "gRPC raw": grpc_raw,
     "gRPC typed": grpc_typed,
     "stream raw": stream_raw,
@@ -246,29 +251,36 @@ def test_every_datatype_over_every_wire(server: Any, wire: str, kind: DataType) 
     """The model's answer is what was sent, bit for bit; what a wire cannot carry is refused."""
     if wire in REFUSALS and kind.wire in HALVES:
         with pytest.raises(Refused) as caught:
-            WIRES[wire](server, kind)
+            WIRES[wire](server, kind, model_of(kind))
         code, words = REFUSALS[wire]
         assert caught.value.args[0] == code
         assert words in caught.value.args[1]
         return
-    got = WIRES[wire](server, kind)
+    got = WIRES[wire](server, kind, model_of(kind))
     if kind.wire == "BYTES":
         assert parse_bytes(got, len(STRINGS)) == STRINGS
     else:
         assert got == raw_of(kind)
 
 
-@pytest.mark.parametrize("kind", DATA_TYPES, ids=lambda kind: kind.wire)
-def test_another_datatype_than_the_models_is_refused(server: Any, kind: DataType) -> None:
-    """INVALID_ARGUMENT, and both names: the bytes are never read as something else."""
-    other = "FP64" if kind.wire != "FP64" else "FP32"
-    request = asked(kind, typed=False)
-    request.inputs[0].datatype = other
-    with pytest.raises(Refused) as caught:
-        unary(server, request)
+#: How a refusal shows, by the first word of the wire; where it is no status of gRPC.
+REFUSED_AS = {"stream": "in the stream", "REST": "400"}
 
-    assert caught.value.args[0] == "INVALID_ARGUMENT"
+
+@pytest.mark.parametrize("kind", DATA_TYPES, ids=lambda kind: kind.wire)
+@pytest.mark.parametrize("wire", WIRES)
+def test_another_datatype_than_the_models_is_refused(
+    server: Any, wire: str, kind: DataType
+) -> None:
+    """As invalid, with both names: over no wire are the bytes read as something else."""
+    other = next(
+        row for row in DATA_TYPES if row.wire == ("FP32" if kind.wire == "FP64" else "FP64")
+    )
+    with pytest.raises(Refused) as caught:
+        WIRES[wire](server, other, model_of(kind))
+    code, text = caught.value.args
+
+    assert code == REFUSED_AS.get(wire.split()[0], "INVALID_ARGUMENT")
     assert (
-        f"data-type is '{other}', but model '{model_of(kind)}' expects '{kind.wire}'"
-        in (caught.value.args[1])
+        f"data-type is '{other.wire}', but model '{model_of(kind)}' expects '{kind.wire}'" in text
     )

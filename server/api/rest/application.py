@@ -5,7 +5,6 @@ request ──> token? ──> route ──> admitted? ──> body ──> func
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -25,10 +24,9 @@ from server.api.rest.infer import Inference
 from server.api.rest.json_values import parse_json
 from server.api.rest.plain import TokenCheck
 from server.api.rest.responses import JSON, error_response, json_response
+from server.errors import Cancelled
 from server.inference.catalog import Catalog
 from server.inference.shared_memory import SharedMemory
-
-_LOG = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Function = Callable[[Path, Body], Answer]
@@ -179,8 +177,10 @@ def _guarded(name: str, endpoint: Endpoint) -> Endpoint:
     async def guarded(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except (ClientDisconnect, HTTPException):
+        except HTTPException:
             raise
+        except ClientDisconnect:  # nobody hears the answer; the log does, as of a caller's doing
+            return error_response(Cancelled("the caller hung up"), f"HTTP {name}")
         except Exception as error:
             return error_response(error, f"HTTP {name}")
 
@@ -216,5 +216,5 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
-    """Whatever passed every guard; the caller who hung up among it, who hears nothing."""
+    """Whatever passed every guard."""
     return error_response(error, f"HTTP {request.method}")

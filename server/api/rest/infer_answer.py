@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,12 @@ from server.inference.messages import OutputTensor
 from server.inference.validation import Plan
 from server.repository.settings import ModelSettings
 from server.tensors import by_wire, element_count, from_raw, parse_bytes
+
+#: Elements made text at a time: as Python objects they take ten times their size, and the
+#: interpreter is nobody else's meanwhile.
+_STEP = 1 << 16
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def check_forms(plan: Plan, asked: Asked) -> None:
@@ -36,7 +43,7 @@ def encode(
 
     InvalidRequest for classes of an output that has none.
     """
-    outputs: list[dict[str, Any]] = []
+    outputs: list[bytes] = []
     pieces = [b""]
     for output, requested in plan.outputs:
         tensor = rows.tensor(output, requested.classes, plan.batch_size, requested.destination)
@@ -46,30 +53,42 @@ def encode(
             "shape": tensor.shape,
         }
         if requested.destination is not None:
-            pass  # the data is where it was asked to go
+            outputs.append(_json(entry))  # the data is where it was asked to go
         elif asked.wants_binary(tensor.name):
             entry["parameters"] = {"binary_data_size": len(tensor.raw)}
+            outputs.append(_json(entry))
             pieces.append(tensor.raw)
         else:
-            entry["data"] = _data(tensor)
-        outputs.append(entry)
+            outputs.append(b"".join(_with_data(entry, tensor)))
     answer: dict[str, Any] = {"id": asked.request.id} if asked.request.id else {}
-    answer |= {
-        "model_name": settings.name,
-        "model_version": str(settings.version),
-        "outputs": outputs,
-    }
-    pieces[0] = json.dumps(answer, separators=(",", ":")).encode()
+    answer |= {"model_name": settings.name, "model_version": str(settings.version)}
+    pieces[0] = b"".join((_json(answer)[:-1], b',"outputs":[', b",".join(outputs), b"]}"))
     has_bytes = any(pieces[1:])
     return b"".join(pieces), len(pieces[0]) if has_bytes else None
 
 
-def _data(tensor: OutputTensor) -> list[Any]:
-    """Return the elements in one dimension, as Triton writes them whatever the shape."""
+def _json(value: Any) -> bytes:
+    return _ENCODER.encode(value).encode()
+
+
+def _with_data(entry: dict[str, Any], tensor: OutputTensor) -> Iterator[bytes]:
+    """Yield the JSON of an output with its elements, a step at a time."""
+    yield _json(entry)[:-1]
+    separator = b',"data":['
+    for elements in _data(tensor):
+        yield separator + _json(elements)[1:-1]
+        separator = b","
+    yield b"]}" if separator == b"," else b',"data":[]}'
+
+
+def _data(tensor: OutputTensor) -> Iterator[list[Any]]:
+    """Yield the elements in one dimension, as Triton writes them whatever the shape."""
     datatype = by_wire(tensor.datatype)
     if datatype.byte_size is None:
         elements = parse_bytes(tensor.raw, element_count(tensor.shape), tensor=tensor.name)
-        return [element.decode() for element in elements]
-    values: np.ndarray[Any, Any] = from_raw(datatype, tensor.shape, tensor.raw)
-    flat: list[Any] = values.reshape(-1).tolist()
-    return flat
+        for begin in range(0, len(elements), _STEP):
+            yield [element.decode() for element in elements[begin : begin + _STEP]]
+        return
+    values: np.ndarray[Any, Any] = from_raw(datatype, tensor.shape, tensor.raw).reshape(-1)
+    for begin in range(0, len(values), _STEP):
+        yield values[begin : begin + _STEP].tolist()
