@@ -95,6 +95,14 @@ class Graphs:
             (table,),
         )
 
+    def which_are_set(self) -> bytes:
+        """x -> where it is not 0: the data decides the shape of the answer."""
+        return self.model(
+            [helper.make_node("NonZero", ["x"], ["y"])],
+            [self.value("x", TensorProto.BOOL, ["n"])],
+            [self.value("y", TensorProto.INT64, [1, "found"])],
+        )
+
     def slow(self) -> bytes:
         """Count to n in a loop: as slow as asked for."""
         one = numpy_helper.from_array(np.ones(1, np.int64), "one")
