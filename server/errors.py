@@ -22,6 +22,7 @@
     │   ├── RuntimeMissing         neither onnxruntime wheel is installed
     │   └── ModelLoadError         one model of the repository cannot be served
     │       ├── NoVersion          none of its versions is one to serve
+    │       ├── DecoupledModel     it answers a request any number of times
     │       └── ProviderError      the execution provider asked for is not really there
     ├── OperationFailed            what was asked for could not be done; the caller is told why
     │   ├── LoadFailed             a model could not be loaded
@@ -118,6 +119,10 @@ class ModelLoadError(OperatorError):
 
 class NoVersion(ModelLoadError):
     """None of the model's versions is one that its version_policy wants."""
+
+
+class DecoupledModel(ModelLoadError):
+    """The model answers a request any number of times, which no ONNX graph does."""
 
 
 class ProviderError(ModelLoadError):

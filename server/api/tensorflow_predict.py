@@ -14,7 +14,13 @@ from zoo_proto import tensorflow_serving_pb2 as pb
 from server.api import tensorflow_tensors
 from server.api.infer_path import BurstPath, Reply
 from server.api.interceptor import parse
-from server.errors import InvalidRequest, ModelNotReady, NotFound, PreconditionFailed
+from server.errors import (
+    InvalidRequest,
+    ModelNotReady,
+    NotFound,
+    PreconditionFailed,
+    Unsupported,
+)
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.execution import Rows
@@ -80,7 +86,7 @@ def find(catalog: Catalog, spec: pb.ModelSpec) -> LoadedModel:
         raise NotFound(f"Servable not found for request: {asked}")
     try:
         return catalog.find(spec.name, "" if number is None else str(number))
-    except (NotFound, ModelNotReady) as error:
+    except (NotFound, ModelNotReady, Unsupported) as error:
         raise NotFound(f"Servable not found for request: {asked}: {error}") from None
 
 

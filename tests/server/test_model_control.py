@@ -392,10 +392,36 @@ def test_loading_shows_and_the_old_one_serves_meanwhile(explicit, client, reposi
         ("m", "2", "LOADING", ""),
     ]
     assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+    with pytest.raises(grpc.RpcError, match="'m' version 2 is not at ready state: loading") as late:
+        explicit.infer("m", version="2", x=ROW)
+    assert late.value.code() is grpc.StatusCode.UNAVAILABLE
     assert client.is_server_ready()
     gate.open_now.set()
     loading.join()
     assert client.get_model_metadata("m").versions == ["2"]
+
+
+def test_inference_during_the_first_load(explicit, client):
+    """The version is not ready yet, UNAVAILABLE; without one asked for there is none to be had."""
+    gate, _ = opens_by(explicit, Gate)
+    loading = threading.Thread(target=client.load_model, args=("m",))
+    loading.start()
+    assert gate.begun.wait(20)
+    refused = {}
+    for version in ("1", "", "2"):
+        with pytest.raises(grpc.RpcError) as caught:
+            explicit.infer("m", version=version, x=ROW)
+        refused[version] = caught.value.code().name, caught.value.details()
+    gate.open_now.set()
+    loading.join()
+
+    stem = "Request for unknown model: 'm'"
+    assert refused == {
+        "1": ("UNAVAILABLE", f"{stem} version 1 is not at ready state: loading"),
+        "": ("NOT_FOUND", f"{stem} has no available versions: loading"),
+        "2": ("NOT_FOUND", f"{stem} version 2 is not found"),
+    }
+    assert explicit.infer("m", version="1", x=ROW)["y"].tolist() == ROW.tolist()
 
 
 def test_changes_of_one_model_wait_for_each_other(explicit, client):

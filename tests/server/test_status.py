@@ -37,6 +37,7 @@ EXPECTED = {
     "RuntimeMissing": "INTERNAL",
     "ModelLoadError": "INTERNAL",
     "NoVersion": "INTERNAL",
+    "DecoupledModel": "INTERNAL",
     "ProviderError": "INTERNAL",
     "LoadFailed": "INTERNAL",
     "SharedMemoryFailed": "INTERNAL",
