@@ -13,7 +13,7 @@
     ├── Unavailable                nobody's mistake: ask again later
     │   ├── ModelNotReady          known, but not loaded
     │   ├── ControlDisabled        the server was not started so that models could be (un)loaded
-    │   ├── QueueFull              as many wait for this model as may
+    │   ├── QueueFull              as many wait, or as much is under way, as may
     │   ├── QueueTimeout           its time in the queue ran out
     │   └── ServerExiting          shutting down
     ├── OperatorError              whoever runs the server: the text says what to change
@@ -82,7 +82,7 @@ class ModelNotReady(Unavailable):
 
 
 class QueueFull(Unavailable):
-    """As many requests wait for this model as its queue policy allows."""
+    """As much waits or is under way as may: for the model, or in the server."""
 
 
 class QueueTimeout(Unavailable):

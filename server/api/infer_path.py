@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from zoo_proto import grpc_service_pb2 as pb
 
+from server.api.decoding import INFER_FIELDS, Decoding, Holding
 from server.api.infer_answer import encode
 from server.api.infer_codec import decode
 from server.api.interceptor import parse
@@ -67,8 +68,9 @@ class _Template:
 class BurstPath(ABC):
     """Answers unary calls of one method, a burst at a time; what they mean is its subclass's."""
 
-    def __init__(self, admission: Admission, reply: "type[Reply]") -> None:
+    def __init__(self, admission: Admission, decoding: Decoding, reply: "type[Reply]") -> None:
         self._admission = admission
+        self._decoding = decoding
         self._reply = reply
 
     @abstractmethod
@@ -100,6 +102,11 @@ class BurstPath(ABC):
         for model, members in groups.items():
             model.submit(members, bears_ns, stays=stays)
 
+    def _hold(self, reply: "Reply") -> Holding:
+        """Return the account of what decoding a request takes; it ends with the reply."""
+        holding = reply.holding = Holding(self._decoding)
+        return holding
+
     def _answer_one(self, call: Call, arrived: int, bears_ns: int, stays: bool) -> None:
         reply = self._reply(call, self._admission.leave)
         members = self._let_in(call, reply, arrived)
@@ -123,8 +130,10 @@ class BurstPath(ABC):
 class InferPath(BurstPath):
     """Answers ModelInfer calls."""
 
-    def __init__(self, catalog: Catalog, admission: Admission, memory: SharedMemory) -> None:
-        super().__init__(admission, Reply)
+    def __init__(
+        self, catalog: Catalog, admission: Admission, decoding: Decoding, memory: SharedMemory
+    ) -> None:
+        super().__init__(admission, decoding, Reply)
         self._catalog = catalog
         self._memory = memory
         self._templates: dict[bytes, _Template] = {}
@@ -154,6 +163,8 @@ class InferPath(BurstPath):
         self, raw: bytes, parts: Split | None, reply: "Reply", arrived: int
     ) -> list[Pending]:
         """Read a request with protobuf: the first of its kind, or one of no kind."""
+        holding = self._hold(reply)
+        holding.take_message(raw if parts is None else parts.head, INFER_FIELDS)
         if parts is None:
             message, views = parse(pb.ModelInferRequest, raw), None
         else:
@@ -168,6 +179,7 @@ class InferPath(BurstPath):
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
         request = decode(message, self._memory, views)
+        holding.take_strings(request.inputs)
         checked = model.checker.check(request)
         reply.model, reply.plan, reply.id = model, checked.plan, message.id.encode()
         if parts is not None:
@@ -211,7 +223,7 @@ def _template(
 class Reply:
     """Where one call's answer goes (server.inference.model.Reply)."""
 
-    __slots__ = ("_call", "_leave", "id", "is_gone", "model", "plan")
+    __slots__ = ("_call", "_leave", "holding", "id", "is_gone", "model", "plan")
 
     method = METHOD
     model: LoadedModel
@@ -221,6 +233,8 @@ class Reply:
     def __init__(self, call: Call, leave: Callable[[], None]) -> None:
         self._call = call
         self._leave = leave
+        #: What its request takes in memory, where that is known to be more than its bytes.
+        self.holding: Holding | None = None
         self.is_gone = call.is_gone
 
     def encode(self, rows: Rows) -> bytes:
@@ -234,10 +248,15 @@ class Reply:
             self.fail(error)
             return
         self._call.reply(answer)
-        self._leave()
+        self._end()
 
     def fail(self, error: Exception) -> None:
         self.refuse(error)
+        self._end()
+
+    def _end(self) -> None:
+        if self.holding is not None:
+            self.holding.release()
         self._leave()
 
     def refuse(self, error: Exception) -> None:
