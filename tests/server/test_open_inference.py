@@ -191,6 +191,67 @@ def test_versions(wire, client):
     assert list(client.get_model_metadata("versions", "2").versions) == ["2"]
 
 
+def versioned(wire):
+    """Return each RPC that names a version, as a function of it."""
+    stub, array = wire.stub, np.zeros((1, 4), np.float32)
+    infer = pb.ModelInferRequest(model_name="versions", raw_input_contents=[array.tobytes()])
+    infer.inputs.add(name="x", datatype="FP32", shape=array.shape)
+
+    def ask_infer(version):
+        infer.model_version = version
+        return stub.ModelInfer(infer)
+
+    return {
+        "ModelInfer": ask_infer,
+        "ModelReady": lambda v: stub.ModelReady(pb.ModelReadyRequest(name="versions", version=v)),
+        "ModelMetadata": lambda v: stub.ModelMetadata(
+            pb.ModelMetadataRequest(name="versions", version=v)
+        ),
+        "ModelConfig": lambda v: stub.ModelConfig(
+            pb.ModelConfigRequest(name="versions", version=v)
+        ),
+        "ModelStatistics": lambda v: stub.ModelStatistics(
+            pb.ModelStatisticsRequest(name="versions", version=v)
+        ),
+    }
+
+
+@pytest.mark.parametrize("version", ["x", "-1", "1.0", "+1", " 1", "１", "9" * 40, str(2**63)])
+def test_what_is_no_version_is_refused_by_every_rpc(version, wire):
+    """2.1: INVALID_ARGUMENT and the text, wherever a version is named."""
+    for name, ask in versioned(wire).items():
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(version)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, name
+        assert "version should be an integral value > 0" in caught.value.details(), name
+        assert f"'{version}'" in caught.value.details(), name
+
+
+def test_an_unknown_version_by_rpc(wire):
+    """1c: NOT_FOUND, but for ModelReady, to which it is not ready, and for ModelStatistics."""
+    rpcs = versioned(wire)
+    assert not rpcs.pop("ModelReady")("9").ready
+    with pytest.raises(grpc.RpcError, match="requested model version is not available") as caught:
+        rpcs.pop("ModelStatistics")("9")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for name, ask in rpcs.items():
+        with pytest.raises(grpc.RpcError, match="'versions' version 9 is not found") as caught:
+            ask("9")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND, name
+
+
+def test_a_known_version_by_rpc(wire):
+    """What is refused above for its version is answered with a good one, leading zeros and all."""
+    for version in ("2", "02"):
+        rpcs = versioned(wire)
+        assert rpcs["ModelInfer"](version).model_version == "2"
+        assert rpcs["ModelReady"](version).ready
+        assert list(rpcs["ModelMetadata"](version).versions) == ["2"]
+        assert rpcs["ModelConfig"](version).config.name == "versions"
+        (stats,) = rpcs["ModelStatistics"](version).model_stats
+        assert stats.version == "2"
+
+
 def test_live_ready_and_server_metadata(client):
     """The server is live and ready and lists only extensions that work."""
     assert client.is_server_live()
