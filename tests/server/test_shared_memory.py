@@ -166,6 +166,38 @@ def test_mixed_with_raw(shm, segment):
     assert one.read(64, 64) == (first - second).tobytes()
 
 
+def test_a_raw_input_too_many_beside_shared_memory(shm, segment, make_request):
+    """Triton ignores it; it most likely belongs to another input, and is refused."""
+    register(shm, "r", segment())
+    ones = np.ones((1, 16), np.int32)
+    request = make_request("simple", INPUT0=ones, INPUT1=ones)
+    part(request.inputs[0], "r", 64)
+
+    assert error_of(shm.stub.ModelInfer, request) == (
+        "INVALID_ARGUMENT",
+        "expected 1 raw_input_contents for model 'simple', got 2",
+    )
+    del request.raw_input_contents[0]
+    shm.stub.ModelInfer(request)
+
+
+def test_an_output_part_of_no_bytes(shm, segment, make_request):
+    """It is too small, as any other is, and nothing is written."""
+    one = segment()
+    one.write(0, b"before")
+    register(shm, "r", one)
+    ones = np.ones((1, 16), np.int32)
+    request = make_request("simple", INPUT0=ones, INPUT1=ones)
+    part(request.outputs.add(name="OUTPUT0"), "r", 0)
+
+    assert error_of(shm.stub.ModelInfer, request) == (
+        "INTERNAL",
+        "shared memory size specified with the request for output 'OUTPUT0' (0 bytes) should be at "
+        "least 64 bytes to hold the results",
+    )
+    assert one.read(0, 6) == b"before"
+
+
 def test_status_and_unregister(shm, segment):
     """The status shows what is registered; unregistering one, all, or none of that name is OK."""
     one = segment(3 * PAGE)
