@@ -21,6 +21,7 @@ from zoo_proto import grpc_service_pb2, tensorflow_serving_pb2
 
 from server.errors import InvalidRequest, QueueFull
 from server.inference.messages import InputTensor
+from server.inference.shared_memory import Source
 
 #: What is smaller is not accounted for: of as many as there may be calls, it is a gigabyte.
 _FREE = 1 << 16
@@ -120,7 +121,7 @@ class Holding:
     def take_strings(self, tensors: Iterable[InputTensor]) -> None:
         """Account for raw strings, which are not taken apart yet."""
         for tensor in tensors:
-            if tensor.datatype == "BYTES" and isinstance(tensor.data, bytes | memoryview):
+            if tensor.datatype == "BYTES" and isinstance(tensor.data, bytes | memoryview | Source):
                 self.take(weight_of_strings(tensor.shape, len(tensor.data), 4))
 
     def release(self) -> None:
