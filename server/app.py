@@ -23,6 +23,7 @@ from typing import Any
 
 import grpc
 
+from server.api.decoding import Decoding
 from server.api.handlers import SERVICE, inference_handlers, one_servicer
 from server.api.health import Health, health_handlers
 from server.api.infer_path import InferPath
@@ -124,7 +125,10 @@ class Server:
             seat, self.catalog, lambda ready: self._health.publish(_serving(ready))
         )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
-        self._path = InferPath(self.catalog, self._admission, self._memory, self._company.hand_on)
+        self._decoding = Decoding(config.max_decoded_bytes)
+        self._path = InferPath(
+            self.catalog, self._admission, self._decoding, self._memory, self._company.hand_on
+        )
         self._web = Web(
             config,
             WebParts(
@@ -238,7 +242,7 @@ class Server:
             inference_handlers(servicer, path, self._streams, self._admission, self._company.waits),
             *tensorflow_handlers(
                 TensorFlowServing(self.catalog),
-                PredictPath(self.catalog, self._admission),
+                PredictPath(self.catalog, self._admission, self._decoding),
                 self._admission,
             ),
             health_handlers(self._health),

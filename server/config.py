@@ -30,6 +30,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 #: gRPC carries message lengths in signed 32 bits; tritonclient sends up to this (protocol.md 2.4).
 MAX_MESSAGE_BYTES = 2**31 - 1
 
+#: Above twice the largest message, which numbers take that are copied out of it.
+MAX_DECODED_BYTES = 5 * 2**30
 
 #: Triton's default for its option of the same name.
 HTTP_MAX_INPUT_SIZE = 1 << 26
@@ -172,6 +174,15 @@ class ServerConfig:
         metavar="N",
         low=1024,
         high=MAX_MESSAGE_BYTES,
+    )
+    max_decoded_bytes: int = _option(
+        MAX_DECODED_BYTES,
+        "memory that strings, typed numbers and other parts of gRPC requests that grow when they are "
+        "decoded may take together, by an estimate; raw numbers take none",
+        convert=int,
+        metavar="N",
+        low=1 << 20,
+        high=1 << 50,
     )
     http_max_input_size: int = _option(
         HTTP_MAX_INPUT_SIZE,

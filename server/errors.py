@@ -14,7 +14,7 @@
     ├── Unavailable                nobody's mistake: ask again later
     │   ├── ModelNotReady          known, but not loaded
     │   ├── ControlDisabled        the server was not started so that models could be (un)loaded
-    │   ├── QueueFull              as many wait for this model as may
+    │   ├── QueueFull              as many wait, or as much is under way, as may
     │   ├── QueueTimeout           its time in the queue ran out
     │   ├── WorkerLost             the process that had to answer has ended
     │   └── ServerExiting          shutting down
@@ -24,6 +24,7 @@
     │   ├── RuntimeMissing         neither onnxruntime wheel is installed
     │   └── ModelLoadError         one model of the repository cannot be served
     │       ├── NoVersion          none of its versions is one to serve
+    │       ├── DecoupledModel     it answers a request any number of times
     │       └── ProviderError      the execution provider asked for is not really there
     ├── OperationFailed            what was asked for could not be done; the caller is told why
     │   ├── LoadFailed             a model could not be loaded
@@ -87,7 +88,7 @@ class ModelNotReady(Unavailable):
 
 
 class QueueFull(Unavailable):
-    """As many requests wait for this model as its queue policy allows."""
+    """As much waits or is under way as may: for the model, or in the server."""
 
 
 class QueueTimeout(Unavailable):
@@ -128,6 +129,10 @@ class ModelLoadError(OperatorError):
 
 class NoVersion(ModelLoadError):
     """None of the model's versions is one that its version_policy wants."""
+
+
+class DecoupledModel(ModelLoadError):
+    """The model answers a request any number of times, which no ONNX graph does."""
 
 
 class ProviderError(ModelLoadError):

@@ -20,6 +20,9 @@ from server.repository.settings import ModelSettings
 
 _ID, _RAW_OUTPUT = 3, 6
 
+#: Heads kept a plan: where the data decides an output's shape, any number of shapes may come.
+_MOST_HEADS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class _Head:
@@ -36,6 +39,8 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
     run = rows.run
     head = plan.encoded.get(run.key)
     if head is None:
+        if len(plan.encoded) >= _MOST_HEADS:
+            plan.encoded.clear()
         head = plan.encoded[run.key] = _head(settings, plan, run)
     if not isinstance(head, _Head):
         return _general(settings, plan, rows, request_id)

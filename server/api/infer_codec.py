@@ -43,7 +43,7 @@ def decode(
 ) -> InferRequest:
     """Return the request as values; InvalidRequest for data that no model could take.
 
-    Where a tensor names a region of shared memory: NotFound, Unsupported as SharedMemory.view says.
+    Where a tensor names a region of shared memory: NotFound, Unsupported as SharedMemory.source says.
     `raw`: the raw_input_contents, where they were not parsed (server/api/wire.py).
     """
     parameters = request_parameters(message.parameters) if message.parameters else {}
@@ -81,7 +81,7 @@ def _inputs(
                     "unexpected 'content' provided when using shared memory for input tensor "
                     f"'{tensor.name}' for model '{message.model_name}'"
                 )
-            data = memory.view(part.region, part.offset, part.byte_size)
+            data = memory.source(part.region, part.offset, part.byte_size)
         elif tensor.HasField("contents"):
             if raw:
                 raise InvalidRequest(

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from zoo_proto import grpc_service_pb2 as pb
 
+from server.api.decoding import INFER_FIELDS, Decoding, Holding
 from server.api.infer_answer import encode
 from server.api.infer_codec import decode
 from server.api.interceptor import parse
@@ -71,8 +72,9 @@ HandOn = Callable[[bytes, "Reply"], None]
 class BurstPath(ABC):
     """Answers unary calls of one method, a burst at a time; what they mean is its subclass's."""
 
-    def __init__(self, admission: Admission, reply: "type[Reply]") -> None:
+    def __init__(self, admission: Admission, decoding: Decoding, reply: "type[Reply]") -> None:
         self._admission = admission
+        self._decoding = decoding
         self._reply = reply
 
     @abstractmethod
@@ -104,6 +106,11 @@ class BurstPath(ABC):
         for model, members in groups.items():
             model.submit(members, bears_ns, stays=stays)
 
+    def _hold(self, reply: "Reply") -> Holding:
+        """Return the account of what decoding a request takes; it ends with the reply."""
+        holding = reply.holding = Holding(self._decoding)
+        return holding
+
     def _answer_one(self, call: Call, arrived: int, bears_ns: int, stays: bool) -> None:
         reply = self._reply(call, self._admission.leave)
         members = self._let_in(call, reply, arrived)
@@ -131,11 +138,12 @@ class InferPath(BurstPath):
         self,
         catalog: Catalog,
         admission: Admission,
+        decoding: Decoding,
         memory: SharedMemory,
         hand_on: HandOn | None = None,
     ) -> None:
         """`hand_on`: where another process keeps the sequences."""
-        super().__init__(admission, Reply)
+        super().__init__(admission, decoding, Reply)
         self._hand_on = hand_on
         self._catalog = catalog
         self._memory = memory
@@ -166,6 +174,8 @@ class InferPath(BurstPath):
         self, raw: bytes, parts: Split | None, reply: "Reply", arrived: int
     ) -> list[Pending]:
         """Read a request with protobuf: the first of its kind, or one of no kind."""
+        holding = self._hold(reply)
+        holding.take_message(raw if parts is None else parts.head, INFER_FIELDS)
         if parts is None:
             message, views = parse(pb.ModelInferRequest, raw), None
         else:
@@ -183,6 +193,7 @@ class InferPath(BurstPath):
             self._hand_on(raw, reply)
             return []
         request = decode(message, self._memory, views)
+        holding.take_strings(request.inputs)
         checked = model.checker.check(request)
         reply.model, reply.plan, reply.id = model, checked.plan, message.id.encode()
         if parts is not None:
@@ -226,7 +237,7 @@ def _template(
 class Reply:
     """Where one call's answer goes (server.inference.model.Reply)."""
 
-    __slots__ = ("_call", "_leave", "id", "is_gone", "model", "plan")
+    __slots__ = ("_call", "_leave", "holding", "id", "is_gone", "model", "plan")
 
     method = METHOD
     model: LoadedModel
@@ -236,6 +247,8 @@ class Reply:
     def __init__(self, call: Call, leave: Callable[[], None]) -> None:
         self._call = call
         self._leave = leave
+        #: What its request takes in memory, where that is known to be more than its bytes.
+        self.holding: Holding | None = None
         self.is_gone = call.is_gone
 
     def encode(self, rows: Rows) -> bytes:
@@ -249,10 +262,15 @@ class Reply:
             self.fail(error)
             return
         self._call.reply(answer)
-        self._leave()
+        self._end()
 
     def fail(self, error: Exception) -> None:
         self.refuse(error)
+        self._end()
+
+    def _end(self) -> None:
+        if self.holding is not None:
+            self.holding.release()
         self._leave()
 
     def relay(self, answer: bytes, status: tuple[Any, str] | None) -> None:
@@ -261,7 +279,7 @@ class Reply:
             self._call.reply(answer)
         else:
             self._call.abort(*status)
-        self._leave()
+        self._end()
 
     def refuse(self, error: Exception) -> None:
         """Fail a call that was not let in."""

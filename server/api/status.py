@@ -36,6 +36,7 @@ STATUS: dict[type[errors.ServerError], Any] = {
     errors.RuntimeMissing: grpc.StatusCode.INTERNAL,
     errors.ModelLoadError: grpc.StatusCode.INTERNAL,
     errors.NoVersion: grpc.StatusCode.INTERNAL,
+    errors.DecoupledModel: grpc.StatusCode.INTERNAL,
     errors.ProviderError: grpc.StatusCode.INTERNAL,
     errors.LoadFailed: grpc.StatusCode.INTERNAL,
     errors.SharedMemoryFailed: grpc.StatusCode.INTERNAL,

@@ -12,9 +12,16 @@ from typing import Any
 from zoo_proto import tensorflow_serving_pb2 as pb
 
 from server.api import tensorflow_tensors
+from server.api.decoding import PREDICT_FIELDS, Decoding
 from server.api.infer_path import BurstPath, Reply
 from server.api.interceptor import parse
-from server.errors import InvalidRequest, ModelNotReady, NotFound, PreconditionFailed
+from server.errors import (
+    InvalidRequest,
+    ModelNotReady,
+    NotFound,
+    PreconditionFailed,
+    Unsupported,
+)
 from server.inference.admission import Admission
 from server.inference.catalog import Catalog
 from server.inference.execution import Rows
@@ -30,11 +37,13 @@ SIGNATURE = "serving_default"
 class PredictPath(BurstPath):
     """Answers Predict calls."""
 
-    def __init__(self, catalog: Catalog, admission: Admission) -> None:
-        super().__init__(admission, _Reply)
+    def __init__(self, catalog: Catalog, admission: Admission, decoding: Decoding) -> None:
+        super().__init__(admission, decoding, _Reply)
         self._catalog = catalog
 
     def pending(self, raw: bytes, reply: Reply, arrived: int) -> list[Pending]:
+        holding = self._hold(reply)
+        holding.take_message(raw, PREDICT_FIELDS)
         message = parse(pb.PredictRequest, raw)
         check_model_spec(message)
         model = find(self._catalog, message.model_spec)
@@ -46,7 +55,8 @@ class PredictPath(BurstPath):
         request = InferRequest(
             id="",
             inputs=tuple(
-                tensorflow_tensors.decode(alias, tensor) for alias, tensor in message.inputs.items()
+                tensorflow_tensors.decode(alias, tensor, holding.take)
+                for alias, tensor in message.inputs.items()
             ),
             outputs=tuple(OutputRequest(name=alias) for alias in message.output_filter),
         )
@@ -80,7 +90,7 @@ def find(catalog: Catalog, spec: pb.ModelSpec) -> LoadedModel:
         raise NotFound(f"Servable not found for request: {asked}")
     try:
         return catalog.find(spec.name, "" if number is None else str(number))
-    except (NotFound, ModelNotReady) as error:
+    except (NotFound, ModelNotReady, Unsupported) as error:
         raise NotFound(f"Servable not found for request: {asked}: {error}") from None
 
 

@@ -13,12 +13,14 @@ the surplus. Answers always come in the typed list, as TensorFlow Serving's do b
 other languages read that list and nothing else.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 from zoo_proto import tensorflow_framework_pb2 as tf
 
 from server import tensors
+from server.api.decoding import weight_of_strings
 from server.errors import InvalidRequest
 from server.inference.messages import InputTensor, OutputTensor, TensorData
 from server.tensors import DataType
@@ -38,8 +40,15 @@ _PACKED_AS_MEMORY = frozenset({"float_val", "double_val", "bool_val"})
 _LENGTH_DELIMITED = 2
 
 
-def decode(alias: str, tensor: tf.TensorProto) -> InputTensor:
-    """Return one input as a value; InvalidRequest, in TensorFlow's words, if it is no tensor."""
+#: Accounts for memory about to be taken (server.api.decoding.Holding.take).
+Take = Callable[[int], None]
+
+
+def decode(alias: str, tensor: tf.TensorProto, take: Take) -> InputTensor:
+    """Return one input as a value; InvalidRequest, in TensorFlow's words, if it is no tensor.
+
+    `take` is told what grows beyond the message: strings in tensor_content, and lists filled up.
+    """
     try:
         datatype = _datatype(tensor.dtype)
         shape = _shape(tensor.tensor_shape)
@@ -47,9 +56,9 @@ def decode(alias: str, tensor: tf.TensorProto) -> InputTensor:
         if not count:
             data: TensorData = b""
         elif tensor.tensor_content:
-            data = _content(datatype, count, tensor.tensor_content)
+            data = _content(datatype, count, tensor.tensor_content, take)
         else:
-            data = _typed(datatype, count, getattr(tensor, datatype.tf_values))
+            data = _typed(datatype, count, getattr(tensor, datatype.tf_values), take)
     except ValueError as error:
         raise InvalidRequest(f"tensor parsing error: {alias}: {error}") from None
     return InputTensor(name=alias, datatype=datatype.wire, shape=shape, data=data)
@@ -90,8 +99,9 @@ def _shape(shape: tf.TensorShapeProto) -> tuple[int, ...]:
     return tuple(dim.size for dim in shape.dim)
 
 
-def _content(datatype: DataType, count: int, content: bytes) -> TensorData:
+def _content(datatype: DataType, count: int, content: bytes, take: Take) -> TensorData:
     if datatype.byte_size is None:
+        take(weight_of_strings((count,), len(content), 1))
         return _strings(count, content)
     expected = count * datatype.byte_size
     if len(content) != expected:
@@ -131,18 +141,20 @@ def _varint(content: bytes, position: int) -> tuple[int, int]:
     raise ValueError("tensor_content holds a length of more than 32 bits")
 
 
-def _typed(datatype: DataType, count: int, values: Any) -> TensorData:
+def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorData:
     """Return a typed list's elements, filled up to `count`."""
     if len(values) > count:
         raise ValueError(
             f"{datatype.tf_values} has {len(values)} values, the shape has room for {count}"
         )
     missing = count - len(values)
-    if missing * (datatype.byte_size or _STRING_BYTES) > MAX_FILLED_BYTES:
+    filled = missing * (datatype.byte_size or _STRING_BYTES)
+    if filled > MAX_FILLED_BYTES:
         raise ValueError(
             f"{datatype.tf_values} has {len(values)} of {count} values, and at most "
             f"{MAX_FILLED_BYTES} bytes are filled up with the last one: send them all"
         )
+    take(2 * filled)  # the filling, and the whole
     if datatype.byte_size is None:
         elements = list(values)
         return elements + [elements[-1] if elements else b""] * missing

@@ -16,6 +16,10 @@ _RAW = 0x3A
 _ID = 0x1A
 _HEAD = frozenset({0x0A, 0x12, _ID, 0x22, 0x2A, 0x32})
 
+#: The most fields before the data, and the most tensors: empty ones are two bytes each, and what is
+#: made of them is two hundred times as much (server/api/decoding.py).
+_FIELDS = range(4096)
+
 
 @dataclass(slots=True)
 class Split:
@@ -33,7 +37,9 @@ def split(raw: bytes) -> Split | None:
     at = 0
     id_begin = id_field = id_end = 0
     try:
-        while at < end:
+        for _ in _FIELDS:
+            if at >= end:
+                break
             tag = raw[at]
             if tag == _RAW:
                 break
@@ -52,7 +58,9 @@ def split(raw: bytes) -> Split | None:
             at += size
         first = at
         spans: list[tuple[int, int]] = []
-        while at < end:
+        for _ in _FIELDS:
+            if at >= end:
+                break
             if raw[at] != _RAW:
                 return None
             size = raw[at + 1]
@@ -65,7 +73,7 @@ def split(raw: bytes) -> Split | None:
     except IndexError:
         return None
     if at != end:
-        return None  # cut short
+        return None  # cut short, or more fields than any model has
     if id_end:
         return Split(raw[:id_field] + raw[id_end:first], raw[id_begin:id_end], spans)
     return Split(raw[:first], b"", spans)

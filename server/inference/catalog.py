@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from server.errors import InvalidRequest, ModelNotReady, NotFound
+from server.errors import InvalidRequest, ModelNotReady, NotFound, ServerError, Unsupported
 from server.inference.model import LoadedModel
 
 #: What the wire sends when no version is asked for.
@@ -39,6 +39,8 @@ class CatalogEntry:
     state: ModelState
     reason: str = ""
     model: LoadedModel | None = None
+    #: A model that Triton serves, and only over streams: who asks for it hears that it is not offered.
+    unsupported: bool = False
     #: Whether the server is not ready without it; it is without what was unloaded on purpose.
     wanted: bool = True
     #: What it was made from: whoever loads an equal one again may keep the model.
@@ -95,7 +97,7 @@ class Catalog:
         """Return the version asked for, or the latest ready one.
 
         NotFound for an unknown name or version, ModelNotReady for one that is not loaded,
-        InvalidRequest if `version` is no number.
+        Unsupported for a decoupled model, InvalidRequest if `version` is no number.
         """
         number = parse_version(version)
         versions = self._models.get(name)
@@ -104,18 +106,15 @@ class Catalog:
         if number is None:
             ready = _ready(versions)
             if not ready:
-                reasons = "; ".join(entry.reason for entry in versions.values() if entry.reason)
-                raise NotFound(
-                    f"Request for unknown model: '{name}' has no available versions: {reasons}"
-                )
+                raise _absent(name, versions)
             return ready[-1]
         entry = versions.get(number)
         if entry is None:
-            raise NotFound(f"Request for unknown model: '{name}' version {number} is not found")
+            raise _absent(name, versions, number)
         if entry.model is None:
             raise ModelNotReady(
                 f"Request for unknown model: '{name}' version {number} is not at ready state: "
-                f"{entry.reason}"
+                f"{_why(entry)}"
             )
         return entry.model
 
@@ -123,7 +122,7 @@ class Catalog:
         """2.1, ModelReady: False and no error for what is unknown or not loaded."""
         try:
             self.find(name, version)
-        except (NotFound, ModelNotReady):
+        except (NotFound, ModelNotReady, Unsupported):
             return False
         return True
 
@@ -159,6 +158,28 @@ class Catalog:
     def names(self) -> list[str]:
         """Return every known name, ready or not."""
         return sorted(self._models)
+
+
+def _absent(name: str, versions: Versions, number: int | None = None) -> ServerError:
+    """Return the error for a model without such a version, or without any; it says why (1c)."""
+    unread = versions.get(None)
+    if unread is not None and unread.unsupported:
+        # 1c and 2.4: UNIMPLEMENTED, as Triton answers a unary call of one.
+        return Unsupported(
+            f"model '{name}' is not served: this server doesn't support models with decoupled "
+            f"transaction policy: {unread.reason}"
+        )
+    stem = f"Request for unknown model: '{name}'"
+    if number is None:
+        reasons = "; ".join(filter(None, map(_why, versions.values())))
+        return NotFound(f"{stem} has no available versions: {reasons}")
+    reason = "" if unread is None else f": {_why(unread)}"
+    return NotFound(f"{stem} version {number} is not found{reason}")
+
+
+def _why(entry: CatalogEntry) -> str:
+    """Return why a version takes no requests: the reason, or the state where it says enough."""
+    return entry.reason or entry.state.lower()
 
 
 def _ready(versions: Versions) -> list[LoadedModel]:

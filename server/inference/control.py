@@ -307,6 +307,7 @@ def _unloaded(entry: CatalogEntry) -> CatalogEntry:
         reason=UNLOADED,
         model=None,
         wanted=False,
+        unsupported=False,
         origin=None,
         leaving=weakref.ref(entry.model) if entry.model is not None else entry.leaving,
     )

@@ -16,7 +16,7 @@ from server import tensors
 from server.errors import ExecutionError
 from server.inference.classification import classify
 from server.inference.messages import OutputTensor
-from server.inference.shared_memory import Destination
+from server.inference.shared_memory import Destination, Source
 from server.inference.validation import CheckedRequest, Data, PlannedInput
 from server.repository.settings import OutputSettings, reshape_dims
 
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 def gather(requests: Sequence[CheckedRequest]) -> dict[str, Array]:
     """Return what to feed the graph: the requests' rows, in order, in one array an input.
 
-    The requests' plans have equal keys.
+    The requests' plans have equal keys. InvalidRequest if a part of shared memory is gone by now.
     """
     first = requests[0].plan
     if len(requests) == 1:
@@ -47,7 +47,11 @@ def gather(requests: Sequence[CheckedRequest]) -> dict[str, Array]:
 def _array(planned: PlannedInput, data: Data) -> Array:
     if isinstance(data, np.ndarray):
         return data
-    array: Array = np.ndarray(planned.shape, planned.dtype, data)
+    array: Array
+    try:
+        array = np.ndarray(planned.shape, planned.dtype, cast("memoryview", data))
+    except TypeError:  # so that where nothing is shared, nobody asks whether it is
+        array = np.ndarray(planned.shape, planned.dtype, _present(data))
     # A view into a message starts anywhere, and kernels may take an address for aligned.
     return array if array.flags.aligned else array.copy()
 
@@ -55,10 +59,18 @@ def _array(planned: PlannedInput, data: Data) -> Array:
 def _joined(planned: PlannedInput, parts: list[Data], rows: int) -> Array:
     shape = (rows, *planned.shape[1:])
     if planned.nbytes is None:
-        joined: Array = np.concatenate(parts)
+        joined: Array = np.concatenate(cast("list[Array]", parts))
         return joined
-    buffers = cast("list[memoryview]", parts)  # arrays are buffers too
-    return np.frombuffer(b"".join(buffers), planned.dtype).reshape(shape)
+    try:
+        buffers = b"".join(cast("list[memoryview]", parts))  # arrays are buffers too
+    except TypeError:
+        buffers = b"".join([cast("memoryview", _present(part)) for part in parts])
+    return np.frombuffer(buffers, planned.dtype).reshape(shape)
+
+
+def _present(data: Data) -> bytes | memoryview | Array:
+    """Return what lies in shared memory: it was looked at when the request came, and has waited."""
+    return data.now() if isinstance(data, Source) else data
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from server.errors import ExecutionError, ModelLoadError
+from server.errors import DecoupledModel, ExecutionError, ModelLoadError
 from server.inference.catalog import CatalogEntry, ModelState
 from server.inference.model import Graph, LoadedModel
 from server.inference.self_test import examine
@@ -222,4 +222,10 @@ def failed(name: str, version: int | None, error: Exception) -> CatalogEntry:
     else:
         reason = f"failed to load: unexpected {type(error).__name__}, see the server's log"
         _LOG.error("%s is not served", place, exc_info=error)
-    return CatalogEntry(name=name, version=version, state=ModelState.UNAVAILABLE, reason=reason)
+    return CatalogEntry(
+        name=name,
+        version=version,
+        state=ModelState.UNAVAILABLE,
+        reason=reason,
+        unsupported=isinstance(error, DecoupledModel),
+    )

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from server.inference.shared_memory import Destination
+from server.inference.shared_memory import Destination, Source
 
-#: An input's elements: raw wire bytes (a view of shared memory too), typed numbers in one dimension, or BYTES elements.
-TensorData = bytes | memoryview | np.ndarray[Any, Any] | Sequence[bytes]
+#: An input's elements: raw wire bytes, a part of shared memory with such bytes, typed numbers in one
+#: dimension, or BYTES elements.
+TensorData = bytes | memoryview | Source | np.ndarray[Any, Any] | Sequence[bytes]
 
 #: A request parameter's value, as the wire types it.
 ParameterValue = bool | int | float | str

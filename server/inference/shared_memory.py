@@ -62,6 +62,24 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Where one input lies instead of in the request."""
+
+    region: Region
+    view: memoryview
+    #: Where the view ends in the object.
+    end: int
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def now(self) -> memoryview:
+        """Return the bytes, to be read at once; InvalidRequest if they are no longer there."""
+        self.region.check_extent(self.end)
+        return self.view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Destination:
     """Where one output goes instead of into the answer."""
 
@@ -132,16 +150,19 @@ class SharedMemory:
             except KeyError:
                 raise NotFound(f"Unable to find system shared memory region: '{name}'") from None
 
-    def view(self, name: str, offset: int, byte_size: int) -> memoryview:
-        """Return a part of a region as bytes, without a copy.
+    def source(self, name: str, offset: int, byte_size: int) -> Source:
+        """Return a part of a region to read from, without a copy.
 
         Unsupported unless enabled, NotFound for an unknown region, InvalidRequest if the part does
         not lie inside it.
         """
-        return self.destination(name, offset, byte_size).view
+        return Source(*self._part(name, offset, byte_size))
 
     def destination(self, name: str, offset: int, byte_size: int) -> Destination:
-        """Return a part of a region to write to; errors as for `view`."""
+        """Return a part of a region to write to; errors as for `source`."""
+        return Destination(*self._part(name, offset, byte_size))
+
+    def _part(self, name: str, offset: int, byte_size: int) -> tuple[Region, memoryview, int]:
         if not self.enabled:
             raise Unsupported(DISABLED)
         with self._lock:
@@ -156,7 +177,7 @@ class SharedMemory:
         region.check_extent(end)
         last = end - region.mapped_from
         view = memoryview(region.mapping)[last - byte_size : last]
-        return Destination(region, view, end)
+        return region, view, end
 
 
 def _file_of(name: str, key: str) -> Path:

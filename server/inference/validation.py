@@ -13,6 +13,7 @@ import numpy as np
 from server import tensors
 from server.errors import InvalidRequest
 from server.inference.messages import InferRequest, InputTensor, OutputRequest
+from server.inference.shared_memory import Source
 from server.repository.settings import (
     InputSettings,
     ModelSettings,
@@ -29,8 +30,9 @@ _BATCH_NOTE = (
 )
 
 
-#: One input's elements, ready for the graph: bytes of exactly its size, or an array of its shape.
-Data = bytes | memoryview | np.ndarray[Any, Any]
+#: One input's elements, ready for the graph: bytes of exactly its size, where they lie in shared
+#: memory, or an array of its shape.
+Data = bytes | memoryview | Source | np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,7 @@ class RequestChecker:
             )
         if isinstance(data, np.ndarray):
             return data.reshape(planned.shape)
-        if not isinstance(data, bytes | memoryview):
+        if not isinstance(data, bytes | memoryview | Source):
             raise TypeError(f"numbers arrive as bytes or an array, not {type(data).__name__}")
         return data
 
@@ -257,7 +259,7 @@ class RequestChecker:
     ) -> np.ndarray[Any, Any]:
         """2.2.3; and ONNX strings are UTF-8, which is checked here, not halfway into a run."""
         label = f"inference input '{sent.name}' for model '{self._name}'"
-        data = sent.data
+        data = sent.data.now() if isinstance(sent.data, Source) else sent.data
         try:
             if isinstance(data, bytes | memoryview):
                 elements: Sequence[bytes] = tensors.parse_bytes(data, count, tensor=label)

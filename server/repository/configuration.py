@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf import text_format
 from zoo_proto import model_config_pb2
 
-from server.errors import ModelLoadError, NoVersion
+from server.errors import DecoupledModel, ModelLoadError, NoVersion
 from server.repository import layout
 from server.repository.scan import FoundModel
 
@@ -118,10 +118,6 @@ def _check(name: str, config: ModelConfig) -> None:
             config.sequence_batching.iterative_sequence,
             "iterative_sequence is not served: an ONNX graph answers once a request",
         ),
-        (
-            config.model_transaction_policy.decoupled,
-            "decoupled models are not served: an ONNX graph answers once a request",
-        ),
         (config.batch_input or config.batch_output, "batch_input and batch_output are not served"),
         (
             config.model_operations.op_library_filename,
@@ -149,6 +145,10 @@ def _check(name: str, config: ModelConfig) -> None:
     for refused, reason in rows:
         if refused:
             raise ModelLoadError(reason)
+    if config.model_transaction_policy.decoupled:
+        raise DecoupledModel(
+            "decoupled models are not served: an ONNX graph answers once a request"
+        )
     _check_tensors(config)
 
 

@@ -107,6 +107,14 @@ class Graphs:
             (table,),
         )
 
+    def which_are_set(self) -> bytes:
+        """x -> where it is not 0: the data decides the shape of the answer."""
+        return self.model(
+            [helper.make_node("NonZero", ["x"], ["y"])],
+            [self.value("x", TensorProto.BOOL, ["n"])],
+            [self.value("y", TensorProto.INT64, [1, "found"])],
+        )
+
     def slow(self) -> bytes:
         """Count to n in a loop: as slow as asked for."""
         one = numpy_helper.from_array(np.ones(1, np.int64), "one")
@@ -201,9 +209,10 @@ def _serve(path: Path, **options: Any) -> Iterator[Wire]:
 class ServerProcess:
     """A server in its own process, with its log."""
 
-    def __init__(self, arguments: list[str]) -> None:
-        program = (
-            "import argparse, sys; from server.app import serve; from server.config import *;"
+    def __init__(self, arguments: list[str], first: str = "") -> None:
+        """`first` is a program of its own, run before the server's."""
+        program = first + (
+            "\nimport argparse, sys; from server.app import serve; from server.config import *;"
             "parser = argparse.ArgumentParser(); parser.add_argument('repository');"
             "add_arguments(parser);"
             "sys.exit(serve(ServerConfig.from_arguments(parser.parse_args())))"
@@ -295,9 +304,9 @@ def server_process(transport: str) -> Iterator[Callable[..., ServerProcess]]:
     """Start servers in their own processes; all are ended with the test."""
     with ExitStack() as stack:
 
-        def start(*arguments: object) -> ServerProcess:
+        def start(*arguments: object, first: str = "") -> ServerProcess:
             process = ServerProcess(
-                [str(argument) for argument in (*arguments, "--transport", transport)]
+                [str(argument) for argument in (*arguments, "--transport", transport)], first
             )
             stack.callback(process.close)
             return process

@@ -2,9 +2,15 @@
 
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(program: str) -> str:
@@ -14,6 +20,32 @@ def run(program: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_our_ranges_meet_tritonclients():
+    """2.7: what both ask for can be installed together, and what is tested is inside both ranges."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ours = {one.name: one.specifier for one in map(Requirement, project["dependencies"])}
+    theirs = [
+        one
+        for one in map(Requirement, metadata.requires("tritonclient") or ())
+        if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in ("grpc", "http"))
+    ]
+    shared = [one for one in theirs if one.name in ours]
+    assert {one.name for one in shared} >= {"grpcio", "protobuf", "numpy"}
+    tested = {one.name: one.specifier for one in map(Requirement, constraints())}
+    for one in shared:
+        both = one.specifier & ours[one.name]
+        (pinned,) = tested[one.name]
+        assert both.contains(pinned.version), f"{one.name} {pinned.version} of {both}"
+        # The floor that we promise is one that their range has, or it would never be installed.
+        (floor,) = [rule.version for rule in ours[one.name] if rule.operator == ">="]
+        assert one.specifier.contains(floor), f"{one.name} {floor} of {one.specifier}"
+
+
+def constraints() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def test_server_loads_no_framework():

@@ -23,6 +23,10 @@ from server.inference.payload import parse_override, unpacked
 
 SERVING, NOT_SERVING = 1, 2
 ROW = np.array([[1, 2, 3, 4]], np.float32)
+LONG = "A" * 256
+
+#: A configuration whose output has its classes in a file.
+LABELS = '{"max_batch_size": 1, "output": [{"name": "y", "label_filename": "%s"}]}'
 
 
 @pytest.fixture
@@ -114,6 +118,26 @@ def test_unloading_what_is_not_loaded(explicit):
     assert index(explicit) == before
 
 
+@pytest.mark.parametrize("name", ["../m", "..", "/etc", "m/1", "", " ", ".hidden", LONG, "a\0b"])
+def test_unloading_what_is_no_models_name(name, explicit):
+    """It is looked for among what is loaded, and nowhere else: OK, and nothing changes."""
+    assert load(explicit, "m") is None
+    before = index(explicit)
+
+    assert unload(explicit, name) is None
+    assert index(explicit) == before
+    assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+
+
+def test_load_and_unload_answer_nothing(explicit):
+    """2.7: their replies have no field, where other servers' have some."""
+    for method in ("RepositoryModelLoad", "RepositoryModelUnload"):
+        ask = explicit.channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+        request = pb.RepositoryModelLoadRequest(model_name="m")  # both number their fields alike
+        assert ask(request.SerializeToString()) == b""
+        assert ("m", "1") in [row[:2] for row in index(explicit)]
+
+
 def test_unloading_what_could_not_be_loaded(explicit, client):
     """A model that failed makes the server unready until it is unloaded, or loads."""
     assert load(explicit, "bad") is not None
@@ -156,8 +180,6 @@ def test_other_modes_refuse(mode, repository, graphs, serve):
         assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
 
 
-LONG = "A" * 256
-
 #: Pieces of paths, good and bad.
 PARTS = st.sampled_from(["1", "01", "model.onnx", "..", ".", "", "a b", "~", "\\", "\0", LONG])
 
@@ -174,6 +196,10 @@ BAD_LOADS = [
     ("m", {"config": '{"max_batch_size": "many"}'}, "INTERNAL", "Invalid config override"),
     ("m", {"config": '{"name": "other"}'}, "INTERNAL", "names the model 'other'"),
     ("m", {"config": '{"input": [{"name": "z"}]}'}, "INVALID_ARGUMENT", "failed to load 'm'"),
+    ("m", {"config": LABELS % "../x"}, "INVALID_ARGUMENT", "label_filename '../x' leads out of"),
+    ("m", {"config": LABELS % "/etc/passwd"}, "INVALID_ARGUMENT", "'/etc/passwd' leads out of"),
+    ("m", {"config": LABELS % "1/../../n/x"}, "INVALID_ARGUMENT", "leads out of the model's folder"),
+    ("m", {"config": LABELS % "none.txt"}, "INVALID_ARGUMENT", "'none.txt' cannot be read"),
     ("m", {"config": '{"version_policy": {"specific": {"versions": [9]}}}'}, "INVALID_ARGUMENT", "for 9"),
     ("bad", {}, "INVALID_ARGUMENT", "load failed for model 'bad': version 1 is at UNAVAILABLE state"),
     ("wrong", {}, "INTERNAL", "failed to load 'wrong', failed to poll from model repository"),
@@ -392,10 +418,36 @@ def test_loading_shows_and_the_old_one_serves_meanwhile(explicit, client, reposi
         ("m", "2", "LOADING", ""),
     ]
     assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+    with pytest.raises(grpc.RpcError, match="'m' version 2 is not at ready state: loading") as late:
+        explicit.infer("m", version="2", x=ROW)
+    assert late.value.code() is grpc.StatusCode.UNAVAILABLE
     assert client.is_server_ready()
     gate.open_now.set()
     loading.join()
     assert client.get_model_metadata("m").versions == ["2"]
+
+
+def test_inference_during_the_first_load(explicit, client):
+    """The version is not ready yet, UNAVAILABLE; without one asked for there is none to be had."""
+    gate, _ = opens_by(explicit, Gate)
+    loading = threading.Thread(target=client.load_model, args=("m",))
+    loading.start()
+    assert gate.begun.wait(20)
+    refused = {}
+    for version in ("1", "", "2"):
+        with pytest.raises(grpc.RpcError) as caught:
+            explicit.infer("m", version=version, x=ROW)
+        refused[version] = caught.value.code().name, caught.value.details()
+    gate.open_now.set()
+    loading.join()
+
+    stem = "Request for unknown model: 'm'"
+    assert refused == {
+        "1": ("UNAVAILABLE", f"{stem} version 1 is not at ready state: loading"),
+        "": ("NOT_FOUND", f"{stem} has no available versions: loading"),
+        "2": ("NOT_FOUND", f"{stem} version 2 is not found"),
+    }
+    assert explicit.infer("m", version="1", x=ROW)["y"].tolist() == ROW.tolist()
 
 
 def test_changes_of_one_model_wait_for_each_other(explicit, client):

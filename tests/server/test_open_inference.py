@@ -95,6 +95,39 @@ def test_tritonclient_infer(client):
     assert result.get_response().id == "7"
 
 
+def test_what_is_remembered_of_answers_is_bounded(repository, graphs, serve):
+    """Requests of one kind whose answers have hundreds of shapes leave a few of them behind."""
+    repository.add("set", graphs.which_are_set())
+    with serve(repository.path) as wire:
+        path = wire.server._path
+        for count in range(100):
+            found = wire.infer("set", x=np.arange(100) < count)["y"]
+            assert found.tolist() == [list(range(count))]
+        (template,) = path._templates.values()
+
+        assert 1 <= len(template.plan.encoded) <= 16
+
+
+def test_what_is_remembered_of_requests_is_bounded(repository, graphs, serve, make_request):
+    """Two thousand kinds of good requests, and one longer than most, leave a bounded number behind."""
+    repository.add("m", graphs.identity())
+    with serve(repository.path) as wire:
+        path = wire.server._path
+        request = make_request("m", x=np.zeros((1, 4), np.float32))
+        for first in range(0, 2000, 250):
+            calls = []
+            for number in range(first, first + 250):
+                request.parameters["mine"].int64_param = number
+                calls.append(wire.stub.ModelInfer.future(request))
+            assert {call.code() for call in calls} == {grpc.StatusCode.OK}
+        assert 0 < len(path._templates) <= 1024
+
+        request.parameters["mine"].string_param = "x" * 4096
+        before = dict(path._templates)
+        wire.stub.ModelInfer(request)
+        assert path._templates == before
+
+
 def test_classification(client):
     """The best classes come as value:index:label, best first, clipped, a row each."""
     array = np.array([[0.1, 0.5, 0.2, 0.2], [4, 3, 2, 1]], np.float32)
@@ -156,6 +189,67 @@ def test_versions(wire, client):
     assert client.infer("versions", [tensor], "2").get_response().model_version == "2"
     assert list(client.get_model_metadata("versions").versions) == ["1", "2", "3"]
     assert list(client.get_model_metadata("versions", "2").versions) == ["2"]
+
+
+def versioned(wire):
+    """Return each RPC that names a version, as a function of it."""
+    stub, array = wire.stub, np.zeros((1, 4), np.float32)
+    infer = pb.ModelInferRequest(model_name="versions", raw_input_contents=[array.tobytes()])
+    infer.inputs.add(name="x", datatype="FP32", shape=array.shape)
+
+    def ask_infer(version):
+        infer.model_version = version
+        return stub.ModelInfer(infer)
+
+    return {
+        "ModelInfer": ask_infer,
+        "ModelReady": lambda v: stub.ModelReady(pb.ModelReadyRequest(name="versions", version=v)),
+        "ModelMetadata": lambda v: stub.ModelMetadata(
+            pb.ModelMetadataRequest(name="versions", version=v)
+        ),
+        "ModelConfig": lambda v: stub.ModelConfig(
+            pb.ModelConfigRequest(name="versions", version=v)
+        ),
+        "ModelStatistics": lambda v: stub.ModelStatistics(
+            pb.ModelStatisticsRequest(name="versions", version=v)
+        ),
+    }
+
+
+@pytest.mark.parametrize("version", ["x", "-1", "1.0", "+1", " 1", "１", "9" * 40, str(2**63)])
+def test_what_is_no_version_is_refused_by_every_rpc(version, wire):
+    """2.1: INVALID_ARGUMENT and the text, wherever a version is named."""
+    for name, ask in versioned(wire).items():
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(version)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, name
+        assert "version should be an integral value > 0" in caught.value.details(), name
+        assert f"'{version}'" in caught.value.details(), name
+
+
+def test_an_unknown_version_by_rpc(wire):
+    """1c: NOT_FOUND, but for ModelReady, to which it is not ready, and for ModelStatistics."""
+    rpcs = versioned(wire)
+    assert not rpcs.pop("ModelReady")("9").ready
+    with pytest.raises(grpc.RpcError, match="requested model version is not available") as caught:
+        rpcs.pop("ModelStatistics")("9")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for name, ask in rpcs.items():
+        with pytest.raises(grpc.RpcError, match="'versions' version 9 is not found") as caught:
+            ask("9")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND, name
+
+
+def test_a_known_version_by_rpc(wire):
+    """What is refused above for its version is answered with a good one, leading zeros and all."""
+    for version in ("2", "02"):
+        rpcs = versioned(wire)
+        assert rpcs["ModelInfer"](version).model_version == "2"
+        assert rpcs["ModelReady"](version).ready
+        assert list(rpcs["ModelMetadata"](version).versions) == ["2"]
+        assert rpcs["ModelConfig"](version).config.name == "versions"
+        (stats,) = rpcs["ModelStatistics"](version).model_stats
+        assert stats.version == "2"
 
 
 def test_live_ready_and_server_metadata(client):

@@ -176,6 +176,34 @@ def test_failed_model_is_unavailable_by_version(faulty, make_request):
     assert not stub.ModelReady(pb.ModelReadyRequest(name="corrupt", version="1")).ready
 
 
+@pytest.mark.parametrize("version", ["", "1"])
+def test_inference_of_a_decoupled_model(version, faulty, make_request):
+    """UNIMPLEMENTED with Triton's stem and our reason, on every call; to a poll it is not ready."""
+    stub = faulty[0].stub
+    request = make_request("decoupled", version, x=np.ones((1, 4), np.float32))
+    text = (
+        "doesn't support models with decoupled transaction policy: decoupled models are not served"
+    )
+    asked = pb.ModelMetadataRequest(name="decoupled", version=version)
+    for ask, argument in ((stub.ModelInfer, request), (stub.ModelMetadata, asked)):
+        with pytest.raises(grpc.RpcError, match=text) as caught:
+            ask(argument)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    (answer,) = stub.ModelStreamInfer(iter([request]), timeout=10)
+
+    assert text in answer.error_message
+    assert not stub.ModelReady(pb.ModelReadyRequest(name="decoupled", version=version)).ready
+
+
+def test_a_version_of_a_model_that_could_not_be_read(faulty, make_request):
+    """Nobody knows its versions: NOT_FOUND, and what is wrong with the model."""
+    with pytest.raises(grpc.RpcError) as caught:
+        faulty[0].stub.ModelInfer(make_request("ensemble", "1", x=np.ones((1, 4), np.float32)))
+
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "'ensemble' version 1 is not found: ensembles are not" in caught.value.details()
+
+
 def config_of(wire, name):
     return wire.stub.ModelConfig(pb.ModelConfigRequest(name=name)).config
 

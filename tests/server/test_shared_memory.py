@@ -22,7 +22,7 @@ from server.errors import InvalidRequest, ServerError
 from server.inference.execution import gather
 from server.inference.messages import InferRequest, InputTensor
 from server.inference.shared_memory import SharedMemory
-from server.inference.validation import RequestChecker
+from server.inference.validation import CheckedRequest, Plan, PlannedInput, RequestChecker
 from server.repository.settings import InputSettings, ModelSettings, OutputSettings
 from server.tensors import DATA_TYPES, by_wire, parse_bytes, serialize_bytes
 
@@ -164,6 +164,38 @@ def test_mixed_with_raw(shm, segment):
     assert [len(raw) for raw in answer.raw_output_contents] == [64, 0]
     assert answer.raw_output_contents[0] == (first + second).tobytes()
     assert one.read(64, 64) == (first - second).tobytes()
+
+
+def test_a_raw_input_too_many_beside_shared_memory(shm, segment, make_request):
+    """Triton ignores it; it most likely belongs to another input, and is refused."""
+    register(shm, "r", segment())
+    ones = np.ones((1, 16), np.int32)
+    request = make_request("simple", INPUT0=ones, INPUT1=ones)
+    part(request.inputs[0], "r", 64)
+
+    assert error_of(shm.stub.ModelInfer, request) == (
+        "INVALID_ARGUMENT",
+        "expected 1 raw_input_contents for model 'simple', got 2",
+    )
+    del request.raw_input_contents[0]
+    shm.stub.ModelInfer(request)
+
+
+def test_an_output_part_of_no_bytes(shm, segment, make_request):
+    """It is too small, as any other is, and nothing is written."""
+    one = segment()
+    one.write(0, b"before")
+    register(shm, "r", one)
+    ones = np.ones((1, 16), np.int32)
+    request = make_request("simple", INPUT0=ones, INPUT1=ones)
+    part(request.outputs.add(name="OUTPUT0"), "r", 0)
+
+    assert error_of(shm.stub.ModelInfer, request) == (
+        "INTERNAL",
+        "shared memory size specified with the request for output 'OUTPUT0' (0 bytes) should be at "
+        "least 64 bytes to hold the results",
+    )
+    assert one.read(0, 6) == b"before"
 
 
 def test_status_and_unregister(shm, segment):
@@ -483,7 +515,7 @@ def test_the_graph_is_fed_the_region_itself(segment):
         batching=Batching(),
         config=b"",
     )
-    sent = InputTensor(name="x", datatype="FP32", shape=(4,), data=memory.view("r", 64, 16))
+    sent = InputTensor(name="x", datatype="FP32", shape=(4,), data=memory.source("r", 64, 16))
     checked = RequestChecker(served).check(InferRequest(id="", inputs=(sent,)))
     array = gather([checked])["x"]
     one.write(64, np.arange(4, dtype=np.float32).tobytes())
@@ -504,7 +536,7 @@ def test_no_arithmetic_leads_out(begin, length, offset, size):
     memory = SharedMemory(enabled=True)
     try:
         memory.register("r", one.key, begin, length)
-        view = memory.view("r", offset, size)
+        view = memory.source("r", offset, size).now()
     except ServerError:
         inside = begin >= 0 and length > 0 and begin + length <= 2 * PAGE
         assert not (inside and 0 <= offset < length and 0 <= size <= length - offset)
@@ -513,6 +545,49 @@ def test_no_arithmetic_leads_out(begin, length, offset, size):
         assert len(view) == size
     finally:
         one.file.unlink()
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_shrunk_region_is_not_read(together, segment):
+    """Nor an input, which may have waited for its run since it was looked at."""
+    one = segment(2 * PAGE)
+    memory = SharedMemory(enabled=True)
+    memory.register("r", one.key, 0, 2 * PAGE)
+    planned = PlannedInput(name="x", dtype=np.dtype("<f4"), shape=(1, 4), nbytes=16)
+    plan = Plan(inputs=(planned,), batch_size=1, outputs=(), names=(), key=())
+    other = CheckedRequest(plan, [bytes(16)])
+    requests = [CheckedRequest(plan, [memory.source("r", PAGE, 16)]), other][:together]
+    assert gather(requests)["x"].tolist() == [[0] * 4] * together
+    os.truncate(one.file, PAGE)
+    with pytest.raises(InvalidRequest, match="has become smaller"):
+        gather(requests)
+
+
+def test_a_region_that_shrinks_while_a_request_waits(shm, segment):
+    """The request is refused when its turn comes, its neighbours are answered."""
+    one = segment(2 * PAGE)
+    one.write(0, np.array([1_000_000], np.int64).tobytes())
+    register(shm, "r", one)
+    long, waiting, whole = (slow_request(offset) for offset in (0, PAGE, 8))
+    model = shm.server.catalog.find("slow", "")
+    model.cost._ns.clear()  # a run of a length that nobody knows is a worker's
+    running = shm.stub.ModelInfer.future(long, timeout=60)
+    calls = [shm.stub.ModelInfer.future(asked, timeout=60) for asked in (waiting, whole)]
+    end = time.monotonic() + 20
+    while model.waiting < 2 and time.monotonic() < end:
+        time.sleep(0.005)
+    os.truncate(one.file, PAGE)
+
+    assert not running.done()
+    assert calls[0].code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "'r' has become smaller than it was registered" in calls[0].details()
+    assert calls[1].code() is running.code() is grpc.StatusCode.OK
+
+
+def slow_request(offset):
+    request = pb.ModelInferRequest(model_name="slow")
+    part(request.inputs.add(name="n", datatype="INT64", shape=[1]), "r", 8, offset)
+    return request
 
 
 def test_a_shrunk_region_is_not_written(segment):

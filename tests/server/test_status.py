@@ -39,6 +39,7 @@ EXPECTED = {
     "RuntimeMissing": "INTERNAL",
     "ModelLoadError": "INTERNAL",
     "NoVersion": "INTERNAL",
+    "DecoupledModel": "INTERNAL",
     "ProviderError": "INTERNAL",
     "LoadFailed": "INTERNAL",
     "SharedMemoryFailed": "INTERNAL",

@@ -437,7 +437,9 @@ def test_metadata_of_an_unknown_model(client: Client) -> None:
     assert client.refused(asked, "GetModelMetadata") == ("INVALID_ARGUMENT", "Missing ModelSpec")
     asked.model_spec.name = "nope"
 
-    assert client.refused(asked, "GetModelMetadata")[0] == "NOT_FOUND"
+    code, text = client.refused(asked, "GetModelMetadata")
+    assert code == "NOT_FOUND"
+    assert text.startswith("Servable not found for request: Latest(nope): ")
 
 
 # -- GetModelStatus -------------------------------------------------------------------------------
@@ -478,8 +480,14 @@ def test_status_of_a_version_that_failed(labelled: Client) -> None:
     assert row.state == State.END
     assert row.status.error_code != 0
     assert row.status.error_message
-    code, text = labelled.refused(request("bad", x=FLOATS))
+    asked = request("bad", x=FLOATS)
+    code, text = labelled.refused(asked)
     assert (code, text[:44]) == ("NOT_FOUND", "Servable not found for request: Latest(bad):")
+    asked.model_spec.version.value = 1
+    code, text = labelled.refused(asked)
+    assert code == "NOT_FOUND"
+    assert text.startswith("Servable not found for request: Specific(bad, 1): ")
+    assert text.endswith(row.status.error_message)
 
 
 def test_status_of_an_unknown_model(client: Client) -> None:
@@ -507,7 +515,10 @@ def test_status_of_a_model_that_comes_and_goes(
         assert client.predict(request("m", x=FLOATS)).outputs["y"].float_val
         wire.stub.RepositoryModelUnload(triton.RepositoryModelUnloadRequest(model_name="m"))
         (gone,) = client.model.GetModelStatus(_asked("m")).model_version_status
-        assert client.refused(request("m", x=FLOATS))[0] == "NOT_FOUND"
+        code, text = client.refused(request("m", x=FLOATS))
+        assert code == "NOT_FOUND"
+        assert text.startswith("Servable not found for request: Latest(m): ")
+        assert text.endswith(": unloaded")
 
     assert loaded.state == State.AVAILABLE
     assert gone.state in (State.UNLOADING, State.END)

@@ -166,6 +166,15 @@ FAULTS = {
         INVALID,
         "inference request batch-size must be <= 8 for 'simple'",
     ),
+    **{
+        # 4.4: sizes that wrap around in 32 bits, or whose bytes do in 64, are no batch of theirs.
+        f"batch of {size}": (
+            changed(lambda r, size=size: set_shapes(r, [size, 16], [size, 16])),
+            INVALID,
+            f"inference request batch-size must be {'<= 8' if size > 8 else '>= 1'} for 'simple'",
+        )
+        for size in (2**31, 2**32 + 1, 2**62, 2**63 - 1, -1, -(2**63))
+    },
     "batch of none": (
         changed(lambda r: set_shapes(r, [0, 16], [0, 16])),
         INVALID,
@@ -398,6 +407,22 @@ def test_parameters_that_pass(parameters, wire):
         request.parameters[key].CopyFrom(value)
 
     assert wire.stub.ModelInfer(request).model_version == "1"
+
+
+def test_the_keys_of_binary_data_mean_nothing_here(wire):
+    """2.3: over gRPC they are accepted, of any value, and the answer is raw as ever."""
+    request = simple()
+    for kind, value in (("bool_param", False), ("int64_param", 0), ("string_param", "no")):
+        setattr(request.parameters["binary_data_output"], kind, value)
+        for tensor in request.inputs:
+            setattr(tensor.parameters["binary_data_size"], kind, value)
+        del request.outputs[:]
+        output = request.outputs.add(name="OUTPUT0")
+        setattr(output.parameters["binary_data"], kind, value)
+        answer = wire.stub.ModelInfer(request)
+
+        assert list(answer.raw_output_contents) == [bytes(64)]
+        assert not answer.outputs[0].HasField("contents")
 
 
 def test_request_id_leads_the_message(wire):

@@ -129,7 +129,7 @@ def _inputs(
         part = _region_part(given)
         content: TensorData
         if part is not None:
-            content = memory.view(part.region, part.offset, part.byte_size)
+            content = memory.source(part.region, part.offset, part.byte_size)
         elif "binary_data_size" in given:
             size = unsigned(given["binary_data_size"], "binary_data_size", most=_MOST_BYTES)
             if size > len(data) - used:
