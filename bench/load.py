@@ -104,7 +104,7 @@ class Drive:
         limit = 10 * self.seconds + 60
         try:
             done = subprocess.run(
-                self._command(log, count), capture_output=True, text=True, check=False,
+                self._command(["-n", str(count), "--log-file", str(log)]), capture_output=True, text=True, check=False,
                 timeout=limit,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -113,12 +113,27 @@ class Drive:
             raise LoadError(f"h2load failed: {(done.stderr or done.stdout).strip()[-200:]}")
         return parse(done.stdout, log.read_text())
 
-    def _command(self, log: Path, count: int) -> list[str]:
+    def rate(self) -> float:
+        """Return the requests a second while all connections are busy; LoadError if any failed.
+
+        A count is dealt out to the connections beforehand: where they lead to several processes, and
+        not the same number to each, one process is idle at the end. By the clock none is.
+        """
+        clock = ["-D", str(round(self.seconds)), "--warm-up-time", "1"]
+        done = subprocess.run(
+            self._command(clock), capture_output=True, text=True, check=False,
+            timeout=10 * self.seconds + 60,
+        )  # fmt: skip
+        rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", done.stdout)
+        if rate is None or "0 failed, 0 errored, 0 timeout" not in done.stdout:
+            raise LoadError(f"h2load failed: {(done.stderr or done.stdout).strip()[-200:]}")
+        return float(rate.group(1))
+
+    def _command(self, options: Sequence[str]) -> list[str]:
         return [
             "h2load", "-t", "1", "-c", str(self.connections), "-m", str(self.streams),
-            "-n", str(count), "-d", str(self.body),
-            "-H", "content-type: application/grpc", "-H", "te: trailers",
-            "--log-file", str(log), f"http://127.0.0.1:{self.port}{self.method}",
+            "-d", str(self.body), "-H", "content-type: application/grpc", "-H", "te: trailers",
+            *options, f"http://127.0.0.1:{self.port}{self.method}",
         ]  # fmt: skip
 
 

@@ -4,12 +4,14 @@ h2load counts HTTP answers and knows no gRPC status: what it is given to send is
 afterwards, sent by a real client.
 """
 
+import math
 import struct
 from collections.abc import Iterable, Sequence
 
 import grpc
 import numpy as np
 from zoo_proto import grpc_service_pb2 as pb
+from zoo_proto.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -27,6 +29,23 @@ def request(model: str, name: str, array: np.ndarray) -> bytes:
     message.raw_input_contents.append(array.tobytes())
     serialised: bytes = message.SerializeToString()
     return serialised
+
+
+def request_in_region(model: str, name: str, shape: Sequence[int], region: str) -> bytes:
+    """Return the same whose input lies in a region of shared memory, from its beginning."""
+    message = pb.ModelInferRequest(model_name=model)
+    given = message.inputs.add(name=name, datatype="FP32", shape=shape)
+    given.parameters["shared_memory_region"].string_param = region
+    given.parameters["shared_memory_byte_size"].int64_param = 4 * math.prod(shape)
+    serialised: bytes = message.SerializeToString()
+    return serialised
+
+
+def register(port: int, region: str, key: str, size: int) -> None:
+    """Have a server map a region of shared memory."""
+    asked = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=size)
+    with channel(port) as opened:
+        GRPCInferenceServiceStub(opened).SystemSharedMemoryRegister(asked, timeout=20)
 
 
 def frame(messages: Iterable[bytes]) -> bytes:

@@ -1,14 +1,18 @@
 """Two workers against one: throughput, the server's CPU a request, and how connections spread.
 
-    python -m bench.workers                    about two minutes
+    python -m bench.workers                    about four minutes
     python -m bench.workers --repeats 9        where other programs use the machine too
 
-The servers run on two cores, and the load on the others or, where there are none, beside them. Each
-worker computes with one thread. Rounds alternate between the servers, and what is compared is the
-ratio within each round. What the machine itself gives is measured in each round too: two processes
-that run the model, without a server, against one, for two CPUs may be one core's two threads, or
-another guest's at the moment. A burst of requests costs a worker less a request than the same ones singly,
-so that CPU depends on how many are in flight in each worker: both halves and equals are measured.
+The servers run on two cores, one worker also on one of them alone, and the load on the others or, where
+there are none, beside them. Each worker computes with one thread; gRPC's own threads may use another
+core. Rounds alternate between the servers, and what is compared is the ratio within each round. What
+the machine itself gives is measured in each round too: two processes that run the model, without a
+server, against one, for two CPUs may be one core's two threads, or another guest's at the moment.
+
+Sending 600 KB a request takes the load a good part of a CPU where it runs beside the servers; with the
+input in shared memory it takes next to none. A burst of requests costs a worker less a request than the
+same ones singly, so that CPU depends on how many are in flight in each worker: both halves and equals
+are measured.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +36,9 @@ from bench import messages
 from bench.load import Drive, generator_missing
 from bench.process import ServerProcess
 from bench.repository import MOBILE, TINY, Model, Repositories, prepare
+
+#: The region's name on the servers.
+_REGION = "row"
 
 _READY = re.compile(r"ready: gRPC on \S+:(\d+),")
 
@@ -42,9 +50,17 @@ class Case:
     model: Model
     connections: tuple[int, int]
     streams: int
+    #: Whether inputs are read where they lie, in shared memory: the load is then nearly free.
+    shared: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in the report."""
+        return self.model.name + (", shared memory" if self.shared else "")
 
 
 CASES = (
+    Case(model=MOBILE, connections=(8, 8), streams=1, shared=True),
     Case(model=MOBILE, connections=(8, 8), streams=1),
     Case(model=TINY, connections=(16, 16), streams=1),
     Case(model=TINY, connections=(16, 32), streams=1),
@@ -60,9 +76,9 @@ def serving(
     command = [
         str(Path(sys.executable).with_name("zoo")), "serve", str(repository), "--grpc-port", "0",
         "--http-port", "off", "--metrics-port", "off", "--workers", str(workers),
-        "--threads", str(workers),
+        "--threads", str(workers), "--allow-shared-memory",
     ]  # fmt: skip
-    log = work / f"workers-{workers}.log"
+    log = work / f"workers-{workers}-of-{len(cores)}.log"
     process = ServerProcess(command, ",".join(map(str, cores)), {}, log)
     try:
         process.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
@@ -73,22 +89,61 @@ def serving(
         process.stop()
 
 
+@contextmanager
+def _region(model: Model) -> Iterator[SharedMemory]:
+    """Put one row of a model into shared memory."""
+    row = np.random.default_rng(0).random((1, *model.input[1]), np.float32)
+    region = SharedMemory(create=True, size=row.nbytes)
+    try:
+        np.ndarray(row.shape, row.dtype, region.buf)[:] = row
+        yield region
+    finally:
+        region.close()
+        region.unlink()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """Two workers' figures by those of one worker, and what the machine gives two processes."""
+
+    #: The one worker has a core of its own; and may use the cores of both.
+    a_core_each: float
+    on_both: float
+    cpu: float
+    limit: float
+
+
 def compare(
-    case: Case, servers: Sequence[tuple[ServerProcess, int]], work: Path, seconds: float
-) -> tuple[float, float]:
-    """Drive both once; return two workers' throughput and CPU a request, by one worker's."""
+    case: Case,
+    servers: Sequence[tuple[ServerProcess, int]],
+    work: Path,
+    seconds: float,
+    limit: float,
+) -> Round:
+    """Drive all three: one worker on one core, one on both, two on both."""
     name, shape = case.model.input
     rows = np.random.default_rng(0).random((1, *shape), np.float32)
-    body = work / f"workers-{case.model.name}.bin"
-    body.write_bytes(messages.frame([messages.request(case.model.name, name, rows)]))
-    figures = []
-    for (process, port), connections in zip(servers, case.connections, strict=True):
-        measured = Drive(
+    message = messages.request(case.model.name, name, rows)
+    if case.shared:
+        message = messages.request_in_region(case.model.name, name, rows.shape, _REGION)
+    body = work / "workers.bin"
+    body.write_bytes(messages.frame([message]))
+    rates, costs = [], []
+    for (process, port), connections in zip(
+        servers, (case.connections[0], *case.connections), strict=True
+    ):
+        drive = Drive(
             port=port, body=body, connections=connections, streams=case.streams, seconds=seconds
-        ).run(work / "workers-h2load.log", process.cpu_seconds)
-        figures.append((measured.per_second, measured.used / measured.answered))
-    (one, one_cpu), (two, two_cpu) = figures
-    return two / one, two_cpu / one_cpu
+        )
+        rates.append(drive.rate())
+        measured = drive.run(work / "workers-h2load.log", process.cpu_seconds)
+        costs.append(measured.used / measured.answered)
+    return Round(
+        a_core_each=rates[2] / rates[0],
+        on_both=rates[2] / rates[1],
+        cpu=costs[2] / costs[1],
+        limit=limit,
+    )
 
 
 def machine(model: Model, path: Path, cores: Sequence[int], seconds: float) -> float:
@@ -151,25 +206,29 @@ def run(repositories: Repositories, work: Path, seconds: float, repeats: int) ->
     os.sched_setaffinity(0, load_on)
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(serving(repositories.batching, workers, servers_on, work))
-            for workers in (1, 2)
+            stack.enter_context(serving(repositories.batching, workers, on, work))
+            for workers, on in ((1, servers_on[:1]), (1, servers_on), (2, servers_on))
         ]
+        region = stack.enter_context(_region(MOBILE))
+        for _, port in servers:
+            messages.register(port, _REGION, f"/{region.name}", region.size)
         for case in CASES:
-            found = []
+            rounds = []
             for _ in range(repeats):
                 limit = machine(case.model, repositories.file(case.model), servers_on, seconds / 2)
-                found.append((*compare(case, servers, work, seconds), limit))
-            rates, costs, limits = zip(*found, strict=True)
+                rounds.append(compare(case, servers, work, seconds, limit))
             one, two = (count * case.streams for count in case.connections)
             print(
-                f"{case.model.name:7} {one} in flight, {two} for two workers: "
-                f"throughput x{_range(rates)} where the machine gives x{_range(limits)}, "
-                f"CPU a request x{_range(costs)}"
+                f"{case.name}: {one} in flight, {two} for two workers: "
+                f"x{_range([each.a_core_each for each in rounds])} of one on a core, "
+                f"x{_range([each.on_both for each in rounds])} of one on both, where the machine "
+                f"gives x{_range([each.limit for each in rounds])}; "
+                f"CPU a request x{_range([each.cpu for each in rounds])}"
             )
         print(
-            f"16 connections, worse than 70:30: {spread(servers[1][1], 16, 100):.0%} of 100 tries"
+            f"16 connections, worse than 70:30: {spread(servers[2][1], 16, 100):.0%} of 100 tries"
         )
-        memory = [process.memory_mb() for process, _ in servers]
+        memory = [process.memory_mb() for process, _ in servers[1:]]
     print(f"memory (PSS): {memory[0]:.0f} MB, two workers {memory[1]:.0f} MB")
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
 
