@@ -82,7 +82,7 @@ class Cost:
         if self.most_rows != ALL_ROWS:
             self._since += 1
             if self._since >= _PATIENCE:
-                self._forget()
+                self._try_all()
         if order >= self._top and seen.runs % _LOOK == _TRIES and self._comparable:
             self._top = order
             self._judge()
@@ -108,7 +108,7 @@ class Cost:
             self._top = 1
             self._since = 0
 
-    def _forget(self) -> None:
+    def _try_all(self) -> None:
         """Let every size be tried again."""
         for larger in range(self.most_rows.bit_length() + 1, _ORDERS):
             self._orders[larger] = None

@@ -20,6 +20,7 @@ from zoo_proto import tensorflow_serving_pb2 as tfs
 from server.batching import Batching, QueuePolicy
 from server.errors import ModelLoadError
 from server.repository.scheduling import batching_settings
+from server.scheduling.cost import Cost
 
 FULL = ("UNAVAILABLE", "Exceeds maximum queue size")
 EXPIRED = ("UNAVAILABLE", "Request timeout expired")
@@ -34,7 +35,7 @@ class Held:
         self._graph = self._runs.graph
         self._runs.graph = self
         # A run of a length that nobody knows is a worker's: the transport's loop goes on.
-        self._runs.cost._ns.clear()
+        self._runs.cost = Cost()
         self._model = model
         self.provider = self._graph.provider
         self.begun, self.go_on = threading.Event(), threading.Event()

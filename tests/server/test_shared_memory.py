@@ -24,6 +24,7 @@ from server.inference.messages import InferRequest, InputTensor
 from server.inference.shared_memory import SharedMemory
 from server.inference.validation import CheckedRequest, Plan, PlannedInput, RequestChecker
 from server.repository.settings import InputSettings, ModelSettings, OutputSettings
+from server.scheduling.cost import Cost
 from server.tensors import DATA_TYPES, by_wire, parse_bytes, serialize_bytes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -570,7 +571,7 @@ def test_a_region_that_shrinks_while_a_request_waits(shm, segment):
     register(shm, "r", one)
     long, waiting, whole = (slow_request(offset) for offset in (0, PAGE, 8))
     model = shm.server.catalog.find("slow", "")
-    model.cost._ns.clear()  # a run of a length that nobody knows is a worker's
+    model._runs.cost = Cost()  # a run of a length that nobody knows is a worker's
     running = shm.stub.ModelInfer.future(long, timeout=60)
     calls = [shm.stub.ModelInfer.future(asked, timeout=60) for asked in (waiting, whole)]
     end = time.monotonic() + 20

@@ -1,7 +1,6 @@
 """A user's own file is exported, or refused in one line that says what to do; never half of it."""
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -88,6 +87,14 @@ def test_what_is_broken_is_refused_in_one_line(
 #: Less than the model's file, more than a line of a log.
 FULL_AT_BYTES = 1000
 
+#: Runs a program that can make no file larger. Python ignores SIGXFSZ, so a write beyond the limit fails
+#: as on a full disk. Not preexec_fn: this process may have grpc's threads, which no fork survives.
+FULL_DISK = (
+    "import os, resource, sys; "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
+
 
 @pytest.mark.parametrize("publish", [False, True], ids=["file", "repository"])
 def test_a_full_disk_leaves_nothing_half_written(
@@ -98,16 +105,21 @@ def test_a_full_disk_leaves_nothing_half_written(
     target = ["--repository", "models"] if publish else ["-o", "out.onnx"]
     shutil.copy(files / "good.keras", tmp_path / "good.keras")
     done = subprocess.run(
-        [str(ZOO), "export", "good.keras", *target],
+        [
+            sys.executable,
+            "-c",
+            FULL_DISK,
+            str(FULL_AT_BYTES),
+            str(ZOO),
+            "export",
+            "good.keras",
+            *target,
+        ],
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
         cwd=tmp_path,
-        # Python ignores SIGXFSZ, so a write beyond the limit fails as on a full disk.
-        preexec_fn=lambda: resource.setrlimit(
-            resource.RLIMIT_FSIZE, (FULL_AT_BYTES, FULL_AT_BYTES)
-        ),
     )
 
     assert done.returncode == 1, done.stdout + done.stderr
