@@ -194,6 +194,8 @@ class _Requests(Iterator[Any]):
         self._call.read(self._came.put)
         message = self._came.get()
         if message is None:
+            # The core reports the end of the requests first and then that the caller is gone: between
+            # the two a handler sees an end, as it does on grpcio's own server.
             if self._call.is_cancelled:
                 raise CallerGone
             raise StopIteration
