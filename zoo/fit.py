@@ -127,7 +127,7 @@ def _epoch_function(
             [tf.reduce_mean(f(a, g)) for f, a, g in zip(losses, answers, given, strict=True)]
         )
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function  # type: ignore[untyped-decorator]  # tensorflow ships no types
     def run(order: Any) -> Any:
         total = tf.constant(0.0)
         for begin in tf.range(0, rows, step):

@@ -101,8 +101,9 @@ def health_handlers(health: Health) -> grpc.GenericRpcHandler:
         health.watch(request, context, send)
 
     # grpcio reads these two off the function: a small pool of its own, and no thread per stream.
-    watch.experimental_non_blocking = True  # type: ignore[attr-defined]
-    watch.experimental_thread_pool = ThreadPoolExecutor(1, "health")  # type: ignore[attr-defined]
+    vars(watch).update(
+        experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1, "health")
+    )
     parse = health_pb2.HealthCheckRequest.FromString
     write = health_pb2.HealthCheckResponse.SerializeToString
     return grpc.method_handlers_generic_handler(

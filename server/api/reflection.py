@@ -34,7 +34,7 @@ def reflection_handlers() -> grpc.GenericRpcHandler:
 
     # grpcio reads this off the function: a caller that keeps its stream open starves no inference.
     pool = ThreadPoolExecutor(_STREAMS, "reflection")
-    info.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    vars(info).update(experimental_thread_pool=pool)
     return grpc.method_handlers_generic_handler(
         SERVICE_NAME,
         {

@@ -42,7 +42,8 @@ def _async(address: str, model: str, inputs: Any, **options: Any) -> Any:
 @pytest.fixture(params=[_sync, _async], ids=["threads", "asyncio"])
 def infer(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """One inference through each client: every test that takes it runs twice."""
-    return request.param  # type: ignore[no-any-return]
+    through: Callable[..., Any] = request.param
+    return through
 
 
 # -- retries and deadlines ------------------------------------------------------------------------

@@ -118,7 +118,9 @@ def test_every_public_layer_and_activation_has_a_case() -> None:
     found = json.loads(done.stdout)
     names = {case.name for case in cases()}
 
-    assert set(found["missing"]) == set(ABSENT)
+    # A layer may be reached as a part of another (RandAugment holds Equalization) without its own case.
+    assert set(found["missing"]) <= set(ABSENT)
+    assert not names.intersection(ABSENT)
     assert {f"act:{name}" for name in found["functions"]} - names == {
         "act:deserialize",
         "act:get",

@@ -82,7 +82,7 @@ def test_a_recipe_knows_where_it_is_defined() -> None:
 def test_recipes_are_frozen() -> None:
     """A recipe cannot be changed once made."""
     with pytest.raises(FrozenInstanceError):
-        _make().epochs = 3  # type: ignore[misc]
+        _make().epochs = 3  # type: ignore[misc]  # what is tested
 
 
 @pytest.mark.parametrize(

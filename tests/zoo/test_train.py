@@ -231,7 +231,9 @@ def test_a_replacement_cut_short_is_undone(trained: RunFolder) -> None:
 
     record = train(dense_iris, trained.runs)
 
-    assert record.weights_sha256 == trained.record.weights_sha256  # type: ignore[union-attr]
+    assert record is not None
+    assert trained.record is not None
+    assert record.weights_sha256 == trained.record.weights_sha256
     assert not (trained.runs / ".old-dense_iris").exists()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 
 from zoo.graph.view import nested_graphs
 
@@ -25,9 +25,9 @@ def drop_dead(model: ModelProto) -> None:
     graph.node.extend(nodes)
 
 
-def _all_reads(graph: object) -> set[str]:
-    names: set[str] = {value.name for value in graph.output}  # type: ignore[attr-defined]
-    for node in graph.node:  # type: ignore[attr-defined]
+def _all_reads(graph: GraphProto) -> set[str]:
+    names: set[str] = {value.name for value in graph.output}
+    for node in graph.node:
         names.update(node.input)
         for nested in nested_graphs(node):
             names |= _all_reads(nested)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto
 
-from zoo.graph.view import Dims, View, attribute, known
+from zoo.graph.view import Dim, Dims, View, attribute, known
 
 
 def permute_rows_after_flatten(view: View) -> bool:
@@ -22,16 +22,19 @@ def permute_rows_after_flatten(view: View) -> bool:
             continue
         perm = list(attribute(node, "perm", []))
         source: Dims = view.shapes.get(node.input[0]) or ()
-        if perm[:1] != [0] or len(perm) < 3 or not known(source[1:]):
+        features = source[1:]
+        if perm[:1] != [0] or len(perm) < 3 or not known(features):
             continue
         reshape = view.only_reader(node.output[0])
-        if reshape is None or not _is_flatten(view, reshape, node.output[0], source):
+        if reshape is None or not _is_flatten(
+            view, reshape, node.output[0], source[0], int(np.prod(features))
+        ):
             continue
         product = view.only_reader(reshape.output[0])
         if product is None or not _is_product(product, reshape.output[0]):
             continue
         weight = view.constant(product.input[1])
-        sizes = [int(source[axis]) for axis in perm[1:]]
+        sizes = [features[axis - 1] for axis in perm[1:]]
         if weight is None or weight.ndim != 2 or weight.shape[0] != int(np.prod(sizes)):
             continue
         rows = np.arange(weight.shape[0]).reshape(sizes)
@@ -44,15 +47,14 @@ def permute_rows_after_flatten(view: View) -> bool:
     return False
 
 
-def _is_flatten(view: View, node: NodeProto, value: str, source: Dims) -> bool:
-    """Whether a node is Reshape(value, [-1 or batch, product of the rest])."""
+def _is_flatten(view: View, node: NodeProto, value: str, batch: Dim, size: int) -> bool:
+    """Whether a node is Reshape(value, [-1 or the batch, size of the rest])."""
     if node.op_type != "Reshape" or node.input[0] != value:
         return False
     target = view.constant(node.input[1])
-    rest = int(np.prod(source[1:]))  # type: ignore[arg-type]
-    if target is None or target.shape != (2,) or int(target[1]) != rest:
+    if target is None or target.shape != (2,) or int(target[1]) != size:
         return False
-    return int(target[0]) in (-1, 0) or int(target[0]) == source[0]
+    return int(target[0]) in (-1, 0) or int(target[0]) == batch
 
 
 def _is_product(node: NodeProto, value: str) -> bool:

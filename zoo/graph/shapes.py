@@ -46,11 +46,11 @@ def _computed(view: View, name: str, seen: dict[str, Parts | None]) -> np.ndarra
         return None
     dtype = _dtype(view, name)
     parts = _parts(view, name, seen)
-    if parts is None or dtype is None or not all(isinstance(part, int) for part in parts):
+    if dtype is None or not known(parts):
         return None
-    if len(parts) != int(np.prod(shape)):  # type: ignore[arg-type]
+    if len(parts) != int(np.prod(shape)):
         return None
-    return np.array(parts, dtype).reshape(shape)  # type: ignore[arg-type]
+    return np.array(parts, dtype).reshape(shape)
 
 
 def _dtype(view: View, name: str) -> type | None:
@@ -147,20 +147,17 @@ def _gather(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | 
     data, indices = inputs
     if data is None or indices is None or attribute(node, "axis", 0) != 0:
         return None
-    if view.rank(node.input[0]) != 1 or not all(isinstance(i, int) for i in indices):
+    if view.rank(node.input[0]) != 1 or not known(indices):
         return None
-    return [data[int(i)] for i in indices]  # type: ignore[arg-type]
+    return [data[i] for i in indices]
 
 
 def _slice(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | None:
-    data, *bounds = inputs
-    if data is None or view.rank(node.input[0]) != 1 or any(b is None for b in bounds[:2]):
+    data, starts, ends, *rest = inputs
+    if data is None or starts is None or ends is None or view.rank(node.input[0]) != 1:
         return None
-    starts, ends = bounds[0], bounds[1]
-    step = bounds[3][0] if len(bounds) > 3 and bounds[3] else 1
-    if not all(isinstance(v, int) for v in (starts[0], ends[0], step)):  # type: ignore[index]
-        return None
-    return data[starts[0] : ends[0] : step]  # type: ignore[index]
+    bounds = (starts[0], ends[0], rest[1][0] if len(rest) > 1 and rest[1] else 1)
+    return data[slice(*bounds)] if known(bounds) else None
 
 
 def _concat(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | None:
@@ -171,9 +168,7 @@ def _concat(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | 
 
 def _product(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | None:
     data = inputs[0]
-    if data is None or not all(isinstance(part, int) for part in data):
-        return None
-    return [int(np.prod(data))] if view.rank(node.input[0]) == 1 else None  # type: ignore[arg-type]
+    return [int(np.prod(data))] if known(data) and view.rank(node.input[0]) == 1 else None
 
 
 def _arithmetic(view: View, node: NodeProto, inputs: list[Parts | None]) -> Parts | None:

@@ -7,7 +7,7 @@ what nested graphs (Loop, If) read counts as read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import onnx
@@ -160,6 +160,6 @@ def _dim(dim: Any) -> Dim:
     return dim.dim_param or None
 
 
-def known(shape: Sequence[Dim] | None) -> bool:
+def known(shape: Sequence[Dim] | None) -> TypeGuard[Sequence[int]]:
     """Whether every dimension is a number."""
     return shape is not None and all(isinstance(dim, int) for dim in shape)
