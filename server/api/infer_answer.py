@@ -14,7 +14,7 @@ from zoo_proto import grpc_service_pb2 as pb
 
 from server.api.wire import delimited
 from server.inference.execution import Rows, Run
-from server.inference.messages import OutputTensor
+from server.inference.messages import OutputRequest, OutputTensor
 from server.inference.validation import Plan
 from server.repository.settings import ModelSettings
 
@@ -26,9 +26,9 @@ _MOST_HEADS = 16
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What comes before each output's rows, and which of the run's outputs it is."""
+    """What comes before each output's rows, which of the run's outputs it is, and where they go."""
 
-    pieces: tuple[tuple[bytes, int], ...]
+    pieces: tuple[tuple[bytes, int, OutputRequest], ...]
 
 
 def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
@@ -46,10 +46,14 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
         return _general(settings, plan, rows, request_id)
     buffers = run.buffers()
     parts: list[bytes | memoryview] = []
-    for before, index in head.pieces:
+    for before, index, asked in head.pieces:
         view, stride = buffers[index]  # type: ignore[misc]  # no strings: _head saw to that
         parts.append(before)
-        parts.append(view[rows.begin * stride : rows.end * stride] if plan.batch_size else view)
+        part = view[rows.begin * stride : rows.end * stride] if plan.batch_size else view
+        if asked.destination is None:
+            parts.append(part)
+        else:
+            asked.destination.write(asked.name, part)
     if request_id:
         parts += delimited(_ID, len(request_id)), request_id
     return b"".join(parts)
@@ -59,8 +63,6 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
     """Return the pieces before the rows, False where there are none such."""
     tensors: list[OutputTensor] = []
     for output, asked in plan.outputs:
-        if asked.destination is not None:
-            return False
         if asked.classes or output.datatype.byte_size is None or output.dims != output.graph_dims:
             return False
         shape = run.output(output.name).shape
@@ -70,14 +72,16 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
             OutputTensor(name=output.name, datatype=output.datatype.wire, shape=shape, raw=b"")
         )
     before = _message(settings, tensors).SerializeToString()
-    pieces: list[tuple[bytes, int]] = []
-    for tensor in tensors:
+    pieces: list[tuple[bytes, int, OutputRequest]] = []
+    for tensor, (_, asked) in zip(tensors, plan.outputs, strict=True):
         index = run.names.index(tensor.name)
         buffer = run.buffers()[index]
         assert buffer is not None  # its elements have a size
         view, stride = buffer
         size = stride * plan.batch_size if plan.batch_size else view.nbytes
-        pieces.append((before + delimited(_RAW_OUTPUT, size), index))
+        if asked.destination is not None:
+            size = 0  # an entry all the same, so that those after it keep their places
+        pieces.append((before + delimited(_RAW_OUTPUT, size), index, asked))
         before = b""
     return _Head(tuple(pieces))
 

@@ -27,7 +27,7 @@ from server.inference.catalog import Catalog
 from server.inference.execution import Rows
 from server.inference.model import LoadedModel
 from server.inference.pending import Pending
-from server.inference.shared_memory import SharedMemory
+from server.inference.shared_memory import SharedMemory, Source
 from server.inference.validation import CheckedRequest, Plan
 from server.scheduling.scheduler import UNBOUNDED
 
@@ -58,10 +58,10 @@ class Call(Protocol):
 class _Template:
     model: LoadedModel
     plan: Plan
-    #: Sizes of the tensors, in the order in which the request lists them.
+    #: Sizes of the tensors that it carries, in the order in which it lists them.
     sizes: tuple[int, ...]
-    #: Of the plan's inputs, where in the request each one lies.
-    order: tuple[int, ...]
+    #: Of the plan's inputs, which of those each one is, or where in shared memory it lies.
+    places: tuple[int | Source, ...]
     parameters: Mapping[str, Any]
 
 
@@ -148,9 +148,10 @@ class InferPath(BurstPath):
         self._catalog = catalog
         self._memory = memory
         self._templates: dict[bytes, _Template] = {}
+        memory.when_unregistered(self.forget)
 
     def forget(self) -> None:
-        """Forget the models that are remembered: the catalog has changed."""
+        """Forget the models and regions that are remembered: they may be others by now."""
         self._templates = {}
 
     def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
@@ -165,7 +166,10 @@ class InferPath(BurstPath):
         if sizes != template.sizes:
             return self._parsed(raw, parts, reply, arrived)
         view = memoryview(raw)
-        data = [view[spans[index][0] : spans[index][1]] for index in template.order]
+        data = [
+            view[slice(*spans[place])] if isinstance(place, int) else place
+            for place in template.places
+        ]
         reply.model, reply.plan, reply.id = template.model, template.plan, parts.id
         checked = CheckedRequest(template.plan, data)
         return template.model.pending(checked, reply, arrived, template.parameters)
@@ -184,8 +188,8 @@ class InferPath(BurstPath):
             views = [view[begin:end] for begin, end in parts.spans]
             if parts.id:
                 message.MergeFrom(parse(pb.ModelInferRequest, _id_field(parts.id)))
-        # Before the catalog is asked: what is found in one that has changed since is then remembered
-        # where nobody looks any more.
+        # Before the catalog and the regions are asked: what is found in those that have changed since
+        # is then remembered where nobody looks any more.
         templates = self._templates
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
@@ -212,24 +216,25 @@ def _template(
     model: LoadedModel,
     parameters: Mapping[str, Any],
 ) -> _Template | None:
-    """Return what the next request of this kind need not be asked again, None if there will be none.
-
-    A region of shared memory is looked up for each request: it may be another one by then.
-    """
+    """Return what the next request of this kind need not be asked again, None if there will be none."""
     inputs = checked.plan.inputs
-    if (
-        len(parts.head) > _LONGEST_HEAD
-        or len(parts.spans) != len(inputs)
-        or any(planned.nbytes is None for planned in inputs)
-        or any(asked.destination is not None for _, asked in checked.plan.outputs)
-    ):
+    if len(parts.head) > _LONGEST_HEAD or any(planned.nbytes is None for planned in inputs):
         return None
-    places = {tensor.name: index for index, tensor in enumerate(message.inputs)}
+    sources = {
+        planned.name: data
+        for planned, data in zip(inputs, checked.data, strict=True)
+        if isinstance(data, Source)
+    }
+    carried = [tensor.name for tensor in message.inputs if tensor.name not in sources]
+    if len(parts.spans) != len(carried):  # typed contents are part of the head
+        return None
+    places: dict[str, int | Source] = {name: index for index, name in enumerate(carried)}
+    places |= sources
     return _Template(
         model=model,
         plan=checked.plan,
         sizes=tuple(end - begin for begin, end in parts.spans),
-        order=tuple(places[planned.name] for planned in inputs),
+        places=tuple(places[planned.name] for planned in inputs),
         parameters=parameters,
     )
 

@@ -19,6 +19,7 @@ from server.inference.messages import OutputTensor
 from server.inference.shared_memory import Destination, Source
 from server.inference.validation import CheckedRequest, Data, PlannedInput
 from server.repository.settings import OutputSettings, reshape_dims
+from server.tensors import DataType
 
 Array = np.ndarray[Any, Any]
 
@@ -101,13 +102,20 @@ class Rows:
         if destination is None:
             raw = tensors.to_raw(settings.datatype, array)
         else:
-            destination.write(settings.name, settings.datatype, array)
+            destination.write(settings.name, _in_wire_form(settings.datatype, array))
         return OutputTensor(
             name=settings.name,
             datatype=settings.datatype.wire,
             shape=wire_shape(settings, array.shape, batch_size),
             raw=raw,
         )
+
+
+def _in_wire_form(datatype: DataType, array: Array) -> bytes | memoryview:
+    """Return an array's elements in wire form, without a copy where they have it already."""
+    if datatype.byte_size is None or array.dtype != datatype.numpy:
+        return tensors.to_raw(datatype, array)
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class Run:

@@ -16,15 +16,11 @@ import os
 import resource
 import stat
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from server import tensors
 from server.errors import AlreadyExists, InvalidRequest, NotFound, SharedMemoryFailed, Unsupported
-from server.tensors import DataType
 
 #: Where Linux keeps what shm_open opens.
 _ROOT = Path("/dev/shm")
@@ -88,13 +84,8 @@ class Destination:
     #: Where the view ends in the object.
     end: int
 
-    def write(self, name: str, datatype: DataType, array: np.ndarray[Any, Any]) -> None:
+    def write(self, name: str, raw: bytes | memoryview) -> None:
         """Write an output's elements in wire form; SharedMemoryFailed if they do not fit."""
-        raw: bytes | memoryview
-        if datatype.byte_size is None or array.dtype != datatype.numpy:
-            raw = tensors.to_raw(datatype, array)
-        else:
-            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         size = len(raw)
         if size > len(self.view):
             raise SharedMemoryFailed(
@@ -112,6 +103,11 @@ class SharedMemory:
         self.enabled = enabled
         self._lock = threading.Lock()
         self._regions: dict[str, Region] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def when_unregistered(self, listener: Callable[[], None]) -> None:
+        """Have a function called after regions were unregistered: who keeps parts lets go of them."""
+        self._listeners.append(listener)
 
     def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
         """Map a part of a shared memory object under a name.
@@ -139,6 +135,8 @@ class SharedMemory:
                 self._regions.pop(name, None)
             else:
                 self._regions.clear()
+        for listener in self._listeners:
+            listener()
 
     def status(self, name: str) -> list[Region]:
         """Return one region, or all of them for the name ""; NotFound for one that is not there."""

@@ -41,8 +41,11 @@ _ARRIVALS = 256
 #: answer for the sake of its last.
 _MOST_EVENTS = 1024
 
-#: Looks in vain before a burst is answered.
+#: Looks in vain before a burst is answered, where others are likely to come.
 _PATIENCE = 5
+
+#: Bursts of one after which nobody else is likely to come, and after which that is tried again.
+_ALONE, _TRY_AGAIN = 4, 32
 
 #: The longest run that the loop takes on itself; meanwhile everybody else waits. A full batch of a
 #: tiny model takes about a millisecond.
@@ -159,16 +162,18 @@ class FastTransport:
     def _serve(self) -> None:
         """Take events until the server has shut down and every call is over."""
         poll, timed_out, bursts = self._queue.poll, core.TIMED_OUT, self._bursts
-        patience = 0
+        alone = 0
         while not self._over.is_set():
             event = poll()
-            taken = empty = 0
+            taken = looks = 0
             while True:
                 if event.completion_type == timed_out:
-                    # One look takes one socket's events: where several calls came together last
-                    # time, others are likely to be ready on other connections.
-                    empty += 1
-                    if empty > patience:
+                    # One look takes one socket's events: where several calls came together lately,
+                    # others are likely to be ready on other connections. Answered one by one they
+                    # keep coming one by one, at twice the time each.
+                    looks += 1
+                    likely = alone < _ALONE or not alone % _TRY_AGAIN
+                    if looks > _PATIENCE or not (likely and self._has_gathered()):
                         break
                     event = poll(0)
                     continue
@@ -189,7 +194,7 @@ class FastTransport:
                     gathered += len(calls)
                     self._answer_burst(handler, calls)
             if gathered:
-                patience = _PATIENCE if gathered > 1 else 0
+                alone = alone + 1 if gathered == 1 else 0
             if self._owed:
                 self._ask_for_more()
         # `stop` may still be inside the core's shutdown, whose event has brought us here: to destroy
@@ -197,6 +202,10 @@ class FastTransport:
         with self._lock:
             self._queue.shutdown()
             self._server.destroy()
+
+    def _has_gathered(self) -> bool:
+        """Tell whether a burst has begun, or will with the message of a call that has arrived."""
+        return self._owed > 0 or any(self._bursts.values())
 
     def _ask_for_more(self) -> None:
         """Make up for the arrivals that were taken; after the answers, which do not wait for it."""

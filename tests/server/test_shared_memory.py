@@ -167,6 +167,48 @@ def test_mixed_with_raw(shm, segment):
     assert one.read(64, 64) == (first - second).tobytes()
 
 
+def test_the_same_request_again_finds_other_values(shm, segment):
+    """What is remembered of a request is where its inputs and outputs lie, not what lay there."""
+    one = segment()
+    register(shm, "r", one)
+    request = pb.ModelInferRequest(model_name="simple")
+    part(request.inputs.add(name="INPUT0", datatype="INT32", shape=[1, 16]), "r", 64)
+    part(request.inputs.add(name="INPUT1", datatype="INT32", shape=[1, 16]), "r", 64, 64)
+    part(request.outputs.add(name="OUTPUT0"), "r", 64, 128)
+    request.outputs.add(name="OUTPUT1")
+    for number in range(4):
+        first, second = np.full(16, 10 + number, np.int32), np.full(16, number, np.int32)
+        one.write(0, first.tobytes() + second.tobytes())
+        answer = shm.stub.ModelInfer(request)
+
+        assert one.read(128, 64) == (first + second).tobytes()
+        assert list(answer.raw_output_contents) == [b"", (first - second).tobytes()]
+
+
+def test_the_same_request_again_finds_the_region_of_today(shm, segment, make_request):
+    """A name that was unregistered is unknown, and one that was given anew is the new region."""
+    old, new = segment(), segment()
+    register(shm, "r", old)
+    ones = np.ones((1, 16), np.int32)
+    request = make_request("simple", INPUT0=ones, INPUT1=ones)
+    part(request.outputs.add(name="OUTPUT0"), "r", 64)
+    for _ in range(3):
+        shm.stub.ModelInfer(request)
+    assert mappings(old) == 1
+    shm.stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest(name="r"))
+
+    assert is_let_go_of(old)
+    assert error_of(shm.stub.ModelInfer, request) == (
+        "NOT_FOUND",
+        "Unable to find shared memory region: 'r'",
+    )
+    old.write(0, bytes(64))
+    register(shm, "r", new)
+    shm.stub.ModelInfer(request)
+    assert new.read(0, 64) == (2 * ones).tobytes()
+    assert old.read(0, 64) == bytes(64)
+
+
 def test_a_raw_input_too_many_beside_shared_memory(shm, segment, make_request):
     """Triton ignores it; it most likely belongs to another input, and is refused."""
     register(shm, "r", segment())
@@ -458,16 +500,22 @@ def test_unregistered_while_a_request_runs(shm, segment):
 
     under_way.result(60)
     assert np.frombuffer(one.read(64, 8), np.int64)[0] == trips
-    gc.collect()
-    while mappings(one) and time.monotonic() < end:
-        time.sleep(0.005)
-    assert mappings(one) == 0
+    assert is_let_go_of(one)
     assert error_of(ask(1).result, 20)[0] == "NOT_FOUND"
 
 
 def mappings(segment):
     """How often this process, which is the server too, has the object mapped."""
     return Path("/proc/self/maps").read_text().count(segment.key)
+
+
+def is_let_go_of(segment):
+    """Wait until nobody has the object mapped: an answer is out before its request is forgotten."""
+    gc.collect()
+    end = time.monotonic() + 20
+    while mappings(segment) and time.monotonic() < end:
+        time.sleep(0.005)
+    return mappings(segment) == 0
 
 
 def test_many_at_once(shm, segment):
@@ -599,7 +647,7 @@ def test_a_shrunk_region_is_not_written(segment):
     destination = memory.destination("r", PAGE, 4)
     os.truncate(one.file, PAGE)
     with pytest.raises(InvalidRequest, match="has become smaller"):
-        destination.write("y", by_wire("FP32"), np.ones(1, np.float32))
+        destination.write("y", bytes(4))
 
 
 def test_tritonclient_utilities(shm):

@@ -9,6 +9,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -402,6 +403,63 @@ def test_a_burst_goes_to_its_handler_as_one_or_one_by_one():
 
     assert answers == [str(number).encode() * 2 for number in range(200)]
     assert sum(sizes) == 200
+
+
+class Arrivals:
+    """A completion queue: requests of one caller, and of a second one, ready at the second look."""
+
+    def __init__(self, transport, gathered):
+        self._transport = transport
+        self._gathered = gathered
+        self._rounds = []
+        self._ready = []
+        self.looks = 0
+
+    def serve(self, *rounds):
+        """Have the loop take one request a round, or two; return how large each burst was."""
+        self._rounds = list(rounds)
+        self._transport._over.clear()
+        sizes = []
+        self._transport._bursts[lambda calls, _, stays: sizes.append(len(calls))] = self._gathered
+        self._transport._serve()
+        self._transport._bursts.clear()
+        return sizes
+
+    def poll(self, deadline=None):
+        if deadline is None:
+            if not self._rounds:
+                self._transport._over.set()
+                return self._event(core.TIMED_OUT)
+            self._ready = [None, *[self._arrives] * (self._rounds.pop(0) - 1)]
+            return self._event(None, self._arrives)
+        self.looks += 1
+        arrival = self._ready.pop(0) if self._ready else None
+        return self._event(core.TIMED_OUT if arrival is None else None, arrival)
+
+    def shutdown(self):
+        pass
+
+    def _arrives(self, _event):
+        self._gathered.append(SimpleNamespace(watch=lambda: None))
+
+    def _event(self, kind, tag=None):
+        return SimpleNamespace(completion_type=kind, tag=tag)
+
+
+def test_who_answers_one_by_one_finds_out_that_there_are_several():
+    """Requests that are ready one after the other are gathered; a lone caller is not kept waiting."""
+    options = TransportOptions(host="127.0.0.1", port=0, handler_threads=1, max_message_bytes=1000)
+    transport = FastTransport(options, ThreadPoolExecutor(1))
+    arrivals = transport._queue = Arrivals(transport, [])
+    transport._server = SimpleNamespace(destroy=lambda: None)
+
+    assert arrivals.serve(*[2] * 10) == [2] * 10
+    arrivals.looks = 0
+    assert arrivals.serve(*[1] * 1000) == [1] * 1000
+    assert arrivals.looks < 1200
+    changed = arrivals.serve(*[1] * 20, *[2] * 50)
+    assert changed[:20] == [1] * 20
+    assert changed[-20:] == [2] * 20
 
 
 def test_a_port_in_use_is_said(served, transport):
