@@ -3,7 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.scenarios import CPU, EIGHT, MOBILE_FLIGHT, ONE, P50, P99, PER_SECOND, ROWS, SCENARIOS
+from bench.scenarios import (
+    CPU,
+    EIGHT,
+    LARGEST,
+    MOBILE_FLIGHT,
+    NEIGHBOURS,
+    ONE,
+    ONE_BY_64,
+    P50,
+    P99,
+    PER_SECOND,
+    ROWS,
+)
 from bench.servers import (
     BARE,
     BARE_ECHO,
@@ -23,7 +35,6 @@ START_SECONDS, MEMORY, RESIDENT = "start s", "memory MB", "RSS MB"
 #: scenario -> server -> figure -> median
 Medians = Mapping[str, Mapping[str, Mapping[str, float]]]
 
-_ONE_BY_64, _BESIDE, _64_MB = SCENARIOS[3].name, SCENARIOS[7].name, SCENARIOS[9].name
 _LESS_IS_BETTER = frozenset({P50, P99, CPU, START_SECONDS, MEMORY, RESIDENT})
 
 
@@ -75,7 +86,7 @@ BARS = (
     ),
     Bar(
         text="tiny, 1 x 64: Triton's Python backend, times",
-        scenario=_ONE_BY_64, figure=PER_SECOND, bound=1.6, against=(TRITON_PYTHON,),
+        scenario=ONE_BY_64.name, figure=PER_SECOND, bound=1.6, against=(TRITON_PYTHON,),
     ),
     Bar(
         text="tiny, 8 x 8: the faster of MLServer and KServe, times",
@@ -113,11 +124,11 @@ BARS = (
     ),
     Bar(
         text="tiny beside MobileNetV2-sized at full load, p99 ms",
-        scenario=_BESIDE, figure=P99, bound=10,
+        scenario=NEIGHBOURS.name, figure=P99, bound=10,
     ),
     Bar(
         text="identity, 64 MB in and out: grpcio echo, times",
-        scenario=_64_MB, figure=P50, bound=1.5, against=(BARE_ECHO,),
+        scenario=LARGEST.name, figure=P50, bound=1.5, against=(BARE_ECHO,),
     ),
     Bar(
         text="start to first answer, the published models, s",

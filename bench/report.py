@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import load
 from bench.bars import BARS, MEMORY, START, START_SECONDS, Medians, better
-from bench.scenarios import CPU, EIGHT, P50, PER_SECOND, SCENARIOS
+from bench.scenarios import CALLERS, CPU, EIGHT, FOUR, ONE, ONE_BY_64, P50, PER_SECOND
 from bench.servers import FAST, IN_PROCESS
 
 #: scenario -> server -> figure -> one value a repeat
@@ -109,15 +109,17 @@ def bars(found: Medians) -> str:
 
 def overview(found: Medians, facts: Mapping[str, Any]) -> str:
     """Return the README's table: one row a server, one column a measure, best throughput first."""
-    tiny = [SCENARIOS[index].name for index in range(4)]
-    heads = ["server", "1 in flight", "4 × 8", "8 × 8", "1 × 64", "p50 ms at 1", "CPU µs", "MB", "start s"]  # fmt: skip
+    heads = [
+        "server", "1 in flight", "8 × 1", "4 × 8", "8 × 8", "1 × 64",
+        "p50 ms at 1", "CPU µs", "MB", "start s",
+    ]  # fmt: skip
 
     def pick(scenario: str, figure: str) -> Callable[[str], float | None]:
         return lambda server: found.get(scenario, {}).get(server, {}).get(figure)
 
     columns = [
-        *(pick(scenario, PER_SECOND) for scenario in tiny),
-        pick(tiny[0], P50), pick(EIGHT.name, CPU), pick(START, MEMORY), pick(START, START_SECONDS),
+        *(pick(each.name, PER_SECOND) for each in (ONE, CALLERS, FOUR, EIGHT, ONE_BY_64)),
+        pick(ONE.name, P50), pick(EIGHT.name, CPU), pick(START, MEMORY), pick(START, START_SECONDS),
     ]  # fmt: skip
     rows = found.get(EIGHT.name, {})
     names = [name for name in rows if not name.startswith(IN_PROCESS)]

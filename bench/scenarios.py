@@ -230,7 +230,10 @@ class Large:
 
 
 ONE = Flight(name="tiny, 1 in flight", connections=1, streams=1)
+CALLERS = Flight(name="tiny, 8 x 1 in flight", connections=8, streams=1)
+FOUR = Flight(name="tiny, 4 x 8 in flight", connections=4, streams=8)
 EIGHT = Flight(name="tiny, 8 x 8 in flight", connections=8, streams=8, limit_rows=(1, 64))
+ONE_BY_64 = Flight(name="tiny, 1 x 64 in flight", connections=1, streams=64)
 ROWS = Flight(
     name="tiny, 64 rows a request, 4 x 8", rows=64, connections=4, streams=8, limit_rows=(64,)
 )
@@ -238,17 +241,22 @@ MOBILE_FLIGHT = Flight(
     name="MobileNetV2-sized, 4 x 2", model=MOBILE, connections=4, streams=2,
     limit_rows=(1, 8), patience=2,
 )  # fmt: skip
+NEIGHBOURS = Neighbours(
+    name="tiny beside MobileNetV2-sized at full load", large=MOBILE_FLIGHT, tiny=ONE
+)
+LARGEST = Large(megabytes=64, count=3)
 SCENARIOS: tuple[Scenario, ...] = (
     ONE,
-    Flight(name="tiny, 4 x 8 in flight", connections=4, streams=8),
+    CALLERS,
+    FOUR,
     EIGHT,
-    Flight(name="tiny, 1 x 64 in flight", connections=1, streams=64),
+    ONE_BY_64,
     ROWS,
     Stream(name="tiny, 4 streams of 64 messages", connections=4, streams=1, count=64),
     MOBILE_FLIGHT,
-    Neighbours(name="tiny beside MobileNetV2-sized at full load", large=MOBILE_FLIGHT, tiny=ONE),
+    NEIGHBOURS,
     Large(megabytes=4, count=20),
-    Large(megabytes=64, count=3),
+    LARGEST,
 )
 
 
