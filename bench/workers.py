@@ -1,6 +1,6 @@
 """Two workers against one: throughput, the server's CPU a request, and how connections spread.
 
-    python -m bench.workers                    about four minutes
+    python -m bench.workers                    about eight minutes
     python -m bench.workers --repeats 9        where other programs use the machine too
 
 The servers run on two cores, one worker also on one of them alone, and the load on the others or, where
@@ -242,8 +242,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repository", type=Path, default=Path("models"))
     parser.add_argument("--work", type=Path, default=Path("build/bench"))
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if missing := generator_missing():
         print(missing, file=sys.stderr)
