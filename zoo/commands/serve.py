@@ -11,7 +11,9 @@ from server.poller import prefer_older_poller
 from zoo.commands import DEFAULT_REPOSITORY
 from zoo.errors import UsageError
 
-SUMMARY = "serve a model repository over gRPC and HTTP (Open Inference Protocol, TensorFlow Serving)"
+SUMMARY = (
+    "serve a model repository over gRPC and HTTP (Open Inference Protocol, TensorFlow Serving)"
+)
 EXAMPLE = "zoo serve models --grpc-port 8001 --provider cpu"
 
 
