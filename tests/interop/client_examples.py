@@ -8,7 +8,6 @@ has printed that. Prints a table; the exit status is 1 if one fails, 2 if there 
 """
 
 import argparse
-import importlib.util
 import os
 import re
 import socket
@@ -48,8 +47,6 @@ class Example:
     server: str = "all"
     #: Why it is not run; empty for those that are.
     skip: str = ""
-    #: A module that it imports and neither tritonclient nor the project asks for.
-    needs: str = ""
 
     def __str__(self) -> str:
         more = re.sub(r"(-u )?\{(grpc|http)\}|\{image\}|\{papers\}/", "", self.arguments)
@@ -121,8 +118,8 @@ EXAMPLES = (
     Example("simple_http_model_control.py", "-u {http}", "HTTP's seven models"),
     Example("reuse_infer_objects_client.py", "-i HTTP -u {http}"),
     Example("memory_growth_test.py", "-i HTTP", "fixed ports"),
-    Example("image_client.py", f"-i HTTP -u {{http}} {_IMAGE} {{image}}", needs="attrdict"),
-    Example("image_client.py", f"-i HTTP -u {{http}} {_IMAGE} -a {{image}}", needs="attrdict"),
+    Example("image_client.py", f"-i HTTP -u {{http}} {_IMAGE} {{image}}"),
+    Example("image_client.py", f"-i HTTP -u {{http}} {_IMAGE} -a {{image}}"),
     Example("simple_grpc_cudashm_client.py", "", skip="needs a GPU shared with the server"),
     Example("simple_http_cudashm_client.py", "", skip="needs a GPU shared with the server"),
     Example("simple_grpc_custom_repeat.py", "", skip="decoupled: an ONNX graph answers once"),
@@ -231,8 +228,6 @@ def why_not(example: Example, folder: Path) -> str:
         return example.skip
     if not (folder / example.file).exists():
         return "not in this checkout"
-    if example.needs and importlib.util.find_spec(example.needs) is None:
-        return f"it imports {example.needs}, which is not installed (pip install attrdict3)"
     if example.server == "fixed ports":
         for port in FIXED_PORTS:
             with socket.socket() as probe:
