@@ -450,6 +450,7 @@ def test_who_answers_one_by_one_finds_out_that_there_are_several():
     """Requests that are ready one after the other are gathered; a lone caller is not kept waiting."""
     options = TransportOptions(host="127.0.0.1", port=0, handler_threads=1, max_message_bytes=1000)
     transport = FastTransport(options, ThreadPoolExecutor(1))
+    transport.stop(0)  # of the real server and queue only the loop is wanted
     arrivals = transport._queue = Arrivals(transport, [])
     transport._server = SimpleNamespace(destroy=lambda: None)
 
