@@ -72,10 +72,11 @@ test-all: .venv/.installed-dev ## the long ones too
 
 bench: .venv/.installed-dev ## race the server against others (BENCH="--quick" for a check), and the exporter
 	@.venv/bin/python -m bench --repository $(REPOSITORY) $(BENCH)
-	@if [ -f bench/export.py ]; then .venv/bin/python bench/export.py; fi
+	@.venv/bin/python bench/export.py
 
 examples: .venv/.installed-dev ## Triton's client examples against us: make examples CLIENT=/path/to/checkout
 	@test -n "$(CLIENT)" || { echo "give a checkout of github.com/triton-inference-server/client: make examples CLIENT=/path/to/it" >&2; exit 2; }
+	@$(PIP) install --quiet --constraint constraints.txt --group examples
 	@.venv/bin/python tests/interop/client_examples.py "$(CLIENT)"
 
 differential: .venv/.installed-dev ## the same requests to Triton and to us, and what differs
