@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -38,7 +40,11 @@ class Peer(ABC):
         log = self._work / f"{self.name}.log"
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                arguments, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **env}
+                arguments,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env},
+                start_new_session=True,  # a group of its own, of which nothing is left behind
             )
         # Messages as large as the servers take, so that neither library cuts a case short.
         self.channel = grpc.insecure_channel(
@@ -69,7 +75,7 @@ class Peer(ABC):
         except subprocess.TimeoutExpired:
             return False
         self.ends += 1
-        self.channel.close()
+        self._clear()
         self.start()
         return True
 
@@ -77,12 +83,17 @@ class Peer(ABC):
         """End it."""
         if self._process is not None:
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self.channel.close()
+            self._clear()
+
+    def _clear(self) -> None:
+        """Let go of the connection, and end what a server that died has left running."""
+        self.channel.close()
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 class Ours(Peer):
@@ -110,6 +121,7 @@ class Triton(Peer):
         self._root = self._packages / "pytriton" / "tritonserver"
         if not (self._root / "bin" / "tritonserver").exists():
             raise Unavailable("triton: the wheel holds no tritonserver for this platform")
+        self._segments = f"layer-zoo-differential-{os.getpid()}-"
         self._backends = work / "backends"
         shutil.copytree(self._root / "backends", self._backends)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -121,9 +133,15 @@ class Triton(Peer):
             str(self._root / "bin" / "tritonserver"), "--model-repository", str(self._repository),
             "--backend-directory", str(self._backends), "--grpc-port", str(self.grpc_port),
             "--http-port", str(self.http_port), "--metrics-port", str(self.metrics_port),
+            "--backend-config", f"python,shm-region-prefix-name={self._segments}",
         ]  # fmt: skip
         return arguments, {
             "LD_LIBRARY_PATH": str(self._packages / "nvidia_pytriton.libs"),
             "DIFFERENTIAL_SITE_PACKAGES": str(self._packages),
             "PATH": f"{self._python.parent}:/usr/bin:/bin",
         }
+
+    def _clear(self) -> None:
+        super()._clear()
+        for segment in Path("/dev/shm").glob(f"{self._segments}*"):
+            segment.unlink(missing_ok=True)
