@@ -1,5 +1,7 @@
 """Every activation function, by the name under which Keras knows it."""
 
+from typing import Any
+
 from zoo.layers.case import Case, case
 
 NAMES = [
@@ -39,7 +41,7 @@ NAMES = [
 
 
 def _activation(name: str) -> Case:
-    def call(k, x):  # type: ignore[no-untyped-def]
+    def call(k: Any, x: Any) -> Any:
         if name == "threshold":
             return k.layers.Lambda(lambda v: k.activations.threshold(v, 0.1, 0.2))(x)
         return k.layers.Activation(getattr(k.activations, name))(x)

@@ -10,6 +10,7 @@ is in the time order of the input, where Keras's go_backwards gives the last ste
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def _expand_graph(
     graph.node.extend(nodes)
 
 
-class Writer:
+class Writer(ABC):
     """Collects the nodes and weights that stand for one placeholder."""
 
     def __init__(self, node: NodeProto, opset: int) -> None:
@@ -68,9 +69,9 @@ class Writer:
         self.nodes: list[NodeProto] = []
         self.weights: list[Any] = []
 
+    @abstractmethod
     def write(self, plan: Plan) -> None:
         """Write the plan's nodes."""
-        raise NotImplementedError
 
     def node(
         self, kind: str, inputs: list[str], outputs: list[str] | int = 1, **attributes: Any
