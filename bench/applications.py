@@ -152,7 +152,7 @@ def one(name: str) -> dict[str, Any]:
 
     import zoo
     from zoo.errors import ZooError
-    from zoo.framework import seed_everything, start
+    from zoo.training.framework import seed_everything, start
 
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     keras = start().keras

@@ -108,10 +108,10 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
     import onnx
 
     import zoo
-    from zoo.layers.measure import randomize
-    from zoo.layers.peers import judge, quiet, write_keras, write_tf2onnx
-    from zoo.runtimes.onnxruntime_session import OnnxRuntime
-    from zoo.verify import Case
+    from zoo.atlas.measure import randomize
+    from zoo.atlas.peers import judge, quiet, write_keras, write_tf2onnx
+    from zoo.parity.compare import Case
+    from zoo.parity.onnxruntime_session import OnnxRuntime
 
     model = _models()[name]()
     if name != "mobilenet_v2":  # whose own weights keep its answers in range
@@ -301,7 +301,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all; writes nothing")
     parser.add_argument("--seconds", type=float, default=1.0, help="a file and batch (default: 1)")
     options = parser.parse_args()
-    from zoo.framework import seed_everything, start
+    from zoo.training.framework import seed_everything, start
 
     start()
     seed_everything(SEED)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import grpc
 import numpy as np
+
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 

@@ -29,9 +29,9 @@ EXPORT_AND_ASK_KERAS = textwrap.dedent(
     if status:
         sys.exit(status)
     from zoo.datasets.dataset import Rows
-    from zoo.fit import predict
-    from zoo.registry import Registry
-    from zoo.runs import RunFolder
+    from zoo.training.loop import predict
+    from zoo.recipes.registry import Registry
+    from zoo.training.runs import RunFolder
 
     for name in (known := Registry.default()).names():
         run = RunFolder(folder / "runs", name)

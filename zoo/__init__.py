@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.export_file import export_model
+    from zoo.export.from_model import export_model
 
 __all__ = ["export_model"]
 
@@ -16,7 +16,7 @@ __all__ = ["export_model"]
 def __getattr__(name: str) -> Any:
     """Import the exporter on first use: `import zoo` alone stays light."""
     if name == "export_model":
-        from zoo.export_file import export_model
+        from zoo.export.from_model import export_model
 
         return export_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

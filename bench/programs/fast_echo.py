@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from server.poller import prefer_older_poller
+from zoo_server.protocols.grpc.transport.poller import prefer_older_poller
 
 prefer_older_poller()
 
 import grpc  # noqa: E402  the poller is chosen before grpc is imported
 
-from server.transport import open_transport  # noqa: E402
-from server.transport.public import TransportOptions  # noqa: E402
+from zoo_server.protocols.grpc.transport import open_transport  # noqa: E402
+from zoo_server.protocols.grpc.transport.public import TransportOptions  # noqa: E402
 
 
 class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types

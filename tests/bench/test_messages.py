@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from zoo_proto import grpc_service_pb2 as pb
 
 from bench.messages import frame, framed_size, request, stream_values, values
+from zoo_proto import grpc_service_pb2 as pb
 
 
 def response(**fields):

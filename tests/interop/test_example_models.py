@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from server.app import running
-from server.config import ServerConfig
+from zoo_server.config import ServerConfig
+from zoo_server.server import running
 
 pytestmark = pytest.mark.interop
 

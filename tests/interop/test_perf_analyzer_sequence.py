@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import (
     grpc_service_pb2_grpc,
@@ -20,9 +21,8 @@ from zoo_proto import (
     tensorflow_serving_pb2,
     tensorflow_serving_pb2_grpc,
 )
-
-from server.app import running
-from server.config import TRANSPORTS, ServerConfig
+from zoo_server.config import TRANSPORTS, ServerConfig
+from zoo_server.server import running
 
 pytestmark = pytest.mark.interop
 

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from zoo.cli import COMMANDS
 from zoo.client import Client
-from zoo.registry import Registry
+from zoo.recipes.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

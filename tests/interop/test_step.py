@@ -7,7 +7,7 @@ import pytest
 import tritonclient.grpc as triton
 
 from zoo.client import Client
-from zoo.verify import Tolerance, compare, scale_of
+from zoo.parity.compare import Tolerance, compare, scale_of
 
 pytestmark = pytest.mark.interop
 

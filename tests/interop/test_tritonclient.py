@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import tritonclient.http as triton_http
-from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
 
-from zoo.registry import Registry
-from zoo.verify import Tolerance, compare, scale_of
+from zoo.parity.compare import Tolerance, compare, scale_of
+from zoo.recipes.registry import Registry
+from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
 
 pytestmark = pytest.mark.interop
 

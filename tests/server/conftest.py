@@ -22,12 +22,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
-
-from server.app import Server, running
-from server.config import TRANSPORTS, ServerConfig
-from server.tensors import DATA_TYPES
+from zoo_server.config import TRANSPORTS, ServerConfig
+from zoo_server.datatypes import DATA_TYPES
+from zoo_server.server import Server, running
 
 SIMPLE_CONFIG = """
 platform: "onnxruntime_onnx"
@@ -212,7 +212,7 @@ class ServerProcess:
     def __init__(self, arguments: list[str], first: str = "") -> None:
         """`first` is a program of its own, run before the server's."""
         program = first + (
-            "\nimport argparse, sys; from server.app import serve; from server.config import *;"
+            "\nimport argparse, sys; from zoo_server.server import serve; from zoo_server.config import *;"
             "parser = argparse.ArgumentParser(); parser.add_argument('repository');"
             "add_arguments(parser);"
             "sys.exit(serve(ServerConfig.from_arguments(parser.parse_args())))"

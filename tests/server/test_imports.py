@@ -51,15 +51,19 @@ def constraints() -> list[str]:
 def test_server_loads_no_framework():
     """Importing the server brings no framework, no zoo and, until it serves, no onnxruntime."""
     heavy = "tensorflow keras zoo onnx onnxruntime google.protobuf.json_format"
-    program = f"import sys, server.app; print([m for m in {heavy.split()!r} if m in sys.modules])"
+    program = (
+        f"import sys, zoo_server.server; print([m for m in {heavy.split()!r} if m in sys.modules])"
+    )
 
     assert run(program) == "[]"
 
 
 def test_http_is_loaded_once_grpc_answers():
     """Importing the server brings neither the HTTP server nor the metrics' library."""
-    late = "uvicorn h11 starlette prometheus_client server.api.rest"
-    program = f"import sys, server.app; print([m for m in {late.split()!r} if m in sys.modules])"
+    late = "uvicorn h11 starlette prometheus_client zoo_server.protocols.rest.application"
+    program = (
+        f"import sys, zoo_server.server; print([m for m in {late.split()!r} if m in sys.modules])"
+    )
 
     assert run(program) == "[]"
 
@@ -107,7 +111,7 @@ def test_every_stub_loads_beside_tritonclient(first):
         first, "tritonclient.grpc"
     )
     program = (
-        f"import {first}; import {second}; import server.app;"
+        f"import {first}; import {second}; import zoo_server.server;"
         "from zoo_proto import tensorflow_serving_pb2 as ours;"
         "from google.protobuf import any_pb2;"
         "answer = ours.GetModelMetadataResponse();"
@@ -135,7 +139,7 @@ def test_stubs_share_a_process_with_both(order):
     program = (
         "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3';"
         f"import {', '.join(order)};"
-        "import server.app, tensorflow;"
+        "import zoo_server.server, tensorflow;"
         "from zoo_proto import grpc_service_pb2 as ours, tensorflow_serving_pb2 as serving;"
         "from tritonclient.grpc import service_pb2 as theirs;"
         "raw = theirs.ModelInferRequest(model_name='m').SerializeToString();"
@@ -153,7 +157,7 @@ def test_stubs_share_a_process_with_both(order):
 def test_telemetry_is_off_before_onnxruntime_loads():
     """The environment says so before onnxruntime is imported."""
     program = (
-        "import os, sys; from server.runtime.session import Runtime;"
+        "import os, sys; from zoo_server.backends.onnxruntime.session import Runtime;"
         "assert 'onnxruntime' not in sys.modules;"
         "Runtime(provider='cpu', threads=1); print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )
@@ -165,7 +169,7 @@ def test_missing_onnxruntime_names_the_extras():
     """Without either wheel the error says which extra to install."""
     program = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from server.runtime.session import Runtime; from server.errors import RuntimeMissing\n"
+        "from zoo_server.backends.onnxruntime.session import Runtime; from zoo_server.errors import RuntimeMissing\n"
         "try: Runtime(provider='cpu', threads=1)\n"
         "except RuntimeMissing as error: print(error)"
     )

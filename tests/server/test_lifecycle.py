@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import (
     grpc_service_pb2_grpc,
@@ -20,10 +21,9 @@ from zoo_proto import (
     tensorflow_serving_pb2,
     tensorflow_serving_pb2_grpc,
 )
-
-from server.errors import ServerExiting
-from server.inference.admission import Admission
-from server.lifecycle import TRANSITIONS, Event, Lifecycle, State
+from zoo_server.errors import ServerExiting
+from zoo_server.lifecycle import TRANSITIONS, Event, Lifecycle, State
+from zoo_server.limits import Admission
 
 ROWS = {
     (State.STARTING, Event.LOADED): State.READY,
@@ -350,7 +350,7 @@ def test_concurrent_callers_get_their_own_answers(wire):
 #: Leaves on a signal that a thread of its own takes while the main thread waits.
 ANOTHER_THREAD = """
 import signal, threading, time
-from server.lifecycle import leaving_on_signals
+from zoo_server.lifecycle import leaving_on_signals
 
 def kill():
     time.sleep(0.3)  # so that the main thread waits already; sooner would pass as well

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from server.tensors import DATA_TYPES
 from zoo.client import AsyncClient, Class, Client, errors
+from zoo_server.datatypes import DATA_TYPES
 
 SERVED = [row for row in DATA_TYPES if row.wire != "BF16"]  # no graph of BF16 is served yet
 
@@ -263,7 +263,7 @@ def test_the_client_is_light():
     """It loads no framework, and of the server the dtype table only."""
     program = (
         "import sys, zoo.client;"
-        "heavy = {'tensorflow', 'keras', 'onnx', 'onnxruntime', 'server.app', 'server.api',"
+        "heavy = {'tensorflow', 'keras', 'onnx', 'onnxruntime', 'zoo_server.server', 'zoo_server.protocols',"
         " 'zoo_proto.tensorflow_serving_pb2'};"
         "print(sorted(heavy & set(sys.modules)),"
         " sorted(name for name in sys.modules if name.startswith('server.')))"
@@ -272,4 +272,4 @@ def test_the_client_is_light():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
 
-    assert done.stdout.split() == ["[]", "['server.tensors']"]
+    assert done.stdout.split() == ["[]", "['zoo_server.datatypes']"]

@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from server.app import running
-from server.config import TRANSPORTS, ServerConfig
-from server.tensors import DATA_TYPES, DataType
+from zoo_server.config import TRANSPORTS, ServerConfig
+from zoo_server.datatypes import DATA_TYPES, DataType
+from zoo_server.server import running
 
 
 def _identity(kind: DataType) -> bytes:

@@ -13,9 +13,9 @@ from typing import Any
 
 import grpc
 import numpy as np
-from zoo_proto import grpc_service_pb2 as pb
 
 from zoo.client import AsyncClient
+from zoo_proto import grpc_service_pb2 as pb
 
 Status = grpc.StatusCode
 SERVICE = "inference.GRPCInferenceService"

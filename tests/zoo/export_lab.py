@@ -9,9 +9,9 @@ import numpy as np
 
 import zoo
 from zoo.errors import ZooError
-from zoo.framework import seed_everything, start
-from zoo.publish import sha256
-from zoo.runtimes.onnxruntime_session import OnnxRuntime
+from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.publish.repository import sha256
+from zoo.training.framework import seed_everything, start
 
 keras = start().keras
 layers = keras.layers

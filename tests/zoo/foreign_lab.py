@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.foreign import Request, run
-from zoo.framework import start
+from zoo.export.from_file import Request, run
+from zoo.training.framework import start
 
 keras = start().keras
 layers = keras.layers

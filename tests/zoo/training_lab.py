@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from zoo.claim import Claim
 from zoo.datasets.dataset import Dataset, External, Rows, Splits, file_sha256
 from zoo.datasets.tables import DIABETES, IRIS
 from zoo.errors import CheckFailed, ZooError
-from zoo.models.dense import dense_cancer, dense_diabetes, dense_iris
-from zoo.recipe import Recipe
-from zoo.record import Record
-from zoo.runs import PACKAGED, RunFolder
-from zoo.train import train
+from zoo.recipes.claim import Claim
+from zoo.recipes.dense import dense_cancer, dense_diabetes, dense_iris
+from zoo.recipes.recipe import Recipe
+from zoo.training.record import Record
+from zoo.training.runs import PACKAGED, RunFolder
+from zoo.training.train import train
 
 EPOCHS = 4
 
@@ -141,8 +141,8 @@ def same_bytes(folder: Path) -> dict[str, Any]:
 
 def like_keras(folder: Path) -> dict[str, Any]:
     """Two epochs by hand through Keras's train_on_batch, the smaller last batch included."""
-    from zoo.fit import SHUFFLE_STREAM, fit, prepare
-    from zoo.framework import seed_everything, start
+    from zoo.training.framework import seed_everything, start
+    from zoo.training.loop import SHUFFLE_STREAM, fit, prepare
 
     recipe = _flowers(epochs=2, batch_size=64)
     splits = recipe.dataset.load()

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 import grpc
-from zoo_proto import model_config_pb2
 
 from zoo.client import calls, dialogue, steps
 from zoo.client.arrays import Array
@@ -17,6 +16,7 @@ from zoo.client.connection import MAX_RETRIES, TLS, Channels, Connection, Deadli
 from zoo.client.dialogue import Dialogue
 from zoo.client.errors import ClientError
 from zoo.client.parameters import Parameter
+from zoo_proto import model_config_pb2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from server import tensors
-from server.tensors import DataType
+from zoo_server import datatypes
+from zoo_server.datatypes import DataType
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -43,7 +43,7 @@ def to_array(value: ArrayLike, datatype: DataType) -> Array:
 
 def from_raw(datatype: DataType, shape: tuple[int, ...], raw: bytes) -> Array:
     """Return raw wire data as an array; ValueError if it is not what the shape needs."""
-    array = tensors.from_raw(datatype, shape, raw)
+    array = datatypes.from_raw(datatype, shape, raw)
     if datatype.wire == "BF16":
         return (array.astype(np.uint32) << 16).view(np.float32)
     return array

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from zoo_proto import grpc_service_pb2 as pb
-from zoo_proto import model_config_pb2
 
-from server import tensors
 from zoo.client import parameters
 from zoo.client.arrays import Array, from_raw, to_array
 from zoo.client.errors import ClientError, InvalidArgument
 from zoo.client.parameters import Parameter
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_proto import model_config_pb2
+from zoo_server import datatypes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -130,7 +130,7 @@ def infer(known: ModelMetadata, question: Question, *, classes: int = 0) -> Call
         if name not in specs:
             raise _invalid(f"model '{known.name}' has no input '{name}', only {_list(specs)}")
         try:
-            wire = tensors.by_wire(specs[name].datatype)
+            wire = datatypes.by_wire(specs[name].datatype)
             array = to_array(value, wire)
         except ValueError as error:
             raise _invalid(f"input '{name}' of model '{known.name}' {error}") from None
@@ -180,10 +180,10 @@ def _named(
     return {known.inputs[0].name: inputs}
 
 
-def _raw(wire: tensors.DataType, array: Array) -> bytes:
+def _raw(wire: datatypes.DataType, array: Array) -> bytes:
     if wire.wire == "BF16":
         return np.ascontiguousarray(array).tobytes()
-    return tensors.to_raw(wire, array)
+    return datatypes.to_raw(wire, array)
 
 
 def _metadata(answer: Any) -> ModelMetadata:
@@ -220,19 +220,19 @@ def _outputs(response: Any) -> dict[str, Array]:
     if response.raw_output_contents:
         pairs = zip(response.outputs, response.raw_output_contents, strict=True)
         return {
-            tensor.name: from_raw(tensors.by_wire(tensor.datatype), tuple(tensor.shape), raw)
+            tensor.name: from_raw(datatypes.by_wire(tensor.datatype), tuple(tensor.shape), raw)
             for tensor, raw in pairs
         }
     return {tensor.name: _typed(tensor) for tensor in response.outputs}
 
 
 def _typed(tensor: Any) -> Array:
-    wire = tensors.by_wire(tensor.datatype)
+    wire = datatypes.by_wire(tensor.datatype)
     if wire.contents is None:
         raise ValueError(f"output '{tensor.name}' is {wire.wire}, which has no typed contents")
     values = list(getattr(tensor.contents, wire.contents))
     if wire.byte_size is None:
-        return tensors.object_array(values, tuple(tensor.shape))
+        return datatypes.object_array(values, tuple(tensor.shape))
     return np.array(values, wire.numpy).reshape(tuple(tensor.shape))
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
 
 from zoo.client.errors import ClientError, error_of
+from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
 
 SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
+    from zoo.recipes.registry import Registry
 
 DEFAULT_REPOSITORY = Path("models")
 DEFAULT_RUNS = Path("build/runs")
@@ -75,7 +75,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def registry(options: argparse.Namespace) -> Registry:
     """Return the recipes of the package, of installed plug-ins and of --module files."""
-    from zoo.registry import Registry
+    from zoo.recipes.registry import Registry
 
     known = Registry.default()
     for path in options.modules:

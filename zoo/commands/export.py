@@ -23,13 +23,13 @@ from zoo.commands import (
 )
 from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
+from zoo.convert.opsets import IR_VERSIONS, OPSET, check_opset
 from zoo.errors import StorageError, UsageError, ZooError
-from zoo.foreign import Request, export_in_own_process, is_model_file
-from zoo.opsets import IR_VERSIONS, OPSET, check_opset
+from zoo.export.from_file import Request, export_in_own_process, is_model_file
 from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_wish
 
 if TYPE_CHECKING:
-    from zoo.pipeline import Exported
+    from zoo.export.from_recipe import Exported
 
 SUMMARY = "export models to ONNX and publish them, once proven equal to Keras"
 EXAMPLE = (
@@ -189,8 +189,8 @@ def _export_all(
     recipes: Sequence[Any], options: argparse.Namespace
 ) -> tuple[list[Exported], dict[str, ZooError]]:
     """Export what is out of date; one model's failure does not keep the others back."""
-    from zoo.pipeline import Options, current_export, export
-    from zoo.runs import RunFolder
+    from zoo.export.from_recipe import Options, current_export, export
+    from zoo.training.runs import RunFolder
 
     chosen = Options(opset=options.opset, quantize=options.quantize, max_loss=options.max_loss)
 
@@ -232,8 +232,8 @@ def _json(item: Exported) -> dict[str, Any]:
 
 def _print(items: Sequence[Exported]) -> None:
     """Print what was published, how large, and how far from Keras."""
+    from zoo.parity.compare import largest_difference
     from zoo.table import text_table
-    from zoo.verify import largest_difference
 
     rows = [
         [

@@ -13,7 +13,7 @@ from zoo.commands import add_json, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.layers.case import Outcome
+    from zoo.atlas.case import Outcome
 
 SUMMARY = "export every Keras layer with its options, and compare each with Keras"
 EXAMPLE = "zoo layers --only '^LSTM' --peers"
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print; exit 1 if a case went otherwise than the atlas expects."""
-    from zoo.layers import cases
+    from zoo.atlas import cases
 
     try:
         pattern = re.compile(options.only)
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     columns = _measured(chosen, options.peers)
     ours = columns.pop("ours")
     if options.markdown:
-        from zoo.layers.table import page
+        from zoo.atlas.table import page
 
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(ours, columns, _versions()))
@@ -70,8 +70,8 @@ def _measured(chosen: list[Any], peers: bool) -> dict[str, list[Outcome]]:
     """Measure every case with every exporter, one process after the other."""
     from tqdm import tqdm
 
-    from zoo.layers.case import KERAS, OURS, TF2ONNX
-    from zoo.layers.isolated import measured
+    from zoo.atlas.case import KERAS, OURS, TF2ONNX
+    from zoo.atlas.isolated import measured
 
     names = [case.name for case in chosen]
     found: dict[str, list[Outcome]] = {}

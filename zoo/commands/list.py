@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one record a model; figures come from manifests, so they were measured."""
-    from server.repository import layout
-    from zoo.publish import read_manifest
+    from zoo.publish.repository import read_manifest
+    from zoo_server.repository import layout
 
     known = registry(options)
     published = (
@@ -67,7 +67,7 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the measured figures of a manifest."""
-    from zoo.verify import largest_difference
+    from zoo.parity.compare import largest_difference
 
     files = {
         "worst_difference": largest_difference(manifest["parity"]),

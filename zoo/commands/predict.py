@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read INPUT as the model wants it, ask, print the answer."""
     from zoo.client import Client, ClientError
-    from zoo.inputs import read_input, specs
+    from zoo.commands.predict_input import read_input, specs
 
     address = f"{options.host}:{options.grpc_port}"
     # A person waits: no retries, and what is wrong is said at once.

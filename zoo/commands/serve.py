@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from server import config
-from server.errors import OperatorError
-from server.poller import prefer_older_poller
 from zoo.commands import DEFAULT_REPOSITORY
 from zoo.errors import UsageError
+from zoo_server import config
+from zoo_server.errors import OperatorError
+from zoo_server.protocols.grpc.transport.poller import prefer_older_poller
 
 SUMMARY = (
     "serve a model repository over gRPC and HTTP (Open Inference Protocol, TensorFlow Serving)"
@@ -46,6 +46,6 @@ def run(options: argparse.Namespace) -> int:
         )
     if configuration.transport == "fast":
         prefer_older_poller()
-    from server import app
+    from zoo_server import server
 
-    return app.serve(configuration)
+    return server.serve(configuration)

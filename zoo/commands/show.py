@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zoo.architecture import Layer
 from zoo.commands import add_json, add_modules, add_repository, add_runs, print_json, registry
 from zoo.errors import UsageError
+from zoo.recipes.architecture import Layer
 
 SUMMARY = "show a model's layers, output shapes, parameters and connections"
 EXAMPLE = "zoo show cnn_digits --svg cnn_digits.svg"
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _facts(options: argparse.Namespace) -> dict[str, Any]:
     """Return summary, tutorial and layers: published, else trained, else built now with Keras."""
-    from zoo.publish import read_manifest
-    from zoo.runs import RunFolder
+    from zoo.publish.repository import read_manifest
+    from zoo.training.runs import RunFolder
 
     known = registry(options)
     manifest = read_manifest(options.repository, options.model)
@@ -51,15 +51,15 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
     record = RunFolder(options.runs, recipe.name).record
     if record is not None:
         return facts | {"layers": record.layers}
-    from zoo.architecture import describe
-    from zoo.framework import seed_everything
+    from zoo.recipes.architecture import describe
+    from zoo.training.framework import seed_everything
 
     seed_everything(recipe.seed)
     return facts | {"layers": [layer.to_json() for layer in describe(recipe.build())]}
 
 
 def _print(name: str, facts: dict[str, Any], layers: list[Layer]) -> None:
-    from zoo.card import LAYER_HEADER, layer_rows
+    from zoo.card.text import LAYER_HEADER, layer_rows
     from zoo.table import text_table
 
     print(f"{name}: {facts['summary']}")
@@ -71,7 +71,7 @@ def _print(name: str, facts: dict[str, Any], layers: list[Layer]) -> None:
 
 
 def _draw(path: Path, name: str, layers: list[Layer]) -> None:
-    from zoo.picture import draw
+    from zoo.card.picture import draw
 
     try:
         path.write_text(draw(name, layers))

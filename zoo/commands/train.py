@@ -12,8 +12,8 @@ from zoo.commands import add_json, add_models, add_runs, print_json, registry
 from zoo.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
-    from zoo.recipe import Recipe
-    from zoo.runs import Record
+    from zoo.recipes.recipe import Recipe
+    from zoo.training.runs import Record
 
 SUMMARY = "train models on their data; what is up to date is not done again"
 EXAMPLE = "zoo train dense_iris cnn_digits"
@@ -54,8 +54,8 @@ def train_all(
 
     One model's failure does not keep the others from being trained.
     """
-    from zoo.runs import RunFolder
-    from zoo.train import train
+    from zoo.training.runs import RunFolder
+    from zoo.training.train import train
 
     records: list[Record] = []
     failures: dict[str, ZooError] = {}

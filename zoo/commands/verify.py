@@ -22,8 +22,8 @@ from zoo.errors import CheckFailed, UsageError, ZooError
 from zoo.runtimes.measure import descriptions, select
 
 if TYPE_CHECKING:
-    from zoo.compatibility_check import Target
-    from zoo.verify import Report
+    from zoo.parity.compare import Report
+    from zoo.runtimes.compatibility_check import Target
 
 SUMMARY = "check published models, or any ONNX file with test vectors, against Keras's answers"
 EXAMPLE = "zoo verify cnn_digits lstm_sunspots"
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify each target and print the table; exit 1 if anything disagrees."""
-    from zoo.check import published_models
+    from zoo.parity.check import published_models
 
     if options.runtimes is None and options.markdown is not None:
         raise UsageError("--markdown: only with --runtimes")
@@ -72,10 +72,10 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     Exit 1 if a runtime answers otherwise than Keras, if one of those that guard publication
     refuses a file, or if nothing could be measured. Another runtime's refusal is its own limit.
     """
-    from zoo.compatibility import faults
-    from zoo.compatibility_check import keep, measure_all
-    from zoo.compatibility_page import page, terminal
-    from zoo.publish import replace
+    from zoo.publish.repository import replace
+    from zoo.runtimes.compatibility import faults
+    from zoo.runtimes.compatibility_check import keep, measure_all
+    from zoo.runtimes.page import page, terminal
 
     targets, published, broken = _targets(options, names)
     if not targets:
@@ -111,7 +111,7 @@ def _targets(
 
     A model that is not as it was published is said aloud and does not keep the others back.
     """
-    from zoo.compatibility_check import target_of_file, targets_of
+    from zoo.runtimes.compatibility_check import target_of_file, targets_of
 
     known = registry(options)
     loose = [target_of_file(Path(name)) for name in names if name.endswith(".onnx")]
@@ -159,7 +159,7 @@ def _say(text: str) -> None:
 
 def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
     """Verify in the runtimes that are installed beside the zoo, one line a runtime."""
-    from zoo.check import Checked, check_file, check_published
+    from zoo.parity.check import Checked, check_file, check_published
 
     known = registry(options)
     results: list[Checked] = []

@@ -23,14 +23,14 @@ from pathlib import Path
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from zoo.export import check_graph
-from zoo.graph.canonical import canonicalize
-from zoo.graph.order import order_nodes
-from zoo.graph.precision import drop_round_trips
-from zoo.graph.view import nested_graphs, reads_of
+from zoo.convert.conversion import check_graph
+from zoo.convert.passes.canonical import canonicalize
+from zoo.convert.passes.order import order_nodes
+from zoo.convert.passes.precision import drop_round_trips
+from zoo.convert.passes.view import nested_graphs, reads_of
+from zoo.parity.compare import Arrays
+from zoo.parity.onnxruntime_session import module
 from zoo.quantize.overflow import overflowing
-from zoo.runtimes.onnxruntime_session import module
-from zoo.verify import Arrays
 
 #: Operators whose weights are worth storing in fewer bits, per form: onnxruntime quantises no
 #: recurrent operator statically, and runs their float16 form.

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.claim import METRICS
 from zoo.datasets.dataset import Rows
 from zoo.errors import UsageError
+from zoo.parity.compare import Arrays
 from zoo.quantize.decision import Metric
 from zoo.quantize.measure import agreement, distance, looks_like_classes
-from zoo.recipe import Recipe
-from zoo.score import measure
-from zoo.verify import Arrays
+from zoo.recipes.claim import METRICS
+from zoo.recipes.recipe import Recipe
+from zoo.training.metrics import measure
 
 #: Rows whose activations give the ranges: more changed nothing on the zoo's models.
 CALIBRATION_ROWS, CALIBRATION_BATCH = 256, 16

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.parity.compare import Arrays, Session
 from zoo.quantize.decision import Ratio
-from zoo.verify import Arrays, Session
 
 #: The form that others are held against.
 BASE = "fp32"

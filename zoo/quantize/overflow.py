@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 
-from zoo.runtimes.onnxruntime_session import module
-from zoo.verify import Arrays
+from zoo.parity.compare import Arrays
+from zoo.parity.onnxruntime_session import module
 
 
 def overflowing(model: ModelProto, batches: Sequence[Arrays]) -> str | None:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from server.repository import layout
+from zoo.convert.conversion import facts, serialized
 from zoo.errors import CheckFailed, StorageError
-from zoo.export import facts, serialized
-from zoo.forms import Form
+from zoo.parity.compare import Arrays, Session
+from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.publish.variants import Form
 from zoo.quantize.build import CannotBuild, build
 from zoo.quantize.decision import AUTO, KINDS, Measured, Metric, Verdict, decide
 from zoo.quantize.evidence import Evidence, Judge
@@ -35,8 +36,7 @@ from zoo.quantize.measure import (
     timed,
 )
 from zoo.quantize.report import TITLES, finite, refusal
-from zoo.runtimes.onnxruntime_session import OnnxRuntime
-from zoo.verify import Arrays, Session
+from zoo_server.repository import layout
 
 #: What a form says of itself in its metadata_props, and what fp32 says there of its metric.
 FORM_PROPERTY, METRIC_PROPERTY = "form", "metric_value"

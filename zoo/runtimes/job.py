@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.parity.compare import Case, Refusal
 from zoo.runtimes.environments import Environment
-from zoo.verify import Case, Refusal
 
 #: A subject's number and a case's.
 Step = tuple[int, int]

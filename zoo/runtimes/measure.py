@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo import runtimes
 from zoo.errors import UsageError
+from zoo.parity import runtimes
+from zoo.parity.compare import Arrays, Refusal, answer
 from zoo.runtimes.catalogue import ISOLATED, IsolatedRuntime
 from zoo.runtimes.environments import Unavailable, prepare
 from zoo.runtimes.job import Subject
 from zoo.runtimes.process import Limits, answer_all
-from zoo.verify import Arrays, Refusal, answer
 
 Say = Callable[[str], None]
 

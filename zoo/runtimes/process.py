@@ -27,10 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zoo.parity.compare import Arrays, Refusal
 from zoo.runtimes.catalogue import IsolatedRuntime
 from zoo.runtimes.environments import Environment, Unavailable
 from zoo.runtimes.job import Step, Subject, job_values, read_output, write_feeds, write_models
-from zoo.verify import Arrays, Refusal
 
 SERVERS = Path(__file__).parent / "runners"
 

@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import Message
-from zoo_proto import grpc_service_pb2 as pb
 
-from server.tensors import serialize_bytes
 from tests.interop.differential.models import KINDS
 from tests.interop.differential.requests import (
     VALUES,
@@ -28,6 +26,8 @@ from tests.interop.differential.tensor_cases import (
     shapes,
     strings,
 )
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_server.datatypes import serialize_bytes
 
 #: Versions as a caller may write them; 1 is there, 3 only of the model `versions`.
 VERSIONS = ("1", "3", "2", "01", "0", "-1", "+1", "1.0", " 1", "1 ", "x", "9" * 19, "9" * 25)

@@ -10,11 +10,11 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from zoo_proto import grpc_service_pb2 as pb
 
 from tests.interop.differential.peers import Peer
 from tests.interop.differential.requests import COUNTED, Case
 from tests.interop.differential.rest_cases import LENGTH, HttpCase
+from zoo_proto import grpc_service_pb2 as pb
 
 SECONDS = 20
 ENDED = "THE PROCESS ENDED"

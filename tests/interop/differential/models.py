@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from server.tensors import DATA_TYPES
+from zoo_server.datatypes import DATA_TYPES
 
 HERE = Path(__file__).parent
 #: onnxruntime has no BF16 in numpy, and so neither has Triton's Python backend.

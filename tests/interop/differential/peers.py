@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import grpc
-from zoo_proto import grpc_service_pb2 as pb
-from zoo_proto import grpc_service_pb2_grpc
 
 from bench.environments import Unavailable
 from bench.servers import TRITON, free_port
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_proto import grpc_service_pb2_grpc
 
 SECONDS = 120
 

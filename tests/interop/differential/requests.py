@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import Message
-from zoo_proto import grpc_service_pb2 as pb
 
-from server.tensors import DataType, serialize_bytes
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_server.datatypes import DataType, serialize_bytes
 
 #: Cases whose answers are compared with the numbers in them.
 COUNTED = "statistics/"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.tensors import DataType
 from tests.interop.differential.cases import NAMES, VERSIONS
 from tests.interop.differential.models import KINDS
 from tests.interop.differential.requests import elements, raw_of
+from zoo_server.datatypes import DataType
 
 LENGTH = "Inference-Header-Content-Length"
 

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from zoo_proto import grpc_service_pb2 as pb
 
-from server.tensors import serialize_bytes
 from tests.interop.differential.models import KINDS
 from tests.interop.differential.requests import (
     COUNTED,
@@ -20,6 +18,8 @@ from tests.interop.differential.requests import (
     raw_of,
     typed,
 )
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_server.datatypes import serialize_bytes
 
 
 def datatypes() -> Iterator[Case]:

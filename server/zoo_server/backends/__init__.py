@@ -1,0 +1,1 @@
+"""Programs that run graphs; onnxruntime is the only one."""

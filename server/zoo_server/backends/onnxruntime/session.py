@@ -1,0 +1,182 @@
+"""The one door to onnxruntime.
+
+It is imported on the first use, after its telemetry has been switched off in the environment, which
+it reads when it starts (its PyPI wheels report usage by default; onnxruntime#27379).
+"""
+
+import importlib
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo_server.backends.onnxruntime import providers
+from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
+from zoo_server.backends.onnxruntime.threads import Gate
+from zoo_server.datatypes import TensorSpec, by_onnx
+from zoo_server.errors import ExecutionError, ModelLoadError, RuntimeMissing
+
+_LOG = logging.getLogger(__name__)
+
+#: onnxruntime's severities: its errors reach us as exceptions too, and once is enough.
+_ERROR, _FATAL = 3, 4
+
+
+class Session:
+    """One loaded graph. `run` may be called from any number of threads at once."""
+
+    def __init__(
+        self, session: Any, provider: str, threads: int, gate: Gate, run: Any = None
+    ) -> None:
+        """`run` stands in for the session's own."""
+        # Its `run` checks again, in Python, what zoo_server.inference.validation has checked.
+        self._run = run or getattr(session, "_sess", session).run
+        self._gate = gate
+        self.provider = provider
+        #: Threads of one run.
+        self.threads = threads
+        self.inputs = (
+            *(_spec("input", value) for value in session.get_inputs()),
+            *(_spec("input", value, True) for value in session.get_overridable_initializers()),
+        )
+        self.outputs = tuple(_spec("output", value) for value in session.get_outputs())
+
+    def run(
+        self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
+    ) -> list[np.ndarray[Any, Any]]:
+        """Return the named outputs, in order; strings go in and come out as objects of type str.
+
+        ExecutionError if onnxruntime fails.
+        """
+        try:
+            if self.threads == 1:
+                results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, None)
+            else:
+                with self._gate.taking(self.threads):
+                    results = self._run(outputs, feeds, None)
+        except Exception as error:  # its exceptions share no base below Exception
+            raise ExecutionError(_one_line(error)) from error
+        return results
+
+
+class Runtime:
+    """onnxruntime, loaded and configured; opens sessions."""
+
+    def __init__(self, *, provider: str, threads: int) -> None:
+        """Load onnxruntime; RuntimeMissing if neither of its wheels is installed."""
+        self._provider = provider
+        #: The budget: the most threads of one session, and of all that run at once.
+        self.threads = threads
+        self._gate = Gate(threads)
+        self._onnxruntime = _import_onnxruntime()
+        self.version: str = self._onnxruntime.__version__
+        # Raised here if the wheel lacks it: no model could load.
+        self._ask_for = providers.to_ask_for(provider, self._onnxruntime.get_available_providers())
+
+    def open(self, path: Path, threads: int) -> Session:
+        """Load a graph from a file, to run with so many threads.
+
+        ModelLoadError says in one line why it cannot be served.
+        """
+        _check_file(path)
+        module = self._onnxruntime
+        try:
+            session = module.InferenceSession(
+                str(path),
+                sess_options=self._options(threads),
+                providers=self._ask_for,
+                enable_fallback=0,  # its fall-back prints to stdout and hides what failed
+            )
+        except Exception as error:
+            if self._provider != "auto" or self._ask_for == [providers.CPU]:
+                raise ModelLoadError(_load_reason(path, error)) from error
+            session = self._open_on_cpu(path, threads, error)
+        taken = providers.taken(self._provider, session.get_providers())
+        run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
+        return Session(session, taken, threads, self._gate, run)
+
+    def _open_on_cpu(self, path: Path, threads: int, cause: Exception) -> Any:
+        """Load with `auto` where the better provider raised instead of standing aside."""
+        _LOG.warning("%s: only the CPU can run it: %s", path.name, _one_line(cause))
+        try:
+            return self._onnxruntime.InferenceSession(
+                str(path), sess_options=self._options(threads), providers=[providers.CPU]
+            )
+        except Exception as error:
+            raise ModelLoadError(_load_reason(path, error)) from error
+
+    def _options(self, threads: int) -> Any:
+        options = self._onnxruntime.SessionOptions()
+        # An explicit count also keeps onnxruntime from pinning threads to CPUs it may not use.
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = self._onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # A spinning pool burns the CPU that its neighbours on the machine need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        # For a provider asked for by name the cause of a refusal only stands in its log.
+        options.log_severity_level = _FATAL if self._provider in ("auto", "cpu") else _ERROR
+        return options
+
+
+def _import_onnxruntime() -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        module = importlib.import_module("onnxruntime")
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        raise RuntimeMissing(
+            "onnxruntime is not installed: pip install 'layer-zoo[cpu]' (or 'layer-zoo[gpu]')"
+        ) from None
+    module.disable_telemetry_events()
+    if "CUDAExecutionProvider" in module.get_available_providers() and hasattr(
+        module, "preload_dlls"
+    ):
+        module.preload_dlls()  # finds CUDA and cuDNN where pip put them
+    return module
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.stat().st_size == 0:
+            raise ModelLoadError(f"{_place(path)} is empty")
+        if not path.is_file():
+            raise ModelLoadError(f"{_place(path)} is not a file")
+    except OSError as error:
+        raise ModelLoadError(f"{_place(path)} cannot be read: {error.strerror}") from None
+
+
+def _spec(kind: str, value: Any, has_default: bool = False) -> TensorSpec:
+    try:
+        datatype = by_onnx(value.type)
+    except ValueError:
+        raise ModelLoadError(
+            f"{kind} '{value.name}' is of type {value.type}, which the protocol cannot carry"
+        ) from None
+    return TensorSpec(
+        name=value.name,
+        datatype=datatype,
+        shape=tuple(value.shape),
+        has_default=has_default,
+    )
+
+
+def _place(path: Path) -> str:
+    """Return VERSION/FILE: enough to find it, and no path of this machine goes over the wire."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _load_reason(path: Path, error: Exception) -> str:
+    text = _one_line(error).replace(str(path), _place(path))
+    return f"{_place(path)} cannot be loaded: {text}"
+
+
+def _one_line(error: Exception) -> str:
+    """Return onnxruntime's message without its preamble ("[ONNXRuntimeError] : 7 : NAME : …")."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)

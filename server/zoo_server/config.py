@@ -1,0 +1,371 @@
+"""The options of the server: one table, from which flags, environment names and help derive.
+
+The table is the fields of ServerConfig. Each says its default, its help, how text becomes its value
+and what it must satisfy; `--drain-seconds` and ZOO_DRAIN_SECONDS are spelled from `drain_seconds`.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from zoo_server.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "ZOO_"
+
+#: Names for --provider besides `auto`; server/zoo_server/backends/onnxruntime/providers.py maps them to onnxruntime's.
+PROVIDERS = (
+    "cpu", "cuda", "tensorrt", "openvino", "rocm", "migraphx", "coreml", "dml", "qnn", "xnnpack",
+)  # fmt: skip
+
+TRANSPORTS = ("fast", "public")
+
+#: Names for --model-control-mode; server/zoo_server/models/control.py gives them their meaning.
+CONTROL_MODES = ("none", "poll", "explicit")
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+#: gRPC carries message lengths in signed 32 bits; tritonclient sends up to this (protocol.md 2.4).
+MAX_MESSAGE_BYTES = 2**31 - 1
+
+#: Above twice the largest message, which numbers take that are copied out of it.
+MAX_DECODED_BYTES = 5 * 2**30
+
+#: Triton's default for its option of the same name.
+HTTP_MAX_INPUT_SIZE = 1 << 26
+
+#: What a port is told to stay closed with.
+OFF = "off"
+
+
+def port_or_off(text: str) -> int | None:
+    """Return a port's number, None for `off`."""
+    return None if text == OFF else int(text)
+
+
+def _switch(text: str) -> bool:
+    """Return what an environment variable of a switch says; ValueError if it is neither."""
+    known = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "": False,
+    }
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither 1 nor 0") from None
+
+
+def _list(text: str) -> tuple[str, ...]:
+    """Return what an environment variable of a list says: parts between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+class _Collect(argparse.Action):
+    """Gathers a repeated flag's values; the first one replaces what the environment says."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        held = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
+
+
+#: Kinds of options that are not one value of a type: how an environment variable is read, and what
+#: argparse is told.
+_KINDS: dict[str, tuple[Callable[[str], Any], dict[str, Any]]] = {
+    "switch": (_switch, {"action": argparse.BooleanOptionalAction}),
+    "list": (_list, {"action": _Collect}),
+}
+
+
+def _option(
+    default: Any,
+    text: str,
+    *,
+    convert: Callable[[str], Any] = str,
+    metavar: str | None = None,
+    choices: tuple[str, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    kind: str | None = None,
+) -> Any:
+    """One row of the table; `kind` is one of _KINDS, None for one value of a type."""
+    return field(
+        default=default,
+        metadata={
+            "help": text,
+            "convert": convert if kind is None else _KINDS[kind][0],
+            "kind": kind,
+            "metavar": metavar,
+            "choices": choices,
+            "low": low,
+            "high": high,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Everything a server needs to know; a constructed one is valid (else ConfigurationError)."""
+
+    repository: Path
+    host: str = _option("127.0.0.1", "address to listen on", metavar="ADDRESS")
+    grpc_port: int = _option(
+        8001, "port for gRPC; 0 takes any free one", convert=int, metavar="PORT", low=0, high=65535
+    )
+    http_port: int | None = _option(
+        8000,
+        "port for REST; 0 takes any free one, `off` none",
+        convert=port_or_off,
+        metavar="PORT",
+        low=0,
+        high=65535,
+    )
+    metrics_port: int | None = _option(
+        8002,
+        "port for Prometheus's metrics; 0 takes any free one, `off` none",
+        convert=port_or_off,
+        metavar="PORT",
+        low=0,
+        high=65535,
+    )
+    provider: str = _option(
+        "auto",
+        "execution provider for every model; `auto` takes the best one that really works",
+        choices=("auto", *PROVIDERS),
+    )
+    threads: int = _option(
+        0,
+        "threads a model may compute with; 0 counts the CPUs that the cgroup and affinity allow",
+        convert=int,
+        metavar="N",
+        low=0,
+        high=4096,
+    )
+    workers: int = _option(
+        1,
+        "processes that serve on the gRPC port, each with every model in its own memory; they share "
+        "--threads; for models so small that Python is what a request costs, one a CPU",
+        convert=int,
+        metavar="N",
+        low=1,
+        high=256,
+    )
+    transport: str = _option(
+        "fast",
+        "how gRPC is served: `fast` drives grpcio's C core, `public` is grpcio's own server",
+        choices=TRANSPORTS,
+    )
+    max_message_bytes: int = _option(
+        MAX_MESSAGE_BYTES,
+        "largest gRPC message, or HTTP body, received",
+        convert=int,
+        metavar="N",
+        low=1024,
+        high=MAX_MESSAGE_BYTES,
+    )
+    max_decoded_bytes: int = _option(
+        MAX_DECODED_BYTES,
+        "memory that strings, typed numbers and other parts of gRPC requests that grow when they are "
+        "decoded may take together, by an estimate; raw numbers take none",
+        convert=int,
+        metavar="N",
+        low=1 << 20,
+        high=1 << 50,
+    )
+    http_max_input_size: int = _option(
+        HTTP_MAX_INPUT_SIZE,
+        "largest JSON of an HTTP request, and largest HTTP body once decompressed, in bytes",
+        convert=int,
+        metavar="N",
+        low=1024,
+        high=MAX_MESSAGE_BYTES,
+    )
+    tls_certificate: Path | None = _option(
+        None,
+        "serve every port over TLS with this certificate chain (PEM)",
+        convert=Path,
+        metavar="FILE",
+    )
+    tls_key: Path | None = _option(
+        None, "the certificate's private key (PEM)", convert=Path, metavar="FILE"
+    )
+    tls_client_ca: Path | None = _option(
+        None,
+        "answer only clients that show a certificate signed by one of these (PEM)",
+        convert=Path,
+        metavar="FILE",
+    )
+    token_file: Path | None = _option(
+        None,
+        "answer only calls that bear the token in this file, on every port; health is open",
+        convert=Path,
+        metavar="FILE",
+    )
+    model_control_mode: str = _option(
+        "none",
+        "what changes the models while the server runs: nobody, the repository itself (poll), or "
+        "callers (explicit)",
+        choices=CONTROL_MODES,
+    )
+    load_model: tuple[str, ...] = _option(
+        (),
+        "model to load at the start, `*` for all; may be repeated; only with "
+        "--model-control-mode explicit, which loads no other",
+        metavar="NAME",
+        kind="list",
+    )
+    repository_poll_secs: float = _option(
+        15.0,
+        "how often --model-control-mode poll looks at the repository; what changed is loaded once "
+        "two looks agree",
+        convert=float,
+        metavar="S",
+        low=0.01,
+        high=86400,
+    )
+    allow_shared_memory: bool = _option(
+        False,
+        "let callers on this machine name shared memory objects to read inputs from and write "
+        "outputs to; only for callers that are trusted",
+        kind="switch",
+    )
+    drain_seconds: float = _option(
+        30.0,
+        "how long requests under way may take to finish after SIGTERM",
+        convert=float,
+        metavar="S",
+        low=0,
+        high=86400,
+    )
+    server_name: str = _option(
+        "layer-zoo", "name in the server's metadata; some clients want `triton`", metavar="NAME"
+    )
+    self_test: bool = _option(
+        False,
+        "answer the test vectors beside each model while loading it, and serve it only if the "
+        "answers are right",
+        kind="switch",
+    )
+    log_level: str = _option("info", "how much to log", choices=LOG_LEVELS)
+
+    def __post_init__(self) -> None:
+        for row in _rows():
+            _check(row, getattr(self, row.name))
+        if not self.host:
+            raise ConfigurationError("--host is empty: give an address such as 127.0.0.1")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError(
+                "--tls-certificate and --tls-key go together: one of them is missing"
+            )
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ConfigurationError(
+                "--tls-client-ca needs --tls-certificate and --tls-key: without TLS no client can "
+                "show a certificate"
+            )
+        if self.load_model and self.model_control_mode != "explicit":
+            raise ConfigurationError(
+                f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
+                f"{self.model_control_mode!r} loads every model"
+            )
+
+    @classmethod
+    def from_arguments(cls, namespace: argparse.Namespace) -> Self:
+        """Build from parsed arguments; `repository` is the positional that the command adds."""
+        values = {row.name: getattr(namespace, row.name) for row in _rows()}
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(repository=Path(namespace.repository), **values)
+
+    def as_arguments(self) -> list[str]:
+        """Return the command line that `parse_arguments` makes this of again."""
+        words = []
+        for row in _rows():
+            value, name = getattr(self, row.name), flag(row.name)
+            if row.metadata["kind"] == "switch":
+                words.append(name if value else name.replace("--", "--no-", 1))
+            elif row.metadata["kind"] == "list":
+                words += [f"{name}={part}" for part in value]
+            elif value is not None or row.metadata["convert"] is port_or_off:
+                words.append(f"{name}={OFF if value is None else value}")
+        return [*words, "--", str(self.repository)]
+
+    @classmethod
+    def parse_arguments(cls, arguments: Sequence[str]) -> Self:
+        """Build from a command line alone, whatever the environment says."""
+        parser = argparse.ArgumentParser()
+        add_arguments(parser, {})
+        parser.add_argument("repository")
+        return cls.from_arguments(parser.parse_args(arguments))
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, environ: Mapping[str, str] | None = None
+) -> None:
+    """Add one flag per row; a set environment variable replaces the default."""
+    known = os.environ if environ is None else environ
+    for row in _rows():
+        meta = row.metadata
+        variable = f"{ENVIRONMENT_PREFIX}{row.name.upper()}"
+        text = meta["help"]
+        if text is not argparse.SUPPRESS:
+            text = f"{text} (default: {_shown(row.default)}; environment: {variable})"
+        if meta["kind"] is None:
+            how = {"type": meta["convert"], "choices": meta["choices"]}
+        else:
+            how = _KINDS[meta["kind"]][1]
+        if meta["metavar"] is not None:
+            how = {**how, "metavar": meta["metavar"]}
+        default = _from_environment(row, variable, known)
+        parser.add_argument(flag(row.name), default=default, help=text, **how)
+
+
+def flag(name: str) -> str:
+    """Return the command-line spelling of an option."""
+    return "--" + name.replace("_", "-")
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, bool | tuple):
+        return "on" if default is True else "off" if default is False else "none"
+    return str(default)
+
+
+def _rows() -> list[Field[Any]]:
+    return [row for row in fields(ServerConfig) if row.metadata]
+
+
+def _from_environment(row: Field[Any], variable: str, environ: Mapping[str, str]) -> Any:
+    if variable not in environ:
+        return row.default
+    try:
+        value = row.metadata["convert"](environ[variable])
+    except ValueError:
+        raise ConfigurationError(
+            f"{variable}={environ[variable]!r} is not a value for {flag(row.name)}"
+        ) from None
+    _check(row, value)
+    return value
+
+
+def _check(row: Field[Any], value: Any) -> None:
+    meta = row.metadata
+    if meta["choices"] is not None and value not in meta["choices"]:
+        raise ConfigurationError(
+            f"{flag(row.name)} is {value!r}; choose one of {', '.join(meta['choices'])}"
+        )
+    low, high = meta["low"], meta["high"]
+    if low is not None and value is not None and not low <= value <= high:
+        raise ConfigurationError(f"{flag(row.name)} is {value}; it must lie in {low} to {high}")

@@ -1,0 +1,155 @@
+"""What can go wrong, by who is to blame. Knows no gRPC: server/zoo_server/protocols/status.py gives each a status.
+
+    ServerError                    never raised itself
+    ├── RequestError               the caller: this request cannot be answered as it stands
+    │   ├── InvalidRequest         malformed, or does not fit the model
+    │   ├── UnreadableJson         an HTTP body that is no JSON, or has a member of another type
+    │   ├── NotFound               no such model or version
+    │   ├── PreconditionFailed     the model has not what the request takes for granted
+    │   ├── AlreadyExists          the name is taken
+    │   ├── Unsupported            the server, or this model, does not offer it
+    │   ├── Unauthenticated        the server wants a token, and this call shows none or another
+    │   ├── Cancelled              the caller hung up
+    │   └── DeadlineExpired        the caller's time was over before the work began
+    ├── Unavailable                nobody's mistake: ask again later
+    │   ├── ModelNotReady          known, but not loaded
+    │   ├── ControlDisabled        the server was not started so that models could be (un)loaded
+    │   ├── QueueFull              as many wait, or as much is under way, as may
+    │   ├── QueueTimeout           its time in the queue ran out
+    │   ├── WorkerLost             the process that had to answer has ended
+    │   └── ServerExiting          shutting down
+    ├── OperatorError              whoever runs the server: the text says what to change
+    │   ├── ConfigurationError     an option has a bad value
+    │   ├── AddressError           the address cannot be listened on
+    │   ├── RuntimeMissing         neither onnxruntime wheel is installed
+    │   └── ModelLoadError         one model of the repository cannot be served
+    │       ├── NoVersion          none of its versions is one to serve
+    │       ├── DecoupledModel     it answers a request any number of times
+    │       └── ProviderError      the execution provider asked for is not really there
+    ├── OperationFailed            what was asked for could not be done; the caller is told why
+    │   ├── LoadFailed             a model could not be loaded
+    │   └── SharedMemoryFailed     a shared memory object could not be opened
+    └── ExecutionError             a bug, or the model failed while it ran: details stay in the log
+
+Every message is one line that names the culprit, the value seen and, where there is one, the cure.
+"""
+
+
+class ServerError(Exception):
+    """Base of everything above; raise a leaf."""
+
+
+class RequestError(ServerError):
+    """The caller's request cannot be answered as it stands."""
+
+
+class InvalidRequest(RequestError):
+    """The request is malformed or does not fit the model."""
+
+
+class UnreadableJson(RequestError):
+    """The body of an HTTP request is no JSON, or a member is missing or of another type."""
+
+
+class NotFound(RequestError):
+    """No such model or version."""
+
+
+class PreconditionFailed(RequestError):
+    """The model has not what the request takes for granted, such as a signature of that name."""
+
+
+class AlreadyExists(RequestError):
+    """The name is taken; the other one has to go first."""
+
+
+class Unsupported(RequestError):
+    """The server, or this model, does not offer what was asked."""
+
+
+class Unauthenticated(RequestError):
+    """The server wants a token, and the call shows none or another."""
+
+
+class Cancelled(RequestError):
+    """The caller hung up before the work began."""
+
+
+class DeadlineExpired(RequestError):
+    """The caller's deadline passed before the work began."""
+
+
+class Unavailable(ServerError):
+    """Nobody's mistake: the same request may succeed later."""
+
+
+class ModelNotReady(Unavailable):
+    """The model or version is known but not loaded."""
+
+
+class QueueFull(Unavailable):
+    """As much waits or is under way as may: for the model, or in the server."""
+
+
+class QueueTimeout(Unavailable):
+    """The request's time in the queue ran out before its turn came."""
+
+
+class ControlDisabled(Unavailable):
+    """The server was not started in the mode that lets callers load and unload models."""
+
+
+class WorkerLost(Unavailable):
+    """The process of the server that had to answer has ended; another takes its place."""
+
+
+class ServerExiting(Unavailable):
+    """The server is shutting down."""
+
+
+class OperatorError(ServerError):
+    """Whoever runs the server has to change something; the text says what."""
+
+
+class ConfigurationError(OperatorError):
+    """An option of the server has a bad value."""
+
+
+class AddressError(OperatorError):
+    """The address cannot be listened on."""
+
+
+class RuntimeMissing(OperatorError):
+    """No onnxruntime wheel is installed."""
+
+
+class ModelLoadError(OperatorError):
+    """One model of the repository cannot be served; the others can."""
+
+
+class NoVersion(ModelLoadError):
+    """None of the model's versions is one that its version_policy wants."""
+
+
+class DecoupledModel(ModelLoadError):
+    """The model answers a request any number of times, which no ONNX graph does."""
+
+
+class ProviderError(ModelLoadError):
+    """The execution provider asked for is not one that the created session has."""
+
+
+class OperationFailed(ServerError):
+    """What was asked for could not be done; unlike ExecutionError's, its text is for the caller."""
+
+
+class LoadFailed(OperationFailed):
+    """A model could not be loaded when a caller asked for it."""
+
+
+class SharedMemoryFailed(OperationFailed):
+    """A shared memory object could not be opened."""
+
+
+class ExecutionError(ServerError):
+    """The model failed while it ran; what the caller is told is a fixed text and an id."""

@@ -1,0 +1,67 @@
+"""Requests and answers as values: what every wire protocol is turned into, and back from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo_server.inference.shared_memory import Destination, Source
+
+#: An input's elements: raw wire bytes, a part of shared memory with such bytes, typed numbers in one
+#: dimension, or BYTES elements.
+TensorData = bytes | memoryview | Source | np.ndarray[Any, Any] | Sequence[bytes]
+
+#: A request parameter's value, as the wire types it.
+ParameterValue = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputTensor:
+    """One input as sent; `shape` includes the batch dimension where the model has one."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: TensorData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputRequest:
+    """One output as asked for; `classes` > 0 asks for that many best classes instead of values."""
+
+    name: str
+    classes: int = 0
+    #: Where the values go, if not into the answer.
+    destination: Destination | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferRequest:
+    """One inference request."""
+
+    id: str
+    inputs: tuple[InputTensor, ...]
+    #: Empty: every output, in the configuration's order.
+    outputs: tuple[OutputRequest, ...] = ()
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputTensor:
+    """One output as answered: `raw` is in wire form, empty if it went to shared memory."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferResponse:
+    """One answer; `model_version` is the resolved one."""
+
+    model_name: str
+    model_version: str
+    id: str
+    outputs: tuple[OutputTensor, ...]

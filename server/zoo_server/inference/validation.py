@@ -1,0 +1,288 @@
+"""Does a request fit the model? Pure: settings and a request in, arrays for the graph out.
+
+The checks stand in Triton's order (core/src/infer_request.cc, Normalize) and keep the stems of its
+messages, which clients match on; each cites the clause of protocol.md that it enforces.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from zoo_server import datatypes
+from zoo_server.datatypes import VARIABLE
+from zoo_server.errors import InvalidRequest
+from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
+from zoo_server.inference.shared_memory import Source
+from zoo_server.repository.settings import (
+    InputSettings,
+    ModelSettings,
+    OutputSettings,
+    reshape_dims,
+)
+
+_BATCH_NOTE = (
+    " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be "
+    "prepended to each input shape. If you want to specify the full shape including the batch dim in "
+    "your input dims config, try setting max_batch_size to zero. See the model configuration docs "
+    "for more info on max_batch_size."
+)
+
+
+#: One input's elements, ready for the graph: bytes of exactly its size, where they lie in shared
+#: memory, or an array of its shape.
+Data = bytes | memoryview | Source | np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedInput:
+    """One input that a request brings, as the graph takes it."""
+
+    name: str
+    dtype: np.dtype[Any]
+    #: With the batch dimension where the model has one.
+    shape: tuple[int, ...]
+    #: None where elements differ in length.
+    nbytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All of a checked request but its data; requests that differ in their data only share one."""
+
+    inputs: tuple[PlannedInput, ...]
+    #: Dimension 0 of every input, or 0 where the model does not batch.
+    batch_size: int
+    outputs: tuple[tuple[OutputSettings, OutputRequest], ...]
+    #: The outputs' names, for the graph.
+    names: tuple[str, ...]
+    #: Equal for requests that may share a run: the same inputs, of like shape.
+    key: tuple[tuple[str, tuple[int, ...]], ...]
+    #: For whoever encodes answers: what it has worked out for this plan, by the outputs' shapes.
+    encoded: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(slots=True)
+class CheckedRequest:
+    """A request that fits: its plan, and the data of the plan's inputs, in order."""
+
+    plan: Plan
+    data: Sequence[Data]
+
+
+class RequestChecker:
+    """Checks requests for one version; made once at load."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self._settings = settings
+        self._inputs = {tensor.name: tensor for tensor in settings.inputs}
+        self._outputs = {tensor.name: tensor for tensor in settings.outputs}
+        self._required = sum(not tensor.optional for tensor in settings.inputs)
+        self._all_outputs = tuple(
+            (tensor, OutputRequest(name=tensor.name)) for tensor in settings.outputs
+        )
+
+    def check(self, request: InferRequest) -> CheckedRequest:
+        """Return what to run; InvalidRequest says what does not fit."""
+        try:
+            outputs = self._check_outputs(request.outputs)
+            pairs = self._check_names(request.inputs)
+            batch_size = self._batch_size(pairs)
+            inputs = tuple(self._planned(sent, settings, batch_size) for sent, settings in pairs)
+            data = [
+                self._data(sent, settings, planned)
+                for (sent, settings), planned in zip(pairs, inputs, strict=True)
+            ]
+        except InvalidRequest as error:
+            # Triton leads with the id, so that a caller with many in flight can tell them apart.
+            label = request.id[:64] or "<id_unknown>"
+            raise InvalidRequest(f"[request id: {label}] {error}") from None
+        batched = batch_size > 0
+        plan = Plan(
+            inputs=inputs,
+            batch_size=batch_size,
+            outputs=outputs,
+            names=tuple(output.name for output, _ in outputs),
+            key=tuple((planned.name, planned.shape[batched:]) for planned in inputs),
+        )
+        return CheckedRequest(plan, data)
+
+    def _check_outputs(
+        self, asked: Sequence[OutputRequest]
+    ) -> tuple[tuple[OutputSettings, OutputRequest], ...]:
+        """2.2.8: none asked means all; twice the same is refused."""
+        if not asked:
+            return self._all_outputs
+        if len({output.name for output in asked}) < len(asked):
+            name = next(
+                o.name for i, o in enumerate(asked) if o.name in {p.name for p in asked[:i]}
+            )
+            raise InvalidRequest(f"output '{name}' already exists in request")
+        for output in asked:
+            if output.name not in self._outputs:
+                raise InvalidRequest(
+                    f"unexpected inference output '{output.name}' for model '{self._name}'"
+                )
+        return tuple((self._outputs[output.name], output) for output in asked)
+
+    def _check_names(
+        self, inputs: Sequence[InputTensor]
+    ) -> list[tuple[InputTensor, InputSettings]]:
+        """1c, missing, extra and unknown inputs; 2.2.7, optional ones may be left out."""
+        sent: dict[str, InputTensor] = {}
+        for tensor in inputs:
+            if tensor.name in sent:
+                raise InvalidRequest(f"input '{tensor.name}' already exists in request")
+            sent[tensor.name] = tensor
+        missing = [t.name for t in self._settings.inputs if not t.optional and t.name not in sent]
+        unknown = [name for name in sent if name not in self._inputs]
+        if not self._required <= len(sent) <= len(self._inputs):
+            raise InvalidRequest(self._count_text(list(sent), missing))
+        if unknown:
+            raise InvalidRequest(
+                f"unexpected inference input '{unknown[0]}' for model '{self._name}'"
+            )
+        if missing:
+            raise InvalidRequest(self._count_text(list(sent), missing))
+        # In the configuration's order, so that requests that list them differently are alike.
+        return [(sent[name], settings) for name, settings in self._inputs.items() if name in sent]
+
+    def _count_text(self, sent: list[str], missing: list[str]) -> str:
+        total = len(self._inputs)
+        if self._required == total:
+            expected = f"expected {total} inputs"
+        else:
+            expected = f"expected number of inputs between {self._required} and {total}"
+        return (
+            f"{expected} but got {len(sent)} inputs for model '{self._name}'. Got input(s) "
+            f"{_quoted(sent)}, but missing required input(s) {_quoted(missing)}. Please provide all "
+            "required input(s)."
+        )
+
+    def _batch_size(self, pairs: list[tuple[InputTensor, InputSettings]]) -> int:
+        """2.2.5: dimension 0 is the batch, the same for every input, 1 to max_batch_size."""
+        limit = self._settings.max_batch_size
+        if limit == 0:
+            return 0
+        batch_size: int | None = None
+        for sent, _ in pairs:
+            if not sent.shape:
+                raise InvalidRequest(
+                    f"input '{sent.name}' has no shape but model requires batch dimension for "
+                    f"'{self._name}'"
+                )
+            if batch_size is None:
+                batch_size = sent.shape[0]
+            elif sent.shape[0] != batch_size:
+                raise InvalidRequest(
+                    f"input '{sent.name}' batch size does not match other inputs for '{self._name}'"
+                )
+        if batch_size is None:  # every input is optional and was left out
+            return 1
+        if batch_size > limit:
+            raise InvalidRequest(
+                f"inference request batch-size must be <= {limit} for '{self._name}'"
+            )
+        if batch_size < 1:
+            raise InvalidRequest(f"inference request batch-size must be >= 1 for '{self._name}'")
+        return batch_size
+
+    def _planned(self, sent: InputTensor, settings: InputSettings, batch_size: int) -> PlannedInput:
+        """1c, wrong dtype or shape; 2.2.6 zero sizes are legal."""
+        if sent.datatype != settings.datatype.wire:
+            raise InvalidRequest(
+                f"inference input '{sent.name}' data-type is '{sent.datatype}', but model "
+                f"'{self._name}' expects '{settings.datatype.wire}'"
+            )
+        batched = self._settings.max_batch_size > 0
+        dims = sent.shape[1:] if batched else sent.shape
+        self._check_shape(sent, settings, dims)
+        target = dims
+        if settings.graph_dims != settings.dims:
+            target = reshape_dims(dims, settings.dims, settings.graph_dims)
+        shape = (batch_size, *target) if batched else target
+        try:
+            count = datatypes.element_count(shape)
+        except ValueError as error:
+            raise InvalidRequest(
+                f"{error} for input '{sent.name}' for model '{self._name}'"
+            ) from None
+        size = settings.datatype.byte_size
+        return PlannedInput(
+            name=sent.name,
+            dtype=settings.datatype.numpy,
+            shape=shape,
+            nbytes=None if size is None else count * size,
+        )
+
+    def _data(self, sent: InputTensor, settings: InputSettings, planned: PlannedInput) -> Data:
+        """1c, wrong byte size; 2.2.4 exact sizes."""
+        if planned.nbytes is None:
+            count = datatypes.element_count(planned.shape)
+            return self._strings(sent, planned.shape, count)
+        data = sent.data
+        got = data.nbytes if isinstance(data, np.ndarray | memoryview) else len(data)
+        if got != planned.nbytes:
+            raise InvalidRequest(
+                f"input byte size mismatch for input '{sent.name}' for model '{self._name}'. "
+                f"Expected {planned.nbytes}, got {got}"
+            )
+        if isinstance(data, np.ndarray):
+            return data.reshape(planned.shape)
+        if not isinstance(data, bytes | memoryview | Source):
+            raise TypeError(f"numbers arrive as bytes or an array, not {type(data).__name__}")
+        return data
+
+    def _check_shape(
+        self, sent: InputTensor, settings: InputSettings, dims: tuple[int, ...]
+    ) -> None:
+        if min(dims, default=0) < 0:
+            raise InvalidRequest(
+                f"All input dimensions should be specified for input '{sent.name}' for model "
+                f"'{self._name}', got {_dims_text(sent.shape)}"
+            )
+        expected = settings.dims
+        if len(dims) == len(expected) and all(
+            want in (VARIABLE, have) for have, want in zip(dims, expected, strict=True)
+        ):
+            return
+        batched = self._settings.max_batch_size > 0
+        full = (VARIABLE, *expected) if batched else expected
+        raise InvalidRequest(
+            f"unexpected shape for input '{sent.name}' for model '{self._name}'. Expected "
+            f"{_dims_text(full)}, got {_dims_text(sent.shape)}.{_BATCH_NOTE if batched else ''}"
+        )
+
+    def _strings(
+        self, sent: InputTensor, shape: tuple[int, ...], count: int
+    ) -> np.ndarray[Any, Any]:
+        """2.2.3; and ONNX strings are UTF-8, which is checked here, not halfway into a run."""
+        label = f"inference input '{sent.name}' for model '{self._name}'"
+        data = sent.data.now() if isinstance(sent.data, Source) else sent.data
+        try:
+            if isinstance(data, bytes | memoryview):
+                elements: Sequence[bytes] = datatypes.parse_bytes(data, count, tensor=label)
+            else:
+                elements = cast("Sequence[bytes]", data)  # not bytes: read from `bytes_contents`
+                if len(elements) != count:
+                    raise datatypes.miscounted(len(elements), count, tensor=label)
+            return datatypes.object_array([element.decode() for element in elements], shape)
+        except UnicodeDecodeError:
+            raise InvalidRequest(
+                f"a string element of {label} is not valid UTF-8, which ONNX strings are"
+            ) from None
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from None
+
+    @property
+    def _name(self) -> str:
+        return self._settings.name
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return "[" + ",".join(f"'{name}'" for name in names) + "]"
+
+
+def _dims_text(dims: Sequence[int]) -> str:
+    return "[" + ",".join(map(str, dims)) + "]"

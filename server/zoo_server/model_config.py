@@ -1,0 +1,102 @@
+"""What a configuration says of scheduling, as values: batching, instances and sequences.
+
+Read by server/repository from the file, acted upon by server/scheduling; the meanings are Triton's
+(protocol.md 2.1 and its model configuration), times are in nanoseconds.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from zoo_server.datatypes import DataType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolicy:
+    """How one priority level's queue treats those who wait in it."""
+
+    #: How long a request may wait, 0 without limit.
+    timeout_ns: int = 0
+    #: What happens then: True refuses it, False lets it wait on behind everybody else.
+    rejects: bool = True
+    #: Whether a request's own `timeout` may shorten (never lengthen) the wait.
+    allows_override: bool = False
+    #: How many may wait, 0 without limit.
+    max_size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How the requests of one model become runs."""
+
+    #: The most rows of one run; 1 where the model has no batch dimension.
+    max_rows: int = 1
+    #: Whether requests are joined at all: config.pbtxt says dynamic_batching.
+    joins: bool = False
+    #: Numbers of rows that are run as soon as they have gathered.
+    preferred: frozenset[int] = frozenset()
+    #: How long the oldest request may wait for company; 0 takes what waits.
+    delay_ns: int = 0
+    #: Answers leave in the order in which requests came, even with several instances.
+    preserves_order: bool = False
+    #: Priorities, 1 the most urgent; 0 where the model has none.
+    levels: int = 0
+    default_level: int = 0
+    default_policy: QueuePolicy = field(default_factory=QueuePolicy)
+    #: Policies of levels that differ from the default.
+    policies: dict[int, QueuePolicy] = field(default_factory=dict)
+    #: How many runs may be under way at once (instance_group's counts).
+    instances: int = 1
+
+    def policy(self, level: int) -> QueuePolicy:
+        """Return the policy of a level."""
+        return self.policies.get(level, self.default_policy)
+
+
+class ControlKind(StrEnum):
+    """What a control input tells the graph of the request's place in its sequence."""
+
+    START = "START"
+    END = "END"
+    READY = "READY"
+    CORRELATION_ID = "CORRID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One input that the server fills, one element a request."""
+
+    input: str
+    kind: ControlKind
+    datatype: DataType
+    #: As the graph takes it, without the batch dimension.
+    dims: tuple[int, ...]
+    #: The values for false and true; a correlation id has none.
+    values: tuple[float, float] = (0, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A tensor carried from one request of a sequence to the next; it begins as zeros."""
+
+    input: str
+    output: str
+    datatype: DataType
+    #: Without the batch dimension.
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequences:
+    """How a model's requests belong together."""
+
+    controls: tuple[Control, ...] = ()
+    states: tuple[State, ...] = ()
+    #: A sequence that is silent for longer is forgotten.
+    idle_ns: int = 1_000_000_000
+    #: Sequences that may be live at once; more wait until one of them ends.
+    most: int = 1
+
+    @property
+    def inputs(self) -> tuple[Control | State, ...]:
+        """What a run takes beyond what clients send, in order."""
+        return (*self.controls, *self.states)

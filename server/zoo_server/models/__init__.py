@@ -1,0 +1,1 @@
+"""What is loaded: loading and unloading, the catalog, what is ready."""

@@ -1,0 +1,187 @@
+"""What is loaded, and what is known but cannot be served: the answer to "is there such a model?".
+
+The table that is asked never changes: whoever loads or unloads a model builds another and puts it in
+its place, at once. Who found a model before that keeps it, and the last one to let go frees it.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from zoo_server.errors import InvalidRequest, ModelNotReady, NotFound, ServerError, Unsupported
+from zoo_server.inference.model import LoadedModel
+
+#: What the wire sends when no version is asked for.
+ANY_VERSION = ""
+
+#: The largest version number: folders are named by int64 (server/zoo_server/repository/layout.py).
+_MAX_VERSION = 2**63 - 1
+
+
+class ModelState(StrEnum):
+    """RepositoryIndex's words (protocol.md 2.1)."""
+
+    READY = "READY"
+    UNAVAILABLE = "UNAVAILABLE"
+    LOADING = "LOADING"
+    UNLOADING = "UNLOADING"
+    #: Not asked for yet: on disk, and never loaded. On the wire it has no state at all.
+    UNKNOWN = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogEntry:
+    """One version of one model, or a model whose versions were never reached (`version` None)."""
+
+    name: str
+    version: int | None
+    state: ModelState
+    reason: str = ""
+    model: LoadedModel | None = None
+    #: A model that Triton serves, and only over streams: who asks for it hears that it is not offered.
+    unsupported: bool = False
+    #: Whether the server is not ready without it; it is without what was unloaded on purpose.
+    wanted: bool = True
+    #: What it was made from: whoever loads an equal one again may keep the model.
+    origin: object = None
+    #: Of an unloaded version, returns its model for as long as a request still runs on it.
+    leaving: Callable[[], LoadedModel | None] | None = None
+
+    def at_present(self) -> "CatalogEntry":
+        """Return the entry as it stands now: UNLOADING until the last request has ended."""
+        if self.leaving is not None and self.leaving() is not None:
+            return replace(self, state=ModelState.UNLOADING, reason="")
+        return self
+
+
+#: Versions by number; None stands for a model none of whose versions was reached.
+Versions = Mapping[int | None, CatalogEntry]
+
+
+def parse_version(text: str) -> int | None:
+    """Return the version asked for, None for any; InvalidRequest in Triton's words (4.2, int8)."""
+    if text == ANY_VERSION:
+        return None
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or int(digits[:20]) > _MAX_VERSION:
+        raise InvalidRequest(
+            f"failed to get model version from specified version string '{text[:80]}' (details: not "
+            "an integer), version should be an integral value > 0"
+        )
+    if text != digits:
+        raise InvalidRequest(
+            f"invalid model version specified '{text}' , version should be an integral value > 0"
+        )
+    return int(digits)
+
+
+class Catalog:
+    """Every known model by name and version; asked from any number of threads, without a lock."""
+
+    def __init__(self, entries: Iterable[CatalogEntry]) -> None:
+        models: dict[str, dict[int | None, CatalogEntry]] = {}
+        for entry in entries:
+            models.setdefault(entry.name, {})[entry.version] = entry
+        self._models: Mapping[str, Versions] = models
+        self._replacing = threading.Lock()
+
+    def replace(self, name: str, entries: Iterable[CatalogEntry]) -> None:
+        """Put these in the place of all that is known of a model; without any, forget it."""
+        versions = {entry.version: entry for entry in entries}
+        with self._replacing:
+            others = {key: value for key, value in self._models.items() if key != name}
+            self._models = {**others, name: versions} if versions else others
+
+    def find(self, name: str, version: str) -> LoadedModel:
+        """Return the version asked for, or the latest ready one.
+
+        NotFound for an unknown name or version, ModelNotReady for one that is not loaded,
+        Unsupported for a decoupled model, InvalidRequest if `version` is no number.
+        """
+        number = parse_version(version)
+        versions = self._models.get(name)
+        if versions is None:
+            raise NotFound(f"Request for unknown model: '{name}' is not found")
+        if number is None:
+            ready = _ready(versions)
+            if not ready:
+                raise _absent(name, versions)
+            return ready[-1]
+        entry = versions.get(number)
+        if entry is None:
+            raise _absent(name, versions, number)
+        if entry.model is None:
+            raise ModelNotReady(
+                f"Request for unknown model: '{name}' version {number} is not at ready state: "
+                f"{_why(entry)}"
+            )
+        return entry.model
+
+    def is_model_ready(self, name: str, version: str) -> bool:
+        """2.1, ModelReady: False and no error for what is unknown or not loaded."""
+        try:
+            self.find(name, version)
+        except (NotFound, ModelNotReady, Unsupported):
+            return False
+        return True
+
+    def is_ready(self) -> bool:
+        """2.1, strict readiness: every version that should be served is."""
+        return all(
+            entry.state is ModelState.READY
+            for versions in self._models.values()
+            for entry in versions.values()
+            if entry.wanted
+        )
+
+    def ready_versions(self, name: str) -> list[LoadedModel]:
+        """Return the ready versions of a model, ascending; empty if there are none."""
+        return _ready(self._models.get(name, {}))
+
+    def loaded(self) -> list[LoadedModel]:
+        """Return every ready version, by name and then version."""
+        return [model for _, versions in sorted(self._models.items()) for model in _ready(versions)]
+
+    def entries(self) -> list[CatalogEntry]:
+        """Return everything known, by name and then version."""
+        return [
+            versions[version].at_present()
+            for _, versions in sorted(self._models.items())
+            for version in sorted(versions, key=lambda number: number or 0)
+        ]
+
+    def versions(self, name: str) -> list[CatalogEntry]:
+        """Return what is known of one model, in no order."""
+        return list(self._models.get(name, {}).values())
+
+    def names(self) -> list[str]:
+        """Return every known name, ready or not."""
+        return sorted(self._models)
+
+
+def _absent(name: str, versions: Versions, number: int | None = None) -> ServerError:
+    """Return the error for a model without such a version, or without any; it says why (1c)."""
+    unread = versions.get(None)
+    if unread is not None and unread.unsupported:
+        # 1c and 2.4: UNIMPLEMENTED, as Triton answers a unary call of one.
+        return Unsupported(
+            f"model '{name}' is not served: this server doesn't support models with decoupled "
+            f"transaction policy: {unread.reason}"
+        )
+    stem = f"Request for unknown model: '{name}'"
+    if number is None:
+        reasons = "; ".join(filter(None, map(_why, versions.values())))
+        return NotFound(f"{stem} has no available versions: {reasons}")
+    reason = "" if unread is None else f": {_why(unread)}"
+    return NotFound(f"{stem} version {number} is not found{reason}")
+
+
+def _why(entry: CatalogEntry) -> str:
+    """Return why a version takes no requests: the reason, or the state where it says enough."""
+    return entry.reason or entry.state.lower()
+
+
+def _ready(versions: Versions) -> list[LoadedModel]:
+    models = [entry.model for entry in versions.values() if entry.model is not None]
+    return sorted(models, key=lambda model: model.settings.version)

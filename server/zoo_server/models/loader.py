@@ -1,0 +1,231 @@
+"""From a model on disk to catalog entries: each version alone, so that a bad one stops no other.
+
+scan ──> config.pbtxt ──> versions ──> open the graph ──> complete and check ──> LoadedModel
+         └───────── plan ────────┘     └──────────────── load ────────────────────────┘
+"""
+
+import logging
+import threading
+import time
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from zoo_server.datatypes import VARIABLE, TensorSpec
+from zoo_server.errors import DecoupledModel, ExecutionError, ModelLoadError
+from zoo_server.inference.model import Graph, LoadedModel
+from zoo_server.models.catalog import CatalogEntry, ModelState
+from zoo_server.models.self_test import examine
+from zoo_server.repository import autocomplete, config_pbtxt, vectors
+from zoo_server.repository.scan import FoundModel
+from zoo_server.repository.scheduling import threads_of
+from zoo_server.repository.settings import ModelSettings
+from zoo_server.schedulers.timer import Timer
+
+_LOG = logging.getLogger(__name__)
+
+
+#: A graph file below this may be too small for threads of its own: it is timed.
+_SMALL_BYTES = 1 << 20
+
+#: A run of one row that takes less is over before a thread pool would have woken.
+_SMALL_RUN_NS = 1_000_000
+
+
+class LoadedGraph(Graph, Protocol):
+    """A graph that also says what it takes and gives."""
+
+    threads: int
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class GraphOpener(Protocol):
+    """What opens graphs: zoo_server.backends.onnxruntime.session.Runtime, or a fake in a test."""
+
+    #: The most threads of one run.
+    threads: int
+
+    def open(self, path: Path, threads: int) -> LoadedGraph:
+        """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What every model's runs share."""
+
+    opener: GraphOpener
+    #: Where runs go that a transport's own thread must not be held for.
+    workers: Executor
+    timer: Timer
+    #: A place for each request that may wait in the sequences of any model.
+    waiting: threading.Semaphore
+    #: A version with test vectors is served only if it answers them right.
+    self_test: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """One model, read as far as is possible without opening a graph."""
+
+    found: FoundModel
+    config: config_pbtxt.ModelConfig | None
+    batching_written: bool
+    versions: tuple[int, ...]
+
+    def origin(self, version: int) -> object:
+        """Return what a version is made of; equal for one that need not be loaded again."""
+        found = self.found
+        return found.stamp, found.config_file, found.config_json, found.version_stamps.get(version)
+
+
+class Loader:
+    """Turns what lies in a repository into catalog entries."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+
+    def plan(self, found: FoundModel) -> LoadPlan:
+        """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
+        if found.fault is not None:
+            raise ModelLoadError(found.fault)
+        config = config_pbtxt.read(found)
+        plan = LoadPlan(
+            found=found,
+            config=config,
+            batching_written=config_pbtxt.mentions_batching(found),
+            versions=tuple(config_pbtxt.choose_versions(config, found.versions)),
+        )
+        _say_idle(found.name, config)
+        return plan
+
+    def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
+        """Load one version; an entry that is UNAVAILABLE says why it cannot be served."""
+        try:
+            model = _load_version(plan, version, self._workshop)
+        except Exception as error:  # whatever it is, the other models are served
+            return failed(plan.found.name, version, error)
+        return CatalogEntry(
+            name=plan.found.name,
+            version=version,
+            state=ModelState.READY,
+            model=model,
+            origin=plan.origin(version),
+        )
+
+
+def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedModel:
+    began = time.perf_counter()
+    found, written = plan.found, plan.config
+    path = config_pbtxt.model_file(found, written, version)
+    asked = threads_of(written) if written is not None else 0
+    opener = workshop.opener
+    graph = opener.open(path, asked or _first_guess(path, opener.threads))
+    signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
+    config, derived = autocomplete.complete(
+        found.name, written, signature, batching_written=plan.batching_written
+    )
+    if derived:
+        _LOG.info("model '%s' version %d: derived %s", found.name, version, derived)
+    settings = autocomplete.settings_of(
+        config,
+        signature,
+        version=version,
+        read_labels=lambda filename: config_pbtxt.read_labels(found.folder, filename),
+    )
+    took = trial(graph, settings)
+    if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
+        graph = opener.open(path, opener.threads)
+        took = trial(graph, settings)
+    if workshop.self_test:
+        verdict = _self_test(found, path, graph)
+        _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
+    model = LoadedModel(settings, graph, workshop.workers, workshop.timer, workshop.waiting)
+    if took:
+        model.cost.begin(took)
+    model.load_seconds = time.perf_counter() - began
+    return model
+
+
+def _self_test(found: FoundModel, path: Path, graph: LoadedGraph) -> str:
+    """Hold a graph against the vectors in its folder; return what was done, for the log."""
+    if found.file is not None:
+        return "a bare file has no folder of test vectors"  # those beside it may be another's
+    bound = vectors.read_bound(path)
+    if bound is None:
+        return "left out: its manifest says that it is not meant to be equal"
+    sets = vectors.read_vectors(path.parent)
+    examine(graph, sets, bound)
+    return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
+
+
+def _first_guess(path: Path, threads: int) -> int:
+    """Return the threads to try first: handing a tiny run to a pool costs more than the run."""
+    try:
+        return 1 if path.stat().st_size < _SMALL_BYTES else threads
+    except OSError:
+        return threads  # opening it says what is wrong
+
+
+def trial(graph: Graph, settings: ModelSettings) -> int:
+    """Run one row of zeros and return how long the faster of two runs took, in ns; 0 if it fails.
+
+    It shows how long a run takes before anybody waits for one, and pays what only a first run costs.
+    A graph that zeros do not suit is served all the same.
+    """
+    feeds = {
+        tensor.name: np.zeros(_smallest(tensor.graph_dims, settings), tensor.datatype.numpy)
+        for tensor in settings.inputs
+        if not tensor.optional
+    }
+    for tensor in settings.inputs:
+        if tensor.datatype.byte_size is None and tensor.name in feeds:
+            feeds[tensor.name][...] = ""
+    for extra in settings.sequences.inputs if settings.sequences is not None else ():
+        shape = _smallest(extra.dims, settings)
+        feeds[extra.input] = np.zeros(shape, extra.datatype.numpy)
+    names = [tensor.name for tensor in settings.outputs]
+    best = 0
+    for _ in range(2):
+        began = time.perf_counter_ns()
+        try:
+            graph.run(names, feeds)
+        except ExecutionError as error:
+            _LOG.debug("model '%s': no trial run: %s", settings.name, error)
+            return 0
+        took = time.perf_counter_ns() - began
+        best = min(best, took) if best else took
+    return best
+
+
+def _smallest(dims: tuple[int, ...], settings: ModelSettings) -> tuple[int, ...]:
+    shape = tuple(1 if dim == VARIABLE else dim for dim in dims)
+    return (1, *shape) if settings.max_batch_size else shape
+
+
+def _say_idle(name: str, config: config_pbtxt.ModelConfig | None) -> None:
+    idle = config_pbtxt.idle_settings(config)
+    if idle:
+        _LOG.info("model '%s': %s accepted, not acted upon", name, ", ".join(idle))
+
+
+def failed(name: str, version: int | None, error: Exception) -> CatalogEntry:
+    """Return the entry of what cannot be served, and log why; what is no ModelLoadError is our bug."""
+    place = f"model '{name}'" + (f" version {version}" if version is not None else "")
+    if isinstance(error, ModelLoadError):
+        reason = str(error)
+        _LOG.error("%s is not served: %s", place, reason)
+    else:
+        reason = f"failed to load: unexpected {type(error).__name__}, see the server's log"
+        _LOG.error("%s is not served", place, exc_info=error)
+    return CatalogEntry(
+        name=name,
+        version=version,
+        state=ModelState.UNAVAILABLE,
+        reason=reason,
+        unsupported=isinstance(error, DecoupledModel),
+    )

@@ -1,0 +1,57 @@
+"""What is ready, as far as ServerReady, ModelReady and health tell; of one process or of several."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from zoo_server.models.catalog import Catalog, parse_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """One moment's picture."""
+
+    #: ServerReady's answer.
+    server: bool
+    #: The ready versions of each known model, ascending.
+    models: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> Self:
+        """Return a catalog's."""
+        return cls(
+            server=catalog.is_ready(),
+            models={
+                name: [model.settings.version for model in catalog.ready_versions(name)]
+                for name in catalog.names()
+            },
+        )
+
+    @classmethod
+    def common(cls, parts: Sequence["Readiness"]) -> Self:
+        """Return what holds wherever a caller may arrive; ready is what is ready everywhere."""
+        names = sorted({name for part in parts for name in part.models})
+        return cls(
+            server=bool(parts) and all(part.server for part in parts),
+            models={
+                name: sorted(set.intersection(*(set(part.models.get(name, ())) for part in parts)))
+                for name in names
+            },
+        )
+
+    def is_model_ready(self, name: str, version: str) -> bool:
+        """Answer ModelReady; InvalidRequest if `version` is no number."""
+        number = parse_version(version)
+        ready = self.models.get(name, ())
+        return bool(ready) if number is None else number in ready
+
+    def to_json(self) -> bytes:
+        """Return it for another process."""
+        return json.dumps({"server": self.server, "models": dict(self.models)}).encode()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> Self:
+        """Return what another process says."""
+        read = json.loads(raw)
+        return cls(server=read["server"], models=read["models"])

@@ -1,0 +1,81 @@
+"""A loaded graph on the test vectors beside it: wrong answers are refused before anybody asks.
+
+    vectors ──run──> answers ──within the bound──> served, else ModelLoadError with the place
+
+The vectors' outputs are the model's own framework's, so this also catches an execution provider
+that computes otherwise on this machine, and not only damaged files.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from zoo_server.datatypes import TensorSpec
+from zoo_server.errors import ExecutionError, ModelLoadError
+from zoo_server.inference.model import Graph
+from zoo_server.repository.vectors import Bound, NamedTensors, Vectors
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+class SignedGraph(Graph, Protocol):
+    """A graph that also says what it takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def examine(graph: SignedGraph, vectors: Sequence[Vectors], bound: Bound) -> None:
+    """Run every set of vectors; ModelLoadError names the first answer beyond the bound."""
+    outputs = [_named(item.outputs, graph.outputs) for item in vectors]
+    scales = _scales(outputs)
+    for item, expected in zip(vectors, outputs, strict=True):
+        feeds = _named(item.inputs, graph.inputs)
+        try:
+            answers = graph.run(list(expected), feeds)
+        except ExecutionError as error:
+            raise ModelLoadError(f"self-test: {item.name} cannot be run: {error}") from error
+        for (name, wanted), given in zip(expected.items(), answers, strict=True):
+            reason = _differs(wanted, given, bound, scales[name])
+            if reason:
+                raise ModelLoadError(f"self-test: {item.name}, output '{name}': {reason}")
+
+
+def _named(tensors: NamedTensors, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return tensors by name; one that a file does not name is the graph's at that position."""
+    if len(tensors) > len(specs):
+        raise ModelLoadError(f"self-test: {len(tensors)} vectors for {len(specs)} tensors")
+    return {name or spec.name: array for (name, array), spec in zip(tensors, specs, strict=False)}
+
+
+def _scales(outputs: Sequence[Arrays]) -> dict[str, float]:
+    """Return max|expected| of each output over all sets."""
+    scales: dict[str, float] = {}
+    for arrays in outputs:
+        for name, array in arrays.items():
+            numbers = array[np.isfinite(array)] if array.dtype.kind == "f" else np.zeros(0)
+            largest = float(np.abs(numbers.astype(np.float64)).max(initial=0.0))
+            scales[name] = max(scales.get(name, 0.0), largest)
+    return scales
+
+
+def _differs(
+    wanted: np.ndarray[Any, Any], given: np.ndarray[Any, Any], bound: Bound, scale: float
+) -> str:
+    """Say how an answer differs, empty if it does not; all but floats must be the same."""
+    if given.shape != wanted.shape or given.dtype != wanted.dtype:
+        return f"{given.dtype}{list(given.shape)} instead of {wanted.dtype}{list(wanted.shape)}"
+    same = given == wanted
+    if wanted.dtype.kind == "f":
+        same |= (given != given) & (wanted != wanted)  # NaN agrees with NaN
+        left, right = wanted.astype(np.float64), given.astype(np.float64)
+        both = np.isfinite(left) & np.isfinite(right)
+        delta = np.abs(np.where(both, left - np.where(both, right, 0.0), 0.0))
+        allowed = bound.scaled * scale + bound.relative * np.abs(np.where(both, left, 0.0))
+        same |= both & (delta <= allowed)
+    if same.all():
+        return ""
+    at = tuple(int(i) for i in np.argwhere(~same)[0])
+    count = int(np.count_nonzero(~same))
+    return f"{given[at]!s} instead of {wanted[at]!s} at {list(at)}, {count} of {same.size} elements"

@@ -1,0 +1,27 @@
+"""What answers a method, and what a transport may know of it besides.
+
+The public server calls it as it would any function; server/zoo_server/protocols/grpc/transport/fast.py looks at the fields.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zoo_server.protocols.grpc.interceptor import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """A function of a request, or an iterator of them, and its context."""
+
+    function: Callable[[Any, Context], Any]
+    #: Takes the messages that are ready at once: burst(calls, bears_ns, stays=).
+    burst: Callable[..., None] | None = None
+    #: Opened with a stream and fed by callbacks: it holds no thread.
+    on_stream: Callable[..., None] | None = None
+    #: So short that a transport's loop may run it itself.
+    in_place: bool = False
+
+    def __call__(self, request: Any, context: Context) -> Any:
+        """Answer, as a transport without any of these asks."""
+        return self.function(request, context)

@@ -1,0 +1,288 @@
+"""How much memory requests may take while they are decoded, all of them together.
+
+    bytes ──weigh──> holding.take ──> decode ──> … ──> answered ──> holding.release
+
+Raw tensors of numbers are views of the message and cost nothing. All else grows: a string of two
+bytes is six on the wire and 140 as an object, an integer is one byte on the wire and 23 as a number.
+What a message will take is told from its bytes, before anything is made of them: protobuf's own
+objects, too, are larger than what they are read from.
+
+Requests of a kind that is known (server/zoo_server/protocols/grpc/infer.py) never come here.
+"""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
+
+from zoo_proto import grpc_service_pb2, tensorflow_serving_pb2
+from zoo_server.errors import InvalidRequest, QueueFull
+from zoo_server.inference.request import InputTensor
+from zoo_server.inference.shared_memory import Source
+
+#: What is smaller is not accounted for: of as many as there may be calls, it is a gigabyte.
+_FREE = 1 << 16
+
+#: Messages so small come to less than _FREE, whatever is in them.
+SMALL_MESSAGE = 256
+
+# What things take when decoded, in bytes; measured (CPython 3.11, protobuf 6.33), and rounded up.
+#: One string, besides its bytes: in the message, as bytes, as text, and in the lists between.
+STRING = 192
+#: A byte of a string, or of a field that is not known.
+_STRING_BYTE = 3
+#: A nested message, and the value that is made of it.
+_MESSAGE = 384
+#: A number that is a field of its own.
+_NUMBER = 32
+#: A number of a packed list, by its size as protobuf holds it.
+_PACKED_NUMBER = {4: 18, 8: 26}
+#: A byte of a packed list of fixed-size numbers, or of a tensor's content: two copies.
+_FIXED_BYTE = 2
+#: A byte of what is not looked into.
+_ANY_BYTE = 192
+
+#: From here on the numbers of a packed list are counted.
+_COUNTED = 4096
+
+#: Messages in messages, at most: protobuf's own bound.
+_DEPTH = 100
+
+#: Fields looked at, strings of one list aside: a second, at most. The rest weighs what it may.
+_MOST_VISITS = 1 << 20
+
+#: protobuf's wire types of a field with a length, and of those with a fixed size.
+_DELIMITED = 2
+_SIZES = {1: 8, 5: 4}
+
+
+class Decoding:
+    """What is being decoded or was, and is not answered yet; from any thread."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """The bytes accounted for at present."""
+        return self._held
+
+    def add(self, size: int) -> None:
+        """Account for so many bytes more; QueueFull if all together would be too many."""
+        with self._lock:
+            if self._held + size > self.limit:
+                raise QueueFull(
+                    f"requests being decoded would take more than {self.limit} bytes of memory: try "
+                    "again later, or raise --max-decoded-bytes"
+                )
+            self._held += size
+
+    def drop(self, size: int) -> None:
+        """Account for so many bytes less."""
+        with self._lock:
+            self._held -= size
+
+
+class Holding:
+    """One request's part; used by one thread, and released once."""
+
+    __slots__ = ("_decoding", "_size")
+
+    def __init__(self, decoding: Decoding) -> None:
+        self._decoding = decoding
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """Account for what is about to be decoded.
+
+        QueueFull if there is no room at present, InvalidRequest if there never is.
+        """
+        if size < _FREE:
+            return
+        limit = self._decoding.limit
+        if self._size + size > limit:
+            raise InvalidRequest(
+                f"the request would take more than {limit} bytes of memory once it is decoded: send "
+                "less at once, numbers as raw contents, or raise --max-decoded-bytes"
+            )
+        self._decoding.add(size)
+        self._size += size
+
+    def take_message(self, raw: bytes, fields: "Fields") -> None:
+        """Account for what protobuf, and the values made of its message, will take."""
+        if len(raw) > SMALL_MESSAGE:
+            self.take(weigh(raw, fields, self._decoding.limit))
+
+    def take_strings(self, tensors: Iterable[InputTensor]) -> None:
+        """Account for raw strings, which are not taken apart yet."""
+        for tensor in tensors:
+            if tensor.datatype == "BYTES" and isinstance(tensor.data, bytes | memoryview | Source):
+                self.take(weight_of_strings(tensor.shape, len(tensor.data), 4))
+
+    def release(self) -> None:
+        """Note that the request is answered."""
+        if self._size:
+            self._decoding.drop(self._size)
+
+
+def weight_of_strings(shape: Iterable[int], size: int, least: int) -> int:
+    """Return what strings take that are `size` bytes on the wire, each at least so many."""
+    count = 1
+    for dim in shape:
+        count *= max(dim, 0)  # below 0 is a fault that is found later
+    return STRING * min(count, size // least) + _STRING_BYTE * size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Field:
+    """What one field of a message takes: each time that it is there, and by its content."""
+
+    each: int = 0
+    per_byte: int = 0
+    #: Of a packed list of varints: each of them.
+    per_number: int = 0
+    #: Of a nested message.
+    fields: "Fields | None" = None
+
+
+Fields = dict[int, _Field]
+
+_UNKNOWN = _Field(per_byte=_STRING_BYTE)
+
+_VARINTS = {
+    FieldDescriptor.CPPTYPE_INT32: 4,
+    FieldDescriptor.CPPTYPE_UINT32: 4,
+    FieldDescriptor.CPPTYPE_ENUM: 4,
+    FieldDescriptor.CPPTYPE_INT64: 8,
+    FieldDescriptor.CPPTYPE_UINT64: 8,
+}
+
+
+def _fields_of(message: Any, known: dict[str, Fields]) -> Fields:
+    """Return what a message's fields take; a message may contain itself."""
+    if message.full_name in known:
+        return known[message.full_name]
+    fields = known[message.full_name] = {}
+    for field in message.fields:
+        fields[field.number] = _field_of(field, known)
+    return fields
+
+
+def _field_of(field: Any, known: dict[str, Fields]) -> _Field:
+    if field.message_type is not None:
+        return _Field(each=_MESSAGE, fields=_fields_of(field.message_type, known))
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        if field.name == "tensor_content":
+            return _Field(per_byte=_FIXED_BYTE)
+        return _Field(each=STRING if field.is_repeated else 0, per_byte=_STRING_BYTE)
+    if field.cpp_type in _VARINTS:
+        return _Field(per_number=_PACKED_NUMBER[_VARINTS[field.cpp_type]])
+    return _Field(per_byte=_FIXED_BYTE)
+
+
+_KNOWN: dict[str, Fields] = {}
+INFER_FIELDS = _fields_of(grpc_service_pb2.ModelInferRequest.DESCRIPTOR, _KNOWN)
+PREDICT_FIELDS = _fields_of(tensorflow_serving_pb2.PredictRequest.DESCRIPTOR, _KNOWN)
+
+
+def weigh(raw: bytes, fields: Fields, enough: int) -> int:
+    """Return about what a message takes once it is decoded; stop looking beyond `enough`.
+
+    Of bytes that are no message, what protobuf takes until it finds that out.
+    """
+    return _Scales(raw, enough).weigh(0, len(raw), fields, _DEPTH)
+
+
+class _Scales:
+    """One walk over one message."""
+
+    def __init__(self, raw: bytes, enough: int) -> None:
+        self._raw = raw
+        self._enough = enough
+        self._weight = 0
+        self._visits = _MOST_VISITS
+
+    def weigh(self, at: int, end: int, fields: Fields, depth: int) -> int:
+        """Add what lies between the two places, and return the sum."""
+        raw = self._raw
+        try:
+            while at < end and self._weight <= self._enough:
+                self._visits -= 1
+                if self._visits < 0:
+                    return self._add(_ANY_BYTE * (end - at))
+                tag, at = _varint(raw, at)
+                wire = tag & 7
+                if wire == _DELIMITED:
+                    size, at = _varint(raw, at)
+                    stop = min(at + size, end)
+                    field = fields.get(tag >> 3, _UNKNOWN)
+                    self._field(field, at, stop, depth)
+                    at = self._more(tag, field, stop, end) if field.each else stop
+                elif wire in _SIZES:
+                    at += _SIZES[wire]
+                    self._add(_NUMBER)
+                elif wire == 0:
+                    _, at = _varint(raw, at)
+                    self._add(_NUMBER)
+                else:  # a group, which none of the messages has
+                    return self._add(_ANY_BYTE * (end - at))
+        except IndexError:  # cut off
+            pass
+        return self._weight
+
+    def _field(self, field: _Field, at: int, end: int, depth: int) -> None:
+        if field.per_number:
+            self._add(field.per_number * _count(self._raw, at, end))
+        elif field.fields is None:
+            self._add(field.each + field.per_byte * (end - at))
+        elif depth:
+            self._add(field.each)
+            self.weigh(at, end, field.fields, depth - 1)
+        else:
+            self._add(_ANY_BYTE * (end - at))
+
+    def _more(self, tag: int, field: _Field, at: int, end: int) -> int:
+        """Add the short strings of the same list that follow, and return where they end."""
+        if field.fields is not None or tag > 0x7F:
+            return at
+        raw, begin, count = self._raw, at, 0
+        while at + 1 < end and raw[at] == tag:
+            size = raw[at + 1]
+            if size > 0x7F:
+                break
+            at += size + 2
+            count += 1
+        self._add(field.each * count + field.per_byte * (at - begin))
+        return at
+
+    def _add(self, weight: int) -> int:
+        self._weight += weight
+        return self._weight
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    byte = raw[at]
+    if byte < 0x80:
+        return byte, at + 1
+    value, shift = byte & 0x7F, 7
+    while byte >= 0x80:
+        at += 1
+        byte = raw[at]
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > 70:
+            raise IndexError("longer than any number")
+    return value, at + 1
+
+
+def _count(raw: bytes, at: int, end: int) -> int:
+    """Return how many varints there are, or a little more."""
+    size = end - at
+    if size < _COUNTED:
+        return size
+    return int(np.count_nonzero(np.frombuffer(raw, np.int8, size, at) >= 0)) + 1

@@ -1,0 +1,115 @@
+"""A servicer becomes generic handlers, by the names in the service's descriptor.
+
+Registering under the wire's names (and not through the generated `add_…_to_server`) keeps our stubs'
+descriptors out of grpc's way, and shows every RPC of the service: those without a method answer
+UNIMPLEMENTED in words, where gRPC itself would say "Method not found!".
+"""
+
+from collections.abc import Iterator, Set
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+from google.protobuf.message_factory import GetMessageClass
+
+from zoo_proto import grpc_service_pb2
+from zoo_server.errors import Unsupported
+from zoo_server.protocols.grpc.behaviour import Behaviour
+from zoo_server.protocols.grpc.infer import BurstPath, InferPath
+from zoo_server.protocols.grpc.interceptor import BlockingCall, Context, guarded_unary
+from zoo_server.protocols.grpc.stream import InferStreams
+
+SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+
+#: Methods that read what is in memory: a transport that can may answer them without a thread.
+_IN_PLACE = frozenset(
+    {
+        "ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig",
+        "ModelStatistics", "SystemSharedMemoryStatus", "CudaSharedMemoryStatus",
+        "SystemSharedMemoryUnregister", "CudaSharedMemoryUnregister", "TraceSetting", "LogSettings",
+    }
+)  # fmt: skip
+
+
+def inference_handlers(
+    servicer: object,
+    path: InferPath,
+    streams: InferStreams,
+    admission: AbstractContextManager[None],
+    waits: Set[str] = frozenset(),
+) -> grpc.GenericRpcHandler:
+    """Return the handlers of inference.GRPCInferenceService: each RPC is a method of the servicer.
+
+    `waits` names methods that ask others before they answer, and so need a thread.
+    """
+    handlers = {
+        method.name: _handler(method, servicer, admission, in_place=_IN_PLACE - waits)
+        for method in SERVICE.methods
+        if not method.server_streaming
+    }
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(burst_behaviour(path))
+    handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+        _stream_infer(path, streams)
+    )
+    return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
+
+
+def one_servicer(*parts: object) -> object:
+    """Return several servicers as one: each RPC is the method of the first part that has it."""
+    names = [method.name for method in SERVICE.methods]
+    return SimpleNamespace(
+        **{
+            name: getattr(part, name)
+            for part in reversed(parts)
+            for name in names
+            if hasattr(part, name)
+        }
+    )
+
+
+def burst_behaviour(path: BurstPath) -> Behaviour:
+    """A hot call, for a transport that calls once a request and for one that hands over bursts."""
+
+    def blocking(raw: bytes, context: Context) -> bytes:
+        call = BlockingCall(raw, context)
+        path.answer([call])
+        return call.wait()
+
+    return Behaviour(function=blocking, burst=path.answer)
+
+
+def _stream_infer(path: InferPath, streams: InferStreams) -> Behaviour:
+    """ModelStreamInfer, for a transport that gives iterators and for one that calls back."""
+
+    def blocking(requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
+        return streams.iterate(requests, context)
+
+    return Behaviour(function=blocking, burst=path.answer, on_stream=streams.serve)
+
+
+def _handler(
+    method: Any,
+    servicer: object,
+    admission: AbstractContextManager[None],
+    *,
+    in_place: Set[str],
+) -> grpc.RpcMethodHandler:
+    handler = getattr(servicer, method.name, None)
+    if handler is None:
+        handler = _refuse(method.name)
+    function = guarded_unary(method.name, handler, admission, GetMessageClass(method.input_type))
+    return grpc.unary_unary_rpc_method_handler(
+        Behaviour(function=function, in_place=method.name in in_place)
+    )
+
+
+def _refuse(name: str) -> Any:
+    def handler(_: Any) -> Any:
+        raise unsupported(name)
+
+    return handler
+
+
+def unsupported(name: str) -> Unsupported:
+    return Unsupported(f"{name} is not served by this release")

@@ -1,0 +1,105 @@
+"""A run's outputs to ModelInferResponse: what is alike for all answers of a plan is written once.
+
+    model_name model_version outputs{name datatype shape} | tag length | rows | tag length | rows …
+    └──────────── once a plan and shape ────────────────────────────┘
+
+protobuf fields may come in any order, so that an id follows at the end. Outputs whose bytes are not
+simply rows of the array (strings, classes, what config.pbtxt reshapes) go the general way.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_server.inference.execution import Rows, Run
+from zoo_server.inference.request import OutputRequest, OutputTensor
+from zoo_server.inference.validation import Plan
+from zoo_server.protocols.grpc.wire import delimited
+from zoo_server.repository.settings import ModelSettings
+
+_ID, _RAW_OUTPUT = 3, 6
+
+#: Heads kept a plan: where the data decides an output's shape, any number of shapes may come.
+_MOST_HEADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What comes before each output's rows, which of the run's outputs it is, and where they go."""
+
+    pieces: tuple[tuple[bytes, int, OutputRequest], ...]
+
+
+def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
+    """Return a ModelInferResponse's bytes: always raw contents, one entry an output (2.3).
+
+    InvalidRequest for classes of an output that has none.
+    """
+    run = rows.run
+    head = plan.encoded.get(run.key)
+    if head is None:
+        if len(plan.encoded) >= _MOST_HEADS:
+            plan.encoded.clear()
+        head = plan.encoded[run.key] = _head(settings, plan, run)
+    if not isinstance(head, _Head):
+        return _general(settings, plan, rows, request_id)
+    buffers = run.buffers()
+    parts: list[bytes | memoryview] = []
+    for before, index, asked in head.pieces:
+        view, stride = buffers[index]  # type: ignore[misc]  # no strings: _head saw to that
+        parts.append(before)
+        part = view[rows.begin * stride : rows.end * stride] if plan.batch_size else view
+        if asked.destination is None:
+            parts.append(part)
+        else:
+            asked.destination.write(asked.name, part)
+    if request_id:
+        parts += delimited(_ID, len(request_id)), request_id
+    return b"".join(parts)
+
+
+def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
+    """Return the pieces before the rows, False where there are none such."""
+    tensors: list[OutputTensor] = []
+    for output, asked in plan.outputs:
+        if asked.classes or output.datatype.byte_size is None or output.dims != output.graph_dims:
+            return False
+        shape = run.output(output.name).shape
+        if plan.batch_size:
+            shape = (plan.batch_size, *shape[1:])
+        tensors.append(
+            OutputTensor(name=output.name, datatype=output.datatype.wire, shape=shape, raw=b"")
+        )
+    before = _message(settings, tensors).SerializeToString()
+    pieces: list[tuple[bytes, int, OutputRequest]] = []
+    for tensor, (_, asked) in zip(tensors, plan.outputs, strict=True):
+        index = run.names.index(tensor.name)
+        buffer = run.buffers()[index]
+        assert buffer is not None  # its elements have a size
+        view, stride = buffer
+        size = stride * plan.batch_size if plan.batch_size else view.nbytes
+        if asked.destination is not None:
+            size = 0  # an entry all the same, so that those after it keep their places
+        pieces.append((before + delimited(_RAW_OUTPUT, size), index, asked))
+        before = b""
+    return _Head(tuple(pieces))
+
+
+def _general(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
+    tensors = [
+        rows.tensor(output, asked.classes, plan.batch_size, asked.destination)
+        for output, asked in plan.outputs
+    ]
+    message = _message(settings, tensors)
+    message.raw_output_contents.extend(tensor.raw for tensor in tensors)
+    answer: bytes = message.SerializeToString()
+    if request_id:
+        answer += delimited(_ID, len(request_id)) + request_id
+    return answer
+
+
+def _message(settings: ModelSettings, tensors: Iterable[OutputTensor]) -> pb.ModelInferResponse:
+    message = pb.ModelInferResponse(model_name=settings.name, model_version=str(settings.version))
+    for tensor in tensors:
+        message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+    return message

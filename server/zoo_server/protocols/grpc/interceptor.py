@@ -1,0 +1,116 @@
+"""The one wrapper around every handler: admits the call, parses, answers, turns errors into statuses.
+
+    bytes ──> alive? ──> admitted? ──> parse ──> handler ──> bytes
+                 └──────────┴───────────┴──────────┴──> status table
+
+Handlers are plain functions from message to message and know nothing of gRPC's context. ModelInfer
+has a path of its own (server/zoo_server/protocols/grpc/infer.py), which answers calls and not messages.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from zoo_server.errors import Cancelled, DeadlineExpired, InvalidRequest
+from zoo_server.protocols.status import status_of
+
+
+class Context(Protocol):
+    """The little of grpc.ServicerContext that is used here; every transport offers it."""
+
+    def is_active(self) -> bool:
+        """Tell whether the caller still waits."""
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds to the caller's deadline, None without one."""
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """End the call with a status, by raising."""
+
+
+M = TypeVar("M", bound=Message)
+
+Handler = Callable[[Any], Any]
+
+
+def guarded_unary(
+    method: str,
+    handler: Handler,
+    admission: AbstractContextManager[None],
+    request_type: type[Message],
+) -> Callable[[bytes, Context], bytes]:
+    """Wrap a unary handler."""
+
+    def behaviour(raw: bytes, context: Context) -> bytes:
+        try:
+            _check_alive(context)
+            with admission:
+                message: Message = handler(parse(request_type, raw))
+                return message.SerializeToString()
+        except Exception as error:
+            code, text = status_of(error, method)
+        # Not in the handler above: abort raises, and that is no error of ours.
+        return context.abort(code, text)
+
+    return behaviour
+
+
+class BlockingCall:
+    """A call whose thread waits for the answer (zoo_server.protocols.grpc.infer.Call)."""
+
+    def __init__(self, message: bytes, context: Context) -> None:
+        self.message = message
+        self._context = context
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._answer = b""
+        self._status: tuple[grpc.StatusCode, str] | None = None
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return not self._context.is_active()
+
+    def reply(self, answer: bytes) -> None:
+        """Hand the answer to the thread that waits."""
+        self._answer = answer
+        self._done.release()
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """Hand it a status instead."""
+        self._status = (code, details)
+        self._done.release()
+
+    def outcome(self) -> tuple[bytes, tuple[grpc.StatusCode, str] | None]:
+        """Wait for the answer and return it, or the status instead."""
+        self._done.acquire()
+        return self._answer, self._status
+
+    def wait(self) -> bytes:
+        """Return the answer, or end the call."""
+        answer, status = self.outcome()
+        if status is not None:
+            self._context.abort(*status)
+        return answer
+
+
+def parse(request_type: type[M], raw: bytes) -> M:
+    """Parse a message; InvalidRequest if the bytes are none."""
+    try:
+        return request_type.FromString(raw)
+    except DecodeError:
+        raise InvalidRequest(
+            f"the request cannot be parsed as {request_type.DESCRIPTOR.full_name}"
+        ) from None
+
+
+def _check_alive(context: Context) -> None:
+    """Nobody waits for the answer of a call that is over: do not compute it."""
+    remaining = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        raise DeadlineExpired("the deadline passed before the request was run")
+    if not context.is_active():
+        raise Cancelled("the caller cancelled before the request was run")

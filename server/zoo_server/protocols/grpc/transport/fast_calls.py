@@ -1,0 +1,309 @@
+"""One call on the C core: its operations, its end, and what handlers see of it.
+
+    RawCall      ends a call with a status, once
+    UnaryCall    one message in, one message and a status out, from any thread
+    CallContext  the same as grpc.ServicerContext, for handlers written for the public server
+
+A call is over when its last operation, the sending of its status, is done; until then the transport
+keeps it. Whether the caller still waits is learnt from the core's close operation. A call that is
+answered in the burst in which it came needs no such watch of its own: the operation rides along with
+the answer, which saves an event.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import grpc
+
+from zoo_server.protocols.grpc.transport import core
+
+_LOG = logging.getLogger(__name__)
+
+Metadata = Sequence[tuple[str, str | bytes]]
+Ended = Callable[["RawCall"], None]
+
+
+class RawCall:
+    """A call that can be ended; each public method from any thread."""
+
+    def __init__(self, call: Any, ended: Ended) -> None:
+        self._call = call
+        self._ended = ended
+        #: Whoever pops it starts the one close operation.
+        self._close = [True]
+        #: Whoever pops it ends the call.
+        self._end = [True]
+        self._cancelled = False
+        #: Called once the caller is gone or the call is over, whichever comes first.
+        self.on_over: Callable[[], None] | None = None
+        self.initial_metadata: Metadata | None = None
+        self.trailing_metadata: Metadata | None = None
+        self._initial_sent = False
+
+    def watch(self) -> None:
+        """Begin to learn whether the caller hangs up."""
+        if self._close:
+            try:
+                self._close.pop()
+            except IndexError:
+                return
+            self._call.start_server_batch((core.ReceiveClose(core.NO_FLAGS),), self._closed)
+
+    def _closed(self, event: Any) -> None:
+        if event.batch_operations[0].cancelled():
+            self._cancelled = True
+            self._tell()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the caller hung up or its deadline passed."""
+        return self._cancelled
+
+    def reject(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call with a status; does nothing if it has ended."""
+        self.end(code, details.encode())
+
+    def end(self, code: grpc.StatusCode | None, details: bytes, *before: Any) -> bool:
+        """Send `before` and a status, OK for None; return False if the call had ended before."""
+        try:
+            self._end.pop()
+        except IndexError:
+            return False
+        status = core.OK if code is None else core.status_code(code)
+        operations = [
+            *before,
+            core.SendStatus(self.trailing_metadata, status, details, core.NO_FLAGS),
+        ]
+        if not self._initial_sent:
+            self._initial_sent = True
+            operations.insert(0, core.SendInitialMetadata(self.initial_metadata, core.NO_FLAGS))
+        if self._close:
+            try:
+                self._close.pop()
+                operations.append(core.ReceiveClose(core.NO_FLAGS))
+            except IndexError:
+                pass
+        self._call.start_server_batch(operations, self._finished)
+        return True
+
+    def send_initial_metadata(self, metadata: Metadata | None) -> None:
+        """Send them before the first message; ValueError if it is too late."""
+        if self._initial_sent:
+            raise ValueError("Initial metadata no longer allowed!")
+        self._initial_sent = True
+        joined = (*(self.initial_metadata or ()), *(metadata or ()))
+        operation = core.SendInitialMetadata(joined, core.NO_FLAGS)
+        self._call.start_server_batch((operation,), _nothing)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its status has been sent."""
+        return not self._end
+
+    def _finished(self, _: Any) -> None:
+        self._tell()
+        self._ended(self)
+
+    def _tell(self) -> None:
+        """On the loop: call `on_over`, and let go of it, for its owner keeps the call."""
+        on_over, self.on_over = self.on_over, None
+        if on_over is not None:
+            on_over()
+
+
+def _nothing(_: Any) -> None:
+    """The tag of an operation whose end means nothing."""
+
+
+class UnaryCall(RawCall):
+    """One message in, one out (zoo_server.protocols.grpc.infer.Call)."""
+
+    def __init__(self, event: Any, ended: Ended, received: Callable[["UnaryCall"], None]) -> None:
+        super().__init__(event.call, ended)
+        self.message = b""
+        self.event = event
+        self.deadline: float = event.call_details.deadline
+        self._received = received
+
+    def receive(self) -> None:
+        """Ask for the message; the handler is called with it, on the loop."""
+        self._call.start_server_batch((core.ReceiveMessage(core.NO_FLAGS),), self._message_came)
+
+    def _message_came(self, event: Any) -> None:
+        message = event.batch_operations[0].message()
+        if message is None:
+            method = self.event.call_details.method.decode("utf-8", "replace")
+            self.reject(
+                grpc.StatusCode.UNIMPLEMENTED, f'"{method}" requires exactly one request message.'
+            )
+            return
+        self.message = message
+        self._received(self)
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self._cancelled or self.deadline < time.time()
+
+    def reply(self, answer: bytes) -> None:
+        """Send the answer and status OK."""
+        try:
+            self._end.pop()
+        except IndexError:
+            return
+        operations = [
+            core.SendInitialMetadata(None, core.NO_FLAGS),
+            core.SendMessage(answer, core.NO_FLAGS),
+            core.SendStatus(None, core.OK, b"", core.NO_FLAGS),
+        ]
+        if self._close:
+            with suppress(IndexError):
+                self._close.pop()
+                operations.append(core.ReceiveClose(core.NO_FLAGS))
+        self._call.start_server_batch(operations, self._finished)
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call with another status."""
+        self.reject(code, details)
+
+
+class Aborted(Exception):
+    """Raised by CallContext.abort: the status is in the context."""
+
+
+class CallerGone(grpc.RpcError):  # type: ignore[misc]  # grpcio ships no types
+    """Raised for a handler that asks for the next request of a caller who hung up."""
+
+
+class CallContext(grpc.ServicerContext):  # type: ignore[misc]  # grpcio ships no types
+    """What a handler sees of its call, as of grpcio's own server's."""
+
+    def __init__(self, call: RawCall, event: Any) -> None:
+        self._raw = call
+        self._event = event
+        self._code: grpc.StatusCode | None = None
+        self._details = b""
+        self._callbacks: list[Callable[[], None]] | None = []
+        self.message_flags = core.NO_FLAGS
+        call.on_over = self.ended
+
+    # -- what the handler asks -----------------------------------------------------------------
+
+    def is_active(self) -> bool:
+        return not self._raw.is_cancelled and not self._raw.has_ended
+
+    def time_remaining(self) -> float:
+        deadline: float = self._event.call_details.deadline
+        return max(deadline - time.time(), 0.0)
+
+    def cancel(self) -> None:
+        self._event.call.cancel()
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        if self._callbacks is None:
+            return False
+        self._callbacks.append(callback)
+        return True
+
+    def invocation_metadata(self) -> Any:
+        return self._event.invocation_metadata
+
+    def peer(self) -> str:
+        peer: bytes = self._event.call.peer()
+        return peer.decode()
+
+    def peer_identities(self) -> Any:
+        return core.peer_identities(self._event.call)
+
+    def peer_identity_key(self) -> str | None:
+        key = core.peer_identity_key(self._event.call)
+        return None if key is None else key.decode()
+
+    def auth_context(self) -> dict[str, Any]:
+        known = core.auth_context(self._event.call) or {}
+        return {key.decode(): value for key, value in known.items()}
+
+    # -- what the handler says -----------------------------------------------------------------
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        pair = (core.COMPRESSION_KEY, compression.name.lower().replace("nocompression", "identity"))
+        self._raw.initial_metadata = (*(self._raw.initial_metadata or ()), pair)
+
+    def disable_next_message_compression(self) -> None:
+        self.message_flags = core.NO_COMPRESS
+
+    def send_initial_metadata(self, initial_metadata: Any) -> None:
+        self._raw.send_initial_metadata(initial_metadata)
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        self._raw.trailing_metadata = trailing_metadata
+
+    def trailing_metadata(self) -> Any:
+        return self._raw.trailing_metadata
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self._code = code
+
+    def code(self) -> grpc.StatusCode | None:
+        return self._code
+
+    def set_details(self, details: str) -> None:
+        self._details = details.encode()
+
+    def details(self) -> bytes:
+        return self._details
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        if code == grpc.StatusCode.OK:
+            code, details = grpc.StatusCode.UNKNOWN, ""
+        self._code, self._details = code, details.encode()
+        raise Aborted
+
+    def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        self._raw.trailing_metadata = status.trailing_metadata
+        self.abort(status.code, status.details)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def status(self) -> tuple[grpc.StatusCode | None, bytes]:
+        """Return the status that the handler has set, None for OK."""
+        code = None if self._code is grpc.StatusCode.OK else self._code
+        return code, self._details
+
+    def failure(self, error: Exception) -> tuple[grpc.StatusCode, bytes]:
+        """Return the status of a handler that raised: its own if it aborted, else UNKNOWN."""
+        if isinstance(error, Aborted):
+            return self._code or grpc.StatusCode.UNKNOWN, self._details
+        if isinstance(error, CallerGone):
+            return grpc.StatusCode.CANCELLED, b""
+        _LOG.error("a handler raised", exc_info=error)
+        return grpc.StatusCode.UNKNOWN, f"Exception calling application: {error}".encode()
+
+    def ended(self) -> None:
+        """Tell whoever asked to be told, once."""
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+
+def run_unary(call: UnaryCall, handler: grpc.RpcMethodHandler) -> None:
+    """Answer a call by a handler that was written for the public server."""
+    context = CallContext(call, call.event)
+    try:
+        request = _apply(handler.request_deserializer, call.message)
+        response = handler.unary_unary(request, context)
+        code, details = context.status()
+        if code is not None:
+            call.end(code, details)
+            return
+        answer = _apply(handler.response_serializer, response)
+    except Exception as error:
+        call.end(*context.failure(error))
+        return
+    call.end(None, details, core.SendMessage(answer, context.message_flags))
+
+
+def _apply(function: Callable[[Any], Any] | None, value: Any) -> Any:
+    return value if function is None else function(value)

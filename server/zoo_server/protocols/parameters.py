@@ -1,0 +1,120 @@
+"""Request and output parameters: which ones mean something, and of what type they must be.
+
+protocol.md 2.4. What is unknown passes; what begins with `triton_` is reserved. The sequence
+parameters mean nothing to a stateless model, and like Triton we accept them there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zoo_server.errors import InvalidRequest
+from zoo_server.inference.request import ParameterValue
+
+RESERVED_PREFIX = "triton_"
+
+#: The one reserved key callers may send: the C++ client sends it with every request.
+ALLOWED_RESERVED = ("triton_enable_empty_final_response",)
+
+#: Key -> the typed fields that may carry it.
+_TYPES: Mapping[str, tuple[str, ...]] = {
+    "sequence_id": ("int64_param", "string_param"),
+    "sequence_start": ("bool_param",),
+    "sequence_end": ("bool_param",),
+    "priority": ("int64_param", "uint64_param"),
+    "timeout": ("int64_param",),
+    "triton_enable_empty_final_response": ("bool_param",),
+}
+
+#: The most classes one output may be asked for; Triton's field has 32 bits.
+_MAX_CLASSES = 2**31 - 1
+
+_REGION = "shared_memory_region"
+_OFFSET = "shared_memory_offset"
+_BYTE_SIZE = "shared_memory_byte_size"
+
+
+def request_parameters(parameters: Mapping[str, Any]) -> dict[str, ParameterValue]:
+    """Return the parameters' values; InvalidRequest for a reserved key or a wrong type."""
+    return {key: _value(key, parameter) for key, parameter in parameters.items()}
+
+
+def _value(key: str, parameter: Any) -> ParameterValue:
+    field = parameter.WhichOneof("parameter_choice")
+    allowed = _TYPES.get(key)
+    if allowed is not None and field not in allowed:
+        raise InvalidRequest(
+            f"invalid value type for '{key}' parameter, expected {' or '.join(allowed)}."
+        )
+    if key.startswith(RESERVED_PREFIX) and allowed is None:
+        raise InvalidRequest(
+            f"parameter keys starting with '{RESERVED_PREFIX}' are reserved for Triton usage. Only "
+            f"the following keys starting with '{RESERVED_PREFIX}' are allowed: "
+            + " ".join(ALLOWED_RESERVED)
+        )
+    if field is None:
+        raise InvalidRequest(
+            f"invalid value type for '{key}' parameter, expected int64_param, bool_param, or "
+            "string_param."
+        )
+    value: ParameterValue = getattr(parameter, field)
+    if key == "priority" and int(value) < 0:
+        raise InvalidRequest("invalid value for 'priority', expected value >= 0.")
+    return value
+
+
+def classes_of(parameters: Mapping[str, Any]) -> int:
+    """Return how many classes an output is asked for, 0 for its values (protocol.md 2.3)."""
+    parameter = parameters.get("classification")
+    if parameter is None:
+        return 0
+    if parameter.WhichOneof("parameter_choice") != "int64_param":
+        raise InvalidRequest(
+            "invalid value type for 'classification' parameter, expected int64_param"
+        )
+    count: int = parameter.int64_param
+    if not 0 < count <= _MAX_CLASSES:
+        raise InvalidRequest("invalid value for 'classification' parameter, expected >= 0")
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPart:
+    """Where in shared memory a tensor lies, as a request says it."""
+
+    region: str
+    offset: int
+    byte_size: int
+
+
+def region_part_of(tensor: Any) -> RegionPart | None:
+    """Return what an input's or output's parameters say of shared memory, None if nothing (2.3)."""
+    parameters = tensor.parameters
+    region = _typed(tensor, _REGION, "string_param")
+    offset = _typed(tensor, _OFFSET, "int64_param")
+    byte_size = _typed(tensor, _BYTE_SIZE, "int64_param")
+    if region is None:
+        for key in (_OFFSET, _BYTE_SIZE):
+            if key in parameters:
+                raise InvalidRequest(
+                    f"'{key}' can not be specified without '{_REGION}' parameter for tensor "
+                    f"'{tensor.name}'"
+                )
+        return None
+    if byte_size is None:
+        raise InvalidRequest(
+            f"'{_BYTE_SIZE}' must be specified along with '{_REGION}' parameter for tensor "
+            f"'{tensor.name}'"
+        )
+    return RegionPart(region, offset or 0, byte_size)
+
+
+def _typed(tensor: Any, key: str, field: str) -> Any:
+    if key not in tensor.parameters:
+        return None
+    parameter = tensor.parameters[key]
+    if parameter.WhichOneof("parameter_choice") != field:
+        raise InvalidRequest(
+            f"invalid value type for '{key}' parameter for tensor '{tensor.name}', expected {field}."
+        )
+    return getattr(parameter, field)

@@ -1,0 +1,204 @@
+"""Inference over HTTP: a body into the model's queue, and the answer out of it.
+
+    loop: body ──> decode ──> queue of the model ──> (loop or worker: the run, and the encoding)
+      └──────────── awaits ────────────────────────────────┘
+
+No thread waits for an answer: whoever has run the model hands the encoded body to the event loop.
+Small requests are decoded on the loop, and short runs too are done there (as the fast gRPC transport
+does, for the same reason: handing them to a thread costs more than they do); the rest is a worker's.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from functools import partial
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from zoo_server.errors import InvalidRequest
+from zoo_server.inference.execution import Rows
+from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.shared_memory import SharedMemory
+from zoo_server.inference.validation import Plan
+from zoo_server.models.catalog import Catalog
+from zoo_server.protocols.rest.bodies import (
+    Bodies,
+    compress,
+    decompress,
+    encoding_of,
+    wanted_encoding,
+)
+from zoo_server.protocols.rest.infer_request import Asked, decode
+from zoo_server.protocols.rest.infer_response import check_forms, encode
+from zoo_server.protocols.rest.responses import JSON
+from zoo_server.schedulers.dynamic_batcher import UNBOUNDED
+
+#: The header that says how much of a body is JSON, in requests and in answers.
+LENGTH_HEADER = "inference-header-content-length"
+
+#: A body up to this is decoded on the loop: about as long as handing it to a thread takes.
+_SMALL_BYTES = 8192
+
+#: JSON above this is read one request at a time: as Python objects it takes ten times its size.
+_LARGE_BYTES = 1 << 20
+
+#: The longest run that the loop takes on itself; meanwhile everybody else on HTTP waits.
+_BEARS_NS = 500_000
+
+
+class Inference:
+    """Answers infer requests."""
+
+    def __init__(
+        self, catalog: Catalog, memory: SharedMemory, bodies: Bodies, workers: Executor
+    ) -> None:
+        self._catalog = catalog
+        self._memory = memory
+        self._bodies = bodies
+        self._workers = workers
+        self._large = asyncio.Semaphore(1)
+
+    async def infer(self, request: Request, name: str, version: str) -> Response:
+        """Answer one request; raises what zoo_server.errors says can go wrong."""
+        arrived = time.perf_counter_ns()
+        # The model first: an unknown one is 404 whatever else is wrong, as in Triton.
+        model = self._catalog.find(name, version)
+        encoding = encoding_of(request)
+        with self._bodies.holding() as holding:
+            body = await holding.read(request)
+            length = request.headers.get(LENGTH_HEADER)
+            answer = _Answer(model, wanted_encoding(request.headers.get("accept-encoding", "")))
+            begin = partial(self._begin, answer, body, length, encoding is not None, arrived)
+            if len(body) <= _SMALL_BYTES and encoding is None:
+                begin(_BEARS_NS)
+            elif encoding is None and _header_length(length, len(body)) <= _LARGE_BYTES:
+                await self._on_a_worker(begin)
+            else:
+                async with self._large:
+                    await self._on_a_worker(begin)
+            return await self._finished(request, answer)
+
+    async def _on_a_worker(self, begin: Callable[[int], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._workers, begin, UNBOUNDED)
+
+    def _begin(
+        self,
+        answer: "_Answer",
+        body: bytes | bytearray,
+        length: str | None,
+        is_compressed: bool,
+        arrived: int,
+        bears_ns: int,
+    ) -> None:
+        """Decode, check and submit."""
+        limit = self._bodies.limits.input
+        if is_compressed:
+            body = decompress(body, limit)
+        header_length = _header_length(length, len(body))
+        if header_length > limit:
+            raise InvalidRequest(
+                f"request JSON size of {header_length} bytes exceeds the maximum allowed input "
+                f"size of {limit} bytes. Use --http-max-input-size to increase the limit."
+            )
+        model = answer.model
+        asked = decode(memoryview(body), header_length, model.settings, self._memory)
+        checked = model.checker.check(asked.request)
+        check_forms(checked.plan, asked)
+        answer.asked, answer.plan = asked, checked.plan
+        members = model.pending(checked, answer, arrived, asked.request.parameters)
+        model.submit(members, bears_ns)
+
+    async def _finished(self, request: Request, answer: "_Answer") -> Response:
+        """Wait for the answer, or for the caller to hang up."""
+        future = answer.future
+        if not future.done():
+            gone = asyncio.ensure_future(request.receive())
+            try:
+                await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                gone.cancel()
+            if not future.done():
+                answer.hang_up()
+                raise ClientDisconnect
+        return future.result()
+
+
+class _Answer:
+    """Where one request's answer goes (zoo_server.inference.queued_request.Reply)."""
+
+    asked: Asked
+    plan: Plan
+
+    def __init__(self, model: LoadedModel, encoding: str | None) -> None:
+        self.model = model
+        self._encoding = encoding
+        self._loop = asyncio.get_running_loop()
+        self._gone = False
+        self.future: asyncio.Future[Response] = self._loop.create_future()
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self._gone
+
+    def hang_up(self) -> None:
+        """Note that the caller went."""
+        self._gone = True
+
+    def answer(self, rows: Rows) -> None:
+        """Encode, on the thread that ran, and hand over."""
+        try:
+            response = self._response(rows)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._hand_over(response)
+
+    def fail(self, error: Exception) -> None:
+        """Hand over what went wrong."""
+        self._hand_over(error)
+
+    def _response(self, rows: Rows) -> Response:
+        body, header_length = encode(self.model.settings, self.plan, rows, self.asked)
+        headers = {}
+        if header_length is not None:
+            headers[LENGTH_HEADER] = str(header_length)
+        if self._encoding is not None:
+            body = compress(body, self._encoding)
+            headers["content-encoding"] = self._encoding
+        kind = JSON if header_length is None else "application/octet-stream"
+        return Response(body, headers=headers, media_type=kind)
+
+    def _hand_over(self, outcome: Response | Exception) -> None:
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self._loop:
+            self._settle(outcome)
+            return
+        with suppress(RuntimeError):  # if the loop has ended, and with it the connection
+            self._loop.call_soon_threadsafe(self._settle, outcome)
+
+    def _settle(self, outcome: Response | Exception) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, Response):
+            self.future.set_result(outcome)
+        elif not self._gone:
+            self.future.set_exception(outcome)
+
+
+def _header_length(text: str | None, size: int) -> int:
+    """Return how much of a body of `size` bytes is JSON: all of it, unless the header says."""
+    if text is None:
+        return size
+    if not (text.isascii() and text.removeprefix("-").isdigit()):
+        raise InvalidRequest(f"Unable to parse Inference-Header-Content-Length, got: {text[:40]}")
+    if text.startswith("-") or int(text[:20]) > size:
+        raise InvalidRequest(
+            f"inference header size should be in range (0, {size}), got: {text[:40]}"
+        )
+    return int(text[:20])

@@ -1,0 +1,315 @@
+"""An inference request's header and bytes to InferRequest.
+
+    {"id": …, "parameters": {…}, "inputs": […], "outputs": […]} | input bytes | input bytes …
+    └─────────── Inference-Header-Content-Length ──────────────┘
+
+An input's data is the member `data` (nested or flat, row-major), or the next `binary_data_size` bytes
+after the JSON. FP16 and BF16 have no JSON form. A header of length 0 means that the whole body is the
+data of the model's only input.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo_server.datatypes import DATA_TYPES, VARIABLE, DataType, element_count, serialize_bytes
+from zoo_server.errors import InvalidRequest, UnreadableJson
+from zoo_server.inference.request import (
+    InferRequest,
+    InputTensor,
+    OutputRequest,
+    ParameterValue,
+    TensorData,
+)
+from zoo_server.inference.shared_memory import SharedMemory
+from zoo_server.protocols.parameters import RESERVED_PREFIX, RegionPart
+from zoo_server.protocols.rest.json_values import (
+    SET,
+    array,
+    flag,
+    parameters,
+    parse_json,
+    text,
+    unsigned,
+)
+from zoo_server.repository.settings import ModelSettings
+
+_BY_WIRE = {row.wire: row for row in DATA_TYPES}
+
+#: Triton's bound on how deep `data` may be nested.
+MAX_DEPTH = 100
+
+#: Datatypes that only bytes can carry.
+BINARY_ONLY = frozenset({"FP16", "BF16"})
+
+_MAX_CLASSES = 2**31 - 1
+
+#: What Triton reads `binary_data_size` as; more than a body has is another fault than no number.
+_MOST_BYTES = 2**64 - 1
+
+_FLAGS = ("sequence_start", "sequence_end")
+_NUMBERS = ("priority", "timeout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request, and in which form each output is wanted."""
+
+    request: InferRequest
+    #: Of outputs that the request does not list.
+    binary_by_default: bool = False
+    binary: Mapping[str, bool] = field(default_factory=dict)
+
+    def wants_binary(self, output: str) -> bool:
+        """Tell whether an output goes out as bytes."""
+        return self.binary.get(output, self.binary_by_default)
+
+
+def decode(
+    body: memoryview, header_length: int, settings: ModelSettings, memory: SharedMemory
+) -> Asked:
+    """Return the request as values; InvalidRequest, UnreadableJson for one that no model could take.
+
+    `header_length`: how much of the body is JSON. Where a tensor names a region of shared memory:
+    NotFound, Unsupported as SharedMemory.view says.
+    """
+    if header_length == 0:
+        return _raw(body, settings)
+    header = parse_json(body[:header_length])
+    given = parameters(header)
+    binary_by_default = flag(given, "binary_data_output")
+    listed = array(header, "outputs") if "outputs" in header else []
+    pairs = [_output(output, memory) for output in listed]
+    return Asked(
+        request=InferRequest(
+            id=text(header, "id") if "id" in header else "",
+            parameters=_parameters(given),
+            inputs=_inputs(array(header, "inputs"), body[header_length:], settings.name, memory),
+            outputs=tuple(output for output, _ in pairs),
+        ),
+        binary_by_default=binary_by_default,
+        binary={output.name: binary for output, binary in pairs},
+    )
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, ParameterValue]:
+    """protocol.md 2.4, by JSON's types; what is HTTP's own affair does not reach the model."""
+    found: dict[str, ParameterValue] = {}
+    for key, value in given.items():
+        if key.startswith(RESERVED_PREFIX):
+            raise InvalidRequest(
+                f"parameter keys starting with '{RESERVED_PREFIX}' are reserved for Triton usage "
+                "and should not be specified."
+            )
+        if key == "binary_data_output":
+            continue
+        if key in _FLAGS:
+            found[key] = flag(dict(given), key)
+        elif key == "sequence_id":
+            is_number = type(value) is int and value >= 0
+            found[key] = unsigned(value, key) if is_number else text(dict(given), key)
+        elif key in _NUMBERS:
+            found[key] = unsigned(value, key)
+        elif isinstance(value, bool | int | float | str):
+            found[key] = value
+        else:
+            raise InvalidRequest(
+                f"parameter '{key}' has invalid type. It should be either 'int', 'bool', or "
+                "'string'."
+            )
+    return found
+
+
+def _inputs(
+    listed: Sequence[Any], data: memoryview, model: str, memory: SharedMemory
+) -> tuple[InputTensor, ...]:
+    inputs: list[InputTensor] = []
+    used = 0
+    for item in listed:
+        given = parameters(item) if isinstance(item, dict) else {}
+        if not isinstance(item, dict):
+            raise InvalidRequest("Unable to parse 'inputs': an input is not an object")
+        _one_route(item, given)
+        name, datatype = text(item, "name"), text(item, "datatype")
+        shape = tuple(unsigned(size, "shape") for size in array(item, "shape"))
+        part = _region_part(given)
+        content: TensorData
+        if part is not None:
+            content = memory.source(part.region, part.offset, part.byte_size)
+        elif "binary_data_size" in given:
+            size = unsigned(given["binary_data_size"], "binary_data_size", most=_MOST_BYTES)
+            if size > len(data) - used:
+                raise InvalidRequest(
+                    f"unexpected size for input '{name}', expecting {size - len(data) + used} "
+                    f"additional bytes for model '{model}'"
+                )
+            content = data[used : used + size]
+            used += size
+        else:
+            content = _typed(array(item, "data"), datatype, name, shape)
+        inputs.append(InputTensor(name=name, datatype=datatype, shape=shape, data=content))
+    if used != len(data):
+        raise InvalidRequest(f"unexpected additional input data for model '{model}'")
+    return tuple(inputs)
+
+
+def _one_route(item: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """An input brings its data by exactly one route (protocol.md 2.2.1)."""
+    routes = {
+        "data": "data" in item,
+        "binary_data_size": "binary_data_size" in given,
+        "shared_memory_region": "shared_memory_region" in given,
+    }
+    taken = [f"'{route}'" for route, is_set in routes.items() if is_set]
+    if len(taken) != 1:
+        raise InvalidRequest(
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in "
+            "'parameters', 'shared_memory_region' in 'parameters'. But "
+            + (f"set {' '.join(taken)}" if taken else "no field is set")
+        )
+
+
+def _region_part(given: dict[str, Any]) -> RegionPart | None:
+    """Return where in shared memory a tensor lies, None if its parameters do not say so (2.3)."""
+    if "shared_memory_region" not in given:
+        return None
+    return RegionPart(
+        region=text(given, "shared_memory_region"),
+        offset=unsigned(given.get("shared_memory_offset", 0), "shared_memory_offset"),
+        byte_size=unsigned(given.get("shared_memory_byte_size"), "shared_memory_byte_size"),
+    )
+
+
+def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
+    if not isinstance(item, dict):
+        raise UnreadableJson("Unable to parse 'outputs': an output is not an object")
+    given = parameters(item)
+    name, binary, part = text(item, "name"), flag(given, "binary_data"), _region_part(given)
+    if part is not None:
+        for other in ("classification", "binary_data"):
+            if given.get(other):
+                raise InvalidRequest(f"Output can't set both 'shared_memory_region' and '{other}'")
+        destination = memory.destination(part.region, part.offset, part.byte_size)
+        return OutputRequest(name=name, destination=destination), False
+    classes = 0
+    if "classification" in given:
+        classes = unsigned(given["classification"], "classification", SET)
+        if classes > _MAX_CLASSES:
+            raise InvalidRequest("invalid value for 'classification' parameter, expected >= 0")
+    return OutputRequest(name=name, classes=classes), binary
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+
+def _typed(data: list[Any], datatype: str, name: str, shape: tuple[int, ...]) -> TensorData:
+    """Return JSON data as an array in one dimension, or as BYTES elements."""
+    if datatype in BINARY_ONLY:
+        raise InvalidRequest(
+            f"receiving {datatype} data via JSON is not supported. Please use the binary data "
+            f"format for input {name}"
+        )
+    row = _BY_WIRE.get(datatype)
+    if row is None:
+        raise InvalidRequest(f"invalid datatype for input {name}")
+    flat = flatten(data)
+    try:
+        count = element_count(shape)
+    except ValueError as error:
+        raise InvalidRequest(f"invalid shape for input '{name}': {error}") from None
+    if len(flat) != count:
+        raise UnreadableJson(
+            f"Unable to parse 'data': Shape does not match true shape of 'data' field: input "
+            f"'{name}' has {len(flat)} elements, its shape {count}"
+        )
+    return _elements(flat, row, name)
+
+
+def flatten(data: list[Any]) -> list[Any]:
+    """Return the elements of nested arrays, row-major; InvalidRequest below 100 levels."""
+    for _ in range(MAX_DEPTH):
+        kinds = set(map(type, data))
+        if list not in kinds:
+            return data
+        flat: list[Any] = []
+        if len(kinds) == 1:
+            for item in data:
+                flat += item
+        else:
+            for item in data:
+                flat += item if type(item) is list else (item,)
+        data = flat
+    raise InvalidRequest(f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
+
+
+#: What JSON's elements must be, by the kind of the datatype's numpy dtype, and Triton's words if not.
+_JSON_TYPES: dict[str, tuple[set[type], str]] = {
+    "b": ({bool}, "'data': attempt to access JSON non-boolean as boolean"),
+    "i": ({int}, "'data': attempt to access JSON non-signed-integer as signed-integer"),
+    "u": ({int}, "'data': attempt to access JSON non-unsigned-integer as unsigned-integer"),
+    "f": ({int, float}, "'data': attempt to access JSON non-number as double"),
+    "O": ({str}, "JSON bytes array: attempt to access JSON non-string as string"),
+}
+
+#: What Triton reads JSON integers as, before it looks at the datatype.
+_CARRIERS = {"i": np.iinfo(np.int64), "u": np.iinfo(np.uint64)}
+
+
+def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
+    kinds, words = _JSON_TYPES[row.numpy.kind]
+    if not set(map(type, flat)) <= kinds:
+        raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
+    try:
+        if row.byte_size is None:
+            return [element.encode() for element in flat]
+        if row.numpy.kind in "iu" and flat:
+            limits = np.iinfo(row.numpy)
+            low, high = min(flat), max(flat)
+            if low < _CARRIERS[row.numpy.kind].min or high > _CARRIERS[row.numpy.kind].max:
+                raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
+            if low < limits.min or high > limits.max:
+                bad = low if low < limits.min else high
+                raise InvalidRequest(
+                    f"value {str(bad)[:40]} of input '{name}' is out of range for datatype "
+                    f"'{row.wire}'"
+                )
+        with np.errstate(over="ignore"):  # too large for FP32 is infinite, as in Triton
+            return np.array(flat, dtype=row.numpy)
+    except UnicodeEncodeError:
+        raise UnreadableJson(f"a string element of input '{name}' is not valid Unicode") from None
+    except OverflowError:
+        raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
+
+
+def _raw(body: memoryview, settings: ModelSettings) -> Asked:
+    """The whole body is the only input's data, its shape as the configuration says."""
+    if len(settings.inputs) != 1:
+        raise InvalidRequest(
+            "Raw request must only have 1 input (found 1) to be deduced but got "
+            f"{len(settings.inputs)} inputs in model '{settings.name}'"
+        )
+    tensor = settings.inputs[0]
+    shape = ([1] if settings.max_batch_size else []) + list(tensor.dims)
+    variable = [index for index, size in enumerate(shape) if size == VARIABLE]
+    if len(variable) > 1:
+        raise InvalidRequest(
+            f"The shape of the raw input '{tensor.name}' can not be deduced because there are more "
+            "than one variable-sized dimension"
+        )
+    known = element_count([size for size in shape if size != VARIABLE])
+    data: TensorData = body
+    if tensor.datatype.byte_size is None:
+        if variable or known != 1:
+            raise InvalidRequest(
+                f"For BYTE datatype raw input '{tensor.name}', the model must have input shape [1]"
+            )
+        data = serialize_bytes([bytes(body)])
+    elif variable:
+        row = known * tensor.datatype.byte_size
+        shape[variable[0]] = len(body) // row if row else 0
+    sent = InputTensor(
+        name=tensor.name, datatype=tensor.datatype.wire, shape=tuple(shape), data=data
+    )
+    return Asked(request=InferRequest(id="", inputs=(sent,)), binary_by_default=True)

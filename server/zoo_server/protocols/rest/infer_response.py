@@ -1,0 +1,94 @@
+"""An answer's outputs to JSON and binary tensors.
+
+{"id": …, "model_name": …, "model_version": …, "outputs": […]} | output bytes | output bytes …
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zoo_server.datatypes import by_wire, element_count, from_raw, parse_bytes
+from zoo_server.errors import InvalidRequest
+from zoo_server.inference.execution import Rows
+from zoo_server.inference.request import OutputTensor
+from zoo_server.inference.validation import Plan
+from zoo_server.protocols.rest.infer_request import BINARY_ONLY, Asked
+from zoo_server.repository.settings import ModelSettings
+
+#: Elements made text at a time: as Python objects they take ten times their size, and the
+#: interpreter is nobody else's meanwhile.
+_STEP = 1 << 16
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+def check_forms(plan: Plan, asked: Asked) -> None:
+    """Before anything runs: InvalidRequest for an output whose form cannot carry its datatype."""
+    for output, requested in plan.outputs:
+        wire = output.datatype.wire
+        has_form = requested.classes or requested.destination is not None
+        if wire in BINARY_ONLY and not has_form and not asked.wants_binary(output.name):
+            raise InvalidRequest(
+                f"sending {wire} data via JSON is not supported. Please use the binary data format "
+                f"for output '{output.name}'"
+            )
+
+
+def encode(
+    settings: ModelSettings, plan: Plan, rows: Rows, asked: Asked
+) -> tuple[bytes, int | None]:
+    """Return the body, and the length of its JSON where bytes follow.
+
+    InvalidRequest for classes of an output that has none.
+    """
+    outputs: list[bytes] = []
+    pieces = [b""]
+    for output, requested in plan.outputs:
+        tensor = rows.tensor(output, requested.classes, plan.batch_size, requested.destination)
+        entry: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": tensor.shape,
+        }
+        if requested.destination is not None:
+            outputs.append(_json(entry))  # the data is where it was asked to go
+        elif asked.wants_binary(tensor.name):
+            entry["parameters"] = {"binary_data_size": len(tensor.raw)}
+            outputs.append(_json(entry))
+            pieces.append(tensor.raw)
+        else:
+            outputs.append(b"".join(_with_data(entry, tensor)))
+    answer: dict[str, Any] = {"id": asked.request.id} if asked.request.id else {}
+    answer |= {"model_name": settings.name, "model_version": str(settings.version)}
+    pieces[0] = b"".join((_json(answer)[:-1], b',"outputs":[', b",".join(outputs), b"]}"))
+    has_bytes = any(pieces[1:])
+    return b"".join(pieces), len(pieces[0]) if has_bytes else None
+
+
+def _json(value: Any) -> bytes:
+    return _ENCODER.encode(value).encode()
+
+
+def _with_data(entry: dict[str, Any], tensor: OutputTensor) -> Iterator[bytes]:
+    """Yield the JSON of an output with its elements, a step at a time."""
+    yield _json(entry)[:-1]
+    separator = b',"data":['
+    for elements in _data(tensor):
+        yield separator + _json(elements)[1:-1]
+        separator = b","
+    yield b"]}" if separator == b"," else b',"data":[]}'
+
+
+def _data(tensor: OutputTensor) -> Iterator[list[Any]]:
+    """Yield the elements in one dimension, as Triton writes them whatever the shape."""
+    datatype = by_wire(tensor.datatype)
+    if datatype.byte_size is None:
+        elements = parse_bytes(tensor.raw, element_count(tensor.shape), tensor=tensor.name)
+        for begin in range(0, len(elements), _STEP):
+            yield [element.decode() for element in elements[begin : begin + _STEP]]
+        return
+    values: np.ndarray[Any, Any] = from_raw(datatype, tensor.shape, tensor.raw).reshape(-1)
+    for begin in range(0, len(values), _STEP):
+        yield values[begin : begin + _STEP].tolist()

@@ -1,0 +1,162 @@
+"""Predict: tensorflow.serving's hot call, on the same path as ModelInfer.
+
+    bytes ──> protobuf ──> model, signature, names, tensors ──> queue of the model ──> … ──> bytes
+
+The order of the checks and the messages' stems are upstream's (model_servers/server_core.cc,
+servables/tensorflow/predict_util.cc).
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from zoo_proto import tensorflow_serving_pb2 as pb
+from zoo_server.errors import (
+    InvalidRequest,
+    ModelNotReady,
+    NotFound,
+    PreconditionFailed,
+    Unsupported,
+)
+from zoo_server.inference.execution import Rows
+from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.queued_request import Pending
+from zoo_server.inference.request import InferRequest, OutputRequest
+from zoo_server.limits import Admission
+from zoo_server.models.catalog import Catalog
+from zoo_server.protocols.grpc.decoded_size import PREDICT_FIELDS, Decoding
+from zoo_server.protocols.grpc.infer import BurstPath, Reply
+from zoo_server.protocols.grpc.interceptor import parse
+from zoo_server.protocols.tfs import tensors
+from zoo_server.repository.settings import ModelSettings
+
+METHOD = "Predict"
+SIGNATURE = "serving_default"
+
+
+class PredictPath(BurstPath):
+    """Answers Predict calls."""
+
+    def __init__(self, catalog: Catalog, admission: Admission, decoding: Decoding) -> None:
+        super().__init__(admission, decoding, _Reply)
+        self._catalog = catalog
+
+    def pending(self, raw: bytes, reply: Reply, arrived: int) -> list[Pending]:
+        holding = self._hold(reply)
+        holding.take_message(raw, PREDICT_FIELDS)
+        message = parse(pb.PredictRequest, raw)
+        check_model_spec(message)
+        model = find(self._catalog, message.model_spec)
+        signature = message.model_spec.signature_name or SIGNATURE
+        if signature != SIGNATURE:
+            raise PreconditionFailed(f'Serving signature key "{signature}" not found.')
+        _check_inputs(message.inputs.keys(), model.settings)
+        _check_outputs(message.output_filter, model.settings)
+        request = InferRequest(
+            id="",
+            inputs=tuple(
+                tensors.decode(alias, tensor, holding.take)
+                for alias, tensor in message.inputs.items()
+            ),
+            outputs=tuple(OutputRequest(name=alias) for alias in message.output_filter),
+        )
+        checked = model.checker.check(request)
+        reply.model, reply.plan, reply.id = model, checked.plan, b""
+        return model.pending(checked, reply, arrived, request.parameters)
+
+
+class _Reply(Reply):
+    """Where one call's answer goes."""
+
+    __slots__ = ()
+
+    method = METHOD
+
+    def encode(self, rows: Rows) -> bytes:
+        response = pb.PredictResponse(model_spec=model_spec(self.model, SIGNATURE))
+        for settings, asked in self.plan.outputs:
+            output = rows.tensor(settings, asked.classes, self.plan.batch_size)
+            tensors.encode(output, response.outputs[output.name])
+        return response.SerializeToString()
+
+
+def find(catalog: Catalog, spec: pb.ModelSpec) -> LoadedModel:
+    """Return the version asked for; NotFound if it is not served, for whatever reason (1c)."""
+    if not spec.name:
+        raise InvalidRequest("ModelSpec has no name specified.")
+    number = _version(catalog, spec)
+    asked = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
+    if number is not None and number < 0:
+        raise NotFound(f"Servable not found for request: {asked}")
+    try:
+        return catalog.find(spec.name, "" if number is None else str(number))
+    except (NotFound, ModelNotReady, Unsupported) as error:
+        raise NotFound(f"Servable not found for request: {asked}: {error}") from None
+
+
+def _version(catalog: Catalog, spec: pb.ModelSpec) -> int | None:
+    choice = spec.WhichOneof("version_choice")
+    if choice is None:
+        return None
+    if choice == "version":
+        return spec.version.value
+    label = spec.version_label
+    for model in reversed(catalog.ready_versions(spec.name)):
+        if label in model.settings.version_labels:
+            return model.settings.version_labels[label]
+    if label.isascii() and label.isdigit() and len(label) < 19:
+        return int(label)
+    raise InvalidRequest(f"Unrecognized servable version label: {label}")
+
+
+def check_model_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise InvalidRequest("Missing ModelSpec")
+
+
+def _check_inputs(sent: Collection[str], settings: ModelSettings) -> None:
+    """Upstream's two checks: how many there are, and that every one that must be there is."""
+    known = {tensor.name for tensor in settings.inputs}
+    optional = {tensor.name for tensor in settings.inputs if tensor.optional}
+    missing = known - set(sent) - optional
+    if len(sent) > len(known) or (len(sent) < len(known) and not optional):
+        raise InvalidRequest(
+            f"input size does not match signature: {len(sent)}!={len(known)} len({_names(sent)}) "
+            f"!= len({_names(known)}). Sent extra: {_names(set(sent) - known)}. Missing but "
+            f"required: {_names(missing)}."
+        )
+    if missing:
+        alias = min(missing)
+        raise InvalidRequest(
+            f"Signature input alias: {alias}(feed name: {alias}) not found in request and no "
+            f"default value provided. Inputs expected to be in the request {_names(sent)}, or "
+            f"default input alias set: {','.join(sorted(optional))}"
+        )
+    if not known.issuperset(sent):
+        raise InvalidRequest(
+            "Inputs contains invalid name. Used request inputs: "
+            f"{','.join(sorted(known & set(sent)))}, request input: {','.join(sorted(sent))}"
+        )
+
+
+def _check_outputs(asked: Iterable[str], settings: ModelSettings) -> None:
+    known = {tensor.name for tensor in settings.outputs}
+    seen: set[str] = set()
+    for alias in asked:
+        if alias not in known:
+            raise InvalidRequest(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in "
+                f"the set {_names(known)}."
+            )
+        if alias in seen:
+            raise InvalidRequest(f"duplicate output tensor alias: {alias}")
+        seen.add(alias)
+
+
+def _names(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"
+
+
+def model_spec(model: LoadedModel, signature: str = "") -> pb.ModelSpec:
+    spec = pb.ModelSpec(name=model.settings.name, signature_name=signature)
+    spec.version.value = model.settings.version
+    return spec

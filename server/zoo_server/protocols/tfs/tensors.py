@@ -1,0 +1,184 @@
+"""TensorFlow's TensorProto to InputTensor, and OutputTensor to TensorProto.
+
+What a request may send is what TensorFlow's own Tensor::FromProto takes (protocol.md 2.6): the
+elements in tensor_content, or in the one list that belongs to the type, where
+
+* a list shorter than the shape is filled up with its last value, an empty one with zeros;
+* 8 and 16 bit values are the low bits of their 32 bit carriers: perf_analyzer leaves the others as
+  it finds them, and languages without unsigned types extend the sign;
+* lists of other types are not looked at.
+
+One thing differs: more values than the shape has room for are a fault here, where TensorFlow drops
+the surplus. Answers always come in the typed list, as TensorFlow Serving's do by default: clients in
+other languages read that list and nothing else.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from zoo_proto import tensorflow_framework_pb2 as tf
+from zoo_server import datatypes
+from zoo_server.datatypes import DataType
+from zoo_server.errors import InvalidRequest
+from zoo_server.inference.request import InputTensor, OutputTensor, TensorData
+from zoo_server.protocols.grpc.decoded_size import weight_of_strings
+
+#: A few bytes of request must not take gigabytes of memory; who wants so much sends it whole.
+MAX_FILLED_BYTES = 64 * 2**20
+
+#: What a string costs in memory at least, for the bound above.
+_STRING_BYTES = 64
+
+_FIELDS = tf.TensorProto.DESCRIPTOR.fields_by_name
+
+#: A packed list of these lies on the wire as an array does in memory: nothing to convert.
+_PACKED_AS_MEMORY = frozenset({"float_val", "double_val", "bool_val"})
+
+#: protobuf's wire type of a field with a length.
+_LENGTH_DELIMITED = 2
+
+
+#: Accounts for memory about to be taken (zoo_server.protocols.grpc.decoded_size.Holding.take).
+Take = Callable[[int], None]
+
+
+def decode(alias: str, tensor: tf.TensorProto, take: Take) -> InputTensor:
+    """Return one input as a value; InvalidRequest, in TensorFlow's words, if it is no tensor.
+
+    `take` is told what grows beyond the message: strings in tensor_content, and lists filled up.
+    """
+    try:
+        datatype = _datatype(tensor.dtype)
+        shape = _shape(tensor.tensor_shape)
+        count = datatypes.element_count(shape)
+        if not count:
+            data: TensorData = b""
+        elif tensor.tensor_content:
+            data = _content(datatype, count, tensor.tensor_content, take)
+        else:
+            data = _typed(datatype, count, getattr(tensor, datatype.tf_values), take)
+    except ValueError as error:
+        raise InvalidRequest(f"tensor parsing error: {alias}: {error}") from None
+    return InputTensor(name=alias, datatype=datatype.wire, shape=shape, data=data)
+
+
+def encode(output: OutputTensor, tensor: tf.TensorProto) -> None:
+    """Write one output into an empty message."""
+    datatype = datatypes.by_wire(output.datatype)
+    tensor.dtype = cast("tf.DataType", datatype.tf_enum)
+    tensor.tensor_shape.SetInParent()  # a scalar's shape has no dims, and is still a shape
+    for size in output.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    field = datatype.tf_values
+    if field in _PACKED_AS_MEMORY:
+        tensor.MergeFromString(_packed(_FIELDS[field].number, output.raw))
+    elif datatype.byte_size is None:
+        tensor.string_val.extend(
+            datatypes.parse_bytes(output.raw, datatypes.element_count(output.shape))
+        )
+    else:
+        carrier = np.dtype("<u2") if field == "half_val" else datatype.numpy
+        getattr(tensor, field).extend(np.frombuffer(output.raw, carrier).tolist())
+
+
+def _datatype(number: Any) -> DataType:
+    try:
+        return datatypes.by_tf(number)
+    except ValueError:
+        names = {value: name for name, value in tf.DataType.items()}
+        known = ", ".join(names[row.tf_enum] for row in datatypes.DATA_TYPES)
+        name = names.get(number, str(number))
+        raise ValueError(f"data type {name} is not served; these are: {known}") from None
+
+
+def _shape(shape: tf.TensorShapeProto) -> tuple[int, ...]:
+    if shape.unknown_rank:
+        raise ValueError("the shape is of unknown rank; give each dimension's size")
+    return tuple(dim.size for dim in shape.dim)
+
+
+def _content(datatype: DataType, count: int, content: bytes, take: Take) -> TensorData:
+    if datatype.byte_size is None:
+        take(weight_of_strings((count,), len(content), 1))
+        return _strings(count, content)
+    expected = count * datatype.byte_size
+    if len(content) != expected:
+        raise ValueError(f"tensor_content has {len(content)} bytes, the shape needs {expected}")
+    return content
+
+
+def _strings(count: int, content: bytes) -> list[bytes]:
+    """Return strings from TensorFlow's encoding of them: every length as a varint, then the bytes."""
+    lengths, position = [], 0
+    for _ in range(count):
+        length, position = _varint(content, position)
+        lengths.append(length)
+    if sum(lengths) != len(content) - position:
+        raise ValueError(
+            f"tensor_content has {len(content) - position} bytes of strings, their lengths sum up "
+            f"to {sum(lengths)}"
+        )
+    elements = []
+    for length in lengths:
+        elements.append(content[position : position + length])
+        position += length
+    return elements
+
+
+def _varint(content: bytes, position: int) -> tuple[int, int]:
+    """Return a varint of up to 32 bits and the position behind it."""
+    value = 0
+    for shift in range(0, 35, 7):
+        if position >= len(content):
+            raise ValueError("tensor_content ends within the lengths of its strings")
+        byte = content[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("tensor_content holds a length of more than 32 bits")
+
+
+def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorData:
+    """Return a typed list's elements, filled up to `count`."""
+    if len(values) > count:
+        raise ValueError(
+            f"{datatype.tf_values} has {len(values)} values, the shape has room for {count}"
+        )
+    missing = count - len(values)
+    filled = missing * (datatype.byte_size or _STRING_BYTES)
+    if filled > MAX_FILLED_BYTES:
+        raise ValueError(
+            f"{datatype.tf_values} has {len(values)} of {count} values, and at most "
+            f"{MAX_FILLED_BYTES} bytes are filled up with the last one: send them all"
+        )
+    take(2 * filled)  # the filling, and the whole
+    if datatype.byte_size is None:
+        elements = list(values)
+        return elements + [elements[-1] if elements else b""] * missing
+    array = _numbers(datatype, values)
+    if not missing:
+        return array
+    last = array[-1] if len(array) else np.zeros((), array.dtype)
+    return np.concatenate([array, np.full(missing, last, array.dtype)])
+
+
+def _numbers(datatype: DataType, values: Any) -> np.ndarray[Any, Any]:
+    if datatype.tf_values == "half_val":
+        carriers = np.fromiter(values, np.dtype("<i4"), len(values))
+        return carriers.astype(np.dtype("<u2")).view(datatype.numpy)
+    if datatype.tf_values == "int_val":
+        return np.fromiter(values, np.dtype("<i4"), len(values)).astype(datatype.numpy)
+    return np.fromiter(values, datatype.numpy, len(values))
+
+
+def _packed(number: int, raw: bytes) -> bytes:
+    """Return a packed list of fixed-size numbers as protobuf writes it: tag, length, the memory."""
+    head, length = bytearray([number << 3 | _LENGTH_DELIMITED]), len(raw)
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + raw

@@ -1,0 +1,87 @@
+"""TLS for every port: files to grpcio's credentials and to the standard library's context.
+
+The files are read once, at the start; all that can be wrong with them is said there, in one line.
+"""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from zoo_server.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """Where the certificate lies; with `client_ca`, clients must show one too (mutual TLS)."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The same for each kind of transport."""
+
+    grpc: grpc.ServerCredentials
+    http: ssl.SSLContext
+
+
+def load(files: TlsFiles) -> Tls:
+    """Read and check the files; ConfigurationError if they cannot be used."""
+    certificate = _read("--tls-certificate", files.certificate)
+    key = _read("--tls-key", files.key)
+    client_ca = None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    _load_pair(context, files)
+    if files.client_ca is not None:
+        client_ca = _read("--tls-client-ca", files.client_ca)
+        try:
+            context.load_verify_locations(files.client_ca)
+        except ssl.SSLError:
+            raise ConfigurationError(
+                f"--tls-client-ca '{files.client_ca}' holds no certificates in PEM form"
+            ) from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    credentials = grpc.ssl_server_credentials(
+        [(key, certificate)],
+        root_certificates=client_ca,
+        require_client_auth=client_ca is not None,
+    )
+    return Tls(grpc=credentials, http=context)
+
+
+def _load_pair(context: ssl.SSLContext, files: TlsFiles) -> None:
+    pair = f"--tls-certificate '{files.certificate}' and --tls-key '{files.key}'"
+    try:
+        context.load_cert_chain(files.certificate, files.key, password=_refuse_password)
+    except _Encrypted:
+        raise ConfigurationError(
+            f"--tls-key '{files.key}' is encrypted: decrypt it, for example with openssl pkey"
+        ) from None
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigurationError(
+                f"{pair} do not match: the key is not the certificate's"
+            ) from None
+        raise ConfigurationError(
+            f"{pair} are not a certificate and a private key in PEM form"
+        ) from None
+
+
+class _Encrypted(Exception):
+    """OpenSSL asked for a password."""
+
+
+def _refuse_password() -> str:
+    raise _Encrypted  # else it would ask on the terminal, and a server has none
+
+
+def _read(flag: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{flag} '{path}' cannot be read: {error.strerror}") from None

@@ -1,0 +1,246 @@
+"""config.pbtxt: read it, refuse what this server does not do, choose versions, read labels.
+
+Everything here needs no graph; server/zoo_server/repository/autocomplete.py brings the two together.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from zoo_proto import model_config_pb2
+from zoo_server.errors import DecoupledModel, ModelLoadError, NoVersion
+from zoo_server.repository import layout
+from zoo_server.repository.scan import FoundModel
+
+BACKEND = "onnxruntime"
+PLATFORM = "onnxruntime_onnx"
+
+#: As written in config.pbtxt; callers outside this room pass it on and do not look inside.
+ModelConfig = model_config_pb2.ModelConfig
+
+#: The parameter that names versions: `parameters { key: "version_labels" value { string_value:
+#: "stable=1,canary=2" } }`. Triton has no such names and passes the parameter over.
+VERSION_LABELS = "version_labels"
+
+#: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
+IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
+
+#: A class list longer than this is a mistake (or an attack), not labels.
+MAX_LABEL_BYTES = 16 * 2**20
+
+
+def read(found: FoundModel) -> ModelConfig | None:
+    """Return a model's configuration as written, or None if there is no config.pbtxt.
+
+    ModelLoadError says where the file is wrong or which setting this server does not offer.
+    """
+    if found.config_json is not None:
+        config = _from_json(found.config_json)
+    elif found.config_file is not None:
+        config = _from_file(found.config_file)
+    else:
+        return None
+    _check(found.name, config)
+    return config
+
+
+def _from_json(text: str) -> ModelConfig:
+    """Read ModelConfig's JSON, in which numbers may stand in quotation marks (protocol.md 2.1)."""
+    from google.protobuf import json_format  # few need it, and it is slow to import
+
+    config = ModelConfig()
+    try:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+        json_format.ParseDict(values, config)
+    except (json_format.ParseError, RecursionError, ValueError) as error:
+        detail = " ".join(str(error).split())[:500]
+        raise ModelLoadError(f"Invalid config override: {detail}") from None
+    return config
+
+
+def _from_file(file: Path) -> ModelConfig:
+    config = ModelConfig()
+    try:
+        text_format.Parse(file.read_text(encoding="utf-8"), config)
+    except OSError as error:
+        raise ModelLoadError(f"{layout.CONFIG_FILE} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ModelLoadError(f"{layout.CONFIG_FILE} is not UTF-8 text") from None
+    except text_format.ParseError as error:
+        detail = " ".join(str(error).split())
+        raise ModelLoadError(f"{layout.CONFIG_FILE} does not parse: {detail}") from None
+    return config
+
+
+def mentions_batching(found: FoundModel) -> bool:
+    """Tell whether the text itself speaks of max_batch_size; proto3 cannot tell 0 from absent."""
+    if found.config_json is not None:
+        return not {"max_batch_size", "maxBatchSize"}.isdisjoint(json.loads(found.config_json))
+    if found.config_file is None:
+        return False
+    text = found.config_file.read_text(encoding="utf-8")
+    return re.search(r"^[^#\n]*\bmax_batch_size\b", text, re.MULTILINE) is not None
+
+
+def idle_settings(config: ModelConfig | None) -> list[str]:
+    """Return the settings present that are accepted and not acted upon."""
+    present = config.ListFields() if config is not None else ()
+    return [field.name for field, _ in present if field.name in IDLE_SETTINGS]
+
+
+def _check(name: str, config: ModelConfig) -> None:
+    """Refuse what cannot be served; each row is (is it so, what to say)."""
+    file = layout.CONFIG_FILE
+    rows: tuple[tuple[object, str], ...] = (
+        (
+            config.name and config.name != name,
+            f"{file} names the model '{config.name}', but its folder is '{name}'",
+        ),
+        (
+            config.HasField("ensemble_scheduling") or config.platform == "ensemble",
+            "ensembles are not served: call the models one after another",
+        ),
+        (
+            config.backend not in ("", BACKEND),
+            f"backend '{config.backend}' is not served; only '{BACKEND}' is",
+        ),
+        (
+            config.platform not in ("", PLATFORM, BACKEND),
+            f"unexpected platform type '{config.platform}'; only '{PLATFORM}' is served",
+        ),
+        (
+            config.sequence_batching.iterative_sequence,
+            "iterative_sequence is not served: an ONNX graph answers once a request",
+        ),
+        (config.batch_input or config.batch_output, "batch_input and batch_output are not served"),
+        (
+            config.model_operations.op_library_filename,
+            "op_library_filename is not served: it would load native code from the repository",
+        ),
+        (
+            config.model_repository_agents.agents,
+            "model_repository_agents are not served",
+        ),
+        (config.max_batch_size < 0, "max_batch_size must not be negative"),
+        (
+            not _is_plain_name(config.default_model_filename or layout.MODEL_FILE),
+            f"default_model_filename '{config.default_model_filename}' is not a plain file name",
+        ),
+        (
+            any(tensor.is_shape_tensor for tensor in config.input)
+            or any(tensor.is_shape_tensor for tensor in config.output),
+            "shape tensors are a TensorRT feature and are not served",
+        ),
+        (
+            any(tensor.allow_ragged_batch for tensor in config.input),
+            "allow_ragged_batch is not served",
+        ),
+    )
+    for refused, reason in rows:
+        if refused:
+            raise ModelLoadError(reason)
+    if config.model_transaction_policy.decoupled:
+        raise DecoupledModel(
+            "decoupled models are not served: an ONNX graph answers once a request"
+        )
+    _check_tensors(config)
+
+
+def _check_tensors(config: ModelConfig) -> None:
+    lists: tuple[tuple[str, Any], ...] = (("input", config.input), ("output", config.output))
+    for kind, tensors in lists:
+        seen: set[str] = set()
+        for tensor in tensors:
+            if not tensor.name:
+                raise ModelLoadError(f"model {kind} must specify 'name'")
+            if tensor.name in seen:
+                raise ModelLoadError(f"model {kind} '{tensor.name}' is given twice")
+            seen.add(tensor.name)
+            if any(dim < 1 and dim != -1 for dim in (*tensor.dims, *tensor.reshape.shape)):
+                raise ModelLoadError(
+                    f"model {kind} '{tensor.name}' dimension must be integer >= 1, or -1 to "
+                    f"indicate a variable-size dimension"
+                )
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in ("..", ".") and "/" not in name and "\\" not in name and "\0" not in name
+
+
+def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> list[int]:
+    """Return the versions to serve, ascending: the latest one unless version_policy says otherwise.
+
+    NoVersion if the policy names a version that is not there.
+    """
+    policy = config.version_policy if config is not None else model_config_pb2.ModelVersionPolicy()
+    if policy.HasField("all"):
+        return sorted(available)
+    if policy.HasField("specific"):
+        missing = sorted(set(policy.specific.versions) - set(available))
+        if missing or not policy.specific.versions:
+            have = ", ".join(map(str, available)) or "none"
+            asked = ", ".join(map(str, missing)) or "no version"
+            raise NoVersion(f"version_policy asks for {asked}; on disk: {have}")
+        return sorted(set(policy.specific.versions))
+    count = policy.latest.num_versions or 1
+    return sorted(available)[-count:]
+
+
+def version_labels(config: ModelConfig) -> dict[str, int]:
+    """Return the version that each label of the parameter VERSION_LABELS stands for.
+
+    ModelLoadError if the text is not LABEL=VERSION pairs. That a version is loaded is not asked: it
+    may be by the time that a caller names it.
+    """
+    text = (
+        config.parameters[VERSION_LABELS].string_value
+        if VERSION_LABELS in config.parameters
+        else ""
+    )
+    labels: dict[str, int] = {}
+    for pair in filter(None, (piece.strip() for piece in text.split(","))):
+        label, _, version = (part.strip() for part in pair.partition("="))
+        number = layout.version_number(version)
+        # A number is a label already, its own (server/zoo_server/protocols/tfs/service.py).
+        if number is None or not label or label.isdigit() or label in labels:
+            raise ModelLoadError(
+                f"parameter {VERSION_LABELS} has '{pair}': give each label once, as LABEL=VERSION, "
+                "such as stable=1,canary=2"
+            )
+        labels[label] = number
+    return labels
+
+
+def model_file(found: FoundModel, config: ModelConfig | None, version: int) -> Path:
+    """Return where the graph of one version lies."""
+    if found.file is not None:
+        return found.file
+    name = (config.default_model_filename if config is not None else "") or layout.MODEL_FILE
+    return found.folder / str(version) / name
+
+
+def read_labels(folder: Path, filename: str) -> tuple[str, ...]:
+    """Return a label file's lines, one class each; it must lie inside the model's folder.
+
+    ModelLoadError for a path that leads out (protocol.md 4.4) or a file that cannot be read.
+    """
+    path = Path(filename)
+    if path.is_absolute() or ".." in path.parts or "\0" in filename:
+        raise ModelLoadError(f"label_filename '{filename}' leads out of the model's folder")
+    try:
+        if (folder / path).stat().st_size > MAX_LABEL_BYTES:
+            raise ModelLoadError(f"label_filename '{filename}' is larger than {MAX_LABEL_BYTES} B")
+        text = (folder / path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ModelLoadError(
+            f"label_filename '{filename}' cannot be read: {error.strerror}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ModelLoadError(f"label_filename '{filename}' is not UTF-8 text") from None
+    return tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))

@@ -1,0 +1,222 @@
+"""What config.pbtxt says of scheduling: batching, sequences, instances and thread counts.
+
+The names and meanings are Triton's; what cannot be meant is refused at load, not at run.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from zoo_proto import model_config_pb2
+from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
+from zoo_server.errors import ModelLoadError
+from zoo_server.model_config import Batching, Control, ControlKind, QueuePolicy, Sequences, State
+
+#: The name of Triton's onnxruntime backend for a session's threads.
+THREADS_PARAMETER = "intra_op_thread_count"
+
+_MAX_INSTANCES = 256
+
+
+def batching_settings(config: Any) -> Batching:
+    """Return how a model's requests become runs; ModelLoadError for values that contradict."""
+    instances = _instances(config)
+    rows = max(1, config.max_batch_size)
+    if config.HasField("sequence_batching"):
+        return _of_sequences(config, rows, instances)
+    if not config.HasField("dynamic_batching"):
+        return Batching(max_rows=rows, instances=instances)
+    dynamic = config.dynamic_batching
+    preferred = frozenset(dynamic.preferred_batch_size)
+    if any(not 1 <= size <= rows for size in preferred):
+        raise ModelLoadError(
+            f"dynamic batching preferred size must be 1 to max_batch_size {rows}, got "
+            f"{sorted(preferred)}"
+        )
+    levels, default = dynamic.priority_levels, dynamic.default_priority_level
+    if levels and not 1 <= default <= levels:
+        raise ModelLoadError(
+            f"default_priority_level must be 1 to priority_levels {levels}, got {default}"
+        )
+    strange = [level for level in dynamic.priority_queue_policy if not 1 <= level <= levels]
+    if strange:
+        raise ModelLoadError(f"priority_queue_policy names level {strange[0]} of {levels}")
+    return Batching(
+        max_rows=rows,
+        joins=config.max_batch_size > 0,
+        preferred=preferred,
+        delay_ns=dynamic.max_queue_delay_microseconds * 1000,
+        preserves_order=dynamic.preserve_ordering,
+        levels=levels,
+        default_level=default,
+        default_policy=_policy(dynamic.default_queue_policy),
+        policies={
+            level: _policy(policy) for level, policy in dynamic.priority_queue_policy.items()
+        },
+        instances=instances,
+    )
+
+
+def threads_of(config: Any) -> int:
+    """Return the threads asked for in `parameters`, 0 for the server's choice."""
+    if THREADS_PARAMETER not in config.parameters:
+        return 0
+    text = config.parameters[THREADS_PARAMETER].string_value
+    if not (text.isascii() and text.isdigit() and int(text[:5]) < 4096):
+        raise ModelLoadError(f"parameter {THREADS_PARAMETER} is '{text[:40]}', not 0 to 4095")
+    return int(text)
+
+
+def _policy(policy: Any) -> QueuePolicy:
+    return QueuePolicy(
+        timeout_ns=policy.default_timeout_microseconds * 1000,
+        rejects=policy.timeout_action == type(policy).REJECT,
+        allows_override=policy.allow_timeout_override,
+        max_size=policy.max_queue_size,
+    )
+
+
+def _instances(config: Any) -> int:
+    """Return the sum of the groups' counts; a group without one, or no group, has one."""
+    total = sum(max(1, group.count) for group in config.instance_group)
+    if total > _MAX_INSTANCES or any(group.count < 0 for group in config.instance_group):
+        raise ModelLoadError(f"instance_group counts must be 1 to {_MAX_INSTANCES} in all")
+    return max(1, int(total))
+
+
+# -- sequences -------------------------------------------------------------------------------------
+
+_KINDS = {
+    "CONTROL_SEQUENCE_START": ControlKind.START,
+    "CONTROL_SEQUENCE_END": ControlKind.END,
+    "CONTROL_SEQUENCE_READY": ControlKind.READY,
+    "CONTROL_SEQUENCE_CORRID": ControlKind.CORRELATION_ID,
+}
+_VALUE_FIELDS = (
+    ("int32_false_true", "TYPE_INT32"),
+    ("fp32_false_true", "TYPE_FP32"),
+    ("bool_false_true", "TYPE_BOOL"),
+)
+
+
+def hidden_tensors(config: Any) -> tuple[set[str], set[str]]:
+    """Return the inputs and outputs of the graph that clients do not see."""
+    sequences = config.sequence_batching
+    inputs = {control.name for control in sequences.control_input}
+    return (
+        inputs | {state.input_name for state in sequences.state},
+        {state.output_name for state in sequences.state},
+    )
+
+
+def sequence_settings(
+    config: Any, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+) -> Sequences | None:
+    """Return how requests belong together; ModelLoadError where the graph says otherwise."""
+    if not config.HasField("sequence_batching"):
+        return None
+    written = config.sequence_batching
+    slots = written.oldest.max_candidate_sequences if written.HasField("oldest") else 0
+    if slots < 0:
+        raise ModelLoadError(f"max_candidate_sequences must not be negative, got {slots}")
+    most = (slots or max(1, config.max_batch_size)) * _instances(config)
+    batched = config.max_batch_size > 0
+    idle = written.max_sequence_idle_microseconds * 1000
+    return Sequences(
+        controls=tuple(
+            _control(given.name, control, inputs, batched)
+            for given in written.control_input
+            for control in given.control
+        ),
+        states=tuple(_state(state, inputs, outputs, batched) for state in written.state),
+        **({"idle_ns": idle} if idle else {}),
+        most=most,
+    )
+
+
+def _of_sequences(config: Any, rows: int, instances: int) -> Batching:
+    """Direct and oldest: both join requests of different sequences, and answer the same."""
+    written = config.sequence_batching
+    chosen = written.oldest if written.HasField("oldest") else written.direct
+    return Batching(
+        max_rows=rows,
+        joins=config.max_batch_size > 0,
+        preferred=frozenset(getattr(chosen, "preferred_batch_size", ())),
+        delay_ns=chosen.max_queue_delay_microseconds * 1000,
+        preserves_order=getattr(chosen, "preserve_ordering", False),
+        instances=instances,
+    )
+
+
+def _control(name: str, control: Any, specs: Mapping[str, TensorSpec], batched: bool) -> Control:
+    kind = _KINDS[type(control).Kind.Name(control.kind)]
+    spec = _graph_tensor("control input", name, specs)
+    if kind is ControlKind.CORRELATION_ID:
+        return Control(
+            input=name, kind=kind, datatype=spec.datatype, dims=_dims_of_one(spec, batched)
+        )
+    for field, type_name in _VALUE_FIELDS:
+        values = getattr(control, field)
+        if len(values) == 2:
+            if spec.datatype.config != type_name:
+                raise ModelLoadError(
+                    f"control input '{name}' gives {field}, but is {spec.datatype.config} in the "
+                    "graph"
+                )
+            return Control(
+                input=name,
+                kind=kind,
+                datatype=spec.datatype,
+                dims=_dims_of_one(spec, batched),
+                values=(values[0], values[1]),
+            )
+    raise ModelLoadError(f"control input '{name}' must give a value for false and one for true")
+
+
+def _state(
+    state: Any, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], batched: bool
+) -> State:
+    given = _graph_tensor("state input", state.input_name, inputs)
+    taken = _graph_tensor("state output", state.output_name, outputs)
+    wanted = by_config(model_config_pb2.DataType.Name(state.data_type))
+    if not given.datatype is taken.datatype is wanted:
+        raise ModelLoadError(
+            f"state '{state.input_name}' is {given.datatype.config} in the graph, its output is "
+            f"{taken.datatype.config}, and config.pbtxt says {wanted.config}"
+        )
+    dims = tuple(state.dims)
+    actual = given.shape[batched:]
+    if len(actual) != len(dims) or any(
+        isinstance(have, int) and want not in (VARIABLE, have)
+        for have, want in zip(actual, dims, strict=True)
+    ):
+        raise ModelLoadError(
+            f"state '{state.input_name}' has shape {list(actual)} in the graph, but config.pbtxt "
+            f"gives {list(dims)}"
+        )
+    if any(initial.data_file for initial in state.initial_state):
+        raise ModelLoadError(
+            f"initial_state of '{state.input_name}' names a data_file: only zero_data is served"
+        )
+    return State(
+        input=state.input_name,
+        output=state.output_name,
+        datatype=given.datatype,
+        dims=tuple(1 if dim == VARIABLE else dim for dim in dims),
+    )
+
+
+def _graph_tensor(kind: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec:
+    if name not in specs:
+        raise ModelLoadError(f"{kind} '{name}' is not in the graph, which has: {', '.join(specs)}")
+    return specs[name]
+
+
+def _dims_of_one(spec: TensorSpec, batched: bool) -> tuple[int, ...]:
+    """Return the dimensions of one element, which is what a control input takes."""
+    dims = spec.shape[batched:]
+    if any(isinstance(dim, int) and dim != 1 for dim in dims):
+        raise ModelLoadError(
+            f"control input '{spec.name}' has shape {list(spec.shape)}: one element a request is "
+            "what it gets"
+        )
+    return (1,) * len(dims)

@@ -1,0 +1,89 @@
+"""Test vectors in a version's folder: what a graph is given, and what it should answer.
+
+VERSION/test_data_set_N/input_0.pb … output_0.pb …    ONNX's own layout, one TensorProto a file
+VERSION/manifest.json                                 how near the answers must be, if the zoo made it
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo_server.errors import ModelLoadError
+from zoo_server.repository import layout
+from zoo_server.repository.tensor_file import read_tensor
+
+#: (name, which may be empty, elements), in the graph's order.
+NamedTensors = tuple[tuple[str, np.ndarray[Any, Any]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """|delta| <= scaled * max|expected| + relative * |expected|, element by element.
+
+    The default is for models of any depth, whose rounding reaches 5e-6 of the largest answer.
+    """
+
+    scaled: float = 1e-4
+    relative: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """One test_data_set_N."""
+
+    name: str
+    inputs: NamedTensors
+    outputs: NamedTensors
+
+
+def read_vectors(version: Path) -> tuple[Vectors, ...]:
+    """Return a version's test vectors by number; none if it has none.
+
+    ModelLoadError names the file that cannot be read.
+    """
+    folders = [path for path in version.glob(f"{layout.VECTORS_PREFIX}*") if path.is_dir()]
+    return tuple(
+        Vectors(name=folder.name, inputs=_read(folder, "input"), outputs=_read(folder, "output"))
+        for folder in sorted(folders, key=_number)
+    )
+
+
+def _read(folder: Path, kind: str) -> NamedTensors:
+    found = []
+    for path in sorted(folder.glob(f"{kind}_*.pb"), key=_number):
+        try:
+            found.append(read_tensor(path))
+        except OSError as error:
+            raise ModelLoadError(f"{folder.name}/{path.name}: {error.strerror}") from None
+        except ValueError as error:
+            raise ModelLoadError(f"{folder.name}/{path.name}: {error}") from None
+    if not found:
+        raise ModelLoadError(f"{folder.name} holds no {kind}_0.pb")
+    return tuple(found)
+
+
+def _number(path: Path) -> int:
+    """Return the number a name ends in: 10 sorts after 9."""
+    match = re.search(r"(\d+)$", path.stem)
+    return int(match[1]) if match else -1
+
+
+def read_bound(model: Path) -> Bound | None:
+    """Return how near a model file's answers must be: as its manifest says, else the default.
+
+    None if the manifest says that this file is not meant to be equal.
+    """
+    try:
+        manifest = json.loads((model.parent / layout.MANIFEST_FILE).read_bytes())
+        own = [form for form in manifest.get("forms", ()) if form["file"] == model.name]
+        facts = own[0] if own else manifest
+        if not facts.get("exact", True):
+            return None
+        tolerance = facts["tolerance"]
+        return Bound(scaled=float(tolerance["scaled"]), relative=float(tolerance["relative"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Bound()  # no manifest, or somebody else's

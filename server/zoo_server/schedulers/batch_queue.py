@@ -1,0 +1,213 @@
+"""The queue of one model and the decision what to run next. Pure: no threads, no clock, no I/O.
+
+    push(member, now)    QueueFull if its level's queue is full
+    take(now)        ──> Decision: what to run, whom to refuse, or when to ask again
+
+The rules are Triton's dynamic batcher's:
+
+- Members leave by priority, then in order of arrival; those whose time in the queue ran out are
+  refused, or under `rejects=False` wait on behind everybody of their level.
+- A batch holds members of one key (like shapes) and at most `max_rows` rows; the first member that
+  does not fit ends it. Where nothing else is asked for, it also ends where joining has been seen not
+  to pay (cost.py).
+- A preferred number of rows is run at once. Else the batch is run when it can grow no more, when its
+  oldest member has waited for `delay_ns`, or at once where there is no delay.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from zoo_server.errors import Cancelled, QueueFull, QueueTimeout
+from zoo_server.model_config import Batching
+from zoo_server.schedulers.latency_model import ALL_ROWS
+
+
+class Member(Protocol):
+    """One request that waits; times are nanoseconds of one monotonic clock."""
+
+    rows: int
+    #: Only members of equal keys may share a run.
+    key: Hashable
+    #: 0 takes the model's default level.
+    level: int
+    #: The request's own limit on its time in the queue, 0 for none.
+    timeout_ns: int
+    #: Set by the queue.
+    queued_ns: int
+    expires_ns: int
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits for the answer any more."""
+
+
+M = TypeVar("M", bound=Member)
+
+
+@dataclass(slots=True)
+class Decision(Generic[M]):
+    """What to do now: at most one of `batch` and `ask_again_ns` is there."""
+
+    batch: list[M] = field(default_factory=list)
+    refused: list[tuple[M, Exception]] = field(default_factory=list)
+    ask_again_ns: int | None = None
+
+
+class RequestQueue(Generic[M]):
+    """Those who wait for one model."""
+
+    def __init__(self, batching: Batching) -> None:
+        self._batching = batching
+        self._levels: dict[int, tuple[deque[M], deque[M]]] = {
+            level: (deque(), deque())
+            for level in range(min(1, batching.levels), batching.levels + 1)
+        }
+        #: What the common case touches: one level, nobody postponed.
+        self._only = self._levels[0][0] if not batching.levels else None
+        self._largest = max(batching.preferred, default=batching.max_rows)
+        #: Whether all that is to decide is who fits: no delay, priority, timeout or preferred size.
+        self.is_simple = (
+            self._only is not None
+            and not batching.preferred
+            and not batching.delay_ns
+            and not batching.default_policy.timeout_ns
+            and not batching.default_policy.allows_override
+        )
+
+    def __len__(self) -> int:
+        if self._only is not None and not self._levels[0][1]:
+            return len(self._only)
+        return sum(len(ready) + len(late) for ready, late in self._levels.values())
+
+    def push(self, member: M, now: int) -> None:
+        """Let one wait; QueueFull if its level's queue has reached its bound."""
+        batching = self._batching
+        level = 0
+        if batching.levels:
+            level = member.level if 0 < member.level <= batching.levels else batching.default_level
+        policy = batching.policy(level)
+        ready = self._levels[level][0]
+        if policy.max_size and len(ready) >= policy.max_size:
+            raise QueueFull("Exceeds maximum queue size")
+        limit = policy.timeout_ns
+        if (
+            policy.allows_override
+            and member.timeout_ns
+            and (not limit or member.timeout_ns < limit)
+        ):
+            limit = member.timeout_ns
+        member.queued_ns = now
+        member.expires_ns = now + limit if limit else 0
+        ready.append(member)
+
+    def take(self, now: int, most_rows: int = ALL_ROWS) -> Decision[M]:
+        """Decide; what is in the decision has left the queue.
+
+        More than `most_rows` are not joined, unless preferred sizes or a delay say what is wanted.
+        """
+        if self.is_simple:
+            return self._take_waiting(most_rows)
+        decision: Decision[M] = Decision()
+        self._expire(now, decision)
+        chosen, closed = self._grow()
+        if not chosen:
+            return decision
+        batching = self._batching
+        best = _preferred(chosen, batching.preferred)
+        oldest = min(member.queued_ns for member in chosen)
+        due = oldest + batching.delay_ns
+        if best and (now < due or not batching.delay_ns):
+            chosen = chosen[:best]
+        elif not closed and _rows(chosen) < self._largest and now < due:
+            decision.ask_again_ns = min(
+                [due, *(member.expires_ns for member in chosen if member.expires_ns)]
+            )
+            return decision
+        self._remove(chosen)
+        decision.batch = chosen
+        return decision
+
+    def _take_waiting(self, most_rows: int) -> Decision[M]:
+        """The common case: everybody who waits and fits, in order of arrival."""
+        waiting = self._only
+        assert waiting is not None
+        decision: Decision[M] = Decision()
+        batch, limit, rows = decision.batch, min(self._batching.max_rows, most_rows), 0
+        joins = self._batching.joins
+        while waiting:
+            member = waiting[0]
+            if batch and (not joins or rows + member.rows > limit or member.key != batch[0].key):
+                break
+            waiting.popleft()
+            if member.is_gone():
+                decision.refused.append((member, _gone()))
+                continue
+            batch.append(member)
+            rows += member.rows
+        return decision
+
+    def _expire(self, now: int, decision: Decision[M]) -> None:
+        """Take out whoever waited too long or hung up."""
+        for level, (ready, late) in self._levels.items():
+            policy = self._batching.policy(level)
+            kept: list[M] = []
+            for member in ready:
+                if member.is_gone():
+                    decision.refused.append((member, _gone()))
+                elif not member.expires_ns or now < member.expires_ns:
+                    kept.append(member)
+                elif policy.rejects:
+                    decision.refused.append((member, QueueTimeout("Request timeout expired")))
+                else:
+                    member.expires_ns = 0
+                    late.append(member)
+            if len(kept) < len(ready):
+                ready.clear()
+                ready.extend(kept)
+
+    def _grow(self) -> tuple[list[M], bool]:
+        """Return the longest batch from the front, and whether it can grow no more."""
+        chosen: list[M] = []
+        rows = 0
+        for member in self._in_order():
+            if chosen and (
+                not self._batching.joins
+                or rows + member.rows > self._batching.max_rows
+                or member.key != chosen[0].key
+            ):
+                return chosen, True
+            chosen.append(member)
+            rows += member.rows
+        return chosen, not self._batching.joins or rows >= self._batching.max_rows
+
+    def _in_order(self) -> Iterator[M]:
+        for ready, late in self._levels.values():
+            yield from ready
+            yield from late
+
+    def _remove(self, chosen: list[M]) -> None:
+        left = len(chosen)
+        for queues in self._levels.values():
+            for queue in queues:
+                while left and queue:
+                    queue.popleft()
+                    left -= 1
+
+
+def _preferred(chosen: list[M], preferred: frozenset[int]) -> int:
+    """Return how many members make the largest preferred number of rows, 0 if none do."""
+    best = rows = 0
+    for count, member in enumerate(chosen, 1):
+        rows += member.rows
+        if rows in preferred:
+            best = count
+    return best
+
+
+def _rows(members: list[M]) -> int:
+    return sum(member.rows for member in members)
+
+
+def _gone() -> Exception:
+    return Cancelled("the caller hung up before the request was run")

@@ -1,0 +1,98 @@
+"""What a model's counters say at one moment, and how those of several processes add up."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zoo_server.telemetry.statistics import BatchStatistics, Duration, Histogram, Reason, Snapshot
+
+#: The fields of a Snapshot by their kind; `test_every_field_adds_up` holds this against it.
+_DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+_COUNTS = ("inference_count", "execution_count")
+_HISTOGRAMS = ("request_times", "queue_times", "run_times")
+_OF_A_BATCH = ("compute_input", "compute_infer", "compute_output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReading:
+    """One version of one model at the moment of a scrape."""
+
+    name: str
+    version: int
+    sums: Snapshot
+    pending: int
+    load_seconds: float
+    #: When it was loaded: in one process, another moment is another load, whose counts began anew.
+    loaded_ns: int
+
+
+def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
+    """Add the readings of each version, by name and then version; a load took as long as the longest."""
+    versions: dict[tuple[str, int], list[ModelReading]] = {}
+    for reading in readings:
+        versions.setdefault((reading.name, reading.version), []).append(reading)
+    return [
+        ModelReading(
+            name=name,
+            version=version,
+            sums=add([reading.sums for reading in same]),
+            pending=sum(reading.pending for reading in same),
+            load_seconds=max(reading.load_seconds for reading in same),
+            loaded_ns=max(reading.loaded_ns for reading in same),
+        )
+        for (name, version), same in sorted(versions.items())
+    ]
+
+
+def add(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Add what several processes counted of one version."""
+    sums = Snapshot()
+    for part in snapshots:
+        sums.last_inference_ms = max(sums.last_inference_ms, part.last_inference_ms)
+        for name in _COUNTS:
+            setattr(sums, name, getattr(sums, name) + getattr(part, name))
+        _add_durations(sums, part, _DURATIONS)
+        for size, batch in part.batches.items():
+            _add_durations(sums.batches.setdefault(size, BatchStatistics()), batch, _OF_A_BATCH)
+        for reason, count in part.failures.items():
+            sums.failures[reason] += count
+        for name in _HISTOGRAMS:
+            times, more = getattr(sums, name), getattr(part, name)
+            times.ns += more.ns
+            times.counts = [
+                ours + theirs for ours, theirs in zip(times.counts, more.counts, strict=True)
+            ]
+    return sums
+
+
+def _add_durations(sums: Any, part: Any, names: Sequence[str]) -> None:
+    for name in names:
+        more = getattr(part, name)
+        getattr(sums, name).add(more.ns, more.count)
+
+
+def to_json(readings: Iterable[ModelReading]) -> bytes:
+    """Return readings for another process."""
+    return json.dumps([asdict(reading) for reading in readings]).encode()
+
+
+def from_json(raw: bytes) -> list[ModelReading]:
+    """Return what another process read."""
+    return [ModelReading(**{**row, "sums": _snapshot(row["sums"])}) for row in json.loads(raw)]
+
+
+def _snapshot(row: dict[str, Any]) -> Snapshot:
+    values: dict[str, Any] = {name: row[name] for name in _COUNTS}
+    values |= {name: Duration(**row[name]) for name in _DURATIONS}
+    values |= {name: Histogram(**row[name]) for name in _HISTOGRAMS}
+    return Snapshot(
+        **values,
+        last_inference_ms=row["last_inference_ms"],
+        # JSON has no keys but text.
+        batches={
+            int(size): BatchStatistics(**{name: Duration(**batch[name]) for name in _OF_A_BATCH})
+            for size, batch in row["batches"].items()
+        },
+        failures={Reason(reason): count for reason, count in row["failures"].items()},
+    )

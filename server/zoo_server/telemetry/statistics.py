@@ -1,0 +1,198 @@
+"""What ModelStatistics and Prometheus are told: counts and durations of one version of one model.
+
+Recording is one append to a deque, which needs no lock; readers fold what has gathered, histograms
+too, so that a request pays for none of it (counting in place would need a lock: `counts[i] += 1` is
+three steps, between which another thread may come). The rules that clients rely on (protocol.md 2.1,
+ModelStatistics): queue.count rises with each success, the three compute counts are equal,
+inference_count counts rows and execution_count runs.
+"""
+
+import copy
+import threading
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from zoo_server import errors
+
+#: Fold on the path once this much has gathered, so that a server nobody asks stays small, and few
+#: enough that the request which does it is not held up for long.
+_FOLD_AT = 64
+
+#: Upper bounds of the histograms, in ns: 10 µs to 10 s, three a decade. Small models answer in tens
+#: of microseconds; what takes longer than the last one counts in `+Inf`.
+BOUNDS_NS: tuple[int, ...] = (
+    *(step * 10**power for power in range(4, 10) for step in (1, 2, 5)),
+    10**10,
+)
+
+
+class Reason(StrEnum):
+    """Why a request failed, in the words of nv_inference_request_failure."""
+
+    REJECTED = "REJECTED"
+    CANCELED = "CANCELED"
+    BACKEND = "BACKEND"
+    OTHER = "OTHER"
+
+
+_REASONS: dict[type[Exception], Reason] = {
+    errors.QueueFull: Reason.REJECTED,
+    errors.QueueTimeout: Reason.REJECTED,
+    errors.Cancelled: Reason.CANCELED,
+    errors.DeadlineExpired: Reason.CANCELED,
+    errors.ExecutionError: Reason.BACKEND,
+}
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often something happened and how long it took in all."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int, times: int = 1) -> None:
+        self.count += times
+        self.ns += ns
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How many durations lay within each bound, and what they come to."""
+
+    #: One a bound, and one for what is beyond the last; each counts its own interval only.
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_NS) + 1))
+    ns: int = 0
+
+    def add(self, ns: int) -> None:
+        self.counts[bisect_left(BOUNDS_NS, ns)] += 1
+        self.ns += ns
+
+
+@dataclass(slots=True)
+class BatchStatistics:
+    """Runs of one batch size."""
+
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The sums at one moment."""
+
+    last_inference_ms: int = 0
+    inference_count: int = 0
+    execution_count: int = 0
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    batches: dict[int, BatchStatistics] = field(default_factory=dict)
+    #: Failures by their reason; they add up to fail.count.
+    failures: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))
+    #: Of requests, from their arrival to the end of their run; of their wait; and of runs.
+    request_times: Histogram = field(default_factory=Histogram)
+    queue_times: Histogram = field(default_factory=Histogram)
+    run_times: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(slots=True)
+class Execution:
+    """One run of the graph, for one or more requests; moments in ns of time.perf_counter_ns."""
+
+    requests: int
+    #: In all; 1 a request where the model has no batch dimension.
+    rows: int
+    #: When each of the requests arrived, and when it was queued.
+    arrived_ns: Sequence[int]
+    queued_ns: Sequence[int]
+    started_ns: int
+    ready_ns: int
+    inferred_ns: int
+    finished_ns: int
+
+
+class ModelStatistics:
+    """Counts of one version; `record` from any thread, `snapshot` from any other."""
+
+    def __init__(self) -> None:
+        # executions, or the ns and the reason of a failure
+        self._gathered: deque[Execution | tuple[int, Reason]] = deque()
+        self._lock = threading.Lock()
+        self._sums = Snapshot()
+        self._last_inference_ms = 0
+
+    def record_run(self, execution: Execution) -> None:
+        """Count one run and the requests that it answered."""
+        self._last_inference_ms = time.time_ns() // 1_000_000
+        self._gathered.append(execution)
+        if len(self._gathered) >= _FOLD_AT:
+            self._fold()
+
+    def record_failure(self, ns: int, error: Exception) -> None:
+        """Count one request that was accepted and then failed."""
+        self._gathered.append((ns, _REASONS.get(type(error), Reason.OTHER)))
+        if len(self._gathered) >= _FOLD_AT:
+            self._fold()
+
+    def snapshot(self) -> Snapshot:
+        """Return the sums of one moment: a copy, or counts that must be equal could differ."""
+        self._fold()
+        with self._lock:
+            return copy.deepcopy(self._sums)
+
+    def _fold(self) -> None:
+        with self._lock:
+            sums = self._sums
+            while self._gathered:
+                item = self._gathered.popleft()
+                if isinstance(item, tuple):
+                    ns, reason = item
+                    sums.fail.add(ns)
+                    sums.failures[reason] += 1
+                else:
+                    _add(sums, item)
+            sums.last_inference_ms = self._last_inference_ms
+
+
+def _add(sums: Snapshot, run: Execution) -> None:
+    """Triton's arithmetic: every request of a run counts, with the whole run's times.
+
+    Written out, without a call for each sum: this is a part of what every request costs.
+    """
+    count, started, finished = run.requests, run.started_ns, run.finished_ns
+    sums.inference_count += run.rows
+    sums.execution_count += 1
+    success, queue = sums.success, sums.queue
+    success.count += count
+    queue.count += count
+    asked, waited = sums.request_times, sums.queue_times
+    for arrived, queued in zip(run.arrived_ns, run.queued_ns, strict=True):
+        taken, wait = finished - arrived, started - queued
+        success.ns += taken
+        queue.ns += wait
+        asked.counts[bisect_left(BOUNDS_NS, taken)] += 1
+        asked.ns += taken
+        waited.counts[bisect_left(BOUNDS_NS, wait)] += 1
+        waited.ns += wait
+    sums.run_times.add(run.inferred_ns - run.ready_ns)
+    batch = sums.batches.get(run.rows)
+    if batch is None:
+        batch = sums.batches[run.rows] = BatchStatistics()
+    for whole, own, ns in (
+        (sums.compute_input, batch.compute_input, run.ready_ns - started),
+        (sums.compute_infer, batch.compute_infer, run.inferred_ns - run.ready_ns),
+        (sums.compute_output, batch.compute_output, finished - run.inferred_ns),
+    ):
+        whole.count += count
+        whole.ns += count * ns
+        own.count += 1
+        own.ns += ns

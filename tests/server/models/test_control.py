@@ -1,0 +1,641 @@
+"""RepositoryModelLoad, RepositoryModelUnload and RepositoryIndex, as callers see them."""
+
+import dataclasses
+import gc
+import json
+import threading
+import time
+import weakref
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from zoo_proto import grpc_service_pb2 as pb
+from zoo_server.config import ServerConfig
+from zoo_server.errors import ConfigurationError, LoadFailed
+from zoo_server.models.payload import parse_override, unpacked
+
+SERVING, NOT_SERVING = 1, 2
+ROW = np.array([[1, 2, 3, 4]], np.float32)
+LONG = "A" * 256
+
+#: A configuration whose output has its classes in a file.
+LABELS = '{"max_batch_size": 1, "output": [{"name": "y", "label_filename": "%s"}]}'
+
+
+@pytest.fixture
+def explicit(repository, graphs, serve):
+    """A server in explicit mode of a repository with the models m, n and bad; none is loaded."""
+    repository.add("m", graphs.identity())
+    repository.add("n", graphs.identity())
+    repository.add("bad", b"not a graph")
+    with serve(repository.path, model_control_mode="explicit") as wire:
+        yield wire
+
+
+@pytest.fixture
+def client(explicit):
+    """An unmodified tritonclient of that server."""
+    with triton.InferenceServerClient(explicit.address) as connected:
+        yield connected
+
+
+def load(wire, name, **parameters):
+    """Load with parameters given as Python values; return the error's code name and text, if any."""
+    request = pb.RepositoryModelLoadRequest(model_name=name)
+    for key, value in parameters.items():
+        field = {bytes: "bytes_param", str: "string_param", int: "int64_param"}[type(value)]
+        setattr(request.parameters[key], field, value)
+    return outcome(wire.stub.RepositoryModelLoad, request)
+
+
+def unload(wire, name):
+    return outcome(
+        wire.stub.RepositoryModelUnload, pb.RepositoryModelUnloadRequest(model_name=name)
+    )
+
+
+def outcome(method, request):
+    try:
+        method(request)
+    except grpc.RpcError as error:
+        return error.code().name, error.details()
+    return None
+
+
+def index(wire, ready=False):
+    answer = wire.stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=ready))
+    return [(model.name, model.version, model.state, model.reason) for model in answer.models]
+
+
+def test_nothing_is_loaded_until_asked_for(explicit, client):
+    """Explicit mode: the server is ready, models are known by name only, and load one by one."""
+    assert client.is_server_ready()
+    assert index(explicit) == [("bad", "", "", ""), ("m", "", "", ""), ("n", "", "", "")]
+    assert not client.is_model_ready("m")
+
+    client.load_model("m")
+
+    assert client.is_model_ready("m")
+    assert not client.is_model_ready("n")
+    assert index(explicit, ready=True) == [("m", "1", "READY", "")]
+    assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+    assert "model_repository" in client.get_server_metadata().extensions
+
+
+def test_unload(explicit, client):
+    """An unloaded model is not ready at once, says so, and does not make the server unready."""
+    client.load_model("m")
+    client.unload_model("m")
+
+    assert not client.is_model_ready("m")
+    assert client.is_server_ready()
+    assert ("m", "1", "UNAVAILABLE", "unloaded") in index(explicit)
+    assert index(explicit, ready=True) == []
+    with pytest.raises(grpc.RpcError, match="has no available versions: unloaded") as caught:
+        explicit.infer("m", x=ROW)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.RpcError, match="is not at ready state: unloaded") as caught:
+        explicit.infer("m", version="1", x=ROW)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+    client.load_model("m")
+    assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+
+
+def test_unloading_what_is_not_loaded(explicit):
+    """It is unloaded already: OK, and nothing becomes known by it."""
+    before = index(explicit)
+
+    assert unload(explicit, "m") is None
+    assert unload(explicit, "unheard of") is None
+    assert index(explicit) == before
+
+
+@pytest.mark.parametrize("name", ["../m", "..", "/etc", "m/1", "", " ", ".hidden", LONG, "a\0b"])
+def test_unloading_what_is_no_models_name(name, explicit):
+    """It is looked for among what is loaded, and nowhere else: OK, and nothing changes."""
+    assert load(explicit, "m") is None
+    before = index(explicit)
+
+    assert unload(explicit, name) is None
+    assert index(explicit) == before
+    assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+
+
+def test_load_and_unload_answer_nothing(explicit):
+    """2.7: their replies have no field, where other servers' have some."""
+    for method in ("RepositoryModelLoad", "RepositoryModelUnload"):
+        ask = explicit.channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+        request = pb.RepositoryModelLoadRequest(model_name="m")  # both number their fields alike
+        assert ask(request.SerializeToString()) == b""
+        assert ("m", "1") in [row[:2] for row in index(explicit)]
+
+
+def test_unloading_what_could_not_be_loaded(explicit, client):
+    """A model that failed makes the server unready until it is unloaded, or loads."""
+    assert load(explicit, "bad") is not None
+    assert not client.is_server_ready()
+    client.unload_model("bad")
+    assert client.is_server_ready()
+
+
+def test_load_named_at_the_start(repository, graphs, serve):
+    """--load-model loads those named; one that is not there is listed and makes it unready."""
+    for name in ("a", "b", "c"):
+        repository.add(name, graphs.identity())
+    mode = {"model_control_mode": "explicit"}
+    with serve(repository.path, **mode, load_model=("a", "c")) as wire:
+        assert [row[0] for row in index(wire, ready=True)] == ["a", "c"]
+        assert wire.stub.ServerReady(pb.ServerReadyRequest()).ready
+    with serve(repository.path, **mode, load_model=("*",)) as wire:
+        assert [row[0] for row in index(wire, ready=True)] == ["a", "b", "c"]
+    with serve(repository.path, **mode, load_model=("a", "x")) as wire:
+        assert ("x", "", "UNAVAILABLE", "it is not in the repository") in index(wire)
+        assert not wire.stub.ServerReady(pb.ServerReadyRequest()).ready
+
+
+def test_load_model_needs_explicit_mode(tmp_path):
+    """--load-model without explicit mode is a mistake that is named."""
+    with pytest.raises(ConfigurationError, match="needs --model-control-mode explicit"):
+        ServerConfig(repository=tmp_path, load_model=("a",))
+
+
+@pytest.mark.parametrize("mode", ["none", "poll"])
+def test_other_modes_refuse(mode, repository, graphs, serve):
+    """Load and unload are UNAVAILABLE in the other modes, and change nothing."""
+    repository.add("m", graphs.identity())
+    stem = "explicit model load / unload is not allowed if polling is enabled"
+    with serve(repository.path, model_control_mode=mode) as wire:
+        for answer in (load(wire, "m"), unload(wire, "m")):
+            assert answer is not None
+            assert answer[0] == "UNAVAILABLE"
+            assert answer[1].startswith(stem)
+        assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+
+
+#: Pieces of paths, good and bad.
+PARTS = st.sampled_from(["1", "01", "model.onnx", "..", ".", "", "a b", "~", "\\", "\0", LONG])
+
+BAD_LOADS = [
+    ("m", {"size": 3}, "INVALID_ARGUMENT", "unrecognized load parameter 'size'."),
+    ("m", {"config": b"{}"}, "INVALID_ARGUMENT", "'config', expected string_param."),
+    ("m", {"file:1/model.onnx": "x"}, "INVALID_ARGUMENT", "expected bytes_param."),
+    ("m", {"file:1/model.onnx": b"x"}, "INTERNAL", "'config' must be specified"),
+    ("m", {"config": '"a": {{'}, "INTERNAL", "failed to load 'm', failed to poll from model"),
+    ("m", {"config": "[]"}, "INTERNAL", "Invalid config override"),
+    ("m", {"config": "1"}, "INTERNAL", "Invalid config override"),
+    ("m", {"config": "[" * 100_000}, "INTERNAL", "Invalid config override"),
+    ("m", {"config": '{"no_such_field": 1}'}, "INTERNAL", "Invalid config override"),
+    ("m", {"config": '{"max_batch_size": "many"}'}, "INTERNAL", "Invalid config override"),
+    ("m", {"config": '{"name": "other"}'}, "INTERNAL", "names the model 'other'"),
+    ("m", {"config": '{"input": [{"name": "z"}]}'}, "INVALID_ARGUMENT", "failed to load 'm'"),
+    ("m", {"config": LABELS % "../x"}, "INVALID_ARGUMENT", "label_filename '../x' leads out of"),
+    ("m", {"config": LABELS % "/etc/passwd"}, "INVALID_ARGUMENT", "'/etc/passwd' leads out of"),
+    ("m", {"config": LABELS % "1/../../n/x"}, "INVALID_ARGUMENT", "leads out of the model's folder"),
+    ("m", {"config": LABELS % "none.txt"}, "INVALID_ARGUMENT", "'none.txt' cannot be read"),
+    ("m", {"config": '{"version_policy": {"specific": {"versions": [9]}}}'}, "INVALID_ARGUMENT", "for 9"),
+    ("bad", {}, "INVALID_ARGUMENT", "load failed for model 'bad': version 1 is at UNAVAILABLE state"),
+    ("wrong", {}, "INTERNAL", "failed to load 'wrong', failed to poll from model repository"),
+    ("", {}, "INVALID_ARGUMENT", "Model name cannot be empty"),
+    (" \t", {}, "INVALID_ARGUMENT", "Model name cannot be empty"),
+    ("..", {}, "INVALID_ARGUMENT", "must not contain path traversal"),
+    ("../m", {}, "INVALID_ARGUMENT", "must not contain path traversal"),
+    ("a/b", {}, "INVALID_ARGUMENT", "must not contain path traversal"),
+    ("/etc", {}, "INVALID_ARGUMENT", "must not contain path traversal"),
+    (".hidden", {}, "INVALID_ARGUMENT", "starts with a dot"),
+    ("a\0b", {}, "INVALID_ARGUMENT", "unprintable"),
+    (LONG, {}, "INVALID_ARGUMENT", "longer than 255 bytes"),
+    ("m", {"config": "{}", f"file:{LONG}": b"x"}, "INTERNAL", "failed to poll from model"),
+    ("m", {"config": "{}", f"file:1/{LONG}": b"x"}, "INTERNAL", "failed to poll from model"),
+    ("m", {"config": "{}", "file:../x": b"x"}, "INTERNAL", "stay within model directory"),
+    ("m", {"config": "{}", "file:1/../../x": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:/etc/x": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/a\\b": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/a\0b": b"x"}, "INTERNAL", "stay within model"),
+    ("m", {"config": "{}", "file:1/model.onnx": b""}, "INVALID_ARGUMENT", "1/model.onnx is empty"),
+    ("m", {"config": "{}", "file:1/model.onnx": b"x"}, "INVALID_ARGUMENT", "cannot be loaded"),
+    ("m", {"config": "{}", "file:labels.txt": b"x"}, "INTERNAL", "no version folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "code", "text"), BAD_LOADS, ids=range(len(BAD_LOADS))
+)
+def test_bad_load(name, parameters, code, text, explicit):
+    """A load that cannot be is refused with its code and reason; what serves goes on serving."""
+    assert load(explicit, "m") is None
+
+    answer = load(explicit, name, **parameters)
+
+    assert answer is not None
+    assert answer[0] == code
+    assert text in answer[1]
+    assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+    assert ("m", "1", "READY", "") in index(explicit)
+
+
+@given(path=st.text(max_size=30) | st.lists(PARTS, max_size=4).map("/".join))
+@settings(max_examples=500, deadline=None)
+def test_no_file_leads_out_of_its_folder(path):
+    """Whatever a file is called: it is refused, or lies inside the model's folder and is read back."""
+    try:
+        override = parse_override("m", {"config": "{}", f"file:{path}": b"content"})
+    except LoadFailed:
+        return
+    with unpacked("m", override) as found:
+        written = [file for file in found.folder.rglob("*") if file.is_file()]
+        assert [file.read_bytes() for file in written] == [b"content"]
+        assert written[0].relative_to(found.folder).as_posix() == path
+        assert written[0].resolve().is_relative_to(found.folder.resolve())
+    assert not found.folder.exists()
+
+
+def test_other_repositories_and_types(explicit):
+    """Another repository's name is UNIMPLEMENTED; unload_dependents must be a bool."""
+    for method, request in (
+        ("RepositoryModelLoad", pb.RepositoryModelLoadRequest),
+        ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest),
+    ):
+        answer = outcome(
+            getattr(explicit.stub, method), request(repository_name="x", model_name="m")
+        )
+        assert answer == ("UNIMPLEMENTED", "'repository_name' specification is not supported")
+    request = pb.RepositoryModelUnloadRequest(model_name="m")
+    request.parameters["unload_dependents"].string_param = "yes"
+    answer = outcome(explicit.stub.RepositoryModelUnload, request)
+    assert answer is not None
+    assert answer[0] == "INVALID_ARGUMENT"
+    assert answer[1].startswith("invalid value type for 'unload_dependents' parameter")
+
+
+def test_unload_dependents(explicit, client):
+    """tritonclient's parameter is taken."""
+    client.load_model("m")
+    client.unload_model("m", unload_dependents=True)
+    assert not client.is_model_ready("m")
+
+
+def test_configuration_override(explicit, client):
+    """JSON in the place of config.pbtxt, numbers as strings too; the next plain load undoes it."""
+    client.load_model("m", config='{"max_batch_size": "16"}')
+    assert client.get_model_config("m").config.max_batch_size == 16
+    everything = client.get_model_config("m", as_json=True)["config"]
+    client.load_model("m", config=json.dumps({**everything, "max_batch_size": 2}))
+    assert client.get_model_config("m").config.max_batch_size == 2
+    client.load_model("m", config='{"maxBatchSize": 0}')
+    assert client.get_model_config("m").config.max_batch_size == 0
+
+    client.load_model("m")
+    assert client.get_model_config("m").config.max_batch_size == 1024
+
+
+def test_files_in_the_request(explicit, client, graphs, repository):
+    """A model, its versions and labels can come with the request; the repository is left alone."""
+    before = sorted(path for path in repository.path.rglob("*"))
+    config = {
+        "max_batch_size": 4,
+        "version_policy": {"all": {}},
+        "output": [{"name": "y", "label_filename": "labels.txt"}],
+    }
+    files = {
+        "file:1/model.onnx": graphs.identity(),
+        "file:7/model.onnx": graphs.identity(),
+        "file:labels.txt": b"a\nb\nc\nd\n",
+    }
+    client.load_model("brought", config=json.dumps(config), files=files)
+
+    assert sorted(path for path in repository.path.rglob("*")) == before
+    assert client.get_model_metadata("brought").versions == ["1", "7"]
+    tensor = triton.InferInput("x", [1, 4], "FP32")
+    tensor.set_data_from_numpy(ROW)
+    best = triton.InferRequestedOutput("y", class_count=1)
+    answer = client.infer("brought", [tensor], outputs=[best]).as_numpy("y")
+    assert answer.tolist() == [[b"4.000000:3:d"]]
+    client.unload_model("brought")
+    assert not client.is_model_ready("brought")
+
+
+def test_files_replace_what_is_loaded(explicit, client, graphs):
+    """Files for a model of the repository take its place until it is loaded from there again."""
+    client.load_model("m")
+    client.load_model(
+        "m", config="{}", files={"file:5/model.onnx": graphs.identity(TensorProto.INT32)}
+    )
+    assert [row for row in index(explicit) if row[0] == "m"] == [
+        ("m", "1", "UNAVAILABLE", "unloaded"),
+        ("m", "5", "READY", ""),
+    ]
+    assert client.get_model_metadata("m").inputs[0].datatype == "INT32"
+
+    client.load_model("m")
+    assert client.get_model_metadata("m").versions == ["1"]
+    assert client.get_model_metadata("m").inputs[0].datatype == "FP32"
+
+
+def test_reload_takes_up_what_changed(explicit, client, repository, graphs):
+    """A new version takes the place of the old one; what did not change is kept, counts and all."""
+    repository.add("m", None, "version_policy { latest { num_versions: 2 } }")
+    client.load_model("m")
+    explicit.infer("m", x=ROW)
+    client.load_model("m")
+    (stats,) = client.get_inference_statistics("m").model_stats
+    assert stats.inference_count == 1
+
+    repository.add("m", graphs.identity(), version=2)
+    client.load_model("m")
+    assert client.get_model_metadata("m").versions == ["1", "2"]
+    assert client.get_inference_statistics("m", "1").model_stats[0].inference_count == 1
+    repository.add("m", graphs.identity(), version=3)
+    client.load_model("m")
+    assert client.get_model_metadata("m").versions == ["2", "3"]
+    assert ("m", "1", "UNAVAILABLE", "unloaded") in index(explicit)
+
+
+def test_failed_reload_leaves_the_old_one(explicit, client, repository, graphs):
+    """A new version that cannot be loaded is listed with its reason, and the server stays ready."""
+    client.load_model("m")
+    repository.add("m", b"broken", version=2)
+    answer = load(explicit, "m")
+
+    assert answer is not None
+    assert answer[1].startswith("load failed for model 'm': version 2 is at UNAVAILABLE state: ")
+    assert client.is_server_ready()
+    assert client.get_model_metadata("m").versions == ["1"]
+    entries = {row[1]: row for row in index(explicit) if row[0] == "m"}
+    assert entries["1"][2] == "READY"
+    assert entries["2"][2] == "UNAVAILABLE"
+    assert "2/model.onnx cannot be loaded" in entries["2"][3]
+
+    repository.add("m", graphs.identity(), version=2)
+    client.load_model("m")
+    assert client.get_model_metadata("m").versions == ["2"]
+
+
+def opens_by(wire, wrap):
+    """Put a wrapper around what opens graphs; return the wrapper and how to take it off."""
+    loader = wire.server.control._loader
+    before = loader._workshop
+    wrapper = wrap(before.opener)
+    loader._workshop = dataclasses.replace(before, opener=wrapper)
+    return wrapper, lambda: setattr(loader, "_workshop", before)
+
+
+class Gate:
+    """Holds every load of a graph until it is opened; tells when one has begun."""
+
+    def __init__(self, opener):
+        self._opener = opener
+        self.threads = opener.threads
+        self.begun, self.open_now = threading.Event(), threading.Event()
+
+    def open(self, path, threads):
+        self.begun.set()
+        assert self.open_now.wait(20)
+        return self._opener.open(path, threads)
+
+
+def test_loading_shows_and_the_old_one_serves_meanwhile(explicit, client, repository, graphs):
+    """During a load the new version is LOADING, the old one answers, and the server stays ready."""
+    client.load_model("m")
+    repository.add("m", graphs.identity(), version=2)
+    gate, _ = opens_by(explicit, Gate)
+    loading = threading.Thread(target=client.load_model, args=("m",))
+    loading.start()
+    assert gate.begun.wait(20)
+
+    assert [row for row in index(explicit) if row[0] == "m"] == [
+        ("m", "1", "READY", ""),
+        ("m", "2", "LOADING", ""),
+    ]
+    assert explicit.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+    with pytest.raises(grpc.RpcError, match="'m' version 2 is not at ready state: loading") as late:
+        explicit.infer("m", version="2", x=ROW)
+    assert late.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert client.is_server_ready()
+    gate.open_now.set()
+    loading.join()
+    assert client.get_model_metadata("m").versions == ["2"]
+
+
+def test_inference_during_the_first_load(explicit, client):
+    """The version is not ready yet, UNAVAILABLE; without one asked for there is none to be had."""
+    gate, _ = opens_by(explicit, Gate)
+    loading = threading.Thread(target=client.load_model, args=("m",))
+    loading.start()
+    assert gate.begun.wait(20)
+    refused = {}
+    for version in ("1", "", "2"):
+        with pytest.raises(grpc.RpcError) as caught:
+            explicit.infer("m", version=version, x=ROW)
+        refused[version] = caught.value.code().name, caught.value.details()
+    gate.open_now.set()
+    loading.join()
+
+    stem = "Request for unknown model: 'm'"
+    assert refused == {
+        "1": ("UNAVAILABLE", f"{stem} version 1 is not at ready state: loading"),
+        "": ("NOT_FOUND", f"{stem} has no available versions: loading"),
+        "2": ("NOT_FOUND", f"{stem} version 2 is not found"),
+    }
+    assert explicit.infer("m", version="1", x=ROW)["y"].tolist() == ROW.tolist()
+
+
+def test_changes_of_one_model_wait_for_each_other(explicit, client):
+    """An unload that comes during a load waits for it; another model's load does not."""
+    gate, take_off = opens_by(explicit, Gate)
+    loading = threading.Thread(target=client.load_model, args=("m",))
+    loading.start()
+    assert gate.begun.wait(20)
+    assert not client.is_server_ready()
+    request = pb.RepositoryModelUnloadRequest(model_name="m")
+    unloading = explicit.stub.RepositoryModelUnload.future(request)
+    take_off()
+    client.load_model("n")
+    assert client.is_model_ready("n")
+    assert not unloading.done()
+    gate.open_now.set()
+    loading.join()
+    unloading.result(20)
+    assert not client.is_model_ready("m")
+
+
+def test_unload_lets_requests_finish_and_then_frees(repository, graphs, serve):
+    """Unload returns while a request runs, which is answered; then the session is gone."""
+    repository.add("slow", graphs.slow())
+    with serve(repository.path, model_control_mode="explicit", load_model=("slow",)) as wire:
+
+        def ask(count):
+            request = pb.ModelInferRequest(model_name="slow")
+            request.inputs.add(name="n", datatype="INT64", shape=[1])
+            request.raw_input_contents.append(np.array([count], np.int64).tobytes())
+            return wire.stub.ModelInfer.future(request)
+
+        (model,) = wire.server.catalog.loaded()
+        session = weakref.ref(model._runs.graph)
+        del model
+        ask(20_000).result()
+        began = time.perf_counter()
+        ask(20_000).result()
+        trips = int(20_000 * 1.0 / (time.perf_counter() - began))
+        under_way = ask(trips)
+        wait_until(lambda: wire.server.catalog.loaded()[0]._scheduler._running > 0)
+
+        assert unload(wire, "slow") is None
+        assert not wire.stub.ModelReady(pb.ModelReadyRequest(name="slow")).ready
+        assert not under_way.done()
+        assert index(wire) == [("slow", "1", "UNLOADING", "")]
+        assert len(under_way.result(60).raw_output_contents) == 1
+        wait_until(lambda: index(wire) == [("slow", "1", "UNAVAILABLE", "unloaded")])
+        assert session() is None
+
+
+def wait_until(condition, seconds=20):
+    """Wait for something that another thread is about to bring about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def without_collector():
+    """Free what nobody refers to, and leave cycles lying."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "batching", ["", "dynamic_batching { max_queue_delay_microseconds: 1000 }"]
+)
+def test_memory_comes_back(batching, explicit, client, repository, without_collector):
+    """An unloaded model's session is gone with its last request, no garbage collector needed."""
+    repository.add("m", None, f"max_batch_size: 4 {batching}")
+    alive = weakref.WeakSet()
+
+    class Counting:
+        def __init__(self, opener):
+            self._opener = opener
+            self.threads = opener.threads
+
+        def open(self, path, threads):
+            session = self._opener.open(path, threads)
+            alive.add(session)
+            return session
+
+    opens_by(explicit, Counting)
+    for _ in range(10):
+        client.load_model("m")
+        explicit.infer("m", x=ROW)
+        client.unload_model("m")
+    wait_until(lambda: not alive)
+
+
+def test_a_live_sequence_keeps_no_model(repository, graphs, serve, without_collector):
+    """Unloading ends sequences: the session is gone, and a sequence cannot be gone on with."""
+    rows = ["batch", 1]
+    names = ("x", "before")
+    repository.add(
+        "sums",
+        graphs.model(
+            [
+                helper.make_node("Add", list(names), ["after"]),
+                helper.make_node("Identity", ["after"], ["y"]),
+            ],
+            [graphs.value(name, TensorProto.FLOAT, rows) for name in names],
+            [graphs.value(name, TensorProto.FLOAT, rows) for name in ("y", "after")],
+        ),
+        "max_batch_size: 8 sequence_batching { max_sequence_idle_microseconds: 60000000 state [{"
+        ' input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ] }] }',
+    )
+    with serve(repository.path, model_control_mode="explicit", load_model=("sums",)) as wire:
+
+        def ask(start):
+            request = pb.ModelInferRequest(model_name="sums")
+            request.inputs.add(name="x", datatype="FP32", shape=[1, 1])
+            request.raw_input_contents.append(np.ones(1, np.float32).tobytes())
+            request.parameters["sequence_id"].int64_param = 7
+            request.parameters["sequence_start"].bool_param = start
+            return outcome(wire.stub.ModelInfer, request)
+
+        session = weakref.ref(wire.server.catalog.loaded()[0]._runs.graph)
+        assert [ask(True), ask(False)] == [None, None]
+        assert unload(wire, "sums") is None
+        wait_until(lambda: session() is None)
+        assert load(wire, "sums") is None
+        answer = ask(False)
+        assert answer is not None
+        assert "must specify the START flag" in answer[1]
+
+
+def test_health_watch_hears_of_loads(explicit, client):
+    """grpc.health.v1: a watcher of a model is told of each load and unload, as is the server's."""
+    health = health_pb2_grpc.HealthStub(explicit.channel)
+    watch = health.Watch(health_pb2.HealthCheckRequest(service="m"))
+    heard = [next(watch).status]
+    client.load_model("m")
+    heard.append(next(watch).status)
+    while heard[-1] == NOT_SERVING:  # while it was loading
+        heard.append(next(watch).status)
+    client.unload_model("m")
+    heard.append(next(watch).status)
+    watch.cancel()
+
+    assert [heard[0], *heard[-2:]] == [3, SERVING, NOT_SERVING]
+    assert health.Check(health_pb2.HealthCheckRequest()).status == SERVING
+
+
+def test_loads_under_inference(explicit, client, repository, graphs):
+    """While a model is reloaded again and again, every request to it is answered right."""
+    client.load_model("m")
+    stop = threading.Event()
+    wrong = []
+
+    def ask(number):
+        row = np.full((1, 4), number, np.float32)
+        while not stop.is_set():
+            try:
+                if explicit.infer("m", x=row)["y"].tolist() != row.tolist():
+                    wrong.append("another's answer")
+            except grpc.RpcError as error:
+                wrong.append(error.details())
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for version in range(2, 12):
+            repository.add("m", graphs.identity(), version=version)
+            client.load_model("m")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert wrong == []
+    assert client.get_model_metadata("m").versions == ["11"]
+
+
+def test_a_server_process_is_controlled(repository, graphs, server_process):
+    """The flags work on the command line, and the log names what was unloaded."""
+    repository.add("m", graphs.identity())
+    repository.add("n", graphs.identity())
+    process = server_process(
+        repository.path, "--grpc-port", "0", "--model-control-mode", "explicit",
+        "--load-model", "m", "--load-model", "n",
+    )  # fmt: skip
+    with triton.InferenceServerClient(process.address()) as client:
+        assert client.is_model_ready("n")
+        client.unload_model("m")
+        process.wait_for("model 'm' is unloaded")
+        assert not client.is_model_ready("m")

@@ -1,0 +1,218 @@
+"""The scheduler's shell: who runs, on which thread, and that everybody is answered once."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from zoo_server.errors import QueueFull
+from zoo_server.model_config import Batching, QueuePolicy
+from zoo_server.schedulers.dynamic_batcher import UNBOUNDED, Scheduler
+from zoo_server.schedulers.timer import Timer
+
+
+class Member:
+    """A request that notes its answer."""
+
+    def __init__(self, name, rows=1):
+        self.name = name
+        self.rows = rows
+        self.key = "k"
+        self.level = self.timeout_ns = self.queued_ns = self.expires_ns = 0
+        self.answers = []
+        self.done = threading.Event()
+
+    def is_gone(self):
+        return False
+
+
+class Model:
+    """Runs that last until they are let go."""
+
+    def __init__(self, expected=0, most=2**63):
+        self.expected = expected
+        self.most = most
+        self.batches = []
+        self.threads = []
+        self.order = []
+        self.gates = {}
+        self.entered = {}
+
+    def hold(self, name):
+        self.gates[name] = threading.Event()
+        self.entered[name] = threading.Event()
+
+    def expected_ns(self, rows):
+        return self.expected
+
+    def most_rows(self):
+        return self.most
+
+    def execute(self, batch):
+        names = [member.name for member in batch]
+        self.batches.append(names)
+        self.threads.append(threading.current_thread().name)
+        if names[0] in self.gates:
+            self.entered[names[0]].set()
+            assert self.gates[names[0]].wait(10)
+        return [f"answer {name}" for name in names]
+
+    def answer(self, batch, outcomes):
+        for member, outcome in zip(batch, outcomes, strict=True):
+            self.order.append(member.name)
+            member.answers.append(outcome)
+            member.done.set()
+
+    def refuse(self, member, error):
+        member.answers.append(error)
+        member.done.set()
+
+
+@pytest.fixture
+def scheduled():
+    """Make schedulers; everything they started ends with the test."""
+    workers, timer = ThreadPoolExecutor(4, "worker"), Timer()
+    yield lambda model, **batching: Scheduler(
+        Batching(**{"max_rows": 8, "joins": True, **batching}), model, workers, timer
+    )
+    timer.close()
+    workers.shutdown()
+
+
+def test_an_idle_model_is_run_by_who_came(scheduled):
+    """No hand-over: the thread that brought a burst has run it when submit returns."""
+    model = Model()
+    members = [Member("a"), Member("b")]
+    scheduled(model).submit(members, UNBOUNDED, stays=True)
+
+    assert model.batches == [["a", "b"]]
+    assert model.threads == [threading.current_thread().name]
+    assert [member.answers for member in members] == [["answer a"], ["answer b"]]
+
+
+def test_a_long_run_goes_to_a_worker(scheduled):
+    """A thread that bears less than the run is expected to take is not held."""
+    model, member = Model(expected=1000), Member("a")
+    scheduled(model).submit([member], 999, stays=True)
+
+    assert member.done.wait(10)
+    assert model.threads[0].startswith("worker")
+
+
+def test_what_queues_behind_a_run_becomes_one_batch(scheduled):
+    """While the model is busy requests gather, and are run together when it is free."""
+    model = Model()
+    model.hold("first")
+    scheduler = scheduled(model)
+    first = Member("first")
+    runner = threading.Thread(
+        target=scheduler.submit, args=([first], UNBOUNDED), kwargs={"stays": False}
+    )
+    runner.start()
+    assert model.entered["first"].wait(10)
+    others = [Member(str(number)) for number in range(3)]
+    for member in others:
+        scheduler.submit([member], UNBOUNDED, stays=False)
+    assert scheduler.waiting == 3
+    model.gates["first"].set()
+    runner.join()
+
+    assert all(member.done.wait(10) for member in others)
+    assert model.batches == [["first"], ["0", "1", "2"]]
+    # The first one's thread went away with its answer; a worker did the rest.
+    assert model.threads[1].startswith("worker")
+
+
+def test_instances_run_side_by_side(scheduled):
+    """As many runs at once as there are instances, and no more."""
+    model = Model(expected=1)
+    for name in "abc":
+        model.hold(name)
+    scheduler = scheduled(model, joins=False, instances=2)
+    members = [Member(name) for name in "abc"]
+    scheduler.submit(members, 0, stays=True)
+    scheduler.submit([], 0, stays=True)
+
+    assert model.entered["a"].wait(10)
+    assert model.entered["b"].wait(10)
+    assert not model.entered["c"].is_set()
+    for name in "abc":
+        model.gates[name].set()
+    assert all(member.done.wait(10) for member in members)
+
+
+def test_answers_keep_their_order(scheduled):
+    """preserve_ordering: a later run that ends first waits with its answers."""
+    model = Model(expected=1)
+    model.hold("a")
+    scheduler = scheduled(model, joins=False, instances=2, preserves_order=True)
+    members = [Member("a"), Member("b")]
+    for member in members:
+        scheduler.submit([member], 0, stays=True)
+    assert model.entered["a"].wait(10)
+    while len(model.batches) < 2:
+        threading.Event().wait(0.001)
+    assert not members[1].done.wait(0.05)
+    model.gates["a"].set()
+
+    assert all(member.done.wait(10) for member in members)
+    assert model.order == ["a", "b"]
+
+
+def test_a_delay_ends_by_itself(scheduled):
+    """A request that finds no company is run once the delay is over, by no thread of its caller."""
+    model, member = Model(), Member("a")
+    scheduled(model, delay_ns=5_000_000).submit([member], UNBOUNDED, stays=True)
+
+    assert member.done.wait(10)
+    assert model.threads[0].startswith("worker")
+
+
+def test_a_full_queue_answers_at_once(scheduled):
+    """Whoever does not fit in the queue is refused, the others are answered."""
+    model = Model()
+    members = [Member("a"), Member("b")]
+    scheduled(model, default_policy=QueuePolicy(max_size=1)).submit(members, UNBOUNDED, stays=True)
+
+    assert members[0].answers == ["answer a"]
+    assert isinstance(members[1].answers[0], QueueFull)
+
+
+def test_many_threads_are_all_answered_once(scheduled):
+    """Under contention nobody is lost, answered twice or given another's answer."""
+    model = Model()
+    scheduler = scheduled(model)
+    members = [[Member(f"{thread}-{number}") for number in range(50)] for thread in range(8)]
+
+    def bring(mine):
+        for member in mine:
+            scheduler.submit([member], UNBOUNDED, stays=False)
+
+    threads = [threading.Thread(target=bring, args=(mine,)) for mine in members]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for member in (member for mine in members for member in mine):
+        assert member.done.wait(10)
+        assert member.answers == [f"answer {member.name}"]
+
+
+def test_what_does_not_pay_together_is_run_one_by_one(scheduled):
+    """What waited behind a run is not joined where the model says so."""
+    model = Model(most=1)
+    model.hold("first")
+    scheduler = scheduled(model)
+    members = [Member(name) for name in ("first", "second", "third")]
+    first = threading.Thread(
+        target=scheduler.submit, args=([members[0]], UNBOUNDED), kwargs={"stays": False}
+    )
+    first.start()
+    assert model.entered["first"].wait(10)
+    scheduler.submit(members[1:], UNBOUNDED, stays=False)
+    model.gates["first"].set()
+    first.join()
+
+    assert all(member.done.wait(10) for member in members)
+    assert model.batches == [["first"], ["second"], ["third"]]

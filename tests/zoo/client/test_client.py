@@ -1,0 +1,437 @@
+"""The client's manners: retries, deadlines, credentials, conversions; against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.client import TLS, AsyncClient, Client, ClientError, errors
+from zoo.client.arrays import from_raw, to_array
+from zoo.client.connection import MAX_RETRIES, Connection
+from zoo_server import datatypes
+
+Status = grpc.StatusCode
+
+
+def _sync(address: str, model: str, inputs: Any, **options: Any) -> Any:
+    with Client(address, **options) as client:
+        return client.infer(model, inputs)
+
+
+def _async(address: str, model: str, inputs: Any, **options: Any) -> Any:
+    async def run() -> Any:
+        async with AsyncClient(address, **options) as client:
+            return await client.infer(model, inputs)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[_sync, _async], ids=["threads", "asyncio"])
+def infer(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """One inference through each client: every test that takes it runs twice."""
+    through: Callable[..., Any] = request.param
+    return through
+
+
+# -- retries and deadlines ------------------------------------------------------------------------
+
+
+def test_unavailable_is_tried_again(fake: Any, infer: Callable[..., Any]) -> None:
+    """Until it is answered; the server is told how often the call was tried before."""
+    fake.script = [Status.UNAVAILABLE, Status.UNAVAILABLE]
+    assert infer(fake.address, "m", [[1, 2]]).tolist() == [[2, 4]]
+
+    tried = [attempt.get("grpc-previous-rpc-attempts", "0") for attempt in fake.attempts]
+    assert tried == ["0", "1", "2"]
+
+
+def test_the_waits_grow_within_one_deadline(fake: Any, infer: Callable[..., Any]) -> None:
+    """Each wait is longer than the last, with its jitter, and all come out of the caller's time."""
+    fake.script = [Status.UNAVAILABLE] * 3
+    infer(fake.address, "m", [[1, 2]], timeout=30)
+    waits = np.diff([at for at, _ in fake.times])
+    ends = [at + remaining for at, remaining in fake.times]
+
+    assert 0.05 < waits[0] < waits[1] < waits[2]
+    # One moment for all, which the wire rounds: a deadline for each would move by a second or more.
+    assert max(ends) - min(ends) < 0.8 < sum(waits)
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_retries_are_as_many_as_asked(retries: int, fake: Any, infer: Callable[..., Any]) -> None:
+    """Then the server's own words arrive as Unavailable."""
+    fake.script = [Status.UNAVAILABLE] * 9
+    with pytest.raises(errors.Unavailable, match="scripted UNAVAILABLE") as caught:
+        infer(fake.address, "m", [[1, 2]], retries=retries)
+
+    assert not isinstance(caught.value, errors.Unreachable)
+    assert len(fake.attempts) == retries + 1
+
+
+def test_large_requests_are_tried_again(fake: Any, infer: Callable[..., Any]) -> None:
+    """One that is longer than gRPC would keep by default, too."""
+    fake.script = [Status.UNAVAILABLE]
+    rows = np.ones((200_000, 2), np.float32)
+
+    assert infer(fake.address, "m", rows).sum() == 800_000
+    assert len(fake.attempts) == 2
+
+
+ERRORS = {
+    Status.INVALID_ARGUMENT: errors.InvalidArgument,
+    Status.FAILED_PRECONDITION: errors.InvalidArgument,
+    Status.NOT_FOUND: errors.NotFound,
+    Status.UNAUTHENTICATED: errors.Unauthenticated,
+    Status.PERMISSION_DENIED: errors.Unauthenticated,
+    Status.INTERNAL: ClientError,
+    Status.UNIMPLEMENTED: ClientError,
+    Status.RESOURCE_EXHAUSTED: ClientError,
+}
+
+
+@pytest.mark.parametrize(("status", "kind"), ERRORS.items(), ids=lambda one: str(one))
+def test_other_statuses_are_errors_at_once(
+    status: Status, kind: type[ClientError], fake: Any, infer: Callable[..., Any]
+) -> None:
+    """Not retried, of the class that says what to do, with status and message, and picklable."""
+    fake.script = [status]
+    with pytest.raises(ClientError) as caught:
+        infer(fake.address, "m", [[1, 2]])
+    copy = pickle.loads(pickle.dumps(caught.value))
+
+    assert type(caught.value) is type(copy) is kind
+    assert (copy.status, copy.message) == (status.name, f"scripted {status.name}")
+    assert str(copy) == copy.message
+    assert len(fake.attempts) == 1
+
+
+def test_the_deadline_ends_a_call(fake: Any, infer: Callable[..., Any]) -> None:
+    """A server that does not answer is given up, in words."""
+    answer = threading.Event()
+    fake.script = [answer]
+    with pytest.raises(errors.DeadlineExceeded, match=r"no answer from 127.+ within 0\.5 s"):
+        infer(fake.address, "m", [[1, 2]], timeout=0.5)
+    answer.set()
+
+
+def test_the_deadline_ends_the_retries(fake: Any, infer: Callable[..., Any]) -> None:
+    """A wait that would outlast it is not the caller's to sit out."""
+    fake.script = [Status.UNAVAILABLE] * 9
+    with pytest.raises(ClientError) as caught:
+        infer(fake.address, "m", [[1, 2]], timeout=0.9)
+
+    assert caught.value.status in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
+    assert len(fake.attempts) <= 3
+
+
+def test_nobody_there(infer: Callable[..., Any]) -> None:
+    """Unreachable, which is Unavailable, names the address and the cure."""
+    with pytest.raises(errors.Unreachable, match=r"no server answers at 127\.0\.0\.1:1: start"):
+        infer("127.0.0.1:1", "m", [[1, 2]], retries=0)
+
+
+def test_ready_is_false_where_nobody_is(fake: Any) -> None:
+    """And where the server says so, which is an answer and not tried again; True once it does."""
+    with Client("127.0.0.1:1") as client:
+        assert client.ready() is False
+    with Client(fake.address) as client:
+        fake.script = [Status.UNAVAILABLE]
+        assert client.ready() is False
+        assert len(fake.attempts) == 1
+        assert client.ready() is True
+
+
+def test_ready_is_false_where_nobody_is_for_asyncio() -> None:
+    """The same, awaited; closing a client that never called is nothing."""
+
+    async def run() -> bool:
+        async with AsyncClient("127.0.0.1:1"):
+            pass
+        async with AsyncClient("127.0.0.1:1") as client:
+            return await client.ready()
+
+    assert asyncio.run(run()) is False
+
+
+# -- credentials ----------------------------------------------------------------------------------
+
+
+def test_the_token_goes_with_every_call(fake: Any, infer: Callable[..., Any]) -> None:
+    """As a bearer token; without one there is no such header."""
+    infer(fake.address, "m", [[1, 2]], token="secret")
+    infer(fake.address, "m", [[1, 2]])
+
+    assert [attempt.get("authorization") for attempt in fake.attempts] == ["Bearer secret", None]
+
+
+class Certificates:
+    """An authority of its own, and what it signs; made by openssl, since grpc only reads them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ca = folder / "ca.pem"
+        self._openssl("req -x509 -days 2 -subj /CN=authority -keyout ca.key -out ca.pem", new=True)
+
+    def sign(self, name: str) -> tuple[Path, Path]:
+        """Return certificate and key for a name, valid for 127.0.0.1 as well."""
+        (self.folder / "names").write_text(f"subjectAltName=DNS:{name},IP:127.0.0.1")
+        self._openssl(f"req -subj /CN={name} -keyout {name}.key -out {name}.csr", new=True)
+        self._openssl(
+            f"x509 -req -days 2 -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial"
+            f" -extfile names -out {name}.pem"
+        )
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+
+    def _openssl(self, line: str, *, new: bool = False) -> None:
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"] if new else []
+        command = ["openssl", *line.split(), *key]
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A fresh authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: TLS is not shown")
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(params=[False, True], ids=["tls", "mtls"])
+def secure(
+    request: pytest.FixtureRequest, certificates: Certificates, client_lab: ModuleType
+) -> Iterator[Any]:
+    """A server with a certificate, which for mTLS wants one from the client too."""
+    certificate, key = certificates.sign("server.test")
+    authority = certificates.ca.read_bytes()
+    server = client_lab.FakeServer(
+        grpc.ssl_server_credentials(
+            [(key.read_bytes(), certificate.read_bytes())],
+            authority if request.param else None,
+            request.param,
+        )
+    )
+    server.wants_certificate = request.param
+    yield server
+    server.stop()
+
+
+def test_tls_and_mtls(secure: Any, certificates: Certificates, infer: Callable[..., Any]) -> None:
+    """With the authority's file, and for mTLS our certificate; the token travels inside."""
+    certificate, key = certificates.sign("client.test")
+    mutual = {"certificate": certificate, "key": key} if secure.wants_certificate else {}
+    tls = TLS(ca=certificates.ca, **mutual)
+
+    assert infer(secure.address, "m", [[1, 2]], tls=tls, token="t").tolist() == [[2, 4]]
+    assert secure.attempts[0]["authorization"] == "Bearer t"
+
+
+def test_tls_by_the_name_in_the_certificate(
+    certificates: Certificates, secure: Any, infer: Callable[..., Any]
+) -> None:
+    """A certificate for another name than the address is taken when that name is given."""
+    certificate, key = certificates.sign("client.test")
+    for name, answers in (("server.test", True), ("elsewhere.test", False)):
+        tls = TLS(ca=certificates.ca, certificate=certificate, key=key, server_name=name)
+        if answers:
+            assert infer(secure.address, "m", [[1, 2]], tls=tls).tolist() == [[2, 4]]
+        else:
+            with pytest.raises(errors.Unreachable):
+                infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
+
+
+def test_an_unknown_authority_is_not_trusted(
+    certificates: Certificates, secure: Any, infer: Callable[..., Any]
+) -> None:
+    """Nor is plain text spoken to a server with TLS."""
+    certificate, key = certificates.sign("client.test")
+    stranger = TLS(ca=certificate, certificate=certificate, key=key)
+    for tls in (stranger, None):
+        with pytest.raises(errors.Unavailable):
+            infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
+
+
+# -- arguments and answers -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"address": ""}, "address is empty"),
+        ({"retries": MAX_RETRIES + 1}, "retries is 5; it must lie in 0 to 4"),
+        ({"retries": -1}, "retries is -1"),
+        ({"timeout": 0}, "timeout is 0; give seconds above 0"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"token": "a\nb"}, "token has characters that no header can carry"),
+    ],
+)
+def test_arguments_are_checked_at_once(arguments: dict[str, Any], text: str) -> None:
+    """ValueError in one line, before anything is sent."""
+    with pytest.raises(ValueError, match=text):
+        Connection(**{"address": "127.0.0.1:1", **arguments})
+
+
+def test_half_a_certificate_is_none() -> None:
+    """mTLS takes certificate and key, or neither; a file that is missing is said at once."""
+    with pytest.raises(ValueError, match="a certificate and its key together"):
+        TLS(certificate="c")
+    with pytest.raises(FileNotFoundError, match="no-such-file"):
+        Client("127.0.0.1:1", tls=TLS(ca="no-such-file"))
+
+
+def test_the_model_is_asked_once(fake: Any) -> None:
+    """What it takes is remembered, and asked again after a refusal, when it may have changed."""
+    with Client(fake.address, retries=0) as client:
+        for _ in range(3):
+            client.infer("m", [[1, 2]])
+        fake.script = [Status.INVALID_ARGUMENT]
+        with pytest.raises(errors.InvalidArgument):
+            client.infer("m", [[1, 2]])
+        client.infer("m", [[1, 2]])
+
+    expected = ["ModelMetadata", *["ModelInfer"] * 4, "ModelMetadata", "ModelInfer"]
+    assert fake.methods == expected
+
+
+def test_an_answer_says_who_gave_it(fake: Any) -> None:
+    """Model, version and the request's id; typed contents are read like raw ones."""
+    for fake.typed in (False, True):
+        with Client(fake.address) as client:
+            answer = client.ask("m", {"x": [[1, 2]]}, request_id="r1")
+        assert (answer.model, answer.version, answer.id) == ("m", "1", "r1")
+        assert answer.outputs["y"].tolist() == [[2, 4]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "text"),
+    [
+        ([[1, 2]], ["y"], "model 'pair' has the inputs 'x', 'z': give a mapping by name"),
+        ([[1, 2]], None, "model 'pair' has the outputs 'y', 'w': name one of them"),
+        ({"q": 1}, None, "model 'pair' has no input 'q', only 'x', 'z'"),
+        ({"x": [["a"]]}, None, "input 'x' of model 'pair' takes FP32, and <U1 values are not that"),
+        ({"z": [1.5]}, None, "input 'z' of model 'pair' takes INT8, and float64 values are not"),
+        ({"z": [128]}, None, "input 'z' of model 'pair' takes INT8, and 128 does not fit"),
+    ],
+)
+def test_what_cannot_be_sent(
+    inputs: Any, outputs: Sequence[str] | None, text: str, fake: Any
+) -> None:
+    """InvalidArgument names the model, the tensor and the cure; nothing is inferred."""
+    with Client(fake.address) as client, pytest.raises(errors.InvalidArgument) as caught:
+        client.infer("pair", inputs, outputs=outputs)
+
+    assert text in str(caught.value)
+    assert "ModelInfer" not in fake.methods
+
+
+def test_parameters_travel_by_their_type(fake: Any, client: Any) -> None:
+    """In the field that the protocol has for it; `priority` as Triton's client sends it."""
+    parameters = {
+        "flag": True,
+        "count": -(2**63),
+        "ratio": np.float64(0.5),
+        "word": "größe",
+        "priority": 2**64 - 1,
+        "timeout": 250_000,
+    }
+    client.infer("m", [[1, 2]], parameters=parameters)
+    client.ask("m", [[1, 2]], parameters=parameters)
+
+    for request in fake.requests:
+        sent = {
+            key: (
+                one.WhichOneof("parameter_choice"),
+                getattr(one, one.WhichOneof("parameter_choice")),
+            )
+            for key, one in request.parameters.items()
+        }
+        assert sent == {
+            "flag": ("bool_param", True),
+            "count": ("int64_param", -(2**63)),
+            "ratio": ("double_param", 0.5),
+            "word": ("string_param", "größe"),
+            "priority": ("uint64_param", 2**64 - 1),
+            "timeout": ("int64_param", 250_000),
+        }
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("k", None, "parameter 'k' is None: give a bool, an int, a float or a str"),
+        ("k", [1, 2], "parameter 'k' is [1, 2]: give a bool"),
+        ("k", b"b", "parameter 'k' is b'b': give a bool"),
+        ("k", 2**63, "parameter 'k' is 9223372036854775808: int64_param cannot hold that"),
+        ("priority", -1, "parameter 'priority' is -1: uint64_param cannot hold that"),
+        ("k", "\ud800", "parameter 'k' is '\\ud800': string_param cannot hold that"),
+        (5, 1, "parameter 5 is 1: int64_param cannot hold that"),
+    ],
+)
+def test_parameters_that_cannot_be_sent(
+    key: Any, value: Any, text: str, fake: Any, client: Any
+) -> None:
+    """InvalidArgument names key and value; nothing is inferred."""
+    with pytest.raises(errors.InvalidArgument) as caught:
+        client.infer("m", [[1, 2]], parameters={key: value})
+
+    assert text in str(caught.value)
+    assert not fake.requests
+
+
+# -- arrays ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", datatypes.DATA_TYPES, ids=lambda row: row.wire)
+def test_every_datatype_goes_and_comes_back(row: datatypes.DataType) -> None:
+    """From lists to the wire and back to arrays; BF16 as float32."""
+    values = {"BOOL": [True, False], "BYTES": [b"a\0", b""]}.get(row.wire, [1, 2])
+    array = to_array(values, row)
+    raw = array.tobytes() if row.byte_size else datatypes.serialize_bytes(array.tolist())
+
+    assert from_raw(row, (2,), raw).tolist() == values
+
+
+def test_strings_of_every_kind() -> None:
+    """str, bytes and numpy's own, with NULs at the end; numbers are no strings."""
+    row = datatypes.by_wire("BYTES")
+    assert to_array(["a\0", "b"], row).tolist() == ["a\0", "b"]
+    assert to_array(np.array([["x"]]), row).tolist() == [["x"]]
+    for bad in ([1], np.array([None]), np.array([3], object)):
+        with pytest.raises(ValueError, match="takes BYTES"):
+            to_array(bad, row)
+
+
+@given(st.floats(width=32, allow_nan=False))
+def test_bfloat16_is_the_nearest(value: float) -> None:
+    """No other of its numbers lies nearer; what has a short mantissa is exact."""
+    row = datatypes.by_wire("BF16")
+    bits = to_array([value], row)
+    (read,) = from_raw(row, (1,), bits.tobytes()).astype(np.float64)
+    if np.isinf(read):
+        assert abs(value) >= 3.3895313892515355e38  # the largest bfloat16
+        return
+    magnitude = int(bits[0] & 0x7FFF)
+    beside = [int(bits[0]) + 1, int(bits[0]) - (magnitude > 0)]
+    around = from_raw(row, (2,), np.array(beside, "<u2").tobytes()).astype(np.float64)
+    assert all(abs(read - value) <= abs(other - value) for other in around)
+
+
+def test_bfloat16_keeps_nan() -> None:
+    """Rounding its bits would make it another number."""
+    row = datatypes.by_wire("BF16")
+    nan = np.array([0x7FFFFFFF], np.uint32).view(np.float32)
+
+    assert np.isnan(from_raw(row, (1,), to_array(nan, row).tobytes())).all()

@@ -1,0 +1,147 @@
+"""A user's own file is exported, or refused in one line that says what to do; never half of it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LAB = Path(__file__).parents[1] / "foreign_lab.py"
+ZOO = Path(sys.executable).with_name("zoo")
+
+Said = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lab saves its models."""
+    return tmp_path_factory.mktemp("foreign")
+
+
+@pytest.fixture(scope="module")
+def said(files: Path) -> Said:
+    """What the exporter said to every file, in one process that knows TensorFlow."""
+    done = subprocess.run(
+        [sys.executable, str(LAB), str(files)],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result: Said = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+@pytest.mark.parametrize("name", ["good", "old, trusted", "lambda, trusted"])
+def test_what_keras_loads_is_exported(said: Said, name: str) -> None:
+    """Code in a file runs once it is trusted."""
+    assert said[name]["kind"] == "ok", said[name]
+    assert said[name]["left"] == ["out.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("absent", 2, "there is no such file"),
+        ("empty", 2, "is not a .keras file"),
+        ("text", 2, "is not a .keras file"),
+        ("renamed", 2, "is not a .keras file"),
+        ("truncated", 2, "it was cut off while copying"),
+        ("folder", 2, "there is no such file"),
+        ("zip", 2, "it holds no config.json, metadata.json, model.weights.h5"),
+        ("no_weights", 2, "it holds no model.weights.h5"),
+        ("damaged", 2, "is damaged"),
+        ("old", 2, "Keras's old HDF5 format, whose code cannot be kept from running"),
+        ("lambda", 1, "it contains Python code (a Lambda layer): --trust runs it"),
+        ("custom", 1, "it contains the class Mine, which is not Keras's: decorate it with"),
+        ("subclassed", 1, "it contains the class Net, which is not Keras's: decorate it with"),
+        ("lazy", 1, "is not built, so its shapes are unknown: give it a keras.Input"),
+        (
+            "future",
+            1,
+            "Unrecognized keyword arguments passed to Dense: {'sparkle': 1}; "
+            "it was saved by Keras 9.1.0, and this is 3.",
+        ),
+        ("config", 1, "Keras cannot load it: Unterminated string"),
+        ("weights", 1, "Keras cannot load it: Unable to synchronously open file"),
+        ("other_weights", 1, "Keras cannot load it: "),
+    ],
+)
+def test_what_is_broken_is_refused_in_one_line(
+    said: Said, name: str, status: int, words: str
+) -> None:
+    """The file, what is wrong with it, what to do; and nothing is left behind."""
+    found = said[name]
+
+    assert words in found["text"]
+    assert found["status"] == status
+    assert len(found["text"].splitlines()) == 1
+    assert len(found["text"]) < 400
+    assert found["left"] == []
+
+
+#: Less than the model's file, more than a line of a log.
+FULL_AT_BYTES = 1000
+
+#: Runs a program that can make no file larger. Python ignores SIGXFSZ, so a write beyond the limit fails
+#: as on a full disk. Not preexec_fn: this process may have grpc's threads, which no fork survives.
+FULL_DISK = (
+    "import os, resource, sys; "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+@pytest.mark.parametrize("publish", [False, True], ids=["file", "repository"])
+def test_a_full_disk_leaves_nothing_half_written(
+    said: Said, files: Path, tmp_path: Path, publish: bool
+) -> None:
+    """A file that cannot grow any more: one line, status 1, no model, no leftover, no repository."""
+    assert said["good"]["kind"] == "ok"
+    target = ["--repository", "models"] if publish else ["-o", "out.onnx"]
+    shutil.copy(files / "good.keras", tmp_path / "good.keras")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            FULL_DISK,
+            str(FULL_AT_BYTES),
+            str(ZOO),
+            "export",
+            "good.keras",
+            *target,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "nothing was written" in line
+    # The repository's lock is empty, and stays for the next one.
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left - {".lock"} == {"good.keras"}
+    assert publish or left == {"good.keras"}
+
+
+def test_the_command_says_it_in_one_line_and_exits_with_the_status(said: Said, files: Path) -> None:
+    """The process that loads the file hands its reason on."""
+    done = subprocess.run(
+        [str(ZOO), "export", "custom.keras", "-o", "custom.onnx"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        cwd=files,
+    )
+
+    assert done.returncode == said["custom"]["status"] == 1
+    assert done.stderr.strip() == "zoo: " + said["custom"]["text"].replace(f"{files}/", "")
+    assert not (files / "custom.onnx").exists()

@@ -1,0 +1,203 @@
+"""Any built Keras model becomes a small, equal, reproducible ONNX file, or is refused by reason."""
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.publish import repository
+
+LAB = Path(__file__).parents[1] / "export_lab.py"
+ZOO = Path(sys.executable).with_name("zoo")
+
+
+def _run(folder: Path, *names: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(LAB), str(folder), *names],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every model of the lab, exported in one process of its own: it needs TensorFlow."""
+    return _run(tmp_path_factory.mktemp("export"))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("tutorial_stack", 12),
+        ("dense_relu", 2),
+        ("lstm", 3),
+        ("lstm_sequence", 4),
+        ("gru", 3),
+        ("simple_rnn", 3),
+    ],
+)
+def test_the_graph_is_as_small_as_one_would_write_it(
+    lab: dict[str, Any], name: str, most: int
+) -> None:
+    """No shape arithmetic, no zero states, no separate bias."""
+    operators = lab[name]["operators"]
+
+    assert len(operators) <= most, operators
+    assert not {"Shape", "Loop", "Cast", "Expand"} & set(operators)
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"),
+    [
+        ("lstm_backwards", "LSTM"),
+        ("lstm_open", "LSTM"),
+        ("lstm_dropout", "LSTM"),
+        ("gru", "GRU"),
+        ("gru_before", "GRU"),
+        ("simple_rnn", "RNN"),
+        ("bidirectional", "LSTM"),
+    ],
+)
+def test_recurrent_layers_are_real_operators(lab: dict[str, Any], name: str, operator: str) -> None:
+    """One operator from the layer's weights, where tf2onnx writes a Loop."""
+    assert lab[name]["operators"].count(operator) == 1
+    assert "Loop" not in lab[name]["operators"]
+
+
+def test_the_portable_form_has_no_recurrent_operator(lab: dict[str, Any]) -> None:
+    """A second file of plain operators for every recurrent model of fixed length, and no other."""
+    for name in (
+        "lstm",
+        "lstm_sequence",
+        "lstm_backwards",
+        "gru",
+        "gru_before",
+        "simple_rnn",
+        "bidirectional",
+    ):
+        assert lab[name]["portable"], name
+        assert not {"LSTM", "GRU", "RNN", "Loop"} & set(lab[name]["portable_operators"]), name
+    assert not lab["tutorial_stack"]["portable"]
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru_before", "simple_rnn", "bidirectional"])
+def test_every_gemm_of_a_portable_form_is_a_plain_one(lab: dict[str, Any], name: str) -> None:
+    """OpenCV 4 refuses one whose constant another operator reads too, ncnn one that adds a result."""
+    assert lab[name]["portable"]
+    assert lab[name]["unwelcome_to_gemm"] == []
+
+
+def test_every_export_gives_keras_answers(lab: dict[str, Any]) -> None:
+    """At a batch that the exporter itself did not compare, and another length where that is open."""
+    for name, facts in lab.items():
+        if name != "refused":
+            assert facts["difference"] < 1e-5, name
+
+
+def test_the_same_model_gives_the_same_bytes(lab: dict[str, Any], tmp_path: Path) -> None:
+    """Twice in one process, and once in another that exported nothing before."""
+    for name, facts in lab.items():
+        if name != "refused":
+            assert facts["sha256"][0] == facts["sha256"][1], name
+            assert len(set(facts["portable_sha256"])) == int(facts["portable"]), name
+    fresh = _run(tmp_path, "bidirectional", "tutorial_stack", "branches")
+    for name, facts in fresh.items():
+        assert facts["sha256"] == lab[name]["sha256"], name
+        assert facts["portable_sha256"] == lab[name]["portable_sha256"], name
+
+
+def test_a_file_names_its_model_and_its_maker(lab: dict[str, Any]) -> None:
+    """And claims no more: what a user's model is for, nobody told."""
+    assert lab["tutorial_stack"]["properties"] == {"name": "sequential"}
+    assert lab["branches"]["properties"] == {"name": "functional"}
+    assert lab["lstm"]["producer"] == ["layer-zoo", metadata.version("layer-zoo")]
+
+
+def test_names_survive(lab: dict[str, Any]) -> None:
+    """Several inputs and outputs keep Keras's names, in Keras's order, and share one batch."""
+    branches = lab["branches"]
+
+    assert [tensor["name"] for tensor in branches["inputs"]] == ["left", "right"]
+    assert [tensor["name"] for tensor in branches["outputs"]] == ["total", "kind"]
+    assert {tensor["shape"][0] for tensor in (*branches["inputs"], *branches["outputs"])} == {
+        "batch"
+    }
+    assert lab["lstm_open"]["inputs"][0]["shape"] == ["batch", "time", 1]
+
+
+def test_augmentation_is_left_out(lab: dict[str, Any]) -> None:
+    """A layer that is random in training does nothing in a served model."""
+    assert set(lab["random_flip"]["operators"]) <= {"Identity"}
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("not_keras", "UsageError: object is not a keras.Model"),
+        ("unbuilt", "is not built, so its shapes are unknown"),
+        ("no_folder", "there is no such folder"),
+        ("opset", "UsageError: opset 3 is not one of 15 to 23"),
+        ("samples", "UsageError: samples of the wrong form"),
+        ("stateful", "stateful"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_by_reason(
+    lab: dict[str, Any], case: str, words: str
+) -> None:
+    """The reason names what is wrong, and no file is left behind."""
+    assert words in lab["refused"][case]
+    assert lab["refused"]["left"] == ""
+
+
+SAVE = """
+import sys, keras
+layers = [keras.Input((6, 2), name="series"), keras.layers.GRU(4), keras.layers.Dense(2, name="odds")]
+keras.Sequential(layers).save(sys.argv[1])
+"""
+
+
+def test_a_keras_file_is_published_or_refused_in_one_line(tmp_path: Path) -> None:
+    """A user's own file, whole and cut off."""
+    whole, cut = tmp_path / "mine.keras", tmp_path / "cut.keras"
+    subprocess.run([sys.executable, "-c", SAVE, str(whole)], check=True, capture_output=True)
+    cut.write_bytes(whole.read_bytes()[:500])
+
+    def zoo(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        command = [str(ZOO), *map(str, arguments), "--repository", str(tmp_path / "models")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+    done, refused = zoo("export", whole, "--portable"), zoo("export", cut)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "models/mine/1/model.onnx").is_file()
+    assert (tmp_path / "models/mine/config.pbtxt").is_file()
+    manifest = json.loads((tmp_path / "models/mine/1/manifest.json").read_text())
+    assert manifest["rebuild"]["source"]["sha256"] == repository.sha256(whole)
+    (form,) = manifest["forms"]
+    assert form["sha256"] == repository.sha256(tmp_path / "models/mine/1/model.portable.onnx")
+    assert all(row["ok"] for row in (*manifest["parity"], *form["parity"]))
+
+    again = zoo("export", whole, "--portable")
+    assert again.returncode == 0, again.stderr
+    assert [path.name for path in (tmp_path / "models/mine").glob("[0-9]*")] == ["1"]
+    results = json.loads(zoo("verify", "mine", "--json").stdout)
+    assert [(result["model"], result["ok"]) for result in results] == [
+        ("mine", True),
+        ("mine/model.portable.onnx", True),
+    ]
+    (listed,) = [m for m in json.loads(zoo("list", "--json").stdout) if m["model"] == "mine"]
+    assert listed["data"] == "exported from mine.keras"
+    assert "exported from mine.keras" in zoo("list").stdout
+    assert refused.returncode == 2
+    assert "cut.keras is not a .keras file" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "models/cut").exists()

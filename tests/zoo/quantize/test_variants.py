@@ -1,0 +1,195 @@
+"""One model file's smaller forms: a form or a reason for each kind, by what is measured."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto
+
+from zoo.errors import CheckFailed
+from zoo.parity.compare import Arrays
+from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.quantize import variants
+from zoo.quantize.build import CannotBuild
+from zoo.quantize.decision import Metric
+from zoo.quantize.evidence import Evidence, Judge, calibration, of_rows
+from zoo.quantize.variants import forms
+
+
+def _evidence(lab: ModuleType, model: ModelProto, count: int = 200) -> Evidence:
+    return of_rows(lab.rows(model, count), 0)
+
+
+def _losing(evidence: Evidence, value: float) -> Evidence:
+    """Evidence by which fp32 reaches 1 and any other form `value`."""
+    return replace(evidence, judges=lambda base: (_judge("accuracy", value),))
+
+
+def _judge(name: str, value: float) -> Judge:
+    return Judge(
+        metric=Metric(name=name, kind="share", rows=200),
+        value=lambda base, given: 1.0 if given is base else value,
+    )
+
+
+def test_auto_gives_a_form_or_a_reason_for_each_kind(lab: ModuleType) -> None:
+    """With the figures in either case, as JSON can hold them."""
+    model = lab.small_cnn()
+    made = forms(model, _evidence(lab, model), asked="auto")
+
+    assert [form.file for form in made] == ["model.int8.onnx", "model.fp16.onnx"]
+    for form in made:
+        record = form.measured["quantized"]
+        assert record["published"] is (form.content is not None)
+        assert form.reason == ("" if form.content else record["reason"])
+        assert form.exact is (form.content is None)
+        assert [time["batch"] for time in record["times"]] == [1, 64]
+        assert all(
+            t["ratio"]["low"] <= t["ratio"]["median"] <= t["ratio"]["high"] for t in record["times"]
+        )
+        assert record["bytes"]["fp32"] == len(model.SerializeToString())
+        assert 0 < record["max_abs"] < 0.2
+        json.dumps(record, allow_nan=False)
+    fp16 = made[1].measured["quantized"]
+    assert fp16["published"]
+    assert fp16["bytes"]["ratio"] < 0.7
+
+
+def test_a_form_that_loses_too_much_is_not_published(lab: ModuleType) -> None:
+    """Auto goes on without it; by name it is an error with the figures and the option."""
+    model = lab.small_cnn()
+    evidence = _losing(_evidence(lab, model), 0.98)
+    made = forms(model, evidence, asked="auto")
+
+    assert [form.content for form in made] == [None, None]
+    assert made[0].reason == "accuracy falls by 2 points, and 0.5 points are allowed"
+    with pytest.raises(
+        CheckFailed,
+        match=r"not published: int8: accuracy falls by 2 points.* \(1 to 0.98 on 200 rows; "
+        r"0\.\d+ × the bytes, time .*\): --max-loss 2(\.01)? allows it",
+    ):
+        forms(model, evidence, asked="int8")
+    assert forms(model, evidence, asked="int8", max_loss=2.01)[0].content
+
+
+def test_every_output_is_judged_and_the_first_stands_for_all_that_lose_little(
+    lab: ModuleType,
+) -> None:
+    """A form must not spoil one output to keep another."""
+    model = lab.small_cnn()
+    evidence = _evidence(lab, model)
+    fine = replace(evidence, judges=lambda base: (_judge("a", 0.999), _judge("b", 0.998)))
+    spoilt = replace(evidence, judges=lambda base: (_judge("a", 1.0), _judge("b", 0.9)))
+    _, kept = forms(model, fine, asked="auto")
+    _, lost = forms(model, spoilt, asked="auto")
+
+    assert kept.content
+    assert kept.measured["quantized"]["metric"]["name"] == "a"
+    assert lost.reason.startswith("b falls by 10 points")
+    assert [m["value"] for m in lost.measured["quantized"]["metrics"]] == [1.0, 0.9]
+
+
+def test_a_form_says_what_it_is_and_what_it_reaches(lab: ModuleType) -> None:
+    """In its properties, where fp32's metric would be untrue of it; the rest is the model's."""
+    model = lab.small_cnn()
+    model.metadata_props.add(key="metric_value", value="1")
+    (form,) = forms(model, _losing(_evidence(lab, model), 0.998), asked="fp16")
+    assert form.content is not None
+    told = {p.key: p.value for p in onnx.load_from_string(form.content).metadata_props}
+
+    assert told == {"task": "multiclass", "metric_value": "0.998", "form": "fp16"}
+    assert {p.key: p.value for p in model.metadata_props}["metric_value"] == "1"
+
+
+def test_answers_that_are_no_numbers_lose_the_metric_altogether(
+    lab: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large --max-loss is: an argmax over NaN would look like an answer."""
+    model = lab.small_cnn()
+    monkeypatch.setattr(variants, "spoiled", lambda base, given: True)
+    made = forms(model, _evidence(lab, model), asked="auto", max_loss=100.0)
+
+    assert [form.content for form in made] == [None, None]
+    assert "lost altogether" in made[0].reason
+    json.dumps(made[0].measured, allow_nan=False)
+    with pytest.raises(CheckFailed, match=r"--quantize auto goes on without it$"):
+        forms(model, _evidence(lab, model), asked="int8", max_loss=100.0)
+
+
+def test_half_precision_that_overflows_is_not_published(lab: ModuleType) -> None:
+    """Sums beyond 65504, which onnxruntime's CPU would hide by computing them in float32."""
+    model = lab.unlike_columns()
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 2 and tensor.dims[0] == 16:
+            array = onnx.numpy_helper.to_array(tensor) * np.float32(60000)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    (form,) = [f for f in forms(model, _evidence(lab, model), asked="auto") if "fp16" in f.file]
+
+    assert form.content is None
+    assert re.match(
+        r"cannot be built: \w+ goes beyond half precision's 65504 on calibration rows", form.reason
+    )
+
+
+def test_a_form_that_cannot_be_built_has_its_reason(lab: ModuleType) -> None:
+    """Auto reports it; asked for by name it is an error."""
+    model = lab.no_weights()
+    evidence = of_rows(lab.rows(model, 40), 0)
+    made = forms(model, evidence, asked="auto")
+
+    assert all(form.reason.startswith("cannot be built: the graph has none of") for form in made)
+    with pytest.raises(CheckFailed, match="fp16 cannot be built: the graph has none of"):
+        forms(model, evidence, asked="fp16")
+
+
+def test_one_failure_does_not_keep_the_other_form_back(
+    lab: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """int8 cannot be built, fp16 is measured all the same."""
+
+    def build(kind: str, *arguments: Any) -> ModelProto:
+        if kind == "int8":
+            raise CannotBuild("no such operator")
+        return real(kind, *arguments)
+
+    real = variants.build
+    monkeypatch.setattr(variants, "build", build)
+    model = lab.small_cnn()
+    int8, fp16 = forms(model, _evidence(lab, model), asked="auto")
+
+    assert int8.reason == "cannot be built: no such operator"
+    assert fp16.content
+
+
+@pytest.mark.slow
+def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path) -> None:
+    """A quarter of 23 MB, faster, and as accurate: what static quantisation is for."""
+
+    def ask(model: ModelProto, feeds: dict[str, np.ndarray]) -> Any:
+        (tmp_path / "asked.onnx").write_bytes(model.SerializeToString())
+        return OnnxRuntime().load(tmp_path / "asked.onnx")(feeds)
+
+    def accuracy(base: Arrays, given: Arrays) -> float:
+        return float(np.mean(given["probabilities"].argmax(axis=-1) == classes))
+
+    model, (images, _), (seen, classes) = lab.mobile_classifier(ask)
+    metric = Metric(name="accuracy", kind="share", rows=len(seen))
+    evidence = Evidence(
+        calibration=calibration({"image": images}, 0, "pictures"),
+        rows={"image": seen},
+        judges=lambda base: (Judge(metric=metric, value=accuracy),),
+        tasks=lambda base: {"probabilities": "multiclass"},
+    )
+    int8, _ = forms(model, evidence, asked="auto")
+    record = int8.measured["quantized"]
+
+    assert int8.content
+    assert record["metric"]["fp32"] > 0.95
+    assert record["bytes"]["ratio"] < 0.3
+    assert record["times"][-1]["ratio"]["median"] < 0.9

@@ -1,0 +1,251 @@
+"""Training: the same bytes from the same seed, whole runs or none, and clear words when it fails.
+
+The experiments need TensorFlow and run once, in two processes of their own (training_lab.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.recipes.dense import dense_iris
+from zoo.training.runs import RunFolder, key
+from zoo.training.train import train
+
+LAB = Path(__file__).parents[1] / "training_lab.py"
+
+
+def _lab(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(LAB), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the experiments were made."""
+    folder = tmp_path_factory.mktemp("lab")
+    assert _lab("kill", folder).returncode == -9
+    done = _lab(folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "training prints nothing of its own"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(folder: Path) -> dict[str, Any]:
+    """What the experiments found."""
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return results
+
+
+def test_two_runs_give_the_same_bytes(lab: dict[str, Any]) -> None:
+    """Whatever else was trained in the process before."""
+    found = lab["same_bytes"]
+
+    assert found["first"] == found["second"]
+    assert found["h5"]
+
+
+def test_a_finished_run_is_complete(lab: dict[str, Any]) -> None:
+    """The files that export, cards and people read."""
+    assert lab["same_bytes"]["files"] == [
+        "best.weights.h5",
+        "held_out.npz",
+        "history.json",
+        "record.json",
+        "train.log",
+    ]
+
+
+def test_permuted_test_labels_leave_the_weights_unchanged(lab: dict[str, Any]) -> None:
+    """No look at the test split reaches the weights; only the reported metric changes."""
+    found = lab["same_bytes"]
+
+    assert found["leak"] == found["first"]
+    assert found["leak_metric"] < found["metric"]
+
+
+def test_our_epoch_is_keras_own_training(lab: dict[str, Any]) -> None:
+    """The compiled epoch does what train_on_batch does, with the smaller last batch."""
+    found = lab["like_keras"]
+
+    assert found["sizes"] == [64, 26, 64, 26]
+    assert found["best_epoch"] == 2
+    assert found["difference"] < 1e-5
+    assert found["val_loss"] == pytest.approx(found["keras_val_loss"], rel=1e-5)
+
+
+def test_an_interrupted_training_starts_again_and_ends_the_same(lab: dict[str, Any]) -> None:
+    """What it left does not look finished, and is gone afterwards."""
+    found = lab["interrupted"]
+
+    assert found["left"] == [".tmp-dense_iris"]
+    assert found["again"] == found["whole"]
+    assert found["after"] == ["dense_iris"]
+
+
+def test_a_killed_training_with_backup_goes_on_and_ends_the_same(lab: dict[str, Any]) -> None:
+    """kill -9 in the third epoch; the next run does what was missing, dropout's seeds included."""
+    found = lab["interrupted"]
+
+    assert found["killed_left"] == [".tmp-patient"]
+    assert found["resumed_epochs"] == [4]
+    assert found["resumed"] == found["patient"]
+    assert "state.npz" not in found["resumed_files"]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("parameters", "its trainable parameters are 67, but recipe and data say 68"),
+        (
+            "input_name",
+            "its inputs are called ['measurements'], but recipe and data say ['petals']",
+        ),
+        ("input_shape", "its input has the shape (None, 10), but recipe and data say (None, 4)"),
+        ("output_shape", "its input has the shape (None, 10)"),
+        ("rows", "claims 31 held-out rows, but the test split has 30"),
+        ("shapeless", "returns a model without shapes: begin it with keras.Input"),
+        ("build", "cannot be built: ZeroDivisionError: division by zero"),
+        ("data", "--data"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_named(
+    lab: dict[str, Any], case: str, words: str
+) -> None:
+    """The recipe's author or the caller learns what differs from what."""
+    error = lab["refused"][case]
+
+    assert words in error["text"]
+    assert case == "data" or "recipe dense_" in error["text"]
+    assert error["status"] == 2
+
+
+def test_a_loss_that_is_no_number_ends_the_training(lab: dict[str, Any]) -> None:
+    """In the epoch where it happens, and nothing looks finished."""
+    error = lab["refused"]["nan"]
+
+    assert "recipe dense_diabetes" in error["text"]
+    assert "epoch 1: lower learning_rate=" in error["text"]
+    assert error["status"] == 1
+    assert lab["refused"]["listing"] == [".tmp-dense_diabetes"]
+
+
+def test_a_missed_claim_fails_and_keeps_the_last_good_run(lab: dict[str, Any]) -> None:
+    """The failed run stands beside, for inspection, until a good one ends."""
+    found = lab["claim_missed"]
+
+    assert found["error"]["type"] == "CheckFailed"
+    assert "but claimed: Reaches: accuracy >= 1.0" in found["error"]["text"]
+    assert found["listing"] == ["dense_iris", "dense_iris.failed"]
+    assert found["kept"]
+    assert "failed: measured accuracy" in found["log"]
+    assert found["mended"] == ["dense_iris"]
+
+
+def test_a_full_disk_is_said_and_harms_nothing(lab: dict[str, Any]) -> None:
+    """In the log or in the weights; the next run, with room again, is right."""
+    found = lab["full_disk"]
+
+    for error in found["errors"]:
+        assert error["type"] == "StorageError"
+        assert "recipe dense_iris" in error["text"]
+        assert "File too large" in error["text"]
+    assert found["kept"]
+    assert found["again"]
+    assert found["listing"] == ["dense_iris"]
+
+
+def test_a_run_keeps_its_own_data(lab: dict[str, Any]) -> None:
+    """Trained on a file, it stays up to date without naming it again, even if the file is away."""
+    found = lab["own_data"]
+
+    assert found["dataset"]["name"] == "own"
+    assert list(found["dataset"]["files"]) == ["own.npz"]
+    assert found["held"] is None
+    assert found["current"] == [True, True]
+    assert found["moved"]
+    assert not found["packaged"]
+
+
+def test_a_data_file_that_is_gone_or_changed_is_named(lab: dict[str, Any]) -> None:
+    """When it must be read, and cannot."""
+    found = lab["own_data"]
+
+    assert "which is gone: give it with --data" in found["gone"]["text"]
+    assert not found["changed"]
+    assert "its sha256 is" in found["wrong_sum"]["text"]
+
+
+@pytest.fixture
+def trained(folder: Path, tmp_path: Path) -> RunFolder:
+    """A finished run of a recipe whose key is `key(dense_iris)`, to spoil."""
+    shutil.copytree(folder / "same_bytes" / "first", tmp_path / "runs")
+    return RunFolder(tmp_path / "runs", "dense_iris")
+
+
+def test_an_intact_run_is_current_and_a_spoilt_one_is_not(trained: RunFolder) -> None:
+    """Weights that are not what was written, or no record, mean to train again."""
+    assert trained.is_current(dense_iris)
+    assert trained.record is not None
+    assert trained.record.key == key(dense_iris)
+    assert trained.held_out().x.shape == (30, 4)
+    assert len(trained.history()["loss"]) == trained.record.epochs_run
+
+    with trained.weights.open("ab") as file:
+        file.write(b"x")
+    assert not trained.is_current(dense_iris)
+
+    (trained.path / "record.json").write_text("{", encoding="utf-8")
+    assert trained.record is None
+    assert not trained.is_current(dense_iris)
+
+
+def test_a_changed_recipe_file_means_to_train_again(trained: RunFolder, tmp_path: Path) -> None:
+    """The key is over the file's content, not its place."""
+    copy = tmp_path / "copy.py"
+    shutil.copy(dense_iris.file, copy)
+    assert trained.is_current(replace(dense_iris, file=copy))
+
+    copy.write_text(copy.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
+    assert not trained.is_current(replace(dense_iris, file=copy))
+
+
+def test_a_replacement_cut_short_is_undone(trained: RunFolder) -> None:
+    """Killed between its two renames: the run before it comes back."""
+    trained.path.rename(trained.runs / ".old-dense_iris")
+
+    record = train(dense_iris, trained.runs)
+
+    assert record is not None
+    assert trained.record is not None
+    assert record.weights_sha256 == trained.record.weights_sha256
+    assert not (trained.runs / ".old-dense_iris").exists()
+
+
+def test_two_processes_do_not_train_the_same_model_at_once(trained: RunFolder) -> None:
+    """The second waits for the first and takes its result."""
+    records: list[object] = []
+    with (trained.runs / ".lock-dense_iris").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = threading.Thread(target=lambda: records.append(train(dense_iris, trained.runs)))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+    second.join(10)
+
+    assert records == [trained.record]

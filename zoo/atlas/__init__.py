@@ -1,0 +1,52 @@
+"""The layer atlas: every public Keras layer and activation, with the options that matter.
+
+    case.py       what a case is, and how one can go
+    dense.py ...  the cases, one family a file, as data
+    measure.py    export a case and compare it with Keras
+    peers.py      the same for Keras's own export and for plain tf2onnx
+    isolated.py   all that in a process of its own
+    table.py      the outcomes as docs/layers.md
+
+A case costs one line to add, and guards tracer and passes from then on (tests/zoo/atlas/test_atlas.py).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from zoo.atlas.case import Case
+
+FAMILIES = (
+    "dense",
+    "activation",
+    "convolution",
+    "pooling",
+    "reshaping",
+    "merging",
+    "normalization",
+    "attention",
+    "recurrent",
+    "preprocessing",
+    "augmentation",
+    "operations",
+    "whole",
+)
+
+#: Public layers and activations without a case of their own, and why.
+ABSENT = {
+    "Equalization": "Keras 3.15 cannot build it into a functional model",
+    "FlaxLayer": "wraps another framework",
+    "JaxLayer": "wraps another framework",
+    "Layer": "abstract",
+    "TFSMLayer": "wraps a SavedModel, whose code is not Keras's",
+    "TorchModuleWrapper": "wraps another framework",
+    "Wrapper": "abstract",
+}
+
+
+def cases() -> tuple[Case, ...]:
+    """Return every case, family by family; imports no framework."""
+    found: list[Case] = []
+    for family in FAMILIES:
+        found += import_module(f"zoo.atlas.{family}").CASES
+    return tuple(found)

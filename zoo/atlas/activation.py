@@ -1,0 +1,59 @@
+"""Every activation function, by the name under which Keras knows it."""
+
+from typing import Any
+
+from zoo.atlas.case import Case, case
+
+NAMES = [
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+    "threshold",
+]
+
+
+def _activation(name: str) -> Case:
+    def call(k: Any, x: Any) -> Any:
+        if name == "threshold":
+            return k.layers.Lambda(lambda v: k.activations.threshold(v, 0.1, 0.2))(x)
+        return k.layers.Activation(getattr(k.activations, name))(x)
+
+    return case(f"act:{name}", call, (6,))
+
+
+CASES = (
+    *(_activation(name) for name in NAMES),
+    case(
+        "act:gelu[approximate]",
+        lambda k, x: k.layers.Lambda(lambda v: k.activations.gelu(v, approximate=True))(x),
+        (6,),
+    ),
+)

@@ -1,0 +1,46 @@
+"""Image augmentation: at inference most do nothing, and a few are deterministic."""
+
+from typing import Any
+
+from zoo.atlas.case import Case, case
+
+#: Layer -> its arguments.
+LAYERS: dict[str, dict[str, Any]] = {
+    "AugMix": {},
+    "AutoContrast": {},
+    "ContrastLimitedAdaptiveHistogramEqualization": {},
+    "CutMix": {},
+    "MaxNumBoundingBoxes": {"max_number": 4},
+    "MixUp": {},
+    "RandAugment": {},
+    "RandomBrightness": {"factor": 0.2},
+    "RandomColorDegeneration": {"factor": 0.5},
+    "RandomColorJitter": {"brightness_factor": 0.2},
+    "RandomContrast": {"factor": 0.2},
+    "RandomCrop": {"height": 5, "width": 5},
+    "RandomElasticTransform": {},
+    "RandomErasing": {},
+    "RandomFlip": {},
+    "RandomGaussianBlur": {},
+    "RandomGrayscale": {},
+    "RandomHue": {"factor": 0.2},
+    "RandomInvert": {},
+    "RandomPerspective": {},
+    "RandomPosterization": {"factor": 4},
+    "RandomRotation": {"factor": 0.2},
+    "RandomSaturation": {"factor": 0.5},
+    "RandomSharpness": {"factor": 0.5},
+    "RandomShear": {"x_factor": 0.2},
+    "RandomTranslation": {"height_factor": 0.2, "width_factor": 0.2},
+    "RandomZoom": {"height_factor": 0.2},
+    "Solarization": {},
+}
+
+
+def _augmentation(name: str, options: dict[str, Any]) -> Case:
+    return case(
+        name, lambda k, x: getattr(k.layers, name)(**options)(x), (8, 8, 3), values="pixels"
+    )
+
+
+CASES = tuple(_augmentation(name, options) for name, options in LAYERS.items())

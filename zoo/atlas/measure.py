@@ -1,0 +1,122 @@
+"""Export one case and say how it went.
+
+Right means that onnxruntime gives Keras's answers at batch 1 and 7 (or the batch that the case
+fixes) within 1e-4 of the largest. Ours cannot be wrong silently: what differs is refused.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from zoo.atlas.case import UNRUNNABLE, Case, Outcome
+from zoo.convert.conversion import Conversion, convert, serialized
+from zoo.errors import ZooError
+from zoo.export.from_model import prove
+from zoo.parity.compare import Case as Parity
+from zoo.parity.samples import answers
+from zoo.training.framework import seed_everything, start
+
+SEED = 7
+
+
+def build(case: Case) -> Any:
+    """Return the case's model with random weights, the same every time."""
+    keras = start().keras
+    seed_everything(SEED)
+    if case.batch is None:
+        inputs = [keras.Input(shape, dtype=case.dtype) for shape in case.shapes]
+    else:
+        shapes = [(case.batch, *shape) for shape in case.shapes]
+        inputs = [keras.Input(batch_shape=shape, dtype=case.dtype) for shape in shapes]
+    answer = case.call(keras, inputs[0] if len(inputs) == 1 else inputs)
+    model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, answer)
+    randomize(model)
+    return model
+
+
+def randomize(model: Any) -> None:
+    """Give weights random values: zero biases are folded away, and would hide mistakes."""
+    generator = np.random.default_rng(SEED)
+    for weight in model.weights:
+        if "float" not in str(weight.dtype) or weight.path.endswith("seed_generator_state"):
+            continue
+        values = generator.normal(scale=0.5, size=weight.shape)
+        if "variance" in weight.path or "gamma" in weight.path:
+            values = np.abs(values) + 0.5
+        weight.assign(values.astype("float32"))
+
+
+def rows(case: Case, batch: int) -> list[np.ndarray]:
+    """Return seeded rows for each input; unknown dimensions differ between batches."""
+    generator = np.random.default_rng((SEED, batch))
+    found = []
+    for shape in case.shapes:
+        size = (batch, *(6 + batch if dim is None else dim for dim in shape))
+        if case.values == "words":
+            values: Any = generator.choice(np.array(case.words, object), size=size)
+        elif case.values == "integers":
+            values = generator.integers(0, case.below, size).astype(case.dtype)
+        elif case.values == "pixels":
+            values = generator.uniform(0, 255, size).astype(case.dtype)
+        else:
+            values = generator.normal(size=size).astype(case.dtype)
+        found.append(values)
+    return found
+
+
+def measure(case: Case) -> Outcome:
+    """Export a case with the zoo's exporter."""
+    model = build(case)
+    started = time.perf_counter()
+    try:
+        made = convert(model, reset_states=case.reset_states)
+        seconds = time.perf_counter() - started
+        try:
+            compared = [_asked(case, model, made, batch) for batch in batches(case)]
+        except Exception as error:  # Keras raises whatever its backend does
+            return Outcome(name=case.name, status=UNRUNNABLE, reason=first_line(error))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(serialized(made.onnx))
+            report, notes = prove(path, made.onnx, compared)
+    except ZooError as error:
+        return Outcome(name=case.name, status="refused", reason=str(error))
+    except Exception as error:  # a bug of ours is one case's outcome, and fails the command
+        return Outcome(name=case.name, status="crashed", reason=first_line(error))
+    return Outcome(
+        name=case.name,
+        status="ok",
+        nodes=len(made.onnx.graph.node),
+        loops=loops(made.onnx),
+        difference=report.worst.max_abs,
+        seconds=seconds,
+        notes=tuple(notes),
+    )
+
+
+def batches(case: Case) -> tuple[int, ...]:
+    """Return the batch sizes to compare at."""
+    return (case.batch,) if case.batch else (1, 7)
+
+
+def _asked(case: Case, model: Any, made: Conversion, batch: int) -> Parity:
+    """Return rows and Keras's answers."""
+    feeds = dict(zip([t.name for t in made.face.inputs], rows(case, batch), strict=True))
+    expected = answers(model, made.face, made.outputs, feeds, reset_states=case.reset_states)
+    return Parity(name=f"batch {batch}", feeds=feeds, expected=expected)
+
+
+def loops(model: onnx.ModelProto) -> int:
+    """Count the nodes that hold graphs of their own."""
+    return sum(node.op_type in ("Loop", "Scan", "If") for node in model.graph.node)
+
+
+def first_line(error: Exception) -> str:
+    """Return an exception's kind and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:200]}"

@@ -1,0 +1,27 @@
+"""Keras's own functions (keras.ops) between layers, as people write them in functional models."""
+
+from zoo.atlas.case import case
+
+CASES = (
+    case("ops:cumsum", lambda k, x: k.ops.cumsum(x, axis=1), (4, 3)),
+    case("ops:argmax", lambda k, x: k.ops.argmax(x, axis=-1), (4, 3)),
+    case("ops:top_k", lambda k, x: k.ops.top_k(x, 2), (4,)),
+    case("ops:sort", lambda k, x: k.ops.sort(x), (4,)),
+    case("ops:floor_divide", lambda k, x: x // 2.0, (4,)),
+    case("ops:einsum", lambda k, x: k.ops.einsum("bij,bkj->bik", x, x), (4, 3)),
+    case("ops:where", lambda k, x: k.ops.where(x > 0, x, k.ops.exp(x)), (4,)),
+    case("ops:roll", lambda k, x: k.ops.roll(x, 1, axis=1), (4, 3)),
+    case("ops:round", lambda k, x: k.ops.round(x * 3), (4,)),
+    case("ops:std", lambda k, x: k.ops.std(x, axis=-1), (4, 3)),
+    case("ops:segment slice", lambda k, x: x[:, ::-1, 1:], (4, 3)),
+    case("ops:log1p", lambda k, x: k.ops.log1p(k.ops.abs(x)), (4,)),
+    case("ops:erf", lambda k, x: k.ops.erf(x), (4,)),
+    case("ops:erfinv", lambda k, x: k.ops.erfinv(k.ops.tanh(x)), (4,), refused="Erfinv"),
+    case("ops:logsumexp", lambda k, x: k.ops.logsumexp(x, axis=-1), (4, 3)),
+    case("ops:norm", lambda k, x: k.ops.norm(x, axis=-1), (4, 3)),
+    case(
+        "ops:pad reflect",
+        lambda k, x: k.ops.pad(x, ((0, 0), (1, 1), (0, 0)), mode="reflect"),
+        (4, 3),
+    ),
+)

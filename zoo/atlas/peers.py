@@ -1,0 +1,153 @@
+"""What Keras's own export and plain tf2onnx make of a model, judged as they do not judge themselves.
+
+Both write a file whatever happens (export.md 2d), so the file is loaded, fed and compared here.
+Inputs and outputs go by position, since neither keeps their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from zoo.atlas.case import KERAS, TF2ONNX, UNRUNNABLE, Case, Outcome
+from zoo.atlas.measure import batches, build, first_line, loops, rows
+from zoo.convert.interface import Tensor, interface
+from zoo.convert.patches import half_precision
+from zoo.export.from_model import TOLERANCE
+from zoo.parity.compare import Case as Parity
+from zoo.parity.compare import Tolerance, verify
+from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.samples import answers
+from zoo.training.framework import start
+
+#: Writes a model's file; the model was called before.
+Write = Callable[[Any, Path], None]
+
+
+def write_keras(model: Any, path: Path) -> None:
+    """Write a model that was called by Keras's own export."""
+    model.export(str(path), format="onnx", verbose=False)
+
+
+def write_tf2onnx(model: Any, path: Path) -> None:
+    """Write a model by plain tf2onnx.convert.from_function, with training=False."""
+    import tf2onnx
+
+    tf = start().tf
+    face = interface(model)
+    signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in face.inputs]
+
+    def infer(*tensors: Any) -> Any:
+        return model(face.pack(tensors), training=False)
+
+    function = tf.function(infer, input_signature=signature)
+    tf2onnx.convert.from_function(function, signature, opset=17, output_path=str(path))
+
+
+#: bfloat16 keeps 8 bits of a number: a few roundings of 4e-3.
+HALF_TOLERANCE = Tolerance(scaled=2e-2, relative=0.0)
+
+#: Every peer by the name it has in tables.
+PEERS: dict[str, Write] = {KERAS: write_keras, TF2ONNX: write_tf2onnx}
+
+
+def measure_peer(case: Case, write: Write) -> Outcome:
+    """Let a peer write its file, then do for it what it does not: load, feed, compare."""
+    model = build(case)
+    try:
+        asked = [_asked(case, model, batch) for batch in batches(case)]
+    except Exception as error:  # Keras raises whatever its backend does
+        return Outcome(name=case.name, status=UNRUNNABLE, reason=first_line(error))
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        path = Path(folder) / "model.onnx"
+        started = time.perf_counter()
+        try:
+            write(model, path)
+        except Exception as error:  # whatever a peer raises, it at least says so
+            return Outcome(name=case.name, status="refused", reason=first_line(error))
+        seconds = time.perf_counter() - started
+        try:
+            graph = onnx.load(path)
+            session = OnnxRuntime().load(path)
+            halved = bool(half_precision(model))
+            found = [judge(session, graph, parity, halved=halved) for parity in asked]
+        except Exception as error:  # a runtime that refuses the file is the finding
+            reason = first_line(error)
+            return Outcome(name=case.name, status="invalid", reason=reason, seconds=seconds)
+    bad = [reason for reason, _ in found if reason]
+    return Outcome(
+        name=case.name,
+        status="wrong" if bad else "ok",
+        reason=bad[0] if bad else "",
+        nodes=len(graph.graph.node),
+        loops=loops(graph),
+        difference=max(delta for _, delta in found),
+        seconds=seconds,
+    )
+
+
+def _asked(case: Case, model: Any, batch: int) -> Parity:
+    """Return rows and Keras's answers, the outputs named by position.
+
+    Ours computes in float32 whatever the policy says, and is held against Keras doing so; a peer's
+    graph computes as the policy says, and is held against that.
+    """
+    face = interface(model)
+    feeds = dict(zip([t.name for t in face.inputs], rows(case, batch), strict=True))
+    if half_precision(model):
+        answer = model(list(feeds.values()) if len(feeds) > 1 else feeds[face.inputs[0].name])
+        leaves = start().keras.tree.flatten(answer)
+        expected = {str(i): np.asarray(leaf).astype("float32") for i, leaf in enumerate(leaves)}
+    else:
+        expected = answers(model, face, _outputs(model), feeds, reset_states=case.reset_states)
+    return Parity(name=f"batch {batch}", feeds=feeds, expected=expected)
+
+
+def judge(session: Any, graph: Any, parity: Parity, *, halved: bool = False) -> tuple[str, float]:
+    """Feed a peer's graph by position; return what is wrong, if anything, and the difference.
+
+    `halved`: answers of half precision are given and expected.
+    """
+    inputs = list(parity.feeds.values())
+    if len(graph.graph.input) != len(inputs):
+        raise ValueError(f"{len(graph.graph.input)} inputs where the model has {len(inputs)}")
+    by_name = {value.name: rows for value, rows in zip(graph.graph.input, inputs, strict=True)}
+    answer = {str(i): value for i, value in enumerate(session(by_name).values())}
+    if halved:
+        answer = {name: value.astype("float32") for name, value in answer.items()}
+    tolerance = HALF_TOLERANCE if halved else TOLERANCE
+    report = verify((parity,), {"peer": lambda _: answer}, tolerance=tolerance)
+    return ("" if report.ok else report.worst.reason or "differs"), report.worst.max_abs
+
+
+def _outputs(model: Any) -> Sequence[Tensor]:
+    """Return the model's outputs as Keras declares them, named by position."""
+    leaves = start().keras.tree.flatten(model.outputs)
+    return [
+        Tensor(name=str(i), dtype="float32" if "float" in leaf.dtype else leaf.dtype, shape=())
+        for i, leaf in enumerate(leaves)
+    ]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the peers' progress and warnings."""
+    logger = logging.getLogger("tf2onnx")
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.CRITICAL)
+    logger.propagate = False
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+        logger.propagate = propagate

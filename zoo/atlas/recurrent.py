@@ -1,0 +1,148 @@
+"""Recurrent layers: the same options for SimpleRNN, LSTM and GRU, then what only one of them has."""
+
+from typing import Any
+
+from zoo.atlas.case import Case, case
+
+KINDS = ("SimpleRNN", "LSTM", "GRU")
+
+#: Suffix -> options of the layer.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "": {},
+    "[seq]": {"return_sequences": True},
+    "[back]": {"go_backwards": True},
+    "[back,seq]": {"go_backwards": True, "return_sequences": True},
+    "[unroll]": {"unroll": True},
+    "[nobias]": {"use_bias": False},
+    "[relu]": {"activation": "relu"},
+    "[selu]": {"activation": "selu"},
+    "[rdrop]": {"recurrent_dropout": 0.5},
+    "[state]": {"return_state": True},
+    "[mixed_float16]": {"dtype": "mixed_float16"},
+}
+
+
+def _layer(k: Any, kind: str, units: int = 3, **options: Any) -> Any:
+    return getattr(k.layers, kind)(units, **options)
+
+
+def _with(kind: str, suffix: str, options: dict[str, Any]) -> Case:
+    return case(kind + suffix, lambda k, x: _layer(k, kind, **options)(x), (5, 2))
+
+
+def _bidirectional(kind: str, suffix: str, merge: str | None, **options: Any) -> Case:
+    def call(k: Any, x: Any) -> Any:
+        return k.layers.Bidirectional(_layer(k, kind, **options), merge_mode=merge)(x)
+
+    return case(f"{kind}[Bidirectional{suffix}]", call, (5, 2))
+
+
+def _others(kind: str) -> tuple[Case, ...]:
+    return (
+        _bidirectional(kind, "", "concat"),
+        _bidirectional(kind, ",seq", "concat", return_sequences=True),
+        _bidirectional(kind, ",sum", "sum"),
+        _bidirectional(kind, ",mul,seq", "mul", return_sequences=True),
+        _bidirectional(kind, ",ave", "ave"),
+        _bidirectional(kind, ",none", None),
+        case(f"{kind}[Masking]", lambda k, x: _layer(k, kind)(k.layers.Masking()(x)), (5, 2)),
+        case(
+            f"{kind}[Embedding mask_zero]",
+            lambda k, x: _layer(k, kind)(k.layers.Embedding(6, 3, mask_zero=True)(x)),
+            (5,),
+            values="integers",
+            dtype="int32",
+        ),
+        case(f"{kind}[dyn T]", lambda k, x: _layer(k, kind)(x), (None, 2)),
+        case(
+            f"{kind}[dyn T,seq]",
+            lambda k, x: _layer(k, kind, return_sequences=True)(x),
+            (None, 2),
+        ),
+        case(
+            f"{kind}[stacked]",
+            lambda k, x: _layer(k, kind)(_layer(k, kind, return_sequences=True)(x)),
+            (5, 2),
+        ),
+        case(
+            f"{kind}[stateful b7]",
+            lambda k, x: _layer(k, kind, stateful=True)(x),
+            (5, 2),
+            batch=7,
+            reset_states=True,
+        ),
+        case(
+            f"{kind}[initial state]",
+            lambda k, x: _layer(k, kind)(x[0], initial_state=_states(kind, x[1])),
+            (5, 2),
+            (3,),
+        ),
+    )
+
+
+def _states(kind: str, state: Any) -> Any:
+    return [state, state] if kind == "LSTM" else [state]
+
+
+def _rnn(name: str, cells: Any) -> Case:
+    return case(f"RNN({name})", lambda k, x: k.layers.RNN(cells(k))(x), (5, 2))
+
+
+CASES = (
+    *(_with(kind, suffix, options) for kind in KINDS for suffix, options in OPTIONS.items()),
+    *(item for kind in KINDS for item in _others(kind)),
+    _with("GRU", "[reset_after=False]", {"reset_after": False}),
+    _with("LSTM", "[no ufb]", {"unit_forget_bias": False}),
+    _with("LSTM", "[hard_sigmoid]", {"recurrent_activation": "hard_sigmoid"}),
+    _rnn("LSTMCell", lambda k: k.layers.LSTMCell(3)),
+    _rnn("GRUCell", lambda k: k.layers.GRUCell(3)),
+    _rnn("SimpleRNNCell", lambda k: k.layers.SimpleRNNCell(3)),
+    _rnn("StackedRNNCells", lambda k: [k.layers.LSTMCell(3), k.layers.LSTMCell(4)]),
+    case(
+        "TimeDistributed[LSTM]",
+        lambda k, x: k.layers.TimeDistributed(k.layers.LSTM(3))(x),
+        (4, 5, 2),
+    ),
+    case(
+        "TimeDistributed[mask]",
+        lambda k, x: k.layers.LSTM(2)(
+            k.layers.TimeDistributed(k.layers.Dense(3))(k.layers.Masking()(x))
+        ),
+        (5, 4),
+    ),
+    case(
+        "Bidirectional[two kinds]",
+        lambda k, x: k.layers.Bidirectional(
+            k.layers.LSTM(3), backward_layer=k.layers.LSTM(3, activation="relu", go_backwards=True)
+        )(x),
+        (5, 2),
+    ),
+    case(
+        "Bidirectional[state]",
+        lambda k, x: k.layers.Bidirectional(k.layers.LSTM(3, return_state=True))(x),
+        (5, 2),
+    ),
+    case(
+        "Bidirectional[dyn T,seq]",
+        lambda k, x: k.layers.Bidirectional(k.layers.GRU(3, return_sequences=True))(x),
+        (None, 2),
+    ),
+    case(
+        "Bidirectional[Masking,seq]",
+        lambda k, x: k.layers.Bidirectional(k.layers.GRU(3, return_sequences=True))(
+            k.layers.Masking()(x)
+        ),
+        (5, 2),
+    ),
+    case(
+        "RNN(LSTMCell)[seq]",
+        lambda k, x: k.layers.RNN(k.layers.LSTMCell(3), return_sequences=True)(x),
+        (5, 2),
+    ),
+    case(
+        "LSTM[hard_sigmoid+elu]",
+        lambda k, x: k.layers.LSTM(3, recurrent_activation="hard_sigmoid", activation="elu")(x),
+        (5, 2),
+    ),
+    case("GRU[leaky_relu]", lambda k, x: k.layers.GRU(3, activation="leaky_relu")(x), (5, 2)),
+)

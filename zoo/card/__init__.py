@@ -1,0 +1,1 @@
+"""The model card: its text, the picture of the model, the plots."""

@@ -1,0 +1,216 @@
+"""The model card: what a manifest says, for people, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.quantize import report
+from zoo.recipes.architecture import Layer, call_text, shape_text
+from zoo.runtimes.compatibility import Record
+from zoo.runtimes.page import COMMAND, files_table
+from zoo.table import markdown_table
+from zoo_server.repository.layout import MODEL_FILE
+
+
+def card(manifest: Mapping[str, Any]) -> str:
+    """Return the card of one published version."""
+    training, data = manifest["training"], manifest["data"]
+    layers = [Layer.from_json(values) for values in manifest["layers"]]
+    sections = [
+        f"# {manifest['name']}",
+        manifest["summary"],
+        f"The tutorial's piece: `{manifest['tutorial']}`",
+        "![the model's layers and shapes](model.svg)",
+        "## What it reaches",
+        _results(training, data),
+        "![answers on held-out rows](held_out.png)",
+        "![loss by epoch](history.png)",
+        "## What goes in and what comes out",
+        _interface(manifest),
+        "## Layers",
+        layer_table(layers),
+        "## Files",
+        _files(manifest),
+        *_smaller(manifest),
+        "## Agreement with Keras",
+        _parity(manifest),
+        "## In other runtimes",
+        _elsewhere(manifest),
+        "## Where it comes from",
+        _origin(manifest),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def layer_rows(layers: Sequence[Layer]) -> list[list[str]]:
+    """Return one row a layer: call, output shape, parameters, connections."""
+    return [
+        [
+            layer.name,
+            call_text(layer),
+            shape_text(layer.output_shape),
+            str(layer.trainable),
+            "" if layer.connections is None else str(layer.connections),
+        ]
+        for layer in layers
+    ]
+
+
+LAYER_HEADER = ("layer", "type", "output shape", "parameters", "connections")
+
+
+def layer_table(layers: Sequence[Layer]) -> str:
+    """Return the layers as a Markdown table."""
+    rows = [[f"`{row[0]}`", f"`{row[1]}`", *row[2:]] for row in layer_rows(layers)]
+    return markdown_table(LAYER_HEADER, rows, right="lllrr")
+
+
+def _results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return the measured metric beside the claim and the baseline."""
+    metric, baseline = training["metric"], training["baseline"]
+    rows = [
+        [f"{metric['name']} on {data['rows']['test']} held-out rows", _value(metric)],
+        [f"the naive baseline: {baseline['name'].replace('_', ' ')}", f"{baseline['value']:.4g}"],
+        ["the recipe's claim", training["claim"]["text"]],
+        ["trained in", f"{training['seconds']:.1f} s, {training['epochs']} epochs"],
+        ["parameters", f"{training['parameters']} trained, {training['total_parameters']} in all"],
+    ]
+    return markdown_table(("", "measured"), rows)
+
+
+def _value(metric: Mapping[str, Any]) -> str:
+    return f"{metric['value']:.4g} {metric['units']}".rstrip()
+
+
+def _interface(manifest: Mapping[str, Any]) -> str:
+    """Return the graph's inputs and outputs, and what their values mean."""
+    graph = manifest["graph"]
+    sides = [("input", tensor) for tensor in graph["inputs"]]
+    sides += [("output", tensor) for tensor in graph["outputs"]]
+    rows = [
+        [side, f"`{tensor['name']}`", tensor["datatype"], " × ".join(map(str, tensor["shape"]))]
+        for side, tensor in sides
+    ]
+    meaning = [f"- {key}: {value}" for key, value in sorted(manifest["parameters"].items())]
+    table = markdown_table(("", "name", "type", "shape"), rows)
+    return "\n".join([table, "", *meaning])
+
+
+def _files(manifest: Mapping[str, Any]) -> str:
+    """Return the version's ONNX files, and why one that could be expected is not there."""
+    first = {"file": MODEL_FILE, "title": "the model", "graph": manifest["graph"]}
+    rows, lacking = [], []
+    for form in (first, *manifest["forms"]):
+        if "graph" not in form:
+            lacking.append(f"There is no `{form['file']}` ({form['title']}): {form['reason']}.")
+            continue
+        graph = form["graph"]
+        size = str(manifest["files"][form["file"]]["bytes"])
+        title, opset = form["title"], str(graph["opset"])
+        rows.append([f"`{form['file']}`", title, opset, str(graph["nodes"]), size])
+    header = ("file", "what it is", "opset", "nodes", "bytes")
+    return "\n\n".join([markdown_table(header, rows, right="llrrr"), *lacking])
+
+
+def _smaller(manifest: Mapping[str, Any]) -> list[str]:
+    """Return what was measured of quantised forms, published or not; nothing if none was asked for.
+
+    Their differences from fp32 are meant, so they stand apart from the agreement with Keras.
+    """
+    found = report.records(manifest["forms"])
+    if not found:
+        return []
+    table = markdown_table(report.HEADER, report.rows(found), right=report.RIGHT)
+    return list(filter(None, ["## Smaller forms", table, report.note(found)]))
+
+
+def _parity(manifest: Mapping[str, Any]) -> str:
+    """Return how near each file is to Keras in each runtime, and what was not compared and why."""
+    files = [
+        {"file": MODEL_FILE, "parity": manifest["parity"], "held_out": manifest["held_out"]},
+        *(form for form in manifest["forms"] if "parity" in form),
+    ]
+    rows, notes = [], []
+    for form in files:
+        for runtime, version in manifest["runtimes"].items():
+            for adversarial in (False, True):
+                mine = [
+                    row
+                    for row in form["parity"]
+                    if row["runtime"] == runtime and row["adversarial"] == adversarial
+                ]
+                if mine:
+                    rows.append([f"`{form['file']}`", f"{runtime} {version}", *_worst(mine)])
+        notes += _metric_and_exceptions(form)
+    tolerance = manifest["tolerance"]
+    bound = (
+        f"Published only because every element is within {tolerance['scaled']:g} · max|Keras| + "
+        f"{tolerance['relative']:g} · |Keras|, and no row decides for another class. The reason for "
+        f"that bound: {tolerance['reason']}."
+    )
+    header = ("file", "runtime", "rows compared", "largest Δ", "relative", "of the bound", "flips")
+    table = markdown_table(header, rows, right="lllrrrr")
+    return "\n\n".join([table, "\n".join(f"- {note}" for note in notes), bound])
+
+
+def _worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the largest figures of the comparisons that count."""
+    what = "adversarial: " if rows[0]["adversarial"] else "held-out and random: "
+    counted = [row for row in rows if not row["not_compared"]]
+    cases = len({row["case"] for row in counted})
+    largest = [
+        max((row[key] for row in counted), default=0.0)
+        for key in ("max_abs", "max_rel", "ratio", "flips")
+    ]
+    delta, relative, ratio, flips = largest
+    return [f"{what}{cases} cases", f"{delta:.1e}", f"{relative:.1e}", f"{ratio:.2f}", str(flips)]
+
+
+def _metric_and_exceptions(form: Mapping[str, Any]) -> list[str]:
+    """Return the metric on every held-out row, and the cases that say nothing of the file."""
+    measured = form["held_out"]
+    answers = ", ".join(f"{name} {value:.6g}" for name, value in measured["runtimes"].items())
+    notes = [
+        f"`{form['file']}`: {measured['metric']} on all {measured['rows']} held-out rows: "
+        f"Keras {measured['keras']:.6g}, {answers}"
+    ]
+    reasons: dict[str, list[str]] = {}
+    for row in form["parity"]:
+        if row["not_compared"]:
+            seen = reasons.setdefault(row["not_compared"], [])
+            place = f"{row['case']} ({row['runtime']})"
+            seen += [place] if place not in seen else []
+    notes += [
+        f"`{form['file']}`: not compared: {'; '.join(places)}: {reason}"
+        for reason, places in reasons.items()
+    ]
+    return notes
+
+
+def _elsewhere(manifest: Mapping[str, Any]) -> str:
+    """Return what was measured in other runtimes before this card was written."""
+    record = Record.from_json(manifest["compatibility"])
+    if not record.files:
+        return (
+            f"Not measured when this card was written. `{COMMAND}` measures all models and writes "
+            "`RUNTIMES.md` beside each model's `config.pbtxt`."
+        )
+    return files_table(record.files)
+
+
+def _origin(manifest: Mapping[str, Any]) -> str:
+    """Return data, licence, seed and versions."""
+    data, training = manifest["data"], manifest["training"]
+    rows = data["rows"]
+    graph = manifest["graph"]
+    versions = ", ".join(f"{name} {value}" for name, value in sorted(manifest["versions"].items()))
+    lines = [
+        f"- data: {data['title']} ({data['source']}; {data['licence']})",
+        f"- rows: {rows['train']} to train, {rows['validation']} to choose the best weights, "
+        f"{rows['test']} held out",
+        f"- seed: {training['recipe']['seed']}",
+        f"- graph: opset {graph['opset']}, IR {graph['ir_version']}, {graph['nodes']} nodes",
+        f"- made with {versions}",
+    ]
+    return "\n".join(lines)

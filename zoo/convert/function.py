@@ -1,0 +1,116 @@
+"""The traced function: inference, every input and output named by position, batch unknown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.convert.interface import Interface, Tensor, output_names
+from zoo.convert.patches import Tokens
+from zoo.errors import CheckFailed
+
+Captures = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """What tf2onnx converts, and what the conversion is held against."""
+
+    function: Any
+    specification: list[Any]
+    captures: Captures
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    tokens: Tokens
+
+
+def input_key(position: int) -> str:
+    """Return the name an input has until the graph is signed; sorts by position."""
+    return f"zoo_input_{position:03d}"
+
+
+def output_key(position: int) -> str:
+    """Return the name an output has until the graph is signed; sorts by position."""
+    return f"zoo_output_{position:03d}"
+
+
+def trace(model: Any, face: Interface, tokens: Tokens) -> Traced:
+    """Trace a model for inference. The patches (zoo.convert.patches) must be in place.
+
+    The batch stays unknown where Keras does not fix it: a fixed one turns every LSTM into a Loop
+    (export.md, finding 6). Raises CheckFailed if the model cannot be called symbolically.
+    """
+    import keras
+    import tensorflow as tf
+
+    structures: list[Any] = []
+
+    def infer(*tensors: Any) -> dict[str, Any]:
+        answer = model(face.pack(tensors), training=False)
+        structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
+        leaves = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(answer)]
+        # Two outputs may be one tensor, or an input: each graph output needs a value of its own.
+        return {output_key(i): tf.identity(_widened(leaf)) for i, leaf in enumerate(leaves)}
+
+    specification = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=input_key(i))
+        for i, tensor in enumerate(face.inputs)
+    ]
+    function = tf.function(infer, input_signature=specification, autograph=False)
+    try:
+        concrete = function.get_concrete_function()
+    except Exception as error:  # a model's own code may raise anything
+        reason = reason_of(error)
+        raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error
+    return Traced(
+        function=function,
+        specification=specification,
+        captures=_captures(concrete.graph),
+        inputs=face.inputs,
+        outputs=_outputs(concrete, face.output_names or output_names(structures[-1])),
+        tokens=tokens,
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an exception says, in one line: Keras wraps it, and adds every argument."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error)).partition("Arguments received by")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    wrapped = re.fullmatch(r"Exception encountered when calling (\w+)\.call\(\)\.", lines[0])
+    return f"{wrapped[1]}: {lines[1]}" if wrapped and len(lines) > 1 else lines[0]
+
+
+def _widened(tensor: Any) -> Any:
+    """Return half and double precision answers as float32, as the inputs are."""
+    import tensorflow as tf
+
+    return tf.cast(tensor, tf.float32) if tensor.dtype.is_floating else tensor
+
+
+def _outputs(concrete: Any, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Return the outputs as TensorFlow knows them after tracing."""
+    traced = concrete.structured_outputs
+    if len(names) != len(traced):
+        raise CheckFailed(f"the model gives {len(traced)} outputs where {list(names)} were named")
+    tensors = []
+    for i, name in enumerate(names):
+        value = traced[output_key(i)]
+        if value.shape.rank is None:
+            raise CheckFailed(f"output {name} has no known number of dimensions")
+        tensors.append(Tensor(name=name, dtype=value.dtype.name, shape=tuple(value.shape)))
+    return tuple(tensors)
+
+
+def _captures(graph: Any) -> dict[str, np.ndarray]:
+    """Return the eager tensors that the function captured by value, by their inner name."""
+    return {
+        inner.name: np.asarray(outer.numpy())
+        for outer, inner in graph.captures
+        if outer.dtype.name not in ("resource", "variant")
+    }

@@ -1,0 +1,243 @@
+"""TensorFlow operators that tf2onnx 1.17 does not know, or writes as nobody can run them.
+
+    PyFuncStateless          our tokens: a recurrent layer, or a lookup table
+    Erfc, Expm1, Log1p       1 - Erf(x), Exp(x) - 1 and Log(1 + x)
+    Bucketize                how many boundaries are not above x
+    Equal, NotEqual          of words and one constant word: a LabelEncoder that knows this one
+    RFFT, Real, Imag, ComplexAbs    DFT (opset 17), with re and im along a last axis of two
+    ResizeBicubic, ResizeArea, ScaleAndTranslate    two products with constant matrices
+    ResizeBilinear, ResizeNearestNeighbor    likewise where tf2onnx's scales give another size
+
+A handler takes tf2onnx's graph and node; an exception in it fails the export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from zoo.convert.nodes import constant, make, replace
+from zoo.convert.patches import Lookup, Tokens
+from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
+from zoo.convert.recurrent.plan import Plan
+from zoo.convert.resizing import (
+    resize_bilinear,
+    resize_by_kernel,
+    resize_nearest,
+    scale_and_translate,
+)
+
+Handler = Callable[[Any, Any, str, Any], None]
+
+ML_DOMAIN = "ai.onnx.ml"
+
+#: LabelEncoder takes keys and values of several types since version 2 of this domain.
+EXTRA_OPSETS = (helper.make_opsetid(ML_DOMAIN, 2), helper.make_opsetid(DOMAIN, 1))
+
+
+def handlers(
+    tokens: Tokens, captures: Mapping[str, np.ndarray]
+) -> dict[str, tuple[Handler, list[Any]]]:
+    """Return the handlers in the form that from_function's custom_op_handlers takes.
+
+    `captures` are constants that the graph has as inputs, until it is converted.
+    """
+
+    def token(graph: Any, node: Any, name: str, _: Any) -> None:
+        key = node.get_attr("token").s.decode()
+        found = tokens.get(key)
+        if isinstance(found, Plan):
+            replace(graph, node, PLACEHOLDER, node.input, {"token": key}, domain=DOMAIN)
+        elif isinstance(found, Lookup):
+            _label_encoder(graph, node, found)
+        else:
+            raise ValueError(f"{name} calls Python code, which ONNX cannot")
+
+    table: dict[str, Handler] = {
+        "PyFuncStateless": token,
+        "Erfc": _erfc,
+        "Expm1": _expm1,
+        "Log1p": _log1p,
+        "Bucketize": _bucketize,
+        "Equal": partial(_equal, captures),
+        "NotEqual": partial(_equal, captures),
+        "RFFT": _rfft,
+        "Real": _real,
+        "Imag": _imaginary,
+        "ComplexAbs": _magnitude,
+        "ResizeArea": resize_by_kernel,
+        "ResizeBicubic": resize_by_kernel,
+        "ResizeBilinear": resize_bilinear,
+        "ResizeNearestNeighbor": resize_nearest,
+        "ScaleAndTranslate": scale_and_translate,
+    }
+    return {name: (handler, []) for name, handler in table.items()}
+
+
+def _label_encoder(graph: Any, node: Any, table: Lookup) -> None:
+    """A table is ai.onnx.ml's LabelEncoder."""
+    attributes: dict[str, Any] = {}
+    for side, values in (("keys", table.keys), ("values", table.values)):
+        attributes |= _typed(side, values)
+    attributes |= _typed("default", table.default)
+    replace(graph, node, "LabelEncoder", node.input, attributes, domain=ML_DOMAIN)
+
+
+def _typed(side: str, values: Any) -> dict[str, Any]:
+    """Return the attribute of a LabelEncoder that holds these values."""
+    array = np.asarray(values)
+    suffix = "" if side == "default" else "s"
+    if array.dtype.kind in "iu":
+        plain: Any = array.astype(np.int64).tolist()
+        return {f"{side}_int64{suffix}": plain}
+    if array.dtype.kind == "f":
+        return {f"{side}_float{suffix}": array.astype(np.float32).tolist()}
+    return {f"{side}_string{suffix}": array.tolist()}
+
+
+def _numpy_type(graph: Any, name: str) -> Any:
+    return helper.tensor_dtype_to_np_dtype(graph.get_dtype(name))
+
+
+def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
+    """erfc(x) = 1 - erf(x); gelu is written with it."""
+    (x,) = node.input
+    one = constant(graph, node, "one", np.ones((), _numpy_type(graph, x)))
+    erf = make(graph, "Erf", [x], graph.get_shape(x), graph.get_dtype(x))
+    replace(graph, node, "Sub", [one, erf])
+
+
+def _expm1(graph: Any, node: Any, name: str, _: Any) -> None:
+    """expm1(x) = exp(x) - 1; celu is written with it. Near 0 exact to one rounding of 1."""
+    (x,) = node.input
+    one = constant(graph, node, "one", np.ones((), _numpy_type(graph, x)))
+    power = make(graph, "Exp", [x], graph.get_shape(x), graph.get_dtype(x))
+    replace(graph, node, "Sub", [power, one])
+
+
+def _log1p(graph: Any, node: Any, name: str, _: Any) -> None:
+    """log1p(x) = log(1 + x). Near 0 exact to one rounding of 1."""
+    (x,) = node.input
+    one = constant(graph, node, "one", np.ones((), _numpy_type(graph, x)))
+    more = make(graph, "Add", [x, one], graph.get_shape(x), graph.get_dtype(x))
+    replace(graph, node, "Log", [more])
+
+
+def _bucketize(graph: Any, node: Any, name: str, _: Any) -> None:
+    """The bucket is the number of boundaries b for which x < b does not hold.
+
+    TensorFlow searches the upper bound, which puts NaN into the last bucket: counting the
+    boundaries that are above x, and taking the rest, does the same.
+    """
+    boundaries = np.array(node.get_attr("boundaries").floats, np.float32)
+    (x,) = node.input
+    shape = graph.get_shape(x)
+    if graph.get_dtype(x) != TensorProto.FLOAT:
+        x = make(graph, "Cast", [x], shape, TensorProto.FLOAT, to=TensorProto.FLOAT)
+    wide = None if shape is None else [*shape, 1]
+    many = None if shape is None else [*shape, len(boundaries)]
+    last = constant(graph, node, "last", np.array([-1], np.int64))
+    x = make(graph, "Unsqueeze", [x, last], wide, TensorProto.FLOAT)
+    above = make(
+        graph,
+        "Less",
+        [x, constant(graph, node, "boundaries", boundaries)],
+        many,
+        TensorProto.BOOL,
+    )
+    number = graph.get_dtype(node.output[0])
+    above = make(graph, "Cast", [above], many, number, to=number)
+    above = make(graph, "ReduceSum", [above, last], shape, number, keepdims=0)
+    dtype = helper.tensor_dtype_to_np_dtype(number)
+    total = constant(graph, node, "total", np.array(len(boundaries), dtype))
+    replace(graph, node, "Sub", [total, above])
+
+
+def _equal(captures: Mapping[str, np.ndarray], graph: Any, node: Any, name: str, _: Any) -> None:
+    """Words can be compared by Equal from opset 19 on, and looked up since long before.
+
+    tf2onnx casts what it compares to a number, which fails on words when the graph runs.
+    """
+    words = [i for i, x in enumerate(node.input) if graph.get_dtype(x) == TensorProto.STRING]
+    if not words:
+        from tf2onnx.onnx_opset.logical import Equal
+
+        Equal.version_11(graph, node)
+        return
+    values = {i: captures.get(node.input[i]) for i in words}
+    values |= {
+        i: node.inputs[i].get_tensor_value(False) for i in words if node.inputs[i].is_const()
+    }
+    single = [(i, v.item()) for i, v in values.items() if v is not None and v.ndim == 0]
+    if not single:
+        raise ValueError(f"{name} compares words with words that are not one constant")
+    (position, word), *_ = single
+    x = node.input[1 - position]
+    found, other = (0, 1) if node.type == "NotEqual" else (1, 0)
+    attributes = {"keys_strings": [word], "values_int64s": [found], "default_int64": other}
+    shape, kind = graph.get_shape(x), TensorProto.INT64
+    known = graph.make_node(
+        "LabelEncoder",
+        [x],
+        attr=attributes,
+        shapes=[shape],
+        dtypes=[kind],
+        domain=ML_DOMAIN,
+        infer_shape_dtype=False,
+    )
+    replace(graph, node, "Cast", [known.output[0]], {"to": TensorProto.BOOL})
+
+
+def _rfft(graph: Any, node: Any, name: str, _: Any) -> None:
+    """DFT gives [..., n/2+1, 2]; only operators that take it apart again may follow."""
+    if graph.opset < 17:
+        raise ValueError("RFFT needs ONNX's DFT operator, which exists from opset 17 on")
+    consumers = {c.type for c in graph.find_output_consumers(node.output[0])}
+    if not consumers <= {"Real", "Imag", "ComplexAbs"}:
+        raise ValueError(f"complex numbers flow on into {', '.join(sorted(consumers))}")
+    length = node.inputs[1].get_tensor_value()
+    (points,) = length if isinstance(length, list) else [length]
+    x, output = node.input[0], node.output[0]
+    shape = graph.get_shape(x)
+    if shape is None:
+        raise ValueError("RFFT of a tensor with an unknown number of dimensions")
+    last = constant(graph, node, "last", np.array([-1], np.int64))
+    x = make(graph, "Unsqueeze", [x, last], [*shape, 1], TensorProto.FLOAT)
+    count = constant(graph, node, "points", np.array(points, np.int64))
+    graph.set_dtype(output, TensorProto.FLOAT)
+    graph.set_shape(output, [*shape[:-1], points // 2 + 1, 2])
+    attributes = {"axis": len(shape) - 1, "onesided": 1}
+    if graph.opset >= 20:
+        raise ValueError("DFT-20 takes its axis as an input")  # from_function stops at 18
+    replace(graph, node, "DFT", [x, count], attributes)
+
+
+def _part(graph: Any, node: Any, index: int) -> None:
+    if node.inputs[0].type != "DFT":
+        raise ValueError(f"{node.type} of complex numbers from {node.inputs[0].type}")
+    (x,) = node.input
+    replace(graph, node, "Gather", [x, constant(graph, node, "part", index)], {"axis": -1})
+
+
+def _real(graph: Any, node: Any, name: str, _: Any) -> None:
+    _part(graph, node, 0)
+
+
+def _imaginary(graph: Any, node: Any, name: str, _: Any) -> None:
+    _part(graph, node, 1)
+
+
+def _magnitude(graph: Any, node: Any, name: str, _: Any) -> None:
+    """|re + i im|, the length along the last axis."""
+    if node.inputs[0].type != "DFT":
+        raise ValueError(f"ComplexAbs of complex numbers from {node.inputs[0].type}")
+    (x,) = node.input
+    if graph.opset >= 18:
+        last = constant(graph, node, "last", np.array([-1], np.int64))
+        replace(graph, node, "ReduceL2", [x, last], {"keepdims": 0})
+    else:
+        replace(graph, node, "ReduceL2", [x], {"axes": [-1], "keepdims": 0})

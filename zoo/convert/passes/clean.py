@@ -1,0 +1,53 @@
+"""The passes in their order, until none finds anything.
+
+    groups            Conv's missing group attribute
+    paddings          ConvTranspose's negative padding -> output_padding
+    shapes            computed shapes -> constants
+    folding           constants of constants
+    neutral           + 0, * 1, Identity
+    gemm              MatMul, Add -> Gemm
+    flatten_weights   Transpose, Reshape, Gemm -> Reshape, Gemm
+    dead              what nobody reads
+
+Each is right by itself, under the condition that its file states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onnx import ModelProto
+
+from zoo.convert.passes.dead import drop_dead
+from zoo.convert.passes.flatten_weights import permute_rows_after_flatten
+from zoo.convert.passes.folding import fold_constants
+from zoo.convert.passes.gemm import matmul_add_to_gemm
+from zoo.convert.passes.groups import set_groups
+from zoo.convert.passes.neutral import drop_neutral
+from zoo.convert.passes.paddings import say_output_padding
+from zoo.convert.passes.shapes import fold_shapes
+from zoo.convert.passes.view import View
+
+PASSES: tuple[Callable[[View], bool], ...] = (
+    set_groups,
+    say_output_padding,
+    fold_shapes,
+    fold_constants,
+    drop_neutral,
+    matmul_add_to_gemm,
+    permute_rows_after_flatten,
+)
+
+
+def clean(model: ModelProto) -> None:
+    """Run every pass until none changes the graph, then drop what is not read."""
+    drop_dead(model)
+    changed = True
+    while changed:
+        changed = False
+        view = View(model)
+        for run in PASSES:
+            while run(view):
+                changed = True
+                view.refresh()
+        drop_dead(model)

@@ -1,0 +1,212 @@
+"""What is different in Keras while a model is traced; everything is put back, errors or not.
+
+recurrent layers    call answers with a token, for which the ONNX operator is written later
+lookup tables       likewise: the frozen graph has no tables
+inner jit           tf.function(jit_compile=True) becomes a plain function, which is inlined
+signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
+dtype policies      mixed_float16 and the like compute in float32, as their weights are
+recurrent state     reset before, restored after
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from zoo.errors import CheckFailed
+
+#: What a token stands for, by the name TensorFlow gave it (pyfunc_3).
+Tokens = dict[str, Any]
+
+HALF = {"float16", "bfloat16", "float64"}
+
+
+@contextmanager
+def patched(model: Any, *, reset_states: bool = False) -> Iterator[Tokens]:
+    """Yield the tokens that tracing within this context will fill.
+
+    Raises CheckFailed for a stateful model unless `reset_states`: ONNX graphs keep no state, so
+    the file could only ever answer as from the first call.
+    """
+    from zoo.convert.recurrent.substitute import substituted
+
+    layers = all_layers(model)
+    tokens: Tokens = {}
+    with ExitStack() as stack:
+        stack.enter_context(_without_state(model, layers, reset_states))
+        stack.enter_context(computing_in_float32(model))
+        stack.enter_context(_without_inner_jit())
+        stack.enter_context(_signbit_by_comparing())
+        for layer in layers:
+            stack.enter_context(_lookup_tokens(layer, tokens))
+        stack.enter_context(substituted(layers, tokens))
+        yield tokens
+
+
+def all_layers(model: Any) -> list[Any]:
+    """Return the model and every layer in it, cells and wrapped layers included."""
+    found = list(model._flatten_layers(include_self=True, recursive=True))
+    return list({id(layer): layer for layer in found}.values())
+
+
+def token_of(tensor: Any) -> str:
+    """Return the token of the tf.numpy_function that made this tensor."""
+    token = tensor.op.get_attr("token")
+    return str(token.decode() if isinstance(token, bytes) else token)
+
+
+def placeholder(inputs: list[Any], dtypes: list[Any], shapes: list[Any], stands_for: Any) -> Any:
+    """Return a stateless operator's outputs that exist in the trace only, and its token."""
+    import tensorflow as tf
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError(f"{stands_for} was traced for export, and cannot be run")
+
+    results = tf.numpy_function(refuse, inputs, dtypes, stateful=False)
+    # EnsureShape, since set_shape alone is lost when the graph is frozen and imported again.
+    shaped = [tf.ensure_shape(r, s) for r, s in zip(results, shapes, strict=True)]
+    return shaped, token_of(results[0])
+
+
+@contextmanager
+def computing_in_float32(model: Any) -> Iterator[None]:
+    """Let layers of half or double precision compute in float32.
+
+    The weights of mixed policies are float32 already, and runtimes lack kernels or round
+    differently for the others (export.md 2g). Quantised policies stay.
+    """
+    import keras
+
+    changed = []
+    try:
+        for layer in all_layers(model):
+            policy = getattr(layer, "_dtype_policy", None)
+            if policy is None or getattr(policy, "quantization_mode", None) is not None:
+                continue
+            if getattr(policy, "compute_dtype", None) in HALF:
+                changed.append((layer, policy))
+                layer.__dict__["_dtype_policy"] = keras.dtype_policies.DTypePolicy("float32")
+        yield
+    finally:
+        for layer, policy in changed:
+            layer.__dict__["_dtype_policy"] = policy
+
+
+def half_precision(model: Any) -> list[str]:
+    """Return the policies of the layers that `computing_in_float32` would change."""
+    policies: Iterable[Any] = (getattr(layer, "_dtype_policy", None) for layer in all_layers(model))
+    return sorted({p.name for p in policies if getattr(p, "compute_dtype", None) in HALF})
+
+
+@contextmanager
+def _without_inner_jit() -> Iterator[None]:
+    """Make tf.function ignore jit_compile.
+
+    Keras compiles grouped convolutions on the CPU (keras/src/backend/tensorflow/nn.py), and a
+    compiled function stays a call (StatefulPartitionedCall) that tf2onnx does not look into.
+    """
+    import tensorflow as tf
+
+    original = tf.function
+
+    def function(func: Any = None, **options: Any) -> Any:
+        options.pop("jit_compile", None)
+        return original(func, **options)
+
+    tf.function = function
+    try:
+        yield
+    finally:
+        tf.function = original
+
+
+@contextmanager
+def _signbit_by_comparing() -> Iterator[None]:
+    """Let Keras's signbit compare: a negative number, or the zero of which 1/x is negative.
+
+    Keras's argmax prefers 0 to -0 (keras/src/backend/tensorflow/numpy.py), and finds the sign by
+    Bitcast. Right for every number; NaN has no sign here.
+    """
+    import tensorflow as tf
+    from keras.src.backend.tensorflow import numpy as functions
+
+    original = functions.signbit
+
+    def signbit(x: Any) -> Any:
+        x = tf.convert_to_tensor(x)
+        if not x.dtype.is_floating:
+            return original(x)
+        return tf.logical_or(x < 0, 1 / x < 0)
+
+    functions.signbit = signbit
+    try:
+        yield
+    finally:
+        functions.signbit = original
+
+
+@contextmanager
+def _without_state(model: Any, layers: list[Any], reset_states: bool) -> Iterator[None]:
+    """Refuse stateful layers, or reset them for the time of the trace."""
+    stateful = [layer for layer in layers if getattr(layer, "stateful", False) is True]
+    stateful = [layer for layer in stateful if getattr(layer, "states", None) is not None]
+    if stateful and not reset_states:
+        names = ", ".join(layer.name for layer in stateful)
+        raise CheckFailed(
+            f"{model.name} keeps state between calls ({names}), which an ONNX graph cannot: "
+            "build it with stateful=False, or export it as from its reset state "
+            "(reset_states=True, --reset-states)"
+        )
+    variables = [v for layer in stateful for v in _flat(layer.states)]
+    saved = [(v, v.numpy()) for v in {id(v): v for v in variables}.values()]
+    for layer in stateful:
+        layer.reset_states()
+    try:
+        yield
+    finally:
+        for variable, value in saved:
+            variable.assign(value)
+
+
+def _flat(states: Any) -> list[Any]:
+    import keras
+
+    return [state for state in keras.tree.flatten(states) if hasattr(state, "assign")]
+
+
+class Lookup:
+    """A table's content: parallel lists of keys and values, and what unknown keys give."""
+
+    def __init__(self, table: Any) -> None:
+        keys, values = table.export()
+        self.keys = keys.numpy()
+        self.values = values.numpy()
+        self.default = table.default_value.numpy()
+        self.key_dtype = table.key_dtype
+        self.value_dtype = table.value_dtype
+
+    def __str__(self) -> str:
+        return f"a lookup table of {len(self.keys)} entries"
+
+
+@contextmanager
+def _lookup_tokens(layer: Any, tokens: Tokens) -> Iterator[None]:
+    """Replace a StringLookup's or IntegerLookup's table by a token."""
+    table = getattr(layer, "lookup_table", None)
+    if table is None or not hasattr(table, "export"):
+        yield
+        return
+    content = Lookup(table)
+    original: Callable[..., Any] = table.lookup
+
+    def lookup(keys: Any, name: str | None = None) -> Any:
+        (values,), token = placeholder([keys], [content.value_dtype], [keys.shape], content)
+        tokens[token] = content
+        return values
+
+    table.lookup = lookup
+    try:
+        yield
+    finally:
+        table.lookup = original

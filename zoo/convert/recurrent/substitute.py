@@ -1,0 +1,124 @@
+"""While tracing: recurrent layers answer with a token wherever an ONNX operator says the same.
+
+Left to tf2onnx, call by call: masks (ONNX's sequence_lens knows right padding only), `unroll`,
+activations that ONNX lacks, cells that are not Keras's own, and half of what Bidirectional can do
+(initial or returned state, merge_mode None); the layers inside it are still replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zoo.convert.recurrent.plan import Plan, direction_of, kind_of
+
+Planner = Callable[[Any, Any, Any], "Plan | None"]
+
+MERGES = ("concat", "sum", "mul", "ave")
+
+
+@contextmanager
+def substituted(layers: list[Any], tokens: dict[str, Any]) -> Iterator[None]:
+    """Replace the `call` of every layer that qualifies; put all back at the end."""
+    import keras
+
+    kinds = keras.layers
+    replaced: list[Any] = []
+    try:
+        for layer in layers:
+            # Exact types: a subclass may mean anything by its call.
+            if type(layer) in (kinds.LSTM, kinds.GRU, kinds.SimpleRNN, kinds.RNN):
+                _replace(layer, plan_single, tokens)
+            elif type(layer) is kinds.Bidirectional:
+                _replace(layer, plan_bidirectional, tokens)
+            else:
+                continue
+            replaced.append(layer)
+        yield
+    finally:
+        for layer in replaced:
+            layer.__dict__.pop("call", None)
+
+
+def _replace(layer: Any, planner: Planner, tokens: dict[str, Any]) -> None:
+    """Put a `call` into the instance that hides the class's."""
+    original = layer.call
+
+    def call(
+        sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
+    ) -> Any:
+        plan = None
+        if mask is None and not training:
+            plan = planner(layer, sequences, initial_state)
+        if plan is None:
+            return original(sequences, initial_state=initial_state, mask=mask, training=training)
+        return _token_call(plan, sequences, initial_state, tokens)
+
+    layer.__dict__["call"] = call
+
+
+def plan_single(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
+    """Return the plan of an LSTM, GRU, SimpleRNN or RNN of one of their cells."""
+    kind = kind_of(layer.cell)
+    if kind is None or layer.unroll or layer.compute_dtype != "float32":
+        return None
+    direction = direction_of(layer.cell, kind)
+    if direction is None or len(sequences.shape) != 3 or sequences.shape[-1] is None:
+        return None
+    return Plan(
+        kind=kind,
+        directions=(direction,),
+        units=int(layer.cell.units),
+        length=sequences.shape[1],
+        features=int(sequences.shape[-1]),
+        sequences=bool(layer.return_sequences),
+        states=bool(layer.return_state),
+        initial=initial_state is not None,
+        backwards=bool(layer.go_backwards),
+        reset_after=bool(getattr(layer.cell, "reset_after", False)),
+    )
+
+
+def plan_bidirectional(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
+    """Return the plan of a Bidirectional whose two layers are of one kind, forward then backward."""
+    forward, backward = layer.forward_layer, layer.backward_layer
+    if initial_state is not None or layer.return_state or layer.merge_mode not in MERGES:
+        return None
+    if type(forward) is not type(backward) or forward.go_backwards or not backward.go_backwards:
+        return None
+    left = plan_single(forward, sequences, None)
+    right = plan_single(backward, sequences, None)
+    if left is None or right is None or (left.kind, left.units) != (right.kind, right.units):
+        return None
+    if left.sequences != right.sequences or left.reset_after != right.reset_after:
+        return None
+    return Plan(
+        kind=left.kind,
+        directions=(*left.directions, *right.directions),
+        units=left.units,
+        length=left.length,
+        features=left.features,
+        sequences=left.sequences,
+        merge=str(layer.merge_mode),
+        reset_after=left.reset_after,
+    )
+
+
+def _token_call(plan: Plan, sequences: Any, initial_state: Any, tokens: dict[str, Any]) -> Any:
+    """Return what the layer would: tensors made by a token that stands for the plan."""
+    import keras
+    import tensorflow as tf
+
+    from zoo.convert.patches import placeholder
+
+    batch = sequences.shape[0]
+    width = plan.units * (2 if plan.merge == "concat" else 1)
+    shapes = [(batch, plan.length, width) if plan.sequences else (batch, width)]
+    if plan.states:
+        shapes += [(batch, plan.units)] * (2 if plan.kind == "LSTM" else 1)
+    states = [] if initial_state is None else keras.tree.flatten(initial_state)
+    inputs = [tf.convert_to_tensor(value) for value in (sequences, *states)]
+    outputs, token = placeholder(inputs, [tf.float32] * len(shapes), shapes, plan)
+    tokens[token] = plan
+    return tuple(outputs) if plan.states else outputs[0]

@@ -1,0 +1,130 @@
+"""What people and servers need to know of a model to ask it and to read its answer. No framework.
+
+parameters   in config.pbtxt: what a client needs
+properties   in every ONNX file's metadata_props: that, and where the model comes from
+documents    one sentence for each input and output
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from zoo.recipes.recipe import Recipe
+from zoo.training.record import Record
+
+DISTRIBUTION = "layer-zoo"
+
+#: Layers that bring raw values into the range that a network works in.
+SCALING = ("Normalization", "Rescaling")
+
+
+def zoo_version() -> str:
+    """Return the installed version of this package, 0 from a source tree that is not installed."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def stable_name(model: Any) -> str:
+    """Return a Keras model's name without the number that Keras appends to its own choices.
+
+    That one counts the models of the process, and the same model must make the same bytes.
+    """
+    stem: str = re.sub(r"_\d+$", "", model.name)
+    chosen = stem.replace("_", "") != type(model).__name__.lower()
+    return str(model.name) if chosen else stem
+
+
+def parameters(recipe: Recipe) -> dict[str, str]:
+    """Return what a client needs to know to ask the model and to read its answer."""
+    values = {
+        "task": recipe.task,
+        "description": recipe.summary,
+        "classes": ",".join(recipe.classes),
+        "units": recipe.units,
+        "features": ",".join(recipe.dataset.features),
+    }
+    if recipe.image is not None:
+        image = recipe.image
+        values |= {"image_mode": image.mode, "image_range": f"{image.low:g} {image.high:g}"}
+    return {key: value for key, value in values.items() if value}
+
+
+def properties(recipe: Recipe, record: Record, held_out: Sequence[np.ndarray]) -> dict[str, str]:
+    """Return what a file of a trained recipe says of itself; the same for each of its forms."""
+    metric, data = record.metric, record.dataset
+    # Without the line number in it: a line added above must not make other bytes.
+    source = recipe.source.rpartition(":")[0]
+    values = {
+        "name": recipe.name,
+        **parameters(recipe),
+        "preprocessing": preprocessing(record),
+        "held_out_range": ", ".join(
+            f"{name} {rows.min():g} to {rows.max():g}"
+            for name, rows in zip(recipe.inputs, held_out, strict=True)
+        ),
+        "data": str(data["title"]),
+        "data_source": str(data["source"]),
+        "data_licence": str(data["licence"]),
+        "metric": str(metric["name"]),
+        "metric_value": f"{metric['value']:.6g}",
+        "metric_units": str(metric["units"]),
+        "metric_rows": f"{data['rows']['test']} held out",
+        "recipe": f"{recipe.name} in {source}",
+        "seed": str(recipe.seed),
+        "weights_sha256": record.weights_sha256,
+        "layer_zoo_version": zoo_version(),
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def preprocessing(record: Record) -> str:
+    """Say whether values must be prepared before they are sent."""
+    inputs = {layer["name"] for layer in record.layers if layer["type"] == "InputLayer"}
+    first = [layer for layer in record.layers if inputs & set(layer["sources"])]
+    if first and all(layer["type"] in SCALING for layer in first):
+        kinds = sorted({str(layer["type"]) for layer in first})
+        return f"none: raw values go in, and the graph scales them itself ({', '.join(kinds)})"
+    return "none: values go in as they are in the data"
+
+
+def documents(recipe: Recipe, record: Record, held_out: Sequence[np.ndarray]) -> Mapping[str, str]:
+    """Return one sentence for each input and output, by name."""
+    found = {
+        name: f"{_meaning(recipe, rows)}; held-out values lie between {rows.min():g} and "
+        f"{rows.max():g}; {preprocessing(record).removeprefix('none: ')}"
+        for name, rows in zip(recipe.inputs, held_out, strict=True)
+    }
+    for position, (name, task) in enumerate(zip(recipe.outputs, recipe.tasks, strict=True)):
+        # Classes and units are those of the data's first answer.
+        found[name] = _answer(recipe, task) if position == 0 else f"{task}: a number for each row"
+    return found
+
+
+def _meaning(recipe: Recipe, rows: np.ndarray) -> str:
+    """Say what one input's numbers are."""
+    if recipe.image is not None:
+        image = recipe.image
+        return (
+            f"image as [rows, columns, channels], Pillow's mode {image.mode}, values from "
+            f"{image.low:g} to {image.high:g}"
+        )
+    features = recipe.dataset.features
+    if len(features) > 1 and rows.shape[-1] == len(features):
+        return f"columns: {', '.join(features)}"
+    return ", ".join(features) or "numbers"
+
+
+def _answer(recipe: Recipe, task: str) -> str:
+    """Say what the first output's numbers are."""
+    if task == "multiclass":
+        return f"one probability for each class, in order: {', '.join(recipe.classes)}"
+    if task == "binary":
+        return f"the probability of {recipe.classes[1]!r}, against {recipe.classes[0]!r}"
+    return f"{task} in {recipe.units}" if recipe.units else f"{task}: a number for each row"

@@ -1,0 +1,287 @@
+"""Publication: a version folder appears in the model repository whole, or not at all.
+
+    stage    .tmp-<model>-xxxx/ in the repository, built in full and flushed to disk
+    publish  first time: the model's whole folder is renamed into place
+             later: config.pbtxt and labels are replaced, then the version folder is renamed
+                    into place as the next number
+
+A published version never changes. One lock file per repository keeps publishers apart; readers need
+none, since `.tmp-*` and other hidden names are invisible to them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from zoo.errors import UsageError
+from zoo_proto import model_config_pb2
+from zoo_server.repository import layout
+
+#: What the last export wrote: {"key", "version", "config_sha256"}, and as "forms" what it found of
+#: further ONNX files, which a version that was there before does not say. Hidden from readers.
+STATE_FILE = ".export.json"
+LOCK_FILE = ".lock"
+LABELS_FILE = "labels.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Where a model went; `created` is False if the latest version already held this model."""
+
+    version: int
+    folder: Path
+    created: bool
+    config_kept: bool = False
+
+
+@contextmanager
+def staging(repository: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder on the repository's file system, removed at the end if still there.
+
+    Holds the repository's lock throughout, and clears what a killed publisher left behind. Raises
+    UsageError for a name that no repository can hold.
+    """
+    try:
+        layout.check_model_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    repository.mkdir(parents=True, exist_ok=True)
+    with (repository / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in repository.glob(f"{layout.TEMPORARY_PREFIX}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{layout.TEMPORARY_PREFIX}{name}-", dir=repository))
+        try:
+            folder.chmod(0o755)  # mkdtemp's 0700 would hide the model from a server's own user
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(
+    repository: Path,
+    staged: Path,
+    config: model_config_pb2.ModelConfig,
+    labels: tuple[str, ...],
+    key: str,
+    forms: Sequence[Mapping[str, Any]] = (),
+) -> Published:
+    """Publish the staged version folder (model file, manifest, ...) of `config.name`.
+
+    If the latest version is whole and its ONNX files are the same, no version is added.
+    `forms` is kept for `last_forms`.
+    Raises UsageError if the kept versions would not satisfy the new configuration.
+    """
+    text = _config_text(config)
+    model = repository / config.name
+    versions = layout.version_numbers(model) if model.is_dir() else []
+    if not versions:
+        return _publish_first(model, staged, text, labels, _state(key, 1, text, forms))
+    latest = model / str(versions[-1])
+    kept = _check_and_keep(model, config)
+    manifest = read_manifest(repository, config.name, versions[-1])
+    whole = manifest is not None and intact(manifest)
+    if whole and _graphs(latest) == _graphs(staged):
+        version, created = versions[-1], False
+    else:
+        version, created = versions[-1] + 1, True
+    if not kept:
+        replace(model / LABELS_FILE, _labels_text(labels))
+        replace(model / layout.CONFIG_FILE, text)
+    if created:
+        _flush(staged)
+        staged.rename(model / str(version))
+        _flush_folder(model)
+    replace(model / STATE_FILE, _state(key, version, text, forms))
+    return Published(
+        version=version, folder=model / str(version), created=created, config_kept=kept
+    )
+
+
+def write_beside(repository: Path, name: str, documents: Mapping[str, bytes]) -> None:
+    """Replace files beside a published model's config.pbtxt, each atomically.
+
+    For what is found out about a version after it was published, which its own folder never
+    holds; readers of a repository pass over files that are no configuration.
+    """
+    with (repository / LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for file, content in documents.items():
+            replace(repository / name / file, content)
+
+
+def published_key(repository: Path, name: str) -> tuple[str, int] | None:
+    """Return the export key and version last written, if that version is whole on disk."""
+    model = repository / name
+    state = _read_json(model / STATE_FILE)
+    manifest = read_manifest(repository, name, int(state.get("version", 0)))
+    if manifest is None or not (model / layout.CONFIG_FILE).is_file():
+        return None
+    return (str(state["key"]), int(state["version"])) if intact(manifest) else None
+
+
+def last_forms(repository: Path, name: str) -> list[dict[str, Any]]:
+    """Return what the last export found of further ONNX files, as it gave it to `publish`."""
+    found = _read_json(repository / name / STATE_FILE).get("forms")
+    return found if isinstance(found, list) else []
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A version folder and what its manifest.json says."""
+
+    folder: Path
+    values: dict[str, Any]
+
+
+def read_manifest(repository: Path, name: str, version: int | None = None) -> Manifest | None:
+    """Return the manifest of one version (the latest by default); None if there is none."""
+    model = repository / name
+    numbers = layout.version_numbers(model) if model.is_dir() else []
+    if version is None:
+        version = numbers[-1] if numbers else 0
+    if version not in numbers:
+        return None
+    values = _read_json(model / str(version) / layout.MANIFEST_FILE)
+    return Manifest(model / str(version), values) if values else None
+
+
+def intact(manifest: Manifest) -> bool:
+    """Whether every file that the manifest lists still has its checksum."""
+    files: dict[str, dict[str, Any]] = manifest.values.get("files", {})
+    return bool(files) and all(
+        (manifest.folder / name).is_file() and sha256(manifest.folder / name) == facts["sha256"]
+        for name, facts in files.items()
+    )
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _publish_first(
+    model: Path, staged: Path, text: bytes, labels: tuple[str, ...], state: bytes
+) -> Published:
+    """Rename the whole folder of a model that is new to the repository into place."""
+    whole = staged.with_name(f"{staged.name}-whole")
+    try:
+        whole.mkdir()
+        staged.rename(whole / "1")
+        (whole / LABELS_FILE).write_bytes(_labels_text(labels))
+        (whole / layout.CONFIG_FILE).write_bytes(text)
+        (whole / STATE_FILE).write_bytes(state)
+        _flush(whole)
+        if model.is_dir() and not any(model.iterdir()):
+            model.rmdir()  # an empty folder made by hand is not a model
+        try:
+            whole.rename(model)
+        except OSError as error:
+            raise UsageError(
+                f"{model} exists but holds no version: move it away, or publish under --name"
+            ) from error
+        _flush_folder(model.parent)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+    return Published(version=1, folder=model / "1", created=True)
+
+
+def _check_and_keep(model: Path, config: model_config_pb2.ModelConfig) -> bool:
+    """Return whether config.pbtxt was edited by hand and stays; refuse an interface that changed."""
+    path = model / layout.CONFIG_FILE
+    if not path.is_file():
+        return False
+    content = path.read_bytes()
+    old = model_config_pb2.ModelConfig()
+    try:
+        text_format.Parse(content, old)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a model configuration: {error}") from error
+    if _interface(old) != _interface(config):
+        raise UsageError(
+            f"{model.name} is published with another interface ({_interface_text(old)}, now "
+            f"{_interface_text(config)}), which its kept versions need: publish under --name"
+        )
+    written = _read_json(model / STATE_FILE).get("config_sha256")
+    return written is not None and written != hashlib.sha256(content).hexdigest()
+
+
+def _interface(config: model_config_pb2.ModelConfig) -> tuple[Any, ...]:
+    """What every version of a model shares: batching or not, and each tensor's name, type, dims."""
+    tensors: list[Any] = [*config.input, *config.output]
+    sides = ((t.name, t.data_type, tuple(t.dims)) for t in tensors)
+    return (config.max_batch_size > 0, len(config.input), *sides)
+
+
+def _interface_text(config: model_config_pb2.ModelConfig) -> str:
+    def side(tensors: Any) -> str:
+        return ", ".join(f"{t.name}{list(t.dims)}" for t in tensors)
+
+    return f"{side(config.input)} -> {side(config.output)}"
+
+
+def _config_text(config: model_config_pb2.ModelConfig) -> bytes:
+    return text_format.MessageToString(config, as_utf8=True).encode()
+
+
+def _labels_text(labels: tuple[str, ...]) -> bytes:
+    return "".join(f"{label}\n" for label in labels).encode()
+
+
+def _state(key: str, version: int, text: bytes, forms: Sequence[Mapping[str, Any]]) -> bytes:
+    digest = hashlib.sha256(text).hexdigest()
+    values = {"key": key, "version": version, "config_sha256": digest, "forms": list(forms)}
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def _graphs(version: Path) -> dict[str, str]:
+    """Return what makes a version that version: the checksum of each of its ONNX files."""
+    return {path.name: sha256(path) for path in version.glob("*.onnx")}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object from disk, empty if it is absent or not one."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replace a file atomically, if its content differs; no content and no file is no change."""
+    if (path.read_bytes() if path.is_file() else b"") == content:
+        return
+    temporary = path.with_name(f"{layout.TEMPORARY_PREFIX}{path.name}")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)
+
+
+def _flush(folder: Path) -> None:
+    """Make a folder's files durable, so that a rename never outlives what it names."""
+    for path in [*folder.rglob("*"), folder]:
+        _flush_folder(path)
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,44 @@
+"""The ONNX files of one version: the model, and others that hold the same model otherwise.
+
+    model.onnx            the first form: what is served, and what the interface is read from
+    model.portable.onnx   without recurrent operators, for runtimes that lack them
+
+A form that cannot be made says why; the manifest repeats it. Plain values, no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoo.parity.compare import Tolerance
+from zoo_server.repository import layout
+
+#: What follows a model file's stem in the name of its portable form.
+PORTABLE_SUFFIX = ".portable.onnx"
+PORTABLE_FILE = layout.MODEL_FILE.removesuffix(".onnx") + PORTABLE_SUFFIX
+PORTABLE_TITLE = "portable: without recurrent operators, for runtimes that lack them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """One ONNX file of a version: its bytes, or the reason why there are none.
+
+    `graph` is what zoo.convert.conversion.facts says of it, and `tolerance` the bound that it is held to
+    against Keras. A form that was judged otherwise, since it is not meant to be equal, has
+    `exact=False`, and `measured` says how it was judged; both are recorded in the manifest.
+    """
+
+    file: str
+    title: str
+    content: bytes | None = field(default=None, repr=False)
+    graph: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    exact: bool = True
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.content is None) != bool(self.reason):
+            raise ValueError(f"{self.file} has either a content or a reason for having none")

@@ -1,0 +1,174 @@
+"""Recurrent models: the next value of a series, from its last five, once and at every step.
+
+Counts come as they are; `Normalization` scales them inside the model, and inverted at the end it
+gives the forecast back in sunspots.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.datasets.sunspots import SUNSPOTS, SUNSPOTS_CYCLE, SUNSPOTS_SEQUENCE
+from zoo.recipes.recipe import recipe
+
+
+@recipe(
+    tutorial="LSTM(3, input_dim=1, input_length=5) → Dense(1)",
+    dataset=SUNSPOTS,
+    task="forecast",
+    input_name="years",
+    output_name="forecast",
+    parameters=64,
+    baseline="last_value",
+    seed=2,
+    epochs=300,
+    batch_size=16,
+    learning_rate=0.02,
+    patience=60,
+    step="lstm_sunspots_step",
+)
+def lstm_sunspots() -> Any:
+    """Forecast next year's sunspots from the last five years.
+
+    Reaches: mean absolute error <= 20 on 54 held-out windows, in about 4 s on two cores.
+    """
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((5, 1), name="years"),
+            keras.layers.Normalization(),
+            keras.layers.LSTM(3),
+            keras.layers.Dense(1),
+            keras.layers.Normalization(invert=True),
+        ]
+    )
+
+
+@recipe(
+    tutorial="LSTM(3, input_dim=1, input_length=5, return_sequences=True) → Dense(1)",
+    dataset=SUNSPOTS_SEQUENCE,
+    task="forecast",
+    input_name="years",
+    output_name="forecast",
+    parameters=64,
+    baseline="last_value",
+    seed=3,
+    epochs=300,
+    batch_size=16,
+    learning_rate=0.02,
+    patience=60,
+    loss="mean_absolute_error",
+)
+def lstm_sunspots_sequence() -> Any:
+    """Forecast the next year's sunspots after each of five years.
+
+    Reaches: mean absolute error <= 22 on 54 held-out windows, in about 4 s on two cores.
+    """
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((5, 1), name="years"),
+            keras.layers.Normalization(),
+            keras.layers.LSTM(3, return_sequences=True),
+            keras.layers.Dense(1),
+            keras.layers.Normalization(invert=True),
+        ]
+    )
+
+
+@recipe(
+    tutorial="LSTM(3) on a sequence of any length: input_length left open",
+    dataset=SUNSPOTS_CYCLE,
+    task="forecast",
+    input_name="years",
+    output_name="forecast",
+    parameters=64,
+    baseline="last_value",
+    seed=1,
+    epochs=150,
+    batch_size=16,
+    learning_rate=0.01,
+    patience=30,
+)
+def lstm_sunspots_any_length() -> Any:
+    """Forecast next year's sunspots from as many years as there are; it learnt from eleven.
+
+    Reaches: mean absolute error <= 22 on 48 held-out windows, in about 5 s on two cores.
+    """
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((None, 1), name="years"),
+            keras.layers.Normalization(),
+            keras.layers.LSTM(3),
+            keras.layers.Dense(1),
+            keras.layers.Normalization(invert=True),
+        ]
+    )
+
+
+@recipe(
+    tutorial="the same place in the model for LSTM's simpler sister: GRU(3) → Dense(1)",
+    dataset=SUNSPOTS,
+    task="forecast",
+    input_name="years",
+    output_name="forecast",
+    parameters=58,
+    baseline="last_value",
+    seed=1,
+    epochs=300,
+    batch_size=16,
+    learning_rate=0.01,
+    patience=40,
+)
+def gru_sunspots() -> Any:
+    """Forecast next year's sunspots from the last five with gated recurrent units.
+
+    Reaches: mean absolute error <= 20 on 54 held-out windows, in about 5 s on two cores.
+    """
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((5, 1), name="years"),
+            keras.layers.Normalization(),
+            keras.layers.GRU(3),
+            keras.layers.Dense(1),
+            keras.layers.Normalization(invert=True),
+        ]
+    )
+
+
+@recipe(
+    tutorial="LSTM(3) read in both directions: Bidirectional(LSTM(3)) → Dense(1)",
+    dataset=SUNSPOTS,
+    task="forecast",
+    input_name="years",
+    output_name="forecast",
+    parameters=127,
+    baseline="last_value",
+    seed=1,
+    epochs=300,
+    batch_size=16,
+    learning_rate=0.01,
+    patience=40,
+)
+def bilstm_sunspots() -> Any:
+    """Forecast next year's sunspots from the last five, read forwards and backwards.
+
+    Reaches: mean absolute error <= 17 on 54 held-out windows, in about 5 s on two cores.
+    """
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((5, 1), name="years"),
+            keras.layers.Normalization(),
+            keras.layers.Bidirectional(keras.layers.LSTM(3)),
+            keras.layers.Dense(1),
+            keras.layers.Normalization(invert=True),
+        ]
+    )

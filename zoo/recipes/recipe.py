@@ -1,0 +1,284 @@
+"""Recipes: how a model is built and trained, and what it claims to reach, as frozen values.
+
+A recipe is a function that builds a Keras model, marked by `@recipe(...)`. Its name is the model's
+name, and its docstring is a claim that training checks:
+
+    @recipe(tutorial="Dense(8, relu) → Dense(3, softmax)", dataset=IRIS, task="multiclass", ...)
+    def dense_iris() -> Any:
+        \"\"\"Tell three kinds of iris apart by four measurements.
+
+        Reaches: accuracy >= 0.9 on 30 held-out flowers, in about 3 s on two cores.
+        \"\"\"
+        import keras
+        return keras.Sequential([keras.Input((4,), name="measurements"), ...])
+
+The builder imports Keras itself, so that a recipe can be listed without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from zoo.datasets.dataset import Dataset, Image
+from zoo.errors import RecipeError
+from zoo.recipes.claim import Claim
+
+Builder = Callable[[], Any]
+
+#: What a task is trained on unless the recipe says otherwise.
+LOSSES: Mapping[str, str] = {
+    "multiclass": "sparse_categorical_crossentropy",
+    "binary": "binary_crossentropy",
+    "regression": "mean_squared_error",
+    "forecast": "mean_squared_error",
+}
+
+#: The naive answers a model must beat, and the tasks each one makes sense for.
+BASELINES: Mapping[str, tuple[str, ...]] = {
+    "majority": ("multiclass", "binary"),  # always the commonest class of the training split
+    "mean": ("regression", "forecast"),  # always the mean of the training split
+    "last_value": ("forecast",),  # tomorrow is like today
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One model: how it is built, on what and how it is trained, what it claims.
+
+    Born valid: a wrong value raises RecipeError with the recipe, the field and what is wanted.
+    """
+
+    # What the decorator reads off the builder.
+    name: str
+    doc: str
+    claim: Claim
+    builder: Builder
+    file: Path
+    line: int
+    # What the author says.
+    tutorial: str  # the piece of the tutorial it makes real
+    dataset: Dataset
+    task: str  # a key of LOSSES
+    input_name: str
+    output_name: str
+    parameters: int  # trainable ones
+    baseline: str  # a key of BASELINES
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int  # epochs without a better validation loss before training stops
+    loss: str = ""  # a Keras loss; LOSSES[task] when empty
+    # A functional model's further inputs, and further outputs with their tasks, in Keras's order;
+    # claim, metric and baseline speak of the first output.
+    more_inputs: tuple[str, ...] = ()
+    more_outputs: Mapping[str, str] = field(default_factory=dict)
+    step: str = ""  # the name under which one step of a recurrent model is published too
+    backup: bool = False  # save the state each epoch, and go on from it after a kill
+
+    def __post_init__(self) -> None:
+        if not self.loss:
+            object.__setattr__(self, "loss", LOSSES.get(self.task, ""))
+        for key, (valid, wanted) in RULES.items():
+            value = getattr(self, key)
+            if not valid(value):
+                raise RecipeError(f"{self.where}: {key}={value!r}: must be {wanted}")
+        if self.task not in BASELINES[self.baseline]:
+            suited = [name for name, tasks in BASELINES.items() if self.task in tasks]
+            raise RecipeError(
+                f"{self.where}: baseline={self.baseline!r} makes no sense for task={self.task!r}: "
+                f"must be {_one_of(suited)}"
+            )
+        if (self.metric == "accuracy") != (self.task in ("multiclass", "binary")):
+            raise RecipeError(f"{self.where}: task={self.task!r} cannot claim {self.metric!r}")
+        classes = len(self.classes)
+        if (self.task == "multiclass" and classes < 2) or (self.task == "binary" and classes != 2):
+            raise RecipeError(
+                f"{self.where}: task={self.task!r}, but dataset {self.dataset.name} has "
+                f"{classes} classes"
+            )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of all inputs, in Keras's order."""
+        return (self.input_name, *self.more_inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of all outputs, in Keras's order."""
+        return (self.output_name, *self.more_outputs)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Return the Keras loss of each output; their sum is minimised."""
+        return (self.loss, *(LOSSES[task] for task in self.more_outputs.values()))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the task of each output."""
+        return (self.task, *self.more_outputs.values())
+
+    @property
+    def where(self) -> str:
+        """Name the recipe and the place it is defined at, for messages."""
+        return f"recipe {self.name} ({self.owner})"
+
+    @property
+    def owner(self) -> str:
+        """Return file:line of the definition."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    def source(self) -> str:
+        """Return file:line without the folders of this machine: for records and cards."""
+        package = Path(__file__).parents[1]
+        inside = self.file.is_relative_to(package)
+        path = self.file.relative_to(package.parent).as_posix() if inside else self.file.name
+        return f"{path}:{self.line}"
+
+    @property
+    def summary(self) -> str:
+        """Return the docstring's first sentence."""
+        return " ".join(self.doc.split("\n\n")[0].split())
+
+    @property
+    def metric(self) -> str:
+        """Return the metric the claim speaks of, a key of claim.METRICS."""
+        return self.claim.metric
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the class labels in the order of the data's label numbers; empty without classes."""
+        return self.dataset.classes
+
+    @property
+    def units(self) -> str:
+        """Return the unit of the output where the task is not a choice of classes."""
+        return self.dataset.units
+
+    @property
+    def image(self) -> Image | None:
+        """Return how the input encodes an image, None when it is not one."""
+        return self.dataset.image
+
+    def build(self) -> Any:
+        """Build the Keras model, untrained; raises RecipeError when the builder fails."""
+        try:
+            return self.builder()
+        except Exception as error:
+            raise RecipeError(
+                f"{self.where}: cannot be built: {type(error).__name__}: {_first_line(error)}"
+            ) from error
+
+
+def recipe(**settings: Any) -> Callable[[Builder], Recipe]:
+    """Turn a builder function into a `Recipe`; the settings are the fields of that class.
+
+    Raises RecipeError for a missing, unknown or wrong setting and for a docstring without a claim.
+    """
+
+    def mark(builder: Builder) -> Recipe:
+        code = builder.__code__
+        place = f"recipe {builder.__name__} ({code.co_filename}:{code.co_firstlineno})"
+        _check_settings(place, settings)
+        doc = re.sub(r"\n[ \t]+", "\n", (builder.__doc__ or "").strip())
+        if not doc or doc.startswith("Reaches:"):
+            raise RecipeError(f"{place}: the docstring must open with a sentence about the model")
+        try:
+            claim = Claim.parse(doc)
+        except ValueError as error:
+            raise RecipeError(f"{place}: the docstring {error}") from error
+        return Recipe(
+            name=builder.__name__,
+            doc=doc,
+            claim=claim,
+            builder=builder,
+            file=Path(code.co_filename),
+            line=code.co_firstlineno,
+            **settings,
+        )
+
+    return mark
+
+
+#: What `recipe` reads off the builder; every other field is the author's to give.
+READ_OFF = frozenset({"name", "doc", "claim", "builder", "file", "line"})
+
+
+def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
+    """Refuse unknown and missing settings by name."""
+    known = {field.name: field for field in fields(Recipe) if field.name not in READ_OFF}
+    for key in settings:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
+            raise RecipeError(f"{place}: no setting is called {key!r}: {hint}")
+    missing = [
+        k
+        for k, f in known.items()
+        if f.default is MISSING and f.default_factory is MISSING and k not in settings
+    ]
+    if missing:
+        raise RecipeError(f"{place}: {', '.join(missing)} must be given")
+
+
+def _first_line(error: BaseException) -> str:
+    """Return an error's first line that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+
+
+def _one_of(values: Any) -> str:
+    return "one of " + ", ".join(repr(value) for value in values)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_tensor_name(value: Any) -> bool:
+    # The names end up in ONNX, config.pbtxt and URLs alike.
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", value) is not None
+
+
+RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (
+        lambda value: re.fullmatch(r"[a-z][a-z0-9_]*", value) is not None,
+        "lower-case letters, digits and underscores, a letter first",
+    ),
+    "tutorial": (_is_text, "the piece of the tutorial, such as 'Dense(8, relu)'"),
+    "dataset": (lambda value: isinstance(value, Dataset), "a zoo.datasets.dataset.Dataset"),
+    "task": (lambda value: value in LOSSES, _one_of(LOSSES)),
+    "input_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
+    "output_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
+    "more_inputs": (
+        lambda value: isinstance(value, tuple) and all(map(_is_tensor_name, value)),
+        "a tuple of names, each a letter, then letters, digits and underscores",
+    ),
+    "more_outputs": (
+        lambda value: (
+            all(map(_is_tensor_name, value)) and all(task in LOSSES for task in value.values())
+        ),
+        f"a mapping from a name to its task, {_one_of(LOSSES)}",
+    ),
+    "parameters": (_is_count, "the number of trainable parameters, 1 or more"),
+    "baseline": (lambda value: value in BASELINES, _one_of(BASELINES)),
+    "seed": (lambda v: type(v) is int and 0 <= v < 2**32, "a whole number from 0 to 2**32 - 1"),
+    "epochs": (_is_count, "a whole number, 1 or more"),
+    "batch_size": (_is_count, "a whole number, 1 or more"),
+    "learning_rate": (
+        lambda value: isinstance(value, float) and 0 < value < 10,
+        "a float above 0, such as 0.001",
+    ),
+    "patience": (_is_count, "a whole number of epochs, 1 or more"),
+    "loss": (_is_text, "the name of a Keras loss"),
+    "backup": (lambda value: isinstance(value, bool), "True or False"),
+}

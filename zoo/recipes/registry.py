@@ -1,0 +1,124 @@
+"""The registry: every model's name, who defined it, and its recipe. A dict with manners.
+
+Three kinds of owner: the families in `zoo/recipes/`, packages that declare the entry-point group
+`zoo.models` (listed by name, imported on use), and files given with `--module`. A name belongs to
+one owner; a second one is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+
+from zoo.errors import RecipeError, UsageError, ZooError
+from zoo.recipes import FAMILIES
+from zoo.recipes.recipe import Recipe
+
+GROUP = "zoo.models"
+
+
+class Registry:
+    """Recipes by name, in the order they were added."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+        self._loaders: dict[str, Callable[[], Recipe]] = {}
+
+    @classmethod
+    def default(cls, installed: Iterable[EntryPoint] | None = None) -> Registry:
+        """Return the built-in models, then those of installed packages, by name."""
+        registry = cls()
+        for family in FAMILIES:
+            for recipe in recipes_of(import_module(f"zoo.recipes.{family}")):
+                registry.add(recipe)
+        found = entry_points(group=GROUP) if installed is None else installed
+        for entry in sorted(found, key=lambda entry: entry.name):
+            owner = entry.dist.name if entry.dist is not None else "an installed package"
+            registry._claim(entry.name, f"{owner} ({entry.value})", _entry_loader(entry))
+        return registry
+
+    def add(self, recipe: Recipe) -> None:
+        """Add one recipe; raises UsageError when its name is taken."""
+        self._claim(recipe.name, recipe.owner, lambda: recipe)
+
+    def add_file(self, path: Path) -> tuple[str, ...]:
+        """Run a Python file and add the recipes it defines; returns their names.
+
+        Raises UsageError naming the file, and the line, when it cannot be run or defines none.
+        """
+        recipes = recipes_of(_run_file(path))
+        if not recipes:
+            raise UsageError(
+                f"{path} defines no recipe: mark a function with @zoo.recipes.recipe.recipe"
+            )
+        for recipe in recipes:
+            self.add(recipe)
+        return tuple(recipe.name for recipe in recipes)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name in stable order; imports nothing."""
+        return tuple(self.owners)
+
+    def get(self, name: str) -> Recipe:
+        """Return the recipe of a name; raises UsageError with near matches for an unknown one."""
+        if name not in self._loaders:
+            near = get_close_matches(name, self.owners, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`zoo list` shows them all"
+            raise UsageError(f"no model is called {name!r}: {hint}")
+        return self._loaders[name]()
+
+    def _claim(self, name: str, owner: str, load: Callable[[], Recipe]) -> None:
+        if name in self.owners:
+            both = f"{self.owners[name]} and {owner}"
+            raise UsageError(f"two recipes are called {name!r}: {both}: rename one")
+        self.owners[name] = owner
+        self._loaders[name] = load
+
+
+def recipes_of(module: ModuleType) -> list[Recipe]:
+    """Return the recipes a module defines itself, in order; imported ones belong to others."""
+    found = (value for value in vars(module).values() if isinstance(value, Recipe))
+    return [recipe for recipe in found if recipe.builder.__module__ == module.__name__]
+
+
+def _entry_loader(entry: EntryPoint) -> Callable[[], Recipe]:
+    def load() -> Recipe:
+        try:
+            recipe = entry.load()
+        except ZooError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{entry.value}: {type(error).__name__}: {error}") from error
+        if not isinstance(recipe, Recipe) or recipe.name != entry.name:
+            raise RecipeError(f"{entry.value} is {recipe!r}, not a recipe called {entry.name!r}")
+        return recipe
+
+    return load
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"--module {path}: there is no such file")
+    name = f"zoo_module_{path.stem}_{abs(hash(path.resolve()))}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--module {path}: not a Python file: its name must end in .py")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ZooError:
+        raise
+    except SyntaxError as error:
+        raise UsageError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        steps = [s for s in extract_tb(error.__traceback__) if s.filename == spec.origin]
+        line = f":{steps[-1].lineno}" if steps else ""
+        raise UsageError(f"{path}{line}: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,180 @@
+"""Finished trainings on disk: one folder a model, whole or not there. No framework needed.
+
+    build/runs/<model>/           best.weights.h5  history.json  held_out.npz  record.json  train.log
+    build/runs/<model>.failed/    the last training that missed its claim, for inspection
+    build/runs/.tmp-<model>/      being written, under the lock; removed or resumed by the next run
+    build/runs/.old-<model>/      the run being replaced; put back if the replacing was interrupted
+    build/runs/.lock-<model>      held while training
+
+Whether a run is up to date is decided by hashing files, never by loading arrays or TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.datasets.dataset import Rows, file_sha256
+from zoo.errors import UsageError, ZooError
+from zoo.recipes.recipe import Recipe
+from zoo.training.record import Record as Record
+
+#: Given as `data`: go back to the packaged data, whatever the last run was trained on.
+PACKAGED = "packaged"
+
+WEIGHTS, HISTORY, HELD_OUT, RECORD, LOG = (
+    "best.weights.h5",
+    "history.json",
+    "held_out.npz",
+    "record.json",
+    "train.log",
+)
+
+#: How the arrays of further inputs and outputs are called in held_out.npz.
+MORE_X, MORE_Y = "x:", "y:"
+
+#: The zoo's own code that a training depends on, besides the recipe's and the dataset's files.
+TRAINING_CODE = (
+    "datasets/dataset.py",
+    "datasets/splitting.py",
+    "recipes/architecture.py",
+    "recipes/claim.py",
+    "recipes/recipe.py",
+    "training/*.py",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenData:
+    """The external file to train on, None for the packaged data. It may have gone since."""
+
+    path: Path | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Reads the finished run of one model below `runs`; nothing here writes."""
+
+    runs: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Return the run's folder, which need not exist."""
+        return self.runs / self.name
+
+    @property
+    def weights(self) -> Path:
+        """Return the best weights, for `model.load_weights`."""
+        return self.path / WEIGHTS
+
+    @property
+    def record(self) -> Record | None:
+        """Return the record of the finished run, None when there is none that can be read."""
+        try:
+            return Record.from_json((self.path / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def history(self) -> dict[str, Any]:
+        """Return loss and val_loss by epoch, and best_epoch."""
+        loaded: dict[str, Any] = json.loads((self.path / HISTORY).read_text(encoding="utf-8"))
+        return loaded
+
+    def held_out(self) -> Rows:
+        """Return the test split as it was at training; raises ZooError when it cannot be read."""
+        try:
+            with np.load(self.path / HELD_OUT) as file:
+                more = {
+                    side: {k.removeprefix(side): file[k] for k in file.files if k.startswith(side)}
+                    for side in (MORE_X, MORE_Y)
+                }
+                return Rows(x=file["x"], y=file["y"], more_x=more[MORE_X], more_y=more[MORE_Y])
+        except (OSError, ValueError, KeyError) as error:
+            raise ZooError(
+                f"{self.path / HELD_OUT} cannot be read ({error}): train {self.name} again"
+            ) from error
+
+    def chosen_data(self, data: Path | str | None) -> ChosenData:
+        """Return what to train on: a file, the packaged data, or (None) what the last run used.
+
+        The last run's file may have gone since: then its recorded checksum stands for it, and the
+        run stays up to date. Raises UsageError when a file given is not there.
+        """
+        if data == PACKAGED:
+            return ChosenData()
+        if data is not None:
+            path = Path(data)
+            if not path.is_file():
+                raise UsageError(f"--data {path}: there is no such file")
+            return ChosenData(path.resolve(), file_sha256(path))
+        record = self.record
+        if record is None or record.data_path is None:
+            return ChosenData()
+        path = Path(record.data_path)
+        return ChosenData(path, file_sha256(path) if path.is_file() else record.data_sha256)
+
+    def is_current(self, recipe: Recipe, data: Path | str | None = None) -> bool:
+        """Tell whether the run is finished, intact and made from the recipe, data and code of now."""
+        record = self.record
+        return (
+            record is not None
+            and record.key == key(recipe, self.chosen_data(data).sha256)
+            and self.weights.is_file()
+            and file_sha256(self.weights) == record.weights_sha256
+        )
+
+
+def key(recipe: Recipe, data_sha256: str | None = None) -> str:
+    """Return the sha256 over everything a training's result depends on.
+
+    `data_sha256` is that of an external file in place of the packaged ones. Raises MissingPackage
+    when the packaged data is not installed.
+    """
+    digest = hashlib.sha256(recipe.name.encode())
+    for path in (recipe.file, recipe.dataset.code, *_training_code()):
+        digest.update(_cached_sha256(path).encode())
+    if data_sha256 is None:
+        for path in recipe.dataset.files():
+            digest.update(_cached_sha256(path).encode())
+    else:
+        digest.update(f"external {data_sha256}".encode())
+    digest.update(json.dumps(versions(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of what computes the weights, from package metadata alone."""
+    found = {"python": platform.python_version()}
+    for name in ("numpy", "keras", "tensorflow", "tensorflow-cpu", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _training_code() -> tuple[Path, ...]:
+    room = Path(__file__).parents[1]
+    return tuple(path for pattern in TRAINING_CODE for path in sorted(room.glob(pattern)))
+
+
+@cache
+def _sha256_of_state(path: Path, size: int, mtime_ns: int) -> str:
+    return file_sha256(path)
+
+
+def _cached_sha256(path: Path) -> str:
+    """Return a file's sha256, hashed once a process while its size and time stay the same."""
+    state = path.stat()
+    return _sha256_of_state(path, state.st_size, state.st_mtime_ns)

@@ -1,0 +1,306 @@
+"""Training one recipe: build, check, fit, measure, and rename the finished run into place.
+
+A run is whole or not there. It is written in a temporary sibling folder under a lock of its model,
+so that killed runs leave nothing that looks finished and two processes do no harm.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from zoo.datasets.dataset import Rows, Splits, file_sha256
+from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
+from zoo.recipes.claim import METRICS
+from zoo.recipes.recipe import Recipe
+from zoo.training.loop import History, Progress, fit, predict, prepare
+from zoo.training.metrics import baseline_metric, measure, shortfalls
+from zoo.training.record import Record, dataset_facts, port, recipe_facts
+from zoo.training.runs import (
+    HELD_OUT,
+    HISTORY,
+    LOG,
+    MORE_X,
+    MORE_Y,
+    RECORD,
+    WEIGHTS,
+    ChosenData,
+    RunFolder,
+    key,
+    versions,
+)
+
+STATE, STATE_KEY = "state.npz", "state.key"
+
+#: "About" in a claim's seconds: beyond this factor the record carries a warning.
+SLOWER = 2.0
+
+
+def train(
+    recipe: Recipe,
+    runs: Path,
+    *,
+    data: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Record:
+    """Train a recipe into `runs/<name>/` unless the run there is up to date; returns its record.
+
+    `data`: None keeps the data of the last run, "packaged" goes back to the packaged files, else a
+    file. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
+    `<name>.failed`, an earlier good one stays), RecipeError, UsageError, StorageError.
+    """
+    run = RunFolder(runs, recipe.name)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with _locked(runs / f".lock-{recipe.name}"):
+            _recover(run)
+            # Whoever held the lock before us may just have done the work.
+            record = run.record if run.is_current(recipe, data) else None
+            return record or _train_into(recipe, run, data, progress)
+    except OSError as error:
+        raise StorageError(
+            f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
+            "finished before is lost"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the model's lock; the system releases it when the process dies, however it dies."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _recover(run: RunFolder) -> None:
+    """Finish or undo a replacement that a kill interrupted."""
+    old = run.runs / f".old-{run.name}"
+    if old.exists():
+        if run.path.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(run.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One training: what, from which data, under which key, written where."""
+
+    recipe: Recipe
+    data: ChosenData
+    key: str
+    folder: Path
+
+    @property
+    def claimed(self) -> bool:
+        """Tell whether the claim speaks of this data: it speaks of the packaged one."""
+        return self.data.path is None
+
+
+def _train_into(
+    recipe: Recipe, run: RunFolder, data: Path | str | None, progress: Progress | None
+) -> Record:
+    """Train in the temporary folder, then put it where its result belongs."""
+    chosen = run.chosen_data(data)
+    if chosen.path is not None and not chosen.path.is_file():
+        raise UsageError(
+            f"{recipe.name} was last trained on {chosen.path}, which is gone: give it with --data, "
+            "or --data packaged"
+        )
+    folder = run.runs / f".tmp-{run.name}"
+    job = _Job(recipe, chosen, key(recipe, chosen.sha256), folder)
+    _clear(folder, job.key, resume=recipe.backup)
+    with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
+        record = _run(job, log, progress)
+        missed = shortfalls(
+            recipe, record.metric["value"], record.baseline["value"], claimed=job.claimed
+        )
+        log.writelines(f"failed: {words}\n" for words in missed)
+    for name in (STATE, STATE_KEY):
+        (folder / name).unlink(missing_ok=True)
+    (folder / RECORD).write_text(record.to_json(), encoding="utf-8")
+    if missed:
+        failed = _failed(run)
+        shutil.rmtree(failed, ignore_errors=True)
+        folder.rename(failed)
+        raise CheckFailed(f"{recipe.where}: {'; '.join(missed)}: see {failed}")
+    _replace(run, folder)
+    return record
+
+
+def _clear(folder: Path, run_key: str, *, resume: bool) -> None:
+    """Remove what a killed run left, except a state that the same training can go on from."""
+    mark = folder / STATE_KEY
+    if not (resume and mark.is_file() and mark.read_text(encoding="utf-8") == run_key):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if resume:
+            mark.write_text(run_key, encoding="utf-8")
+
+
+def _replace(run: RunFolder, folder: Path) -> None:
+    """Rename a finished folder into place; `_recover` undoes it if we are killed between."""
+    old = run.runs / f".old-{run.name}"
+    if run.path.exists():
+        run.path.rename(old)
+    folder.rename(run.path)
+    for obsolete in (old, _failed(run)):
+        shutil.rmtree(obsolete, ignore_errors=True)
+
+
+def _failed(run: RunFolder) -> Path:
+    """Return where a run that fell short is kept; no model's name has a dot."""
+    return run.runs / f"{run.name}.failed"
+
+
+def _run(job: _Job, log: TextIO, progress: Progress | None) -> Record:
+    """Build, fit and measure; writes every file but the record, which it returns."""
+    from zoo.training.framework import seed_everything, start
+
+    start()  # not counted: one import serves every model
+    begun = time.perf_counter()
+    recipe, folder = job.recipe, job.folder
+    splits = recipe.dataset.load(job.data.path)
+    seed_everything(recipe.seed)
+    model = recipe.build()
+    check_model(recipe, model, splits, claimed=job.claimed)
+    prepare(recipe, model, splits.train)
+
+    def report(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
+        log.write(f"epoch {epoch}/{epochs} loss {loss:.6g} val_loss {val_loss:.6g}\n")
+        if progress is not None:
+            progress(epoch, epochs, loss, val_loss)
+
+    log.write(f"{recipe.name} seed {recipe.seed} key {job.key}\n")
+    state = folder / STATE if recipe.backup else None
+    history = fit(recipe, model, splits, state=state, progress=report)
+    # The one look at the test split: after this nothing about the model changes.
+    value = measure(recipe, splits.test, predict(model, splits.test)[0])
+    naive = baseline_metric(recipe, splits.train, splits.test)
+    _write_results(model, folder, history, splits)
+    seconds = time.perf_counter() - begun
+    log.write(f"{recipe.metric} {value:.6g}, baseline {naive:.6g}, {seconds:.2f} s\n")
+    record = _record(job, model, splits, history, (value, naive, seconds))
+    log.writelines(f"warning: {warning}\n" for warning in record.warnings)
+    return record
+
+
+def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = True) -> None:
+    """Compare a built model with its recipe and its data; raises RecipeError naming what differs."""
+    where = recipe.where
+    if not getattr(model, "built", False) or not getattr(model, "inputs", None):
+        raise RecipeError(f"{where}: returns a model without shapes: begin it with keras.Input")
+    train = splits.train
+    facts = [
+        ("inputs are called", [tensor.name for tensor in model.inputs], list(recipe.inputs)),
+        ("outputs are as many as", len(model.outputs), len(recipe.outputs)),
+        ("data's inputs are called", list(train.more_x), list(recipe.more_inputs)),
+        ("data's outputs are called", list(train.more_y), list(recipe.more_outputs)),
+    ]
+    for what, seen, wanted in facts:
+        if seen != wanted:
+            raise RecipeError(f"{where}: its {what} {seen}, but recipe and data say {wanted}")
+    shapes = [
+        *((t, (None, *x.shape[1:])) for t, x in zip(model.inputs, train.inputs, strict=True)),
+        *zip(model.outputs, output_shapes(recipe, train), strict=True),
+    ]
+    for tensor, wanted_shape in shapes:
+        if not _fits(tuple(tensor.shape), wanted_shape):
+            side = "input" if any(tensor is taken for taken in model.inputs) else "output"
+            raise RecipeError(
+                f"{where}: its {side} has the shape {tuple(tensor.shape)}, but recipe and data say "
+                f"{wanted_shape}"
+            )
+    trainable = _count(model.trainable_weights)
+    if trainable != recipe.parameters:
+        raise RecipeError(
+            f"{where}: its trainable parameters are {trainable}, but recipe and data say "
+            f"{recipe.parameters}"
+        )
+    promised, rows = recipe.claim.rows, len(splits.test)
+    if claimed and promised != rows:
+        raise RecipeError(
+            f"{where}: claims {promised} held-out rows, but the test split has {rows}"
+        )
+
+
+def output_shapes(recipe: Recipe, rows: Rows) -> list[tuple[int | None, ...]]:
+    """Return each output's shape as its task and the data ask for it, None for the batch."""
+
+    def shape(task: str, y: np.ndarray[Any, Any]) -> tuple[int | None, ...]:
+        if task == "multiclass":
+            return (None, len(recipe.classes))
+        return (None, 1) if task == "binary" else (None, *y.shape[1:])
+
+    return [shape(task, y) for task, y in zip(recipe.tasks, rows.answers, strict=True)]
+
+
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Tell whether a model's shape holds the data's: an open dimension takes any size."""
+    return len(shape) == len(wanted) and all(
+        seen in (None, size) for seen, size in zip(shape, wanted, strict=True)
+    )
+
+
+def _write_results(model: Any, folder: Path, history: History, splits: Splits) -> None:
+    model.save_weights(folder / WEIGHTS)
+    text = json.dumps(asdict(history) | {"best_epoch": history.best_epoch})
+    (folder / HISTORY).write_text(text + "\n", encoding="utf-8")
+    test = splits.test
+    more: dict[str, Any] = {f"{MORE_X}{name}": array for name, array in test.more_x.items()}
+    more |= {f"{MORE_Y}{name}": array for name, array in test.more_y.items()}
+    np.savez_compressed(folder / HELD_OUT, x=test.x, y=test.y, **more)
+
+
+def _count(weights: Any) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+def _record(
+    job: _Job, model: Any, splits: Splits, history: History, measured: tuple[float, float, float]
+) -> Record:
+    """Gather what the run was and reached; `measured` is (metric, baseline, seconds)."""
+    from zoo.recipes.architecture import describe
+
+    recipe, claim, (value, naive, seconds) = job.recipe, job.recipe.claim, measured
+    slow = (
+        f"took {seconds:.1f} s, and about {claim.seconds:g} s are claimed"
+        if job.claimed and seconds > SLOWER * claim.seconds
+        else ""
+    )
+    return Record(
+        name=recipe.name,
+        key=job.key,
+        recipe=recipe_facts(recipe),
+        dataset=dataset_facts(recipe.dataset, job.data.path, splits),
+        data_path=str(job.data.path) if job.data.path else None,
+        data_sha256=job.data.sha256,
+        epochs_run=len(history.loss),
+        best_epoch=history.best_epoch,
+        metric={
+            "name": recipe.metric,
+            "value": value,
+            "units": "" if recipe.metric == "accuracy" else recipe.units,
+            "higher_is_better": METRICS[recipe.metric] == ">=",
+        },
+        baseline={"name": recipe.baseline, "value": naive},
+        claim=asdict(claim) | {"held": claim.holds(value) if job.claimed else None},
+        trainable=_count(model.trainable_weights),
+        total=_count(model.weights),
+        seconds=round(seconds, 3),
+        versions=versions(),
+        weights_sha256=file_sha256(job.folder / WEIGHTS),
+        inputs=list(map(port, recipe.inputs, model.inputs)),
+        outputs=list(map(port, recipe.outputs, model.outputs)),
+        layers=[layer.to_json() for layer in describe(model)],
+        warnings=[slow] if slow else [],
+    )
