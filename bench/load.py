@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import grpc
 import numpy as np
 
 from bench import messages
@@ -191,7 +192,7 @@ def one_by_one(port: int, message: bytes, count: int, seconds: float) -> float:
     """
     took: list[float] = []
     with messages.channel(port) as channel:
-        ask = channel.unary_unary(messages.INFER)
+        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(messages.INFER)
         ask(message, timeout=20)
         while len(took) < count and (not took or sum(took) < seconds * 1000):
             began = time.perf_counter()

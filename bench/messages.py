@@ -67,14 +67,15 @@ def channel(port: int) -> grpc.Channel:
 def call(port: int, message: bytes, seconds: float = 20) -> bytes:
     """Ask once; grpc.RpcError for any status but OK."""
     with channel(port) as opened:
-        answer: bytes = opened.unary_unary(INFER)(message, timeout=seconds)
-        return answer
+        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = opened.unary_unary(INFER)
+        return ask(message, timeout=seconds)
 
 
 def call_stream(port: int, messages: Sequence[bytes], seconds: float = 20) -> list[bytes]:
     """Ask on one stream; return the answers. grpc.RpcError for any status but OK."""
     with channel(port) as opened:
-        return list(opened.stream_stream(STREAM_INFER)(iter(messages), timeout=seconds))
+        ask: grpc.StreamStreamMultiCallable[bytes, bytes] = opened.stream_stream(STREAM_INFER)
+        return list(ask(iter(messages), timeout=seconds))
 
 
 def values(answer: bytes) -> np.ndarray:

@@ -26,7 +26,7 @@ def sessions(repository: str) -> dict[str, Any]:
     }
 
 
-def infer_handler(repository: str) -> grpc.RpcMethodHandler:
+def infer_handler(repository: str) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return ModelInfer for models of one FP32 input and one output."""
     from zoo_proto import grpc_service_pb2 as pb
 
@@ -48,13 +48,13 @@ def infer_handler(repository: str) -> grpc.RpcMethodHandler:
     )
 
 
-class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
+class Handlers(grpc.GenericRpcHandler):
     """One method and nothing else."""
 
-    def __init__(self, handler: grpc.RpcMethodHandler) -> None:
+    def __init__(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> None:
         self._handler = handler
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Return the handler of a call."""
         return self._handler if details.method == METHOD else None
 
@@ -62,6 +62,7 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no
 def main() -> None:
     """Serve until a signal comes."""
     port, repository, *mode = sys.argv[1:]
+    handler: grpc.RpcMethodHandler[Any, Any]
     if mode == ["echo"]:
         handler = grpc.unary_unary_rpc_method_handler(lambda message, _: message)
     else:

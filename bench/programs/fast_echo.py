@@ -19,10 +19,10 @@ from zoo_server.protocols.grpc.transport import open_transport  # noqa: E402
 from zoo_server.protocols.grpc.transport.public import TransportOptions  # noqa: E402
 
 
-class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
+class Handlers(grpc.GenericRpcHandler):
     """The echo, whatever the method."""
 
-    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, _: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
         """Return the handler of a call."""
         return _HANDLER
 
@@ -40,7 +40,7 @@ class Echo:
             call.reply(call.message)
 
 
-_HANDLER = grpc.unary_unary_rpc_method_handler(Echo())
+_HANDLER: "grpc.RpcMethodHandler[Any, Any]" = grpc.unary_unary_rpc_method_handler(Echo())
 
 
 def main() -> None:

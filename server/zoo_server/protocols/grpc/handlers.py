@@ -94,7 +94,7 @@ def _handler(
     admission: AbstractContextManager[None],
     *,
     in_place: Set[str],
-) -> grpc.RpcMethodHandler:
+) -> "grpc.RpcMethodHandler[Any, Any]":
     handler = getattr(servicer, method.name, None)
     if handler is None:
         handler = _refuse(method.name)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import grpc
 
@@ -275,7 +275,7 @@ class FastTransport:
         """Ask the generic handlers; what one of them knows is remembered."""
         details = HandlerCallDetails(method.decode("utf-8", "replace"), metadata)
         for generic in self._handlers:
-            handler = generic.service(details)
+            handler = generic.service(cast("grpc.HandlerCallDetails", details))
             if handler is not None:
                 route = self._routes[method] = (self._opener(handler), handler)
                 return route

@@ -173,11 +173,11 @@ class Aborted(Exception):
     """Raised by CallContext.abort: the status is in the context."""
 
 
-class CallerGone(grpc.RpcError):  # type: ignore[misc]  # grpcio ships no types
+class CallerGone(grpc.RpcError):
     """Raised for a handler that asks for the next request of a caller who hung up."""
 
 
-class CallContext(grpc.ServicerContext):  # type: ignore[misc]  # grpcio ships no types
+class CallContext(grpc.ServicerContext):
     """What a handler sees of its call, as of grpcio's own server's."""
 
     def __init__(self, call: RawCall, event: Any) -> None:
@@ -198,8 +198,9 @@ class CallContext(grpc.ServicerContext):  # type: ignore[misc]  # grpcio ships n
         deadline: float = self._event.call_details.deadline
         return max(deadline - time.time(), 0.0)
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         self._event.call.cancel()
+        return True
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         if self._callbacks is None:
@@ -288,9 +289,10 @@ class CallContext(grpc.ServicerContext):  # type: ignore[misc]  # grpcio ships n
             callback()
 
 
-def run_unary(call: UnaryCall, handler: grpc.RpcMethodHandler) -> None:
+def run_unary(call: UnaryCall, handler: "grpc.RpcMethodHandler[Any, Any]") -> None:
     """Answer a call by a handler that was written for the public server."""
     context = CallContext(call, call.event)
+    assert handler.unary_unary is not None
     try:
         request = _apply(handler.request_deserializer, call.message)
         response = handler.unary_unary(request, context)

@@ -8,8 +8,9 @@ stop    refuses new calls, gives those under way some time, then ends
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
@@ -54,8 +55,8 @@ class PublicTransport:
         )
         self.held_threads = max(options.handler_threads, options.most_handler_threads)
         self._server = grpc.server(
-            self._threads,  # of which grpcio asks for `submit` only
-            interceptors=() if options.guard is None else (_Guarded(options.guard),),
+            cast("ThreadPoolExecutor", self._threads),  # of which it calls `submit` only
+            interceptors=[] if options.guard is None else [_Guarded(options.guard)],
             maximum_concurrent_rpcs=options.max_calls,
             options=(
                 ("grpc.max_receive_message_length", options.max_message_bytes),
@@ -93,7 +94,7 @@ class PublicTransport:
         self._threads.shutdown(wait=False)
 
 
-class _Guarded(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio ships no types
+class _Guarded(grpc.ServerInterceptor):
     """Asks the guard first."""
 
     def __init__(self, guard: Guard) -> None:
