@@ -27,7 +27,7 @@ CONTROL_MODES = ("none", "poll", "explicit")
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-#: gRPC carries message lengths in signed 32 bits; tritonclient sends up to this (protocol.md 2.4).
+#: gRPC carries lengths in signed 32 bits; tritonclient sends up to this (docs/protocol.md 2.4).
 MAX_MESSAGE_BYTES = 2**31 - 1
 
 #: Above twice the largest message, which numbers take that are copied out of it.

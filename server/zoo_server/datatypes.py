@@ -4,9 +4,9 @@ One row per element type that the Open Inference Protocol can name:
 
     wire name  config.pbtxt  numpy  ONNX type  TensorProto  typed field  TensorFlow's enum and field
 
-Raw numeric data is little-endian and row-major (protocol.md 2.2.4). BYTES has no fixed element size:
-each element is a 4-byte little-endian length and then the bytes (2.2.3). numpy has no bfloat16, so
-BF16 travels in uint16 carriers holding the upper half of a float32.
+Raw numeric data is little-endian and row-major (docs/protocol.md 2.2.4). BYTES has no fixed element
+size: each element is a 4-byte little-endian length and then the bytes (docs/protocol.md 2.2.3).
+numpy has no bfloat16, so BF16 travels in uint16 carriers holding the upper half of a float32.
 """
 
 import struct
@@ -20,7 +20,7 @@ import numpy as np
 VARIABLE = -1
 
 #: A shape whose dimensions (other than 0) multiply to more than this cannot be a real tensor: its
-#: bytes would not fit in int64, and numpy and onnxruntime would fail on it (protocol.md 2.2.4).
+#: bytes would not fit in int64, and numpy fails on it (docs/protocol.md 2.2.4).
 MAX_ELEMENTS = (2**63 - 1) // 8
 
 _LENGTH = struct.Struct("<I")
@@ -36,7 +36,7 @@ class DataType:
     onnx: str
     onnx_enum: int
     tf_enum: int
-    #: The field of InferTensorContents that carries it, or None where only raw will do (2.2.2).
+    #: The field of InferTensorContents that carries it; None: raw only (docs/protocol.md 2.2.2).
     contents: str | None
     #: The field of TensorFlow's TensorProto that carries it.
     tf_values: str
@@ -173,7 +173,7 @@ def serialize_bytes(elements: Iterable[bytes | str]) -> bytes:
 
 
 def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") -> list[bytes]:
-    """Return exactly `count` BYTES elements of a raw buffer (protocol.md 2.2.3).
+    """Return exactly `count` BYTES elements of a raw buffer (docs/protocol.md 2.2.3).
 
     ValueError, naming `tensor`, if a length runs past the end, bytes are left over, or the number of
     elements differs.

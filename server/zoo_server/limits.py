@@ -16,7 +16,7 @@ class Admission:
         self._open = True
 
     def enter(self) -> None:
-        """Let one call in; ServerExiting once the door is closed (protocol.md 1c)."""
+        """Let one call in; ServerExiting once the door is closed (docs/protocol.md 1c)."""
         with self._lock:
             if not self._open:
                 raise ServerExiting("Server exiting")

@@ -1,7 +1,7 @@
 """What a configuration says of scheduling, as values: batching, instances and sequences.
 
 Read by server/repository from the file, acted upon by server/scheduling; the meanings are Triton's
-(protocol.md 2.1 and its model configuration), times are in nanoseconds.
+(docs/protocol.md 2.1 and its model configuration), times are in nanoseconds.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""perf_analyzer's calls in its order (protocol.md 2.5), and what it relies on in their answers.
+"""perf_analyzer's calls in its order (docs/protocol.md 2.5), and what it needs of the answers.
 
 Its binary needs a newer C library than many machines have; its order of calls needs none. In a window
 it keeps several requests under way and reads the statistics before and after.

@@ -1,7 +1,8 @@
 """What Keras's own export and plain tf2onnx make of a model, judged as they do not judge themselves.
 
-Both write a file whatever happens (export.md 2d), so the file is loaded, fed and compared here.
-Inputs and outputs go by position, since neither keeps their names.
+Both write a file even where it is not valid ONNX (tf2onnx logs unknown operators and goes on), so
+the file is loaded, fed and compared here. Inputs and outputs go by position, since neither keeps
+their names.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ def output_key(position: int) -> str:
 def trace(model: Any, face: Interface, tokens: Tokens) -> Traced:
     """Trace a model for inference. The patches (zoo.convert.patches) must be in place.
 
-    The batch stays unknown where Keras does not fix it: a fixed one turns every LSTM into a Loop
-    (export.md, finding 6). Raises CheckFailed if the model cannot be called symbolically.
+    The batch stays unknown where Keras does not fix it: with a fixed one tf2onnx writes every LSTM as
+    a Loop. Raises CheckFailed if the model cannot be called symbolically.
     """
     import keras
     import tensorflow as tf

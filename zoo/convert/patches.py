@@ -74,7 +74,7 @@ def computing_in_float32(model: Any) -> Iterator[None]:
     """Let layers of half or double precision compute in float32.
 
     The weights of mixed policies are float32 already, and runtimes lack kernels or round
-    differently for the others (export.md 2g). Quantised policies stay.
+    differently for the others. Quantised policies stay.
     """
     import keras
 

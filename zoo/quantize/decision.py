@@ -5,7 +5,7 @@
     int8, fp16    asked for by name: published if the metric loses no more than the limit
 
 On tutorial-sized models quantisation usually loses: scales and conversions around each operator
-outweigh what they save (export.md 2f measured files 2.5 to 4 times as large). Only measuring tells.
+outweigh what they save: 8-bit files are 2.5 to 4 times as large. Only measuring tells.
 """
 
 from __future__ import annotations

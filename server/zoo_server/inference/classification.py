@@ -1,4 +1,4 @@
-"""Classification outputs: the k best classes of an output instead of its values (protocol.md 2.3).
+"""Classification outputs: the k best classes instead of an output's values (docs/protocol.md 2.3).
 
 Each class is a BYTES element `value:index[:label]`, best first; the shape is [k], or [batch, k] where
 the model batches. Values are written as C's %f writes them, as Triton does.
@@ -13,7 +13,7 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import OutputTensor
 from zoo_server.repository.settings import OutputSettings
 
-#: Sorting more than this for one answer is an attack, not a question (protocol.md 4.4).
+#: Sorting more than this for one answer is an attack, not a question (docs/protocol.md 4.4).
 MAX_ELEMENTS = 1_000_000
 
 

@@ -134,7 +134,7 @@ class LoadedModel:
         """Return a request as it can be submitted; none if it waits for others of its sequence.
 
         Its `priority`, its `timeout` in microseconds and its sequence are read from the parameters
-        (2.4). InvalidRequest if the sequence is not as it must be.
+        (docs/protocol.md 2.4). InvalidRequest if the sequence is not as it must be.
         """
         member = Pending(checked, reply, arrived_ns)
         if parameters:

@@ -5,7 +5,7 @@
 
 An input named by region is a view of the object's memory, which goes into the runtime as it is; an
 output named by region is written there once. Views keep the mapping alive: a region unregistered
-while a request runs on it stays mapped until that request has ended (protocol.md 2.1).
+while a request runs on it stays mapped until that request has ended (docs/protocol.md 2.1).
 
 Whoever shares memory with the server can change a tensor while it is being read. That can spoil an
 answer and, inside a runtime that trusts its inputs, more: the feature is opt-in, for trusted callers.

@@ -1,7 +1,7 @@
 """Does a request fit the model? Pure: settings and a request in, arrays for the graph out.
 
 The checks stand in Triton's order (core/src/infer_request.cc, Normalize) and keep the stems of its
-messages, which clients match on; each cites the clause of protocol.md that it enforces.
+messages, which clients match on; each names the section of docs/protocol.md that it enforces.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ class RequestChecker:
     def _check_outputs(
         self, asked: Sequence[OutputRequest]
     ) -> tuple[tuple[OutputSettings, OutputRequest], ...]:
-        """2.2.8: none asked means all; twice the same is refused."""
+        """docs/protocol.md 2.2.8: none asked means all; twice the same is refused."""
         if not asked:
             return self._all_outputs
         if len({output.name for output in asked}) < len(asked):
@@ -129,7 +129,10 @@ class RequestChecker:
     def _check_names(
         self, inputs: Sequence[InputTensor]
     ) -> list[tuple[InputTensor, InputSettings]]:
-        """1c, missing, extra and unknown inputs; 2.2.7, optional ones may be left out."""
+        """Missing, extra and unknown inputs; optional ones may be left out.
+
+        docs/protocol.md 1c and 2.2.7.
+        """
         sent: dict[str, InputTensor] = {}
         for tensor in inputs:
             if tensor.name in sent:
@@ -161,7 +164,7 @@ class RequestChecker:
         )
 
     def _batch_size(self, pairs: list[tuple[InputTensor, InputSettings]]) -> int:
-        """2.2.5: dimension 0 is the batch, the same for every input, 1 to max_batch_size."""
+        """Dimension 0 is the batch: one size, 1 to max_batch_size (docs/protocol.md 2.2.5)."""
         limit = self._settings.max_batch_size
         if limit == 0:
             return 0
@@ -189,7 +192,7 @@ class RequestChecker:
         return batch_size
 
     def _planned(self, sent: InputTensor, settings: InputSettings, batch_size: int) -> PlannedInput:
-        """1c, wrong dtype or shape; 2.2.6 zero sizes are legal."""
+        """Wrong dtype or shape; zero sizes are legal (docs/protocol.md 1c, 2.2.6)."""
         if sent.datatype != settings.datatype.wire:
             raise InvalidRequest(
                 f"inference input '{sent.name}' data-type is '{sent.datatype}', but model "
@@ -217,7 +220,7 @@ class RequestChecker:
         )
 
     def _data(self, sent: InputTensor, settings: InputSettings, planned: PlannedInput) -> Data:
-        """1c, wrong byte size; 2.2.4 exact sizes."""
+        """Wrong byte size (docs/protocol.md 1c, 2.2.4)."""
         if planned.nbytes is None:
             count = datatypes.element_count(planned.shape)
             return self._strings(sent, planned.shape, count)
@@ -257,7 +260,7 @@ class RequestChecker:
     def _strings(
         self, sent: InputTensor, shape: tuple[int, ...], count: int
     ) -> np.ndarray[Any, Any]:
-        """2.2.3; and ONNX strings are UTF-8, which is checked here, not halfway into a run."""
+        """ONNX strings are UTF-8, checked here, before the run (docs/protocol.md 2.2.3)."""
         label = f"inference input '{sent.name}' for model '{self._name}'"
         data = sent.data.now() if isinstance(sent.data, Source) else sent.data
         try:

@@ -20,7 +20,7 @@ _MAX_VERSION = 2**63 - 1
 
 
 class ModelState(StrEnum):
-    """RepositoryIndex's words (protocol.md 2.1)."""
+    """RepositoryIndex's words (docs/protocol.md 2.1)."""
 
     READY = "READY"
     UNAVAILABLE = "UNAVAILABLE"
@@ -60,7 +60,7 @@ Versions = Mapping[int | None, CatalogEntry]
 
 
 def parse_version(text: str) -> int | None:
-    """Return the version asked for, None for any; InvalidRequest in Triton's words (4.2, int8)."""
+    """Return the requested version, None for any; or InvalidRequest (docs/protocol.md 4.2)."""
     if text == ANY_VERSION:
         return None
     digits = text.removeprefix("-")
@@ -119,7 +119,7 @@ class Catalog:
         return entry.model
 
     def is_model_ready(self, name: str, version: str) -> bool:
-        """2.1, ModelReady: False and no error for what is unknown or not loaded."""
+        """ModelReady: False, no error, for what is unknown or unloaded (docs/protocol.md 2.1)."""
         try:
             self.find(name, version)
         except (NotFound, ModelNotReady, Unsupported):
@@ -127,7 +127,7 @@ class Catalog:
         return True
 
     def is_ready(self) -> bool:
-        """2.1, strict readiness: every version that should be served is."""
+        """Strict readiness: every version that should be served is (docs/protocol.md 2.1)."""
         return all(
             entry.state is ModelState.READY
             for versions in self._models.values()
@@ -161,10 +161,10 @@ class Catalog:
 
 
 def _absent(name: str, versions: Versions, number: int | None = None) -> ServerError:
-    """Return the error for a model without such a version, or without any; it says why (1c)."""
+    """Return the error for a model without that version, or without any (docs/protocol.md 1c)."""
     unread = versions.get(None)
     if unread is not None and unread.unsupported:
-        # 1c and 2.4: UNIMPLEMENTED, as Triton answers a unary call of one.
+        # docs/protocol.md 1c: UNIMPLEMENTED, as Triton answers a unary call of one.
         return Unsupported(
             f"model '{name}' is not served: this server doesn't support models with decoupled "
             f"transaction policy: {unread.reason}"

@@ -276,7 +276,7 @@ def _written(name: str, override: Override) -> Iterator[FoundModel]:
 
 
 def _check_name(name: str) -> None:
-    """4.4, model-name validation, with Triton's words where it has some."""
+    """Model-name validation (docs/protocol.md 4.4), with Triton's words where it has some."""
     if not name.strip():
         raise InvalidRequest("Model name cannot be empty. Please enter a valid name to deploy.")
     if name.strip() == ".." or "/" in name:

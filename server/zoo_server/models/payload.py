@@ -5,7 +5,7 @@
     file:<name>                likewise, beside the versions (labels)
 
 Whoever may send files decides what this process runs, which is why model control is opt-in; where
-the files go they do not decide (protocol.md 4.4: CVE-2023-31036).
+the files go they do not decide (docs/protocol.md 4.4: CVE-2023-31036).
 """
 
 from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ def parse_override(model: str, parameters: Mapping[str, ControlValue]) -> Overri
 
 
 def poll_failure(model: str, detail: str = "") -> LoadFailed:
-    """Return the error for a model that cannot even be read, with Triton's stem (2.1)."""
+    """Return the error for an unreadable model, with Triton's stem (docs/protocol.md 2.1)."""
     stem = f"failed to load '{model}', failed to poll from model repository"
     return LoadFailed(f"{stem}: {detail}" if detail else stem)
 

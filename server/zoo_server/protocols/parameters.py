@@ -1,6 +1,6 @@
 """Request and output parameters: which ones mean something, and of what type they must be.
 
-protocol.md 2.4. What is unknown passes; what begins with `triton_` is reserved. The sequence
+docs/protocol.md 2.4. What is unknown passes; what begins with `triton_` is reserved. The sequence
 parameters mean nothing to a stateless model, and like Triton we accept them there.
 """
 
@@ -64,7 +64,7 @@ def _value(key: str, parameter: Any) -> ParameterValue:
 
 
 def classes_of(parameters: Mapping[str, Any]) -> int:
-    """Return how many classes an output is asked for, 0 for its values (protocol.md 2.3)."""
+    """Return how many classes an output is asked for, 0 for its values (docs/protocol.md 2.3)."""
     parameter = parameters.get("classification")
     if parameter is None:
         return 0
@@ -88,7 +88,7 @@ class RegionPart:
 
 
 def region_part_of(tensor: Any) -> RegionPart | None:
-    """Return what an input's or output's parameters say of shared memory, None if nothing (2.3)."""
+    """Return a tensor's place in shared memory, None if it has none (docs/protocol.md 2.3)."""
     parameters = tensor.parameters
     region = _typed(tensor, _REGION, "string_param")
     offset = _typed(tensor, _OFFSET, "int64_param")

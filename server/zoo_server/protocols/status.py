@@ -1,6 +1,6 @@
 """THE status table: which gRPC status each error becomes. Handlers raise; they never choose a status.
 
-The codes are Triton's and TensorFlow Serving's (protocol.md 1c), because clients branch on them.
+The codes are Triton's and TensorFlow Serving's (docs/protocol.md 1c): clients branch on them.
 """
 
 import logging

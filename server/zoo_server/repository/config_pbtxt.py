@@ -49,7 +49,7 @@ def read(found: FoundModel) -> ModelConfig | None:
 
 
 def _from_json(text: str) -> ModelConfig:
-    """Read ModelConfig's JSON, in which numbers may stand in quotation marks (protocol.md 2.1)."""
+    """Read ModelConfig's JSON, in which numbers may be strings (docs/protocol.md 2.1)."""
     from google.protobuf import json_format  # few need it, and it is slow to import
 
     config = ModelConfig()
@@ -228,7 +228,7 @@ def model_file(found: FoundModel, config: ModelConfig | None, version: int) -> P
 def read_labels(folder: Path, filename: str) -> tuple[str, ...]:
     """Return a label file's lines, one class each; it must lie inside the model's folder.
 
-    ModelLoadError for a path that leads out (protocol.md 4.4) or a file that cannot be read.
+    ModelLoadError for a path that leads out (docs/protocol.md 4.4) or a file that cannot be read.
     """
     path = Path(filename)
     if path.is_absolute() or ".." in path.parts or "\0" in filename:

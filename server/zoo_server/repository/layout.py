@@ -25,7 +25,7 @@ def check_model_name(name: str) -> str:
     """Return `name` if it can be a model's folder; ValueError says why it cannot.
 
     A name becomes one path component, so whatever could reach another folder is refused
-    (protocol.md 4.4, model-name validation).
+    (docs/protocol.md 4.4, model-name validation).
     """
     reason = None
     if not name.strip():

@@ -39,7 +39,7 @@ class FoundModel:
     file: Path | None = None
     config_file: Path | None = None
     fault: str | None = field(default=None)
-    #: A configuration in JSON that takes the place of config.pbtxt (protocol.md 2.1).
+    #: A configuration in JSON that takes the place of config.pbtxt (docs/protocol.md 2.1).
     config_json: str | None = None
     #: Of everything in the folder but the versions, and of each version.
     stamp: Stamp = ()

@@ -5,8 +5,8 @@
 
 Requests of different sequences still share runs. A sequence lives from its START to its END, or until
 it was silent for too long; beyond the bound on live ones, new sequences wait until another ends. The
-rules and stems are Triton's sequence batcher's (protocol.md 2.4 and 5.6); what "direct" and "oldest"
-differ in is which row of a batch a sequence gets, which no answer shows.
+rules and stems are Triton's sequence batcher's (docs/protocol.md 2.4 and 5.2). "direct" and "oldest"
+differ in the row of a batch that a sequence gets, which no answer shows.
 """
 
 import threading

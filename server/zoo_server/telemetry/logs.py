@@ -30,7 +30,7 @@ _DEFAULT_FORMAT, _ISO_FORMAT = "default", "ISO8601"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """LogSettings' fields (protocol.md 2.1); `log_file` is empty, since the log goes to stderr."""
+    """LogSettings' fields (docs/protocol.md 2.1); `log_file` is empty: the log goes to stderr."""
 
     log_file: str = ""
     log_info: bool = True

@@ -1,4 +1,4 @@
-"""What Prometheus is told: names of protocol.md 1b, read from the statistics when it asks.
+"""What Prometheus is told: names of docs/protocol.md 1b, read from the statistics when it asks.
 
 Names are Triton's, and so are their meanings; the histograms are ours, with bounds for microseconds
 (Triton's only one starts at 100 ms). Nothing here touches a request: a scrape folds and formats.

@@ -2,8 +2,8 @@
 
 Recording is one append to a deque, which needs no lock; readers fold what has gathered, histograms
 too, so that a request pays for none of it (counting in place would need a lock: `counts[i] += 1` is
-three steps, between which another thread may come). The rules that clients rely on (protocol.md 2.1,
-ModelStatistics): queue.count rises with each success, the three compute counts are equal,
+three steps, between which another thread may come). Clients rely on these rules (docs/protocol.md
+2.1, ModelStatistics): queue.count rises with each success, the three compute counts are equal,
 inference_count counts rows and execution_count runs.
 """
 

@@ -12,7 +12,7 @@ from zoo_server.telemetry.metrics import Metrics
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.statistics import BOUNDS_NS, Execution, Histogram, ModelStatistics, Reason
 
-#: protocol.md 1b, those that a CPU server without a cache has.
+#: docs/protocol.md 1b, those that a CPU server without a cache has.
 NAMES = {
     "nv_inference_request_success": "counter",
     "nv_inference_request_failure": "counter",

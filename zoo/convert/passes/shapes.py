@@ -1,8 +1,8 @@
 """Shape arithmetic that shape inference already answers becomes constant.
 
 Keras's Flatten asks for the batch at run time (keras/src/layers/reshaping/flatten.py), which leaves
-Shape, Cast, Slice and Concat before a Reshape. Several runtimes refuse a Reshape by a computed
-shape (export.md 2c), and none needs one:
+Shape, Cast, Slice and Concat before a Reshape. tract, TVM (apache/tvm#20174) and jaxonnxruntime
+refuse a Reshape by a computed shape, and no runtime needs one:
 
     a shape of which every part is known            -> that constant
     Reshape where one part alone is unknown          -> -1 there

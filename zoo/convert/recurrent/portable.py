@@ -1,7 +1,7 @@
 """Placeholders become Gemm, Slice and elementwise operators: a fixed length, step after step.
 
-Several runtimes lack the recurrent operators (export.md 2c: onnx2torch, jaxonnxruntime, TVM, tract
-with a symbolic batch), and all of them run this. The first step has no recurrent term instead of a
+Several runtimes lack the recurrent operators (onnx2torch, jaxonnxruntime, TVM, tract with a symbolic
+batch), and all of them run this (docs/runtimes.md). The first step has no recurrent term instead of a
 zero state, whose shape would depend on the batch, and gates are cut by Slice instead of Split,
 whose signature changed at opset 18.
 """

@@ -1,6 +1,6 @@
 """ModelInferRequest to InferRequest.
 
-What a tensor's data may look like is protocol.md 2.2.1 and 2.2.2: one route each, and a typed field
+What a tensor's data may look like is docs/protocol.md 2.2.1 and 2.2.2: one route each, and a field
 that matches the datatype. The messages' stems are Triton's (server/src/grpc/infer_handler.cc).
 """
 
@@ -70,7 +70,7 @@ def _inputs(
     for tensor in message.inputs:
         part = region_part_of(tensor) if tensor.parameters else None
         data: TensorData
-        if part is not None:  # takes no slot of the raw contents (2.2.1)
+        if part is not None:  # takes no slot of the raw contents (docs/protocol.md 2.2.1)
             if tensor.HasField("contents"):
                 raise InvalidRequest(
                     "unexpected 'content' provided when using shared memory for input tensor "
@@ -106,7 +106,7 @@ def _inputs(
 
 
 def _typed(tensor: Any, model_name: str) -> TensorData:
-    """Return typed contents as an array of the datatype, or as BYTES elements (2.2.2)."""
+    """Return typed contents as an array, or as BYTES elements (docs/protocol.md 2.2.2)."""
     fields = [field for field, _ in tensor.contents.ListFields()]
     label = f"input tensor '{tensor.name}' for model '{model_name}'"
     if not fields:
@@ -129,7 +129,7 @@ def _typed(tensor: Any, model_name: str) -> TensorData:
 
 
 def _numbers(values: Any, datatype: DataType, label: str) -> np.ndarray[Any, Any]:
-    """Return carrier values as their datatype; those of 8 and 16 bits must fit (2.2.2)."""
+    """Return carrier values as their datatype, if they fit (docs/protocol.md 2.2.2)."""
     if datatype.numpy.kind in "iu" and datatype.numpy.itemsize < 4:
         limits = np.iinfo(datatype.numpy)
         wide = np.fromiter(values, dtype=np.int64, count=len(values))

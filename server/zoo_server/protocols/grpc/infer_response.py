@@ -31,7 +31,7 @@ class _Head:
 
 
 def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
-    """Return a ModelInferResponse's bytes: always raw contents, one entry an output (2.3).
+    """Return a ModelInferResponse's bytes: one raw entry an output (docs/protocol.md 2.3).
 
     InvalidRequest for classes of an output that has none.
     """

@@ -1,6 +1,6 @@
 """Triton's model_repository extension: RepositoryIndex, RepositoryModelLoad, RepositoryModelUnload.
 
-The rules are protocol.md 2.1; what loading means is server/zoo_server/models/control.py.
+The rules are docs/protocol.md 2.1; what loading means is server/zoo_server/models/control.py.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Triton's trace and logging extensions: TraceSetting and LogSettings (protocol.md 2.1)."""
+"""Triton's trace and logging extensions: TraceSetting and LogSettings (docs/protocol.md 2.1)."""
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import InvalidRequest

@@ -2,7 +2,7 @@
 
 One method an RPC, named like it; those of the extensions stand in files of their own, and what is
 nowhere answers UNIMPLEMENTED (server/zoo_server/protocols/grpc/handlers.py).
-The rules are protocol.md 2.1 (each RPC), 2.2 (inputs), 2.3 (outputs) and 1c (statuses).
+The rules are docs/protocol.md 2.1 (each RPC), 2.2 (inputs), 2.3 (outputs) and 1c (statuses).
 """
 
 from collections.abc import Callable, Sequence
@@ -98,7 +98,7 @@ class OpenInference:
         )
 
     def _asked(self, request: pb.ModelStatisticsRequest) -> list[LoadedModel]:
-        """1c: an unknown model is INVALID_ARGUMENT here, unlike everywhere else."""
+        """docs/protocol.md 1c: an unknown model is INVALID_ARGUMENT here, unlike elsewhere."""
         number = parse_version(request.version)
         if not request.name:
             return self._catalog.loaded()
@@ -116,7 +116,7 @@ class OpenInference:
 
 
 def _metadata(tensor: Any, max_batch_size: int) -> pb.ModelMetadataResponse.TensorMetadata:
-    """2.1: the batch dimension is shown as -1 where the model batches, or perf_analyzer breaks."""
+    """The batch is -1 where the model batches: perf_analyzer needs it (docs/protocol.md 2.1)."""
     batch = [VARIABLE] if max_batch_size > 0 else []
     return pb.ModelMetadataResponse.TensorMetadata(
         name=tensor.name, datatype=tensor.datatype.wire, shape=[*batch, *tensor.dims]

@@ -1,4 +1,4 @@
-"""Triton's shared memory extensions: the six RPCs. The rules are protocol.md 2.1.
+"""Triton's shared memory extensions: the six RPCs. The rules are docs/protocol.md 2.1.
 
 System shared memory is server/zoo_server/inference/shared_memory.py. There is no CUDA shared memory: nothing
 can be registered, so that the status is empty and whatever is named is unregistered now.

@@ -4,7 +4,7 @@
 
 Requests of one stream run side by side, and join the batches that others are in; the answers wait
 for their turn here. No more is read of a stream than its caller reads: an answer counts as under way
-until it is out. The rules are protocol.md 2.4: an error is a message and leaves the stream open,
+until it is out. The rules are docs/protocol.md 2.4: an error is a message and leaves the stream open,
 unless the caller asked for real statuses with the header `triton_grpc_error: true`; every answer
 says that it is final; when the caller has no more to ask, what is under way is finished.
 """
@@ -24,7 +24,7 @@ from zoo_server.protocols.grpc.wire import delimited, split
 #: Requests of one stream under way at once; the next is read when an answer to one is out.
 _READ_AHEAD = 256
 
-#: The end of a stream whose server leaves (protocol.md 1c).
+#: The end of a stream whose server leaves (docs/protocol.md 1c).
 _EXITING = "Server exiting"
 
 _GRPC_ERROR = "triton_grpc_error"

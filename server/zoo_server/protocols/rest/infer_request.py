@@ -95,7 +95,7 @@ def decode(
 
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, ParameterValue]:
-    """protocol.md 2.4, by JSON's types; what is HTTP's own affair does not reach the model."""
+    """docs/protocol.md 2.4, by JSON's types; what is HTTP's own affair does not reach the model."""
     found: dict[str, ParameterValue] = {}
     for key, value in given.items():
         if key.startswith(RESERVED_PREFIX):
@@ -156,7 +156,7 @@ def _inputs(
 
 
 def _one_route(item: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """An input brings its data by exactly one route (protocol.md 2.2.1)."""
+    """An input brings its data by exactly one route (docs/protocol.md 2.2.1)."""
     routes = {
         "data": "data" in item,
         "binary_data_size": "binary_data_size" in given,
@@ -172,7 +172,7 @@ def _one_route(item: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 
 def _region_part(given: dict[str, Any]) -> RegionPart | None:
-    """Return where in shared memory a tensor lies, None if its parameters do not say so (2.3)."""
+    """Return a tensor's place in shared memory, None if it has none (docs/protocol.md 2.3)."""
     if "shared_memory_region" not in given:
         return None
     return RegionPart(

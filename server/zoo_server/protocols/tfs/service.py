@@ -1,9 +1,9 @@
 """tensorflow.serving: PredictionService and ModelService, for ONNX models and without TensorFlow.
 
 One method an RPC, named like it. A model has one signature, `serving_default`: its inputs and
-outputs under their own names. The rules are protocol.md 2.6 and 1c; the messages' stems are upstream's
-(servables/tensorflow/predict_util.cc, get_model_metadata_impl.cc, model_servers/server_core.cc and
-get_model_status_impl.cc).
+outputs under their own names. The rules are docs/protocol.md 2.6 and 1c; the messages' stems are
+upstream's (servables/tensorflow/predict_util.cc, get_model_metadata_impl.cc,
+model_servers/server_core.cc and get_model_status_impl.cc).
 
 A version label is a name that config.pbtxt gives to a version (its parameter `version_labels`), or
 the version's number: perf_analyzer sends the number so.
@@ -146,7 +146,7 @@ def _signature(settings: ModelSettings) -> tf.SignatureDef:
 
 
 def _info(tensor: InputSettings | OutputSettings, settings: ModelSettings) -> tf.TensorInfo:
-    """The batch dimension is shown as -1, without which perf_analyzer takes no `-b` (2.5)."""
+    """The batch is -1: without it perf_analyzer takes no `-b` (docs/protocol.md 2.5)."""
     sizes = ([VARIABLE] if settings.max_batch_size else []) + list(tensor.dims)
     return tf.TensorInfo(
         name=tensor.name,

@@ -1,6 +1,6 @@
 """TensorFlow's TensorProto to InputTensor, and OutputTensor to TensorProto.
 
-What a request may send is what TensorFlow's own Tensor::FromProto takes (protocol.md 2.6): the
+What a request may send is what TensorFlow's own Tensor::FromProto takes (docs/protocol.md 2.6): the
 elements in tensor_content, or in the one list that belongs to the type, where
 
 * a list shorter than the shape is filled up with its last value, an empty one with zeros;

@@ -211,7 +211,7 @@ def test_classification(rest):
 
 
 def test_parameters_reach_the_queue(rest):
-    """Those of protocol.md 2.4 are accepted by their JSON types, and unknown ones too."""
+    """Those of docs/protocol.md 2.4 are accepted by their JSON types, and unknown ones too."""
     given = {
         "priority": 0, "timeout": 1_000_000, "sequence_id": "a", "sequence_start": True,
         "sequence_end": False, "mine": 1.5,

@@ -328,7 +328,7 @@ REFUSED: dict[str, tuple[pb.PredictRequest, str, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_have_upstreams_codes_and_words(case: str, client: Client) -> None:
-    """Each fault of protocol.md 1c, with the status that TensorFlow Serving's clients branch on."""
+    """Each fault has the status that TensorFlow Serving's clients branch on (docs/protocol.md 1c)."""
     sent, code, text = REFUSED[case]
     got = client.refused(sent)
 
