@@ -1,23 +1,17 @@
-"""The composition root: builds every part and hands it what it needs; nothing else does.
+"""The composition root: builds every part, starts it and stops it; nothing else does.
 
-serve(config)     what `zoo serve` runs: logs, signals, exit status
-running(config)   the same server inside a block, for tests and for embedding
-work(place, …)    what each process of `zoo serve --workers N` runs (server/workers)
+    config ──> every port bound ──> Runtime ──> Catalog ──> servicers ──> gRPC ──> REST, metrics
 
-config ──> bind every port ──> Runtime ──> Catalog ──> OpenInference ──> gRPC ──> REST, metrics
-
-What only HTTP needs is imported once gRPC answers.
+What was taken is released in reverse, whether the server is stopped or a part of it fails. What only
+HTTP needs is imported once gRPC answers. `running` serves inside a block, for tests and for embedding.
 """
 
-import gc
 import logging
-import os
-import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -26,9 +20,8 @@ import grpc
 from zoo_server.backends.onnxruntime.session import Runtime
 from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
 from zoo_server.config import ServerConfig
-from zoo_server.errors import ConfigurationError, OperatorError, ServerExiting
+from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.shared_memory import SharedMemory
-from zoo_server.lifecycle import Event, LeaveRequest, Lifecycle, leaving_on_signals
 from zoo_server.limits import Admission
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.control import ControlMode, ModelControl
@@ -47,27 +40,22 @@ from zoo_server.protocols.grpc.server_settings import ServerSettings
 from zoo_server.protocols.grpc.service import EXTENSIONS, OpenInference
 from zoo_server.protocols.grpc.shared_memory import SharedMemoryRegions
 from zoo_server.protocols.grpc.stream import InferStreams
-from zoo_server.protocols.grpc.transport import open_transport
+from zoo_server.protocols.grpc.transport import Transport, open_transport
 from zoo_server.protocols.grpc.transport.public import TransportOptions, join_address
 from zoo_server.protocols.grpc.transport.spread import spread_evenly
-from zoo_server.protocols.rest.web import Web, WebParts
+from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
-from zoo_server.protocols.tls import Tls, TlsFiles
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
-from zoo_server.supervisors.supervisor_channel import Place, Seat
-from zoo_server.supervisors.worker_group import Company
 from zoo_server.telemetry import logs
 from zoo_server.telemetry.traces import TraceSettings
+from zoo_server.topology import SingleProcess, TopologyFactory
 
 _LOG = logging.getLogger(__name__)
 
 DISTRIBUTION = "layer-zoo"
-
-#: Exit statuses, as everywhere in `zoo`.
-OK, BAD_USAGE = 0, 2
 
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
@@ -79,72 +67,60 @@ _STREAMS_SHARE, _SEQUENCES_SHARE = 1 / 2, 1 / 4
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
 
+#: How long `stop` waits for a model that is just being loaded: onnxruntime cannot be interrupted.
+_LOAD_SECONDS = 2.0
+
 
 class Server:
     """One server: built and bound, then started, then stopped; never started twice."""
 
-    def __init__(self, config: ServerConfig, seat: Seat | None = None) -> None:
-        """Take the port; AddressError if that fails.
-
-        `seat` is the place of a server that is one process of several.
-        """
-        if seat is None and config.workers > 1:
-            raise ConfigurationError(
-                f"--workers is {config.workers}: inside one process it can only be 1; several are "
-                "what `zoo serve` starts"
-            )
+    def __init__(self, config: ServerConfig, topology: TopologyFactory = SingleProcess) -> None:
+        """Take the ports; OperatorError if that fails, and then nothing stays taken."""
         self._config = config
-        self._seat = seat
         self._began = time.perf_counter()
-        self._lifecycle = Lifecycle()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        #: Set while no `start` is under way.
+        self._settled = threading.Event()
+        self._settled.set()
+        #: How many requests were cut off.
+        self._cut_off = 0
         self._admission = Admission()
         self._health = Health()
-        self._poller: Poller | None = None
-        self._streams: InferStreams | None = None
-        self._budget = measure(config.threads).shared_by(config.workers)
-        self._workers = ThreadPoolExecutor(_WORKERS, "worker")
-        self._timer = Timer()
-        papers = _tls(config)
-        token = None if config.token_file is None else read_token(config.token_file)
-        self._transport = open_transport(
-            config.transport,
-            TransportOptions(
-                host=config.host,
-                port=config.grpc_port,
-                max_message_bytes=config.max_message_bytes,
-                handler_threads=_handler_threads(self._budget),
-                credentials=None if papers is None else papers.grpc,
-                guard=None if token is None else TokenGuard(token),
-                shared=seat is not None,
-            ),
-            self._workers,
-        )
-        # One of several binds when it can answer: connections would come to it at once.
-        self.grpc_port = self._transport.bind() if seat is None else config.grpc_port
         self.catalog = Catalog(())
-        self._company = Company(
-            seat, self.catalog, lambda ready: self._health.publish(_serving(ready))
+        self._topology = topology(
+            self.catalog, lambda readiness: self._health.publish(_serving(readiness))
         )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self._decoding = Decoding(config.max_decoded_bytes)
         self._path = InferPath(
-            self.catalog, self._admission, self._decoding, self._memory, self._company.hand_on
+            self.catalog, self._admission, self._decoding, self._memory, self._topology.forward
         )
-        self._web = Web(
-            config,
-            WebParts(
-                catalog=self.catalog,
-                memory=self._memory,
-                admission=self._admission,
-                workers=self._workers,
-                readings=self._company.readings,
-                processes=self._company.processes,
-                taken={} if seat is None else seat.place.listeners,
-                version=_version(),
-                token=token,
-                tls=None if papers is None else papers.http,
-            ),
-        )
+        self._tls = tls.load(config)
+        self._token = None if config.token_file is None else read_token(config.token_file)
+        self._budget = measure(config.threads).shared_by(config.workers)
+        with ExitStack() as resources:
+            self._workers = ThreadPoolExecutor(_WORKERS, "worker")
+            resources.callback(self._end_workers)
+            self._timer = Timer()
+            resources.callback(self._timer.close)
+            resources.callback(self._topology.leaving)
+            self._http = self._open_http()
+            resources.callback(lambda: self._http.stop(self._flush_seconds))
+            self._http_ports = dict(zip(self._http.names, self._http.bind(), strict=True))
+            self._transport = self._open_grpc()
+            resources.callback(lambda: self._transport.stop(self._flush_seconds))
+            # One of several binds when it can answer: connections would come to it at once.
+            self.grpc_port = config.grpc_port
+            if not self._topology.shares_port:
+                self.grpc_port = self._transport.bind()
+            self._streams = InferStreams(self._path, self._share(_STREAMS_SHARE))
+            self._resources = resources.pop_all()
+        #: What lets calls in, and starts what is new.
+        self._entrances = ExitStack()
+        self._entrances.callback(self._streams.close)
+        self._entrances.callback(self._health.close)
+        self._entrances.callback(self._admission.close)
 
     @property
     def grpc_address(self) -> str:
@@ -154,15 +130,95 @@ class Server:
     @property
     def http_address(self) -> str:
         """Where REST listens; KeyError if it is off."""
-        return self._web.addresses["HTTP"]
+        return join_address(self._config.host, self._http_ports["HTTP"])
 
     @property
     def metrics_address(self) -> str:
         """Where the metrics are; KeyError if they are off."""
-        return self._web.addresses["metrics"]
+        return join_address(self._config.host, self._http_ports["metrics"])
 
     def start(self) -> None:
-        """Load the models and begin to answer; OperatorError if the server cannot run at all."""
+        """Load the models and begin to answer; if that fails, the server is stopped.
+
+        OperatorError if it cannot run at all, ServerExiting if it is stopped meanwhile.
+        """
+        self._settled.clear()
+        try:
+            self._start()
+        except BaseException:
+            self._settled.set()
+            self.stop(0)
+            raise
+        self._settled.set()
+
+    def stop(self, drain_seconds: float) -> int:
+        """Turn new calls away, wait for those under way, end; return how many were cut off.
+
+        While models load that ends after the present one; if it takes long, it counts as cut off.
+        Stopping twice does nothing more.
+        """
+        with self._lock:
+            if self._stopping.is_set():
+                return 0
+            self._stopping.set()
+        if not self._settled.wait(_LOAD_SECONDS):
+            _LOG.warning("a model is still being loaded, which is cut off")
+            return 1
+        self._entrances.close()
+        self._cut_off = left = self._admission.wait_until_idle(drain_seconds)
+        if left:
+            _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
+        self._resources.close()
+        return left
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def _open_grpc(self) -> Transport:
+        config = self._config
+        options = TransportOptions(
+            host=config.host,
+            port=config.grpc_port,
+            max_message_bytes=config.max_message_bytes,
+            handler_threads=_handler_threads(self._budget),
+            credentials=None if self._tls is None else self._tls.grpc,
+            guard=None if self._token is None else TokenGuard(self._token),
+            shared=self._topology.shares_port,
+        )
+        return open_transport(config.transport, options, self._workers)
+
+    def _open_http(self) -> HttpTransport:
+        config, taken = self._config, self._topology.listeners
+        ports = {"HTTP": config.http_port, "metrics": config.metrics_port}
+        return HttpTransport(
+            config.host,
+            [
+                HttpListener(
+                    name=name, port=port, flag=f"--{name.lower()}-port", taken=taken.get(name)
+                )
+                for name, port in ports.items()
+                if port is not None
+            ],
+            None if self._tls is None else self._tls.http,
+        )
+
+    def _start(self) -> None:
+        config = self._config
+        self.control = control = self._load()
+        servicer = self._topology.join(self._build_servicer(control), self._path)
+        if self._topology.shares_port:
+            self._transport.bind()
+            spread_evenly(self.grpc_port, config.workers)
+        self._transport.start(self._handlers(servicer))
+        self._http.start({"HTTP": lambda: self._rest(servicer), "metrics": self._metrics})
+        if config.model_control_mode == ControlMode.POLL:
+            poller = Poller(control, config.repository_poll_secs)
+            poller.start()
+            self._entrances.callback(poller.stop)
+        self._topology.log_ready(self._addresses(), time.perf_counter() - self._began)
+        self._topology.serving()
+
+    def _load(self) -> ModelControl:
+        """Load the models; ServerExiting if the server is stopped meanwhile."""
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
@@ -173,74 +229,48 @@ class Server:
             waiting=threading.Semaphore(self._share(_SEQUENCES_SHARE) or MOST_WAITING),
             self_test=config.self_test,
         )
-        mode = ControlMode(config.model_control_mode)
-        self.control = control = ModelControl(
-            config.repository, Loader(workshop), self.catalog, mode, changed=self._catalog_changed
+        control = ModelControl(
+            config.repository,
+            Loader(workshop),
+            self.catalog,
+            ControlMode(config.model_control_mode),
+            changed=self._catalog_changed,
         )
-        control.start(config.load_model)
+        control.start(config.load_model, self._check_running)
         self._catalog_changed()
-        servicer = self._company.join(self._build_servicer(control), self._path)
-        if self._seat is not None:
-            self._transport.bind()
-            spread_evenly(self.grpc_port, self._config.workers)
-        self._transport.start(self._handlers(servicer))
-        self._web.start(servicer)
-        if mode is ControlMode.POLL:
-            self._poller = Poller(control, config.repository_poll_secs)
-            self._poller.start()
-        self._lifecycle.on(Event.LOADED)
-        self._say_ready()
-        self._company.serves()
+        return control
 
-    def stop(self, drain_seconds: float) -> int:
-        """Turn new calls away, wait for those under way, end; return how many were cut off.
+    def _check_running(self) -> None:
+        if self._stopping.is_set():
+            raise ServerExiting("Server exiting")
 
-        Stopping twice does nothing more.
-        """
-        if not self._lifecycle.on(Event.LEAVE):
-            return 0
-        if self._poller is not None:
-            self._poller.stop()
-        self._admission.close()
-        self._health.close()
-        if self._streams is not None:
-            self._streams.close()
-        left = self._admission.wait_until_idle(drain_seconds)
-        if left:
-            _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
-        self._transport.stop(0 if left else _FLUSH_SECONDS)
-        self._web.stop(0 if left else _FLUSH_SECONDS)
-        self._company.leaves()
-        self._timer.close()
-        self._workers.shutdown(wait=not left, cancel_futures=True)
-        self._lifecycle.on(Event.DRAINED)
-        return left
-
-    def _share(self, share: float) -> int:
-        """Return how many threads are a share of those that calls may hold, 0 if they hold none."""
-        return int(self._transport.held_threads * share)
+    def _catalog_changed(self) -> None:
+        """Tell those who remember or watch models."""
+        self._path.forget()
+        self._topology.changed()
 
     def _build_servicer(self, control: ModelControl) -> Any:
         """Return what answers every RPC but inference, over gRPC and over HTTP."""
+        config = self._config
         inference = OpenInference(
             self.catalog,
-            server_name=self._config.server_name,
+            server_name=config.server_name,
             server_version=_version(),
-            extensions=(*EXTENSIONS, *_chosen_extensions(self._config)),
-            count=self._company.counted,
+            extensions=(*EXTENSIONS, *_chosen_extensions(config)),
+            count=self._topology.count,
         )
         return one_servicer(
             inference,
             ModelRepository(control),
             SharedMemoryRegions(self._memory),
-            ServerSettings(self.catalog, logs.LogControl(self._config.log_level), TraceSettings()),
+            ServerSettings(self.catalog, logs.LogControl(config.log_level), TraceSettings()),
         )
 
     def _handlers(self, servicer: Any) -> list[grpc.GenericRpcHandler]:
-        path = self._path
-        self._streams = InferStreams(path, self._share(_STREAMS_SHARE))
         return [
-            inference_handlers(servicer, path, self._streams, self._admission, self._company.waits),
+            inference_handlers(
+                servicer, self._path, self._streams, self._admission, self._topology.waits
+            ),
             *tensorflow_handlers(
                 TensorFlowServing(self.catalog),
                 PredictPath(self.catalog, self._admission, self._decoding),
@@ -250,132 +280,67 @@ class Server:
             reflection_handlers(),
         ]
 
-    def _catalog_changed(self) -> None:
-        """Tell those who remember or watch models."""
-        self._path.forget()
-        self._company.changed()
+    def _rest(self, servicer: Any) -> Any:
+        """Return the application of the HTTP port, with all that it imports."""
+        from zoo_server.protocols.rest.application import RestParts, rest_application
+        from zoo_server.protocols.rest.bodies import BodyLimits
 
-    def _say_ready(self) -> None:
-        """One line a model, and a last line that other programs can wait for.
-
-        Of several processes the first says the former, and the supervisor the latter.
-        """
-        if self._seat is not None and self._seat.place.number > 1:
-            return
-        loaded = self.catalog.loaded()
-        for model in loaded:
-            _LOG.info(
-                "serving %s version %d on %s",
-                model.settings.name,
-                model.settings.version,
-                model.provider,
+        config = self._config
+        return rest_application(
+            RestParts(
+                servicer=servicer,
+                catalog=self.catalog,
+                memory=self._memory,
+                admission=self._admission,
+                workers=self._workers,
+                limits=BodyLimits(body=config.max_message_bytes, input=config.http_max_input_size),
+                version=_version(),
+                token=self._token,
             )
-        failed = len(self.catalog.entries()) - len(loaded)
-        if failed:
-            _LOG.warning(
-                "ServerReady answers false: %d could not be loaded (see above), the others are "
-                "served",
-                failed,
-            )
-        if self._seat is not None:
-            return
-        addresses = {"gRPC": self.grpc_address, **self._web.addresses}
-        _LOG.info(
-            "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
-            ", ".join(f"{name} on {place}" for name, place in addresses.items()),
-            len(loaded),
-            failed,
-            time.perf_counter() - self._began,
         )
+
+    def _metrics(self) -> Any:
+        """Return the application of the metrics port, with all that it imports."""
+        from zoo_server.protocols.rest.plain import MetricsPage, TokenCheck
+        from zoo_server.telemetry.metrics import CONTENT_TYPE, Metrics
+
+        metrics = Metrics(self._topology.readings, self._topology.processes)
+        page = MetricsPage(metrics.page, CONTENT_TYPE)
+        return page if self._token is None else TokenCheck(page, self._token)
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    def _addresses(self) -> dict[str, str]:
+        """Return where calls are answered, by what is."""
+        http = {name: join_address(self._config.host, p) for name, p in self._http_ports.items()}
+        return {"gRPC": self.grpc_address, **http}
+
+    @property
+    def _flush_seconds(self) -> float:
+        return 0 if self._cut_off else _FLUSH_SECONDS
+
+    def _end_workers(self) -> None:
+        self._workers.shutdown(wait=not self._cut_off, cancel_futures=True)
+
+    def _share(self, share: float) -> int:
+        """Return how many threads are a share of those that calls may hold, 0 if they hold none."""
+        return int(self._transport.held_threads * share)
 
 
 @contextmanager
 def running(config: ServerConfig) -> Iterator[Server]:
     """Serve for as long as the block runs; OperatorError if the server cannot start."""
+    if config.workers > 1:
+        raise ConfigurationError(
+            f"--workers is {config.workers}: inside one process it can only be 1; several are what "
+            "`zoo serve` starts"
+        )
     server = Server(config)
     try:
         server.start()
         yield server
     finally:
         server.stop(config.drain_seconds)
-
-
-def serve(config: ServerConfig) -> int:
-    """Serve until SIGTERM or SIGINT; return the process's exit status."""
-    logs.configure(config.log_level)
-    if config.workers > 1:
-        from zoo_server.supervisors.opening import supervise
-
-        return supervise(config)
-    with leaving_on_signals() as leave:
-        return _serve(config, leave, None)
-
-
-def work(place: str, arguments: Sequence[str]) -> int:
-    """Serve as one process of several, until told to leave; return its exit status.
-
-    Of the two signals only SIGTERM is for it: a terminal sends SIGINT to the supervisor as well.
-    """
-    config, where = ServerConfig.parse_arguments(arguments), Place.from_json(place)
-    logs.configure(config.log_level, where.number)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with leaving_on_signals(signal.SIGTERM) as leave:
-        return _serve(config, leave, Seat(where, leave.ask))
-
-
-def _serve(config: ServerConfig, leave: LeaveRequest, seat: Seat | None) -> int:
-    server = None
-    try:
-        server = Server(config, seat)
-        server.start()
-        _spare_the_collector()
-    except (OperatorError, ServerExiting) as error:
-        _say_why(error, seat)
-        if server is not None:
-            server.stop(0)
-        return BAD_USAGE if isinstance(error, OperatorError) else OK
-    leave.wait()
-    say = _LOG.info if seat is None else _LOG.debug
-    say("leaving: no new requests, up to %g s for those under way", config.drain_seconds)
-    left = server.stop(config.drain_seconds)
-    say("stopped")
-    if left:
-        # A run inside onnxruntime cannot be stopped from outside, and Python would wait for its
-        # thread; the drain time was the wait.
-        logging.shutdown()
-        os._exit(OK)
-    return OK
-
-
-def _say_why(error: Exception, seat: Seat | None) -> None:
-    """Say why the server cannot start; one of several tells the supervisor, which says it once."""
-    if seat is None:
-        _LOG.error("%s", error)
-    elif isinstance(error, OperatorError):
-        seat.tell("failed", str(error).encode())
-
-
-def _tls(config: ServerConfig) -> Tls | None:
-    """Return what to serve TLS with, None for plain text; ConfigurationError for bad files."""
-    if config.tls_certificate is None or config.tls_key is None:
-        return None
-    return tls.load(
-        TlsFiles(
-            certificate=config.tls_certificate, key=config.tls_key, client_ca=config.tls_client_ca
-        )
-    )
-
-
-def _spare_the_collector() -> None:
-    """Keep Python's garbage collector off what was loaded, and from looking every few requests.
-
-    The fast transport's calls leave no cycles behind (tests/server/protocols/grpc/test_transport.py), the public
-    one's and HTTP's connections do, a few objects each; a collection over all that was imported takes
-    milliseconds.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def _handler_threads(budget: ThreadBudget) -> int:

@@ -212,7 +212,7 @@ class ServerProcess:
     def __init__(self, arguments: list[str], first: str = "") -> None:
         """`first` is a program of its own, run before the server's."""
         program = first + (
-            "\nimport argparse, sys; from zoo_server.server import serve; from zoo_server.config import *;"
+            "\nimport argparse, sys; from zoo_server.main import serve; from zoo_server.config import *;"
             "parser = argparse.ArgumentParser(); parser.add_argument('repository');"
             "add_arguments(parser);"
             "sys.exit(serve(ServerConfig.from_arguments(parser.parse_args())))"

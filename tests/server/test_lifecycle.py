@@ -1,4 +1,4 @@
-"""Coming up and leaving: the table, and real processes with real signals."""
+"""Coming up and leaving: what is taken and released, and real processes with real signals."""
 
 import http.client
 import json
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import grpc
 import numpy as np
@@ -21,38 +22,10 @@ from zoo_proto import (
     tensorflow_serving_pb2,
     tensorflow_serving_pb2_grpc,
 )
-from zoo_server.errors import ServerExiting
-from zoo_server.lifecycle import TRANSITIONS, Event, Lifecycle, State
+from zoo_server.config import ServerConfig
+from zoo_server.errors import AddressError, ConfigurationError, ServerExiting
 from zoo_server.limits import Admission
-
-ROWS = {
-    (State.STARTING, Event.LOADED): State.READY,
-    (State.STARTING, Event.LEAVE): State.DRAINING,
-    (State.STARTING, Event.DRAINED): None,
-    (State.READY, Event.LOADED): None,
-    (State.READY, Event.LEAVE): State.DRAINING,
-    (State.READY, Event.DRAINED): None,
-    (State.DRAINING, Event.LOADED): None,
-    (State.DRAINING, Event.LEAVE): State.DRAINING,
-    (State.DRAINING, Event.DRAINED): State.STOPPED,
-    (State.STOPPED, Event.LOADED): None,
-    (State.STOPPED, Event.LEAVE): State.STOPPED,
-    (State.STOPPED, Event.DRAINED): None,
-}
-
-
-@pytest.mark.parametrize(("row", "after"), ROWS.items(), ids=str)
-def test_transition(row, after):
-    """Each event in each state does what the table says, or is refused."""
-    assert TRANSITIONS.get(row) is after
-    lifecycle = Lifecycle()
-    lifecycle.state = row[0]
-    if after is None:
-        with pytest.raises(ValueError, match="cannot be"):
-            lifecycle.on(row[1])
-    else:
-        lifecycle.on(row[1])
-        assert lifecycle.state is after
+from zoo_server.server import Server
 
 
 def test_admission_waits_and_turns_away():
@@ -239,6 +212,86 @@ def test_http_port_in_use(flag, slow, server_process):
     assert len(log.strip().splitlines()) == 1
 
 
+def free_ports(count):
+    """Return ports that nobody listens on."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in taken]
+
+
+@pytest.mark.parametrize("taken", ["grpc_port", "http_port", "metrics_port"])
+def test_a_port_in_use_leaves_no_other_taken(taken, repository, transport):
+    """Whichever port cannot be had: those that were had before are free again at once."""
+    names = ("grpc_port", "http_port", "metrics_port")
+    ports = dict(zip(names, free_ports(3), strict=True))
+    config = ServerConfig(repository=repository.path, transport=transport, **ports)
+    with socket.create_server(("127.0.0.1", ports.pop(taken))):
+        with pytest.raises(AddressError, match="the port is in use"):
+            Server(config)
+        for port in ports.values():
+            socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_server_that_cannot_start_leaves_no_port_taken(repository, transport):
+    """What fails after the ports were taken gives them back, while somebody still holds the server."""
+    grpc_port, http_port = free_ports(2)
+    config = ServerConfig(
+        repository=repository.path / "none",
+        transport=transport,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        metrics_port=None,
+    )
+    server = Server(config)
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        server.start()
+    for port in (grpc_port, http_port):
+        socket.create_server(("127.0.0.1", port)).close()
+    assert server.stop(1) == 0
+
+
+def test_sigterm_ends_the_load_of_many_models(repository, graphs, server_process):
+    """While models load SIGTERM ends that after the present one, and the exit is 0."""
+    for number in range(400):
+        repository.add(f"m{number}", graphs.identity())
+    process = server_process(repository.path, "--grpc-port", "0")
+    process.wait_for("derived")
+    began = time.perf_counter()
+    process.send(signal.SIGTERM)
+    status, log = process.finish()
+
+    assert (status, "Traceback" in log, "ready:" in log) == (0, False, False)
+    assert "leaving: no more models are loaded" in log
+    assert log.count("derived") < 400
+    assert time.perf_counter() - began < 2
+
+
+#: Loads each model for a minute, as a large one may, and says when it begins.
+SLOW_LOADING = """
+import logging, time
+from zoo_server.backends.onnxruntime import session
+
+def open_slowly(*_):
+    logging.getLogger("zoo_server").info("opening")
+    time.sleep(60)
+
+session.Runtime.open = open_slowly
+"""
+
+
+def test_sigterm_does_not_wait_for_a_model_that_loads_long(repository, graphs, server_process):
+    """A load cannot be interrupted, and nobody waits for it: the process ends without it."""
+    repository.add("m", graphs.identity())
+    process = server_process(repository.path, "--grpc-port", "0", first=SLOW_LOADING)
+    process.wait_for("opening")
+    began = time.perf_counter()
+    process.send(signal.SIGTERM)
+    status, log = process.finish()
+
+    assert (status, "Traceback" in log, "ready:" in log) == (0, False, False)
+    assert time.perf_counter() - began < 5
+
+
 @pytest.mark.parametrize(
     ("options", "pattern"),
     [
@@ -350,7 +403,7 @@ def test_concurrent_callers_get_their_own_answers(wire):
 #: Leaves on a signal that a thread of its own takes while the main thread waits.
 ANOTHER_THREAD = """
 import signal, threading, time
-from zoo_server.lifecycle import leaving_on_signals
+from zoo_server.main import leaving_on_signals
 
 def kill():
     time.sleep(0.3)  # so that the main thread waits already; sooner would pass as well

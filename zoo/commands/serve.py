@@ -46,6 +46,6 @@ def run(options: argparse.Namespace) -> int:
         )
     if configuration.transport == "fast":
         prefer_older_poller()
-    from zoo_server import server
+    from zoo_server import main
 
-    return server.serve(configuration)
+    return main.serve(configuration)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from zoo_server.errors import InvalidRequest, ModelNotReady, NotFound, ServerError, Unsupported
 from zoo_server.inference.model import LoadedModel
+from zoo_server.telemetry.readings import ModelReading
 
 #: What the wire sends when no version is asked for.
 ANY_VERSION = ""
@@ -142,6 +143,20 @@ class Catalog:
     def loaded(self) -> list[LoadedModel]:
         """Return every ready version, by name and then version."""
         return [model for _, versions in sorted(self._models.items()) for model in _ready(versions)]
+
+    def readings(self) -> list[ModelReading]:
+        """Return what was counted of every ready version, by name and then version."""
+        return [
+            ModelReading(
+                name=model.settings.name,
+                version=model.settings.version,
+                sums=model.statistics.snapshot(),
+                pending=model.waiting,
+                load_seconds=model.load_seconds,
+                loaded_ns=model.loaded_ns,
+            )
+            for model in self.loaded()
+        ]
 
     def entries(self) -> list[CatalogEntry]:
         """Return everything known, by name and then version."""

@@ -65,11 +65,11 @@ class ModelControl:
         self._acted: list[FoundModel] = []
         self._before: list[FoundModel] = []
 
-    def start(self, names: Sequence[str] = ()) -> None:
+    def start(self, names: Sequence[str] = (), check: Callable[[], None] = lambda: None) -> None:
         """Load what the mode wants loaded from the start; `names` as --load-model gives them.
 
-        ConfigurationError if the repository itself cannot be read. A model that cannot be served is
-        listed with its reason.
+        `check` is called before each model; what it raises ends the load. ConfigurationError if the
+        repository itself cannot be read. A model that cannot be served is listed with its reason.
         """
         found = scan(self._repository)
         self._acted = self._before = found
@@ -83,6 +83,7 @@ class ModelControl:
                     self._put(name, [_unavailable(name, "it is not in the repository")])
             found = [known[name] for name in dict.fromkeys(names) if name in known]
         for model in found:
+            check()
             self._install(model)
 
     def load(self, name: str, parameters: Mapping[str, ControlValue]) -> None:

@@ -9,16 +9,8 @@ from pathlib import Path
 
 import grpc
 
+from zoo_server.config import ServerConfig
 from zoo_server.errors import ConfigurationError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """Where the certificate lies; with `client_ca`, clients must show one too (mutual TLS)."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,21 +21,23 @@ class Tls:
     http: ssl.SSLContext
 
 
-def load(files: TlsFiles) -> Tls:
-    """Read and check the files; ConfigurationError if they cannot be used."""
-    certificate = _read("--tls-certificate", files.certificate)
-    key = _read("--tls-key", files.key)
+def load(config: ServerConfig) -> Tls | None:
+    """Read and check the files; None for plain text, ConfigurationError if they cannot be used."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    certificate = _read("--tls-certificate", config.tls_certificate)
+    key = _read("--tls-key", config.tls_key)
     client_ca = None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
-    _load_pair(context, files)
-    if files.client_ca is not None:
-        client_ca = _read("--tls-client-ca", files.client_ca)
+    _load_pair(context, config.tls_certificate, config.tls_key)
+    if config.tls_client_ca is not None:
+        client_ca = _read("--tls-client-ca", config.tls_client_ca)
         try:
-            context.load_verify_locations(files.client_ca)
+            context.load_verify_locations(config.tls_client_ca)
         except ssl.SSLError:
             raise ConfigurationError(
-                f"--tls-client-ca '{files.client_ca}' holds no certificates in PEM form"
+                f"--tls-client-ca '{config.tls_client_ca}' holds no certificates in PEM form"
             ) from None
         context.verify_mode = ssl.CERT_REQUIRED
     credentials = grpc.ssl_server_credentials(
@@ -54,13 +48,13 @@ def load(files: TlsFiles) -> Tls:
     return Tls(grpc=credentials, http=context)
 
 
-def _load_pair(context: ssl.SSLContext, files: TlsFiles) -> None:
-    pair = f"--tls-certificate '{files.certificate}' and --tls-key '{files.key}'"
+def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    pair = f"--tls-certificate '{certificate}' and --tls-key '{key}'"
     try:
-        context.load_cert_chain(files.certificate, files.key, password=_refuse_password)
+        context.load_cert_chain(certificate, key, password=_refuse_password)
     except _Encrypted:
         raise ConfigurationError(
-            f"--tls-key '{files.key}' is encrypted: decrypt it, for example with openssl pkey"
+            f"--tls-key '{key}' is encrypted: decrypt it, for example with openssl pkey"
         ) from None
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 #: What a worker's process runs: the program's own modules, wherever they were found.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from zoo_server.server import work; sys.exit(work(sys.argv[2], sys.argv[3:]))"
+    "from zoo_server.main import work; sys.exit(work(sys.argv[2], sys.argv[3:]))"
 )
 
 #: Answers a worker's call, or raises what it is told instead.

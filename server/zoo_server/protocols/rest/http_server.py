@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +38,14 @@ _TICK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpListener:
-    """One port, and what answers on it."""
+    """One port."""
 
+    #: What it is for.
+    name: str
     #: 0 takes any free one.
     port: int
     #: The option that sets the port, for errors.
     flag: str
-    #: Returns the ASGI application; called on the HTTP thread, once everything else runs.
-    application: Callable[[], Any]
     #: The descriptor of a listening socket to take over instead of taking the port.
     taken: int | None = None
 
@@ -65,6 +65,11 @@ class HttpTransport:
         self._grace_seconds = 0.0
         self._thread: threading.Thread | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """What each port is for, in order."""
+        return [listener.name for listener in self._listeners]
+
     def bind(self) -> list[int]:
         """Take the ports and return their numbers, in order; AddressError says why that fails."""
         try:
@@ -75,13 +80,17 @@ class HttpTransport:
             raise
         return [taken.getsockname()[1] for taken in self._sockets]
 
-    def start(self) -> None:
-        """Begin to answer; what is wrong with an application is raised here."""
+    def start(self, applications: Mapping[str, Callable[[], Any]]) -> None:
+        """Begin to answer; each application is what answers on the port of that name.
+
+        They are made on the HTTP thread, once everything else runs; what is wrong with one of them is
+        raised here.
+        """
         if not self._listeners:
             return
         started: _Started = _Started()
         self._thread = threading.Thread(
-            target=self._run, args=(started,), name="http-loop", daemon=True
+            target=self._run, args=(started, applications), name="http-loop", daemon=True
         )
         self._thread.start()
         started.wait()
@@ -103,16 +112,18 @@ class HttpTransport:
         for taken in self._sockets:
             taken.close()
 
-    def _run(self, started: "_Started") -> None:
+    def _run(self, started: "_Started", applications: Mapping[str, Callable[[], Any]]) -> None:
         try:
-            asyncio.run(self._serve(started))
+            asyncio.run(self._serve(started, applications))
         except BaseException as error:
             if not started.tell(error):
                 raise
             self._close_sockets()
 
-    async def _serve(self, started: "_Started") -> None:
-        servers = [self._server(listener) for listener in self._listeners]
+    async def _serve(
+        self, started: "_Started", applications: Mapping[str, Callable[[], Any]]
+    ) -> None:
+        servers = [self._server(applications[name]()) for name in self.names]
         for server, taken in zip(servers, self._sockets, strict=True):
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
@@ -144,7 +155,7 @@ class HttpTransport:
             except TimeoutError:
                 continue
 
-    def _server(self, listener: HttpListener) -> Any:
+    def _server(self, application: Any) -> Any:
         import uvicorn
 
         from zoo_server.protocols.rest.http_protocol import JsonErrors
@@ -152,7 +163,7 @@ class HttpTransport:
         tls = self._tls
         return uvicorn.Server(
             uvicorn.Config(
-                listener.application(),
+                application,
                 loop="asyncio",
                 http=JsonErrors,  # on h11; httptools would take headers of any length
                 ws="none",

@@ -54,6 +54,7 @@ class PublicTransport:
             options.handler_threads, options.most_handler_threads, "grpc"
         )
         self.held_threads = max(options.handler_threads, options.most_handler_threads)
+        self._started = False
         self._server = grpc.server(
             cast("ThreadPoolExecutor", self._threads),  # of which it calls `submit` only
             interceptors=[] if options.guard is None else [_Guarded(options.guard)],
@@ -87,9 +88,12 @@ class PublicTransport:
         """Begin to answer."""
         self._server.add_generic_rpc_handlers(tuple(handlers))
         self._server.start()
+        self._started = True
 
     def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, cancel what is still under way after the grace, and return."""
+        if not self._started:  # grpcio gives the port back of a server that has been started only
+            self._server.start()
         self._server.stop(grace_seconds).wait()
         self._threads.shutdown(wait=False)
 

@@ -1,0 +1,188 @@
+"""The program: what `zoo serve` runs, its signals and its exit status.
+
+    serve(config)     one process, or a supervisor and its workers
+    work(place, …)    what each worker process runs
+
+The first SIGTERM or SIGINT asks the server to leave, also while models load; the second one ends the
+process at once.
+"""
+
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType
+
+from zoo_server.config import ServerConfig
+from zoo_server.errors import OperatorError, ServerExiting
+from zoo_server.server import Server
+from zoo_server.telemetry import logs
+from zoo_server.topology import SingleProcess, TopologyFactory
+
+_LOG = logging.getLogger(__name__)
+
+#: Exit statuses, as everywhere in `zoo`; FAILED is also that of a process that was signalled twice.
+OK, FAILED, BAD_USAGE = 0, 1, 2
+
+
+class LeaveRequest:
+    """Set by the first signal; waited for by the main thread.
+
+    It waits on a pipe into which the interpreter's own C handler writes. Waiting on a lock would
+    miss a signal that another thread takes, or that comes while the lock is being entered: Python
+    runs its handlers between the main thread's bytecodes, and there would be none.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._woken, self.wakeup = os.pipe()
+        os.set_blocking(self.wakeup, False)  # as signal.set_wakeup_fd demands
+
+    def wait(self) -> None:
+        """Return once the server is to leave."""
+        while not self._is_set:
+            os.read(self._woken, 1)
+
+    def set(self) -> None:
+        """Ask the server to leave, from any thread and as often as one likes."""
+        self._is_set = True
+        with suppress(OSError):  # full: it wakes anyway; closed: it has left
+            os.write(self.wakeup, b"\0")
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._woken)
+        os.close(self.wakeup)
+
+    def signalled(self, number: int, _: FrameType | None = None) -> None:
+        """Take a signal: the first asks, the second ends the process."""
+        if self._is_set:
+            os._exit(FAILED)  # no cleaning up: whoever asks twice does not want to wait
+        self._is_set = True
+
+
+@contextmanager
+def leaving_on_signals(*numbers: signal.Signals) -> Iterator[LeaveRequest]:
+    """Turn signals into a LeaveRequest for as long as the block runs (main thread).
+
+    They are SIGTERM and SIGINT unless named.
+    """
+    request = LeaveRequest()
+    before: dict[int, Callable[..., object] | int | None] = {
+        number: signal.signal(number, request.signalled)
+        for number in numbers or (signal.SIGTERM, signal.SIGINT)
+    }
+    wakeup = signal.set_wakeup_fd(request.wakeup, warn_on_full_buffer=False)
+    try:
+        yield request
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        request.close()
+
+
+def serve(config: ServerConfig) -> int:
+    """Serve until SIGTERM or SIGINT; return the process's exit status."""
+    logs.configure(config.log_level)
+    if config.workers > 1:
+        from zoo_server.supervisors.opening import supervise
+
+        return supervise(config)
+    with leaving_on_signals() as leave:
+        return _serve(config, leave, SingleProcess, partial(_LOG.error, "%s"))
+
+
+def work(place: str, arguments: Sequence[str]) -> int:
+    """Serve as one process of several, until told to leave; return its exit status.
+
+    Of the two signals only SIGTERM is for it: a terminal sends SIGINT to the supervisor as well. What
+    the whole server logs once is the supervisor's to log.
+    """
+    from zoo_server.supervisors.supervisor_channel import Place, Seat
+    from zoo_server.supervisors.worker_group import WorkerGroup
+
+    config, where = ServerConfig.parse_arguments(arguments), Place.from_json(place)
+    logs.configure(config.log_level, where.number)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with leaving_on_signals(signal.SIGTERM) as leave:
+        seat = Seat(where, leave.set)
+        return _serve(
+            config,
+            leave,
+            partial(WorkerGroup, seat),
+            lambda error: seat.tell("failed", str(error).encode()),
+            level=logging.DEBUG,
+        )
+
+
+def _serve(
+    config: ServerConfig,
+    leave: LeaveRequest,
+    topology: TopologyFactory,
+    report: Callable[[OperatorError], None],
+    *,
+    level: int = logging.INFO,
+) -> int:
+    """Serve until the leave request; `report` hears why the server cannot, `level` is the log's."""
+    try:
+        server = Server(config, topology)
+        started = _start(server, leave)
+        leave.wait()
+        if started.done():
+            started.result()
+            said = "no new requests, up to {:g} s for those under way"
+        else:
+            said = "no more models are loaded"
+    except OperatorError as error:
+        report(error)
+        return BAD_USAGE
+    except ServerExiting:
+        return OK
+    _LOG.log(level, "leaving: %s", said.format(config.drain_seconds))
+    cut_off = server.stop(config.drain_seconds)
+    _LOG.log(level, "stopped")
+    if cut_off:
+        # A run inside onnxruntime cannot be stopped from outside, and Python would wait for its
+        # thread; the drain time was the wait.
+        logging.shutdown()
+        os._exit(OK)
+    return OK
+
+
+def _start(server: Server, leave: LeaveRequest) -> "Future[None]":
+    """Start the server on a thread of its own: the main one waits for signals meanwhile.
+
+    If it cannot start it leaves.
+    """
+    started: Future[None] = Future()
+
+    def start() -> None:
+        try:
+            server.start()
+            _spare_the_collector()
+        except BaseException as error:
+            started.set_exception(error)
+            leave.set()
+        else:
+            started.set_result(None)
+
+    threading.Thread(target=start, name="start", daemon=True).start()
+    return started
+
+
+def _spare_the_collector() -> None:
+    """Keep Python's garbage collector off what was loaded, and from looking every few requests.
+
+    The fast transport's calls leave no cycles behind (tests/server/protocols/grpc/test_transport.py), the public
+    one's and HTTP's connections do, a few objects each; a collection over all that was imported takes
+    milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -1,0 +1,131 @@
+"""How the processes of one server stand together, as one of them sees it.
+
+    SingleProcess    what is true of this process is true of the server
+    WorkerGroup      one of several on one port (server/zoo_server/supervisors/worker_group.py)
+
+The server asks this object where the two differ, and does not ask which of them it is.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Protocol
+
+from zoo_server.inference.model import LoadedModel
+from zoo_server.models.catalog import Catalog
+from zoo_server.models.readiness import Readiness
+from zoo_server.protocols.grpc.infer import HandOn, InferPath
+from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.statistics import Snapshot
+
+_LOG = logging.getLogger(__name__)
+
+#: Hears what is ready in the whole server, one call at a time.
+Publish = Callable[[Readiness], None]
+
+
+class Topology(Protocol):
+    """The whole server, as one of its processes sees it."""
+
+    #: Whether other processes listen on the gRPC port, which is then bound once calls can be answered.
+    shares_port: bool
+    #: Descriptors of listening sockets to take over, by what they are for: "HTTP", "metrics".
+    listeners: Mapping[str, int]
+    #: RPCs that ask other processes before they answer, and so need a thread.
+    waits: Set[str]
+    #: Forwards a request of a sequence to the process that keeps it; None if that is this one.
+    forward: HandOn | None
+
+    def changed(self) -> None:
+        """Look at the catalog again, and publish what is ready in the whole server."""
+
+    def join(self, local: Any, path: InferPath) -> Any:
+        """Wait until this process may serve; return the servicer that speaks for the whole server.
+
+        `local` speaks for this process, `path` answers what other processes forward. ServerExiting
+        if the server leaves before it ever served.
+        """
+
+    def serving(self) -> None:
+        """Note that this process takes calls."""
+
+    def leaving(self) -> None:
+        """Note that this process takes no more calls, and ends."""
+
+    def readings(self) -> Sequence[ModelReading]:
+        """Return what was counted of every served version."""
+
+    def count(self, models: Sequence[LoadedModel]) -> Sequence[Snapshot]:
+        """Return what was counted of some versions, in order."""
+
+    def processes(self) -> Sequence[int]:
+        """Return the ids of the server's processes."""
+
+    def log_ready(self, addresses: Mapping[str, str], seconds: float) -> None:
+        """Log that calls are answered, at addresses by what they are for, after a start of so long."""
+
+
+class SingleProcess:
+    """A server of one process."""
+
+    shares_port = False
+    listeners: Mapping[str, int] = {}
+    waits: Set[str] = frozenset()
+    forward: HandOn | None = None
+
+    def __init__(self, catalog: Catalog, publish: Publish) -> None:
+        self._catalog = catalog
+        self._publish = publish
+        self._publishing = threading.Lock()
+
+    def changed(self) -> None:
+        with self._publishing:  # in turn, or an older picture could win
+            self._publish(Readiness.of(self._catalog))
+
+    def join(self, local: Any, _: InferPath) -> Any:
+        return local
+
+    def serving(self) -> None:
+        """Nobody else has to know."""
+
+    def leaving(self) -> None:
+        """Nobody else has to know."""
+
+    def readings(self) -> Sequence[ModelReading]:
+        return self._catalog.readings()
+
+    def count(self, models: Sequence[LoadedModel]) -> Sequence[Snapshot]:
+        return [model.statistics.snapshot() for model in models]
+
+    def processes(self) -> Sequence[int]:
+        return [os.getpid()]
+
+    def log_ready(self, addresses: Mapping[str, str], seconds: float) -> None:
+        log_models(self._catalog)
+        served = len(self._catalog.loaded())
+        _LOG.info(
+            "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
+            ", ".join(f"{name} on {address}" for name, address in addresses.items()),
+            served,
+            len(self._catalog.entries()) - served,
+            seconds,
+        )
+
+
+#: Makes the topology of a server from its catalog.
+TopologyFactory = Callable[[Catalog, Publish], Topology]
+
+
+def log_models(catalog: Catalog) -> None:
+    """Log one line for each model that is served, and how many are not."""
+    loaded = catalog.loaded()
+    for model in loaded:
+        settings = model.settings
+        _LOG.info("serving %s version %d on %s", settings.name, settings.version, model.provider)
+    failed = len(catalog.entries()) - len(loaded)
+    if failed:
+        _LOG.warning(
+            "ServerReady answers false: %d could not be loaded (see above), the others are served",
+            failed,
+        )
