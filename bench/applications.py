@@ -152,10 +152,10 @@ def one(name: str) -> dict[str, Any]:
 
     import zoo
     from zoo.errors import ZooError
-    from zoo.training.framework import seed_everything, start
+    from zoo.training.framework import import_keras, seed_everything
 
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    keras = start().keras
+    keras = import_keras().keras
     seed_everything(SEED)
     size = sizes()[name]
     model = getattr(keras.applications, name)(

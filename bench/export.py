@@ -301,9 +301,9 @@ def main() -> int:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all; writes nothing")
     parser.add_argument("--seconds", type=float, default=1.0, help="a file and batch (default: 1)")
     options = parser.parse_args()
-    from zoo.training.framework import seed_everything, start
+    from zoo.training.framework import import_keras, seed_everything
 
-    start()
+    import_keras()
     seed_everything(SEED)
     known = _models()
     unknown = sorted(set(options.models) - set(known))

@@ -11,9 +11,9 @@ import zoo
 from zoo.errors import ZooError
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.publish.repository import sha256
-from zoo.training.framework import seed_everything, start
+from zoo.training.framework import import_keras, seed_everything
 
-keras = start().keras
+keras = import_keras().keras
 layers = keras.layers
 
 

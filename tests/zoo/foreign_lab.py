@@ -10,9 +10,9 @@ from typing import Any
 
 from zoo.errors import ZooError
 from zoo.export.from_file import Request, run
-from zoo.training.framework import start
+from zoo.training.framework import import_keras
 
-keras = start().keras
+keras = import_keras().keras
 layers = keras.layers
 
 Edit = Callable[[bytes], bytes | None]

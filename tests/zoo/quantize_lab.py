@@ -1,6 +1,6 @@
 """ONNX graphs with seeded weights to quantise, made without Keras.
 
-python quantize_lab.py      prints the sha256 of every form of every small graph, as JSON
+python quantize_lab.py      prints the sha256 of every variant of every small graph, as JSON
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ SMALL = {"small_cnn": small_cnn, "unlike_columns": unlike_columns}
 
 
 def digests() -> dict[str, str]:
-    """The sha256 of every form of the small graphs."""
+    """The sha256 of every variant of the small graphs."""
     return {
         f"{name}.{kind}": hashlib.sha256(
             build(kind, make(), batches(make())).SerializeToString(deterministic=True)

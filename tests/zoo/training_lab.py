@@ -141,7 +141,7 @@ def same_bytes(folder: Path) -> dict[str, Any]:
 
 def like_keras(folder: Path) -> dict[str, Any]:
     """Two epochs by hand through Keras's train_on_batch, the smaller last batch included."""
-    from zoo.training.framework import seed_everything, start
+    from zoo.training.framework import import_keras, seed_everything
     from zoo.training.loop import SHUFFLE_STREAM, fit, prepare
 
     recipe = _flowers(epochs=2, batch_size=64)
@@ -155,7 +155,7 @@ def like_keras(folder: Path) -> dict[str, Any]:
 
     ours, keras_own = fresh(), fresh()
     history = fit(recipe, ours, splits)
-    adam = start().keras.optimizers.Adam(recipe.learning_rate)
+    adam = import_keras().keras.optimizers.Adam(recipe.learning_rate)
     keras_own.compile(adam, recipe.loss)
     sizes = []
     for epoch in range(2):

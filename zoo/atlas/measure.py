@@ -20,14 +20,14 @@ from zoo.errors import ZooError
 from zoo.export.from_model import prove
 from zoo.parity.compare import Case as Parity
 from zoo.parity.samples import answers
-from zoo.training.framework import seed_everything, start
+from zoo.training.framework import import_keras, seed_everything
 
 SEED = 7
 
 
 def build(case: Case) -> Any:
     """Return the case's model with random weights, the same every time."""
-    keras = start().keras
+    keras = import_keras().keras
     seed_everything(SEED)
     if case.batch is None:
         inputs = [keras.Input(shape, dtype=case.dtype) for shape in case.shapes]

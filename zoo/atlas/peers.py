@@ -28,7 +28,7 @@ from zoo.parity.compare import Case as Parity
 from zoo.parity.compare import Tolerance, verify
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.parity.samples import answers
-from zoo.training.framework import start
+from zoo.training.framework import import_keras
 
 #: Writes a model's file; the model was called before.
 Write = Callable[[Any, Path], None]
@@ -43,7 +43,7 @@ def write_tf2onnx(model: Any, path: Path) -> None:
     """Write a model by plain tf2onnx.convert.from_function, with training=False."""
     import tf2onnx
 
-    tf = start().tf
+    tf = import_keras().tf
     face = interface(model)
     signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in face.inputs]
 
@@ -106,7 +106,7 @@ def _asked(case: Case, model: Any, batch: int) -> Parity:
     feeds = dict(zip([t.name for t in face.inputs], rows(case, batch), strict=True))
     if half_precision(model):
         answer = model(list(feeds.values()) if len(feeds) > 1 else feeds[face.inputs[0].name])
-        leaves = start().keras.tree.flatten(answer)
+        leaves = import_keras().keras.tree.flatten(answer)
         expected = {str(i): np.asarray(leaf).astype("float32") for i, leaf in enumerate(leaves)}
     else:
         expected = answers(model, face, _outputs(model), feeds, reset_states=case.reset_states)
@@ -132,7 +132,7 @@ def judge(session: Any, graph: Any, parity: Parity, *, halved: bool = False) -> 
 
 def _outputs(model: Any) -> Sequence[Tensor]:
     """Return the model's outputs as Keras declares them, named by position."""
-    leaves = start().keras.tree.flatten(model.outputs)
+    leaves = import_keras().keras.tree.flatten(model.outputs)
     return [
         Tensor(name=str(i), dtype="float32" if "float" in leaf.dtype else leaf.dtype, shape=())
         for i, leaf in enumerate(leaves)

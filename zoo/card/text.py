@@ -101,48 +101,50 @@ def _files(manifest: Mapping[str, Any]) -> str:
     """Return the version's ONNX files, and why one that could be expected is not there."""
     first = {"file": MODEL_FILE, "title": "the model", "graph": manifest["graph"]}
     rows, lacking = [], []
-    for form in (first, *manifest["forms"]):
-        if "graph" not in form:
-            lacking.append(f"There is no `{form['file']}` ({form['title']}): {form['reason']}.")
+    for variant in (first, *manifest["variants"]):
+        if "graph" not in variant:
+            lacking.append(
+                f"There is no `{variant['file']}` ({variant['title']}): {variant['reason']}."
+            )
             continue
-        graph = form["graph"]
-        size = str(manifest["files"][form["file"]]["bytes"])
-        title, opset = form["title"], str(graph["opset"])
-        rows.append([f"`{form['file']}`", title, opset, str(graph["nodes"]), size])
+        graph = variant["graph"]
+        size = str(manifest["files"][variant["file"]]["bytes"])
+        title, opset = variant["title"], str(graph["opset"])
+        rows.append([f"`{variant['file']}`", title, opset, str(graph["nodes"]), size])
     header = ("file", "what it is", "opset", "nodes", "bytes")
     return "\n\n".join([markdown_table(header, rows, right="llrrr"), *lacking])
 
 
 def _smaller(manifest: Mapping[str, Any]) -> list[str]:
-    """Return what was measured of quantised forms, published or not; nothing if none was asked for.
+    """Return what was measured of quantised variants, published or not; nothing if none was asked for.
 
     Their differences from fp32 are meant, so they stand apart from the agreement with Keras.
     """
-    found = report.records(manifest["forms"])
+    found = report.records(manifest["variants"])
     if not found:
         return []
     table = markdown_table(report.HEADER, report.rows(found), right=report.RIGHT)
-    return list(filter(None, ["## Smaller forms", table, report.note(found)]))
+    return list(filter(None, ["## Smaller variants", table, report.note(found)]))
 
 
 def _parity(manifest: Mapping[str, Any]) -> str:
     """Return how near each file is to Keras in each runtime, and what was not compared and why."""
     files = [
         {"file": MODEL_FILE, "parity": manifest["parity"], "held_out": manifest["held_out"]},
-        *(form for form in manifest["forms"] if "parity" in form),
+        *(variant for variant in manifest["variants"] if "parity" in variant),
     ]
     rows, notes = [], []
-    for form in files:
+    for variant in files:
         for runtime, version in manifest["runtimes"].items():
             for adversarial in (False, True):
                 mine = [
                     row
-                    for row in form["parity"]
+                    for row in variant["parity"]
                     if row["runtime"] == runtime and row["adversarial"] == adversarial
                 ]
                 if mine:
-                    rows.append([f"`{form['file']}`", f"{runtime} {version}", *_worst(mine)])
-        notes += _metric_and_exceptions(form)
+                    rows.append([f"`{variant['file']}`", f"{runtime} {version}", *_worst(mine)])
+        notes += _metric_and_exceptions(variant)
     tolerance = manifest["tolerance"]
     bound = (
         f"Published only because every element is within {tolerance['scaled']:g} · max|Keras| + "
@@ -167,22 +169,22 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{what}{cases} cases", f"{delta:.1e}", f"{relative:.1e}", f"{ratio:.2f}", str(flips)]
 
 
-def _metric_and_exceptions(form: Mapping[str, Any]) -> list[str]:
+def _metric_and_exceptions(variant: Mapping[str, Any]) -> list[str]:
     """Return the metric on every held-out row, and the cases that say nothing of the file."""
-    measured = form["held_out"]
+    measured = variant["held_out"]
     answers = ", ".join(f"{name} {value:.6g}" for name, value in measured["runtimes"].items())
     notes = [
-        f"`{form['file']}`: {measured['metric']} on all {measured['rows']} held-out rows: "
+        f"`{variant['file']}`: {measured['metric']} on all {measured['rows']} held-out rows: "
         f"Keras {measured['keras']:.6g}, {answers}"
     ]
     reasons: dict[str, list[str]] = {}
-    for row in form["parity"]:
+    for row in variant["parity"]:
         if row["not_compared"]:
             seen = reasons.setdefault(row["not_compared"], [])
             place = f"{row['case']} ({row['runtime']})"
             seen += [place] if place not in seen else []
     notes += [
-        f"`{form['file']}`: not compared: {'; '.join(places)}: {reason}"
+        f"`{variant['file']}`: not compared: {'; '.join(places)}: {reason}"
         for reason, places in reasons.items()
     ]
     return notes

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{min(IR_VERSIONS)} to {max(IR_VERSIONS)} (default: %(default)s)",
     )
     smaller = parser.add_argument_group(
-        "smaller forms beside the model",
+        "smaller variants beside the model",
         "model.int8.onnx, model.fp16.onnx: measured by metric, bytes and time",
     )
     smaller.add_argument(
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-loss",
         type=_max_loss,
         metavar="LOSS",
-        help=f"what a form may lose: points of an accuracy (default: {MAX_POINTS:g}), percent of "
+        help=f"what a variant may lose: points of an accuracy (default: {MAX_POINTS:g}), percent of "
         f"an error (default: {MAX_PERCENT:g})",
     )
     own = parser.add_argument_group("for a FILE.keras")
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--portable",
         action="store_true",
-        help="also write the form without recurrent operators (recipes always have it)",
+        help="also write the variant without recurrent operators (recipes always have it)",
     )
     own.add_argument(
         "--reset-states", action="store_true", help="export stateful layers as from reset"
@@ -110,7 +110,7 @@ def _max_loss(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     """Train, export and print the final table; exit 1 if a model could not be published."""
     if options.max_loss is not None and options.quantize == NONE:
-        raise UsageError("--max-loss says what a smaller form may lose: give --quantize too")
+        raise UsageError("--max-loss says what a smaller variant may lose: give --quantize too")
     if any(is_model_file(name) for name in options.models):
         return _run_file(options)
     _refuse_file_options(options)
@@ -225,7 +225,7 @@ def _json(item: Exported) -> dict[str, Any]:
         "seconds": item.seconds,
         "graph": item.manifest["graph"],
         "parity": item.manifest["parity"],
-        "forms": item.manifest["forms"],
+        "variants": item.manifest["variants"],
         "files": item.manifest["files"],
     }
 
@@ -249,15 +249,17 @@ def _print(items: Sequence[Exported]) -> None:
     if rows:
         header = ("model", "version", "nodes", "bytes", "largest Δ to Keras", "seconds")
         print(text_table(header, rows, right="lrrrrr"))
-    _print_smaller([(item.name, item.manifest["forms"]) for item in items])
+    _print_smaller([(item.name, item.manifest["variants"]) for item in items])
 
 
 def _print_smaller(models: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
-    """Print what was measured of quantised forms, of one file or of several models."""
+    """Print what was measured of quantised variants, of one file or of several models."""
     from zoo.quantize import report as figures
     from zoo.table import text_table
 
-    rows = [[name, *row] for name, forms in models for row in figures.rows(figures.records(forms))]
+    rows = [
+        [name, *row] for name, variants in models for row in figures.rows(figures.records(variants))
+    ]
     if not rows:
         return
     print(f"\n{text_table(('model', *figures.HEADER), rows, right=f'l{figures.RIGHT}')}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.convert.opsets import OPSET
 from zoo.errors import CheckFailed, StorageError, UsageError, ZooError
-from zoo.publish.variants import PORTABLE_TITLE, Form
+from zoo.publish.variants import PORTABLE_TITLE, Variant
 from zoo.quantize.decision import NONE
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def load(path: Path, *, trust: bool = False) -> Any:
     Raises UsageError for what is no such file, CheckFailed for what Keras cannot load.
     """
     _check_file(path, trust)
-    from zoo.training.framework import start
+    from zoo.training.framework import import_keras
 
-    keras = start().keras
+    keras = import_keras().keras
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not trust)
     except Exception as error:  # a file may name any class, and Keras raises any kind
@@ -241,18 +241,18 @@ def _publish(model: Any, request: Request, options: dict[str, Any]) -> dict[str,
         manifest["options"] = {key: options[key] for key in chosen}
         write_manifest(staged, manifest)
         config = model_config(request.name, graph)
-        key, forms = f"file:{report.sha256}", manifest["forms"]
-        done = publish.publish(repository, staged, config, (), key, forms)
+        key, variants = f"file:{report.sha256}", manifest["variants"]
+        done = publish.publish(repository, staged, config, (), key, variants)
     values = report.to_json() | {"source": Path(request.source).name}
     if values["portable"]:
         values["portable"] = f"{done.folder}/{Path(values['portable']).name}"
     return values | {"path": f"{done.folder}/{layout.MODEL_FILE}", "version": done.version}
 
 
-def _proven(report: ExportReport) -> tuple[list[Form], dict[str, Proof]]:
+def _proven(report: ExportReport) -> tuple[list[Variant], dict[str, Proof]]:
     """Return the files written, the model itself first, and how each was held against Keras.
 
-    Smaller forms, written or not, were measured instead.
+    Smaller variants, written or not, were measured instead.
     """
     import onnx
 
@@ -267,16 +267,16 @@ def _proven(report: ExportReport) -> tuple[list[Form], dict[str, Proof]]:
         files.append((report.portable, PORTABLE_TITLE, report.portable_parity))
     asked = {row.runtime for _, _, rows in files for row in rows}
     versions = {r.name: r.version() or "" for r in runtimes.available() if r.name in asked}
-    forms, proven = [], {}
+    variants, proven = [], {}
     for path, title, rows in files:
         graph = facts(onnx.load(path))
         content = path.read_bytes()
-        forms.append(
-            Form(file=path.name, title=title, content=content, graph=graph, tolerance=TOLERANCE)
+        variants.append(
+            Variant(file=path.name, title=title, content=content, graph=graph, tolerance=TOLERANCE)
         )
         parity = Report(comparisons=rows).to_json()
         proven[path.name] = Proof(versions=versions, parity=parity)
-    return [*forms, *report.smaller], proven
+    return [*variants, *report.smaller], proven
 
 
 def main(arguments: Sequence[str]) -> int:

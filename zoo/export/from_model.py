@@ -27,9 +27,9 @@ from zoo.errors import CheckFailed, StorageError, UsageError
 from zoo.parity import runtimes
 from zoo.parity.compare import Case, Comparison, Report, Session, Tolerance, verify
 from zoo.parity.samples import SEED, cases, given_rows
-from zoo.publish.manifest import form_entry
+from zoo.publish.manifest import variant_entry
 from zoo.publish.properties import stable_name
-from zoo.publish.variants import PORTABLE_SUFFIX, Form
+from zoo.publish.variants import PORTABLE_SUFFIX, Variant
 from zoo.quantize.decision import NONE, check_wish
 
 #: For models of any depth.
@@ -64,7 +64,7 @@ class ExportReport:
     notes: tuple[str, ...]
     seconds: float
     portable: Path | None = None
-    smaller: tuple[Form, ...] = ()
+    smaller: tuple[Variant, ...] = ()
     portable_parity: tuple[Comparison, ...] = ()
     cases: tuple[Case, ...] = field(default=(), repr=False)
 
@@ -80,7 +80,7 @@ class ExportReport:
         return values | {
             "path": str(self.path),
             "portable": str(self.portable) if self.portable else None,
-            "smaller": [form_entry(form) for form in self.smaller],
+            "smaller": [variant_entry(variant) for variant in self.smaller],
             "max_abs": self.max_abs,
         }
 
@@ -107,12 +107,12 @@ def export_model(
     their reset state. `portable` also writes PATH's stem + .portable.onnx, without recurrent
     operators, if the model has any.
 
-    `quantize` ("int8", "fp16", or "auto" for what wins) also writes smaller forms beside it as
+    `quantize` ("int8", "fp16", or "auto" for what wins) also writes smaller variants beside it as
     stem + .int8.onnx and .fp16.onnx: ranges come from one half of the samples, and on the other
     the answers may differ from fp32's by `max_loss` (zoo/quantize says in which unit).
 
     Raises CheckFailed with one reason, and writes nothing, if the model cannot be exported right,
-    or a form asked for by name loses too much; UsageError for arguments that do not fit; StorageError if the disk refuses.
+    or a variant asked for by name loses too much; UsageError for arguments that do not fit; StorageError if the disk refuses.
     """
     started = time.monotonic()
     target = Path(path)
@@ -128,8 +128,8 @@ def export_model(
         reset_states=reset_states,
         portable=portable,
     )
-    for form in filter(None, (made.onnx, made.portable)):
-        annotate(form, {"name": stable_name(model)})
+    for variant in filter(None, (made.onnx, made.portable)):
+        annotate(variant, {"name": stable_name(model)})
     if made.no_portable:
         raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
     compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)
@@ -143,10 +143,10 @@ def export_model(
             again, more = prove(ready[second], made.portable, compared, tolerance)
             notes += [f"portable: {note}" for note in more]
         smaller = _smaller(target, made, samples, quantize, max_loss)
-        for form in smaller:
-            if form.content is not None:
-                beside = target.with_name(form.file)
-                ready[beside] = stack.enter_context(_written(beside, form.content))
+        for variant in smaller:
+            if variant.content is not None:
+                beside = target.with_name(variant.file)
+                ready[beside] = stack.enter_context(_written(beside, variant.content))
         for path, temporary in ready.items():
             _keep(temporary, path)
     told = [*_notes(model, samples), *notes]
@@ -158,16 +158,16 @@ def export_model(
 
 def _smaller(
     target: Path, made: Conversion, samples: Any, asked: str, max_loss: float | None
-) -> list[Form]:
-    """Return the quantised forms asked for, published or not, as measured on the samples."""
+) -> list[Variant]:
+    """Return the quantised variants asked for, published or not, as measured on the samples."""
     if asked == NONE:
         return []
     from zoo.quantize.evidence import of_rows
-    from zoo.quantize.variants import forms
+    from zoo.quantize.variants import smaller_variants
 
     batch = made.face.inputs[0].shape[0]
     evidence = of_rows(given_rows(made.face, samples), SEED, batch)
-    return forms(made.onnx, evidence, asked=asked, max_loss=max_loss, file=target.name)
+    return smaller_variants(made.onnx, evidence, asked=asked, max_loss=max_loss, file=target.name)
 
 
 def prove(
@@ -249,7 +249,7 @@ def _build(model: Any, samples: Any) -> None:
     try:
         model(keras.tree.map_structure(lambda rows: keras.ops.convert_to_tensor(rows[:1]), row))
     except Exception as error:  # Keras refuses rows by whatever its backend raises
-        raise UsageError(f"samples of the wrong form: Keras says {_first_line(error)}") from error
+        raise UsageError(f"samples that do not fit: Keras says {_first_line(error)}") from error
 
 
 def _notes(model: Any, samples: Any) -> list[str]:

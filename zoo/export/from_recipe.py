@@ -33,7 +33,7 @@ from zoo.publish import repository as publish
 from zoo.publish.config import model_config
 from zoo.publish.manifest import PACKAGES, Proof, manifest, write_documents
 from zoo.publish.properties import documents, properties, zoo_version
-from zoo.publish.variants import PORTABLE_FILE, PORTABLE_TITLE, Form
+from zoo.publish.variants import PORTABLE_FILE, PORTABLE_TITLE, Variant
 from zoo.quantize.decision import NONE
 from zoo.recipes.recipe import Recipe
 from zoo.runtimes.results import recorded
@@ -103,7 +103,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: Options) -> str:
         zoo_version(),
     ]
     if options.quantize != NONE:
-        # It builds and times the smaller forms.
+        # It builds and times the smaller variants.
         parts.append(OnnxRuntime().version() or "not installed")
     return hashlib.sha256(json.dumps([recipe.name, *parts]).encode()).hexdigest()
 
@@ -130,7 +130,7 @@ def current_export(
         config_kept=False,
         seconds=0.0,
         # An equal version may have been there before the last export, without its measurements.
-        manifest=values.values | {"forms": publish.last_forms(repository, recipe.name)},
+        manifest=values.values | {"variants": publish.last_variants(repository, recipe.name)},
     )
 
 
@@ -146,7 +146,7 @@ def export(
 
     What was measured below `compat` of files with these very bytes goes into the card.
     Raises CheckFailed, with nothing published, if a graph is invalid or its answers differ, or if
-    a smaller form that was asked for by name loses too much.
+    a smaller variant that was asked for by name loses too much.
     """
 
     started = time.monotonic()
@@ -215,13 +215,13 @@ def _publish(job: _Job, repository: Path, started: float) -> Exported:
     )
     facts = properties(recipe, job.record, held_out.inputs)
     told = documents(recipe, job.record, held_out.inputs)
-    for form in filter(None, (made.onnx, made.portable)):
-        annotate(form, facts, told)
-    forms = _forms(made) + _smaller(recipe, job.run, held_out, made, options)
+    for variant in filter(None, (made.onnx, made.portable)):
+        annotate(variant, facts, told)
+    variants = _variants(made) + _smaller(recipe, job.run, held_out, made, options)
     cases = parity_cases(recipe, job.model, held_out)
     with publish.staging(repository, recipe.name) as staged:
-        proven = _write_forms(staged, recipe, forms, cases, held_out)
-        values = manifest(recipe, job.record, forms, proven)
+        proven = _write_variants(staged, recipe, variants, cases, held_out)
+        values = manifest(recipe, job.record, variants, proven)
         values["options"] = asdict(options)
         values["compatibility"] = recorded(job.compat, staged).to_json()
         values["rebuild"]["export_key"] = job.key
@@ -236,7 +236,7 @@ def _publish(job: _Job, repository: Path, started: float) -> Exported:
             states=job.states,
         )
         published = publish.publish(
-            repository, staged, config, labels(recipe), job.key, values["forms"]
+            repository, staged, config, labels(recipe), job.key, values["variants"]
         )
     return Exported(
         name=recipe.name,
@@ -249,12 +249,12 @@ def _publish(job: _Job, repository: Path, started: float) -> Exported:
     )
 
 
-def _forms(made: Conversion) -> list[Form]:
+def _variants(made: Conversion) -> list[Variant]:
     """Return the ONNX files of the version, the model itself first."""
     from zoo.convert.conversion import facts, serialized
 
-    forms = [
-        Form(
+    variants = [
+        Variant(
             file=layout.MODEL_FILE,
             title="the model",
             content=serialized(made.onnx),
@@ -264,55 +264,55 @@ def _forms(made: Conversion) -> list[Form]:
     title = PORTABLE_TITLE
     if made.portable is not None:
         content, graph = serialized(made.portable), facts(made.portable)
-        forms.append(Form(file=PORTABLE_FILE, title=title, content=content, graph=graph))
+        variants.append(Variant(file=PORTABLE_FILE, title=title, content=content, graph=graph))
     elif made.no_portable:
-        forms.append(Form(file=PORTABLE_FILE, title=title, reason=made.no_portable))
-    return forms
+        variants.append(Variant(file=PORTABLE_FILE, title=title, reason=made.no_portable))
+    return variants
 
 
 def _smaller(
     recipe: Recipe, run: RunFolder, held_out: Rows, made: Conversion, options: Options
-) -> list[Form]:
-    """Return the quantised forms asked for, published or not, as measured on the recipe's data."""
+) -> list[Variant]:
+    """Return the quantised variants asked for, published or not, as measured on the recipe's data."""
     if options.quantize == NONE:
         return []
     from zoo.quantize.evidence import of_recipe
-    from zoo.quantize.variants import forms
+    from zoo.quantize.variants import smaller_variants
 
     train = recipe.dataset.load(run.chosen_data(None).path).train
     evidence = of_recipe(recipe, train, held_out)
-    return forms(made.onnx, evidence, asked=options.quantize, max_loss=options.max_loss)
+    return smaller_variants(made.onnx, evidence, asked=options.quantize, max_loss=options.max_loss)
 
 
-def _write_forms(
-    staged: Path, recipe: Recipe, forms: list[Form], cases: ParityCases, held_out: Rows
+def _write_variants(
+    staged: Path, recipe: Recipe, variants: list[Variant], cases: ParityCases, held_out: Rows
 ) -> dict[str, Proof]:
     """Write each file and hold it against Keras; raises CheckFailed where one differs."""
     proven = {}
-    for form in forms:
-        if form.content is None:
+    for variant in variants:
+        if variant.content is None:
             continue
-        path = staged / form.file
-        path.write_bytes(form.content)
-        if not form.exact:
+        path = staged / variant.file
+        path.write_bytes(variant.content)
+        if not variant.exact:
             continue
         found = check(
             path,
             recipe.name,
-            cases.of(form.graph["operators"]),
+            cases.of(variant.graph["operators"]),
             argmax=recipe.task == "multiclass",
-            tolerance=form.tolerance,
+            tolerance=variant.tolerance,
             keep=cases.whole,
         )
         if not found.report.ok:
-            raise CheckFailed(_disagreement(form, found.report))
+            raise CheckFailed(_disagreement(variant, found.report))
         metric = held_out_metric(recipe, held_out, cases.whole, found.answers)
         if not metric["ok"]:
             raise CheckFailed(
-                f"not published: {form.file}: {metric['metric']} on {metric['rows']} held-out rows "
+                f"not published: {variant.file}: {metric['metric']} on {metric['rows']} held-out rows "
                 f"is {metric['runtimes']}, and Keras's is {metric['keras']}"
             )
-        proven[form.file] = Proof(
+        proven[variant.file] = Proof(
             versions=found.versions, parity=found.report.to_json(), held_out=metric
         )
     return proven
@@ -320,11 +320,11 @@ def _write_forms(
 
 def _trained_model(recipe: Recipe, run: RunFolder) -> Any:
     """Build the recipe's model with the weights of a finished run."""
-    from zoo.training.framework import start
+    from zoo.training.framework import import_keras
 
     # Forgets the names handed out so far. Collecting garbage with it would take as long as
     # building the model; and there is nothing to seed, since every weight is loaded.
-    start().keras.backend.clear_session(free_memory=False)
+    import_keras().keras.backend.clear_session(free_memory=False)
     model = recipe.build()
     model.load_weights(run.weights)
     return model
@@ -335,12 +335,12 @@ def labels(recipe: Recipe) -> tuple[str, ...]:
     return recipe.classes[1:] if recipe.task == "binary" else recipe.classes
 
 
-def _disagreement(form: Form, report: Report) -> str:
+def _disagreement(variant: Variant, report: Report) -> str:
     """Say where a graph differs most from Keras."""
     worst = report.worst
     failed = sum(row.failed for row in report.comparisons)
     return (
-        f"not published: {form.file}: {worst.runtime} and Keras disagree on {worst.output or 'the graph'} "
+        f"not published: {variant.file}: {worst.runtime} and Keras disagree on {worst.output or 'the graph'} "
         f"({worst.case}): {worst.reason}; {failed} of {len(report.comparisons)} comparisons failed"
     )
 

@@ -52,7 +52,7 @@ class Open:
 
 #: The rules on NaN were measured with onnxruntime 1.32 and onnx 1.23: Keras's MaxPooling skips a NaN
 #: wherever it stands in the window; and GRU, LSTM and RNN give numbers where Keras, the reference
-#: and the same model's portable form give NaN. That on sums was seen with numpy's matrix product,
+#: and the same model's portable variant give NaN. That on sums was seen with numpy's matrix product,
 #: whose library adds in another order on another processor: the same file, on the same row, gave
 #: Keras's answer on one machine and NaN on the next.
 OPEN = (

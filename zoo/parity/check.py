@@ -79,7 +79,7 @@ def check(
 def check_published(repository: Path, name: str, known: Registry) -> Iterator[Checked]:
     """Verify the latest published version: checksums, then each of its ONNX files on its vectors.
 
-    A form that is not meant to be equal to Keras is left to its checksum.
+    A variant that is not meant to be equal to Keras is left to its checksum.
     """
     manifest = published(repository, name, known)
     argmax = decides(manifest)
@@ -93,9 +93,9 @@ def equal_files(manifest: publish.Manifest) -> list[tuple[str, Tolerance]]:
     values = manifest.values
     first = {"file": layout.MODEL_FILE, "exact": True, "tolerance": values["tolerance"]}
     return [
-        (form["file"], Tolerance(**form["tolerance"]))
-        for form in (first, *values.get("forms", ()))
-        if form.get("exact")
+        (variant["file"], Tolerance(**variant["tolerance"]))
+        for variant in (first, *values.get("variants", ()))
+        if variant.get("exact")
     ]
 
 

@@ -14,11 +14,14 @@ from zoo.card.picture import draw
 from zoo.card.text import card
 from zoo.publish.properties import parameters, zoo_version
 from zoo.publish.repository import sha256
-from zoo.publish.variants import Form
+from zoo.publish.variants import Variant
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import Record
 from zoo_server.repository import layout
+
+#: Format 2 has "forms" in place of "variants".
+FORMAT = 3
 
 #: What the files' bytes depend on, beside what trained the weights.
 PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
@@ -39,16 +42,16 @@ class Proof:
 def manifest(
     recipe: Recipe,
     record: Record,
-    forms: Sequence[Form],
+    variants: Sequence[Variant],
     proven: Mapping[str, Proof],
 ) -> dict[str, Any]:
     """Return what a version says of itself; the files' checksums are added last.
 
-    `forms`: the model itself first; `proven` has an entry for each that was held against Keras.
+    `variants`: the model itself first; `proven` has an entry for each that was held against Keras.
     """
-    values = _proofs(forms, proven)
+    values = _proofs(variants, proven)
     return {
-        "format": 2,
+        "format": FORMAT,
         "name": recipe.name,
         "summary": recipe.summary,
         "tutorial": recipe.tutorial,
@@ -71,37 +74,37 @@ def manifest(
         },
         "layers": record.layers,
         **values,
-        "held_out": dict(proven[forms[0].file].held_out),
+        "held_out": dict(proven[variants[0].file].held_out),
         "versions": values["versions"] | dict(record.versions),
     }
 
 
 def file_manifest(
-    name: str, source: Path, forms: Sequence[Form], proven: Mapping[str, Proof]
+    name: str, source: Path, variants: Sequence[Variant], proven: Mapping[str, Proof]
 ) -> dict[str, Any]:
     """Return what a version says of itself that was exported from a Keras file of the user's."""
     return {
-        "format": 2,
+        "format": FORMAT,
         "name": name,
         "summary": f"exported from {source.name}",
         "rebuild": {
             "command": f"zoo export {source.name} --name {name}",
             "source": {"file": source.name, "sha256": sha256(source)},
         },
-        **_proofs(forms, proven),
+        **_proofs(variants, proven),
     }
 
 
-def _proofs(forms: Sequence[Form], proven: Mapping[str, Proof]) -> dict[str, Any]:
+def _proofs(variants: Sequence[Variant], proven: Mapping[str, Proof]) -> dict[str, Any]:
     """Return the files' facts, and how each was held against Keras."""
-    first, *others = forms
+    first, *others = variants
     proof = proven[first.file]
     return {
         "graph": dict(first.graph),
         "tolerance": first.tolerance.to_json(),
         "runtimes": dict(proof.versions),
         "parity": proof.parity,
-        "forms": [form_entry(form, proven.get(form.file)) for form in others],
+        "variants": [variant_entry(variant, proven.get(variant.file)) for variant in others],
         "versions": {package: metadata.version(package) for package in PACKAGES}
         | {"layer-zoo": zoo_version()},
     }
@@ -123,20 +126,20 @@ def _rebuild(recipe: Recipe, record: Record) -> dict[str, Any]:
     }
 
 
-def form_entry(form: Form, proof: Proof | None = None) -> dict[str, Any]:
+def variant_entry(variant: Variant, proof: Proof | None = None) -> dict[str, Any]:
     """Return what is recorded of a further file, or of why there is none."""
-    title = {"file": form.file, "title": form.title}
-    if form.content is None:
-        return title | {"reason": form.reason, **form.measured}
+    title = {"file": variant.file, "title": variant.title}
+    if variant.content is None:
+        return title | {"reason": variant.reason, **variant.measured}
     judged = {"parity": proof.parity, "held_out": dict(proof.held_out)} if proof else {}
     return title | {
-        "bytes": len(form.content),
-        "sha256": hashlib.sha256(form.content).hexdigest(),
-        "graph": dict(form.graph),
-        "exact": form.exact,
-        "tolerance": form.tolerance.to_json(),
+        "bytes": len(variant.content),
+        "sha256": hashlib.sha256(variant.content).hexdigest(),
+        "graph": dict(variant.graph),
+        "exact": variant.exact,
+        "tolerance": variant.tolerance.to_json(),
         **judged,
-        **form.measured,
+        **variant.measured,
     }
 
 

@@ -57,7 +57,7 @@ def parameters(recipe: Recipe) -> dict[str, str]:
 
 
 def properties(recipe: Recipe, record: Record, held_out: Sequence[np.ndarray]) -> dict[str, str]:
-    """Return what a file of a trained recipe says of itself; the same for each of its forms."""
+    """Return what a file of a trained recipe says of itself; the same for each of its variants."""
     metric, data = record.metric, record.dataset
     # Without the line number in it: a line added above must not make other bytes.
     source = recipe.source.rpartition(":")[0]

@@ -29,7 +29,7 @@ from zoo.errors import UsageError
 from zoo_proto import model_config_pb2
 from zoo_server.repository import layout
 
-#: What the last export wrote: {"key", "version", "config_sha256"}, and as "forms" what it found of
+#: What the last export wrote: {"key", "version", "config_sha256"}, and as "variants" what it found of
 #: further ONNX files, which a version that was there before does not say. Hidden from readers.
 STATE_FILE = ".export.json"
 LOCK_FILE = ".lock"
@@ -76,19 +76,19 @@ def publish(
     config: model_config_pb2.ModelConfig,
     labels: tuple[str, ...],
     key: str,
-    forms: Sequence[Mapping[str, Any]] = (),
+    variants: Sequence[Mapping[str, Any]] = (),
 ) -> Published:
     """Publish the staged version folder (model file, manifest, ...) of `config.name`.
 
     If the latest version is whole and its ONNX files are the same, no version is added.
-    `forms` is kept for `last_forms`.
+    `variants` is kept for `last_variants`.
     Raises UsageError if the kept versions would not satisfy the new configuration.
     """
     text = _config_text(config)
     model = repository / config.name
     versions = layout.version_numbers(model) if model.is_dir() else []
     if not versions:
-        return _publish_first(model, staged, text, labels, _state(key, 1, text, forms))
+        return _publish_first(model, staged, text, labels, _state(key, 1, text, variants))
     latest = model / str(versions[-1])
     kept = _check_and_keep(model, config)
     manifest = read_manifest(repository, config.name, versions[-1])
@@ -104,7 +104,7 @@ def publish(
         _flush(staged)
         staged.rename(model / str(version))
         _flush_folder(model)
-    replace(model / STATE_FILE, _state(key, version, text, forms))
+    replace(model / STATE_FILE, _state(key, version, text, variants))
     return Published(
         version=version, folder=model / str(version), created=created, config_kept=kept
     )
@@ -132,9 +132,9 @@ def published_key(repository: Path, name: str) -> tuple[str, int] | None:
     return (str(state["key"]), int(state["version"])) if intact(manifest) else None
 
 
-def last_forms(repository: Path, name: str) -> list[dict[str, Any]]:
+def last_variants(repository: Path, name: str) -> list[dict[str, Any]]:
     """Return what the last export found of further ONNX files, as it gave it to `publish`."""
-    found = _read_json(repository / name / STATE_FILE).get("forms")
+    found = _read_json(repository / name / STATE_FILE).get("variants")
     return found if isinstance(found, list) else []
 
 
@@ -155,6 +155,8 @@ def read_manifest(repository: Path, name: str, version: int | None = None) -> Ma
     if version not in numbers:
         return None
     values = _read_json(model / str(version) / layout.MANIFEST_FILE)
+    if "forms" in values:  # what format 2 calls them
+        values["variants"] = values.pop("forms")
     return Manifest(model / str(version), values) if values else None
 
 
@@ -241,9 +243,9 @@ def _labels_text(labels: tuple[str, ...]) -> bytes:
     return "".join(f"{label}\n" for label in labels).encode()
 
 
-def _state(key: str, version: int, text: bytes, forms: Sequence[Mapping[str, Any]]) -> bytes:
+def _state(key: str, version: int, text: bytes, variants: Sequence[Mapping[str, Any]]) -> bytes:
     digest = hashlib.sha256(text).hexdigest()
-    values = {"key": key, "version": version, "config_sha256": digest, "forms": list(forms)}
+    values = {"key": key, "version": version, "config_sha256": digest, "variants": list(variants)}
     return (json.dumps(values, indent=2) + "\n").encode()
 
 

@@ -1,9 +1,9 @@
 """The ONNX files of one version: the model, and others that hold the same model otherwise.
 
-    model.onnx            the first form: what is served, and what the interface is read from
+    model.onnx            the first variant: what is served, and what the interface is read from
     model.portable.onnx   without recurrent operators, for runtimes that lack them
 
-A form that cannot be made says why; the manifest repeats it. Plain values, no framework.
+A variant that cannot be made says why; the manifest repeats it. Plain values, no framework.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 from zoo.parity.compare import Tolerance
 from zoo_server.repository import layout
 
-#: What follows a model file's stem in the name of its portable form.
+#: What follows a model file's stem in the name of its portable variant.
 PORTABLE_SUFFIX = ".portable.onnx"
 PORTABLE_FILE = layout.MODEL_FILE.removesuffix(".onnx") + PORTABLE_SUFFIX
 PORTABLE_TITLE = "portable: without recurrent operators, for runtimes that lack them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Variant:
     """One ONNX file of a version: its bytes, or the reason why there are none.
 
     `graph` is what zoo.convert.conversion.facts says of it, and `tolerance` the bound that it is held to
-    against Keras. A form that was judged otherwise, since it is not meant to be equal, has
+    against Keras. A variant that was judged otherwise, since it is not meant to be equal, has
     `exact=False`, and `measured` says how it was judged; both are recorded in the manifest.
     """
 

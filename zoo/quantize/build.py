@@ -32,8 +32,8 @@ from zoo.parity.compare import Arrays
 from zoo.parity.onnxruntime_session import module
 from zoo.quantize.overflow import overflowing
 
-#: Operators whose weights are worth storing in fewer bits, per form: onnxruntime quantises no
-#: recurrent operator statically, and runs their float16 form.
+#: Operators whose weights are worth storing in fewer bits, per variant: onnxruntime quantises no
+#: recurrent operator statically, and runs their float16 variant.
 WEIGHTED: Mapping[str, frozenset[str]] = {
     "int8": frozenset({"Conv", "ConvTranspose", "Gather", "Gemm", "MatMul"}),
     "fp16": frozenset({"Conv", "ConvTranspose", "GRU", "Gather", "Gemm", "LSTM", "MatMul", "RNN"}),
@@ -41,11 +41,11 @@ WEIGHTED: Mapping[str, frozenset[str]] = {
 
 
 class CannotBuild(Exception):
-    """A form of this graph makes no sense, or the tool refuses it; the reason in one line."""
+    """A variant of this graph makes no sense, or the tool refuses it; the reason in one line."""
 
 
 def build(kind: str, model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
-    """Return the form of a graph, checked, with names and metadata in our own way.
+    """Return the variant of a graph, checked, with names and metadata in our own way.
 
     `calibration` are batches of training rows by input name, all of one size. The same arguments
     give the same bytes. Raises CannotBuild with the reason; OSError where the disk refuses.
@@ -175,7 +175,7 @@ BUILDERS: Mapping[str, Callable[[ModelProto, Sequence[Arrays]], ModelProto]] = {
 
 
 def _finish(made: ModelProto, model: ModelProto) -> ModelProto:
-    """Give a form the source's face, IR version and metadata, and our names; check it whole.
+    """Give a variant the source's face, IR version and metadata, and our names; check it whole.
 
     The tools leave their own marks, inner shapes, and operator sets that nothing uses.
     """

@@ -1,4 +1,4 @@
-"""Does a smaller form win? What was measured goes in, a verdict with its reason comes out.
+"""Does a smaller variant win? What was measured goes in, a verdict with its reason comes out.
 
     auto          published if the metric loses no more than the limit, and the file is smaller or
                   its answers come faster
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 from zoo.errors import UsageError
 
-#: The forms that can be built beside fp32.
+#: The variants that can be built beside fp32.
 KINDS = ("int8", "fp16")
 
-#: What may be asked for: a form by name, every form that wins, or none (again).
+#: What may be asked for: a variant by name, every variant that wins, or none (again).
 AUTO, NONE = "auto", "none"
 CHOICES = (*KINDS, AUTO, NONE)
 
-#: What the reason begins with where a form loses little and wins nothing.
+#: What the reason begins with where a variant loses little and wins nothing.
 NO_GAIN = "no gain"
 
 #: How much of a metric may be lost: percentage points of a share, percent of an error.
@@ -102,7 +102,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One form's figures beside fp32's: `size` in units of fp32's bytes, `times` by batch."""
+    """One variant's figures beside fp32's: `size` in units of fp32's bytes, `times` by batch."""
 
     loss: float
     size: float
@@ -111,14 +111,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a form is published, and why, in words."""
+    """Whether a variant is published, and why, in words."""
 
     published: bool
     reason: str
 
 
 def decide(asked: str, metric: Metric, measured: Measured, max_loss: float | None) -> Verdict:
-    """Judge one form; `asked` is `auto` or the form's own name.
+    """Judge one variant; `asked` is `auto` or the variant's own name.
 
     A loss that is not a number is more than any limit.
     """

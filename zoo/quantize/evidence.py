@@ -1,4 +1,4 @@
-"""What smaller forms are calibrated and judged by: a recipe's data, or rows that a user gives.
+"""What smaller variants are calibrated and judged by: a recipe's data, or rows that a user gives.
 
 A recipe has labels: its own metric on its whole held-out split, ranges from training rows. A file
 of the user's has rows alone: a seeded half gives the ranges, the other half shows how far the
@@ -44,7 +44,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """A metric, and its value for a form's answers given fp32's, both by output name."""
+    """A metric, and its value for a variant's answers given fp32's, both by output name."""
 
     metric: Metric
     value: Callable[[Arrays, Arrays], float]
@@ -55,7 +55,7 @@ class Evidence:
     """Rows to calibrate on, rows to measure on, and what judges the answers.
 
     `judges` are chosen by fp32's answers to `rows`: the model's own metric first, then one for
-    each further output, since a form must not spoil one to keep another. `tasks` names the task
+    each further output, since a variant must not spoil one to keep another. `tasks` names the task
     of each output that decides for classes. `batch` is the only size that the graph takes, None
     where it takes any.
     """

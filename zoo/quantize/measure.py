@@ -1,7 +1,7 @@
-"""What a form costs and what it is worth: answers on held-out rows, and time in onnxruntime.
+"""What a variant costs and what it is worth: answers on held-out rows, and time in onnxruntime.
 
-Times are taken in rounds in which every form has its turn, so that whatever else the machine does
-meets all alike; what is reported of a form is its time in units of fp32's of the same round.
+Times are taken in rounds in which every variant has its turn, so that whatever else the machine does
+meets all alike; what is reported of a variant is its time in units of fp32's of the same round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from zoo.parity.compare import Arrays, Session
 from zoo.quantize.decision import Ratio
 
-#: The form that others are held against.
+#: The variant that others are held against.
 BASE = "fp32"
 
 #: Rounds of quick models and of slow ones; the latter's one run is far longer than the clock's and
@@ -120,7 +120,7 @@ def answers(session: Session, rows: Arrays, batch: int | None = None) -> dict[st
 
 
 def spoiled(base: Arrays, given: Arrays) -> bool:
-    """Whether a form answers NaN or infinity where fp32 answers a number."""
+    """Whether a variant answers NaN or infinity where fp32 answers a number."""
     return any(
         bool(np.any(np.isfinite(array) & ~np.isfinite(given[name])))
         for name, array in base.items()

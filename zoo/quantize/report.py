@@ -1,4 +1,4 @@
-"""What was measured of smaller forms, for people: rows of a table, and the line of a refusal.
+"""What was measured of smaller variants, for people: rows of a table, and the line of a refusal.
 
 Works on the records that variants.py makes and manifests keep; no framework.
 """
@@ -16,7 +16,18 @@ TITLES: Mapping[str, str] = {
     "fp16": "16-bit weights, answers close to the model's",
 }
 
-HEADER = ("form", "metric", "fp32", "now", "loss", "flips", "largest Δ", "bytes", "time", "verdict")
+HEADER = (
+    "variant",
+    "metric",
+    "fp32",
+    "now",
+    "loss",
+    "flips",
+    "largest Δ",
+    "bytes",
+    "time",
+    "verdict",
+)
 RIGHT = "llrrrrrrrl"
 
 
@@ -25,13 +36,13 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def records(forms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the records of those forms, as a manifest lists them, that were measured here."""
-    return [form["quantized"] for form in forms if "quantized" in form]
+def records(variants: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the records of those variants, as a manifest lists them, that were measured here."""
+    return [variant["quantized"] for variant in variants if "quantized" in variant]
 
 
 def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return one row a form; one that could not be built has a verdict alone."""
+    """Return one row a variant; one that could not be built has a verdict alone."""
     return [_row(record) for record in found]
 
 
@@ -85,7 +96,7 @@ def note(found: Sequence[Mapping[str, Any]]) -> str:
         f"Measured on {metric['rows']} held-out rows and in onnxruntime {with_['onnxruntime']} "
         f"({with_['machine']}, {with_['threads']} thread), in units of fp32's bytes and of its "
         "time at the batch in brackets, in interleaved rounds (~: as fast as fp32, or lost in "
-        f"noise). A form is published only if the {metric['name']} loses no more than "
+        f"noise). A variant is published only if the {metric['name']} loses no more than "
         f"{metric['limit']:g} {metric['loss_unit']}."
     )
     for record in measured:
@@ -98,7 +109,7 @@ def note(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def refusal(record: Mapping[str, Any]) -> str:
-    """Say in one line why a form that was asked for by name is not published, and what would."""
+    """Say in one line why a variant that was asked for by name is not published, and what would."""
     metric = record["metric"]
     before, after = _number(metric["fp32"], ".4g"), _number(metric["value"], ".4g")
     cure = "--quantize auto goes on without it"

@@ -1,8 +1,8 @@
-"""The smaller forms of one model: built, measured beside fp32 in one run, judged, reported.
+"""The smaller variants of one model: built, measured beside fp32 in one run, judged, reported.
 
-    forms(model, evidence, asked="auto") -> one Form a kind: its bytes, or the reason for none
+    smaller_variants(model, evidence, asked="auto") -> one Variant a kind: its bytes, or the reason for none
 
-Each Form's `measured` has the figures under "quantized", published or not (report.py shows them).
+Each Variant's `measured` has the figures under "quantized", published or not (report.py shows them).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zoo.convert.conversion import facts, serialized
 from zoo.errors import CheckFailed, StorageError
 from zoo.parity.compare import Arrays, Session
 from zoo.parity.onnxruntime_session import OnnxRuntime
-from zoo.publish.variants import Form
+from zoo.publish.variants import Variant
 from zoo.quantize.build import CannotBuild, build
 from zoo.quantize.decision import AUTO, KINDS, Measured, Metric, Verdict, decide
 from zoo.quantize.evidence import Evidence, Judge
@@ -38,24 +38,24 @@ from zoo.quantize.measure import (
 from zoo.quantize.report import TITLES, finite, refusal
 from zoo_server.repository import layout
 
-#: What a form says of itself in its metadata_props, and what fp32 says there of its metric.
-FORM_PROPERTY, METRIC_PROPERTY = "form", "metric_value"
+#: What a variant says of itself in its metadata_props, and what fp32 says there of its metric.
+VARIANT_PROPERTY, METRIC_PROPERTY = "variant", "metric_value"
 
 #: Batches that are timed: one request, and a full batch of a busy server.
 BATCHES = (1, 64)
 
 
-def forms(
+def smaller_variants(
     model: ModelProto,
     evidence: Evidence,
     *,
     asked: str,
     max_loss: float | None = None,
     file: str = layout.MODEL_FILE,
-) -> list[Form]:
-    """Return the forms asked for, `file` naming the fp32 one.
+) -> list[Variant]:
+    """Return the variants asked for, `file` naming the fp32 one.
 
-    Raises CheckFailed for a form asked for by name that cannot be built or loses too much;
+    Raises CheckFailed for a variant asked for by name that cannot be built or loses too much;
     StorageError where the disk refuses.
     """
     made: dict[str, ModelProto] = {}
@@ -75,19 +75,21 @@ def forms(
         if kind in found:
             if asked != AUTO and not found[kind]["published"]:
                 raise CheckFailed(refusal(found[kind]))
-            result.append(_form(file, kind, found[kind], made[kind]))
+            result.append(_variant(file, kind, found[kind], made[kind]))
         elif kind in failures:
             record = _record(kind, asked, Verdict(False, f"cannot be built: {failures[kind]}"))
-            result.append(_form(file, kind, record))
+            result.append(_variant(file, kind, record))
     return result
 
 
-def _form(file: str, kind: str, record: Mapping[str, Any], made: ModelProto | None = None) -> Form:
+def _variant(
+    file: str, kind: str, record: Mapping[str, Any], made: ModelProto | None = None
+) -> Variant:
     name, title = file.removesuffix(".onnx") + f".{kind}.onnx", TITLES[kind]
     measured = {"quantized": record}
     if made is None or not record["published"]:
-        return Form(file=name, title=title, measured=measured, reason=record["reason"])
-    return Form(
+        return Variant(file=name, title=title, measured=measured, reason=record["reason"])
+    return Variant(
         file=name,
         title=title,
         content=serialized(made),
@@ -113,9 +115,9 @@ def _compare(
     asked: str,
     max_loss: float | None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every form on the same rows and clock, and judge those beside fp32.
+    """Run every variant on the same rows and clock, and judge those beside fp32.
 
-    Each form is told what it is, and its own metric in place of fp32's.
+    Each variant is told what it is, and its own metric in place of fp32's.
     """
     sessions = _sessions({BASE: model, **made})
     given = {
@@ -125,21 +127,21 @@ def _compare(
     times = {batch: timed(sessions, _feeds(evidence.rows, batch)) for batch in batches}
     base, bytes_ = given[BASE], len(serialized(model))
     records = {}
-    for kind, form in made.items():
+    for kind, variant in made.items():
         mine = given[kind]
         judged = [_judged(judge, base, mine, max_loss) for judge in evidence.judges(base)]
-        _tell(form, kind, judged[0].value)
+        _tell(variant, kind, judged[0].value)
         worst = max(judged, key=lambda found: found.excess)
         measured = Measured(
             loss=worst.loss,
-            size=len(serialized(form)) / bytes_,
+            size=len(serialized(variant)) / bytes_,
             times={batch: found[kind].ratio for batch, found in times.items()},
         )
         verdict = decide(asked, worst.metric, measured, max_loss)
         records[kind] = _record(kind, asked, verdict) | {
             "metric": worst.to_json(),
             "metrics": [found.to_json() for found in judged],
-            "bytes": {BASE: bytes_, kind: len(serialized(form)), "ratio": measured.size},
+            "bytes": {BASE: bytes_, kind: len(serialized(variant)), "ratio": measured.size},
             "times": [_time(batch, kind, found) for batch, found in times.items()],
             "max_abs": finite(largest_difference(base, mine)),
             "flips": sum(flips(base[n], mine[n], t) for n, t in evidence.tasks(base).items()),
@@ -156,7 +158,7 @@ def _compare(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """One metric of one form beside fp32's; `excess` is how far its loss is beyond the limit."""
+    """One metric of one variant beside fp32's; `excess` is how far its loss is beyond the limit."""
 
     metric: Metric
     fp32: float
@@ -188,18 +190,18 @@ def _judged(judge: Judge, base: Arrays, mine: Arrays, max_loss: float | None) ->
     return _Judged(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)
 
 
-def _tell(form: ModelProto, kind: str, value: float) -> None:
-    """Write into a form's properties what it is, and what it reaches where fp32's metric stands."""
-    for item in form.metadata_props:
+def _tell(variant: ModelProto, kind: str, value: float) -> None:
+    """Write into a variant's properties what it is, and what it reaches where fp32's metric stands."""
+    for item in variant.metadata_props:
         if item.key == METRIC_PROPERTY:
             item.value = f"{value:.6g}"
-    form.metadata_props.add(key=FORM_PROPERTY, value=kind)
+    variant.metadata_props.add(key=VARIANT_PROPERTY, value=kind)
 
 
 def _sessions(models: Mapping[str, ModelProto]) -> dict[str, Session]:
-    """Load every form in onnxruntime, one thread each; the files are gone afterwards."""
+    """Load every variant in onnxruntime, one thread each; the files are gone afterwards."""
     try:
-        with tempfile.TemporaryDirectory(prefix="zoo-forms-") as folder:
+        with tempfile.TemporaryDirectory(prefix="zoo-variants-") as folder:
             sessions = {}
             for kind, model in models.items():
                 path = Path(folder) / f"{kind}.onnx"

@@ -29,9 +29,9 @@ class Notes:
         """Return the note's number, a new one if nobody said this before."""
         return self.numbers.setdefault(text, len(self.numbers) + 1)
 
-    def lines(self, form: str) -> list[str]:
-        """Return one line a note; `form` is a template of `number` and `text`."""
-        return [form.format(number=number, text=text) for text, number in self.numbers.items()]
+    def lines(self, template: str) -> list[str]:
+        """Return one line a note; `template` has places of `number` and `text`."""
+        return [template.format(number=number, text=text) for text, number in self.numbers.items()]
 
 
 def terminal(record: Record, *, width: int | None = None) -> str:
@@ -73,7 +73,7 @@ def _table(columns: Sequence[Column]) -> str:
 
 
 def page(record: Record) -> str:
-    """Return docs/runtimes.md: the runtimes, each model in its best form, every file."""
+    """Return docs/runtimes.md: the runtimes, each model in its best variant, every file."""
     notes = Notes()
     names = record.runtimes
     groups = _by_model(record)

@@ -33,7 +33,7 @@ class Framework:
 
 
 @cache
-def start() -> Framework:
+def import_keras() -> Framework:
     """Import TensorFlow and Keras, quiet and deterministic; the second call is free.
 
     Raises MissingPackage without the extra, ZooError when Keras runs on another backend already.
@@ -82,7 +82,7 @@ def _make_deterministic(tf: Any) -> None:
 
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and TensorFlow, and forget the layer names handed out so far."""
-    keras = start().keras
+    keras = import_keras().keras
     # Without this a model's layer names, and its seeds, depend on what was built before it.
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)

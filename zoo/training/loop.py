@@ -18,7 +18,7 @@ import numpy as np
 from zoo.datasets.dataset import Rows, Splits
 from zoo.errors import CheckFailed, RecipeError
 from zoo.recipes.recipe import Recipe
-from zoo.training.framework import start
+from zoo.training.framework import import_keras
 
 #: Called after each epoch with (epoch from 1, epochs at most, loss, validation loss).
 Progress = Callable[[int, int, float, float], None]
@@ -54,7 +54,7 @@ def prepare(recipe: Recipe, model: Any, train: Rows) -> None:
     A layer that inverts is one of the model's outputs and learns the scale of that one's answers;
     any other stands right behind an input. Raises RecipeError for one that is neither.
     """
-    keras = start().keras
+    keras = import_keras().keras
     for layer in model.layers:
         if not isinstance(layer, keras.layers.Normalization):
             continue
@@ -80,7 +80,7 @@ def fit(
 
     With `state`, each epoch is saved there and a later call goes on from it. Raises CheckFailed.
     """
-    keras = start().keras
+    keras = import_keras().keras
     optimizer = keras.optimizers.Adam(recipe.learning_rate)
     optimizer.build(model.trainable_variables)
     history, best = History(), model.get_weights()
@@ -113,7 +113,7 @@ def _epoch_function(
     recipe: Recipe, model: Any, optimizer: Any, splits: Splits
 ) -> Callable[[Any], Any]:
     """Return a function from an order of the training rows to (loss, validation loss)."""
-    framework = start()
+    framework = import_keras()
     tf = framework.tf
     losses = [framework.keras.losses.get(name) for name in recipe.losses]
     xs, ys = _constants(recipe, splits.train)
@@ -155,7 +155,7 @@ def _epoch_function(
 
 def _constants(recipe: Recipe, rows: Rows) -> tuple[list[Any], list[Any]]:
     """Return a split's inputs and answers as TensorFlow constants."""
-    tf = start().tf
+    tf = import_keras().tf
     return [tf.constant(x) for x in rows.inputs], [tf.constant(y) for y in targets(recipe, rows)]
 
 

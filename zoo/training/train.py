@@ -164,9 +164,9 @@ def _failed(run: RunFolder) -> Path:
 
 def _run(job: _Job, log: TextIO, progress: Progress | None) -> Record:
     """Build, fit and measure; writes every file but the record, which it returns."""
-    from zoo.training.framework import seed_everything, start
+    from zoo.training.framework import import_keras, seed_everything
 
-    start()  # not counted: one import serves every model
+    import_keras()  # not counted: one import serves every model
     begun = time.perf_counter()
     recipe, folder = job.recipe, job.folder
     splits = recipe.dataset.load(job.data.path)

@@ -79,7 +79,9 @@ def read_bound(model: Path) -> Bound | None:
     """
     try:
         manifest = json.loads((model.parent / layout.MANIFEST_FILE).read_bytes())
-        own = [form for form in manifest.get("forms", ()) if form["file"] == model.name]
+        # "forms" is what manifests of format 2 call them.
+        variants = manifest.get("variants", manifest.get("forms", ()))
+        own = [variant for variant in variants if variant["file"] == model.name]
         facts = own[0] if own else manifest
         if not facts.get("exact", True):
             return None

@@ -219,14 +219,14 @@ def test_the_bound_is_the_one_it_was_published_under(
         assert wire.server.catalog.is_ready() is served
 
 
-def test_a_form_that_is_not_meant_to_be_equal_is_not_tested(tmp_path):
+def test_a_variant_that_is_not_meant_to_be_equal_is_not_tested(tmp_path):
     """Each file of a version has the bound that its own entry gives; an inexact one has none."""
-    forms = [
+    variants = [
         {"file": "model.portable.onnx", "exact": True, "tolerance": {"scaled": 1, "relative": 2}},
         {"file": "model.int8.onnx", "exact": False},
         {"file": "model.other.onnx", "reason": "there is none"},
     ]
-    manifest = {"tolerance": {"scaled": 3, "relative": 4}, "forms": forms}
+    manifest = {"tolerance": {"scaled": 3, "relative": 4}, "variants": variants}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
 
     def bound(name: str) -> Bound | None:

@@ -91,10 +91,10 @@ def test_the_whole_atlas_is_right_or_refused_where_onnx_cannot_say_it() -> None:
 
 PUBLIC = """
 import inspect, json, sys
-from zoo.training.framework import start
+from zoo.training.framework import import_keras
 from zoo.atlas import cases
 from zoo.atlas.measure import build
-keras = start().keras
+keras = import_keras().keras
 classes = {
     id(item): name
     for name, item in vars(keras.layers).items()

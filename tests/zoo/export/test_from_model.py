@@ -73,7 +73,7 @@ def test_recurrent_layers_are_real_operators(lab: dict[str, Any], name: str, ope
     assert "Loop" not in lab[name]["operators"]
 
 
-def test_the_portable_form_has_no_recurrent_operator(lab: dict[str, Any]) -> None:
+def test_the_portable_variant_has_no_recurrent_operator(lab: dict[str, Any]) -> None:
     """A second file of plain operators for every recurrent model of fixed length, and no other."""
     for name in (
         "lstm",
@@ -90,7 +90,7 @@ def test_the_portable_form_has_no_recurrent_operator(lab: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "gru_before", "simple_rnn", "bidirectional"])
-def test_every_gemm_of_a_portable_form_is_a_plain_one(lab: dict[str, Any], name: str) -> None:
+def test_every_gemm_of_a_portable_variant_is_a_plain_one(lab: dict[str, Any], name: str) -> None:
     """OpenCV 4 refuses one whose constant another operator reads too, ncnn one that adds a result."""
     assert lab[name]["portable"]
     assert lab[name]["unwelcome_to_gemm"] == []
@@ -146,7 +146,7 @@ def test_augmentation_is_left_out(lab: dict[str, Any]) -> None:
         ("unbuilt", "is not built, so its shapes are unknown"),
         ("no_folder", "there is no such folder"),
         ("opset", "UsageError: opset 3 is not one of 15 to 23"),
-        ("samples", "UsageError: samples of the wrong form"),
+        ("samples", "UsageError: samples that do not fit"),
         ("stateful", "stateful"),
     ],
 )
@@ -182,9 +182,9 @@ def test_a_keras_file_is_published_or_refused_in_one_line(tmp_path: Path) -> Non
     assert (tmp_path / "models/mine/config.pbtxt").is_file()
     manifest = json.loads((tmp_path / "models/mine/1/manifest.json").read_text())
     assert manifest["rebuild"]["source"]["sha256"] == repository.sha256(whole)
-    (form,) = manifest["forms"]
-    assert form["sha256"] == repository.sha256(tmp_path / "models/mine/1/model.portable.onnx")
-    assert all(row["ok"] for row in (*manifest["parity"], *form["parity"]))
+    (variant,) = manifest["variants"]
+    assert variant["sha256"] == repository.sha256(tmp_path / "models/mine/1/model.portable.onnx")
+    assert all(row["ok"] for row in (*manifest["parity"], *variant["parity"]))
 
     again = zoo("export", whole, "--portable")
     assert again.returncode == 0, again.stderr

@@ -105,9 +105,9 @@ def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) 
     assert manifest is not None
     values = manifest.values
     rows = len(RunFolder(trained.runs, name).held_out())
-    files = [values, *(form for form in values["forms"] if "parity" in form)]
-    for form in files:
-        cases = {row["case"] for row in form["parity"]}
+    files = [values, *(variant for variant in values["variants"] if "parity" in variant)]
+    for variant in files:
+        cases = {row["case"] for row in variant["parity"]}
         assert {
             "held-out rows, batch 1",
             "held-out rows, batch 7",
@@ -115,10 +115,10 @@ def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) 
         } <= (cases)
         assert {"zeros", "a denormal float32", "the largest float32", "NaN everywhere"} <= cases
         assert {"one Inf in a held-out row", "-Inf everywhere"} <= cases
-        for row in form["parity"]:
+        for row in variant["parity"]:
             assert row["ok"] or (row["adversarial"] and row["not_compared"]), row
             assert row["not_compared"] or (row["ratio"] <= 1 and row["flips"] == 0)
-        measured = form["held_out"]
+        measured = variant["held_out"]
         assert measured["rows"] == rows
         assert measured["keras"] == pytest.approx(values["training"]["metric"]["value"], rel=1e-5)
         assert measured["runtimes"].keys() == {"onnxruntime"}
@@ -130,7 +130,7 @@ def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_file_says_what_it_is(trained, name: str) -> None:
-    """Properties that onnxruntime hands out too, the same in both forms, in one order."""
+    """Properties that onnxruntime hands out too, the same in both variants, in one order."""
     manifest = repository.read_manifest(trained.repository, name)
     assert manifest is not None
     values, recipe = manifest.values, Registry.default().get(name)
@@ -193,7 +193,7 @@ for repository in repositories:
 
 
 def test_a_recipe_gives_the_same_bytes_in_every_process(trained, tmp_path: Path) -> None:
-    """Two exports in one process and one in another: CNN, LSTM in both forms, two inputs."""
+    """Two exports in one process and one in another: CNN, LSTM in both variants, two inputs."""
     first, second = tmp_path / "first", tmp_path / "second"
     subprocess.run(
         [sys.executable, "-c", AGAIN, trained.runs, first, second],
@@ -217,7 +217,7 @@ def test_a_recipe_gives_the_same_bytes_in_every_process(trained, tmp_path: Path)
 
 
 def test_what_a_recurrent_operator_makes_of_nan_is_not_hidden(trained) -> None:
-    """onnxruntime's LSTM loses NaN, which the card says; the portable form keeps it."""
+    """onnxruntime's LSTM loses NaN, which the card says; the portable variant keeps it."""
     manifest = repository.read_manifest(trained.repository, "lstm_sunspots")
     assert manifest is not None
 
@@ -225,7 +225,7 @@ def test_what_a_recurrent_operator_makes_of_nan_is_not_hidden(trained) -> None:
         (row,) = (r for r in parity if (r["case"], r["runtime"]) == ("NaN everywhere", runtime))
         return row["ok"], row["not_compared"]
 
-    (portable,) = manifest.values["forms"]
+    (portable,) = manifest.values["variants"]
     ok, reason = verdict(manifest.values["parity"], "onnxruntime")
     assert not ok
     assert "answer NaN with a number" in reason
@@ -241,27 +241,27 @@ PORTABLE = {"bilstm_sunspots", "gru_sunspots", "lstm_sunspots", "lstm_sunspots_s
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_recurrent_models_have_a_portable_form(trained, name: str) -> None:
+def test_recurrent_models_have_a_portable_variant(trained, name: str) -> None:
     """A second file of plain operators, proven by the same rows; no file without a reason."""
     manifest = repository.read_manifest(trained.repository, name)
     assert manifest is not None
-    forms = manifest.values["forms"]
+    variants = manifest.values["variants"]
     if name in PORTABLE:
-        (form,) = forms
+        (variant,) = variants
         facts = manifest.values["files"]["model.portable.onnx"]
-        assert (form["file"], form["bytes"], form["sha256"]) == (
+        assert (variant["file"], variant["bytes"], variant["sha256"]) == (
             "model.portable.onnx", facts["bytes"], facts["sha256"],
         )  # fmt: skip
         kinds = {n.op_type for n in onnx.load(manifest.folder / "model.portable.onnx").graph.node}
         assert not {"LSTM", "GRU", "RNN", "Loop"} & kinds
-        assert form["graph"]["inputs"] == manifest.values["graph"]["inputs"]
-        rows = [(row["runtime"], row["case"]) for row in form["parity"]]
+        assert variant["graph"]["inputs"] == manifest.values["graph"]["inputs"]
+        rows = [(row["runtime"], row["case"]) for row in variant["parity"]]
         assert rows == [(row["runtime"], row["case"]) for row in manifest.values["parity"]]
     elif name == "lstm_sunspots_any_length":
-        assert "needs a fixed length" in forms[0]["reason"]
+        assert "needs a fixed length" in variants[0]["reason"]
         assert "needs a fixed length" in (manifest.folder / "README.md").read_text()
     else:
-        assert forms == []
+        assert variants == []
     assert (manifest.folder / "model.portable.onnx").exists() == (name in PORTABLE)
 
 
@@ -275,7 +275,10 @@ def test_another_opset_is_another_version(trained, published: Path) -> None:
 
     manifest = repository.read_manifest(published, "lstm_sunspots", 2)
     assert manifest is not None
-    graphs = [manifest.values["graph"], *(form["graph"] for form in manifest.values["forms"])]
+    graphs = [
+        manifest.values["graph"],
+        *(variant["graph"] for variant in manifest.values["variants"]),
+    ]
     assert [graph["opset"] for graph in graphs] == [18, 18]
     assert manifest.values["options"]["opset"] == 18
 

@@ -9,8 +9,8 @@ import pytest
 PROGRAM = textwrap.dedent(
     """
     import numpy as np
-    from zoo.training.framework import start
-    keras = start().keras
+    from zoo.training.framework import import_keras
+    keras = import_keras().keras
     from zoo.datasets.dataset import Rows
     from zoo.errors import CheckFailed, RecipeError
     from zoo.export.sequence_step import proven_rows, step_model

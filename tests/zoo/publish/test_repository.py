@@ -96,15 +96,15 @@ def test_a_version_is_all_of_its_onnx_files(tmp_path: Path) -> None:
 def test_what_an_export_found_of_further_files_outlives_an_equal_version(tmp_path: Path) -> None:
     """The version that was there before cannot say it; the state of the last export does."""
     _publish(tmp_path, b"one")
-    assert publish.last_forms(tmp_path, "adder") == []
+    assert publish.last_variants(tmp_path, "adder") == []
     with publish.staging(tmp_path, "adder") as staged:
         (staged / layout.MODEL_FILE).write_bytes(b"one")
         found = [{"file": "model.int8.onnx", "reason": "no gain"}]
         done = publish.publish(tmp_path, staged, _config(), ("a", "b"), "k2", found)
 
     assert (done.version, done.created) == (1, False)
-    assert publish.last_forms(tmp_path, "adder") == found
-    assert publish.last_forms(tmp_path, "absent") == []
+    assert publish.last_variants(tmp_path, "adder") == found
+    assert publish.last_variants(tmp_path, "absent") == []
 
 
 def test_a_publication_is_current_until_its_key_or_a_file_changes(tmp_path: Path) -> None:

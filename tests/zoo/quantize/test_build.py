@@ -30,14 +30,14 @@ def _answers(model: ModelProto, feeds: dict[str, np.ndarray], folder: Path) -> n
     return answer
 
 
-def _form(lab: ModuleType, name: str, kind: str) -> ModelProto:
+def _variant(lab: ModuleType, name: str, kind: str) -> ModelProto:
     model = lab.SMALL[name]()
     return build(kind, model, lab.batches(model))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("name", "share"), [("small_cnn", 0.02), ("unlike_columns", 0.05)])
-def test_a_form_answers_close_to_fp32(
+def test_a_variant_answers_close_to_fp32(
     lab: ModuleType, tmp_path: Path, name: str, share: float, kind: str
 ) -> None:
     """On rows that calibration did not see, within a share of the answers' range.
@@ -48,7 +48,7 @@ def test_a_form_answers_close_to_fp32(
     model = lab.SMALL[name]()
     feeds = lab.rows(model, 200, seed=9)
     expected = _answers(model, feeds, tmp_path)
-    given = _answers(_form(lab, name, kind), feeds, tmp_path)
+    given = _answers(_variant(lab, name, kind), feeds, tmp_path)
 
     assert given.dtype == np.float32
     assert np.sqrt(np.mean((given - expected) ** 2)) < share * np.ptp(expected)
@@ -57,9 +57,9 @@ def test_a_form_answers_close_to_fp32(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["small_cnn", "unlike_columns"])
-def test_a_form_has_the_models_face(lab: ModuleType, name: str, kind: str) -> None:
+def test_a_variant_has_the_models_face(lab: ModuleType, name: str, kind: str) -> None:
     """Inputs, outputs, opset, IR version and metadata are the model's; the checker is content."""
-    model, made = lab.SMALL[name](), _form(lab, name, kind)
+    model, made = lab.SMALL[name](), _variant(lab, name, kind)
 
     onnx.checker.check_model(made, full_check=True)
     assert list(made.graph.input) == list(model.graph.input)
@@ -72,7 +72,7 @@ def test_a_form_has_the_models_face(lab: ModuleType, name: str, kind: str) -> No
 
 def test_int8_weights_have_a_scale_for_each_channel(lab: ModuleType) -> None:
     """Convolution weights are int8 with as many scales as outputs, and no float copy is left."""
-    graph = _form(lab, "small_cnn", "int8").graph
+    graph = _variant(lab, "small_cnn", "int8").graph
     tensors = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     kernels = {n: a for n, a in tensors.items() if a.ndim == 4}
     scales = {
@@ -88,8 +88,10 @@ def test_int8_weights_have_a_scale_for_each_channel(lab: ModuleType) -> None:
 def test_scaling_and_softmax_stay_float(lab: ModuleType) -> None:
     """The first operator reads the input as it is, and nothing is quantised behind the last Gemm."""
     for kind in KINDS:
-        nodes = {n.op_type: n for n in _form(lab, "small_cnn", kind).graph.node}
-        makers = {o: n.op_type for n in _form(lab, "small_cnn", kind).graph.node for o in n.output}
+        nodes = {n.op_type: n for n in _variant(lab, "small_cnn", kind).graph.node}
+        makers = {
+            o: n.op_type for n in _variant(lab, "small_cnn", kind).graph.node for o in n.output
+        }
         assert nodes["Mul"].input[0] == "image", kind
         assert nodes["Softmax"].output[0] == "probabilities", kind
         assert makers[nodes["Softmax"].input[0]] in ("DequantizeLinear", "Cast"), kind
@@ -97,7 +99,7 @@ def test_scaling_and_softmax_stay_float(lab: ModuleType) -> None:
 
 def test_fp16_halves_the_weights_and_casts_no_more_than_it_must(lab: ModuleType) -> None:
     """Weights between the edges are float16; one cast in, one cast out."""
-    graph = _form(lab, "small_cnn", "fp16").graph
+    graph = _variant(lab, "small_cnn", "fp16").graph
     kinds = {t.data_type for t in graph.initializer if len(t.dims) > 1}
 
     assert kinds == {TensorProto.FLOAT16}
@@ -127,7 +129,7 @@ def test_building_is_silent_and_leaves_nothing(
     """Nothing on the terminal, no handler in the root logger, no file in the temporary folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     handlers, disabled = list(logging.root.handlers), logging.root.manager.disable
-    _form(lab, "small_cnn", kind)
+    _variant(lab, "small_cnn", kind)
 
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
@@ -136,7 +138,7 @@ def test_building_is_silent_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_graph_without_weights_has_no_smaller_form(lab: ModuleType, kind: str) -> None:
+def test_a_graph_without_weights_has_no_smaller_variant(lab: ModuleType, kind: str) -> None:
     """The reason names the operators that could have been smaller."""
     model = lab.no_weights()
 

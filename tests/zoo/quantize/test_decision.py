@@ -1,4 +1,4 @@
-"""A smaller form is published where it wins within the limit, and the reason is said either way."""
+"""A smaller variant is published where it wins within the limit, and the reason is said either way."""
 
 import math
 
@@ -75,7 +75,7 @@ def test_auto_publishes_what_wins(measured: Measured, published: bool, reason: s
         (_measured(loss=2.0, size=0.3), False, "accuracy falls by 2 points"),
     ],
 )
-def test_a_form_asked_for_by_name_needs_only_the_metric(
+def test_a_variant_asked_for_by_name_needs_only_the_metric(
     measured: Measured, published: bool, reason: str
 ) -> None:
     """Size and time are the asker's to weigh, and are said."""

@@ -52,7 +52,7 @@ class Machine:
 
 
 def test_times_are_ratios_within_a_round() -> None:
-    """A form that needs half the time needs half the time; fp32 is its own unit."""
+    """A variant that needs half the time needs half the time; fp32 is its own unit."""
     machine = Machine({"fp32": 0.002, "int8": 0.001, "fp16": 0.003})
     found = timed(machine.sessions, FEEDS, machine.clock)
 
@@ -144,7 +144,7 @@ NAN, INF = math.nan, math.inf
 def test_answers_that_are_no_numbers_are_noticed(
     base: list[float], given: list[float], delta: float, lost: bool
 ) -> None:
-    """Where fp32 answers a number, a form must; what fp32 itself cannot say is not its fault."""
+    """Where fp32 answers a number, a variant must; what fp32 itself cannot say is not its fault."""
     left, right = {"y": np.array(base)}, {"y": np.array(given)}
 
     assert largest_difference(left, right) == delta

@@ -1,4 +1,4 @@
-"""Smaller forms of real models: measured, published where they win, served, refused by figures."""
+"""Smaller variants of real models: measured, published where they win, served, refused by figures."""
 
 import json
 import re
@@ -50,12 +50,12 @@ def smaller(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository
 
 
-def test_a_model_with_smaller_forms_is_a_new_version(smaller: Path) -> None:
+def test_a_model_with_smaller_variant_is_a_new_version(smaller: Path) -> None:
     """The files stand beside the first, whose bytes are the same; the manifest has the figures."""
     version = smaller / "cnn_digits10/2"
     manifest = publish.read_manifest(smaller, "cnn_digits10", 2)
     assert manifest is not None
-    records = {f["file"]: f for f in manifest.values["forms"]}
+    records = {f["file"]: f for f in manifest.values["variants"]}
     int8, fp16 = records["model.int8.onnx"], records["model.fp16.onnx"]
 
     assert publish.intact(manifest)
@@ -89,7 +89,7 @@ def test_the_figures_are_true(trained, smaller: Path) -> None:
     for file in ("model.onnx", "model.int8.onnx"):
         session = OnnxRuntime().load(manifest.folder / file)
         given[file] = session({recipe.input_name: held_out.x})[recipe.output_name]
-    (int8,) = [f["quantized"] for f in manifest.values["forms"] if "int8" in f["file"]]
+    (int8,) = [f["quantized"] for f in manifest.values["variants"] if "int8" in f["file"]]
     before, after = given["model.onnx"], given["model.int8.onnx"]
 
     assert int8["metric"]["fp32"] == measure(recipe, held_out, before)
@@ -105,7 +105,7 @@ def test_where_nothing_wins_nothing_is_added(smaller: Path) -> None:
 
     assert re.search(r"^lstm_sunspots +int8 .*not published: ", printed, re.MULTILINE)
     assert re.search(r"^cnn_digits10 +int8 .* published$", printed, re.MULTILINE)
-    (int8, *_) = [f for f in publish.last_forms(smaller, "lstm_sunspots") if "int8" in f["file"]]
+    (int8, *_) = [f for f in publish.last_variants(smaller, "lstm_sunspots") if "int8" in f["file"]]
     assert int8["quantized"]["bytes"]["ratio"] > 1.1
 
 
@@ -113,7 +113,7 @@ def test_the_card_shows_the_figures(smaller: Path) -> None:
     """A table of its own, with how it was measured; differences from fp32 are meant."""
     card = (smaller / "cnn_digits10/2/README.md").read_text()
 
-    assert "## Smaller forms" in card
+    assert "## Smaller variants" in card
     assert re.search(r"\| int8 \| accuracy \| .* \| published \|", card)
     assert "Ranges for int8 come from 256 rows of the training split" in card
     assert "`model.fp16.onnx`" in card
@@ -130,7 +130,7 @@ def test_a_second_run_is_up_to_date_and_repeats_the_figures(trained, smaller: Pa
     assert json.loads(asked.stdout)[0]["exported_now"] is True
 
 
-def test_verify_is_content_with_a_smaller_form(smaller: Path) -> None:
+def test_verify_is_content_with_a_smaller_variant(smaller: Path) -> None:
     """It is not meant to equal Keras: its checksum is checked, and damage to it noticed."""
     done = _zoo("verify", "cnn_digits10", "--repository", smaller)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -143,7 +143,7 @@ def test_verify_is_content_with_a_smaller_form(smaller: Path) -> None:
     assert "missing or is not what was published" in done.stdout
 
 
-def test_a_form_asked_for_by_name_is_refused_with_its_figures(trained, tmp_path: Path) -> None:
+def test_a_variant_asked_for_by_name_is_refused_with_its_figures(trained, tmp_path: Path) -> None:
     """Exit status 1, one line, nothing published; a larger --max-loss publishes it."""
     folders = ("--repository", tmp_path / "models", "--runs", trained.runs)
     done = _zoo("export", "lstm_sunspots_sequence", "--quantize", "int8", "--max-loss", 0, *folders)
@@ -168,7 +168,10 @@ def test_a_form_asked_for_by_name_is_refused_with_its_figures(trained, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--max-loss", "1"), "--max-loss says what a smaller form may lose: give --quantize too"),
+        (
+            ("--max-loss", "1"),
+            "--max-loss says what a smaller variant may lose: give --quantize too",
+        ),
         (("--quantize", "int4"), "invalid choice: 'int4'"),
         (("--quantize", "auto", "--max-loss", "-1"), "argument --max-loss: "),
         (("--quantize", "auto", "--max-loss", "nan"), "argument --max-loss: "),
@@ -214,7 +217,7 @@ def test_a_disk_that_is_full_is_said_and_loses_nothing(trained, tmp_path: Path) 
     assert not models.exists()
 
 
-def test_the_server_serves_the_form_that_the_configuration_names(
+def test_the_server_serves_the_variant_that_the_configuration_names(
     trained, smaller: Path, tmp_path: Path, serving
 ) -> None:
     """`default_model_filename: "model.int8.onnx"`: its answers, to the bit, and no others.
@@ -274,7 +277,7 @@ def test_a_file_of_ones_own_is_judged_on_its_samples(own: Path, tmp_path: Path) 
         "--quantize", "auto", "--max-loss", 5, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    int8, fp16 = (form["quantized"] for form in json.loads(done.stdout)["smaller"])
+    int8, fp16 = (variant["quantized"] for variant in json.loads(done.stdout)["smaller"])
     kinds = {p.name for p in tmp_path.iterdir()}
 
     assert int8["metric"]["name"] == "distance from fp32's answers"
@@ -291,7 +294,7 @@ def test_a_file_of_ones_own_is_judged_on_its_samples(own: Path, tmp_path: Path) 
     assert np.abs(first - second).max() < 0.01 * np.abs(first).max()
 
 
-def test_a_file_of_ones_own_is_published_with_its_forms(own: Path, tmp_path: Path) -> None:
+def test_a_file_of_ones_own_is_published_with_its_variants(own: Path, tmp_path: Path) -> None:
     """Beside model.onnx in the version folder, with the figures in its manifest."""
     done = _zoo(
         "export", own / "mine.keras", "--repository", tmp_path / "models",
@@ -301,8 +304,8 @@ def test_a_file_of_ones_own_is_published_with_its_forms(own: Path, tmp_path: Pat
 
     assert done.returncode == 0, done.stderr
     assert (version / "model.fp16.onnx").is_file()
-    (form,) = json.loads((version / "manifest.json").read_text())["forms"]
-    assert form["sha256"] == publish.sha256(version / "model.fp16.onnx")
+    (variant,) = json.loads((version / "manifest.json").read_text())["variants"]
+    assert variant["sha256"] == publish.sha256(version / "model.fp16.onnx")
     assert re.search(r"^mine +fp16 .* published$", done.stdout, re.MULTILINE)
 
 

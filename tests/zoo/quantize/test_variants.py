@@ -1,4 +1,4 @@
-"""One model file's smaller forms: a form or a reason for each kind, by what is measured."""
+"""One model file's smaller variants: a variant or a reason for each kind, by what is measured."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from zoo.quantize import variants
 from zoo.quantize.build import CannotBuild
 from zoo.quantize.decision import Metric
 from zoo.quantize.evidence import Evidence, Judge, calibration, of_rows
-from zoo.quantize.variants import forms
+from zoo.quantize.variants import smaller_variants
 
 
 def _evidence(lab: ModuleType, model: ModelProto, count: int = 200) -> Evidence:
@@ -27,7 +27,7 @@ def _evidence(lab: ModuleType, model: ModelProto, count: int = 200) -> Evidence:
 
 
 def _losing(evidence: Evidence, value: float) -> Evidence:
-    """Evidence by which fp32 reaches 1 and any other form `value`."""
+    """Evidence by which fp32 reaches 1 and any other variant `value`."""
     return replace(evidence, judges=lambda base: (_judge("accuracy", value),))
 
 
@@ -38,17 +38,17 @@ def _judge(name: str, value: float) -> Judge:
     )
 
 
-def test_auto_gives_a_form_or_a_reason_for_each_kind(lab: ModuleType) -> None:
+def test_auto_gives_a_variant_or_a_reason_for_each_kind(lab: ModuleType) -> None:
     """With the figures in either case, as JSON can hold them."""
     model = lab.small_cnn()
-    made = forms(model, _evidence(lab, model), asked="auto")
+    made = smaller_variants(model, _evidence(lab, model), asked="auto")
 
-    assert [form.file for form in made] == ["model.int8.onnx", "model.fp16.onnx"]
-    for form in made:
-        record = form.measured["quantized"]
-        assert record["published"] is (form.content is not None)
-        assert form.reason == ("" if form.content else record["reason"])
-        assert form.exact is (form.content is None)
+    assert [variant.file for variant in made] == ["model.int8.onnx", "model.fp16.onnx"]
+    for variant in made:
+        record = variant.measured["quantized"]
+        assert record["published"] is (variant.content is not None)
+        assert variant.reason == ("" if variant.content else record["reason"])
+        assert variant.exact is (variant.content is None)
         assert [time["batch"] for time in record["times"]] == [1, 64]
         assert all(
             t["ratio"]["low"] <= t["ratio"]["median"] <= t["ratio"]["high"] for t in record["times"]
@@ -61,33 +61,33 @@ def test_auto_gives_a_form_or_a_reason_for_each_kind(lab: ModuleType) -> None:
     assert fp16["bytes"]["ratio"] < 0.7
 
 
-def test_a_form_that_loses_too_much_is_not_published(lab: ModuleType) -> None:
+def test_a_variant_that_loses_too_much_is_not_published(lab: ModuleType) -> None:
     """Auto goes on without it; by name it is an error with the figures and the option."""
     model = lab.small_cnn()
     evidence = _losing(_evidence(lab, model), 0.98)
-    made = forms(model, evidence, asked="auto")
+    made = smaller_variants(model, evidence, asked="auto")
 
-    assert [form.content for form in made] == [None, None]
+    assert [variant.content for variant in made] == [None, None]
     assert made[0].reason == "accuracy falls by 2 points, and 0.5 points are allowed"
     with pytest.raises(
         CheckFailed,
         match=r"not published: int8: accuracy falls by 2 points.* \(1 to 0.98 on 200 rows; "
         r"0\.\d+ × the bytes, time .*\): --max-loss 2(\.01)? allows it",
     ):
-        forms(model, evidence, asked="int8")
-    assert forms(model, evidence, asked="int8", max_loss=2.01)[0].content
+        smaller_variants(model, evidence, asked="int8")
+    assert smaller_variants(model, evidence, asked="int8", max_loss=2.01)[0].content
 
 
 def test_every_output_is_judged_and_the_first_stands_for_all_that_lose_little(
     lab: ModuleType,
 ) -> None:
-    """A form must not spoil one output to keep another."""
+    """A variant must not spoil one output to keep another."""
     model = lab.small_cnn()
     evidence = _evidence(lab, model)
     fine = replace(evidence, judges=lambda base: (_judge("a", 0.999), _judge("b", 0.998)))
     spoilt = replace(evidence, judges=lambda base: (_judge("a", 1.0), _judge("b", 0.9)))
-    _, kept = forms(model, fine, asked="auto")
-    _, lost = forms(model, spoilt, asked="auto")
+    _, kept = smaller_variants(model, fine, asked="auto")
+    _, lost = smaller_variants(model, spoilt, asked="auto")
 
     assert kept.content
     assert kept.measured["quantized"]["metric"]["name"] == "a"
@@ -95,15 +95,15 @@ def test_every_output_is_judged_and_the_first_stands_for_all_that_lose_little(
     assert [m["value"] for m in lost.measured["quantized"]["metrics"]] == [1.0, 0.9]
 
 
-def test_a_form_says_what_it_is_and_what_it_reaches(lab: ModuleType) -> None:
+def test_a_variant_says_what_it_is_and_what_it_reaches(lab: ModuleType) -> None:
     """In its properties, where fp32's metric would be untrue of it; the rest is the model's."""
     model = lab.small_cnn()
     model.metadata_props.add(key="metric_value", value="1")
-    (form,) = forms(model, _losing(_evidence(lab, model), 0.998), asked="fp16")
-    assert form.content is not None
-    told = {p.key: p.value for p in onnx.load_from_string(form.content).metadata_props}
+    (variant,) = smaller_variants(model, _losing(_evidence(lab, model), 0.998), asked="fp16")
+    assert variant.content is not None
+    told = {p.key: p.value for p in onnx.load_from_string(variant.content).metadata_props}
 
-    assert told == {"task": "multiclass", "metric_value": "0.998", "form": "fp16"}
+    assert told == {"task": "multiclass", "metric_value": "0.998", "variant": "fp16"}
     assert {p.key: p.value for p in model.metadata_props}["metric_value"] == "1"
 
 
@@ -113,13 +113,13 @@ def test_answers_that_are_no_numbers_lose_the_metric_altogether(
     """However large --max-loss is: an argmax over NaN would look like an answer."""
     model = lab.small_cnn()
     monkeypatch.setattr(variants, "spoiled", lambda base, given: True)
-    made = forms(model, _evidence(lab, model), asked="auto", max_loss=100.0)
+    made = smaller_variants(model, _evidence(lab, model), asked="auto", max_loss=100.0)
 
-    assert [form.content for form in made] == [None, None]
+    assert [variant.content for variant in made] == [None, None]
     assert "lost altogether" in made[0].reason
     json.dumps(made[0].measured, allow_nan=False)
     with pytest.raises(CheckFailed, match=r"--quantize auto goes on without it$"):
-        forms(model, _evidence(lab, model), asked="int8", max_loss=100.0)
+        smaller_variants(model, _evidence(lab, model), asked="int8", max_loss=100.0)
 
 
 def test_half_precision_that_overflows_is_not_published(lab: ModuleType) -> None:
@@ -129,26 +129,31 @@ def test_half_precision_that_overflows_is_not_published(lab: ModuleType) -> None
         if len(tensor.dims) == 2 and tensor.dims[0] == 16:
             array = onnx.numpy_helper.to_array(tensor) * np.float32(60000)
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    (form,) = [f for f in forms(model, _evidence(lab, model), asked="auto") if "fp16" in f.file]
+    (variant,) = [
+        f for f in smaller_variants(model, _evidence(lab, model), asked="auto") if "fp16" in f.file
+    ]
 
-    assert form.content is None
+    assert variant.content is None
     assert re.match(
-        r"cannot be built: \w+ goes beyond half precision's 65504 on calibration rows", form.reason
+        r"cannot be built: \w+ goes beyond half precision's 65504 on calibration rows",
+        variant.reason,
     )
 
 
-def test_a_form_that_cannot_be_built_has_its_reason(lab: ModuleType) -> None:
+def test_a_variant_that_cannot_be_built_has_its_reason(lab: ModuleType) -> None:
     """Auto reports it; asked for by name it is an error."""
     model = lab.no_weights()
     evidence = of_rows(lab.rows(model, 40), 0)
-    made = forms(model, evidence, asked="auto")
+    made = smaller_variants(model, evidence, asked="auto")
 
-    assert all(form.reason.startswith("cannot be built: the graph has none of") for form in made)
+    assert all(
+        variant.reason.startswith("cannot be built: the graph has none of") for variant in made
+    )
     with pytest.raises(CheckFailed, match="fp16 cannot be built: the graph has none of"):
-        forms(model, evidence, asked="fp16")
+        smaller_variants(model, evidence, asked="fp16")
 
 
-def test_one_failure_does_not_keep_the_other_form_back(
+def test_one_failure_does_not_keep_the_other_variant_back(
     lab: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """int8 cannot be built, fp16 is measured all the same."""
@@ -161,7 +166,7 @@ def test_one_failure_does_not_keep_the_other_form_back(
     real = variants.build
     monkeypatch.setattr(variants, "build", build)
     model = lab.small_cnn()
-    int8, fp16 = forms(model, _evidence(lab, model), asked="auto")
+    int8, fp16 = smaller_variants(model, _evidence(lab, model), asked="auto")
 
     assert int8.reason == "cannot be built: no such operator"
     assert fp16.content
@@ -186,7 +191,7 @@ def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path
         judges=lambda base: (Judge(metric=metric, value=accuracy),),
         tasks=lambda base: {"probabilities": "multiclass"},
     )
-    int8, _ = forms(model, evidence, asked="auto")
+    int8, _ = smaller_variants(model, evidence, asked="auto")
     record = int8.measured["quantized"]
 
     assert int8.content

@@ -89,5 +89,5 @@ def test_a_heavy_runtime_gives_keras_answers_from_an_environment_of_its_own(
         pytest.skip(done.stderr.strip())
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok ") == 4  # the LSTM in both of its forms
+    assert done.stdout.count("ok ") == 4  # the LSTM in both of its variants
     assert (tmp_path / "openvino-2026.4.1" / STAMP_FILE).is_file()
