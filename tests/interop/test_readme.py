@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its examples run against a real server."""
+"""What the README and docs/serving.md show is what happens: their examples run on a real server."""
 
 import http.client
 import json
@@ -21,6 +21,7 @@ from zoo.recipes.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PAGES = README + (ROOT / "docs/serving.md").read_text()
 ZOO = Path(sys.executable).with_name("zoo")
 
 pytestmark = pytest.mark.interop
@@ -28,9 +29,9 @@ pytestmark = pytest.mark.interop
 
 def _example(name: str) -> str:
     """Return the code block that follows `<!-- example: name -->`."""
-    found = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found is not None, name
-    return found[1]
+    block = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", PAGES, re.DOTALL)
+    assert block is not None, name
+    return block[1]
 
 
 @pytest.mark.parametrize("name", ["client", "tritonclient", "stubs"])
