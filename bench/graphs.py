@@ -29,7 +29,7 @@ def tiny() -> Any:
         numpy_helper.from_array(random.normal(0, 0.5, shape).astype(np.float32), name)
         for name, shape in shapes.items()
     ]
-    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     nodes = [
         helper.make_node("Transpose", ["image"], ["x0"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["x0", "k1", "b1"], ["x1"], pads=[1, 1, 1, 1]),
@@ -128,8 +128,8 @@ def mobile() -> Any:
     last = np.random.default_rng(1).normal(0, 0.03, (1280, 1000)).astype(np.float32)
     build.weights += [
         numpy_helper.from_array(last, "last"),
-        numpy_helper.from_array(np.float32(0), "zero"),
-        numpy_helper.from_array(np.float32(6), "six"),
+        numpy_helper.from_array(np.array(0, np.float32), "zero"),
+        numpy_helper.from_array(np.array(6, np.float32), "six"),
     ]
     graph = helper.make_graph(
         build.nodes,

@@ -107,8 +107,8 @@ def batches(case: Case) -> tuple[int, ...]:
 
 def _asked(case: Case, model: Any, made: Conversion, batch: int) -> Parity:
     """Return rows and Keras's answers."""
-    feeds = dict(zip([t.name for t in made.face.inputs], rows(case, batch), strict=True))
-    expected = answers(model, made.face, made.outputs, feeds, reset_states=case.reset_states)
+    feeds = dict(zip([t.name for t in made.signature.inputs], rows(case, batch), strict=True))
+    expected = answers(model, made.signature, made.outputs, feeds, reset_states=case.reset_states)
     return Parity(name=f"batch {batch}", feeds=feeds, expected=expected)
 
 

@@ -21,8 +21,8 @@ import onnx
 
 from zoo.atlas.case import KERAS, TF2ONNX, UNRUNNABLE, Case, Outcome
 from zoo.atlas.measure import batches, build, first_line, loops, rows
-from zoo.convert.interface import Tensor, interface
 from zoo.convert.patches import half_precision
+from zoo.convert.signature import Tensor, signature_of
 from zoo.export.from_model import TOLERANCE
 from zoo.parity.compare import Case as Parity
 from zoo.parity.compare import Tolerance, verify
@@ -44,14 +44,14 @@ def write_tf2onnx(model: Any, path: Path) -> None:
     import tf2onnx
 
     tf = import_keras().tf
-    face = interface(model)
-    signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in face.inputs]
+    signature = signature_of(model)
+    specification = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in signature.inputs]
 
     def infer(*tensors: Any) -> Any:
-        return model(face.pack(tensors), training=False)
+        return model(signature.pack(tensors), training=False)
 
-    function = tf.function(infer, input_signature=signature)
-    tf2onnx.convert.from_function(function, signature, opset=17, output_path=str(path))
+    function = tf.function(infer, input_signature=specification)
+    tf2onnx.convert.from_function(function, specification, opset=17, output_path=str(path))
 
 
 #: bfloat16 keeps 8 bits of a number: a few roundings of 4e-3.
@@ -102,14 +102,14 @@ def _asked(case: Case, model: Any, batch: int) -> Parity:
     Ours computes in float32 whatever the policy says, and is held against Keras doing so; a peer's
     graph computes as the policy says, and is held against that.
     """
-    face = interface(model)
-    feeds = dict(zip([t.name for t in face.inputs], rows(case, batch), strict=True))
+    signature = signature_of(model)
+    feeds = dict(zip([t.name for t in signature.inputs], rows(case, batch), strict=True))
     if half_precision(model):
-        answer = model(list(feeds.values()) if len(feeds) > 1 else feeds[face.inputs[0].name])
+        answer = model(list(feeds.values()) if len(feeds) > 1 else feeds[signature.inputs[0].name])
         leaves = import_keras().keras.tree.flatten(answer)
         expected = {str(i): np.asarray(leaf).astype("float32") for i, leaf in enumerate(leaves)}
     else:
-        expected = answers(model, face, _outputs(model), feeds, reset_states=case.reset_states)
+        expected = answers(model, signature, _outputs(model), feeds, reset_states=case.reset_states)
     return Parity(name=f"batch {batch}", feeds=feeds, expected=expected)
 
 

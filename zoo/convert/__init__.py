@@ -1,10 +1,17 @@
-"""From a Keras model to an ONNX graph; no disk, no runtime. The one room that knows tf2onnx.
+"""From a Keras model to an ONNX graph, in memory: no file is read or written, no graph is run.
 
-interface    names, types and shapes of inputs and outputs, in Keras's order
-function     the traced function: inference only, batch unknown, every tensor named by us
-patches      what is different in Keras while tracing, and put back whatever happens
-handlers     operators that tf2onnx does not know, or writes wrong
-recurrent    Keras's recurrent layers as ONNX's own operators
-passes       passes over the graph, each with the condition under which it is right
-conversion   all of these in order
+signature      names, types and shapes of inputs and outputs, in Keras's order
+function       the traced function: inference only, batch unknown, every tensor named by us
+patches        what is different in Keras while tracing, and put back whatever happens
+tokens         operators that exist in the trace only, for which ONNX nodes are written later
+from_function  tf2onnx, and what it cannot convert
+handlers       operators that tf2onnx does not know, or writes wrong (with resizing, nodes)
+recurrent      Keras's recurrent layers as ONNX's own operators
+passes         passes over the graph, each with the condition under which it is right; onnx alone
+conversion     all of these in order
+opsets         the operator sets that can be requested
+
+The one room that knows tf2onnx. It takes a model that the caller has built, so the caller has
+started Keras (zoo.training.framework, which lies above this room), and keras and tensorflow are
+imported here inside functions alone: importing this room starts neither.
 """

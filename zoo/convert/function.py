@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.convert.interface import Interface, Tensor, output_names
-from zoo.convert.patches import Tokens
+from zoo.convert.signature import Signature, Tensor, output_names
+from zoo.convert.tokens import Tokens
 from zoo.errors import CheckFailed
 
 Captures = Mapping[str, np.ndarray]
@@ -38,7 +38,7 @@ def output_key(position: int) -> str:
     return f"zoo_output_{position:03d}"
 
 
-def trace(model: Any, face: Interface, tokens: Tokens) -> Traced:
+def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     """Trace a model for inference. The patches (zoo.convert.patches) must be in place.
 
     The batch stays unknown where Keras does not fix it: with a fixed one tf2onnx writes every LSTM as
@@ -50,7 +50,7 @@ def trace(model: Any, face: Interface, tokens: Tokens) -> Traced:
     structures: list[Any] = []
 
     def infer(*tensors: Any) -> dict[str, Any]:
-        answer = model(face.pack(tensors), training=False)
+        answer = model(signature.pack(tensors), training=False)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
         leaves = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(answer)]
         # Two outputs may be one tensor, or an input: each graph output needs a value of its own.
@@ -58,7 +58,7 @@ def trace(model: Any, face: Interface, tokens: Tokens) -> Traced:
 
     specification = [
         tf.TensorSpec(tensor.shape, tensor.dtype, name=input_key(i))
-        for i, tensor in enumerate(face.inputs)
+        for i, tensor in enumerate(signature.inputs)
     ]
     function = tf.function(infer, input_signature=specification, autograph=False)
     try:
@@ -70,8 +70,8 @@ def trace(model: Any, face: Interface, tokens: Tokens) -> Traced:
         function=function,
         specification=specification,
         captures=_captures(concrete.graph),
-        inputs=face.inputs,
-        outputs=_outputs(concrete, face.output_names or output_names(structures[-1])),
+        inputs=signature.inputs,
+        outputs=_outputs(concrete, signature.output_names or output_names(structures[-1])),
         tokens=tokens,
     )
 

@@ -21,7 +21,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from zoo.convert.nodes import constant, make, replace
-from zoo.convert.patches import Lookup, Tokens
+from zoo.convert.patches import Lookup
 from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
 from zoo.convert.recurrent.plan import Plan
 from zoo.convert.resizing import (
@@ -30,6 +30,7 @@ from zoo.convert.resizing import (
     resize_nearest,
     scale_and_translate,
 )
+from zoo.convert.tokens import Tokens
 
 Handler = Callable[[Any, Any, str, Any], None]
 
@@ -49,11 +50,11 @@ def handlers(
 
     def token(graph: Any, node: Any, name: str, _: Any) -> None:
         key = node.get_attr("token").s.decode()
-        found = tokens.get(key)
-        if isinstance(found, Plan):
+        stands_for = tokens.get(key)
+        if isinstance(stands_for, Plan):
             replace(graph, node, PLACEHOLDER, node.input, {"token": key}, domain=DOMAIN)
-        elif isinstance(found, Lookup):
-            _label_encoder(graph, node, found)
+        elif isinstance(stands_for, Lookup):
+            _label_encoder(graph, node, stands_for)
         else:
             raise ValueError(f"{name} calls Python code, which ONNX cannot")
 
@@ -177,8 +178,8 @@ def _equal(captures: Mapping[str, np.ndarray], graph: Any, node: Any, name: str,
         raise ValueError(f"{name} compares words with words that are not one constant")
     (position, word), *_ = single
     x = node.input[1 - position]
-    found, other = (0, 1) if node.type == "NotEqual" else (1, 0)
-    attributes = {"keys_strings": [word], "values_int64s": [found], "default_int64": other}
+    same, other = (0, 1) if node.type == "NotEqual" else (1, 0)
+    attributes = {"keys_strings": [word], "values_int64s": [same], "default_int64": other}
     shape, kind = graph.get_shape(x), TensorProto.INT64
     known = graph.make_node(
         "LabelEncoder",

@@ -31,15 +31,15 @@ def replace(
 
 def constant(graph: Any, node: Any, stem: str, array: Any) -> str:
     """Add a constant that belongs to a node, and return its name."""
-    made = graph.make_const(f"{node.name}/{stem}", np.asarray(array))
-    return str(made.output[0])
+    const = graph.make_const(f"{node.name}/{stem}", np.asarray(array))
+    return str(const.output[0])
 
 
 def make(
     graph: Any, kind: str, inputs: list[str], shape: Any, dtype: int, **attributes: Any
 ) -> str:
     """Add a node of one output and return the output's name."""
-    made = graph.make_node(
+    node = graph.make_node(
         kind, inputs, attr=attributes, shapes=[shape], dtypes=[dtype], infer_shape_dtype=False
     )
-    return str(made.output[0])
+    return str(node.output[0])

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from zoo.convert.recurrent.substitute import substituted
+from zoo.convert.tokens import Tokens, placeholder
 from zoo.errors import CheckFailed
-
-#: What a token stands for, by the name TensorFlow gave it (pyfunc_3).
-Tokens = dict[str, Any]
 
 HALF = {"float16", "bfloat16", "float64"}
 
@@ -29,12 +28,10 @@ def patched(model: Any, *, reset_states: bool = False) -> Iterator[Tokens]:
     Raises CheckFailed for a stateful model unless `reset_states`: ONNX graphs keep no state, so
     the file could only ever answer as from the first call.
     """
-    from zoo.convert.recurrent.substitute import substituted
-
     layers = all_layers(model)
     tokens: Tokens = {}
     with ExitStack() as stack:
-        stack.enter_context(_without_state(model, layers, reset_states))
+        stack.enter_context(without_state(model, layers, reset_states))
         stack.enter_context(computing_in_float32(model))
         stack.enter_context(_without_inner_jit())
         stack.enter_context(_signbit_by_comparing())
@@ -46,27 +43,8 @@ def patched(model: Any, *, reset_states: bool = False) -> Iterator[Tokens]:
 
 def all_layers(model: Any) -> list[Any]:
     """Return the model and every layer in it, cells and wrapped layers included."""
-    found = list(model._flatten_layers(include_self=True, recursive=True))
-    return list({id(layer): layer for layer in found}.values())
-
-
-def token_of(tensor: Any) -> str:
-    """Return the token of the tf.numpy_function that made this tensor."""
-    token = tensor.op.get_attr("token")
-    return str(token.decode() if isinstance(token, bytes) else token)
-
-
-def placeholder(inputs: list[Any], dtypes: list[Any], shapes: list[Any], stands_for: Any) -> Any:
-    """Return a stateless operator's outputs that exist in the trace only, and its token."""
-    import tensorflow as tf
-
-    def refuse(*_: Any) -> Any:
-        raise RuntimeError(f"{stands_for} was traced for export, and cannot be run")
-
-    results = tf.numpy_function(refuse, inputs, dtypes, stateful=False)
-    # EnsureShape, since set_shape alone is lost when the graph is frozen and imported again.
-    shaped = [tf.ensure_shape(r, s) for r, s in zip(results, shapes, strict=True)]
-    return shaped, token_of(results[0])
+    layers = model._flatten_layers(include_self=True, recursive=True)
+    return list({id(layer): layer for layer in layers}.values())
 
 
 @contextmanager
@@ -147,7 +125,7 @@ def _signbit_by_comparing() -> Iterator[None]:
 
 
 @contextmanager
-def _without_state(model: Any, layers: list[Any], reset_states: bool) -> Iterator[None]:
+def without_state(model: Any, layers: list[Any], reset_states: bool) -> Iterator[None]:
     """Refuse stateful layers, or reset them for the time of the trace."""
     stateful = [layer for layer in layers if getattr(layer, "stateful", False) is True]
     stateful = [layer for layer in stateful if getattr(layer, "states", None) is not None]

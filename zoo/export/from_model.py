@@ -132,7 +132,7 @@ def export_model(
         annotate(variant, {"name": stable_name(model)})
     if made.no_portable:
         raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
-    compared = cases(model, made.face, made.outputs, samples, reset_states=reset_states)
+    compared = cases(model, made.signature, made.outputs, samples, reset_states=reset_states)
     second = target.with_name(target.stem + PORTABLE_SUFFIX) if made.portable else None
     with ExitStack() as stack:
         ready = {target: stack.enter_context(_written(target, serialized(made.onnx)))}
@@ -165,8 +165,8 @@ def _smaller(
     from zoo.quantize.evidence import of_rows
     from zoo.quantize.variants import smaller_variants
 
-    batch = made.face.inputs[0].shape[0]
-    evidence = of_rows(given_rows(made.face, samples), SEED, batch)
+    batch = made.signature.inputs[0].shape[0]
+    evidence = of_rows(given_rows(made.signature, samples), SEED, batch)
     return smaller_variants(made.onnx, evidence, asked=asked, max_loss=max_loss, file=target.name)
 
 

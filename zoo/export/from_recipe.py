@@ -32,13 +32,14 @@ from zoo.parity.vectors import write_vectors
 from zoo.publish import repository as publish
 from zoo.publish.config import model_config
 from zoo.publish.manifest import PACKAGES, Proof, manifest, write_documents
-from zoo.publish.properties import documents, properties, zoo_version
+from zoo.publish.properties import documents, properties
 from zoo.publish.variants import PORTABLE_FILE, PORTABLE_TITLE, Variant
 from zoo.quantize.decision import NONE
 from zoo.recipes.recipe import Recipe
 from zoo.runtimes.results import recorded
 from zoo.training.record import Record
 from zoo.training.runs import RunFolder
+from zoo.version import zoo_version
 from zoo_server.repository import layout
 
 if TYPE_CHECKING:

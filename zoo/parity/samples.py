@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from zoo.convert.function import reason_of
-from zoo.convert.interface import Interface, Tensor
-from zoo.convert.patches import _without_state, all_layers, computing_in_float32
+from zoo.convert.patches import all_layers, computing_in_float32, without_state
+from zoo.convert.signature import Signature, Tensor
 from zoo.errors import CheckFailed, UsageError
 from zoo.parity.compare import Case
 
@@ -32,7 +32,7 @@ Samples = Any
 
 def cases(
     model: Any,
-    face: Interface,
+    signature: Signature,
     outputs: Sequence[Tensor],
     samples: Samples = None,
     *,
@@ -44,8 +44,8 @@ def cases(
     each; None draws seeded random rows. Raises UsageError for samples that do not fit, CheckFailed
     if Keras itself cannot answer.
     """
-    given = None if samples is None else given_rows(face, samples)
-    fixed = {t.shape[0] for t in face.inputs if t.shape and t.shape[0] is not None}
+    given = None if samples is None else given_rows(signature, samples)
+    fixed = {t.shape[0] for t in signature.inputs if t.shape and t.shape[0] is not None}
     batches = tuple(sorted(fixed)[:1]) or BATCHES
     first_error: Exception | None = None
     for sizes in OPEN_SIZES:
@@ -53,18 +53,18 @@ def cases(
             found = []
             for batch, open_size in zip(batches, sizes, strict=False):
                 if given is None:
-                    feeds = _random(model, face, batch, open_size)
+                    feeds = _random(model, signature, batch, open_size)
                     kind = "random rows"
                 else:
                     feeds, kind = _rows(given, batch), "given rows"
-                expected = answers(model, face, outputs, feeds, reset_states=reset_states)
+                expected = answers(model, signature, outputs, feeds, reset_states=reset_states)
                 found.append(Case(name=f"{kind}, batch {batch}", feeds=feeds, expected=expected))
             return tuple(found)
         except (UsageError, CheckFailed):
             raise
         except Exception as error:  # Keras refuses rows by whatever its backend raises
             first_error = first_error or error
-            if given is not None or not any(None in t.shape[1:] for t in face.inputs):
+            if given is not None or not any(None in t.shape[1:] for t in signature.inputs):
                 break
     assert first_error is not None
     cure = "give rows that it can answer (samples, --samples)" if given is None else "mend the rows"
@@ -73,7 +73,7 @@ def cases(
 
 def answers(
     model: Any,
-    face: Interface,
+    signature: Signature,
     outputs: Sequence[Tensor],
     feeds: Mapping[str, np.ndarray],
     *,
@@ -83,10 +83,10 @@ def answers(
     import keras
     import tensorflow as tf
 
-    tensors = [tf.constant(feeds[tensor.name]) for tensor in face.inputs]
+    tensors = [tf.constant(feeds[tensor.name]) for tensor in signature.inputs]
 
     def ask() -> Any:
-        return model(face.pack(tensors), training=False)
+        return model(signature.pack(tensors), training=False)
 
     with _inference(model, reset_states):
         try:
@@ -112,13 +112,13 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 
 @contextmanager
 def _inference(model: Any, reset_states: bool) -> Iterator[None]:
-    with _without_state(model, all_layers(model), reset_states), computing_in_float32(model):
+    with without_state(model, all_layers(model), reset_states), computing_in_float32(model):
         yield
 
 
-def given_rows(face: Interface, samples: Samples) -> Feeds:
+def given_rows(signature: Signature, samples: Samples) -> Feeds:
     """Return the user's rows by input name, in the model's types."""
-    names = [tensor.name for tensor in face.inputs]
+    names = [tensor.name for tensor in signature.inputs]
     if isinstance(samples, Mapping):
         unknown = sorted(set(samples) ^ set(names))
         if unknown and not (len(names) == len(samples) == 1):
@@ -129,7 +129,7 @@ def given_rows(face: Interface, samples: Samples) -> Feeds:
     if len(rows) != len(names):
         raise UsageError(f"{len(rows)} arrays of samples for the {len(names)} inputs {names}")
     feeds = {}
-    for tensor, values in zip(face.inputs, rows, strict=True):
+    for tensor, values in zip(signature.inputs, rows, strict=True):
         array = np.asarray(values)
         shape = (None, *tensor.shape[1:])
         if array.ndim != len(shape) or not len(array):
@@ -146,13 +146,13 @@ def _rows(given: Mapping[str, np.ndarray], batch: int) -> Feeds:
     return {name: rows[np.arange(batch) % len(rows)] for name, rows in given.items()}
 
 
-def _random(model: Any, face: Interface, batch: int, open_size: int) -> Feeds:
+def _random(model: Any, signature: Signature, batch: int, open_size: int) -> Feeds:
     """Draw rows for every input."""
     generator = np.random.default_rng((SEED, batch))
     words = _vocabulary(model)
     limit = _limit(model)
     feeds = {}
-    for tensor in face.inputs:
+    for tensor in signature.inputs:
         shape = (batch, *(open_size if size is None else size for size in tensor.shape[1:]))
         if tensor.dtype == "string":
             feeds[tensor.name] = generator.choice(np.array(words, object), size=shape)

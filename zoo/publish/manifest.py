@@ -12,12 +12,13 @@ from typing import Any
 
 from zoo.card.picture import draw
 from zoo.card.text import card
-from zoo.publish.properties import parameters, zoo_version
+from zoo.publish.properties import parameters
 from zoo.publish.repository import sha256
 from zoo.publish.variants import Variant
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import Record
+from zoo.version import zoo_version
 from zoo_server.repository import layout
 
 #: Format 2 has "forms" in place of "variants".

@@ -9,26 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import Record
-
-DISTRIBUTION = "layer-zoo"
+from zoo.version import zoo_version
 
 #: Layers that bring raw values into the range that a network works in.
 SCALING = ("Normalization", "Rescaling")
-
-
-def zoo_version() -> str:
-    """Return the installed version of this package, 0 from a source tree that is not installed."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0"
 
 
 def stable_name(model: Any) -> str:

@@ -156,14 +156,14 @@ def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
     # The tool appends its casts at the end, and casts to half and back before what stays float32.
     order_nodes(made.graph)
     drop_round_trips(made)
-    if node := overflowing(made, calibration):
-        raise CannotBuild(f"{node} goes beyond half precision's 65504 on calibration rows")
+    if name := overflowing(made, calibration):
+        raise CannotBuild(f"{name} goes beyond half precision's 65504 on calibration rows")
     return made
 
 
 def _reads_outside(graph: GraphProto) -> bool:
     """Whether a nested graph reads a value that is not its own."""
-    own = {value.name for value in (*graph.input, *graph.initializer)}
+    own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     own.update(name for node in graph.node for name in node.output)
     return any(name and name not in own for name in reads_of(graph))
 

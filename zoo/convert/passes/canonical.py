@@ -2,7 +2,7 @@
 
 tf2onnx's names carry process-wide counters (sequential_3/dense_7/...), and doc strings the name of
 the traced function. Right for every graph: renaming is consistent over nested graphs, and only the
-names of inputs and outputs, which are the model's face, are kept.
+names of inputs and outputs, the model's signature, are kept.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Names = dict[str, str]
 
 
 class _Counter(Counter[str]):
-    """Numbers names, and never gives one that the model's face has."""
+    """Numbers names, and never gives one that an input or output has."""
 
     def __init__(self, taken: frozenset[str]) -> None:
         super().__init__()
         self.taken = taken
 
 
-def canonicalize(model: ModelProto, face: Mapping[str, str] | None = None) -> None:
+def canonicalize(model: ModelProto, renamed: Mapping[str, str] | None = None) -> None:
     """Order nodes, rename values and nodes by position; drop doc strings, unused operator sets.
 
-    Inputs and outputs keep their names, or get those that `face` gives for them.
+    Inputs and outputs keep their names, or get those that `renamed` has for them.
     """
     graph = model.graph
-    face = face or {}
-    names = {v.name: face.get(v.name, v.name) for v in (*graph.input, *graph.output)}
+    renamed = renamed or {}
+    names = {v.name: renamed.get(v.name, v.name) for v in (*graph.input, *graph.output)}
     counter = _Counter(frozenset(names.values()))
     _order(graph)
     _drop_unused_initializers(graph)

@@ -9,7 +9,9 @@
     flatten_weights   Transpose, Reshape, Gemm -> Reshape, Gemm
     dead              what nobody reads
 
-Each is right by itself, under the condition that its file states.
+Each is right by itself, under the condition that its module's docstring states, so the order is
+one of economy: what an earlier pass makes constant, the later ones see. Those of the graph as a
+whole (signature, constants, canonical, annotate) run once each, where conversion.py calls them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from zoo.convert.passes.paddings import say_output_padding
 from zoo.convert.passes.shapes import fold_shapes
 from zoo.convert.passes.view import View
 
+#: Each rewrites what it finds first, or all of it, and returns whether anything changed.
 PASSES: tuple[Callable[[View], bool], ...] = (
     set_groups,
     say_output_padding,

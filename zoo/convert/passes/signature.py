@@ -1,4 +1,4 @@
-"""The graph's face: names, types and dimensions of its inputs and outputs.
+"""A graph's signature as Keras has it: names, types and dimensions of its inputs and outputs.
 
 tf2onnx gives each unknown dimension a name of its own (unk__8, unk__9), so a reader cannot tell
 that input and output share the batch. Keras knows both shapes, so they are written here. Inner
@@ -19,7 +19,7 @@ BATCH = "batch"
 STRING = TensorProto.STRING
 
 
-def sign(model: ModelProto, shapes: Mapping[str, Sequence[int | str | None]]) -> None:
+def write_signature(model: ModelProto, shapes: Mapping[str, Sequence[int | str | None]]) -> None:
     """Write each input's and output's dimensions: sizes, symbols, or None (first: the batch).
 
     Raises CheckFailed where the graph's names or rank or fixed sizes are not the model's.
@@ -89,7 +89,7 @@ def output_dims(
         dim.dim_param for value in model.graph.input for dim in value.type.tensor_type.shape.dim
     }
     inferred = View(model).shapes
-    found = {}
+    written = {}
     for key, (name, shape) in outputs.items():
         guess = inferred.get(key, ())
         dims: list[int | str] = []
@@ -101,5 +101,5 @@ def output_dims(
                 dims.append(seen)
             else:
                 dims.append(BATCH if axis == 0 and BATCH in symbols else f"{name}_{axis}")
-        found[key] = tuple(dims)
-    return found
+        written[key] = tuple(dims)
+    return written

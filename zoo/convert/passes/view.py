@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, numpy_helper
 
 #: Known size, name of an unknown one, or nothing known at all.
 Dim = int | str | None
@@ -154,7 +154,7 @@ def _shapes(model: ModelProto) -> dict[str, Dims]:
     return shapes
 
 
-def _dim(dim: Any) -> Dim:
+def _dim(dim: TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return int(dim.dim_value)
     return dim.dim_param or None

@@ -15,7 +15,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+)
 
 from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
 from zoo.convert.recurrent.plan import ACTIVATIONS, Plan, stacked
@@ -67,7 +75,7 @@ class Writer(ABC):
         self.outputs = list(node.output)
         self.opset = opset
         self.nodes: list[NodeProto] = []
-        self.weights: list[Any] = []
+        self.weights: list[TensorProto] = []
 
     @abstractmethod
     def write(self, plan: Plan) -> None:
@@ -80,10 +88,10 @@ class Writer(ABC):
         number = len(self.nodes)
         if isinstance(outputs, int):
             outputs = [f"{self.prefix}/{kind}_{number}_{i}" for i in range(outputs)]
-        made = helper.make_node(kind, inputs, outputs, f"{self.prefix}/{kind}_{number}")
+        node = helper.make_node(kind, inputs, outputs, f"{self.prefix}/{kind}_{number}")
         # Sorted later; made by hand since make_node drops attributes that are None silently.
-        made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
-        self.nodes.append(made)
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+        self.nodes.append(node)
         return next(name for name in outputs if name)
 
     def weight(self, array: np.ndarray) -> str:

@@ -134,8 +134,8 @@ def stacked(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 def _bias(direction: Direction, plan: Plan) -> np.ndarray:
     """Return [input bias, recurrent bias]: Keras keeps the second for a GRU with reset_after."""
     size = len(GATES[plan.kind]) * plan.units
-    given = direction.bias if direction.bias is not None else np.zeros((1, size), np.float32)
-    rows = [given[0], given[1] if len(given) == 2 else np.zeros(size, np.float32)]
+    bias = direction.bias if direction.bias is not None else np.zeros((1, size), np.float32)
+    rows = [bias[0], bias[1] if len(bias) == 2 else np.zeros(size, np.float32)]
     return np.concatenate([_gates(row, plan.kind) for row in rows])
 
 

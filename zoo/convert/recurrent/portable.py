@@ -37,7 +37,7 @@ State = dict[str, str]
 Step = Callable[[str, State], State]
 
 
-class NoPortableForm(CheckFailed):
+class NoPortableVariant(CheckFailed):
     """The model has recurrent layers, and their steps cannot be written out."""
 
 
@@ -47,7 +47,7 @@ class Portable(Writer):
     def write(self, plan: Plan) -> None:
         """Write every direction's steps and join them as Keras does."""
         if plan.length is None or plan.length > MAX_LENGTH:
-            raise NoPortableForm(
+            raise NoPortableVariant(
                 f"the portable form needs a fixed length of at most {MAX_LENGTH} steps, "
                 f"not {'an open one' if plan.length is None else plan.length}"
             )

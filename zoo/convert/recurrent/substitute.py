@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zoo.convert.recurrent.plan import Plan, direction_of, kind_of
+from zoo.convert.tokens import Tokens, placeholder
 
 Planner = Callable[[Any, Any, Any], "Plan | None"]
 
@@ -19,7 +20,7 @@ MERGES = ("concat", "sum", "mul", "ave")
 
 
 @contextmanager
-def substituted(layers: list[Any], tokens: dict[str, Any]) -> Iterator[None]:
+def substituted(layers: list[Any], tokens: Tokens) -> Iterator[None]:
     """Replace the `call` of every layer that qualifies; put all back at the end."""
     import keras
 
@@ -41,7 +42,7 @@ def substituted(layers: list[Any], tokens: dict[str, Any]) -> Iterator[None]:
             layer.__dict__.pop("call", None)
 
 
-def _replace(layer: Any, planner: Planner, tokens: dict[str, Any]) -> None:
+def _replace(layer: Any, planner: Planner, tokens: Tokens) -> None:
     """Put a `call` into the instance that hides the class's."""
     original = layer.call
 
@@ -105,12 +106,10 @@ def plan_bidirectional(layer: Any, sequences: Any, initial_state: Any) -> Plan |
     )
 
 
-def _token_call(plan: Plan, sequences: Any, initial_state: Any, tokens: dict[str, Any]) -> Any:
+def _token_call(plan: Plan, sequences: Any, initial_state: Any, tokens: Tokens) -> Any:
     """Return what the layer would: tensors made by a token that stands for the plan."""
     import keras
     import tensorflow as tf
-
-    from zoo.convert.patches import placeholder
 
     batch = sequences.shape[0]
     width = plan.units * (2 if plan.merge == "concat" else 1)

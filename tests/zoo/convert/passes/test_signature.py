@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from zoo.convert.passes.canonical import canonicalize
 from zoo.convert.passes.constants import captures_to_initializers
 from zoo.convert.passes.order import order_nodes
-from zoo.convert.passes.signature import sign
+from zoo.convert.passes.signature import write_signature
 from zoo.errors import CheckFailed
 
 
@@ -50,7 +50,7 @@ def test_canonical_names_do_not_depend_on_the_process() -> None:
     """Two exports of one model differ in counters and in the order of weights; their bytes do not."""
     left, right = _graph("sequential_3/dense_7"), _graph("sequential/dense", order=-1)
     for model in (left, right):
-        sign(model, {"x": (None, 2), "y": (None, 2)})
+        write_signature(model, {"x": (None, 2), "y": (None, 2)})
         canonicalize(model)
 
     assert left.SerializeToString(deterministic=True) == right.SerializeToString(deterministic=True)
@@ -178,7 +178,7 @@ def test_names_in_nested_graphs_follow() -> None:
 def test_the_signature_names_the_batch_and_drops_inner_shapes() -> None:
     """Input and output share one batch; nothing else carries a shape."""
     model = _graph()
-    sign(model, {"x": (None, 2), "y": (None, 2)})
+    write_signature(model, {"x": (None, 2), "y": (None, 2)})
     dims = [
         [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
         for v in model.graph.input
@@ -197,13 +197,13 @@ def test_a_shape_that_contradicts_keras_is_refused(
 ) -> None:
     """A silently different size or rank is the worst export of all."""
     with pytest.raises(CheckFailed, match="in the exported graph and"):
-        sign(_graph(), shapes)
+        write_signature(_graph(), shapes)
 
 
 def test_a_renamed_output_is_refused() -> None:
     """The graph's names must be the model's."""
     with pytest.raises(CheckFailed, match=r"where the model has"):
-        sign(_graph(), {"x": (None, 2), "z": (None, 2)})
+        write_signature(_graph(), {"x": (None, 2), "z": (None, 2)})
 
 
 def _leaking() -> onnx.ModelProto:

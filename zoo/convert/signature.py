@@ -1,4 +1,4 @@
-"""A model's face: its inputs and outputs as flat lists of named tensors, in Keras's order.
+"""A model's signature: its inputs and outputs as flat lists of named tensors, in Keras's order.
 
 Keras takes nested structures (a dict of inputs, a list of outputs) and ONNX a flat list, so each
 leaf gets one name:
@@ -49,7 +49,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interface:
+class Signature:
     """The inputs, the names of the outputs as far as known before tracing, and the structure."""
 
     inputs: tuple[Tensor, ...]
@@ -80,13 +80,13 @@ class Interface:
         return dims
 
 
-def interface(
+def signature_of(
     model: Any,
     *,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-) -> Interface:
-    """Return a built model's interface; given names replace Keras's.
+) -> Signature:
+    """Return a built model's signature; `input_names` and `output_names` replace Keras's.
 
     Raises UsageError for what is not a Keras model, or was never built, or names that do not fit.
     """
@@ -101,14 +101,14 @@ def interface(
         )
     functional = getattr(model, "_functional", None) or model
     if hasattr(functional, "_inputs_struct"):
-        found = _functional(functional)
+        signature = _functional(functional)
     else:
-        found = _subclassed(model)
-    return _renamed(found, input_names, output_names)
+        signature = _subclassed(model)
+    return _renamed(signature, input_names, output_names)
 
 
-def _functional(model: Any) -> Interface:
-    """Return the interface of a Functional or Sequential model."""
+def _functional(model: Any) -> Signature:
+    """Return the signature of a Functional or Sequential model."""
     import keras
 
     structure = model._inputs_struct
@@ -126,11 +126,11 @@ def _functional(model: Any) -> Interface:
     names = [_leaf_name(path, layers[i]) for i, (path, _) in enumerate(outputs)]
     taken = [tensor.name for tensor in inputs]
     distinct = _unique([f"{name}_output" if name in taken else name for name in names])
-    return Interface(inputs=inputs, output_names=tuple(distinct), structure=structure)
+    return Signature(inputs=inputs, output_names=tuple(distinct), structure=structure)
 
 
-def _subclassed(model: Any) -> Interface:
-    """Return the interface of a subclassed model from the shapes Keras recorded when building it."""
+def _subclassed(model: Any) -> Signature:
+    """Return the signature of a subclassed model from the shapes Keras recorded when building it."""
     import keras
 
     shapes = getattr(model, "_build_shapes_dict", None)
@@ -143,8 +143,8 @@ def _subclassed(model: Any) -> Interface:
             f"{model.name}.call takes {len(shapes)} arguments ({', '.join(shapes)}): "
             "put them in one dict or list, or wrap the model in a functional one"
         )
-    (found,) = shapes.values()
-    structure = _shape_leaves(found)
+    (recorded,) = shapes.values()
+    structure = _shape_leaves(recorded)
     paths = _paths(structure)
     names = [_leaf_name(path, "input") for path, _ in paths]
     dtype = _dtype(model.input_dtype)
@@ -153,7 +153,7 @@ def _subclassed(model: Any) -> Interface:
         for name, (_, leaf) in zip(_unique(names), paths, strict=True)
     )
     structure = keras.tree.map_structure(lambda leaf: 0, structure)
-    return Interface(inputs=inputs, output_names=None, structure=structure)
+    return Signature(inputs=inputs, output_names=None, structure=structure)
 
 
 class _ShapeLeaf:
@@ -204,21 +204,21 @@ def _dtype(dtype: str) -> str:
 
 
 def _renamed(
-    found: Interface, inputs: Sequence[str] | None, outputs: Sequence[str] | None
-) -> Interface:
-    """Replace Keras's names by given ones."""
-    for given, known, side in (
-        (inputs, [t.name for t in found.inputs], "inputs"),
-        (outputs, found.output_names, "outputs"),
+    signature: Signature, inputs: Sequence[str] | None, outputs: Sequence[str] | None
+) -> Signature:
+    """Replace Keras's names by the caller's."""
+    for names, known, side in (
+        (inputs, [t.name for t in signature.inputs], "inputs"),
+        (outputs, signature.output_names, "outputs"),
     ):
-        if given is None or known is None:
+        if names is None or known is None:
             continue
-        if len(given) != len(known) or len(set(given)) != len(given):
+        if len(names) != len(known) or len(set(names)) != len(names):
             raise UsageError(
                 f"{len(known)} distinct names are needed for the {side} {list(known)}, "
-                f"not {list(given)}"
+                f"not {list(names)}"
             )
     if inputs is not None:
-        pairs = zip(found.inputs, inputs, strict=True)
-        found = replace(found, inputs=tuple(replace(t, name=name) for t, name in pairs))
-    return found if outputs is None else replace(found, output_names=tuple(outputs))
+        pairs = zip(signature.inputs, inputs, strict=True)
+        signature = replace(signature, inputs=tuple(replace(t, name=name) for t, name in pairs))
+    return signature if outputs is None else replace(signature, output_names=tuple(outputs))

@@ -1,0 +1,110 @@
+"""Runs tf2onnx on a traced function. The one module that imports it to convert.
+
+`from_function` rather than `from_keras`: the latter fails with Keras 3 (tf2onnx issue 2448).
+tf2onnx logs what it cannot convert and still writes a file, so its logged errors are errors here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from onnx import ModelProto
+
+from zoo.convert.function import Traced
+from zoo.convert.handlers import EXTRA_OPSETS, handlers
+from zoo.errors import CheckFailed
+
+#: tf2onnx 1.17 writes up to this one; newer ones come from onnx's version converter.
+TF2ONNX_OPSET = 18
+
+
+class _Errors(logging.Handler):
+    """Collects what tf2onnx logs as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # The last line of an exception says what happened; the ones before, where.
+        lines = record.getMessage().strip().splitlines()
+        self.messages.append(lines[0] if record.exc_info is None else f"{lines[0]}: {lines[-1]}")
+        if record.exc_info and record.exc_info[1] is not None:
+            self.messages[-1] = f"{lines[0]}: {record.exc_info[1]}"
+
+
+def from_function(model: Any, traced: Traced, opset: int) -> ModelProto:
+    """Run tf2onnx; its exceptions and its logged errors are failures alike."""
+    import tf2onnx
+
+    errors = _Errors()
+    logger = logging.getLogger("tf2onnx")
+    # tf2onnx's own handlers would print its progress; its errors reach the user as ours.
+    propagate, level = logger.propagate, logger.level
+    logger.addHandler(errors)
+    logger.propagate = False
+    logger.setLevel(logging.ERROR)
+    try:
+        converted: ModelProto
+        converted, _ = tf2onnx.convert.from_function(
+            traced.function,
+            input_signature=traced.specification,
+            opset=opset,
+            custom_op_handlers=handlers(traced.tokens, traced.captures),
+            extra_opset=list(EXTRA_OPSETS),
+        )
+    except Exception as error:  # whatever tf2onnx raises means the same to the user
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckFailed(f"tf2onnx cannot convert {model.name}: {first}") from error
+    finally:
+        logger.removeHandler(errors)
+        logger.propagate, logger.level = propagate, level
+    if errors.messages:
+        raise CheckFailed(_reason(model, errors.messages))
+    return converted
+
+
+#: How tf2onnx names what it does not know: [TensorFlow's name, with the layers' scopes: operator].
+UNKNOWN = re.compile(r"Tensorflow op \[(?P<name>[^\]]*): (?P<kind>\w+)\] is not supported")
+FAILED = re.compile(r"Failed to convert node '(?P<name>[^']*)'[^:]*: *(?P<reason>.*)")
+
+
+#: What to do instead of what ONNX lacks, by layer.
+CURES = {
+    "TextVectorization": "clean and split the text before, and look its words up by a StringLookup",
+    "Hashing": "hash before, and give the model the buckets",
+    "HashedCrossing": "cross and hash before, and give the model the buckets",
+}
+
+
+def _reason(model: Any, messages: Sequence[str]) -> str:
+    """Say which layer and operator cannot be converted, and what to do."""
+    for message in messages:
+        match = UNKNOWN.search(message) or FAILED.search(message)
+        if not match:
+            continue
+        facts = match.groupdict()
+        layer = _layer(model, facts["name"])
+        where = f"layer {layer}" if layer else f"{model.name} ({facts['name']})"
+        if not facts.get("kind"):
+            return f"{where} cannot be converted: {facts['reason']}"
+        cures = [cure for kind, cure in CURES.items() if layer and layer.endswith(f"({kind})")]
+        cure = next(iter(cures), "do its work before or after")
+        return (
+            f"{where} needs TensorFlow's {facts['kind']}, which ONNX lacks: "
+            f"take it out of the model; {cure}"
+        )
+    return f"tf2onnx cannot convert {model.name}: {'; '.join(dict.fromkeys(messages))}"
+
+
+def _layer(model: Any, name: str) -> str | None:
+    """Return the layer in whose scope an operator lies."""
+    scopes = [re.sub(r"_\d+$", "", part) for part in name.split("/")]
+    layers = {layer.name: type(layer).__name__ for layer in model._flatten_layers()}
+    for part in (*name.split("/"), *scopes):
+        if part in layers and part != model.name:
+            return f"{part} ({layers[part]})"
+    return None
