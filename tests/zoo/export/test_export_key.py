@@ -15,6 +15,7 @@ ELSEWHERE = {
     "errors.py": "messages",
     "recipes/__init__.py": "recipes are in the training's key, file by file",
     "recipes/registry.py": "which recipes there are",
+    "version.py": "the version itself is in the key",
 }
 
 
