@@ -128,8 +128,8 @@ def export_model(
         reset_states=reset_states,
         portable=portable,
     )
-    for variant in filter(None, (made.onnx, made.portable)):
-        annotate(variant, {"name": stable_name(model)})
+    for file in filter(None, (made.onnx, made.portable)):
+        annotate(file, {"name": stable_name(model)})
     if made.no_portable:
         raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
     compared = cases(model, made.signature, made.outputs, samples, reset_states=reset_states)
