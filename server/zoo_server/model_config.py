@@ -1,7 +1,7 @@
 """What a configuration says of scheduling, as values: batching, instances and sequences.
 
-Read by server/repository from the file, acted upon by server/scheduling; the meanings are Triton's
-(docs/protocol.md 2.1 and its model configuration), times are in nanoseconds.
+Read by server/zoo_server/repository from the file, acted upon by the schedulers; the meanings are
+Triton's (docs/protocol.md 5), times are in nanoseconds.
 """
 
 from dataclasses import dataclass, field

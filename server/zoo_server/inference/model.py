@@ -2,7 +2,7 @@
 
     check ──> queue ──> gather ──> run the graph ──> answer each
 
-The scheduler (server/scheduling) decides who runs together and on which thread; here is what a run
+The scheduler (server/zoo_server/schedulers) decides who runs together and on which thread; here is what a run
 is. A batch that fails is run again one by one, so that one bad request cannot fail its neighbours.
 """
 

@@ -1,7 +1,7 @@
 """What a served version looks like from outside: the values that checking a request needs.
 
 Made once at load from a completed configuration (server/zoo_server/repository/autocomplete.py); no protobuf, so
-that server/inference can use them as they are.
+that server/zoo_server/inference can use them as they are.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Comments that cite docs/protocol.md name sections that it has, and no document that is not here."""
+"""What comments and pages cite is here: sections of docs/protocol.md, pages, modules, folders."""
 
 import re
 from collections.abc import Iterator
@@ -8,13 +8,20 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("zoo", "server", "proto", "tests", "bench", "docs")
 
 #: `docs/protocol.md 2.4`, also `docs/protocol.md 2.2.1 and 2.2.2` or `docs/protocol.md 1c, 2.2.4`.
-_CITATION = re.compile(r"docs/protocol\.md[\s#]+((?:[1-9](?:[a-z]|(?:\.\d)+)(?:,| and)?[\s#]*)+)")
-_SECTION = re.compile(r"[1-9](?:[a-z]|(?:\.\d)+)")
+_SECTION = re.compile(r"[1-9](?:[a-z]\b|(?:\.\d)+|\b)")
+_CITATION = re.compile(rf"docs/protocol\.md[\s#]+((?:{_SECTION.pattern}(?:,| and)?[\s#]*)+)")
+
 #: A page by name; not an address, nor another project's (`server:docs/…`).
 _DOCUMENT = re.compile(r"(?<![\w./:-])(?:[\w.-]+/)*([\w-]+\.md)\b")
 
 #: Written by commands and tests, and so in no folder of the repository.
 _WRITTEN = {"FILE.md", "RUNTIMES.md", "page.md"}
+
+#: A module or a folder from one of the roots; Triton's own `server/src` and `server/docs` are not ours.
+_PATH = re.compile(
+    r"(?<![\w./:@-])((?:zoo|server/zoo_server|tests|bench|docs|proto)/[\w/]+(?:\.(?:py|mjs|proto|json))?)"
+    r"(?![\w/*{…-]|\.\w)"
+)
 
 
 def _texts() -> Iterator[tuple[Path, str]]:
@@ -47,3 +54,11 @@ def test_every_cited_document_is_here() -> None:
     named = {(name, path.name) for path, text in _texts() for name in _DOCUMENT.findall(text)}
 
     assert not {(name, where) for name, where in named if name not in pages | _WRITTEN}
+
+
+def test_every_cited_module_is_here() -> None:
+    """A module that was moved takes with it the comments that name it."""
+    cited = {(named, path.name) for path, text in _texts() for named in _PATH.findall(text)}
+
+    assert len(cited) > 50
+    assert not {(named, where) for named, where in cited if not (ROOT / named).exists()}
