@@ -2,12 +2,12 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from bench.process import ServerProcess, memory_kb
+from tests.waiting import until
 
 #: Says the number of its child, which burns a little time and then waits for ever.
 PROGRAM = """\
@@ -48,10 +48,7 @@ def test_children_are_counted_and_stopped_with_their_parent(tmp_path):
     finally:
         process.stop()
 
-    deadline = time.monotonic() + 10
-    while is_running(child) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert not is_running(child)
+    until(lambda: not is_running(child))
     process.stop()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import (
     grpc_service_pb2_grpc,
@@ -338,13 +339,6 @@ def test_expired_call_is_not_run(slow, serve, make_request):
             call.result()
         (stats,) = wire.stub.ModelStatistics(pb.ModelStatisticsRequest(name="slow")).model_stats
         assert stats.execution_count == 16 + 2
-
-
-def until(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("way", ["unary", "stream", "predict"])

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.waiting import until
 from zoo_server.protocols.grpc.transport.threads import GrowingThreads
 
 
@@ -47,9 +48,7 @@ def test_the_number_is_bounded(threads):
         return threads.go.wait(20)
 
     held = [pool.submit(hold, number) for number in range(10)]
-    end = time.monotonic() + 10
-    while len(entered) < 4 and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: len(entered) == 4)
     time.sleep(0.2)  # long enough for one more, were there one
     assert (len(entered), count()) == (4, 4)
     threads.go.set()
@@ -84,10 +83,7 @@ def test_a_shutdown_runs_what_waits_and_ends_the_threads(threads):
     pool.shutdown()
 
     assert [future.result(0) for future in results] == list(range(50))
-    end = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+    until(lambda: threading.active_count() <= before)
 
 
 def test_a_system_without_threads_left_is_said_once(threads, monkeypatch, caplog):

@@ -16,6 +16,7 @@ import tritonclient.utils.shared_memory as shm_utils
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.datatypes import DATA_TYPES, by_wire, parse_bytes, serialize_bytes
 from zoo_server.errors import InvalidRequest, ServerError
@@ -491,9 +492,7 @@ def test_unregistered_while_a_request_runs(shm, segment):
     assert before > 0
     under_way = ask(trips)
     slow = shm.server.catalog.find("slow", "")
-    end = time.monotonic() + 20
-    while not slow._scheduler._running and time.monotonic() < end:
-        time.sleep(0.002)
+    until(lambda: slow._scheduler._running)
     shm.stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest())
     assert not under_way.done()
     assert mappings(one) == before
@@ -512,10 +511,8 @@ def mappings(segment):
 def is_let_go_of(segment):
     """Wait until nobody has the object mapped: an answer is out before its request is forgotten."""
     gc.collect()
-    end = time.monotonic() + 20
-    while mappings(segment) and time.monotonic() < end:
-        time.sleep(0.005)
-    return mappings(segment) == 0
+    until(lambda: mappings(segment) == 0)
+    return True
 
 
 def test_many_at_once(shm, segment):
@@ -622,9 +619,7 @@ def test_a_region_that_shrinks_while_a_request_waits(shm, segment):
     model._runs.cost = Cost()  # a run of a length that nobody knows is a worker's
     running = shm.stub.ModelInfer.future(long, timeout=60)
     calls = [shm.stub.ModelInfer.future(asked, timeout=60) for asked in (waiting, whole)]
-    end = time.monotonic() + 20
-    while model.waiting < 2 and time.monotonic() < end:
-        time.sleep(0.005)
+    until(lambda: model.waiting == 2)
     os.truncate(one.file, PAGE)
 
     assert not running.done()

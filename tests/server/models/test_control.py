@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.config import ServerConfig
 from zoo_server.errors import ConfigurationError, LoadFailed
@@ -488,23 +489,15 @@ def test_unload_lets_requests_finish_and_then_frees(repository, graphs, serve):
         ask(20_000).result()
         trips = int(20_000 * 1.0 / (time.perf_counter() - began))
         under_way = ask(trips)
-        wait_until(lambda: wire.server.catalog.loaded()[0]._scheduler._running > 0)
+        until(lambda: wire.server.catalog.loaded()[0]._scheduler._running > 0)
 
         assert unload(wire, "slow") is None
         assert not wire.stub.ModelReady(pb.ModelReadyRequest(name="slow")).ready
         assert not under_way.done()
         assert index(wire) == [("slow", "1", "UNLOADING", "")]
         assert len(under_way.result(60).raw_output_contents) == 1
-        wait_until(lambda: index(wire) == [("slow", "1", "UNAVAILABLE", "unloaded")])
+        until(lambda: index(wire) == [("slow", "1", "UNAVAILABLE", "unloaded")])
         assert session() is None
-
-
-def wait_until(condition, seconds=20):
-    """Wait for something that another thread is about to bring about."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -538,7 +531,7 @@ def test_memory_comes_back(batching, explicit, client, repository, without_colle
         client.load_model("m")
         explicit.infer("m", x=ROW)
         client.unload_model("m")
-    wait_until(lambda: not alive)
+    until(lambda: not alive)
 
 
 def test_a_live_sequence_keeps_no_model(repository, graphs, serve, without_collector):
@@ -571,7 +564,7 @@ def test_a_live_sequence_keeps_no_model(repository, graphs, serve, without_colle
         session = weakref.ref(wire.server.catalog.loaded()[0]._runs.graph)
         assert [ask(True), ask(False)] == [None, None]
         assert unload(wire, "sums") is None
-        wait_until(lambda: session() is None)
+        until(lambda: session() is None)
         assert load(wire, "sums") is None
         answer = ask(False)
         assert answer is not None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import model_config_pb2
 from zoo_proto import tensorflow_framework_pb2 as tf
@@ -49,10 +50,7 @@ class Held:
 
     def until_waiting(self, count: int) -> None:
         """Wait until so many requests stand in the queue."""
-        end = time.monotonic() + 20
-        while self._model.waiting != count:
-            assert time.monotonic() < end, self._model.waiting
-            time.sleep(0.002)
+        until(lambda: self._model.waiting == count)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import InvalidRequest, QueueFull
 from zoo_server.inference.queued_request import Pending
@@ -280,13 +281,6 @@ def waiting(wire):
         return sum(
             len(sequence.waiting) for sequence in (*gate._live.values(), *gate._backlog.values())
         )
-
-
-def until(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 NEVER_IDLE = "max_sequence_idle_microseconds: 60000000"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import trustme
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
 
@@ -41,13 +42,6 @@ def states(address):
     return {(one["name"], one.get("version")): one.get("state") for one in index}
 
 
-def wait_until(true, seconds=30):
-    limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
-
-
 def test_every_worker_follows_the_repository(two, repository, graphs, connected, make_request):
     """A new version is served by all once it is ready, and one that is gone by none."""
     address = two(*POLL).address()
@@ -60,15 +54,15 @@ def test_every_worker_follows_the_repository(two, repository, graphs, connected,
 
         assert not any(is_ready("2"))
         repository.add("m", graphs.identity(), version=2)
-        wait_until(lambda: all(is_ready("2")))
+        until(lambda: all(is_ready("2")))
         versions = [
             stub.ModelInfer(make_request("m", version, x=ROW)).model_version
             for stub in stubs
             for version in ("2", "")
         ]
         (repository.path / "m" / "2").rename(repository.path.parent / "elsewhere")
-        wait_until(lambda: not any(is_ready("2")))
-        wait_until(lambda: all(is_ready("1")))
+        until(lambda: not any(is_ready("2")))
+        until(lambda: all(is_ready("1")))
         after = [stub.ModelInfer(make_request("m", x=ROW)).model_version for stub in stubs]
 
     assert versions == ["2"] * 2 * len(channels)
@@ -83,13 +77,13 @@ def test_a_model_is_ready_once_every_worker_has_it(two, repository, graphs):
     os.kill(late, signal.SIGSTOP)
     try:
         repository.add("late", graphs.identity())
-        wait_until(lambda: states(address).get(("late", "1")) == "READY")
+        until(lambda: states(address).get(("late", "1")) == "READY")
         time.sleep(0.5)  # long enough for the supervisor to tell the worker that is awake
         before = ask(address, "GET", "/v2/models/late/ready")[0]
         others = ask(address, "GET", "/v2/models/m/ready")[0]
     finally:
         os.kill(late, signal.SIGCONT)
-    wait_until(lambda: ask(address, "GET", "/v2/models/late/ready")[0] == 200)
+    until(lambda: ask(address, "GET", "/v2/models/late/ready")[0] == 200)
 
     assert (before, others) == (400, 200)
 

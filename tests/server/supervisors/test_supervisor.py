@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
 from zoo_server.config import ServerConfig
@@ -25,13 +26,6 @@ from zoo_server.server import running
 CONNECTIONS = 16
 
 CHANGES = ("--model-control-mode", "explicit", "--load-model", "m", "--allow-shared-memory")
-
-
-def wait_until(true, seconds=20):
-    limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
 
 
 def is_gone(pid):
@@ -262,9 +256,9 @@ def test_connections_are_spread(two):
         with ExitStack() as stack:
             for _ in range(CONNECTIONS):
                 stack.enter_context(socket.create_connection((host, int(port))))
-            wait_until(lambda: sum(connections_of(pids, int(port)).values()) == CONNECTIONS)
+            until(lambda: sum(connections_of(pids, int(port)).values()) == CONNECTIONS)
             worse += max(connections_of(pids, int(port)).values()) > 11
-        wait_until(lambda: not sum(connections_of(pids, int(port)).values()))
+        until(lambda: not sum(connections_of(pids, int(port)).values()))
 
     assert worse <= 3  # of a hash it would be 4 or more in one run of 6, of this in one of 10 000
 
@@ -332,7 +326,7 @@ def test_sigterm_drains_all_workers(repository, graphs, two, connected):
         request = slow_request(trips(stub_of(channels[0]), 0.5))
         before = ticks_of(pids)
         under_way = [stub_of(channel).ModelInfer.future(request) for channel in channels]
-        wait_until(lambda: ticks_of(pids) > before + 10)
+        until(lambda: ticks_of(pids) > before + 10)
         process.send(signal.SIGTERM)
         process.wait_for("leaving: no new requests")
         unfinished = [call for call in under_way if not call.done()]
@@ -354,7 +348,7 @@ def test_second_signal_ends_them_at_once(repository, graphs, two, connected):
     with connected(address, 1) as (channel,):
         before = ticks_of(pids)
         under_way = stub_of(channel).ModelInfer.future(slow_request(10**9))
-        wait_until(lambda: ticks_of(pids) > before + 10)
+        until(lambda: ticks_of(pids) > before + 10)
         process.send(signal.SIGINT)
         process.wait_for("leaving: no new requests")
         process.send(signal.SIGTERM)
@@ -372,7 +366,7 @@ def test_workers_do_not_outlive_their_supervisor(two):
     pids = process.workers()
     process.send(signal.SIGKILL)
 
-    wait_until(lambda: all(is_gone(pid) for pid in pids))
+    until(lambda: all(is_gone(pid) for pid in pids))
 
 
 @pytest.mark.parametrize(

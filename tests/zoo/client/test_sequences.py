@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.waiting import until
 from zoo.client import (
     Answer,
     AsyncClient,
@@ -118,7 +117,7 @@ def test_a_sequence_takes_one_step_at_a_time(fake: Any) -> None:
         steps.infer([[1, 2]])
         fake.script = [answer]
         under_way = pool.submit(steps.infer, [[1, 2]])
-        _until(lambda: len(fake.attempts) == 2)
+        until(lambda: len(fake.attempts) == 2)
         with pytest.raises(RuntimeError, match="one step at a time"):
             steps.infer([[1, 2]])
         answer.set()
@@ -138,7 +137,7 @@ def test_a_cancelled_step_loses_the_sequence(fake: Any) -> None:
             await steps.infer([[1, 2]])
             fake.script = [answer]
             under_way = asyncio.create_task(steps.infer([[1, 2]]))
-            await asyncio.to_thread(_until, lambda: len(fake.attempts) == 2)
+            await asyncio.to_thread(until, lambda: len(fake.attempts) == 2)
             with pytest.raises(RuntimeError, match="one step at a time"):
                 await steps.infer([[1, 2]])
             under_way.cancel()
@@ -151,13 +150,6 @@ def test_a_cancelled_step_loses_the_sequence(fake: Any) -> None:
     asyncio.run(run())
     answer.set()
     assert len(fake.requests) == 2
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # -- after a failure, without a server ------------------------------------------------------------

@@ -4,13 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import grpc
 import numpy as np
 import pytest
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
@@ -94,14 +93,6 @@ def tight(tmp_path_factory, graphs, serve):
     )
     with serve(path, max_decoded_bytes=1 << 20) as wire:
         yield wire
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens on another thread."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def released(wire) -> bool:

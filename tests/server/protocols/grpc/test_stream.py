@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.protocols.grpc.stream import InferStreams
 
@@ -45,13 +46,6 @@ def converse(wire):
     for conversation in opened:
         conversation.end()
         conversation.answers.cancel()
-
-
-def until(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def asked(make_request, number, model="identity_fp32", **more):

@@ -5,11 +5,11 @@ import http.client
 import json
 import select
 import threading
-import time
 import zlib
 
 import pytest
 
+from tests.waiting import until
 from zoo_server.errors import InvalidRequest, QueueFull
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits, decompress
 
@@ -17,14 +17,6 @@ from zoo_server.protocols.rest.bodies import Bodies, BodyLimits, decompress
 def one(datatype="FP32", shape=(1, 4), name="x", **more):
     """Return a request for an identity model."""
     return {"inputs": [{"name": name, "datatype": datatype, "shape": list(shape), **more}]}
-
-
-def wait_until(true, seconds=20.0):
-    """Poll: what is waited for has no event of its own."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +135,7 @@ def test_more_bodies_than_fit_together_are_503(narrow):
         answer = narrow.infer("identity", request, bytes(12_000))
         return answer.status != 200
 
-    wait_until(refused)
+    until(refused)
     assert answer.status == 503
     assert answer.error.startswith(
         "HTTP bodies under way would exceed 20000 bytes: try again later"
@@ -179,13 +171,13 @@ def test_a_caller_who_hangs_up_is_not_run(rest):
     learn(rest)
     before = model.statistics.snapshot()
     first = send(rest, 3_000_000)
-    wait_until(lambda: model._scheduler._running)
+    until(lambda: model._scheduler._running)
     second = send(rest, 1)
-    wait_until(lambda: model.waiting)
+    until(lambda: model.waiting)
     second.close()
     assert first.getresponse().status == 200
     first.close()
-    wait_until(lambda: model.statistics.snapshot().fail.count > before.fail.count)
+    until(lambda: model.statistics.snapshot().fail.count > before.fail.count)
 
     after = model.statistics.snapshot()
     assert after.execution_count == before.execution_count + 1
@@ -201,11 +193,11 @@ def test_a_leaving_server_answers_503_and_finishes_what_is_under_way(
         model = rest.server.catalog.find("slow", "")
         learn(rest)
         under_way = send(rest, 3_000_000)
-        wait_until(lambda: model._scheduler._running)
+        until(lambda: model._scheduler._running)
         rest.get("/v2/health/live")  # a connection that is open already
         stopping = threading.Thread(target=rest.server.stop, args=(30,))
         stopping.start()
-        wait_until(lambda: not rest.server._admission._open)
+        until(lambda: not rest.server._admission._open)
         for answer in (rest.get("/v2/health/ready"), rest.ask("POST", "/v2/models/slow/infer")):
             assert (answer.status, answer.error) == (503, "Server exiting")
         assert under_way.getresponse().status == 200
