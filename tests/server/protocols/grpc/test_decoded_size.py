@@ -226,7 +226,8 @@ import json, os, re, sys
 from pathlib import Path
 from zoo_proto import grpc_service_pb2 as pb, tensorflow_serving_pb2 as tfs
 from zoo_server import datatypes as tensors
-from zoo_server.protocols import decoding, tensorflow_tensors
+from zoo_server.protocols.grpc import decoded_size as decoding
+from zoo_server.protocols.tfs import tensors as tensorflow_tensors
 from zoo_server.protocols.grpc.infer_request import decode
 from zoo_server.protocols.grpc.wire import delimited, split
 from zoo_server.inference.request import InferRequest
