@@ -147,19 +147,23 @@ def rooms() -> Picture:
     return picture
 
 
+#: Boxes that are no room.
+_KINDS = {"client": "outside", "model repository": "disk", "ONNX files": "disk"}
+
+
 def _snake(
     picture: Picture, y: int, there: list[tuple[str, str]], back: list[tuple[str, str]]
 ) -> None:
     """Four boxes from left to right, and under them four from right to left."""
     width, step = 200, 250
     for place, (name, note) in enumerate(there):
-        picture.box(24 + place * step, y, width, 84, name, note)
+        picture.box(24 + place * step, y, width, 84, name, note, _KINDS.get(name, "box"))
         if place:
             picture.arrow((24 + place * step - 49, y + 42), (24 + place * step - 1, y + 42))
     low = y + 150
     picture.arrow((874, y + 85), (874, low - 1))
     for place, (name, note) in enumerate(reversed(back)):
-        picture.box(24 + place * step, low, width, 84, name, note)
+        picture.box(24 + place * step, low, width, 84, name, note, _KINDS.get(name, "box"))
         if place:
             picture.arrow((24 + place * step - 1, low + 42), (24 + place * step - 49, low + 42))
 
@@ -220,7 +224,7 @@ def recipe() -> Picture:
     picture.text(624, 144, "begins here", anchor="middle")
     picture.arrow((874, 259), (874, 318), (750, 318))
     picture.text(
-        640, 322, "a difference beyond the bound: an error, and nothing is written", anchor="end"
+        742, 322, "a difference beyond the bound: an error, and nothing is written", anchor="end"
     )
     return picture
 
