@@ -58,13 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     smaller = parser.add_argument_group(
         "smaller variants beside the model",
-        "model.int8.onnx, model.fp16.onnx: measured by metric, bytes and time",
+        "model.int8.onnx, model.fp16.onnx: judged by metric and bytes",
     )
     smaller.add_argument(
         "--quantize",
         choices=CHOICES,
         default=NONE,
-        help="auto publishes what is smaller or faster and says why not otherwise; by name: is "
+        help="auto publishes what is smaller and says why not otherwise; by name: is "
         "published, or refused with exit status 1 if it loses too much (default: %(default)s); "
         "a FILE.keras needs --samples, half of which gives the ranges",
     )

@@ -1,8 +1,10 @@
-"""Smaller variants of an exported model, published where measurement says so.
+"""Smaller variants of an exported model, published where metric and bytes say so.
 
-build.py      int8 and fp16 files, by onnxruntime's own tools, in our canonical form
-measure.py    metric on held-out rows, differences, latency in interleaved rounds
-decision.py   what was measured -> published or not, and why: pure
-report.py     the figures of all variants as values and tables
+build.py      int8 and fp16 files, by onnxruntime's own tools, with our names and order of nodes
+overflow.py   whether half precision holds what a graph computes
+evidence.py   the rows and metrics that variants are calibrated and judged by
+answers.py    answers on held-out rows, compared with fp32's
+decision.py   loss and size -> published or not, and why: pure
+report.py     the figures of all variants as tables and text
 variants.py   all of it for one model file
 """

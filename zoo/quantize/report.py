@@ -28,7 +28,7 @@ HEADER = (
     "time",
     "verdict",
 )
-RIGHT = "llrrrrrrrl"
+RIGHT = "llrrrrrrl"
 
 
 def finite(value: float) -> float | None:
@@ -41,9 +41,9 @@ def records(variants: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [variant["quantized"] for variant in variants if "quantized" in variant]
 
 
-def rows(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def rows(quantized: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return one row a variant; one that could not be built has a verdict alone."""
-    return [_row(record) for record in found]
+    return [_row(record) for record in quantized]
 
 
 def _row(record: Mapping[str, Any]) -> list[str]:
@@ -60,7 +60,6 @@ def _row(record: Mapping[str, Any]) -> list[str]:
         str(record["flips"]),
         _number(record["max_abs"], ".1e"),
         f"{record['bytes']['ratio']:.2f} ×",
-        times_text(record),
         verdict,
     ]
 
@@ -77,27 +76,17 @@ def loss_text(metric: Mapping[str, Any]) -> str:
     return f"{metric['loss']:.2f} {metric['loss_unit']}"
 
 
-def times_text(record: Mapping[str, Any]) -> str:
-    """Return the time ratios by batch, after ~ if they may be 1: 1.26 × (1), ~0.97 × (64)."""
-    return ", ".join(
-        ("~" if t["ratio"]["low"] <= 1 <= t["ratio"]["high"] else "")
-        + f"{t['ratio']['median']:.2f} × ({t['batch']})"
-        for t in record["times"]
-    )
-
-
-def note(found: Sequence[Mapping[str, Any]]) -> str:
+def note(quantized: Sequence[Mapping[str, Any]]) -> str:
     """Say how the figures were taken, and on what."""
-    measured = [record for record in found if "metric" in record]
+    measured = [record for record in quantized if "metric" in record]
     if not measured:
         return ""
-    metric, with_ = measured[0]["metric"], measured[0]["measured_with"]
+    metric = measured[0]["metric"]
     text = (
-        f"Measured on {metric['rows']} held-out rows and in onnxruntime {with_['onnxruntime']} "
-        f"({with_['machine']}, {with_['threads']} thread), in units of fp32's bytes and of its "
-        "time at the batch in brackets, in interleaved rounds (~: as fast as fp32, or lost in "
-        f"noise). A variant is published only if the {metric['name']} loses no more than "
-        f"{metric['limit']:g} {metric['loss_unit']}."
+        f"Measured on {metric['rows']} held-out rows in onnxruntime "
+        f"{measured[0]['measured_with']['onnxruntime']}; bytes are in units of fp32's. A variant is "
+        f"published only if the {metric['name']} loses no more than {metric['limit']:g} "
+        f"{metric['loss_unit']}."
     )
     for record in measured:
         if chosen := record.get("calibration"):
@@ -109,7 +98,7 @@ def note(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def refusal(record: Mapping[str, Any]) -> str:
-    """Say in one line why a variant that was asked for by name is not published, and what would."""
+    """Say in one line why a variant requested by name is not published, and what would."""
     metric = record["metric"]
     before, after = _number(metric["fp32"], ".4g"), _number(metric["value"], ".4g")
     cure = "--quantize auto goes on without it"
@@ -118,10 +107,9 @@ def refusal(record: Mapping[str, Any]) -> str:
         cure = f"--max-loss {math.ceil(metric['loss'] * 100) / 100:g} allows it, {cure}"
     return (
         f"not published: {record['kind']}: {record['reason']} ({before} to {after} on "
-        f"{metric['rows']} rows; {record['bytes']['ratio']:.2f} × the bytes, time "
-        f"{times_text(record)}): {cure}"
+        f"{metric['rows']} rows; {record['bytes']['ratio']:.2f} × the bytes): {cure}"
     )
 
 
-def _number(value: float | None, form: str) -> str:
-    return "—" if value is None else format(value, form)
+def _number(value: float | None, spec: str) -> str:
+    return "—" if value is None else format(value, spec)

@@ -1,4 +1,4 @@
-"""The smaller variants of one model: built, measured beside fp32 in one run, judged, reported.
+"""The smaller variants of one model: built, compared with fp32 on the same rows, judged, reported.
 
     smaller_variants(model, evidence, asked="auto") -> one Variant a kind: its bytes, or the reason for none
 
@@ -8,14 +8,12 @@ Each Variant's `measured` has the figures under "quantized", published or not (r
 from __future__ import annotations
 
 import math
-import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from onnx import ModelProto
 
 from zoo.convert.conversion import facts, serialized
@@ -23,26 +21,18 @@ from zoo.errors import CheckFailed, StorageError
 from zoo.parity.compare import Arrays, Session
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.publish.variants import Variant
+from zoo.quantize.answers import answers, flips, max_difference, spoiled
 from zoo.quantize.build import CannotBuild, build
-from zoo.quantize.decision import AUTO, KINDS, Measured, Metric, Verdict, decide
+from zoo.quantize.decision import AUTO, KINDS, Metric, Verdict, decide
 from zoo.quantize.evidence import Evidence, Judge
-from zoo.quantize.measure import (
-    BASE,
-    Timing,
-    answers,
-    flips,
-    largest_difference,
-    spoiled,
-    timed,
-)
 from zoo.quantize.report import TITLES, finite, refusal
 from zoo_server.repository import layout
 
 #: What a variant says of itself in its metadata_props, and what fp32 says there of its metric.
 VARIANT_PROPERTY, METRIC_PROPERTY = "variant", "metric_value"
 
-#: Batches that are timed: one request, and a full batch of a busy server.
-BATCHES = (1, 64)
+#: The file that variants are compared with, as reports name it.
+BASE = "fp32"
 
 
 def smaller_variants(
@@ -58,24 +48,24 @@ def smaller_variants(
     Raises CheckFailed for a variant asked for by name that cannot be built or loses too much;
     StorageError where the disk refuses.
     """
-    made: dict[str, ModelProto] = {}
+    built: dict[str, ModelProto] = {}
     failures: dict[str, str] = {}
     for kind in KINDS if asked == AUTO else (asked,):
         try:
-            made[kind] = build(kind, model, evidence.calibration.batches)
+            built[kind] = build(kind, model, evidence.calibration.batches)
         except CannotBuild as error:
             failures[kind] = str(error)
         except OSError as error:
             raise StorageError(f"{kind}: {error.strerror or error}: nothing was written") from error
     if asked in failures:
         raise CheckFailed(f"{asked} cannot be built: {failures[asked]}: leave --quantize out")
-    found = _compare(model, made, evidence, asked, max_loss) if made else {}
+    records = _compare(model, built, evidence, asked, max_loss) if built else {}
     result = []
     for kind in KINDS:
-        if kind in found:
-            if asked != AUTO and not found[kind]["published"]:
-                raise CheckFailed(refusal(found[kind]))
-            result.append(_variant(file, kind, found[kind], made[kind]))
+        if kind in records:
+            if asked != AUTO and not records[kind]["published"]:
+                raise CheckFailed(refusal(records[kind]))
+            result.append(_variant(file, kind, records[kind], built[kind]))
         elif kind in failures:
             record = _record(kind, asked, Verdict(False, f"cannot be built: {failures[kind]}"))
             result.append(_variant(file, kind, record))
@@ -83,17 +73,17 @@ def smaller_variants(
 
 
 def _variant(
-    file: str, kind: str, record: Mapping[str, Any], made: ModelProto | None = None
+    file: str, kind: str, record: Mapping[str, Any], built: ModelProto | None = None
 ) -> Variant:
     name, title = file.removesuffix(".onnx") + f".{kind}.onnx", TITLES[kind]
     measured = {"quantized": record}
-    if made is None or not record["published"]:
+    if built is None or not record["published"]:
         return Variant(file=name, title=title, measured=measured, reason=record["reason"])
     return Variant(
         file=name,
         title=title,
-        content=serialized(made),
-        graph=facts(made),
+        content=serialized(built),
+        graph=facts(built),
         exact=False,
         measured=measured,
     )
@@ -110,46 +100,33 @@ def _record(kind: str, asked: str, verdict: Verdict) -> dict[str, Any]:
 
 def _compare(
     model: ModelProto,
-    made: Mapping[str, ModelProto],
+    built: Mapping[str, ModelProto],
     evidence: Evidence,
     asked: str,
     max_loss: float | None,
 ) -> dict[str, dict[str, Any]]:
-    """Run every variant on the same rows and clock, and judge those beside fp32.
-
-    Each variant is told what it is, and its own metric in place of fp32's.
-    """
-    sessions = _sessions({BASE: model, **made})
-    given = {
+    """Run every variant on fp32's rows and judge it; its properties say what it is and reaches."""
+    sessions = _sessions({BASE: model, **built})
+    outputs = {
         kind: answers(session, evidence.rows, evidence.batch) for kind, session in sessions.items()
     }
-    batches = (evidence.batch,) if evidence.batch else BATCHES
-    times = {batch: timed(sessions, _feeds(evidence.rows, batch)) for batch in batches}
-    base, bytes_ = given[BASE], len(serialized(model))
+    base, fp32_bytes = outputs[BASE], len(serialized(model))
     records = {}
-    for kind, variant in made.items():
-        mine = given[kind]
+    for kind, variant in built.items():
+        mine = outputs[kind]
         judged = [_judged(judge, base, mine, max_loss) for judge in evidence.judges(base)]
-        _tell(variant, kind, judged[0].value)
-        worst = max(judged, key=lambda found: found.excess)
-        measured = Measured(
-            loss=worst.loss,
-            size=len(serialized(variant)) / bytes_,
-            times={batch: found[kind].ratio for batch, found in times.items()},
-        )
-        verdict = decide(asked, worst.metric, measured, max_loss)
+        _describe(variant, kind, judged[0].value)
+        worst = max(judged, key=lambda item: item.excess)
+        variant_bytes = len(serialized(variant))
+        size = variant_bytes / fp32_bytes
+        verdict = decide(asked, worst.metric, loss=worst.loss, size=size, max_loss=max_loss)
         records[kind] = _record(kind, asked, verdict) | {
             "metric": worst.to_json(),
-            "metrics": [found.to_json() for found in judged],
-            "bytes": {BASE: bytes_, kind: len(serialized(variant)), "ratio": measured.size},
-            "times": [_time(batch, kind, found) for batch, found in times.items()],
-            "max_abs": finite(largest_difference(base, mine)),
+            "metrics": [item.to_json() for item in judged],
+            "bytes": {BASE: fp32_bytes, kind: variant_bytes, "ratio": size},
+            "max_abs": finite(max_difference(base, mine)),
             "flips": sum(flips(base[n], mine[n], t) for n, t in evidence.tasks(base).items()),
-            "measured_with": {
-                "onnxruntime": OnnxRuntime().version(),
-                "threads": 1,
-                "machine": platform.machine(),
-            },
+            "measured_with": {"onnxruntime": OnnxRuntime().version()},
         }
         if kind == "int8":
             records[kind]["calibration"] = _calibration(evidence)
@@ -190,7 +167,7 @@ def _judged(judge: Judge, base: Arrays, mine: Arrays, max_loss: float | None) ->
     return _Judged(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)
 
 
-def _tell(variant: ModelProto, kind: str, value: float) -> None:
+def _describe(variant: ModelProto, kind: str, value: float) -> None:
     """Write into a variant's properties what it is, and what it reaches where fp32's metric stands."""
     for item in variant.metadata_props:
         if item.key == METRIC_PROPERTY:
@@ -210,19 +187,6 @@ def _sessions(models: Mapping[str, ModelProto]) -> dict[str, Session]:
             return sessions
     except OSError as error:
         raise StorageError(f"{error.strerror or error}: nothing was written") from error
-
-
-def _feeds(rows: Arrays, batch: int) -> dict[str, np.ndarray]:
-    """Return the first rows, over again if there are too few."""
-    return {name: array[np.arange(batch) % len(array)] for name, array in rows.items()}
-
-
-def _time(batch: int, kind: str, found: Mapping[str, Timing]) -> dict[str, Any]:
-    return {
-        "batch": batch,
-        "microseconds": {name: round(found[name].microseconds, 2) for name in (BASE, kind)},
-        "ratio": asdict(found[kind].ratio),
-    }
 
 
 def _calibration(evidence: Evidence) -> dict[str, Any]:

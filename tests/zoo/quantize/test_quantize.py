@@ -99,7 +99,7 @@ def test_the_figures_are_true(trained, smaller: Path) -> None:
 
 
 def test_where_nothing_wins_nothing_is_added(smaller: Path) -> None:
-    """An LSTM's Dense layer in 8 bits is larger and no faster: no version, and the reason is said."""
+    """An LSTM's Dense layer in 8 bits is larger: no version, and the reason is said."""
     assert layout.version_numbers(smaller / "lstm_sunspots") == [1]
     printed = (smaller / "printed.txt").read_text()
 
@@ -151,7 +151,7 @@ def test_a_variant_asked_for_by_name_is_refused_with_its_figures(trained, tmp_pa
     assert done.returncode == 1
     assert re.search(
         r"lstm_sunspots_sequence: not published: int8: mean absolute error grows by [\d.]+ %, and "
-        r"0 % are allowed \(.* × the bytes, time .*\): --max-loss [\d.]+ allows it",
+        r"0 % are allowed \(.* × the bytes\): --max-loss [\d.]+ allows it",
         done.stderr,
     )
     assert len(done.stderr.strip().splitlines()) == 1

@@ -49,10 +49,6 @@ def test_auto_gives_a_variant_or_a_reason_for_each_kind(lab: ModuleType) -> None
         assert record["published"] is (variant.content is not None)
         assert variant.reason == ("" if variant.content else record["reason"])
         assert variant.exact is (variant.content is None)
-        assert [time["batch"] for time in record["times"]] == [1, 64]
-        assert all(
-            t["ratio"]["low"] <= t["ratio"]["median"] <= t["ratio"]["high"] for t in record["times"]
-        )
         assert record["bytes"]["fp32"] == len(model.SerializeToString())
         assert 0 < record["max_abs"] < 0.2
         json.dumps(record, allow_nan=False)
@@ -72,7 +68,7 @@ def test_a_variant_that_loses_too_much_is_not_published(lab: ModuleType) -> None
     with pytest.raises(
         CheckFailed,
         match=r"not published: int8: accuracy falls by 2 points.* \(1 to 0.98 on 200 rows; "
-        r"0\.\d+ × the bytes, time .*\): --max-loss 2(\.01)? allows it",
+        r"0\.\d+ × the bytes\): --max-loss 2(\.01)? allows it",
     ):
         smaller_variants(model, evidence, asked="int8")
     assert smaller_variants(model, evidence, asked="int8", max_loss=2.01)[0].content
@@ -172,9 +168,19 @@ def test_one_failure_does_not_keep_the_other_variant_back(
     assert fp16.content
 
 
+def test_the_same_model_and_rows_give_the_same_variants(lab: ModuleType) -> None:
+    """Bytes, verdicts and figures: nothing depends on a clock or on the machine's load."""
+    first, second = (
+        smaller_variants(model, _evidence(lab, model), asked="auto")
+        for model in (lab.small_cnn(), lab.small_cnn())
+    )
+
+    assert first == second
+
+
 @pytest.mark.slow
 def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path) -> None:
-    """A quarter of 23 MB, faster, and as accurate: what static quantisation is for."""
+    """A quarter of 23 MB, and as accurate: what static quantisation is for."""
 
     def ask(model: ModelProto, feeds: dict[str, np.ndarray]) -> Any:
         (tmp_path / "asked.onnx").write_bytes(model.SerializeToString())
@@ -197,4 +203,3 @@ def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path
     assert int8.content
     assert record["metric"]["fp32"] > 0.95
     assert record["bytes"]["ratio"] < 0.3
-    assert record["times"][-1]["ratio"]["median"] < 0.9
