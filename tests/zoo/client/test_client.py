@@ -9,7 +9,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import grpc
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.zoo.client.scripted_server import FakeServer
 from zoo.client import TLS, AsyncClient, Client, ClientError, errors
 from zoo.client.arrays import from_raw, to_array
 from zoo.client.connection import MAX_RETRIES, Connection
@@ -210,13 +210,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(params=[False, True], ids=["tls", "mtls"])
-def secure(
-    request: pytest.FixtureRequest, certificates: Certificates, client_lab: ModuleType
-) -> Iterator[Any]:
+def secure(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Any]:
     """A server with a certificate, which for mTLS wants one from the client too."""
     certificate, key = certificates.sign("server.test")
     authority = certificates.ca.read_bytes()
-    server = client_lab.FakeServer(
+    server = FakeServer(
         grpc.ssl_server_credentials(
             [(key.read_bytes(), certificate.read_bytes())],
             authority if request.param else None,

@@ -1,43 +1,31 @@
 """A user's own file is exported, or refused in one line that says what to do; never half of it."""
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-LAB = Path(__file__).parents[1] / "foreign_lab.py"
-ZOO = Path(sys.executable).with_name("zoo")
+from tests.zoo.keras_process import Outcomes, run_cases
 
-Said = dict[str, dict[str, Any]]
+ZOO = Path(sys.executable).with_name("zoo")
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the lab saves its models."""
+    """Where the cases save their models."""
     return tmp_path_factory.mktemp("foreign")
 
 
 @pytest.fixture(scope="module")
-def said(files: Path) -> Said:
+def said(files: Path) -> Outcomes:
     """What the exporter said to every file, in one process that knows TensorFlow."""
-    done = subprocess.run(
-        [sys.executable, str(LAB), str(files)],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    result: Said = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    return run_cases("tests.zoo.export.file_cases", files)
 
 
 @pytest.mark.parametrize("name", ["good", "old, trusted", "lambda, trusted"])
-def test_what_keras_loads_is_exported(said: Said, name: str) -> None:
+def test_what_keras_loads_is_exported(said: Outcomes, name: str) -> None:
     """Code in a file runs once it is trusted."""
     assert said[name]["kind"] == "ok", said[name]
     assert said[name]["left"] == ["out.onnx"]
@@ -72,7 +60,7 @@ def test_what_keras_loads_is_exported(said: Said, name: str) -> None:
     ],
 )
 def test_what_is_broken_is_refused_in_one_line(
-    said: Said, name: str, status: int, words: str
+    said: Outcomes, name: str, status: int, words: str
 ) -> None:
     """The file, what is wrong with it, what to do; and nothing is left behind."""
     found = said[name]
@@ -98,7 +86,7 @@ FULL_DISK = (
 
 @pytest.mark.parametrize("publish", [False, True], ids=["file", "repository"])
 def test_a_full_disk_leaves_nothing_half_written(
-    said: Said, files: Path, tmp_path: Path, publish: bool
+    said: Outcomes, files: Path, tmp_path: Path, publish: bool
 ) -> None:
     """A file that cannot grow any more: one line, status 1, no model, no leftover, no repository."""
     assert said["good"]["kind"] == "ok"
@@ -131,7 +119,9 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert publish or left == {"good.keras"}
 
 
-def test_the_command_says_it_in_one_line_and_exits_with_the_status(said: Said, files: Path) -> None:
+def test_the_command_says_it_in_one_line_and_exits_with_the_status(
+    said: Outcomes, files: Path
+) -> None:
     """The process that loads the file hands its reason on."""
     done = subprocess.run(
         [str(ZOO), "export", "custom.keras", "-o", "custom.onnx"],

@@ -20,7 +20,7 @@ from zoo.training.runs import RunFolder
 from zoo_server.repository import layout
 
 ZOO = Path(sys.executable).with_name("zoo")
-LAB = Path(__file__).parents[1] / "quantize_lab.py"
+GRAPHS = Path(__file__).with_name("graphs.py")
 
 
 def _zoo(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":

@@ -1,68 +1,67 @@
 """Training: the same bytes from the same seed, whole runs or none, and clear words when it fails.
 
-The experiments need TensorFlow and run once, in two processes of their own (training_lab.py).
+The trainings need TensorFlow and run once, in two processes of their own (training_cases.py).
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.zoo.keras_process import Outcomes, run_cases
 from zoo.recipes.dense import dense_iris
 from zoo.training.runs import RunFolder, key
 from zoo.training.train import train
 
-LAB = Path(__file__).parents[1] / "training_lab.py"
-
-
-def _lab(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(LAB), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+CASES = "tests.zoo.training.training_cases"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the experiments were made."""
-    folder = tmp_path_factory.mktemp("lab")
-    assert _lab("kill", folder).returncode == -9
-    done = _lab(folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == "", "training prints nothing of its own"
-    return folder
+    """Where the trainings are."""
+    return tmp_path_factory.mktemp("training")
 
 
 @pytest.fixture(scope="module")
-def lab(folder: Path) -> dict[str, Any]:
-    """What the experiments found."""
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return results
+def trainings(folder: Path) -> Outcomes:
+    """How they went: one is killed first, so that another can go on with it."""
+    assert run_cases(CASES, folder, "killed").status == -9
+    return run_cases(CASES, folder, *WHOLE)
 
 
-def test_two_runs_give_the_same_bytes(lab: dict[str, Any]) -> None:
+#: All but the one that ends its process.
+WHOLE = (
+    "same_bytes",
+    "like_keras",
+    "interrupted",
+    "refused",
+    "claim_missed",
+    "full_disk",
+    "own_data",
+)
+
+
+def test_training_prints_nothing_of_its_own(trainings: Outcomes) -> None:
+    """Nor does TensorFlow: what is on the error output is an error."""
+    assert (trainings.log, trainings.status) == ("", 0)
+
+
+def test_two_runs_give_the_same_bytes(trainings: Outcomes) -> None:
     """Whatever else was trained in the process before."""
-    found = lab["same_bytes"]
+    found = trainings["same_bytes"]
 
     assert found["first"] == found["second"]
     assert found["h5"]
 
 
-def test_a_finished_run_is_complete(lab: dict[str, Any]) -> None:
+def test_a_finished_run_is_complete(trainings: Outcomes) -> None:
     """The files that export, cards and people read."""
-    assert lab["same_bytes"]["files"] == [
+    assert trainings["same_bytes"]["files"] == [
         "best.weights.h5",
         "held_out.npz",
         "history.json",
@@ -71,17 +70,17 @@ def test_a_finished_run_is_complete(lab: dict[str, Any]) -> None:
     ]
 
 
-def test_permuted_test_labels_leave_the_weights_unchanged(lab: dict[str, Any]) -> None:
+def test_permuted_test_labels_leave_the_weights_unchanged(trainings: Outcomes) -> None:
     """No look at the test split reaches the weights; only the reported metric changes."""
-    found = lab["same_bytes"]
+    found = trainings["same_bytes"]
 
     assert found["leak"] == found["first"]
     assert found["leak_metric"] < found["metric"]
 
 
-def test_our_epoch_is_keras_own_training(lab: dict[str, Any]) -> None:
+def test_our_epoch_is_keras_own_training(trainings: Outcomes) -> None:
     """The compiled epoch does what train_on_batch does, with the smaller last batch."""
-    found = lab["like_keras"]
+    found = trainings["like_keras"]
 
     assert found["sizes"] == [64, 26, 64, 26]
     assert found["best_epoch"] == 2
@@ -89,18 +88,18 @@ def test_our_epoch_is_keras_own_training(lab: dict[str, Any]) -> None:
     assert found["val_loss"] == pytest.approx(found["keras_val_loss"], rel=1e-5)
 
 
-def test_an_interrupted_training_starts_again_and_ends_the_same(lab: dict[str, Any]) -> None:
+def test_an_interrupted_training_starts_again_and_ends_the_same(trainings: Outcomes) -> None:
     """What it left does not look finished, and is gone afterwards."""
-    found = lab["interrupted"]
+    found = trainings["interrupted"]
 
     assert found["left"] == [".tmp-dense_iris"]
     assert found["again"] == found["whole"]
     assert found["after"] == ["dense_iris"]
 
 
-def test_a_killed_training_with_backup_goes_on_and_ends_the_same(lab: dict[str, Any]) -> None:
+def test_a_killed_training_with_backup_goes_on_and_ends_the_same(trainings: Outcomes) -> None:
     """kill -9 in the third epoch; the next run does what was missing, dropout's seeds included."""
-    found = lab["interrupted"]
+    found = trainings["interrupted"]
 
     assert found["killed_left"] == [".tmp-patient"]
     assert found["resumed_epochs"] == [4]
@@ -125,29 +124,29 @@ def test_a_killed_training_with_backup_goes_on_and_ends_the_same(lab: dict[str, 
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_named(
-    lab: dict[str, Any], case: str, words: str
+    trainings: Outcomes, case: str, words: str
 ) -> None:
     """The recipe's author or the caller learns what differs from what."""
-    error = lab["refused"][case]
+    error = trainings["refused"][case]
 
     assert words in error["text"]
     assert case == "data" or "recipe dense_" in error["text"]
     assert error["status"] == 2
 
 
-def test_a_loss_that_is_no_number_ends_the_training(lab: dict[str, Any]) -> None:
+def test_a_loss_that_is_no_number_ends_the_training(trainings: Outcomes) -> None:
     """In the epoch where it happens, and nothing looks finished."""
-    error = lab["refused"]["nan"]
+    error = trainings["refused"]["nan"]
 
     assert "recipe dense_diabetes" in error["text"]
     assert "epoch 1: lower learning_rate=" in error["text"]
     assert error["status"] == 1
-    assert lab["refused"]["listing"] == [".tmp-dense_diabetes"]
+    assert trainings["refused"]["listing"] == [".tmp-dense_diabetes"]
 
 
-def test_a_missed_claim_fails_and_keeps_the_last_good_run(lab: dict[str, Any]) -> None:
+def test_a_missed_claim_fails_and_keeps_the_last_good_run(trainings: Outcomes) -> None:
     """The failed run stands beside, for inspection, until a good one ends."""
-    found = lab["claim_missed"]
+    found = trainings["claim_missed"]
 
     assert found["error"]["type"] == "CheckFailed"
     assert "but claimed: Reaches: accuracy >= 1.0" in found["error"]["text"]
@@ -157,9 +156,9 @@ def test_a_missed_claim_fails_and_keeps_the_last_good_run(lab: dict[str, Any]) -
     assert found["mended"] == ["dense_iris"]
 
 
-def test_a_full_disk_is_said_and_harms_nothing(lab: dict[str, Any]) -> None:
+def test_a_full_disk_is_said_and_harms_nothing(trainings: Outcomes) -> None:
     """In the log or in the weights; the next run, with room again, is right."""
-    found = lab["full_disk"]
+    found = trainings["full_disk"]
 
     for error in found["errors"]:
         assert error["type"] == "StorageError"
@@ -170,9 +169,9 @@ def test_a_full_disk_is_said_and_harms_nothing(lab: dict[str, Any]) -> None:
     assert found["listing"] == ["dense_iris"]
 
 
-def test_a_run_keeps_its_own_data(lab: dict[str, Any]) -> None:
+def test_a_run_keeps_its_own_data(trainings: Outcomes) -> None:
     """Trained on a file, it stays up to date without naming it again, even if the file is away."""
-    found = lab["own_data"]
+    found = trainings["own_data"]
 
     assert found["dataset"]["name"] == "own"
     assert list(found["dataset"]["files"]) == ["own.npz"]
@@ -182,9 +181,9 @@ def test_a_run_keeps_its_own_data(lab: dict[str, Any]) -> None:
     assert not found["packaged"]
 
 
-def test_a_data_file_that_is_gone_or_changed_is_named(lab: dict[str, Any]) -> None:
+def test_a_data_file_that_is_gone_or_changed_is_named(trainings: Outcomes) -> None:
     """When it must be read, and cannot."""
-    found = lab["own_data"]
+    found = trainings["own_data"]
 
     assert "which is gone: give it with --data" in found["gone"]["text"]
     assert not found["changed"]
@@ -192,8 +191,9 @@ def test_a_data_file_that_is_gone_or_changed_is_named(lab: dict[str, Any]) -> No
 
 
 @pytest.fixture
-def trained(folder: Path, tmp_path: Path) -> RunFolder:
+def trained(folder: Path, trainings: Outcomes, tmp_path: Path) -> RunFolder:
     """A finished run of a recipe whose key is `key(dense_iris)`, to spoil."""
+    assert trainings["same_bytes"]
     shutil.copytree(folder / "same_bytes" / "first", tmp_path / "runs")
     return RunFolder(tmp_path / "runs", "dense_iris")
 

@@ -1,7 +1,9 @@
-"""Exports small models in a process of its own, and prints what came out as JSON."""
+"""Small models, exported: what came out of each, and what is refused (test_from_model.py)."""
 
-import json
-import sys
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,10 @@ from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.publish.repository import sha256
 from zoo.training.framework import import_keras, seed_everything
 
-keras = import_keras().keras
-layers = keras.layers
 
-
-def tutorial_stack() -> Any:
+def tutorial_stack(keras: Any) -> Any:
     """The tutorial's CNN stack, without the zoo's Rescaling."""
+    layers = keras.layers
     return keras.Sequential(
         [
             keras.Input((8, 8, 1)),
@@ -33,13 +33,14 @@ def tutorial_stack() -> Any:
     )
 
 
-def one(layer: Any, *shape: int | None) -> Any:
+def one(keras: Any, layer: Any, *shape: int | None) -> Any:
     """A model of one layer."""
     return keras.Sequential([keras.Input(shape), layer])
 
 
-def branches() -> Any:
+def branches(keras: Any) -> Any:
     """Two named inputs, two named outputs."""
+    layers = keras.layers
     left, right = keras.Input((3,), name="left"), keras.Input((3,), name="right")
     both = layers.Concatenate()([left, right])
     total = layers.Dense(1, name="total")(both)
@@ -47,25 +48,30 @@ def branches() -> Any:
     return keras.Model([left, right], [total, kind])
 
 
-MODELS = {
+#: A model each, of Keras.
+MODELS: dict[str, Callable[[Any], Any]] = {
     "tutorial_stack": tutorial_stack,
-    "dense_relu": lambda: one(layers.Dense(8, activation="relu"), 4),
-    "dense_3d": lambda: one(layers.Dense(8, activation="relu"), 5, 4),
-    "lstm": lambda: one(layers.LSTM(3), 5, 1),
-    "lstm_sequence": lambda: one(layers.LSTM(3, return_sequences=True), 5, 1),
-    "lstm_backwards": lambda: one(layers.LSTM(3, go_backwards=True, return_sequences=True), 5, 1),
-    "lstm_open": lambda: one(layers.LSTM(3), None, 1),
-    "lstm_dropout": lambda: one(layers.LSTM(3, recurrent_dropout=0.3), 5, 1),
-    "gru": lambda: one(layers.GRU(3), 5, 1),
-    "gru_before": lambda: one(layers.GRU(3, reset_after=False), 5, 1),
-    "simple_rnn": lambda: one(layers.SimpleRNN(3), 5, 1),
-    "bidirectional": lambda: one(layers.Bidirectional(layers.LSTM(3, return_sequences=True)), 5, 2),
-    "grouped": lambda: one(layers.Conv2D(4, 3, groups=2), 6, 6, 4),
-    "gelu": lambda: one(layers.Dense(4, activation="gelu"), 3),
-    "permuted_flatten": lambda: keras.Sequential(
-        [keras.Input((4, 5, 6)), layers.Permute((3, 1, 2)), layers.Flatten(), layers.Dense(2)]
+    "dense_relu": lambda k: one(k, k.layers.Dense(8, activation="relu"), 4),
+    "dense_3d": lambda k: one(k, k.layers.Dense(8, activation="relu"), 5, 4),
+    "lstm": lambda k: one(k, k.layers.LSTM(3), 5, 1),
+    "lstm_sequence": lambda k: one(k, k.layers.LSTM(3, return_sequences=True), 5, 1),
+    "lstm_backwards": lambda k: one(
+        k, k.layers.LSTM(3, go_backwards=True, return_sequences=True), 5, 1
     ),
-    "random_flip": lambda: one(layers.RandomFlip(), 6, 6, 3),
+    "lstm_open": lambda k: one(k, k.layers.LSTM(3), None, 1),
+    "lstm_dropout": lambda k: one(k, k.layers.LSTM(3, recurrent_dropout=0.3), 5, 1),
+    "gru": lambda k: one(k, k.layers.GRU(3), 5, 1),
+    "gru_before": lambda k: one(k, k.layers.GRU(3, reset_after=False), 5, 1),
+    "simple_rnn": lambda k: one(k, k.layers.SimpleRNN(3), 5, 1),
+    "bidirectional": lambda k: one(
+        k, k.layers.Bidirectional(k.layers.LSTM(3, return_sequences=True)), 5, 2
+    ),
+    "grouped": lambda k: one(k, k.layers.Conv2D(4, 3, groups=2), 6, 6, 4),
+    "gelu": lambda k: one(k, k.layers.Dense(4, activation="gelu"), 3),
+    "permuted_flatten": lambda k: k.Sequential(
+        [k.Input((4, 5, 6)), k.layers.Permute((3, 1, 2)), k.layers.Flatten(), k.layers.Dense(2)]
+    ),
+    "random_flip": lambda k: one(k, k.layers.RandomFlip(), 6, 6, 3),
     "branches": branches,
 }
 
@@ -73,14 +79,14 @@ MODELS = {
 def randomized(name: str) -> Any:
     """A model with weights that hide nothing: zero biases would be folded away."""
     seed_everything(3)
-    model = MODELS[name]()
+    model = MODELS[name](import_keras().keras)
     random = np.random.default_rng(3)
     for weight in model.trainable_variables:
         weight.assign(random.normal(scale=0.5, size=weight.shape))
     return model
 
 
-def measured(name: str, folder: Path) -> dict[str, Any]:
+def exported(name: str, folder: Path) -> dict[str, Any]:
     """Export one model twice; its facts, and the largest difference from Keras at batch 5."""
     model = randomized(name)
     report = zoo.export_model(model, folder / f"{name}.onnx", portable=name != "lstm_open")
@@ -136,43 +142,35 @@ def unwelcome_to_gemm(model: Any) -> list[str]:
     return shared + [name for name in added if name not in constants]
 
 
-def refused(folder: Path) -> dict[str, str]:
-    """What cannot be exported, and what is said."""
-    texts = {}
-
-    cases = {
-        "not_keras": (object(), folder / "a.onnx", {}),
-        "unbuilt": (keras.Sequential([layers.Dense(2)]), folder / "b.onnx", {}),
-        "no_folder": (tutorial_stack(), folder / "absent" / "c.onnx", {}),
-        "opset": (tutorial_stack(), folder / "d.onnx", {"opset": 3}),
-        "samples": (tutorial_stack(), folder / "e.onnx", {"samples": np.zeros((2, 3))}),
-        "stateful": (
-            keras.Sequential([keras.Input(batch_shape=(2, 5, 1)), layers.LSTM(3, stateful=True)]),
-            folder / "f.onnx",
-            {},
-        ),
-    }
-    for name, (model, path, options) in cases.items():
-        try:
-            zoo.export_model(model, path, **options)
-            texts[name] = "exported"
-        except ZooError as error:
-            texts[name] = f"{type(error).__name__}: {error}"
-    texts["left"] = " ".join(sorted(path.name for path in folder.iterdir()))
-    return texts
+def _stateful(keras: Any) -> Any:
+    inputs = keras.Input(batch_shape=(2, 5, 1))
+    return keras.Sequential([inputs, keras.layers.LSTM(3, stateful=True)])
 
 
-def main() -> None:
-    """Export everything, or the one model that is named."""
-    folder = Path(sys.argv[1])
-    names = sys.argv[2:] or list(MODELS)
-    result: dict[str, Any] = {name: measured(name, folder) for name in names}
-    if len(sys.argv) == 2:
-        empty = folder / "refused"
-        empty.mkdir()
-        result["refused"] = refused(empty)
-    print(json.dumps(result))
+#: What cannot be exported: a model, where to, and how.
+REFUSED: dict[str, tuple[Callable[[Any], Any], str, dict[str, Any]]] = {
+    "not_keras": (lambda k: object(), "a.onnx", {}),
+    "unbuilt": (lambda k: k.Sequential([k.layers.Dense(2)]), "a.onnx", {}),
+    "no_folder": (tutorial_stack, "absent/a.onnx", {}),
+    "opset": (tutorial_stack, "a.onnx", {"opset": 3}),
+    "samples": (tutorial_stack, "a.onnx", {"samples": np.zeros((2, 3))}),
+    "stateful": (_stateful, "a.onnx", {}),
+}
 
 
-if __name__ == "__main__":
-    main()
+def refused(name: str, folder: Path) -> dict[str, Any]:
+    """Try to export one; what is said, and what is left behind."""
+    build, path, options = REFUSED[name]
+    folder = folder / name
+    folder.mkdir()
+    try:
+        zoo.export_model(build(import_keras().keras), folder / path, **options)
+        text = "exported"
+    except ZooError as error:
+        text = f"{type(error).__name__}: {error}"
+    return {"text": text, "left": sorted(path.name for path in folder.iterdir())}
+
+
+CASES = {name: partial(exported, name) for name in MODELS} | {
+    name: partial(refused, name) for name in REFUSED
+}

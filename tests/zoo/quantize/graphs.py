@@ -1,6 +1,6 @@
 """ONNX graphs with seeded weights to quantise, made without Keras.
 
-python quantize_lab.py      prints the sha256 of every variant of every small graph, as JSON
+python graphs.py      prints the sha256 of every variant of every small graph, as JSON
 """
 
 from __future__ import annotations

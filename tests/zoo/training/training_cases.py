@@ -1,16 +1,10 @@
-"""Experiments that need TensorFlow, run in a process of their own by test_train.py.
-
-python training_lab.py kill FOLDER    train with backup, and be killed in the third epoch
-python training_lab.py FOLDER         everything else; writes FOLDER/results.json
-"""
+"""Trainings whole, interrupted, contradictory and short of disk (test_train.py)."""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -307,9 +301,6 @@ def own_data(folder: Path) -> dict[str, Any]:
     return results
 
 
-EXPERIMENTS = (same_bytes, like_keras, interrupted, refused, claim_missed, full_disk, own_data)
-
-
 def killed(folder: Path) -> None:
     """Train with backup and die in the third epoch, as kill -9 would have it."""
 
@@ -317,17 +308,23 @@ def killed(folder: Path) -> None:
         if epoch == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    train(PATIENT, folder / "interrupted" / "killed", progress=die)
+    train(PATIENT, folder / "killed", progress=die)
 
 
-def main() -> None:
-    """Run what the command line asks for."""
-    if sys.argv[1] == "kill":
-        killed(Path(sys.argv[2]))
-    folder = Path(sys.argv[1])
-    results = {work.__name__: work(folder / work.__name__) for work in EXPERIMENTS}
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+def _in(name: str, work: Callable[[Path], Any], folder: Path) -> Any:
+    return work(folder / name)
 
 
-if __name__ == "__main__":
-    main()
+#: Each has a folder of its own, but for the one that goes on where the killed one ended.
+CASES: dict[str, Callable[[Path], Any]] = {
+    work.__name__: partial(_in, work.__name__, work)
+    for work in (
+        same_bytes,
+        like_keras,
+        interrupted,
+        refused,
+        claim_missed,
+        full_disk,
+        own_data,
+    )
+} | {"killed": partial(_in, "interrupted", killed)}
