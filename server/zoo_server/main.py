@@ -40,6 +40,8 @@ class LeaveRequest:
 
     def __init__(self) -> None:
         self._is_set = False
+        #: Whether the server leaves because it can no longer serve.
+        self.failed = False
         self._woken, self.wakeup = os.pipe()
         os.set_blocking(self.wakeup, False)  # as signal.set_wakeup_fd demands
 
@@ -53,6 +55,11 @@ class LeaveRequest:
         self._is_set = True
         with suppress(OSError):  # full: it wakes anyway; closed: it has left
             os.write(self.wakeup, b"\0")
+
+    def fail(self) -> None:
+        """Ask, since the server can no longer serve."""
+        self.failed = True
+        self.set()
 
     def close(self) -> None:
         """Close the pipe."""
@@ -131,7 +138,7 @@ def _serve(
 ) -> int:
     """Serve until the leave request; `report` hears why the server cannot, `level` is the log's."""
     try:
-        server = Server(config, topology)
+        server = Server(config, topology, leave.fail)
         started = _start(server, leave)
         leave.wait()
         if started.done():
@@ -147,12 +154,13 @@ def _serve(
     _LOG.log(level, "leaving: %s", said.format(config.drain_seconds))
     cut_off = server.stop(config.drain_seconds)
     _LOG.log(level, "stopped")
-    if cut_off:
+    status = FAILED if leave.failed else OK
+    if cut_off or leave.failed:
         # A run inside onnxruntime cannot be stopped from outside, and Python would wait for its
-        # thread; the drain time was the wait.
+        # thread; the drain time was the wait. What a dead loop has left behind is no better.
         logging.shutdown()
-        os._exit(OK)
-    return OK
+        os._exit(status)
+    return status
 
 
 def _start(server: Server, leave: LeaveRequest) -> "Future[None]":

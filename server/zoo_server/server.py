@@ -9,9 +9,10 @@ HTTP needs is imported once gRPC answers. `running` serves inside a block, for t
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -20,6 +21,7 @@ import grpc
 from zoo_server.backends.onnxruntime.session import Runtime
 from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
 from zoo_server.config import ServerConfig
+from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata
 from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import Admission
@@ -31,14 +33,11 @@ from zoo_server.models.readiness import Readiness
 from zoo_server.protocols import tls
 from zoo_server.protocols.auth import TokenGuard, read_token
 from zoo_server.protocols.grpc.decoded_size import Decoding
-from zoo_server.protocols.grpc.handlers import SERVICE, inference_handlers, one_servicer
+from zoo_server.protocols.grpc.handlers import SERVICE, inference_handlers
 from zoo_server.protocols.grpc.health import Health, health_handlers
 from zoo_server.protocols.grpc.infer import InferPath
-from zoo_server.protocols.grpc.model_repository import ModelRepository
 from zoo_server.protocols.grpc.reflection import reflection_handlers
-from zoo_server.protocols.grpc.server_settings import ServerSettings
-from zoo_server.protocols.grpc.service import EXTENSIONS, OpenInference
-from zoo_server.protocols.grpc.shared_memory import SharedMemoryRegions
+from zoo_server.protocols.grpc.service import InferenceServicer
 from zoo_server.protocols.grpc.stream import InferStreams
 from zoo_server.protocols.grpc.transport import Transport, open_transport
 from zoo_server.protocols.grpc.transport.public import TransportOptions, join_address
@@ -57,6 +56,19 @@ _LOG = logging.getLogger(__name__)
 
 DISTRIBUTION = "layer-zoo"
 
+#: The protocol's extensions that work in every server; perf_analyzer asks for server-side statistics
+#: only if they are listed.
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "parameters",
+    "schedule_policy",
+    "sequence",
+    "statistics",
+)
+
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
 
@@ -74,9 +86,19 @@ _LOAD_SECONDS = 2.0
 class Server:
     """One server: built and bound, then started, then stopped; never started twice."""
 
-    def __init__(self, config: ServerConfig, topology: TopologyFactory = SingleProcess) -> None:
-        """Take the ports; OperatorError if that fails, and then nothing stays taken."""
+    def __init__(
+        self,
+        config: ServerConfig,
+        topology: TopologyFactory = SingleProcess,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the ports; OperatorError if that fails, and then nothing stays taken.
+
+        `on_failure` is called, from any thread, once a port is answered no more though nobody stopped
+        the server.
+        """
         self._config = config
+        self._on_failure = on_failure
         self._began = time.perf_counter()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -183,6 +205,7 @@ class Server:
             credentials=None if self._tls is None else self._tls.grpc,
             guard=None if self._token is None else TokenGuard(self._token),
             shared=self._topology.shares_port,
+            on_failure=partial(self._loop_ended, "gRPC"),
         )
         return open_transport(config.transport, options, self._workers)
 
@@ -199,17 +222,24 @@ class Server:
                 if port is not None
             ],
             None if self._tls is None else self._tls.http,
+            partial(self._loop_ended, "HTTP"),
         )
+
+    def _loop_ended(self, name: str, error: BaseException) -> None:
+        _LOG.critical("the loop of %s has ended: its ports are deaf", name, exc_info=error)
+        self._on_failure()
 
     def _start(self) -> None:
         config = self._config
         self.control = control = self._load()
-        servicer = self._topology.join(self._build_servicer(control), self._path)
+        dataplane = self._topology.join(self._parts(), self._path)
         if self._topology.shares_port:
             self._transport.bind()
             spread_evenly(self.grpc_port, config.workers)
-        self._transport.start(self._handlers(servicer))
-        self._http.start({"HTTP": lambda: self._rest(servicer), "metrics": self._metrics})
+        self._transport.start(self._handlers(dataplane))
+        self._http.start(
+            {"HTTP": lambda: self._rest(dataplane), "metrics": lambda: self._metrics(dataplane)}
+        )
         if config.model_control_mode == ControlMode.POLL:
             poller = Poller(control, config.repository_poll_secs)
             poller.start()
@@ -249,27 +279,28 @@ class Server:
         self._path.forget()
         self._topology.changed()
 
-    def _build_servicer(self, control: ModelControl) -> Any:
-        """Return what answers every RPC but inference, over gRPC and over HTTP."""
+    def _parts(self) -> DataPlaneParts:
+        """Return what the data plane of this process speaks for."""
         config = self._config
-        inference = OpenInference(
-            self.catalog,
-            server_name=config.server_name,
-            server_version=_version(),
-            extensions=(*EXTENSIONS, *_chosen_extensions(config)),
-            count=self._topology.count,
-        )
-        return one_servicer(
-            inference,
-            ModelRepository(control),
-            SharedMemoryRegions(self._memory),
-            ServerSettings(self.catalog, logs.LogControl(config.log_level), TraceSettings()),
+        return DataPlaneParts(
+            catalog=self.catalog,
+            control=self.control,
+            memory=self._memory,
+            metadata=ServerMetadata(
+                name=config.server_name, version=_version(), extensions=_extensions(config)
+            ),
+            logs=logs.LogControl(config.log_level),
+            traces=TraceSettings(),
         )
 
-    def _handlers(self, servicer: Any) -> list[grpc.GenericRpcHandler]:
+    def _handlers(self, dataplane: DataPlane) -> list[grpc.GenericRpcHandler]:
         return [
             inference_handlers(
-                servicer, self._path, self._streams, self._admission, self._topology.waits
+                InferenceServicer(dataplane),
+                self._path,
+                self._streams,
+                self._admission,
+                self._topology.waits,
             ),
             *tensorflow_handlers(
                 TensorFlowServing(self.catalog),
@@ -280,7 +311,7 @@ class Server:
             reflection_handlers(),
         ]
 
-    def _rest(self, servicer: Any) -> Any:
+    def _rest(self, dataplane: DataPlane) -> Any:
         """Return the application of the HTTP port, with all that it imports."""
         from zoo_server.protocols.rest.application import RestParts, rest_application
         from zoo_server.protocols.rest.bodies import BodyLimits
@@ -288,9 +319,7 @@ class Server:
         config = self._config
         return rest_application(
             RestParts(
-                servicer=servicer,
-                catalog=self.catalog,
-                memory=self._memory,
+                dataplane=dataplane,
                 admission=self._admission,
                 workers=self._workers,
                 limits=BodyLimits(body=config.max_message_bytes, input=config.http_max_input_size),
@@ -299,12 +328,12 @@ class Server:
             )
         )
 
-    def _metrics(self) -> Any:
+    def _metrics(self, dataplane: DataPlane) -> Any:
         """Return the application of the metrics port, with all that it imports."""
         from zoo_server.protocols.rest.plain import MetricsPage, TokenCheck
         from zoo_server.telemetry.metrics import CONTENT_TYPE, Metrics
 
-        metrics = Metrics(self._topology.readings, self._topology.processes)
+        metrics = Metrics(lambda: dataplane.statistics("", ""), self._topology.processes)
         page = MetricsPage(metrics.page, CONTENT_TYPE)
         return page if self._token is None else TokenCheck(page, self._token)
 
@@ -359,12 +388,14 @@ def _serving(readiness: Readiness) -> dict[str, bool]:
     }
 
 
-def _chosen_extensions(config: ServerConfig) -> Iterator[str]:
-    """What the server's metadata lists because an option switched it on."""
+def _extensions(config: ServerConfig) -> tuple[str, ...]:
+    """What the server's metadata lists, sorted: what an option switches on only if it does."""
+    extensions = {*EXTENSIONS}
     if config.model_control_mode == ControlMode.EXPLICIT:
-        yield from ("model_repository", "model_repository(unload_dependents)")
+        extensions |= {"model_repository", "model_repository(unload_dependents)"}
     if config.allow_shared_memory:
-        yield "system_shared_memory"
+        extensions |= {"system_shared_memory"}
+    return tuple(sorted(extensions))
 
 
 def _version() -> str:

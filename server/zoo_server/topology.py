@@ -10,14 +10,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any, Protocol
+from typing import Protocol
 
-from zoo_server.inference.model import LoadedModel
+from zoo_server.dataplane import DataPlane, DataPlaneParts
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.readiness import Readiness
 from zoo_server.protocols.grpc.infer import HandOn, InferPath
-from zoo_server.telemetry.readings import ModelReading
-from zoo_server.telemetry.statistics import Snapshot
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,11 +38,11 @@ class Topology(Protocol):
     def changed(self) -> None:
         """Look at the catalog again, and publish what is ready in the whole server."""
 
-    def join(self, local: Any, path: InferPath) -> Any:
-        """Wait until this process may serve; return the servicer that speaks for the whole server.
+    def join(self, parts: DataPlaneParts, path: InferPath) -> DataPlane:
+        """Wait until this process may serve; return what answers for the whole server.
 
-        `local` speaks for this process, `path` answers what other processes forward. ServerExiting
-        if the server leaves before it ever served.
+        `parts` are this process's, `path` answers what other processes forward. ServerExiting if the
+        server leaves before it ever served.
         """
 
     def serving(self) -> None:
@@ -52,12 +50,6 @@ class Topology(Protocol):
 
     def leaving(self) -> None:
         """Note that this process takes no more calls, and ends."""
-
-    def readings(self) -> Sequence[ModelReading]:
-        """Return what was counted of every served version."""
-
-    def count(self, models: Sequence[LoadedModel]) -> Sequence[Snapshot]:
-        """Return what was counted of some versions, in order."""
 
     def processes(self) -> Sequence[int]:
         """Return the ids of the server's processes."""
@@ -83,20 +75,14 @@ class SingleProcess:
         with self._publishing:  # in turn, or an older picture could win
             self._publish(Readiness.of(self._catalog))
 
-    def join(self, local: Any, _: InferPath) -> Any:
-        return local
+    def join(self, parts: DataPlaneParts, _: InferPath) -> DataPlane:
+        return DataPlane(parts)
 
     def serving(self) -> None:
         """Nobody else has to know."""
 
     def leaving(self) -> None:
         """Nobody else has to know."""
-
-    def readings(self) -> Sequence[ModelReading]:
-        return self._catalog.readings()
-
-    def count(self, models: Sequence[LoadedModel]) -> Sequence[Snapshot]:
-        return [model.statistics.snapshot() for model in models]
 
     def processes(self) -> Sequence[int]:
         return [os.getpid()]

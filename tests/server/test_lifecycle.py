@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import grpc
 import numpy as np
@@ -249,6 +249,53 @@ def test_a_server_that_cannot_start_leaves_no_port_taken(repository, transport):
     for port in (grpc_port, http_port):
         socket.create_server(("127.0.0.1", port)).close()
     assert server.stop(1) == 0
+
+
+#: Calls that end the loop which answers them: what they raise is no error of a request.
+LETHAL = {
+    "gRPC": """
+from zoo_server.protocols.grpc.service import InferenceServicer
+
+def end(*_):
+    raise SystemExit("a bug")
+
+InferenceServicer.ServerLive = end
+""",
+    "HTTP": """
+import asyncio
+from zoo_server.protocols.rest.control import Control
+
+def end(*_):
+    raise SystemExit("a bug")
+
+Control.live = lambda *_: asyncio.get_running_loop().call_soon(end) and None
+""",
+}
+
+
+@pytest.mark.parametrize("loop", ["gRPC", "HTTP"])
+def test_a_loop_that_ends_takes_the_process_with_it(loop, slow, server_process, transport):
+    """A server whose port is deaf must not go on as if it were ready: it logs why, and exits 1."""
+    if (loop, transport) == ("gRPC", "public"):
+        pytest.skip("grpcio's own server keeps its loop to itself")
+    process = server_process(slow, "--grpc-port", "0", "--http-port", "0", first=LETHAL[loop])
+    match = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+),")
+    if loop == "gRPC":
+        with grpc.insecure_channel(match[1]) as channel:
+            stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            with pytest.raises(grpc.RpcError):
+                stub.ServerLive(pb.ServerLiveRequest(), timeout=20)
+    else:
+        connection = http.client.HTTPConnection(match[2], timeout=20)
+        connection.request("GET", "/v2/health/live")
+        with suppress(ConnectionError):
+            connection.getresponse()
+        connection.close()
+    status, log = process.finish()
+
+    assert status == 1
+    assert f"the loop of {loop} has ended: its ports are deaf" in log
+    assert "SystemExit: a bug" in log
 
 
 def test_sigterm_ends_the_load_of_many_models(repository, graphs, server_process):

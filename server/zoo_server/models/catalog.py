@@ -144,20 +144,6 @@ class Catalog:
         """Return every ready version, by name and then version."""
         return [model for _, versions in sorted(self._models.items()) for model in _ready(versions)]
 
-    def readings(self) -> list[ModelReading]:
-        """Return what was counted of every ready version, by name and then version."""
-        return [
-            ModelReading(
-                name=model.settings.name,
-                version=model.settings.version,
-                sums=model.statistics.snapshot(),
-                pending=model.waiting,
-                load_seconds=model.load_seconds,
-                loaded_ns=model.loaded_ns,
-            )
-            for model in self.loaded()
-        ]
-
     def entries(self) -> list[CatalogEntry]:
         """Return everything known, by name and then version."""
         return [
@@ -173,6 +159,18 @@ class Catalog:
     def names(self) -> list[str]:
         """Return every known name, ready or not."""
         return sorted(self._models)
+
+
+def reading_of(model: LoadedModel) -> ModelReading:
+    """Return what was counted of a version."""
+    return ModelReading(
+        name=model.settings.name,
+        version=model.settings.version,
+        sums=model.statistics.snapshot(),
+        pending=model.waiting,
+        load_seconds=model.load_seconds,
+        loaded_ns=model.loaded_ns,
+    )
 
 
 def _absent(name: str, versions: Versions, number: int | None = None) -> ServerError:

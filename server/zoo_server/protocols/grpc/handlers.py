@@ -7,7 +7,6 @@ UNIMPLEMENTED in words, where gRPC itself would say "Method not found!".
 
 from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -55,19 +54,6 @@ def inference_handlers(
     return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
 
 
-def one_servicer(*parts: object) -> object:
-    """Return several servicers as one: each RPC is the method of the first part that has it."""
-    names = [method.name for method in SERVICE.methods]
-    return SimpleNamespace(
-        **{
-            name: getattr(part, name)
-            for part in reversed(parts)
-            for name in names
-            if hasattr(part, name)
-        }
-    )
-
-
 def burst_behaviour(path: BurstPath) -> Behaviour:
     """A hot call, for a transport that calls once a request and for one that hands over bursts."""
 
@@ -106,10 +92,6 @@ def _handler(
 
 def _refuse(name: str) -> Any:
     def handler(_: Any) -> Any:
-        raise unsupported(name)
+        raise Unsupported(f"{name} is not served by this release")
 
     return handler
-
-
-def unsupported(name: str) -> Unsupported:
-    return Unsupported(f"{name} is not served by this release")

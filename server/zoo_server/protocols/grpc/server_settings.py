@@ -1,27 +1,20 @@
 """Triton's trace and logging extensions: TraceSetting and LogSettings (docs/protocol.md 2.1)."""
 
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.errors import InvalidRequest
-from zoo_server.models.catalog import Catalog
-from zoo_server.telemetry.logs import LogControl, LogSettings
-from zoo_server.telemetry.traces import TraceSettings
+from zoo_server.dataplane import DataPlane
+from zoo_server.telemetry.logs import LogSettings
 
 
 class ServerSettings:
     """The servicer of both extensions."""
 
-    def __init__(self, catalog: Catalog, logs: LogControl, traces: TraceSettings) -> None:
-        self._catalog = catalog
-        self._logs = logs
-        self._traces = traces
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
 
     def TraceSetting(self, request: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
-        name = request.model_name
-        if name and not self._catalog.is_model_ready(name, ""):
-            raise InvalidRequest(f"Request for unknown model : {name}")
         values = {key: list(setting.value) for key, setting in request.settings.items()}
         response = pb.TraceSettingResponse()
-        for key, value in self._traces.change(name, values).items():
+        for key, value in self._dataplane.trace_settings(request.model_name, values).items():
             response.settings[key].value.extend(value)
         return response
 
@@ -31,7 +24,7 @@ class ServerSettings:
             for key, setting in request.settings.items()
             for field in [setting.WhichOneof("parameter_choice")]
         }
-        return _response(self._logs.change(values))
+        return _response(self._dataplane.log_settings(values))
 
 
 def _response(settings: LogSettings) -> pb.LogSettingsResponse:

@@ -1,132 +1,79 @@
 """inference.GRPCInferenceService: the Open Inference Protocol with Triton's extensions.
 
-One method an RPC, named like it; those of the extensions stand in files of their own, and what is
-nowhere answers UNIMPLEMENTED (server/zoo_server/protocols/grpc/handlers.py).
+One method an RPC, named like it, from message to message; those of the extensions stand in files of
+their own, and what is nowhere answers UNIMPLEMENTED (server/zoo_server/protocols/grpc/handlers.py).
 The rules are docs/protocol.md 2.1 (each RPC), 2.2 (inputs), 2.3 (outputs) and 1c (statuses).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import model_config_pb2
-from zoo_server.datatypes import VARIABLE
-from zoo_server.errors import InvalidRequest
-from zoo_server.inference.model import LoadedModel
-from zoo_server.models.catalog import Catalog, parse_version
+from zoo_server.dataplane import DataPlane, TensorMetadata
+from zoo_server.protocols.grpc.model_repository import ModelRepository
+from zoo_server.protocols.grpc.server_settings import ServerSettings
+from zoo_server.protocols.grpc.shared_memory import SharedMemoryRegions
+from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.statistics import Duration, Snapshot
-
-#: Returns what was counted of each of some versions.
-Count = Callable[[Sequence[LoadedModel]], Sequence[Snapshot]]
-
-
-def counted_here(models: Sequence[LoadedModel]) -> list[Snapshot]:
-    """Count what this process has answered."""
-    return [model.statistics.snapshot() for model in models]
-
-
-#: What really works in every server; perf_analyzer asks for server-side statistics only if listed.
-EXTENSIONS = (
-    "binary_tensor_data",
-    "classification",
-    "logging",
-    "model_configuration",
-    "parameters",
-    "schedule_policy",
-    "sequence",
-    "statistics",
-)
 
 
 class OpenInference:
-    """The servicer: plain functions from message to message."""
+    """The servicer of health, metadata and statistics."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        *,
-        server_name: str,
-        server_version: str,
-        extensions: Sequence[str] = EXTENSIONS,
-        count: Count = counted_here,
-    ) -> None:
-        self._catalog = catalog
-        self._extensions = sorted(extensions)
-        self._server_name = server_name
-        self._server_version = server_version
-        self._count = count
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
 
     def ServerLive(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
 
     def ServerReady(self, _: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
-        return pb.ServerReadyResponse(ready=self._catalog.is_ready())
+        return pb.ServerReadyResponse(ready=self._dataplane.is_ready())
 
     def ModelReady(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
-        ready = self._catalog.is_model_ready(request.name, request.version)
+        ready = self._dataplane.is_model_ready(request.name, request.version)
         return pb.ModelReadyResponse(ready=ready)
 
     def ServerMetadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+        metadata = self._dataplane.server_metadata
         return pb.ServerMetadataResponse(
-            name=self._server_name, version=self._server_version, extensions=self._extensions
+            name=metadata.name, version=metadata.version, extensions=metadata.extensions
         )
 
     def ModelMetadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
-        model = self._catalog.find(request.name, request.version)
-        settings = model.settings
-        versions = [model] if request.version else self._catalog.ready_versions(settings.name)
+        metadata = self._dataplane.model_metadata(request.name, request.version)
         return pb.ModelMetadataResponse(
-            name=settings.name,
-            versions=[str(version.settings.version) for version in versions],
-            platform=settings.platform,
-            inputs=[_metadata(tensor, settings.max_batch_size) for tensor in settings.inputs],
-            outputs=[_metadata(tensor, settings.max_batch_size) for tensor in settings.outputs],
+            name=metadata.name,
+            versions=metadata.versions,
+            platform=metadata.platform,
+            inputs=_tensors(metadata.inputs),
+            outputs=_tensors(metadata.outputs),
         )
 
     def ModelConfig(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
-        model = self._catalog.find(request.name, request.version)
-        config = model_config_pb2.ModelConfig.FromString(model.settings.config)
-        return pb.ModelConfigResponse(config=config)
+        config = self._dataplane.model_config(request.name, request.version)
+        return pb.ModelConfigResponse(config=model_config_pb2.ModelConfig.FromString(config))
 
     def ModelStatistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
-        models = self._asked(request)
-        return pb.ModelStatisticsResponse(
-            model_stats=[
-                _statistics(model, sums)
-                for model, sums in zip(models, self._count(models), strict=True)
-            ]
+        readings = self._dataplane.statistics(request.name, request.version)
+        return pb.ModelStatisticsResponse(model_stats=[_statistics(one) for one in readings])
+
+
+def _tensors(
+    tensors: Sequence[TensorMetadata],
+) -> list[pb.ModelMetadataResponse.TensorMetadata]:
+    return [
+        pb.ModelMetadataResponse.TensorMetadata(
+            name=tensor.name, datatype=tensor.datatype, shape=tensor.shape
         )
-
-    def _asked(self, request: pb.ModelStatisticsRequest) -> list[LoadedModel]:
-        """docs/protocol.md 1c: an unknown model is INVALID_ARGUMENT here, unlike elsewhere."""
-        number = parse_version(request.version)
-        if not request.name:
-            return self._catalog.loaded()
-        ready = self._catalog.ready_versions(request.name)
-        if not ready:
-            raise InvalidRequest(f"requested model '{request.name}' is not available")
-        if number is None:
-            return ready
-        chosen = [model for model in ready if model.settings.version == number]
-        if not chosen:
-            raise InvalidRequest(
-                f"requested model version is not available for model '{request.name}'"
-            )
-        return chosen
+        for tensor in tensors
+    ]
 
 
-def _metadata(tensor: Any, max_batch_size: int) -> pb.ModelMetadataResponse.TensorMetadata:
-    """The batch is -1 where the model batches: perf_analyzer needs it (docs/protocol.md 2.1)."""
-    batch = [VARIABLE] if max_batch_size > 0 else []
-    return pb.ModelMetadataResponse.TensorMetadata(
-        name=tensor.name, datatype=tensor.datatype.wire, shape=[*batch, *tensor.dims]
-    )
-
-
-def _statistics(model: LoadedModel, sums: Snapshot) -> pb.ModelStatistics:
+def _statistics(reading: ModelReading) -> pb.ModelStatistics:
+    sums = reading.sums
     return pb.ModelStatistics(
-        name=model.settings.name,
-        version=str(model.settings.version),
+        name=reading.name,
+        version=str(reading.version),
         last_inference=sums.last_inference_ms,
         inference_count=sums.inference_count,
         execution_count=sums.execution_count,
@@ -158,3 +105,7 @@ def _inference_statistics(sums: Snapshot) -> pb.InferStatistics:
 
 def _duration(duration: Duration) -> pb.StatisticDuration:
     return pb.StatisticDuration(count=duration.count, ns=duration.ns)
+
+
+class InferenceServicer(OpenInference, ModelRepository, SharedMemoryRegions, ServerSettings):
+    """Every RPC of the service but inference itself."""

@@ -5,21 +5,20 @@ can be registered, so that the status is empty and whatever is named is unregist
 """
 
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.errors import NotFound, Unsupported
-from zoo_server.inference.shared_memory import SharedMemory
+from zoo_server.dataplane import DataPlane
 
 
 class SharedMemoryRegions:
     """The servicer of both extensions."""
 
-    def __init__(self, memory: SharedMemory) -> None:
-        self._memory = memory
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
 
     def SystemSharedMemoryStatus(
         self, request: pb.SystemSharedMemoryStatusRequest
     ) -> pb.SystemSharedMemoryStatusResponse:
         response = pb.SystemSharedMemoryStatusResponse()
-        for region in self._memory.status(request.name):
+        for region in self._dataplane.system_regions(request.name):
             status = response.regions[region.name]
             status.name, status.key = region.name, region.key
             status.offset, status.byte_size = region.offset, region.byte_size
@@ -28,30 +27,29 @@ class SharedMemoryRegions:
     def SystemSharedMemoryRegister(
         self, request: pb.SystemSharedMemoryRegisterRequest
     ) -> pb.SystemSharedMemoryRegisterResponse:
-        self._memory.register(request.name, request.key, request.offset, request.byte_size)
+        self._dataplane.register_system_region(
+            request.name, request.key, request.offset, request.byte_size
+        )
         return pb.SystemSharedMemoryRegisterResponse()
 
     def SystemSharedMemoryUnregister(
         self, request: pb.SystemSharedMemoryUnregisterRequest
     ) -> pb.SystemSharedMemoryUnregisterResponse:
         """OK where the feature is off too: perf_analyzer unregisters before it starts."""
-        self._memory.unregister(request.name)
+        self._dataplane.unregister_system_region(request.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 
     def CudaSharedMemoryStatus(
         self, request: pb.CudaSharedMemoryStatusRequest
     ) -> pb.CudaSharedMemoryStatusResponse:
-        if request.name:
-            raise NotFound(f"Unable to find cuda shared memory region: '{request.name}'")
+        self._dataplane.check_cuda_region(request.name)
         return pb.CudaSharedMemoryStatusResponse()
 
     def CudaSharedMemoryRegister(
         self, request: pb.CudaSharedMemoryRegisterRequest
     ) -> pb.CudaSharedMemoryRegisterResponse:
-        raise Unsupported(
-            f"failed to register CUDA shared memory region: '{request.name}', CUDA shared memory is "
-            "not served; use system shared memory"
-        )
+        self._dataplane.register_cuda_region(request.name)
+        return pb.CudaSharedMemoryRegisterResponse()
 
     def CudaSharedMemoryUnregister(
         self, _: pb.CudaSharedMemoryUnregisterRequest

@@ -1,13 +1,16 @@
 """REST v2: the HTTP form of the Open Inference Protocol with Triton's extensions.
 
-    application.py    paths and methods; the token; errors to {"error": …}
-    bodies.py         a request's body within its limits, compression both ways
-    json_values.py    JSON read with errors that name the member, protobuf written as JSON
-    control.py        everything but inference: the same servicer as gRPC's, its messages as JSON
-    infer.py          inference: into the model's queue, and out
-    infer_request.py  JSON and binary tensors to InferRequest
-    infer_answer.py   outputs to JSON and binary tensors
-    openapi.py        the OpenAPI document
+    http_server.py     the ports: uvicorn on a thread of its own
+    routes.py          the table of paths and methods; openapi.py makes its document of it
+    application.py     the table served; the token; errors to {"error": …}
+    bodies.py          a request's body within its limits, compression both ways
+    json_values.py     JSON read with errors that name the member, protobuf written as JSON
+    control.py         everything but inference: the data plane, asked in JSON
+    infer.py           inference: into the model's queue, and out
+    infer_request.py   JSON and binary tensors to InferRequest
+    infer_response.py  outputs to JSON and binary tensors
+    errors.py          THE table of HTTP statuses, and the one writer of {"error": …}
+    plain.py           ASGI without a framework: the token's check, the page of metrics
 
 Paths, statuses and the stems of messages are Triton's (server/src/http_server.cc).
 """

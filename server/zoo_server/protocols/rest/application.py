@@ -1,14 +1,16 @@
-"""The REST application: paths and methods, the token, errors as {"error": …}.
+"""The REST application: the table of routes served, the token, errors as {"error": …}.
 
 request ──> token? ──> route ──> admitted? ──> body ──> function ──> JSON
               └──────────┴───────────┴───────────┴──────────┴──> {"error": …}
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,16 +19,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from zoo_server.dataplane import DataPlane
 from zoo_server.errors import Cancelled
-from zoo_server.inference.shared_memory import SharedMemory
-from zoo_server.models.catalog import Catalog
 from zoo_server.protocols.rest import openapi
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 from zoo_server.protocols.rest.control import Answer, Body, Control, Path
+from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 from zoo_server.protocols.rest.infer import Inference
 from zoo_server.protocols.rest.json_values import parse_json
 from zoo_server.protocols.rest.plain import TokenCheck
-from zoo_server.protocols.rest.responses import JSON, error_response, json_response
+from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, Operation
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Function = Callable[[Path, Body], Answer]
@@ -36,10 +38,7 @@ Function = Callable[[Path, Body], Answer]
 class RestParts:
     """What the application is made of."""
 
-    #: gRPC's servicer: an object with a method an RPC.
-    servicer: object
-    catalog: Catalog
-    memory: SharedMemory
+    dataplane: DataPlane
     admission: AbstractContextManager[None]
     #: Where what may take long runs, so that the event loop does not wait.
     workers: Executor
@@ -61,85 +60,39 @@ def rest_application(parts: RestParts) -> ASGIApp:
 
 
 class _Routes:
-    """Every path, each tried in this order: the hot one first."""
+    """Makes the table's operations (routes.py) Starlette's routes."""
 
     def __init__(self, parts: RestParts) -> None:
         self._parts = parts
-        self._control = Control(parts.servicer)
+        self._control = Control(parts.dataplane)
         self._bodies = Bodies(parts.limits)
-        self._inference = Inference(parts.catalog, parts.memory, self._bodies, parts.workers)
+        self._inference = Inference(parts.dataplane, self._bodies, parts.workers)
 
     def all(self) -> list[Route]:
-        control, get, post = self._control, self._get, self._post
-        model = "/v2/models/{model}"
-        version = f"{model}/versions/{{version}}"
-        repository = ("/v2/repository", "/v2/repository/{repository}")
-        routes = [
-            Route(f"{path}/infer", self._infer, methods=["POST"]) for path in (model, version)
+        return [
+            Route(path, self._endpoint(operation), methods=[operation.method])
+            for operation in OPERATIONS
+            for path in operation.paths()
         ]
-        routes += [
-            get("/v2/health/live", control.live),
-            get("/v2/health/ready", control.ready),
-            get("/v2", control.server),
-            get("/v2/models/stats", control.statistics),
-            Route("/v2/openapi.json", self._document, methods=["GET"]),
-        ]
-        for path in (model, version):
-            routes += [
-                get(path, control.model),
-                get(f"{path}/ready", control.model_ready),
-                get(f"{path}/config", control.config),
-                get(f"{path}/stats", control.statistics),
-            ]
-        for path in repository:
-            routes += [
-                post(f"{path}/index", control.index),
-                post(f"{path}/models/{{model}}/load", control.load),
-                post(f"{path}/models/{{model}}/unload", control.unload),
-            ]
-        for kind, status, register, unregister in (
-            ("system", control.system_status, control.system_register, control.system_unregister),
-            ("cuda", control.cuda_status, control.cuda_register, control.cuda_unregister),
-        ):
-            for path in (f"/v2/{kind}sharedmemory", f"/v2/{kind}sharedmemory/region/{{region}}"):
-                routes += [
-                    get(f"{path}/status", status),
-                    post(f"{path}/register", register, needs_body=True),
-                    post(f"{path}/unregister", unregister),
-                ]
-        for path, function in (
-            (f"{model}/trace/setting", control.trace),
-            ("/v2/trace/setting", control.trace),
-            ("/v2/logging", control.log),
-        ):
-            routes += [self._route(path, function, ["GET", "POST"], needs_body=True)]
-        return routes
 
-    def _get(self, path: str, function: Function) -> Route:
-        return self._route(path, function, ["GET"])
-
-    def _post(self, path: str, function: Function, *, needs_body: bool = False) -> Route:
-        return self._route(path, function, ["POST"], needs_body=needs_body)
-
-    def _route(
-        self, path: str, function: Function, methods: list[str], *, needs_body: bool = False
-    ) -> Route:
-        """Return a route; without `needs_body`, a POST with an empty body is one with `{}`."""
+    def _endpoint(self, operation: Operation) -> Endpoint:
+        if operation.function == INFER:
+            return _guarded(INFER, self._infer)
+        if operation.function == OPENAPI:
+            return _guarded(OPENAPI, self._document)
+        function: Function = getattr(self._control, operation.function)
 
         async def endpoint(request: Request) -> Response:
             with self._parts.admission:
-                if request.method == "POST":
-                    answer = await self._changed(request, function, needs_body)
-                elif function == self._control.statistics:  # which may ask other processes
-                    loop = asyncio.get_running_loop()
-                    answer = await loop.run_in_executor(
-                        self._parts.workers, function, _path(request), {}
-                    )
+                if operation.method == "POST":
+                    answer = await self._changed(request, function, operation.needs_body)
+                elif operation.waits:
+                    answer = await self._on_a_worker(function, _path(request), {})
                 else:  # reads what is in memory
                     answer = function(_path(request), {})
             return _answer(answer)
 
-        return Route(path, _guarded(function.__name__, endpoint), methods=methods)
+        return _guarded(operation.function, endpoint)
 
     async def _changed(self, request: Request, function: Function, needs_body: bool) -> Answer:
         """Call a function that may take long, such as a load, with the body's JSON."""
@@ -147,24 +100,19 @@ class _Routes:
             body = await holding.read(request, self._parts.limits.input)
             if not body and not needs_body:
                 body = b"{}"
-            loop, workers = asyncio.get_running_loop(), self._parts.workers
-            return await loop.run_in_executor(workers, _call, function, _path(request), body)
+            return await self._on_a_worker(_call, function, _path(request), body)
 
-    @property
-    def _infer(self) -> Endpoint:
-        async def endpoint(request: Request) -> Response:
-            path = _path(request)
-            with self._parts.admission:
-                return await self._inference.infer(request, path["model"], path.get("version", ""))
+    async def _on_a_worker(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parts.workers, function, *arguments)
 
-        return _guarded("infer", endpoint)
+    async def _infer(self, request: Request) -> Response:
+        path = _path(request)
+        with self._parts.admission:
+            return await self._inference.infer(request, path["model"], path.get("version", ""))
 
-    @property
-    def _document(self) -> Endpoint:
-        async def endpoint(_: Request) -> Response:
-            return json_response(openapi.document(self._parts.version))
-
-        return _guarded("openapi", endpoint)
+    async def _document(self, _: Request) -> Response:
+        return _json(openapi.document(self._parts.version))
 
 
 def _call(function: Function, path: Path, body: bytes | bytearray) -> Answer:
@@ -180,9 +128,9 @@ def _guarded(name: str, endpoint: Endpoint) -> Endpoint:
         except HTTPException:
             raise
         except ClientDisconnect:  # nobody hears the answer; the log does, as of a caller's doing
-            return error_response(Cancelled("the caller hung up"), f"HTTP {name}")
+            return _failure(Cancelled("the caller hung up"), f"HTTP {name}")
         except Exception as error:
-            return error_response(error, f"HTTP {name}")
+            return _failure(error, f"HTTP {name}")
 
     return guarded
 
@@ -201,20 +149,26 @@ def _answer(answer: Answer) -> Response:
         return Response(media_type=JSON)
     if answer is False:
         return Response(status_code=400, media_type=JSON)
-    return json_response(answer)
+    return _json(answer)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     """No such path (404), or not with this method (405): Triton's words."""
     assert isinstance(error, HTTPException)
-    words = {404: "Not Found", 405: "Method Not Allowed"}
-    response = json_response(
-        {"error": words.get(error.status_code, error.detail)}, error.status_code
-    )
-    response.headers.update(error.headers or {})
-    return response
+    text = {404: "Not Found", 405: "Method Not Allowed"}.get(error.status_code, error.detail)
+    return Response(error_body(text), error.status_code, error.headers, JSON)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     """Whatever passed every guard."""
-    return error_response(error, f"HTTP {request.method}")
+    return _failure(error, f"HTTP {request.method}")
+
+
+def _failure(error: Exception, method: str) -> Response:
+    status, body, headers = error_response(error, method)
+    return Response(body, status, headers)
+
+
+def _json(value: Any) -> Response:
+    """Return a JSON answer; NaN and Infinity are written so, as Triton writes them."""
+    return Response(json.dumps(value, separators=(",", ":")), media_type=JSON)

@@ -1,17 +1,17 @@
-"""Everything but inference: gRPC's own servicer, asked with messages made of a path and JSON.
+"""Everything but inference: one function a route, from a path and JSON to the data plane and back.
 
-One function a route: it makes the request message of the RPC of the same meaning and turns the
-answer into what Triton's HTTP shows. An RPC that the servicer lacks answers as it does over gRPC.
+How a value looks in JSON is Triton's HTTP form: names as in its messages, 64-bit numbers as numbers,
+regions in a list where gRPC has a map.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from google.protobuf.message import Message
-
-from zoo_proto import grpc_service_pb2 as pb
+from zoo_proto import model_config_pb2
+from zoo_server.dataplane import DataPlane
 from zoo_server.errors import InvalidRequest
-from zoo_server.protocols.grpc.handlers import unsupported
+from zoo_server.models.catalog import CatalogEntry
 from zoo_server.protocols.rest.json_values import (
     READ,
     decode_base64,
@@ -21,13 +21,16 @@ from zoo_server.protocols.rest.json_values import (
     text,
     unsigned,
 )
+from zoo_server.telemetry.logs import LogValue
+from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.statistics import Duration
 
 #: A request as these functions see it: what the path names, and the body's JSON.
 Path = Mapping[str, str]
 Body = dict[str, Any]
 
-#: What becomes of it: JSON, or None for an answer without a body.
-Answer = Any
+#: What becomes of it: JSON, or None and a flag for an answer without a body.
+Answer = dict[str, Any] | list[dict[str, Any]] | bool | None
 
 _FILE = "file:"
 
@@ -39,45 +42,36 @@ _MOST_VERBOSE = 2**32 - 1
 class Control:
     """The routes' functions."""
 
-    def __init__(self, servicer: object) -> None:
-        self._servicer = servicer
-
-    def _call(self, method: str, request: Message) -> Any:
-        handler: Callable[[Message], Message] | None = getattr(self._servicer, method, None)
-        if handler is None:
-            raise unsupported(method)
-        return handler(request)
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
 
     # -- health and metadata -------------------------------------------------------------------
 
-    def live(self, _: Path, __: Body) -> bool:
-        return bool(self._call("ServerLive", pb.ServerLiveRequest()).live)
+    def live(self, _: Path, __: Body) -> Answer:
+        return True
 
-    def ready(self, _: Path, __: Body) -> bool:
-        return bool(self._call("ServerReady", pb.ServerReadyRequest()).ready)
+    def ready(self, _: Path, __: Body) -> Answer:
+        return self._dataplane.is_ready()
 
-    def model_ready(self, path: Path, _: Body) -> bool:
-        request = pb.ModelReadyRequest(name=path["model"], version=path.get("version", ""))
-        if not self._call("ModelReady", request).ready:
+    def model_ready(self, path: Path, _: Body) -> Answer:
+        if not self._dataplane.is_model_ready(*_version(path)):
             raise InvalidRequest("Model version not ready")
         return True
 
     def server(self, _: Path, __: Body) -> Answer:
-        return message_to_json(self._call("ServerMetadata", pb.ServerMetadataRequest()))
+        return asdict(self._dataplane.server_metadata)
 
     def model(self, path: Path, _: Body) -> Answer:
-        request = pb.ModelMetadataRequest(name=path["model"], version=path.get("version", ""))
-        return message_to_json(self._call("ModelMetadata", request))
+        return asdict(self._dataplane.model_metadata(*_version(path)))
 
     def config(self, path: Path, _: Body) -> Answer:
-        request = pb.ModelConfigRequest(name=path["model"], version=path.get("version", ""))
-        return message_to_json(self._call("ModelConfig", request).config)
+        config = self._dataplane.model_config(*_version(path))
+        return message_to_json(model_config_pb2.ModelConfig.FromString(config))
 
     def statistics(self, path: Path, _: Body) -> Answer:
-        request = pb.ModelStatisticsRequest(
-            name=path.get("model", ""), version=path.get("version", "")
-        )
-        return message_to_json(self._call("ModelStatistics", request))
+        name, version = path.get("model", ""), path.get("version", "")
+        readings = self._dataplane.statistics(name, version)
+        return {"model_stats": [_statistics(reading) for reading in readings]}
 
     # -- the repository ------------------------------------------------------------------------
 
@@ -85,111 +79,145 @@ class Control:
         ready = body.get("ready", False)
         if not isinstance(ready, bool):
             raise InvalidRequest("Invalid value for 'ready': expected a boolean")
-        request = pb.RepositoryIndexRequest(repository_name=path.get("repository", ""), ready=ready)
-        models = self._call("RepositoryIndex", request).models
-        # A model that was never loaded has a name and nothing else.
-        return [
-            {key: value for key, value in message_to_json(model).items() if value or key == "name"}
-            for model in models
-        ]
+        entries = self._dataplane.repository_index(path.get("repository", ""), ready=ready)
+        return [_index_entry(entry) for entry in entries]
 
-    def load(self, path: Path, body: Body) -> None:
-        request = pb.RepositoryModelLoadRequest(
-            repository_name=path.get("repository", ""), model_name=path["model"]
-        )
-        given = parameters(body, READ)
-        for key in given:
-            value = text(given, key, READ)
-            if key.startswith(_FILE):
-                request.parameters[key].bytes_param = decode_base64(value, key)
-            else:
-                request.parameters[key].string_param = value
-        self._call("RepositoryModelLoad", request)
+    def load(self, path: Path, body: Body) -> Answer:
+        values: dict[str, str | bytes] = {}
+        members = parameters(body, READ)
+        for key in members:
+            value = text(members, key, READ)
+            values[key] = decode_base64(value, key) if key.startswith(_FILE) else value
+        self._dataplane.load_model(path.get("repository", ""), path["model"], values)
+        return None
 
-    def unload(self, path: Path, body: Body) -> None:
-        request = pb.RepositoryModelUnloadRequest(
-            repository_name=path.get("repository", ""), model_name=path["model"]
-        )
-        given = parameters(body, READ)
-        if "unload_dependents" in given:
-            request.parameters["unload_dependents"].bool_param = flag(given, "unload_dependents")
-        self._call("RepositoryModelUnload", request)
+    def unload(self, path: Path, body: Body) -> Answer:
+        # Both values mean the same; one of another type is a mistake all the same.
+        flag(parameters(body, READ), "unload_dependents")
+        self._dataplane.unload_model(path.get("repository", ""), path["model"])
+        return None
 
     # -- shared memory -------------------------------------------------------------------------
 
     def system_status(self, path: Path, _: Body) -> Answer:
-        request = pb.SystemSharedMemoryStatusRequest(name=path.get("region", ""))
-        return _regions(self._call("SystemSharedMemoryStatus", request))
+        return [
+            {
+                "name": region.name,
+                "key": region.key,
+                "offset": region.offset,
+                "byte_size": region.byte_size,
+            }
+            for region in self._dataplane.system_regions(path.get("region", ""))
+        ]
 
-    def system_register(self, path: Path, body: Body) -> None:
-        request = pb.SystemSharedMemoryRegisterRequest(
-            name=_region(path, "system"),
-            key=text(_registered(body, "key"), "key", READ),
-            offset=unsigned(body.get("offset", 0), "offset", READ),
-            byte_size=unsigned(_registered(body, "byte_size")["byte_size"], "byte_size", READ),
+    def system_register(self, path: Path, body: Body) -> Answer:
+        self._dataplane.register_system_region(
+            _region(path, "system"),
+            text(_registered(body, "key"), "key", READ),
+            unsigned(body.get("offset", 0), "offset", READ),
+            unsigned(_registered(body, "byte_size")["byte_size"], "byte_size", READ),
         )
-        self._call("SystemSharedMemoryRegister", request)
+        return None
 
-    def system_unregister(self, path: Path, _: Body) -> None:
-        request = pb.SystemSharedMemoryUnregisterRequest(name=path.get("region", ""))
-        self._call("SystemSharedMemoryUnregister", request)
+    def system_unregister(self, path: Path, _: Body) -> Answer:
+        self._dataplane.unregister_system_region(path.get("region", ""))
+        return None
 
     def cuda_status(self, path: Path, _: Body) -> Answer:
-        request = pb.CudaSharedMemoryStatusRequest(name=path.get("region", ""))
-        return _regions(self._call("CudaSharedMemoryStatus", request))
+        self._dataplane.check_cuda_region(path.get("region", ""))
+        return []
 
-    def cuda_register(self, path: Path, body: Body) -> None:
+    def cuda_register(self, path: Path, body: Body) -> Answer:
+        name = _region(path, "cuda")
         handle = _registered(body, "raw_handle")["raw_handle"]
-        request = pb.CudaSharedMemoryRegisterRequest(
-            name=_region(path, "cuda"),
-            raw_handle=decode_base64(
-                text(handle if isinstance(handle, dict) else {}, "b64", READ), "raw_handle"
-            ),
-            device_id=unsigned(body.get("device_id"), "device_id", READ),
-            byte_size=unsigned(body.get("byte_size"), "byte_size", READ),
-        )
-        self._call("CudaSharedMemoryRegister", request)
+        decode_base64(text(handle if isinstance(handle, dict) else {}, "b64", READ), "raw_handle")
+        unsigned(body.get("device_id"), "device_id", READ)
+        unsigned(body.get("byte_size"), "byte_size", READ)
+        self._dataplane.register_cuda_region(name)
+        return None
 
-    def cuda_unregister(self, path: Path, _: Body) -> None:
-        request = pb.CudaSharedMemoryUnregisterRequest(name=path.get("region", ""))
-        self._call("CudaSharedMemoryUnregister", request)
+    def cuda_unregister(self, _: Path, __: Body) -> Answer:
+        """Fine, as unregister_system_region: examples call both, on machines without a GPU too."""
+        return None
 
     # -- trace and log settings ----------------------------------------------------------------
 
     def trace(self, path: Path, body: Body) -> Answer:
         """With an empty object, tell; else change and tell."""
-        request = pb.TraceSettingRequest(model_name=path.get("model", ""))
-        for key, value in body.items():
-            # null takes a setting back to the global one: a value without elements.
-            request.settings[key].value.extend(_strings(key, value))
-        answer = self._call("TraceSetting", request)
+        # null takes a setting back to the global one: a value without elements.
+        values = {key: _strings(key, value) for key, value in body.items()}
+        settings = self._dataplane.trace_settings(path.get("model", ""), values)
         return {
-            key: list(setting.value) if key == "trace_level" else "".join(setting.value)
-            for key, setting in answer.settings.items()
+            key: list(value) if key == "trace_level" else "".join(value)
+            for key, value in settings.items()
         }
 
     def log(self, _: Path, body: Body) -> Answer:
         """With an empty object, tell; else change and tell. null leaves a setting as it is."""
-        request = pb.LogSettingsRequest()
+        values: dict[str, LogValue | None] = {}
         for key, value in body.items():
             if value is None:
                 continue
-            setting = request.settings[key]
             if key in _LOG_FLAGS:
-                setting.bool_param = flag(body, key, READ)
+                values[key] = flag(body, key, READ)
             elif key == "log_verbose_level":
-                setting.uint32_param = unsigned(value, key, READ, most=_MOST_VERBOSE)
-            else:  # the servicer knows which there are
-                setting.string_param = text(body, key, READ)
-        answer = self._call("LogSettings", request)
-        return {
-            key: getattr(setting, setting.WhichOneof("parameter_choice") or "string_param")
-            for key, setting in answer.settings.items()
-        }
+                values[key] = unsigned(value, key, READ, most=_MOST_VERBOSE)
+            else:  # the data plane knows which there are
+                values[key] = text(body, key, READ)
+        return asdict(self._dataplane.log_settings(values))
 
 
-def _regions(answer: Any) -> list[dict[str, Any]]:
-    return [message_to_json(region) for _, region in sorted(answer.regions.items())]
+def _version(path: Path) -> tuple[str, str]:
+    """Return the model and the version that a path names, "" for any version."""
+    return path["model"], path.get("version", "")
+
+
+def _index_entry(entry: CatalogEntry) -> dict[str, Any]:
+    """A model that was never loaded has a name and nothing else."""
+    row = {
+        "name": entry.name,
+        "version": "" if entry.version is None else str(entry.version),
+        "state": entry.state.value,
+        "reason": entry.reason,
+    }
+    return {key: value for key, value in row.items() if value or key == "name"}
+
+
+def _statistics(reading: ModelReading) -> dict[str, Any]:
+    sums = reading.sums
+    nothing = _duration(Duration())
+    return {
+        "name": reading.name,
+        "version": str(reading.version),
+        "last_inference": sums.last_inference_ms,
+        "inference_count": sums.inference_count,
+        "execution_count": sums.execution_count,
+        "inference_stats": {
+            "success": _duration(sums.success),
+            "fail": _duration(sums.fail),
+            "queue": _duration(sums.queue),
+            "compute_input": _duration(sums.compute_input),
+            "compute_infer": _duration(sums.compute_infer),
+            "compute_output": _duration(sums.compute_output),
+            "cache_hit": nothing,
+            "cache_miss": nothing,
+        },
+        "batch_stats": [
+            {
+                "batch_size": size,
+                "compute_input": _duration(batch.compute_input),
+                "compute_infer": _duration(batch.compute_infer),
+                "compute_output": _duration(batch.compute_output),
+            }
+            for size, batch in sorted(sums.batches.items())
+        ],
+        "memory_usage": [],
+        "response_stats": {},
+    }
+
+
+def _duration(duration: Duration) -> dict[str, int]:
+    return {"count": duration.count, "ns": duration.ns}
 
 
 def _region(path: Path, kind: str) -> str:
@@ -205,7 +233,7 @@ def _registered(body: Body, key: str) -> Body:
     return body
 
 
-def _strings(key: str, value: Any) -> list[str]:
+def _strings(key: str, value: Any) -> Sequence[str]:
     if value is None:
         return []
     return [

@@ -18,12 +18,11 @@ from functools import partial
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from zoo_server.dataplane import DataPlane
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
-from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.inference.validation import Plan
-from zoo_server.models.catalog import Catalog
 from zoo_server.protocols.rest.bodies import (
     Bodies,
     compress,
@@ -31,9 +30,9 @@ from zoo_server.protocols.rest.bodies import (
     encoding_of,
     wanted_encoding,
 )
+from zoo_server.protocols.rest.errors import JSON
 from zoo_server.protocols.rest.infer_request import Asked, decode
 from zoo_server.protocols.rest.infer_response import check_forms, encode
-from zoo_server.protocols.rest.responses import JSON
 from zoo_server.schedulers.dynamic_batcher import UNBOUNDED
 
 #: The header that says how much of a body is JSON, in requests and in answers.
@@ -52,11 +51,8 @@ _BEARS_NS = 500_000
 class Inference:
     """Answers infer requests."""
 
-    def __init__(
-        self, catalog: Catalog, memory: SharedMemory, bodies: Bodies, workers: Executor
-    ) -> None:
-        self._catalog = catalog
-        self._memory = memory
+    def __init__(self, dataplane: DataPlane, bodies: Bodies, workers: Executor) -> None:
+        self._dataplane = dataplane
         self._bodies = bodies
         self._workers = workers
         self._large = asyncio.Semaphore(1)
@@ -65,7 +61,7 @@ class Inference:
         """Answer one request; raises what zoo_server.errors says can go wrong."""
         arrived = time.perf_counter_ns()
         # The model first: an unknown one is 404 whatever else is wrong, as in Triton.
-        model = self._catalog.find(name, version)
+        model = self._dataplane.find(name, version)
         encoding = encoding_of(request)
         with self._bodies.holding() as holding:
             body = await holding.read(request)
@@ -104,7 +100,7 @@ class Inference:
                 f"size of {limit} bytes. Use --http-max-input-size to increase the limit."
             )
         model = answer.model
-        asked = decode(memoryview(body), header_length, model.settings, self._memory)
+        asked = decode(memoryview(body), header_length, model.settings, self._dataplane.memory)
         checked = model.checker.check(asked.request)
         check_forms(checked.plan, asked)
         answer.asked, answer.plan = asked, checked.plan

@@ -1,11 +1,12 @@
 """The OpenAPI document of the REST api, at /v2/openapi.json: what a client generator or a person reads.
 
-Written by hand from the routes (server/zoo_server/protocols/rest/application.py); a test holds the two together.
+Derived from the table of routes (server/zoo_server/protocols/rest/routes.py); the schemas are here.
 """
 
 from typing import Any
 
 from zoo_server.datatypes import DATA_TYPES
+from zoo_server.protocols.rest.routes import OPERATIONS, Operation
 
 _ERROR = {"$ref": "#/components/responses/Error"}
 
@@ -44,70 +45,30 @@ def _parameter(name: str) -> dict[str, Any]:
 def _paths() -> dict[str, Any]:
     paths: dict[str, Any] = {}
 
-    def add(path: str, method: str, summary: str, schema: str | None, body: str | None) -> None:
-        named = [name for name in _PARAMETERS if f"{{{name}}}" in path]
-        item = paths.setdefault(path, {})
-        if named:
-            item["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in named]
-        item[method] = _operation(summary, schema, body)
-
-    for path, method, summary, schema, body in _OPERATIONS:
-        for form in _forms(path):
-            add(form, method, summary, schema, body)
+    for operation in OPERATIONS:
+        for path in operation.paths():
+            named = [name for name in _PARAMETERS if f"{{{name}}}" in path]
+            item = paths.setdefault(path, {})
+            if named:
+                item["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in named]
+            item[operation.method.lower()] = _operation(operation)
     return paths
 
 
-#: Path, method, what it does, the schemas of its answer and of its body. [/…] may be left out.
-_OPERATIONS: tuple[tuple[str, str, str, str | None, str | None], ...] = (
-    ("/v2", "get", "The server's name, version and extensions", "Server", None),
-    ("/v2/health/live", "get", "200 once the server answers", None, None),
-    ("/v2/health/ready", "get", "200 if every model is ready, else 400", None, None),
-    ("/v2/models/{model}[/versions/{version}]", "get", "Inputs and outputs", "Model", None),
-    ("/v2/models/{model}[/versions/{version}]/ready", "get", "200 if ready, else 400", None, None),
-    ("/v2/models/{model}[/versions/{version}]/config", "get", "ModelConfig", "Object", None),
-    ("/v2/models/{model}[/versions/{version}]/stats", "get", "Counts, durations", "Object", None),
-    ("/v2/models/{model}[/versions/{version}]/infer", "post", "Run", "Answer", "Request"),
-    ("/v2/models/stats", "get", "Counts and durations of every model", "Object", None),
-    ("/v2/repository[/{repository}]/index", "post", "What is known", "Index", "Object"),
-    ("/v2/repository[/{repository}]/models/{model}/load", "post", "Load", None, "Object"),
-    ("/v2/repository[/{repository}]/models/{model}/unload", "post", "Unload", None, "Object"),
-    ("/v2/systemsharedmemory[/region/{region}]/status", "get", "Regions", "Index", None),
-    ("/v2/systemsharedmemory[/region/{region}]/register", "post", "Register", None, "Object"),
-    ("/v2/systemsharedmemory[/region/{region}]/unregister", "post", "Unregister", None, "Object"),
-    ("/v2/cudasharedmemory[/region/{region}]/status", "get", "Regions", "Index", None),
-    ("/v2/cudasharedmemory[/region/{region}]/register", "post", "Register", None, "Object"),
-    ("/v2/cudasharedmemory[/region/{region}]/unregister", "post", "Unregister", None, "Object"),
-    ("/v2[/models/{model}]/trace/setting", "get", "Trace settings", "Object", None),
-    ("/v2[/models/{model}]/trace/setting", "post", "Change trace settings", "Object", "Object"),
-    ("/v2/logging", "get", "Log settings", "Object", None),
-    ("/v2/logging", "post", "Change log settings", "Object", "Object"),
-    ("/v2/openapi.json", "get", "This document", "Object", None),
-)
-
-
-def _forms(path: str) -> list[str]:
-    """Return a path without and with its optional part."""
-    before, bracket, rest = path.partition("[")
-    if not bracket:
-        return [path]
-    optional, _, after = rest.partition("]")
-    return [before + after, before + optional + after]
-
-
-def _operation(summary: str, schema: str | None, body: str | None) -> dict[str, Any]:
+def _operation(operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "OK"}
-    if schema is not None:
-        answer["content"] = _json({"$ref": f"#/components/schemas/{schema}"})
-    operation: dict[str, Any] = {
-        "summary": summary,
+    if operation.answer is not None:
+        answer["content"] = _json({"$ref": f"#/components/schemas/{operation.answer}"})
+    shown: dict[str, Any] = {
+        "summary": operation.summary,
         "responses": {"200": answer, "default": _ERROR},
     }
-    if body is not None:
-        operation["requestBody"] = {
-            "required": body != "Object",
-            "content": _json({"$ref": f"#/components/schemas/{body}"}),
+    if operation.body is not None:
+        shown["requestBody"] = {
+            "required": operation.needs_body,
+            "content": _json({"$ref": f"#/components/schemas/{operation.body}"}),
         }
-    return operation
+    return shown
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,24 +1,43 @@
-"""Two pieces of ASGI without a framework: the token's check, and the page of metrics.
+"""ASGI without a framework: the limit of connections, the token's check, the page of metrics.
 
 They also serve the metrics port alone, where nothing else of HTTP need be imported.
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterable
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from zoo_server.errors import Unauthenticated
 from zoo_server.protocols.auth import authorised
-from zoo_server.protocols.status import status_of
+from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 
-Scope = Any
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Paths that need no token: health, as over gRPC (server/zoo_server/protocols/auth.py).
-_OPEN = ("/v2/health/live", "/v2/health/ready")
+_OPEN = re.compile(r"/v2/(health/(live|ready)|models/[^/]+(/versions/[^/]+)?/ready)")
+
+
+class ConnectionLimit:
+    """Answers 503 while there are more connections than may be; uvicorn's own answer is plain text."""
+
+    def __init__(self, application: Application, most: int, count: Callable[[], int]) -> None:
+        """`count` returns how many connections there are."""
+        self._application = application
+        self._most = most
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._count() <= self._most:
+            await self._application(scope, receive, send)
+            return
+        text = f"more than {self._most} HTTP connections: try again later"
+        headers = {"content-type": JSON, "connection": "close"}
+        await respond(send, 503, error_body(text), headers)
 
 
 class TokenCheck:
@@ -29,18 +48,12 @@ class TokenCheck:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN:
+        if scope["type"] == "http" and not _OPEN.fullmatch(scope["path"]):
             headers = [(name.decode("latin-1"), value) for name, value in scope["headers"]]
             try:
                 authorised(self._token, headers)
             except Unauthenticated as error:
-                _, text = status_of(error, f"HTTP {scope['method']}")
-                await _send(
-                    send,
-                    401,
-                    json.dumps({"error": text}).encode(),
-                    [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")],
-                )
+                await respond(send, *error_response(error, f"HTTP {scope['method']}"))
                 return
         await self._application(scope, receive, send)
 
@@ -55,20 +68,19 @@ class MetricsPage:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        plain = [(b"content-type", b"application/json")]
         if scope["path"] != "/metrics":
-            await _send(send, 404, b'{"error":"Not Found"}', plain)
+            await respond(send, 404, error_body("Not Found"), {"content-type": JSON})
         elif scope["method"] not in ("GET", "HEAD"):
-            await _send(send, 405, b'{"error":"Method Not Allowed"}', plain)
+            await respond(send, 405, error_body("Method Not Allowed"), {"content-type": JSON})
         else:
             # Of many models it takes a while, and the loop may have requests to answer.
             page = await asyncio.to_thread(self._page)
-            await _send(send, 200, page, [(b"content-type", self._content_type.encode())])
+            await respond(send, 200, page, {"content-type": self._content_type})
 
 
-async def _send(
-    send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]
-) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+async def respond(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+    """Send a whole answer."""
+    lines = [(name.encode(), value.encode()) for name, value in headers.items()]
+    lines.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": body})

@@ -143,7 +143,7 @@ def test_each_kind_by_itself(off, capsys):
     control = LogControl("debug")
     assert control.settings == LogSettings(log_verbose_level=1)
     control.change({off: 0 if off == "log_verbose_level" else False})
-    log = logging.getLogger("server.some.part")
+    log = logging.getLogger("zoo_server.some.part")
     for say in (log.debug, log.info, log.warning, log.error):
         say("a line of %s", say.__name__)
     written = re.findall(r"a line of (\w+)", capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""REST's control paths: the message that each makes of a path and JSON, and how answers look."""
+"""REST's control paths: what each asks of the data plane, and how answers look."""
 
 import base64
 from types import SimpleNamespace
@@ -6,31 +6,25 @@ from types import SimpleNamespace
 import pytest
 
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.errors import InvalidRequest, UnreadableJson, Unsupported
+from zoo_server.errors import InvalidRequest, UnreadableJson
 from zoo_server.protocols.rest.control import Control
 from zoo_server.protocols.rest.json_values import message_to_json
+from zoo_server.telemetry.logs import LogSettings
 
-REGION = pb.SystemSharedMemoryStatusResponse.RegionStatus
-CUDA_REGION = pb.CudaSharedMemoryStatusResponse.RegionStatus
-
-
-class Servicer:
-    """Remembers what it was asked, and answers what it was told to."""
-
-    def __init__(self, **answers):
-        self.asked = []
-        for method, answer in answers.items():
-            setattr(
-                self, method, lambda request, answer=answer: self.asked.append(request) or answer
-            )
+NO_PLANE = SimpleNamespace(register_system_region=None)
 
 
 def ask(function, path=None, body=None, **answers):
-    """Return what a route's function answers, and the message that it made."""
-    servicer = Servicer(**answers)
-    shown = getattr(Control(servicer), function)(path or {}, body or {})
-    (asked,) = servicer.asked
-    return shown, asked
+    """Return what a route's function answers, and how it called the data plane."""
+    calls = []
+
+    def method(name, answer):
+        return lambda *positional, **named: calls.append((name, positional, named)) or answer
+
+    plane = SimpleNamespace(**{name: method(name, answer) for name, answer in answers.items()})
+    shown = getattr(Control(plane), function)(path or {}, body or {})
+    (call,) = calls
+    return shown, call[1]
 
 
 def test_load_takes_a_configuration_and_files():
@@ -38,98 +32,80 @@ def test_load_takes_a_configuration_and_files():
     body = {
         "parameters": {"config": "{}", "file:1/model.onnx": base64.b64encode(b"\x00x").decode()}
     }
-    shown, asked = ask(
-        "load", {"model": "m"}, body, RepositoryModelLoad=pb.RepositoryModelLoadResponse()
-    )
+    shown, asked = ask("load", {"model": "m"}, body, load_model=None)
 
     assert shown is None
-    assert asked.model_name == "m"
-    assert asked.parameters["config"].string_param == "{}"
-    assert asked.parameters["file:1/model.onnx"].bytes_param == b"\x00x"
+    assert asked == ("", "m", {"config": "{}", "file:1/model.onnx": b"\x00x"})
 
 
-def test_unload_may_name_its_dependents():
-    """A boolean, or nothing."""
-    answer = pb.RepositoryModelUnloadResponse()
-    body = {"parameters": {"unload_dependents": True}}
-    _, asked = ask("unload", {"model": "m"}, body, RepositoryModelUnload=answer)
-    _, plain = ask("unload", {"model": "m"}, RepositoryModelUnload=answer)
+@pytest.mark.parametrize("parameters", [{}, {"unload_dependents": True}])
+def test_unload_may_name_its_dependents(parameters):
+    """A boolean, or nothing: there are none."""
+    shown, asked = ask("unload", {"model": "m"}, {"parameters": parameters}, unload_model=None)
 
-    assert asked.parameters["unload_dependents"].bool_param is True
-    assert not plain.parameters
+    assert (shown, asked) == (None, ("", "m"))
 
 
 def test_shared_memory_is_registered_and_shown():
     """Regions are a list over HTTP, where gRPC has a map."""
-    _, asked = ask(
-        "system_register", {"region": "r"}, {"key": "/k", "offset": 4, "byte_size": 8},
-        SystemSharedMemoryRegister=pb.SystemSharedMemoryRegisterResponse(),
-    )  # fmt: skip
-    regions = {name: REGION(name=name, key="/k", offset=4, byte_size=8) for name in ("s", "r")}
-    shown, status = ask(
-        "system_status", {"region": "r"},
-        SystemSharedMemoryStatus=pb.SystemSharedMemoryStatusResponse(regions=regions),
-    )  # fmt: skip
-    _, gone = ask(
-        "system_unregister", SystemSharedMemoryUnregister=pb.SystemSharedMemoryUnregisterResponse()
+    _, registered = ask(
+        "system_register",
+        {"region": "r"},
+        {"key": "/k", "offset": 4, "byte_size": 8},
+        register_system_region=None,
     )
+    region = SimpleNamespace(name="r", key="/k", offset=4, byte_size=8)
+    shown, status = ask("system_status", {"region": "r"}, system_regions=[region])
+    _, unregistered = ask("system_unregister", unregister_system_region=None)
 
-    assert (asked.name, asked.key, asked.offset, asked.byte_size) == ("r", "/k", 4, 8)
-    assert status.name == "r"
-    assert gone.name == ""
-    assert shown == [
-        {"name": name, "key": "/k", "offset": 4, "byte_size": 8} for name in ("r", "s")
-    ]
+    assert registered == ("r", "/k", 4, 8)
+    assert status == ("r",)
+    assert unregistered == ("",)
+    assert shown == [{"name": "r", "key": "/k", "offset": 4, "byte_size": 8}]
 
 
 def test_cuda_shared_memory_has_a_handle():
     """It comes as base64 in an object."""
     handle = base64.b64encode(b"h" * 64).decode()
-    _, asked = ask(
-        "cuda_register", {"region": "r"},
+    _, registered = ask(
+        "cuda_register",
+        {"region": "r"},
         {"raw_handle": {"b64": handle}, "device_id": 1, "byte_size": 8},
-        CudaSharedMemoryRegister=pb.CudaSharedMemoryRegisterResponse(),
-    )  # fmt: skip
-    shown, _ = ask(
-        "cuda_status",
-        CudaSharedMemoryStatus=pb.CudaSharedMemoryStatusResponse(
-            regions={"r": CUDA_REGION(name="r", device_id=1, byte_size=8)}
-        ),
+        register_cuda_region=None,
     )
-    assert (asked.raw_handle, asked.device_id, asked.byte_size) == (b"h" * 64, 1, 8)
-    assert shown == [{"name": "r", "device_id": 1, "byte_size": 8}]
+    shown, status = ask("cuda_status", check_cuda_region=None)
+
+    assert registered == ("r",)
+    assert (shown, status) == ([], ("",))
 
 
 def test_trace_settings():
     """One value is a string, levels are a list, null takes a setting back."""
-    answer = pb.TraceSettingResponse()
-    answer.settings["trace_level"].value.append("OFF")
-    answer.settings["trace_rate"].value.append("1000")
     body = {"trace_level": ["TIMESTAMPS", "TENSORS"], "trace_rate": "5", "trace_count": None}
-    shown, asked = ask("trace", {"model": "m"}, body, TraceSetting=answer)
+    settings = {"trace_level": ("OFF",), "trace_rate": ("1000",)}
+    shown, asked = ask("trace", {"model": "m"}, body, trace_settings=settings)
 
-    assert asked.model_name == "m"
-    assert {key: list(setting.value) for key, setting in asked.settings.items()} == {
-        "trace_level": ["TIMESTAMPS", "TENSORS"],
-        "trace_rate": ["5"],
-        "trace_count": [],
-    }
+    assert asked == (
+        "m",
+        {"trace_level": ["TIMESTAMPS", "TENSORS"], "trace_rate": ["5"], "trace_count": []},
+    )
     assert shown == {"trace_level": ["OFF"], "trace_rate": "1000"}
 
 
 def test_log_settings():
-    """Booleans, numbers and strings keep their types."""
-    answer = pb.LogSettingsResponse()
-    answer.settings["log_info"].bool_param = False
-    answer.settings["log_verbose_level"].uint32_param = 0
-    answer.settings["log_format"].string_param = "default"
-    body = {"log_info": True, "log_verbose_level": 1, "log_format": "ISO8601"}
-    shown, asked = ask("log", {}, body, LogSettings=answer)
+    """Booleans, numbers and strings keep their types; null leaves a setting as it is."""
+    body = {"log_info": True, "log_verbose_level": 1, "log_format": "ISO8601", "log_error": None}
+    shown, asked = ask("log", {}, body, log_settings=LogSettings(log_info=False))
 
-    assert asked.settings["log_info"].bool_param is True
-    assert asked.settings["log_verbose_level"].uint32_param == 1
-    assert asked.settings["log_format"].string_param == "ISO8601"
-    assert shown == {"log_info": False, "log_verbose_level": 0, "log_format": "default"}
+    assert asked == ({"log_info": True, "log_verbose_level": 1, "log_format": "ISO8601"},)
+    assert shown == {
+        "log_file": "",
+        "log_info": False,
+        "log_warning": True,
+        "log_error": True,
+        "log_verbose_level": 0,
+        "log_format": "default",
+    }
 
 
 #: What cannot be read as JSON of the right kind, and where it can, what is wrong with it.
@@ -165,40 +141,19 @@ WRONG = (
     ("function", "body", "text", "error"),
     [(*row, UnreadableJson) for row in UNREADABLE] + [(*row, InvalidRequest) for row in WRONG],
 )
-def test_a_body_that_makes_no_message(function, body, text, error):
-    """It is refused before the servicer is asked."""
+def test_a_body_that_cannot_be_read(function, body, text, error):
+    """It is refused before the data plane is asked."""
     with pytest.raises(error, match=text):
-        getattr(Control(SimpleNamespace()), function)({"model": "m", "region": "r"}, body)
+        getattr(Control(NO_PLANE), function)({"model": "m", "region": "r"}, body)
 
 
 @pytest.mark.parametrize("kind", ["system", "cuda"])
 def test_a_registration_names_its_region(kind):
     """The path must, whatever the body says."""
     with pytest.raises(InvalidRequest, match=f"necessary to register {kind} shared memory region"):
-        getattr(Control(SimpleNamespace()), f"{kind}_register")(
+        getattr(Control(NO_PLANE), f"{kind}_register")(
             {}, {"key": "k", "byte_size": 1, "raw_handle": {"b64": ""}, "device_id": 0}
         )
-
-
-def test_null_leaves_a_log_setting_as_it_is():
-    """It is not passed on."""
-    _, asked = ask("log", {}, {"log_info": None}, LogSettings=pb.LogSettingsResponse())
-
-    assert not asked.settings
-
-
-@pytest.mark.parametrize(
-    ("function", "body"),
-    [
-        ("load", {}), ("unload", {}), ("trace", {}), ("log", {}), ("system_status", {}),
-        ("system_register", {"key": "k", "byte_size": 1}), ("cuda_status", {}),
-        ("cuda_register", {"raw_handle": {"b64": ""}, "device_id": 0, "byte_size": 1}),
-    ],
-)  # fmt: skip
-def test_what_the_servicer_lacks_is_unsupported(function, body):
-    """As over gRPC: in words, and 501 by the status table."""
-    with pytest.raises(Unsupported, match="is not served by this release"):
-        getattr(Control(SimpleNamespace()), function)({"model": "m", "region": "r"}, body)
 
 
 def test_messages_as_json_keep_zeros_and_drop_what_is_not_there():

@@ -130,7 +130,7 @@ class FastTransport:
         self._accepting = True
         for _ in range(_ARRIVALS):
             self._server.request_call(self._queue, self._queue, self._arrived)
-        self._thread = threading.Thread(target=self._serve, name="grpc-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="grpc-loop", daemon=True)
         self._thread.start()
 
     def stop(self, grace_seconds: float) -> None:
@@ -163,6 +163,13 @@ class FastTransport:
             self._server.destroy()
 
     # -- the loop ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # whatever it is, nobody takes events any more
+            self._over.set()  # so that `stop` waits for nothing
+            self._options.on_failure(error)
 
     def _serve(self) -> None:
         """Take events until the server has shut down and every call is over."""

@@ -43,6 +43,8 @@ class TransportOptions:
     guard: Guard | None = None
     #: Other processes of this server listen on the same port; who starts them has probed it.
     shared: bool = False
+    #: Hears of it, on the transport's own thread, if that ends without `stop`.
+    on_failure: Callable[[BaseException], None] = lambda error: None
 
 
 class PublicTransport:

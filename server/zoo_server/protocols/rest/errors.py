@@ -1,0 +1,40 @@
+"""THE table of HTTP statuses, one a gRPC status, and the one writer of {"error": …}.
+
+The gRPC status of an error is server/zoo_server/protocols/status.py's business; HTTP's follows from it, as it does in
+Triton (HttpCodeFromError): what has no like there is 400. No framework is imported here.
+"""
+
+import json
+
+import grpc
+
+from zoo_server.protocols.status import status_of
+
+HTTP_STATUS: dict[grpc.StatusCode, int] = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.ALREADY_EXISTS: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.CANCELLED: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+
+JSON = "application/json"
+
+
+def error_body(text: str) -> bytes:
+    """Return the body of every answer that is an error."""
+    return json.dumps({"error": text}, separators=(",", ":")).encode()
+
+
+def error_response(error: Exception, method: str) -> tuple[int, bytes, dict[str, str]]:
+    """Return what a handler raised as status, body and headers, and log it."""
+    code, text = status_of(error, method)
+    headers = {"content-type": JSON}
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        headers["www-authenticate"] = "Bearer"
+    return HTTP_STATUS.get(code, 500), error_body(text), headers

@@ -1,0 +1,85 @@
+"""THE table of routes: what the application serves, and what the OpenAPI document shows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+#: What answers a route in the application and not in server/zoo_server/protocols/rest/control.py.
+INFER, OPENAPI = "infer", "openapi"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path; a part of the path in [brackets] may be left out."""
+
+    method: str
+    path: str
+    #: The function that answers: one of Control's, INFER or OPENAPI.
+    function: str
+    summary: str
+    #: The schema of the answer (openapi.py); None for an answer without a body.
+    answer: str | None = None
+    #: The schema of the body.
+    body: str | None = None
+    #: Whether the body must be there; an empty one is else read as `{}`.
+    needs_body: bool = False
+    #: Whether it may take long or ask other processes, and so runs on a worker thread.
+    waits: bool = False
+
+    def paths(self) -> Iterator[str]:
+        """Yield the path without and with its optional part."""
+        before, bracket, rest = self.path.partition("[")
+        optional, _, after = rest.partition("]")
+        yield before + after
+        if bracket:
+            yield before + optional + after
+
+
+def _get(
+    path: str, function: str, summary: str, answer: str | None = None, *, waits: bool = False
+) -> Operation:
+    return Operation("GET", path, function, summary, answer, waits=waits)
+
+
+def _post(
+    path: str,
+    function: str,
+    summary: str,
+    answer: str | None = None,
+    *,
+    body: str = "Object",
+    needs_body: bool = False,
+) -> Operation:
+    return Operation("POST", path, function, summary, answer, body, needs_body, waits=True)
+
+
+_MODEL = "/v2/models/{model}[/versions/{version}]"
+_REPOSITORY = "/v2/repository[/{repository}]"
+_SYSTEM, _CUDA = (f"/v2/{kind}sharedmemory[/region/{{region}}]" for kind in ("system", "cuda"))
+_TRACE = "/v2[/models/{model}]/trace/setting"
+
+#: In the order in which they are tried: the hot one first.
+OPERATIONS: tuple[Operation, ...] = (
+    _post(f"{_MODEL}/infer", INFER, "Run the model", "Answer", body="Request", needs_body=True),
+    _get("/v2/health/live", "live", "200 once the server answers"),
+    _get("/v2/health/ready", "ready", "200 if every model is ready, else 400"),
+    _get("/v2", "server", "The server's name, version and extensions", "Server"),
+    _get("/v2/models/stats", "statistics", "Statistics of every model", "Object", waits=True),
+    _get("/v2/openapi.json", OPENAPI, "This document", "Object"),
+    _get(_MODEL, "model", "The model's inputs and outputs", "Model"),
+    _get(f"{_MODEL}/ready", "model_ready", "200 if the model is ready, else 400"),
+    _get(f"{_MODEL}/config", "config", "The model's configuration", "Object"),
+    _get(f"{_MODEL}/stats", "statistics", "The model's statistics", "Object", waits=True),
+    _post(f"{_REPOSITORY}/index", "index", "The models of the repository", "Index"),
+    _post(f"{_REPOSITORY}/models/{{model}}/load", "load", "Load a model"),
+    _post(f"{_REPOSITORY}/models/{{model}}/unload", "unload", "Unload a model"),
+    _get(f"{_SYSTEM}/status", "system_status", "The registered regions", "Index"),
+    _post(f"{_SYSTEM}/register", "system_register", "Register a region", needs_body=True),
+    _post(f"{_SYSTEM}/unregister", "system_unregister", "Unregister one region, or all"),
+    _get(f"{_CUDA}/status", "cuda_status", "The registered regions", "Index"),
+    _post(f"{_CUDA}/register", "cuda_register", "Register a region", needs_body=True),
+    _post(f"{_CUDA}/unregister", "cuda_unregister", "Unregister one region, or all"),
+    _get(_TRACE, "trace", "The trace settings", "Object"),
+    _post(_TRACE, "trace", "Change trace settings", "Object", needs_body=True),
+    _get("/v2/logging", "log", "The log settings", "Object"),
+    _post("/v2/logging", "log", "Change log settings", "Object", needs_body=True),
+)
