@@ -34,7 +34,7 @@ class Echo:
         """Never called: the transport sees that there is a burst."""
         raise AssertionError("the burst is what is called")
 
-    def burst(self, calls: Sequence[Any], _bears_ns: int, *, stays: bool) -> None:
+    def burst(self, calls: Sequence[Any], _inline_budget_ns: int, *, stays: bool) -> None:
         """Send every message back."""
         for call in calls:
             call.reply(call.message)

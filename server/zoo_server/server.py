@@ -24,7 +24,7 @@ from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata
 from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.shared_memory import SharedMemory
-from zoo_server.limits import Admission
+from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.loader import Loader, Workshop
@@ -32,7 +32,6 @@ from zoo_server.models.polling import Poller
 from zoo_server.models.readiness import Readiness
 from zoo_server.protocols import tls
 from zoo_server.protocols.auth import TokenGuard, read_token
-from zoo_server.protocols.grpc.decoded_size import Decoding
 from zoo_server.protocols.grpc.handlers import SERVICE, inference_handlers
 from zoo_server.protocols.grpc.health import Health, health_handlers
 from zoo_server.protocols.grpc.infer import InferPath
@@ -107,22 +106,27 @@ class Server:
         self._settled.set()
         #: How many requests were cut off.
         self._cut_off = 0
-        self._admission = Admission()
+        self._in_flight = InFlight()
         self._health = Health()
         self.catalog = Catalog(())
         self._topology = topology(
             self.catalog, lambda readiness: self._health.publish(_serving(readiness))
         )
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
-        self._decoding = Decoding(config.max_decoded_bytes)
+        self._memory_budget = MemoryBudget(config.max_decoded_bytes)
+        self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._path = InferPath(
-            self.catalog, self._admission, self._decoding, self._memory, self._topology.forward
+            self.catalog,
+            self._in_flight,
+            self._memory_budget,
+            self._workers,
+            self._memory,
+            self._topology.forward,
         )
         self._tls = tls.load(config)
         self._token = None if config.token_file is None else read_token(config.token_file)
         self._budget = measure(config.threads).shared_by(config.workers)
         with ExitStack() as resources:
-            self._workers = ThreadPoolExecutor(_WORKERS, "worker")
             resources.callback(self._end_workers)
             self._timer = Timer()
             resources.callback(self._timer.close)
@@ -142,7 +146,7 @@ class Server:
         self._entrances = ExitStack()
         self._entrances.callback(self._streams.close)
         self._entrances.callback(self._health.close)
-        self._entrances.callback(self._admission.close)
+        self._entrances.callback(self._in_flight.close)
 
     @property
     def grpc_address(self) -> str:
@@ -187,7 +191,7 @@ class Server:
             _LOG.warning("a model is still being loaded, which is cut off")
             return 1
         self._entrances.close()
-        self._cut_off = left = self._admission.wait_until_idle(drain_seconds)
+        self._cut_off = left = self._in_flight.wait_until_idle(drain_seconds)
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._resources.close()
@@ -299,13 +303,13 @@ class Server:
                 InferenceServicer(dataplane),
                 self._path,
                 self._streams,
-                self._admission,
+                self._in_flight,
                 self._topology.waits,
             ),
             *tensorflow_handlers(
                 TensorFlowServing(self.catalog),
-                PredictPath(self.catalog, self._admission, self._decoding),
-                self._admission,
+                PredictPath(self.catalog, self._in_flight, self._memory_budget, self._workers),
+                self._in_flight,
             ),
             health_handlers(self._health),
             reflection_handlers(),
@@ -320,7 +324,7 @@ class Server:
         return rest_application(
             RestParts(
                 dataplane=dataplane,
-                admission=self._admission,
+                in_flight=self._in_flight,
                 workers=self._workers,
                 limits=BodyLimits(body=config.max_message_bytes, input=config.http_max_input_size),
                 version=_version(),

@@ -25,19 +25,19 @@ from zoo_proto import (
 )
 from zoo_server.config import ServerConfig
 from zoo_server.errors import AddressError, ConfigurationError, ServerExiting
-from zoo_server.limits import Admission
+from zoo_server.limits import InFlight
 from zoo_server.server import Server
 
 
-def test_admission_waits_and_turns_away():
+def test_in_flight_waits_and_turns_away():
     """A closed door lets nobody in, and waits for those inside no longer than told."""
-    admission = Admission()
-    with admission:
-        admission.close()
-        assert admission.wait_until_idle(0.01) == 1
-        with pytest.raises(ServerExiting, match="Server exiting"), admission:
+    in_flight = InFlight()
+    with in_flight:
+        in_flight.close()
+        assert in_flight.wait_until_idle(0.01) == 1
+        with pytest.raises(ServerExiting, match="Server exiting"), in_flight:
             pass
-    assert admission.wait_until_idle(1) == 0
+    assert in_flight.wait_until_idle(1) == 0
 
 
 @pytest.fixture
@@ -397,7 +397,7 @@ def test_a_cancelled_call_is_not_run(way, slow, serve):
         count = trips(wire.stub, 1.0)
         before = model.statistics.snapshot()
         running = ask(wire.stub, count)
-        until(lambda: model._scheduler._running)
+        until(lambda: model.scheduler.running)
         go = threading.Event()
         waits = {
             "unary": lambda: ask(wire.stub, 1),

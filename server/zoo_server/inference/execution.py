@@ -8,7 +8,7 @@ answer copies its rows into it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -18,13 +18,20 @@ from zoo_server.errors import ExecutionError
 from zoo_server.inference.classification import classify
 from zoo_server.inference.request import OutputTensor
 from zoo_server.inference.shared_memory import Destination, Source
-from zoo_server.inference.validation import CheckedRequest, Data, PlannedInput
+from zoo_server.inference.validation import Data, Plan, PlannedInput
 from zoo_server.repository.settings import OutputSettings, reshape_dims
 
 Array = np.ndarray[Any, Any]
 
 
-def gather(requests: Sequence[CheckedRequest]) -> dict[str, Array]:
+class Planned(Protocol):
+    """A request that was checked: its plan, and the data of the plan's inputs, in order."""
+
+    plan: Plan
+    data: Sequence[Data]
+
+
+def gather(requests: Sequence[Planned]) -> dict[str, Array]:
     """Return what to feed the graph: the requests' rows, in order, in one array an input.
 
     The requests' plans have equal keys. InvalidRequest if a part of shared memory is gone by now.
@@ -82,6 +89,11 @@ class Rows:
     begin: int
     end: int
 
+    def array(self, name: str) -> Array:
+        """Return this request's rows of an output, or all of it where the model does not batch."""
+        array = self.run.output(name)
+        return array[self.begin : self.end] if self.run.rows else array
+
     def tensor(
         self,
         settings: OutputSettings,
@@ -121,12 +133,13 @@ def _in_wire_form(datatype: DataType, array: Array) -> bytes | memoryview:
 class Run:
     """The outputs of one run."""
 
-    __slots__ = ("_buffers", "arrays", "key", "names")
+    __slots__ = ("_buffers", "arrays", "key", "names", "rows")
 
     def __init__(self, names: tuple[str, ...], arrays: list[Array], rows: int) -> None:
         """`rows` is 0 where the model does not batch; ExecutionError if an output has others."""
         self.names = names
         self.arrays = arrays
+        self.rows = rows
         self._buffers: list[tuple[memoryview, int] | None] = []
         shapes = []
         for array in arrays:
@@ -142,6 +155,16 @@ class Run:
                 )
         #: What the outputs are but for their rows, which differ from request to request.
         self.key = (names, tuple(shapes))
+
+    @property
+    def nbytes(self) -> int | None:
+        """The bytes of all outputs together, None if there are strings among them."""
+        size = 0
+        for array in self.arrays:
+            if array.dtype.hasobject:
+                return None
+            size += array.nbytes
+        return size
 
     def output(self, name: str) -> Array:
         """Return an output by its name."""

@@ -1,30 +1,22 @@
-"""One loaded version: from a request to its answer.
+"""One loaded version: its settings, its counts, and the runs that its scheduler drives.
 
-    check ──> queue ──> gather ──> run the graph ──> answer each
+    check ──> scheduler ──> gather ──> run the graph ──> answer each
 
-The scheduler (server/zoo_server/schedulers) decides who runs together and on which thread; here is what a run
+The scheduler (zoo_server.schedulers) decides who runs together and on which thread; here is what a run
 is. A batch that fails is run again one by one, so that one bad request cannot fail its neighbours.
 """
 
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from zoo_server.datatypes import VARIABLE
-from zoo_server.errors import ExecutionError
 from zoo_server.inference.execution import Rows, Run, gather
-from zoo_server.inference.queued_request import Pending, Reply
-from zoo_server.inference.request import InferRequest, InferResponse
-from zoo_server.inference.validation import CheckedRequest, RequestChecker
+from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.validation import RequestChecker
 from zoo_server.repository.settings import ModelSettings
-from zoo_server.schedulers.dynamic_batcher import UNBOUNDED, Scheduler
-from zoo_server.schedulers.latency_model import Cost
-from zoo_server.schedulers.sequence_batcher import SequenceGate
-from zoo_server.schedulers.timer import Timer
+from zoo_server.schedulers.scheduler import UNBOUNDED, Scheduler, WouldWait
 from zoo_server.telemetry.statistics import Execution, ModelStatistics
 
 
@@ -34,10 +26,24 @@ class Graph(Protocol):
     provider: str
 
     def run(
-        self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
+        self,
+        outputs: Sequence[str],
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        waits: bool = True,
     ) -> list[np.ndarray[Any, Any]]:
-        """Return the named outputs, in order; ExecutionError if the graph fails."""
+        """Return the named outputs, in order; ExecutionError if the graph fails.
 
+        Without `waits`, WouldWait if the run could not begin at once.
+        """
+
+
+#: Outputs up to this many bytes are written in little more than the time that handing them to another
+#: thread takes.
+_SHORT_TO_WRITE = 1 << 18
+
+#: The same of outputs of which the best classes are asked for.
+_SHORT_TO_SORT = 1 << 14
 
 #: What a run comes to for each of its members.
 Outcome = Rows | Exception
@@ -49,176 +55,126 @@ class LoadedModel:
     def __init__(
         self,
         settings: ModelSettings,
-        graph: Graph,
-        workers: Executor,
-        timer: Timer,
-        waiting: threading.Semaphore,
+        runner: "GraphRunner",
+        scheduler: Scheduler[QueuedRequest],
+        checker: RequestChecker,
     ) -> None:
-        """`waiting`: see zoo_server.schedulers.sequence_batcher.SequenceGate."""
+        """`scheduler` drives `runner`."""
         self.settings = settings
-        self.statistics = ModelStatistics()
-        self.checker = RequestChecker(settings)
+        self.checker = checker
+        self.statistics = runner.statistics
+        self.runner = runner
+        self.scheduler = scheduler
         #: How long it took to load, set by who loads it.
         self.load_seconds = 0.0
         #: When it was made: its counts begin here.
         self.loaded_ns = time.time_ns()
-        states = settings.sequences.states if settings.sequences is not None else ()
-        self._runs = _Runs(
-            graph,
-            self.statistics,
-            Cost(comparable=all(VARIABLE not in tensor.dims for tensor in settings.inputs)),
-            always=tuple(state.output for state in states),
-        )
-        self._scheduler: Scheduler[Pending, Outcome] = Scheduler(
-            settings.batching, self._runs, workers, timer
-        )
-        self._gate = self._sequence_gate(settings, timer, waiting)
-
-    def _sequence_gate(
-        self, settings: ModelSettings, timer: Timer, waiting: threading.Semaphore
-    ) -> SequenceGate | None:
-        if settings.sequences is None:
-            return None
-        return SequenceGate(
-            settings.name,
-            settings.sequences,
-            batched=settings.max_batch_size > 0,
-            let_in=self._scheduler.follow,
-            timer=timer,
-            waiting=waiting,
-        )
 
     @property
     def provider(self) -> str:
         """The execution provider its session runs on, by our short name."""
-        return self._runs.graph.provider
-
-    @property
-    def cost(self) -> Cost:
-        """How long its runs take."""
-        return self._runs.cost
+        return self.runner.graph.provider
 
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
-        return self._scheduler.waiting
-
-    def infer(self, request: InferRequest) -> InferResponse:
-        """Answer one request, waiting for its turn.
-
-        InvalidRequest if it does not fit the model, Unavailable if its queue is full or its time
-        in it runs out, ExecutionError if the graph fails.
-        """
-        arrived = time.perf_counter_ns()
-        checked = self.checker.check(request)
-        reply = _Waiting()
-        self.submit(self.pending(checked, reply, arrived, request.parameters))
-        rows = reply.wait()
-        return InferResponse(
-            model_name=self.settings.name,
-            model_version=str(self.settings.version),
-            id=request.id,
-            outputs=tuple(
-                rows.tensor(settings, asked.classes, checked.plan.batch_size, asked.destination)
-                for settings, asked in checked.plan.outputs
-            ),
-        )
-
-    def pending(
-        self,
-        checked: CheckedRequest,
-        reply: Reply,
-        arrived_ns: int,
-        parameters: Mapping[str, Any],
-    ) -> list[Pending]:
-        """Return a request as it can be submitted; none if it waits for others of its sequence.
-
-        Its `priority`, its `timeout` in microseconds and its sequence are read from the parameters
-        (docs/protocol.md 2.4). InvalidRequest if the sequence is not as it must be.
-        """
-        member = Pending(checked, reply, arrived_ns)
-        if parameters:
-            member.level = int(parameters.get("priority", 0))
-            member.timeout_ns = int(parameters.get("timeout", 0)) * 1000
-        return [member] if self._gate is None else self._gate.enter(member, parameters)
+        return self.scheduler.waiting
 
     def submit(
-        self, members: Sequence[Pending], bears_ns: int = UNBOUNDED, *, stays: bool = False
+        self,
+        members: Sequence[QueuedRequest],
+        inline_budget_ns: int = UNBOUNDED,
+        *,
+        stays: bool = False,
     ) -> None:
         """Hand over checked requests that arrived together; see Scheduler.submit."""
-        self._scheduler.submit(members, bears_ns, stays=stays)
+        self.scheduler.submit(members, inline_budget_ns, stays=stays)
 
 
-class _Runs:
-    """The runs of one version: what its scheduler drives.
+class GraphRunner:
+    """The runs of one version: what its scheduler drives (zoo_server.schedulers.scheduler.Runner).
 
     It does not know the version it belongs to, so that nothing here keeps an unloaded one alive.
     """
 
     def __init__(
-        self, graph: Graph, statistics: ModelStatistics, cost: Cost, *, always: Sequence[str]
+        self,
+        graph: Graph,
+        statistics: ModelStatistics,
+        learn: Callable[[int, int], None],
+        *,
+        always: Sequence[str] = (),
     ) -> None:
-        """`always`: outputs that every run must give, asked for or not."""
+        """`learn` is told the size of each run and its time in ns (Plan.size).
+
+        `always`: outputs that every run must give, asked for or not.
+        """
         self.graph = graph
-        self.cost = cost
-        self._statistics = statistics
+        self.statistics = statistics
+        self._learn = learn
         self._always = always
 
-    def expected_ns(self, rows: int) -> int:
-        """Return how long a run of so many rows will take, as far as is known."""
-        return self.cost.expected_ns(rows)
-
-    def most_rows(self) -> int:
-        """Return how many rows are worth running together."""
-        return self.cost.most_rows
-
-    def execute(self, batch: list[Pending]) -> Sequence[Outcome]:
+    def execute(self, batch: list[QueuedRequest], *, waits: bool = True) -> Sequence[Outcome]:
         """Run a batch; a failed one again singly, so that its neighbours survive."""
         try:
-            return self._run(batch)
+            return self._run(batch, waits)
+        except WouldWait:
+            raise
         except Exception as error:
             if len(batch) == 1:
                 return [error]
+        if not waits:
+            raise WouldWait  # one after the other: that is a worker's
         return [outcome for member in batch for outcome in self.execute([member])]
 
-    def answer(self, batch: list[Pending], outcomes: Sequence[Outcome]) -> None:
-        """Give each member its outcome."""
-        for member, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Rows):
-                member.reply.answer(outcome)
-            else:
-                self.refuse(member, outcome)
+    def is_short_to_answer(self, batch: list[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
+        """Tell whether a thread in a hurry may write the answers: few bytes, and no strings."""
+        most = _SHORT_TO_WRITE
+        if any(member.plan.classifies for member in batch):
+            most = _SHORT_TO_SORT
+        seen = None
+        for outcome in outcomes:
+            if isinstance(outcome, Rows) and outcome.run is not seen:
+                seen = outcome.run
+                size = seen.nbytes
+                if size is None or size > most:
+                    return False
+        return True
 
-    def refuse(self, member: Pending, error: Exception) -> None:
+    def answer(self, member: QueuedRequest, outcome: Rows) -> None:
+        """Give a member its outcome."""
+        member.answer(outcome)
+
+    def refuse(self, member: QueuedRequest, error: Exception) -> None:
         """Answer one member with an error."""
-        self._statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
-        member.reply.fail(error)
+        self.statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
+        member.fail(error)
 
-    def _alike(self, requests: Sequence[CheckedRequest]) -> bool:
+    def _alike(self, batch: Sequence[QueuedRequest]) -> bool:
         """Tell whether all want the same outputs, and no others are needed."""
         if self._always:
             return False
-        names = requests[0].plan.names
-        return len(requests) == 1 or all(request.plan.names == names for request in requests)
+        names = batch[0].plan.names
+        return len(batch) == 1 or all(member.plan.names == names for member in batch)
 
-    def _run(self, batch: list[Pending]) -> list[Rows]:
+    def _run(self, batch: list[QueuedRequest], waits: bool) -> list[Rows]:
         started = time.perf_counter_ns()
-        requests = [member.checked for member in batch]
-        names = requests[0].plan.names if self._alike(requests) else _asked(requests, self._always)
-        feeds = gather(requests)
+        first = batch[0]
+        names = first.plan.names if self._alike(batch) else _wanted(batch, self._always)
+        feeds = gather(batch)
         ready = time.perf_counter_ns()
-        arrays = self.graph.run(names, feeds)
+        arrays = self.graph.run(names, feeds, waits=waits)
         inferred = time.perf_counter_ns()
-        batched = requests[0].plan.batch_size > 0
-        rows = sum([member.rows for member in batch])
-        run = Run(names, arrays, rows if batched else 0)
+        rows = first.rows if len(batch) == 1 else sum([member.rows for member in batch])
+        size = first.size if len(batch) == 1 else sum([member.size for member in batch])
+        run = Run(names, arrays, rows if first.plan.batch_size else 0)
         parts: list[Rows] = []
         end = 0
         for member in batch:
             begin, end = end, end + member.rows
             parts.append(Rows(run, begin, end))
-        self.cost.learn(rows, inferred - ready)
-        self._statistics.record_run(
+        self._learn(size, inferred - ready)
+        self.statistics.record_run(
             Execution(
                 requests=len(batch),
                 rows=rows,
@@ -233,35 +189,7 @@ class _Runs:
         return parts
 
 
-def _asked(requests: Sequence[CheckedRequest], always: Sequence[str]) -> tuple[str, ...]:
+def _wanted(batch: Sequence[QueuedRequest], always: Sequence[str]) -> tuple[str, ...]:
     """Return the outputs that any of the requests wants, in order of their first mention."""
-    names = [name for request in requests for name in request.plan.names]
+    names = [name for member in batch for name in member.plan.names]
     return tuple(dict.fromkeys([*names, *always]))
-
-
-class _Waiting:
-    """The reply of a thread that waits for its answer."""
-
-    __slots__ = ("_done", "_outcome")
-
-    def __init__(self) -> None:
-        self._done = threading.Lock()
-        self._done.acquire()
-        self._outcome: Outcome = ExecutionError("never answered")
-
-    def is_gone(self) -> bool:
-        return False
-
-    def answer(self, rows: Rows) -> None:
-        self._outcome = rows
-        self._done.release()
-
-    def fail(self, error: Exception) -> None:
-        self._outcome = error
-        self._done.release()
-
-    def wait(self) -> Rows:
-        self._done.acquire()
-        if isinstance(self._outcome, Rows):
-            return self._outcome
-        raise self._outcome

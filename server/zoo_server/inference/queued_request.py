@@ -1,42 +1,74 @@
-"""One checked request on its way through the queue, and where its answer goes."""
+"""One checked request on its way through the queue, and what becomes of its answer.
 
-from collections.abc import Hashable
-from typing import Protocol
+Each protocol derives its own: a request knows how its answer is written and where it goes
+(zoo_server.protocols.unary.ResponseSender, zoo_server.protocols.rest.infer).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from zoo_server.inference.execution import Rows
-from zoo_server.inference.validation import CheckedRequest
+from zoo_server.inference.request import ParameterValue
+from zoo_server.inference.validation import Data, Plan, planned_array
 
 
-class Reply(Protocol):
-    """Where the answer to one request goes; exactly one of the two is called, from any thread."""
+class QueuedRequest(ABC):
+    """One request (zoo_server.schedulers.batch_queue.Member, sequence_batcher.SequenceMember).
 
+    Exactly one of `answer` and `fail` is called, once, from any thread.
+    """
+
+    __slots__ = (
+        "arrived_ns", "data", "expires_ns", "key", "level", "parameters", "plan", "queued_ns",
+        "rows", "sequence", "size", "timeout_ns",
+    )  # fmt: skip
+
+    plan: Plan
+    data: Sequence[Data]
+    parameters: Mapping[str, ParameterValue]
+    rows: int
+    size: int
+    key: Hashable
+
+    def __init__(self, arrived_ns: int) -> None:
+        self.arrived_ns = arrived_ns
+        self.level = self.timeout_ns = 0
+        self.queued_ns = self.expires_ns = 0
+        self.sequence: Any = None
+
+    def carry(
+        self, plan: Plan, data: Sequence[Data], parameters: Mapping[str, ParameterValue]
+    ) -> None:
+        """Take what was checked; `priority` and `timeout` in microseconds are read from the
+        parameters (docs/protocol.md 2.4).
+        """
+        self.plan = plan
+        self.data = data
+        self.rows = plan.rows
+        self.size = plan.size
+        self.key = plan.key
+        self.parameters = parameters
+        if parameters:
+            self.level = int(parameters.get("priority", 0))
+            self.timeout_ns = int(parameters.get("timeout", 0)) * 1000
+
+    def add_inputs(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Take inputs that the caller does not send: what a sequence adds."""
+        added = tuple(planned_array(name, item.dtype, item.shape) for name, item in arrays.items())
+        self.plan = self.plan.with_inputs(added)
+        self.data = [*self.data, *arrays.values()]
+
+    @abstractmethod
     def is_gone(self) -> bool:
         """Tell whether nobody waits any more."""
 
+    @abstractmethod
     def answer(self, rows: Rows) -> None:
         """Take the request's part of a run's outputs."""
 
+    @abstractmethod
     def fail(self, error: Exception) -> None:
         """Take what went wrong."""
-
-
-class Pending:
-    """One checked request on its way through the queue (zoo_server.schedulers.batch_queue.Member)."""
-
-    __slots__ = (
-        "arrived_ns", "checked", "expires_ns", "key", "level", "queued_ns", "reply",
-        "rows", "timeout_ns",
-    )  # fmt: skip
-
-    def __init__(self, checked: CheckedRequest, reply: Reply, arrived_ns: int) -> None:
-        self.checked = checked
-        self.reply = reply
-        self.arrived_ns = arrived_ns
-        self.rows = checked.plan.batch_size or 1
-        self.key: Hashable = checked.plan.key
-        self.level = self.timeout_ns = 0
-        self.queued_ns = self.expires_ns = 0
-
-    def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
-        return self.reply.is_gone()

@@ -55,13 +55,3 @@ class OutputTensor:
     datatype: str
     shape: tuple[int, ...]
     raw: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferResponse:
-    """One answer; `model_version` is the resolved one."""
-
-    model_name: str
-    model_version: str
-    id: str
-    outputs: tuple[OutputTensor, ...]

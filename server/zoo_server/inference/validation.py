@@ -4,8 +4,10 @@ The checks stand in Triton's order (core/src/infer_request.cc, Normalize) and ke
 messages, which clients match on; each names the section of docs/protocol.md that it enforces.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -59,8 +61,25 @@ class Plan:
     names: tuple[str, ...]
     #: Equal for requests that may share a run: the same inputs, of like shape.
     key: tuple[tuple[str, tuple[int, ...]], ...]
+    #: The rows of a run that it takes: the batch size, or 1.
+    rows: int
+    #: Whether the best classes of an output are asked for, which takes sorting.
+    classifies: bool
+    #: What a run's time grows with: rows where all are alike, else the inputs' elements; 0 where
+    #: nothing that is known beforehand tells (schedulers/latency_model.py).
+    size: int
     #: For whoever encodes answers: what it has worked out for this plan, by the outputs' shapes.
     encoded: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def with_inputs(self, inputs: tuple[PlannedInput, ...]) -> "Plan":
+        """Return a plan that feeds more inputs to the graph, and is else the same."""
+        return replace(self, inputs=self.inputs + inputs)
+
+
+@lru_cache(maxsize=4096)
+def planned_array(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> PlannedInput:
+    """Return an input that comes as an array of the server's own."""
+    return PlannedInput(name=name, dtype=dtype, shape=shape, nbytes=None if dtype.hasobject else 0)
 
 
 @dataclass(slots=True)
@@ -78,6 +97,11 @@ class RequestChecker:
         self._settings = settings
         self._inputs = {tensor.name: tensor for tensor in settings.inputs}
         self._outputs = {tensor.name: tensor for tensor in settings.outputs}
+        self._varies = any(VARIABLE in tensor.dims for tensor in settings.inputs)
+        #: Whether every row of a run is like any other, in what goes in and what comes out.
+        self.rows_are_alike = not self._varies and not any(
+            VARIABLE in tensor.dims for tensor in settings.outputs
+        )
         self._required = sum(not tensor.optional for tensor in settings.inputs)
         self._all_outputs = tuple(
             (tensor, OutputRequest(name=tensor.name)) for tensor in settings.outputs
@@ -104,9 +128,37 @@ class RequestChecker:
             batch_size=batch_size,
             outputs=outputs,
             names=tuple(output.name for output, _ in outputs),
+            rows=batch_size or 1,
+            classifies=any(output.classes for _, output in outputs),
+            size=self._size(inputs, batch_size or 1),
             key=tuple((planned.name, planned.shape[batched:]) for planned in inputs),
         )
         return CheckedRequest(plan, data)
+
+    @property
+    def smallest_size(self) -> int:
+        """The size of a run of one row whose variable dimensions are 1 (Plan.size)."""
+        planned = [
+            PlannedInput(
+                name=tensor.name,
+                dtype=tensor.datatype.numpy,
+                shape=tuple(1 if dim == VARIABLE else dim for dim in tensor.graph_dims),
+                nbytes=None if tensor.datatype.byte_size is None else 0,
+            )
+            for tensor in self._inputs.values()
+            if not tensor.optional
+        ]
+        return self._size(planned, 1)
+
+    def _size(self, inputs: Sequence[PlannedInput], rows: int) -> int:
+        """Return what the time of a run grows with (Plan.size)."""
+        if any(planned.nbytes is None for planned in inputs):
+            return 0  # strings are of any length, and are read one by one
+        if self.rows_are_alike:
+            return rows
+        if not self._varies:
+            return 0  # the data decides what comes out of inputs that are always of one size
+        return max(1, sum(math.prod(planned.shape) for planned in inputs))
 
     def _check_outputs(
         self, asked: Sequence[OutputRequest]

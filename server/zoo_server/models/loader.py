@@ -16,14 +16,22 @@ import numpy as np
 
 from zoo_server.datatypes import VARIABLE, TensorSpec
 from zoo_server.errors import DecoupledModel, ExecutionError, ModelLoadError
-from zoo_server.inference.model import Graph, LoadedModel
+from zoo_server.inference.execution import Rows
+from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
+from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.validation import RequestChecker
 from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.self_test import examine
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
 from zoo_server.repository.scan import FoundModel
 from zoo_server.repository.scheduling import threads_of
 from zoo_server.repository.settings import ModelSettings
+from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
+from zoo_server.schedulers.latency_model import LatencyModel
+from zoo_server.schedulers.scheduler import Runner, Scheduler
+from zoo_server.schedulers.sequence_batcher import SequenceBatcher
 from zoo_server.schedulers.timer import Timer
+from zoo_server.telemetry.statistics import ModelStatistics
 
 _LOG = logging.getLogger(__name__)
 
@@ -144,11 +152,49 @@ def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedMod
     if workshop.self_test:
         verdict = _self_test(found, path, graph)
         _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
-    model = LoadedModel(settings, graph, workshop.workers, workshop.timer, workshop.waiting)
-    if took:
-        model.cost.begin(took)
+    model = _model(settings, graph, took, workshop)
     model.load_seconds = time.perf_counter() - began
     return model
+
+
+def _model(
+    settings: ModelSettings, graph: LoadedGraph, trial_ns: int, workshop: Workshop
+) -> LoadedModel:
+    """Put a version together; `trial_ns` is what a run of one row took, 0 if that is not known."""
+    checker = RequestChecker(settings)
+    latency = LatencyModel(comparable=checker.rows_are_alike)
+    if trial_ns:
+        latency.begin(checker.smallest_size, trial_ns)
+    states = settings.sequences.states if settings.sequences is not None else ()
+    runner = GraphRunner(
+        graph,
+        ModelStatistics(),
+        latency.learn,
+        always=tuple(state.output for state in states),
+    )
+    return LoadedModel(settings, runner, _scheduler(settings, runner, latency, workshop), checker)
+
+
+def _scheduler(
+    settings: ModelSettings, runner: GraphRunner, latency: LatencyModel, workshop: Workshop
+) -> Scheduler[QueuedRequest]:
+    """Return the scheduler that the configuration asks for."""
+
+    def batcher(driven: Runner[QueuedRequest, Rows]) -> DynamicBatcher[QueuedRequest, Rows]:
+        return DynamicBatcher(settings.batching, driven, latency, workshop.workers, workshop.timer)
+
+    if settings.sequences is None:
+        return batcher(runner)
+    return SequenceBatcher(
+        settings.name,
+        settings.sequences,
+        runner,
+        batcher,
+        batched=settings.max_batch_size > 0,
+        output_of=Rows.array,
+        timer=workshop.timer,
+        waiting=workshop.waiting,
+    )
 
 
 def _self_test(found: FoundModel, path: Path, graph: LoadedGraph) -> str:

@@ -1,6 +1,6 @@
 """How much memory requests may take while they are decoded, all of them together.
 
-    bytes ──weigh──> holding.take ──> decode ──> … ──> answered ──> holding.release
+    bytes ──weigh──> reservation.take ──> decode ──> … ──> answered ──> reservation.release
 
 Raw tensors of numbers are views of the message and cost nothing. All else grows: a string of two
 bytes is six on the wire and 140 as an object, an integer is one byte on the wire and 23 as a number.
@@ -10,7 +10,6 @@ objects, too, are larger than what they are read from.
 Requests of a kind that is known (server/zoo_server/protocols/grpc/infer.py) never come here.
 """
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +18,12 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from zoo_proto import grpc_service_pb2, tensorflow_serving_pb2
-from zoo_server.errors import InvalidRequest, QueueFull
 from zoo_server.inference.request import InputTensor
 from zoo_server.inference.shared_memory import Source
+from zoo_server.limits import Reservation
+from zoo_server.protocols.varint import DELIMITED, FIXED_SIZES, VARINT, read_varint
 
-#: What is smaller is not accounted for: of as many as there may be calls, it is a gigabyte.
-_FREE = 1 << 16
-
-#: Messages so small come to less than _FREE, whatever is in them.
+#: Messages so small come to less than is accounted for, whatever is in them.
 SMALL_MESSAGE = 256
 
 # What things take when decoded, in bytes; measured (CPython 3.11, protobuf 6.33), and rounded up.
@@ -54,80 +51,18 @@ _DEPTH = 100
 #: Fields looked at, strings of one list aside: a second, at most. The rest weighs what it may.
 _MOST_VISITS = 1 << 20
 
-#: protobuf's wire types of a field with a length, and of those with a fixed size.
-_DELIMITED = 2
-_SIZES = {1: 8, 5: 4}
+
+def reserve_message(reservation: Reservation, raw: bytes, fields: "Fields") -> None:
+    """Account for what protobuf, and the values made of its message, will take."""
+    if len(raw) > SMALL_MESSAGE:
+        reservation.take(weigh(raw, fields, reservation.limit))
 
 
-class Decoding:
-    """What is being decoded or was, and is not answered yet; from any thread."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._lock = threading.Lock()
-        self._held = 0
-
-    @property
-    def held(self) -> int:
-        """The bytes accounted for at present."""
-        return self._held
-
-    def add(self, size: int) -> None:
-        """Account for so many bytes more; QueueFull if all together would be too many."""
-        with self._lock:
-            if self._held + size > self.limit:
-                raise QueueFull(
-                    f"requests being decoded would take more than {self.limit} bytes of memory: try "
-                    "again later, or raise --max-decoded-bytes"
-                )
-            self._held += size
-
-    def drop(self, size: int) -> None:
-        """Account for so many bytes less."""
-        with self._lock:
-            self._held -= size
-
-
-class Holding:
-    """One request's part; used by one thread, and released once."""
-
-    __slots__ = ("_decoding", "_size")
-
-    def __init__(self, decoding: Decoding) -> None:
-        self._decoding = decoding
-        self._size = 0
-
-    def take(self, size: int) -> None:
-        """Account for what is about to be decoded.
-
-        QueueFull if there is no room at present, InvalidRequest if there never is.
-        """
-        if size < _FREE:
-            return
-        limit = self._decoding.limit
-        if self._size + size > limit:
-            raise InvalidRequest(
-                f"the request would take more than {limit} bytes of memory once it is decoded: send "
-                "less at once, numbers as raw contents, or raise --max-decoded-bytes"
-            )
-        self._decoding.add(size)
-        self._size += size
-
-    def take_message(self, raw: bytes, fields: "Fields") -> None:
-        """Account for what protobuf, and the values made of its message, will take."""
-        if len(raw) > SMALL_MESSAGE:
-            self.take(weigh(raw, fields, self._decoding.limit))
-
-    def take_strings(self, tensors: Iterable[InputTensor]) -> None:
-        """Account for raw strings, which are not taken apart yet."""
-        for tensor in tensors:
-            if tensor.datatype == "BYTES" and isinstance(tensor.data, bytes | memoryview | Source):
-                self.take(weight_of_strings(tensor.shape, len(tensor.data), 4))
-
-    def release(self) -> None:
-        """Note that the request is answered."""
-        if self._size:
-            self._decoding.drop(self._size)
+def reserve_strings(reservation: Reservation, tensors: Iterable[InputTensor]) -> None:
+    """Account for raw strings, which are not taken apart yet."""
+    for tensor in tensors:
+        if tensor.datatype == "BYTES" and isinstance(tensor.data, bytes | memoryview | Source):
+            reservation.take(weight_of_strings(tensor.shape, len(tensor.data), 4))
 
 
 def weight_of_strings(shape: Iterable[int], size: int, least: int) -> int:
@@ -215,19 +150,19 @@ class _Scales:
                 self._visits -= 1
                 if self._visits < 0:
                     return self._add(_ANY_BYTE * (end - at))
-                tag, at = _varint(raw, at)
+                tag, at = read_varint(raw, at)
                 wire = tag & 7
-                if wire == _DELIMITED:
-                    size, at = _varint(raw, at)
+                if wire == DELIMITED:
+                    size, at = read_varint(raw, at)
                     stop = min(at + size, end)
                     field = fields.get(tag >> 3, _UNKNOWN)
                     self._field(field, at, stop, depth)
                     at = self._more(tag, field, stop, end) if field.each else stop
-                elif wire in _SIZES:
-                    at += _SIZES[wire]
+                elif wire in FIXED_SIZES:
+                    at += FIXED_SIZES[wire]
                     self._add(_NUMBER)
-                elif wire == 0:
-                    _, at = _varint(raw, at)
+                elif wire == VARINT:
+                    _, at = read_varint(raw, at)
                     self._add(_NUMBER)
                 else:  # a group, which none of the messages has
                     return self._add(_ANY_BYTE * (end - at))
@@ -263,21 +198,6 @@ class _Scales:
     def _add(self, weight: int) -> int:
         self._weight += weight
         return self._weight
-
-
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    byte = raw[at]
-    if byte < 0x80:
-        return byte, at + 1
-    value, shift = byte & 0x7F, 7
-    while byte >= 0x80:
-        at += 1
-        byte = raw[at]
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if shift > 70:
-            raise IndexError("longer than any number")
-    return value, at + 1
 
 
 def _count(raw: bytes, at: int, end: int) -> int:

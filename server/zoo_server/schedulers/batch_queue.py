@@ -9,7 +9,7 @@ The rules are Triton's dynamic batcher's:
   refused, or under `rejects=False` wait on behind everybody of their level.
 - A batch holds members of one key (like shapes) and at most `max_rows` rows; the first member that
   does not fit ends it. Where nothing else is asked for, it also ends where joining has been seen not
-  to pay (cost.py).
+  to pay (latency_model.py).
 - A preferred number of rows is run at once. Else the batch is run when it can grow no more, when its
   oldest member has waited for `delay_ns`, or at once where there is no delay.
 """
@@ -28,6 +28,8 @@ class Member(Protocol):
     """One request that waits; times are nanoseconds of one monotonic clock."""
 
     rows: int
+    #: What a run's time is expected to grow with (latency_model.py); 0 where nothing tells.
+    size: int
     #: Only members of equal keys may share a run.
     key: Hashable
     #: 0 takes the model's default level.

@@ -1,58 +1,49 @@
 """The shell around a model's queue: whoever finds the model idle runs at once with whatever waits.
 
     submit ──> queue ──take──> run here ──> take again …   until nobody waits
-                          └──> run on a worker, where a run may take long
+                          └──> run on a worker, where it may take long
 
 There is no dispatcher thread and no added delay: a request that finds the model idle is run by the
-thread that brought it. A thread that must not be held (a transport's loop) says how long a run it
-bears, and longer ones go to a worker; a thread that brought one request does not stay to run those
-of others, but leaves them to a worker once its own is answered.
+thread that brought it. A thread that must not be held (a transport's loop) says how long it may be:
+a run that is expected to take longer, one that would have to wait for threads to compute with, and
+answers that are large go to a worker. A thread that brought one request does not stay to run those of
+others, but leaves them to a worker once its own is answered.
 """
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from zoo_server.errors import QueueFull
+from zoo_server.errors import ExecutionError, QueueFull
 from zoo_server.model_config import Batching
 from zoo_server.schedulers.batch_queue import Decision, M, RequestQueue
+from zoo_server.schedulers.latency_model import LatencyModel
+from zoo_server.schedulers.scheduler import UNBOUNDED, Runner, WouldWait
 from zoo_server.schedulers.timer import Timer
+
+_LOG = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-#: What a caller's own thread bears: it waits for its answer anyway.
-UNBOUNDED = 2**63
 
-
-class Executes(Protocol[M, R]):
-    """What the scheduler drives; none of these may raise."""
-
-    def expected_ns(self, rows: int) -> int:
-        """Return how long a run of so many rows will take, as far as is known."""
-
-    def most_rows(self) -> int:
-        """Return how many rows are worth running together, as far as is known."""
-
-    def execute(self, batch: list[M]) -> Sequence[R]:
-        """Run a batch; return what comes of it for each member, in order."""
-
-    def answer(self, batch: list[M], outcomes: Sequence[R]) -> None:
-        """Give each member what came of it."""
-
-    def refuse(self, member: M, error: Exception) -> None:
-        """Answer one member with an error."""
-
-
-class Scheduler(Generic[M, R]):
-    """Turns the requests of one model into runs, at most `instances` at a time."""
+class DynamicBatcher(Generic[M, R]):
+    """Turns the requests of one model into runs, at most `instances` at a time (Scheduler)."""
 
     def __init__(
-        self, batching: Batching, model: Executes[M, R], workers: Executor, timer: Timer
+        self,
+        batching: Batching,
+        runner: Runner[M, R],
+        latency: LatencyModel,
+        workers: Executor,
+        timer: Timer,
     ) -> None:
-        self._model = model
+        """`latency` is told by `runner` what its runs take."""
+        self._runner = runner
+        self.latency = latency
         self._workers = workers
         self._timer = timer
         self._queue: RequestQueue[M] = RequestQueue(batching)
@@ -66,7 +57,7 @@ class Scheduler(Generic[M, R]):
         #: Whether a request that finds nobody waiting may be run as it is.
         self._direct = self._queue.is_simple and not batching.preserves_order
         self._order: _Order[M, R] | None = (
-            _Order(model) if batching.preserves_order and batching.instances > 1 else None
+            _Order() if batching.preserves_order and batching.instances > 1 else None
         )
 
     @property
@@ -74,12 +65,15 @@ class Scheduler(Generic[M, R]):
         """How many requests wait for their turn."""
         return len(self._queue)
 
-    def submit(self, members: Sequence[M], bears_ns: int, *, stays: bool) -> None:
-        """Queue requests that arrived together, and run what can be run now.
+    @property
+    def running(self) -> int:
+        """How many runs are under way."""
+        return self._running
 
-        `bears_ns`: the longest run this thread may be held for. `stays`: whether it may go on with
-        requests that others brought meanwhile. Each member is answered exactly once, by any thread.
-        """
+    def submit(
+        self, members: Sequence[M], inline_budget_ns: int = UNBOUNDED, *, stays: bool = False
+    ) -> None:
+        """Queue requests that arrived together, and run what can be run now (Scheduler.submit)."""
         now = time.perf_counter_ns()
         runs = UNBOUNDED if stays else 1
         full: list[tuple[M, Exception]] = []
@@ -97,47 +91,60 @@ class Scheduler(Generic[M, R]):
                     except QueueFull as refusal:
                         full.append((member, refusal))
         if alone:
-            runs = self._place([members[0]], bears_ns, runs)
+            runs = self._place([members[0]], inline_budget_ns, runs)
         for member, error in full:
-            self._model.refuse(member, error)
+            self._refuse(member, error)
         if not alone or (runs >= 0 and len(self._queue)):
-            self._drive(bears_ns, runs)
+            self._drive(inline_budget_ns, runs)
 
     def follow(self, members: Sequence[M]) -> None:
         """Queue requests that others made way for: whoever runs goes on with them, or a worker."""
         now = time.perf_counter_ns()
+        full: list[tuple[M, Exception]] = []
         with self._lock:
             for member in members:
-                self._queue.push(member, now)
+                try:
+                    self._queue.push(member, now)
+                except QueueFull as refusal:
+                    full.append((member, refusal))
             idle = not (self._running or self._answering)
+        for member, error in full:
+            self._refuse(member, error)
         if idle:
             self._workers.submit(self._drive, UNBOUNDED, UNBOUNDED)
 
-    def _drive(self, bears_ns: int, runs: int) -> None:
+    def _drive(self, inline_budget_ns: int, runs: int) -> None:
         """Run what waits: up to `runs` batches here, the rest on a worker."""
         while True:
             decision = self._next()
             for member, error in decision.refused:
-                self._model.refuse(member, error)
+                self._refuse(member, error)
             batch = decision.batch
             if not batch:
                 return
-            runs = self._place(batch, bears_ns, runs)
+            runs = self._place(batch, inline_budget_ns, runs)
             if runs < 0:
                 return
 
-    def _place(self, batch: list[M], bears_ns: int, runs: int) -> int:
+    def _place(self, batch: list[M], inline_budget_ns: int, runs: int) -> int:
         """Run a batch here and return how many more may be run, or send it to a worker: -1."""
-        rows = batch[0].rows if len(batch) == 1 else sum([member.rows for member in batch])
-        if runs <= 0 or self._model.expected_ns(rows) > bears_ns:
-            # This batch holds its instance already; the worker goes on from there.
-            self._workers.submit(self._go_on, batch)
-            return -1
-        self._run(batch)
-        return runs - 1
+        size = batch[0].size if len(batch) == 1 else sum([member.size for member in batch])
+        if runs > 0 and (
+            inline_budget_ns == UNBOUNDED or self.latency.expected_ns(size) <= inline_budget_ns
+        ):
+            waits = inline_budget_ns == UNBOUNDED
+            try:
+                self._run(batch, waits=waits)
+            except WouldWait:
+                pass
+            else:
+                return runs - 1
+        # This batch holds its instance already; the worker goes on from there.
+        self._workers.submit(self._go_on, batch)
+        return -1
 
     def _go_on(self, batch: list[M]) -> None:
-        self._run(batch)
+        self._run(batch, waits=True)
         self._drive(UNBOUNDED, UNBOUNDED)
 
     def _next(self) -> Decision[M]:
@@ -145,7 +152,7 @@ class Scheduler(Generic[M, R]):
         with self._lock:
             if self._running >= self._instances or not len(self._queue):
                 return self._nothing
-            decision = self._queue.take(time.perf_counter_ns(), self._model.most_rows())
+            decision = self._queue.take(time.perf_counter_ns(), self.latency.most_rows)
             if decision.batch:
                 self._running += 1
                 if self._order is not None:
@@ -160,34 +167,78 @@ class Scheduler(Generic[M, R]):
         """The timer's call: the work itself is a worker's."""
         self._workers.submit(self._drive, UNBOUNDED, UNBOUNDED)
 
-    def _run(self, batch: list[M]) -> None:
-        outcomes = self._model.execute(batch)
+    def _run(self, batch: list[M], *, waits: bool) -> None:
+        """Run a batch and answer it; WouldWait, with nothing done, if it may not wait and must."""
+        outcomes: Sequence[R | Exception]
+        try:
+            outcomes = self._runner.execute(batch, waits=waits)
+        except WouldWait:
+            raise
+        except (
+            BaseException
+        ) as error:  # whatever it is, the model goes on, and nobody waits in vain
+            _LOG.exception("a run failed outside of the graph")
+            failure = error if isinstance(error, Exception) else ExecutionError(repr(error))
+            outcomes = [failure] * len(batch)
         with self._lock:
             self._running -= 1
             self._answering += 1
-        if self._order is None:
-            self._model.answer(batch, outcomes)
+        if waits or self._runner.is_short_to_answer(batch, outcomes):
+            self._answer(batch, outcomes)
         else:
-            self._order.leave(batch, outcomes)
-        with self._lock:
-            self._answering -= 1
+            self._workers.submit(self._answer_and_go_on, batch, outcomes)
+
+    def _answer_and_go_on(self, batch: list[M], outcomes: Sequence[R | Exception]) -> None:
+        self._answer(batch, outcomes)
+        self._drive(UNBOUNDED, UNBOUNDED)
+
+    def _answer(self, batch: list[M], outcomes: Sequence[R | Exception]) -> None:
+        try:
+            if self._order is None:
+                self._answer_each(batch, outcomes)
+            else:
+                self._order.leave(batch, outcomes, self._answer_each)
+        finally:
+            with self._lock:
+                self._answering -= 1
+
+    def _answer_each(self, batch: list[M], outcomes: Sequence[R | Exception]) -> None:
+        for member, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                self._refuse(member, outcome)
+                continue
+            try:
+                self._runner.answer(member, outcome)
+            except Exception as error:  # one answer's fault is not its neighbours'
+                _LOG.exception("an answer could not be given")
+                self._refuse(member, error)
+
+    def _refuse(self, member: M, error: Exception) -> None:
+        try:
+            self._runner.refuse(member, error)
+        except Exception:
+            _LOG.exception("a request could not be refused")
 
 
 class _Order(Generic[M, R]):
     """Lets the answers of runs that overlapped leave in the order in which the runs were taken."""
 
-    def __init__(self, model: Executes[M, R]) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         #: Runs under way, oldest first, with their outcomes once they have them.
-        self._open: deque[tuple[list[M], list[R]]] = deque()
+        self._open: deque[tuple[list[M], list[R | Exception]]] = deque()
 
     def enter(self, batch: list[M]) -> None:
         self._open.append((batch, []))
 
-    def leave(self, batch: list[M], outcomes: Sequence[R]) -> None:
+    def leave(
+        self,
+        batch: list[M],
+        outcomes: Sequence[R | Exception],
+        answer: Callable[[list[M], Sequence[R | Exception]], None],
+    ) -> None:
         """Note a finished run, and answer all whose turn it is."""
         with self._lock:
             next(entry for entry in self._open if entry[0] is batch)[1].extend(outcomes)
             while self._open and self._open[0][1]:
-                self._model.answer(*self._open.popleft())
+                answer(*self._open.popleft())

@@ -5,6 +5,10 @@ Running what waits together saves what a run costs whatever its size, which is m
 model's time. A large model gains nothing by it, and on a CPU may lose: eight images' activations no
 longer fit the cache that one image's did, so that eight rows in one run take longer than eight runs.
 Which of the two a model is, its runs tell.
+
+Runs are told apart by their size: rows, where all rows are alike, else the elements of the inputs. A
+size above all that were seen is taken to cost a row as much as the next smaller one did; where sizes
+are elements, the square of that, as attention over a longer text does.
 """
 
 from dataclasses import dataclass
@@ -30,13 +34,13 @@ ALL_ROWS = 2**63
 #: The time of a run of which nothing is known: it belongs on a worker.
 _UNKNOWN_NS = 86_400 * 10**9
 
-#: Binary orders of a number of rows.
+#: Binary orders of a size.
 _ORDERS = 64
 
 
 @dataclass(slots=True)
 class _Seen:
-    """The runs of one binary order of rows; times are of a row."""
+    """The runs of one binary order of sizes; times are of a row or element."""
 
     #: What the next run is expected to take: one long run counts, for the next may hold up a loop.
     expected_ns: float
@@ -54,11 +58,11 @@ class _Seen:
             self.usual_ns += (min(ns, 2 * self.usual_ns) - self.usual_ns) / 8
 
 
-class Cost:
+class LatencyModel:
     """Of one model's runs. Any thread may use it: what two of them lose to each other is one sample."""
 
     def __init__(self, *, comparable: bool = True) -> None:
-        """`comparable`: that rows are of one size, so that a run's time tells what a row costs."""
+        """`comparable`: that sizes are rows, all alike, so that a run's time tells what a row costs."""
         self._comparable = comparable
         self._orders: list[_Seen | None] = [None] * _ORDERS
         #: The most rows that are worth running together, as far as is known.
@@ -67,18 +71,21 @@ class Cost:
         self._top = 1
         self._since = 0
 
-    def begin(self, ns: int) -> None:
-        """Take note of how long one row took when the model was tried, before anybody asked."""
-        self._orders[1] = _Seen(ns, ns, _TRIES)
+    def begin(self, size: int, ns: int) -> None:
+        """Take note of how long a run took when the model was tried, before anybody asked."""
+        if size:
+            self._orders[size.bit_length()] = _Seen(ns / size, ns / size, _TRIES)
 
-    def learn(self, rows: int, ns: int) -> None:
-        """Take note of a run."""
-        order = rows.bit_length()
+    def learn(self, size: int, ns: int) -> None:
+        """Take note of a run; one whose size says nothing has the size 0."""
+        if not size:
+            return
+        order = size.bit_length()
         seen = self._orders[order]
         if seen is None:
-            self._orders[order] = _Seen(ns / rows, ns / rows)
+            self._orders[order] = _Seen(ns / size, ns / size)
             return
-        seen.add(ns / rows)
+        seen.add(ns / size)
         if self.most_rows != ALL_ROWS:
             self._since += 1
             if self._since >= _PATIENCE:
@@ -87,12 +94,14 @@ class Cost:
             self._top = order
             self._judge()
 
-    def expected_ns(self, rows: int) -> int:
+    def expected_ns(self, size: int) -> int:
         """Return the time of a run, by the nearest smaller size known; a day if none is."""
-        for order in range(rows.bit_length(), 0, -1):
+        largest = size.bit_length()
+        for order in range(largest, 0, -1):
             seen = self._orders[order]
             if seen is not None:
-                return int(seen.expected_ns * rows)
+                expected = int(seen.expected_ns * size)
+                return expected if self._comparable else expected << (largest - order)
         return _UNKNOWN_NS
 
     def _judge(self) -> None:

@@ -1,7 +1,7 @@
 """Requests that belong together: each sequence's in order, one at a time, with its state.
 
     request ──> its sequence busy? ──wait──┐
-                     └─ no ──> controls and state added ──> the scheduler ──> answer, new state ──┘
+                     └─ no ──> controls and state added ──> the batcher ──> answer, new state ──┘
 
 Requests of different sequences still share runs. A sequence lives from its START to its END, or until
 it was silent for too long; beyond the bound on live ones, new sequences wait until another ends. The
@@ -9,21 +9,22 @@ rules and stems are Triton's sequence batcher's (docs/protocol.md 2.4 and 5.2). 
 differ in the row of a batch that a sequence gets, which no answer shows.
 """
 
+import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from zoo_server.errors import InvalidRequest, QueueFull, Unsupported
-from zoo_server.inference.execution import Rows
-from zoo_server.inference.queued_request import Pending, Reply
-from zoo_server.inference.validation import CheckedRequest, Data, PlannedInput
 from zoo_server.model_config import Control, ControlKind, Sequences
+from zoo_server.schedulers.batch_queue import Member
+from zoo_server.schedulers.scheduler import UNBOUNDED, Runner, Scheduler
 from zoo_server.schedulers.timer import Timer
+
+_LOG = logging.getLogger(__name__)
 
 SequenceId = int | str
 
@@ -34,54 +35,117 @@ MOST_WAITING = 65_536
 #: Triton's bound on a sequence's name.
 LONGEST_NAME = 128
 
+Array = np.ndarray[Any, Any]
 
-class _Sequence:
+
+class SequenceMember(Member, Protocol):
+    """One request of a sequence."""
+
+    #: Of the request: `sequence_id`, `sequence_start` and `sequence_end` are looked at.
+    parameters: Mapping[str, Any]
+    #: For the batcher's own use.
+    sequence: Any
+
+    def add_inputs(self, arrays: Mapping[str, Array]) -> None:
+        """Take more inputs than the caller sent."""
+
+    def fail(self, error: Exception) -> None:
+        """Answer the request with an error."""
+
+
+M = TypeVar("M", bound=SequenceMember)
+M_contra = TypeVar("M_contra", bound=SequenceMember, contravariant=True)
+R = TypeVar("R")
+
+#: Returns what a run gave one of its members for an output of the graph.
+OutputOf = Callable[[R, str], Array]
+
+
+class _Sequence(Generic[M]):
     """One live sequence."""
 
     def __init__(self, sequence_id: SequenceId) -> None:
         self.id = sequence_id
-        self.state: dict[str, np.ndarray[Any, Any]] = {}
-        self.waiting: deque[tuple[Pending, bool, bool]] = deque()
+        self.state: dict[str, Array] = {}
+        self.waiting: deque[tuple[M, bool, bool]] = deque()
         self.busy = False
         self.ends = False
         self.last_ns = time.perf_counter_ns()
 
 
-class SequenceGate:
-    """Lets a model's requests through in the order and with the state of their sequences."""
+class SequenceBatcher(Generic[M, R]):
+    """Lets a model's requests through in the order and with the state of their sequences (Scheduler)."""
 
     def __init__(
         self,
         model: str,
         sequences: Sequences,
+        runner: Runner[M, R],
+        batcher: "Callable[[Runner[M, R]], FollowingScheduler[M]]",
         *,
         batched: bool,
-        let_in: Callable[[list[Pending]], None],
+        output_of: OutputOf[R],
         timer: Timer,
         waiting: threading.Semaphore,
     ) -> None:
-        """`let_in` runs requests that were waiting; called without locks, from any thread.
+        """`batcher` returns what runs the requests whose turn it is.
 
         `waiting` has a place for each request that may wait, of this model or another.
         """
         self._model = model
         self._settings = sequences
         self._lead = (1,) if batched else ()
-        self._let_in = let_in
+        self._output_of = output_of
         self._timer = timer
         self._lock = threading.Lock()
         #: The longest silent one first.
-        self._live: OrderedDict[SequenceId, _Sequence] = OrderedDict()
-        self._backlog: OrderedDict[SequenceId, _Sequence] = OrderedDict()
-        self._waiting = waiting
-        self._planned = self._extra_inputs()
+        self._live: OrderedDict[SequenceId, _Sequence[M]] = OrderedDict()
+        self._backlog: OrderedDict[SequenceId, _Sequence[M]] = OrderedDict()
+        self._places = waiting
+        self._batcher = batcher(_StatefulRunner(runner))
 
-    def enter(self, member: Pending, parameters: Mapping[str, Any]) -> list[Pending]:
-        """Take a request; return it if it may be scheduled now.
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a run; not those that wait for others of their sequence."""
+        return self._batcher.waiting
 
-        InvalidRequest without an id, or without START on the first; Unsupported for too long an id;
-        QueueFull if too many wait.
+    @property
+    def running(self) -> int:
+        """How many runs are under way."""
+        return self._batcher.running
+
+    @property
+    def live(self) -> int:
+        """How many sequences have begun and not ended."""
+        return len(self._live)
+
+    @property
+    def postponed(self) -> int:
+        """How many requests wait for others of their sequence, or for a sequence to end."""
+        with self._lock:
+            sequences = (*self._live.values(), *self._backlog.values())
+            return sum(len(sequence.waiting) for sequence in sequences)
+
+    def submit(
+        self, members: Sequence[M], inline_budget_ns: int = UNBOUNDED, *, stays: bool = False
+    ) -> None:
+        """Take requests; each is run once it is its turn (Scheduler.submit).
+
+        It fails with InvalidRequest without an id, or without START on the first; with Unsupported
+        for too long an id; with QueueFull if too many wait.
         """
+        ready: list[M] = []
+        for member in members:
+            try:
+                ready += self._enter(member)
+            except Exception as error:
+                member.fail(error)
+        if ready:
+            self._batcher.submit(ready, inline_budget_ns, stays=stays)
+
+    def _enter(self, member: M) -> list[M]:
+        """Take a request; return it if it may be scheduled now."""
+        parameters = member.parameters
         sequence_id = parameters.get("sequence_id", 0)
         start = bool(parameters.get("sequence_start", False))
         end = bool(parameters.get("sequence_end", False))
@@ -101,8 +165,8 @@ class SequenceGate:
             "the START flag on the first request of the sequence"
         )
 
-    def _begin(self, sequence_id: SequenceId) -> _Sequence:
-        sequence = _Sequence(sequence_id)
+    def _begin(self, sequence_id: SequenceId) -> _Sequence[M]:
+        sequence: _Sequence[M] = _Sequence(sequence_id)
         if len(self._live) < self._settings.most:
             self._live[sequence_id] = sequence
         else:
@@ -110,9 +174,9 @@ class SequenceGate:
             self._watch()
         return sequence
 
-    def _queue(self, sequence: _Sequence, member: Pending, start: bool, end: bool) -> list[Pending]:
+    def _queue(self, sequence: _Sequence[M], member: M, start: bool, end: bool) -> list[M]:
         if sequence.busy or sequence.waiting or sequence.id in self._backlog:
-            if not self._waiting.acquire(blocking=False):
+            if not self._places.acquire(blocking=False):
                 if not (sequence.busy or sequence.waiting):
                     self._backlog.pop(sequence.id, None)  # nothing of it is left
                 raise QueueFull("Exceeds maximum queue size")
@@ -120,7 +184,7 @@ class SequenceGate:
             return []
         return [self._prepared(sequence, member, start, end)]
 
-    def _check(self, member: Pending, sequence_id: SequenceId) -> None:
+    def _check(self, member: M, sequence_id: SequenceId) -> None:
         if not sequence_id:
             raise InvalidRequest(
                 f"inference request to model '{self._model}' must specify a non-zero or non-empty "
@@ -141,24 +205,12 @@ class SequenceGate:
 
     # -- what a request gets -------------------------------------------------------------------
 
-    def _extra_inputs(self) -> tuple[PlannedInput, ...]:
-        return tuple(
-            PlannedInput(
-                name=extra.input,
-                dtype=extra.datatype.numpy,
-                shape=(*self._lead, *extra.dims),
-                nbytes=None if extra.datatype.byte_size is None else 0,
-            )
-            for extra in self._settings.inputs
-        )
-
-    def _prepared(self, sequence: _Sequence, member: Pending, start: bool, end: bool) -> Pending:
+    def _prepared(self, sequence: _Sequence[M], member: M, start: bool, end: bool) -> M:
         """Give a request its controls and state; the sequence is busy until it is answered."""
-        sequence.busy, sequence.ends = True, end
         if start:
             sequence.state = {}
         flags = {ControlKind.START: start, ControlKind.END: end, ControlKind.READY: True}
-        data: list[Data] = list(member.checked.data)
+        arrays: dict[str, Array] = {}
         for control in self._settings.controls:
             value: Any
             if control.kind is ControlKind.CORRELATION_ID:
@@ -166,33 +218,33 @@ class SequenceGate:
             else:
                 value = control.values[flags[control.kind]]
             shape = (*self._lead, *control.dims)
-            data.append(np.full(shape, value, control.datatype.numpy))
+            arrays[control.input] = np.full(shape, value, control.datatype.numpy)
         for state in self._settings.states:
             kept = sequence.state.get(state.input)
             if kept is None:
                 kept = np.zeros((*self._lead, *state.dims), state.datatype.numpy)
-            data.append(kept)
-        plan = member.checked.plan
-        member.checked = CheckedRequest(replace(plan, inputs=plan.inputs + self._planned), data)
-        member.reply = _StatefulReply(member.reply, self, sequence)
+            arrays[state.input] = kept
+        member.add_inputs(arrays)
+        # The request leads back here, and not what runs it: an unloaded model must not be in a circle.
+        member.sequence = self, sequence
+        sequence.busy, sequence.ends = True, end
         return member
 
     # -- what an answer changes ----------------------------------------------------------------
 
-    def keep(self, sequence: _Sequence, rows: Rows) -> None:
+    def keep(self, sequence: _Sequence[M], outcome: R) -> None:
         """Take the new state out of a run."""
         for state in self._settings.states:
-            array = rows.run.output(state.output)
-            sequence.state[state.input] = (
-                array[rows.begin : rows.end].copy() if self._lead else array
-            )
+            array = self._output_of(outcome, state.output)
+            # A copy of a row, or the whole batch would stay as long as it.
+            sequence.state[state.input] = array.copy() if self._lead else array
 
-    def leave(self, sequence: _Sequence) -> None:
+    def leave(self, sequence: _Sequence[M]) -> None:
         """One request is answered: let in the sequence's next, or another sequence."""
         with self._lock:
             sequence.busy = False
             sequence.last_ns = time.perf_counter_ns()
-            ready: list[Pending] = []
+            ready: list[M] = []
             late = self._late(sequence)
             if sequence.waiting:
                 ready.append(self._next_of(sequence))
@@ -202,23 +254,26 @@ class SequenceGate:
             elif sequence.id in self._live:
                 self._live.move_to_end(sequence.id)
         for member in late:
-            member.reply.fail(self._must_start(sequence.id))
+            try:
+                member.fail(self._must_start(sequence.id))
+            except Exception:
+                _LOG.exception("a request could not be refused")
         if ready:
-            self._let_in(ready)
+            self._batcher.follow(ready)
 
-    def _late(self, sequence: _Sequence) -> list[Pending]:
+    def _late(self, sequence: _Sequence[M]) -> list[M]:
         """Take out those who came after the end of the sequence, and begin no other."""
         late = []
         while sequence.ends and sequence.waiting and not sequence.waiting[0][1]:
             late.append(sequence.waiting.popleft()[0])
-            self._waiting.release()
+            self._places.release()
         return late
 
-    def _next_of(self, sequence: _Sequence) -> Pending:
-        self._waiting.release()
+    def _next_of(self, sequence: _Sequence[M]) -> M:
+        self._places.release()
         return self._prepared(sequence, *sequence.waiting.popleft())
 
-    def _promote(self) -> list[Pending]:
+    def _promote(self) -> list[M]:
         """Let those in who waited for a place."""
         ready = []
         while self._backlog and len(self._live) < self._settings.most:
@@ -251,28 +306,42 @@ class SequenceGate:
             if self._backlog:
                 self._watch()
         if ready:
-            self._let_in(ready)
+            self._batcher.follow(ready)
 
 
-class _StatefulReply:
-    """Takes the state out of an answer before it leaves, and then lets the next one in."""
+class FollowingScheduler(Scheduler[M_contra], Protocol[M_contra]):
+    """A scheduler that can also be given those who waited for others."""
 
-    __slots__ = ("_gate", "_reply", "_sequence", "is_gone")
+    def follow(self, members: Sequence[M_contra]) -> None:
+        """Take them; whoever runs goes on with them, or a worker."""
 
-    def __init__(self, reply: Reply, gate: SequenceGate, sequence: _Sequence) -> None:
-        self._reply = reply
-        self._gate = gate
-        self._sequence = sequence
-        self.is_gone = reply.is_gone
 
-    def answer(self, rows: Rows) -> None:
-        self._gate.keep(self._sequence, rows)
-        self._reply.answer(rows)
-        self._gate.leave(self._sequence)
+class _StatefulRunner(Generic[M, R]):
+    """Takes the state out of an answer before it leaves, and then lets the next one in (Runner)."""
 
-    def fail(self, error: Exception) -> None:
-        self._reply.fail(error)
-        self._gate.leave(self._sequence)
+    def __init__(self, runner: Runner[M, R]) -> None:
+        self._runner = runner
+        self.execute = runner.execute
+        self.is_short_to_answer = runner.is_short_to_answer
+
+    def answer(self, member: M, outcome: R) -> None:
+        batcher, sequence = member.sequence
+        batcher.keep(sequence, outcome)
+        self._runner.answer(member, outcome)
+        self._leave(member)
+
+    def refuse(self, member: M, error: Exception) -> None:
+        try:
+            self._runner.refuse(member, error)
+        finally:
+            self._leave(member)
+
+    def _leave(self, member: M) -> None:
+        """Once: what fails after an answer is refused as well."""
+        place, member.sequence = member.sequence, None
+        if place is not None:
+            batcher, sequence = place
+            batcher.leave(sequence)
 
 
 def _correlation(control: Control, sequence_id: SequenceId, model: str) -> int | str:

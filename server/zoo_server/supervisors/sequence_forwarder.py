@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from zoo_server.protocols.grpc.infer import HandOn, InferPath, Reply
+from zoo_server.protocols.grpc.infer import HandOn, InferPath, InferSender
 from zoo_server.supervisors.supervisor_channel import Deferred, Seat
 
 #: The place of the worker that keeps sequences.
@@ -28,7 +28,7 @@ KEEPER = 1
 HANDED_ON = "handed on"
 
 #: The longest run that the thread which reads the pipe takes on itself, as HTTP's loop does.
-_BEARS_NS = 500_000
+_INLINE_BUDGET_NS = 500_000
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -38,7 +38,7 @@ def handing_on(seat: Seat) -> HandOn | None:
     if seat.place.number == KEEPER:
         return None
 
-    def hand_on(raw: bytes, reply: Reply) -> None:
+    def hand_on(raw: bytes, reply: InferSender) -> None:
         seat.ask(HANDED_ON, raw).add_done_callback(partial(_answered, reply))
 
     return hand_on
@@ -48,19 +48,24 @@ def taking_in(path: InferPath) -> Deferred:
     """Return what the keeper does with a request that was handed on."""
 
     def take_in(raw: bytes, then: Callable[[bytes], None]) -> None:
-        path.answer([_HandedOn(raw, then)], _BEARS_NS)
+        path.answer([_HandedOn(raw, then)], _INLINE_BUDGET_NS)
 
     return take_in
 
 
 class _HandedOn:
-    """A call of another worker (zoo_server.protocols.grpc.infer.Call): the code, and the answer or the text."""
+    """A call of another worker (zoo_server.protocols.unary.Call): the code, and the answer or the text."""
 
     __slots__ = ("_then", "message")
 
     def __init__(self, message: bytes, then: Callable[[bytes], None]) -> None:
         self.message = message
         self._then = then
+
+    @property
+    def metadata(self) -> tuple[()]:
+        """Whatever came with the call was looked at where it came."""
+        return ()
 
     def is_gone(self) -> bool:
         """Whether the caller hung up is not told: the state moves on, as if the answer were lost."""
@@ -73,7 +78,7 @@ class _HandedOn:
         self._then(bytes((code.value[0],)) + details.encode())
 
 
-def _answered(reply: Reply, answer: Future[bytes]) -> None:
+def _answered(reply: InferSender, answer: Future[bytes]) -> None:
     error = answer.exception()
     if isinstance(error, Exception):
         reply.fail(error)

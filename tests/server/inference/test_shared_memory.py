@@ -26,7 +26,7 @@ from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.inference.validation import CheckedRequest, Plan, PlannedInput, RequestChecker
 from zoo_server.model_config import Batching
 from zoo_server.repository.settings import InputSettings, ModelSettings, OutputSettings
-from zoo_server.schedulers.latency_model import Cost
+from zoo_server.schedulers.latency_model import LatencyModel
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -492,7 +492,7 @@ def test_unregistered_while_a_request_runs(shm, segment):
     assert before > 0
     under_way = ask(trips)
     slow = shm.server.catalog.find("slow", "")
-    until(lambda: slow._scheduler._running)
+    until(lambda: slow.scheduler.running)
     shm.stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest())
     assert not under_way.done()
     assert mappings(one) == before
@@ -616,7 +616,7 @@ def test_a_region_that_shrinks_while_a_request_waits(shm, segment):
     register(shm, "r", one)
     long, waiting, whole = (slow_request(offset) for offset in (0, PAGE, 8))
     model = shm.server.catalog.find("slow", "")
-    model._runs.cost = Cost()  # a run of a length that nobody knows is a worker's
+    model.scheduler.latency = LatencyModel()  # a run of a length that nobody knows is a worker's
     running = shm.stub.ModelInfer.future(long, timeout=60)
     calls = [shm.stub.ModelInfer.future(asked, timeout=60) for asked in (waiting, whole)]
     until(lambda: model.waiting == 2)

@@ -482,14 +482,14 @@ def test_unload_lets_requests_finish_and_then_frees(repository, graphs, serve):
             return wire.stub.ModelInfer.future(request)
 
         (model,) = wire.server.catalog.loaded()
-        session = weakref.ref(model._runs.graph)
+        session = weakref.ref(model.runner.graph)
         del model
         ask(20_000).result()
         began = time.perf_counter()
         ask(20_000).result()
         trips = int(20_000 * 1.0 / (time.perf_counter() - began))
         under_way = ask(trips)
-        until(lambda: wire.server.catalog.loaded()[0]._scheduler._running > 0)
+        until(lambda: wire.server.catalog.loaded()[0].scheduler.running > 0)
 
         assert unload(wire, "slow") is None
         assert not wire.stub.ModelReady(pb.ModelReadyRequest(name="slow")).ready
@@ -561,7 +561,7 @@ def test_a_live_sequence_keeps_no_model(repository, graphs, serve, without_colle
             request.parameters["sequence_start"].bool_param = start
             return outcome(wire.stub.ModelInfer, request)
 
-        session = weakref.ref(wire.server.catalog.loaded()[0]._runs.graph)
+        session = weakref.ref(wire.server.catalog.loaded()[0].runner.graph)
         assert [ask(True), ask(False)] == [None, None]
         assert unload(wire, "sums") is None
         until(lambda: session() is None)

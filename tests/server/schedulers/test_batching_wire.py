@@ -21,7 +21,7 @@ from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.errors import ModelLoadError
 from zoo_server.model_config import Batching, QueuePolicy
 from zoo_server.repository.scheduling import batching_settings
-from zoo_server.schedulers.latency_model import Cost
+from zoo_server.schedulers.latency_model import LatencyModel
 
 FULL = ("UNAVAILABLE", "Exceeds maximum queue size")
 EXPIRED = ("UNAVAILABLE", "Request timeout expired")
@@ -32,21 +32,20 @@ class Held:
 
     def __init__(self, wire, name: str) -> None:
         model = wire.server.catalog.find(name, "")
-        self._runs = model._runs
-        self._graph = self._runs.graph
-        self._runs.graph = self
+        self._graph = model.runner.graph
+        model.runner.graph = self
         # A run of a length that nobody knows is a worker's: the transport's loop goes on.
-        self._runs.cost = Cost()
+        model.scheduler.latency = LatencyModel()
         self._model = model
         self.provider = self._graph.provider
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.order: list[float] = []
 
-    def run(self, outputs, feeds):
+    def run(self, outputs, feeds, *, waits=True):
         self.order.append(float(feeds["x"].flat[0]))
         self.begun.set()
         assert self.go_on.wait(20)
-        return self._graph.run(outputs, feeds)
+        return self._graph.run(outputs, feeds, waits=waits)
 
     def until_waiting(self, count: int) -> None:
         """Wait until so many requests stand in the queue."""

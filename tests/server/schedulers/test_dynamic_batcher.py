@@ -7,7 +7,8 @@ import pytest
 
 from zoo_server.errors import QueueFull
 from zoo_server.model_config import Batching, QueuePolicy
-from zoo_server.schedulers.dynamic_batcher import UNBOUNDED, Scheduler
+from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
+from zoo_server.schedulers.scheduler import UNBOUNDED, WouldWait
 from zoo_server.schedulers.timer import Timer
 
 
@@ -16,7 +17,7 @@ class Member:
 
     def __init__(self, name, rows=1):
         self.name = name
-        self.rows = rows
+        self.rows = self.size = rows
         self.key = "k"
         self.level = self.timeout_ns = self.queued_ns = self.expires_ns = 0
         self.answers = []
@@ -26,12 +27,29 @@ class Member:
         return False
 
 
+class Latency:
+    """Says of every run what it was told."""
+
+    def __init__(self, expected, most):
+        self.expected = expected
+        self.most_rows = most
+
+    def expected_ns(self, size):
+        return self.expected
+
+
 class Model:
     """Runs that last until they are let go."""
 
     def __init__(self, expected=0, most=2**63):
-        self.expected = expected
-        self.most = most
+        self.latency = Latency(expected, most)
+        #: Raised by the next run, and by the answers to members of those names.
+        self.fault = None
+        self.faults = {}
+        #: Whether all threads to compute with are taken, and whether answers are small.
+        self.is_busy = False
+        self.is_short = True
+        self.answered_by = []
         self.batches = []
         self.threads = []
         self.order = []
@@ -42,13 +60,15 @@ class Model:
         self.gates[name] = threading.Event()
         self.entered[name] = threading.Event()
 
-    def expected_ns(self, rows):
-        return self.expected
+    def is_short_to_answer(self, batch, outcomes):
+        return self.is_short
 
-    def most_rows(self):
-        return self.most
-
-    def execute(self, batch):
+    def execute(self, batch, *, waits):
+        if self.is_busy and not waits:
+            raise WouldWait
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
         names = [member.name for member in batch]
         self.batches.append(names)
         self.threads.append(threading.current_thread().name)
@@ -57,11 +77,13 @@ class Model:
             assert self.gates[names[0]].wait(10)
         return [f"answer {name}" for name in names]
 
-    def answer(self, batch, outcomes):
-        for member, outcome in zip(batch, outcomes, strict=True):
-            self.order.append(member.name)
-            member.answers.append(outcome)
-            member.done.set()
+    def answer(self, member, outcome):
+        if member.name in self.faults:
+            raise self.faults[member.name]
+        self.order.append(member.name)
+        self.answered_by.append(threading.current_thread().name)
+        member.answers.append(outcome)
+        member.done.set()
 
     def refuse(self, member, error):
         member.answers.append(error)
@@ -72,8 +94,8 @@ class Model:
 def scheduled():
     """Make schedulers; everything they started ends with the test."""
     workers, timer = ThreadPoolExecutor(4, "worker"), Timer()
-    yield lambda model, **batching: Scheduler(
-        Batching(**{"max_rows": 8, "joins": True, **batching}), model, workers, timer
+    yield lambda model, **batching: DynamicBatcher(
+        Batching(**{"max_rows": 8, "joins": True, **batching}), model, model.latency, workers, timer
     )
     timer.close()
     workers.shutdown()
@@ -216,3 +238,75 @@ def test_what_does_not_pay_together_is_run_one_by_one(scheduled):
 
     assert all(member.done.wait(10) for member in members)
     assert model.batches == [["first"], ["second"], ["third"]]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a bug"), SystemExit(3)], ids=repr)
+def test_a_run_that_raises_leaves_the_model_idle(scheduled, fault):
+    """Whoever was in it is told, and the next request is run."""
+    model = Model()
+    model.fault = fault
+    scheduler = scheduled(model)
+    members = [Member(name) for name in "abc"]
+    scheduler.submit(members[:2], UNBOUNDED, stays=True)
+    scheduler.submit(members[2:], UNBOUNDED, stays=True)
+
+    assert [type(member.answers[0]) for member in members[:2]] != [str, str]
+    assert all(isinstance(member.answers[0], Exception) for member in members[:2])
+    assert (members[2].answers, scheduler.running) == (["answer c"], 0)
+
+
+@pytest.mark.parametrize("preserves_order", [False, True])
+def test_an_answer_that_raises_is_its_own_fault(scheduled, preserves_order):
+    """Its neighbours are answered, it is refused, and the model goes on."""
+    model = Model()
+    model.faults["a"] = RuntimeError("cannot be sent")
+    scheduler = scheduled(model, preserves_order=preserves_order, instances=2)
+    members = [Member(name) for name in "abc"]
+    scheduler.submit(members[:2], UNBOUNDED, stays=True)
+    scheduler.submit(members[2:], UNBOUNDED, stays=True)
+    scheduler.follow([late := Member("late")])
+
+    assert late.done.wait(10)
+    assert [member.answers[0] for member in members[1:]] == ["answer b", "answer c"]
+    assert members[0].answers == [model.faults["a"]]
+
+
+def test_a_refusal_that_raises_holds_nobody_up(scheduled):
+    """Of several that are refused, one that cannot even be told why."""
+    model = Model()
+    members = [Member(name) for name in "abc"]
+    refuse = model.refuse
+
+    def fail_on_b(member, error):
+        if member.name == "b":
+            raise RuntimeError("cannot be told")
+        refuse(member, error)
+
+    model.refuse = fail_on_b
+    scheduled(model, default_policy=QueuePolicy(max_size=1)).submit(members, UNBOUNDED, stays=True)
+
+    assert members[0].answers == ["answer a"]
+    assert isinstance(members[2].answers[0], QueueFull)
+
+
+def test_a_run_that_would_wait_for_threads_is_a_workers(scheduled):
+    """A run that is expected to be short begins at once on the thread that brought it, or not there."""
+    model, member = Model(), Member("a")
+    model.is_busy = True
+    scheduled(model).submit([member], 1_000_000, stays=True)
+
+    assert member.done.wait(10)
+    assert model.threads[0].startswith("worker")
+
+
+def test_large_answers_are_a_workers(scheduled):
+    """A run may be short, and what came out of it long to write."""
+    model, members = Model(), [Member("a"), Member("b")]
+    model.is_short = False
+    scheduler = scheduled(model)
+    for member in members:
+        scheduler.submit([member], 1_000_000, stays=True)
+
+    assert all(member.done.wait(10) for member in members)
+    assert model.threads == [threading.current_thread().name] * 2
+    assert all(name.startswith("worker") for name in model.answered_by)

@@ -1,6 +1,6 @@
 """What is learnt from runs: how long the next takes, and whether joining pays."""
 
-from zoo_server.schedulers.latency_model import ALL_ROWS, Cost
+from zoo_server.schedulers.latency_model import ALL_ROWS, LatencyModel
 
 #: Microseconds in ns.
 US = 1000
@@ -13,7 +13,7 @@ def ran(cost, rows, ns, times=4):
 
 def test_a_run_is_expected_to_take_what_its_like_took():
     """The nearest smaller size tells, row by row; of an unknown model the worst is expected."""
-    cost = Cost()
+    cost = LatencyModel()
     day = cost.expected_ns(1)
     ran(cost, 1, 100 * US)
     ran(cost, 4, 160 * US)
@@ -25,10 +25,24 @@ def test_a_run_is_expected_to_take_what_its_like_took():
     assert cost.expected_ns(16) == 640 * US
 
 
+def test_a_larger_input_may_take_the_square_of_its_size():
+    """Sizes that are elements: beyond what was seen, as attention over a longer text; 0 is unknown."""
+    cost = LatencyModel(comparable=False)
+    cost.begin(1, 10 * US)
+    cost.learn(0, 1)
+
+    assert cost.expected_ns(1) == 10 * US
+    assert cost.expected_ns(1024) == 10 * US * 1024 * 1024
+    assert cost.expected_ns(0) > 10**13
+    ran(cost, 1024, 500 * US)
+    assert cost.expected_ns(1024) == 500 * US
+    assert cost.expected_ns(1 << 20) > 10**9
+
+
 def test_one_long_run_is_expected_again():
     """What a run takes may depend on its data, and the next may be as long."""
-    cost = Cost()
-    cost.begin(50 * US)
+    cost = LatencyModel()
+    cost.begin(1, 50 * US)
     cost.learn(1, 1_600_000 * US)
 
     assert cost.expected_ns(1) > 200_000 * US
@@ -36,8 +50,8 @@ def test_one_long_run_is_expected_again():
 
 def test_a_run_that_was_held_up_bounds_nothing():
     """A first run also allocates, and any run may meet a neighbour."""
-    cost = Cost()
-    cost.begin(4000 * US)
+    cost = LatencyModel()
+    cost.begin(1, 4000 * US)
     cost.learn(8, 8 * 9000 * US)
     ran(cost, 8, 8 * 3500 * US, 10)
     cost.learn(8, 8 * 90_000 * US)
@@ -48,7 +62,7 @@ def test_a_run_that_was_held_up_bounds_nothing():
 
 def test_small_models_are_joined_without_a_bound():
     """Eight rows take little longer than one."""
-    cost = Cost()
+    cost = LatencyModel()
     for rows, ns in ((1, 8 * US), (8, 15 * US), (64, 72 * US), (512, 430 * US)):
         ran(cost, rows, ns)
 
@@ -57,8 +71,8 @@ def test_small_models_are_joined_without_a_bound():
 
 def test_a_model_that_loses_by_joining_is_run_singly():
     """Eight rows in one run take longer than eight runs, and so do four and two."""
-    cost = Cost()
-    cost.begin(4700 * US)
+    cost = LatencyModel()
+    cost.begin(1, 4700 * US)
     for rows, most in ((8, 7), (4, 3), (2, 1)):
         ran(cost, rows, rows * 5300 * US, 3)
         assert cost.most_rows > most  # too few runs to judge by
@@ -69,11 +83,11 @@ def test_a_model_that_loses_by_joining_is_run_singly():
 
 def test_the_bound_is_the_largest_size_that_pays():
     """Four rows may pay where eight do not; a difference within noise bounds nothing."""
-    cost, near = Cost(), Cost()
-    cost.begin(3950 * US)
+    cost, near = LatencyModel(), LatencyModel()
+    cost.begin(1, 3950 * US)
     ran(cost, 8, 8 * 4150 * US)
     ran(cost, 5, 5 * 3740 * US, 100)
-    near.begin(4000 * US)
+    near.begin(1, 4000 * US)
     ran(near, 8, 8 * 4100 * US, 100)
 
     assert cost.most_rows == 7
@@ -82,8 +96,8 @@ def test_the_bound_is_the_largest_size_that_pays():
 
 def test_all_sizes_are_tried_again():
     """What was measured may have been a neighbour's doing."""
-    cost = Cost()
-    cost.begin(4000 * US)
+    cost = LatencyModel()
+    cost.begin(1, 4000 * US)
     ran(cost, 2, 2 * 5000 * US)
     assert cost.most_rows == 1
 
@@ -95,8 +109,8 @@ def test_all_sizes_are_tried_again():
 
 def test_rows_of_different_sizes_tell_nothing():
     """A run may be long because its rows are."""
-    cost = Cost(comparable=False)
-    cost.begin(100 * US)
+    cost = LatencyModel(comparable=False)
+    cost.begin(1, 100 * US)
     ran(cost, 8, 8 * 900 * US, 100)
 
     assert cost.most_rows == ALL_ROWS

@@ -13,10 +13,8 @@ from onnx import TensorProto, helper
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import InvalidRequest, QueueFull
-from zoo_server.inference.queued_request import Pending
-from zoo_server.inference.validation import CheckedRequest, Plan
 from zoo_server.model_config import Sequences
-from zoo_server.schedulers.sequence_batcher import SequenceGate
+from zoo_server.schedulers.sequence_batcher import SequenceBatcher
 from zoo_server.schedulers.timer import Timer
 
 STATE = 'state [{ input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ] }]'
@@ -271,16 +269,12 @@ def test_a_configuration_that_the_graph_contradicts_is_refused(
 # -- bounds ------------------------------------------------------------------------------------
 
 
-def gate_of(wire):
-    return wire.server.catalog.find("m", "")._gate
+def batcher_of(wire):
+    return wire.server.catalog.find("m", "").scheduler
 
 
 def waiting(wire):
-    gate = gate_of(wire)
-    with gate._lock:
-        return sum(
-            len(sequence.waiting) for sequence in (*gate._live.values(), *gate._backlog.values())
-        )
+    return batcher_of(wire).postponed
 
 
 NEVER_IDLE = "max_sequence_idle_microseconds: 60000000"
@@ -298,12 +292,12 @@ def test_live_sequences_are_bounded(strategy, most, repository, sums, serve):
             wire.stub.ModelInfer(request(1, sequence, start=True), timeout=10)
         more = wire.stub.ModelInfer.future(request(9, most + 1, start=True), timeout=20)
         until(lambda: waiting(wire) == 1)
-        live = len(gate_of(wire)._live)
+        live = batcher_of(wire).live
         going_on = values(wire.stub.ModelInfer(request(1, 1), timeout=10))
         waits = not more.done()
         wire.stub.ModelInfer(request(1, 2, end=True), timeout=10)
         let_in = values(more.result())
-        bound = len(gate_of(wire)._live)
+        bound = batcher_of(wire).live
 
     assert (live, waits, bound) == (most, True, most)
     assert going_on == [2]
@@ -311,97 +305,162 @@ def test_live_sequences_are_bounded(strategy, most, repository, sums, serve):
 
 
 class Noted:
-    """Where the answer of one request would go."""
+    """One request, and what came of it."""
 
-    def __init__(self):
+    rows = 1
+    sequence = None
+
+    def __init__(self, parameters):
+        self.parameters = parameters
         self.outcome = None
+        self.inputs = {}
 
-    def is_gone(self):
-        return False
-
-    def answer(self, rows):
-        self.outcome = rows
+    def add_inputs(self, arrays):
+        self.inputs = arrays
 
     def fail(self, error):
         self.outcome = error
 
 
-class Gate:
-    """A gate without a model: what it lets in, at once or later, is in `running`."""
+class Runner:
+    """Answers with what it is given; `faults` are raised instead, in order."""
+
+    def __init__(self):
+        self.faults = []
+
+    def execute(self, batch, *, waits):
+        raise NotImplementedError
+
+    def is_short_to_answer(self, batch, outcomes):
+        raise NotImplementedError
+
+    def answer(self, member, outcome):
+        if self.faults:
+            raise self.faults.pop()
+        member.outcome = outcome
+
+    def refuse(self, member, error):
+        member.fail(error)
+
+
+class Following:
+    """A scheduler that only notes what it is given, at once or later."""
+
+    waiting = running = 0
+
+    def __init__(self, runner):
+        self.runner = runner
+        self.members = []
+
+    def submit(self, members, inline_budget_ns, *, stays):
+        self.members += members
+
+    def follow(self, members):
+        self.members += members
+
+
+class Batcher:
+    """A sequence batcher without a model: what it lets in, at once or later, is in `running`."""
 
     def __init__(self, timer, *, places, most):
-        self.running = []
-        self._gate = SequenceGate(
+        self.runner = Runner()
+        self._batcher = SequenceBatcher(
             "m",
             Sequences(idle_ns=60 * 10**9, most=most),
+            self.runner,
+            self._following,
             batched=True,
-            let_in=self.running.extend,
+            output_of=None,
             timer=timer,
             waiting=threading.Semaphore(places),
         )
 
+    def _following(self, runner):
+        self._inner = Following(runner)
+        return self._inner
+
+    @property
+    def running(self):
+        return self._inner.members
+
     def enter(self, sequence, *, start=False, end=False):
-        plan = Plan(inputs=(), batch_size=1, outputs=(), names=(), key=())
-        noted = Noted()
-        self.running += self._gate.enter(
-            Pending(CheckedRequest(plan, []), noted, 0),
-            {"sequence_id": sequence, "sequence_start": start, "sequence_end": end},
-        )
+        noted = Noted({"sequence_id": sequence, "sequence_start": start, "sequence_end": end})
+        self._batcher.submit([noted])
+        if isinstance(noted.outcome, Exception):
+            raise noted.outcome
         return noted
 
     def answer(self):
-        self.running.pop(0).reply.answer("done")
+        """Answer the oldest as the dynamic batcher does: what fails to be answered is refused."""
+        member, runner = self.running.pop(0), self._inner.runner
+        try:
+            runner.answer(member, "done")
+        except Exception as error:
+            runner.refuse(member, error)
 
 
 @pytest.fixture
-def make_gate():
-    """Make gates without models; their timer ends with the test."""
+def make_batcher():
+    """Make batchers without models; their timer ends with the test."""
     with closing(Timer()) as timer:
-        yield lambda **bounds: Gate(timer, **bounds)
+        yield lambda **bounds: Batcher(timer, **bounds)
 
 
-def test_requests_that_wait_are_bounded(make_gate):
+def test_an_answer_that_fails_frees_its_sequence(make_batcher):
+    """The request is refused, and the next of its sequence takes its turn."""
+    batcher = make_batcher(places=2, most=1)
+    first, second = batcher.enter(1, start=True), batcher.enter(1)
+    batcher.runner.faults.append(RuntimeError("cannot be sent"))
+    batcher.answer()
+
+    assert isinstance(first.outcome, RuntimeError)
+    assert batcher.running == [second]
+    batcher.answer()
+    assert second.outcome == "done"
+
+
+def test_requests_that_wait_are_bounded(make_batcher):
     """Behind others of their sequence or for a place: one too many is refused, and leaves nothing."""
-    gate = make_gate(places=2, most=1)
-    gate.enter(1, start=True)
-    behind, new = gate.enter(1, end=True), gate.enter(2, start=True)
+    batcher = make_batcher(places=2, most=1)
+    batcher.enter(1, start=True)
+    behind, new = batcher.enter(1, end=True), batcher.enter(2, start=True)
     for refused in ({"sequence": 1}, {"sequence": 2}, {"sequence": 3, "start": True}):
         with pytest.raises(QueueFull, match="Exceeds maximum queue size"):
-            gate.enter(**refused)
-    gate.answer()  # lets `behind` run, and its place be taken
-    third = gate.enter(3, start=True)
+            batcher.enter(**refused)
+    batcher.answer()  # lets `behind` run, and its place be taken
+    third = batcher.enter(3, start=True)
     with pytest.raises(QueueFull):
-        gate.enter(4, start=True)
+        batcher.enter(4, start=True)
     with pytest.raises(InvalidRequest, match="START flag"):
-        gate.enter(4)
-    gate.answer()
-    assert (behind.outcome, new.outcome, len(gate.running)) == ("done", None, 1)
-    gate.answer()
+        batcher.enter(4)
+    batcher.answer()
+    assert (behind.outcome, new.outcome, len(batcher.running)) == ("done", None, 1)
+    batcher.answer()
 
     assert (new.outcome, third.outcome) == ("done", None)
-    assert gate.enter(2).outcome is None  # the second sequence has the place, and goes on
-    assert len(gate.running) == 1
+    assert batcher.enter(2).outcome is None  # the second sequence has the place, and goes on
+    assert len(batcher.running) == 1
 
 
-def test_what_comes_behind_the_end_must_begin_anew(make_gate):
+def test_what_comes_behind_the_end_must_begin_anew(make_batcher):
     """Requests that wait behind an END are refused up to the next START, and free their places."""
-    gate = make_gate(places=4, most=1)
-    gate.enter(1, start=True, end=True)
-    late = [gate.enter(1), gate.enter(1)]
-    anew, next_of_it = gate.enter(1, start=True), gate.enter(1)
-    gate.answer()
+    batcher = make_batcher(places=4, most=1)
+    batcher.enter(1, start=True, end=True)
+    late = [batcher.enter(1), batcher.enter(1)]
+    anew, next_of_it = batcher.enter(1, start=True), batcher.enter(1)
+    batcher.answer()
 
     for noted in late:
         assert isinstance(noted.outcome, InvalidRequest)
         assert "START flag" in str(noted.outcome)
-    gate.answer()
-    gate.answer()
+    batcher.answer()
+    batcher.answer()
     assert (anew.outcome, next_of_it.outcome) == ("done", "done")
-    gate.enter(1)
+    batcher.enter(1)
     for _ in range(4):
-        gate.enter(1)
+        batcher.enter(1)
     with pytest.raises(QueueFull):
-        gate.enter(1)
+        batcher.enter(1)
 
 
 # -- what callers may do -----------------------------------------------------------------------
@@ -441,7 +500,7 @@ def test_a_cancelled_request_is_not_run_and_its_sequence_goes_on(repository, sum
         until(lambda: waiting(wire) == 1)
         second = wire.stub.ModelInfer.future(request(20, 2), timeout=20)
         until(lambda: waiting(wire) == 2)
-        member = gate_of(wire)._backlog[2].waiting[0][0]
+        member = batcher_of(wire)._backlog[2].waiting[0][0]
         gone.cancel()
         until(member.is_gone)
         wire.stub.ModelInfer(request(1, 1, end=True), timeout=10)

@@ -16,9 +16,10 @@ import numpy as np
 
 from zoo_server.backends.onnxruntime import providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
-from zoo_server.backends.onnxruntime.threads import Gate
+from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
 from zoo_server.errors import ExecutionError, ModelLoadError, RuntimeMissing
+from zoo_server.schedulers.scheduler import WouldWait
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,12 +31,12 @@ class Session:
     """One loaded graph. `run` may be called from any number of threads at once."""
 
     def __init__(
-        self, session: Any, provider: str, threads: int, gate: Gate, run: Any = None
+        self, session: Any, provider: str, threads: int, limiter: ThreadLimiter, run: Any = None
     ) -> None:
         """`run` stands in for the session's own."""
         # Its `run` checks again, in Python, what zoo_server.inference.validation has checked.
         self._run = run or getattr(session, "_sess", session).run
-        self._gate = gate
+        self._limiter = limiter
         self.provider = provider
         #: Threads of one run.
         self.threads = threads
@@ -46,18 +47,25 @@ class Session:
         self.outputs = tuple(_spec("output", value) for value in session.get_outputs())
 
     def run(
-        self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
+        self,
+        outputs: Sequence[str],
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        waits: bool = True,
     ) -> list[np.ndarray[Any, Any]]:
         """Return the named outputs, in order; strings go in and come out as objects of type str.
 
-        ExecutionError if onnxruntime fails.
+        ExecutionError if onnxruntime fails. Without `waits`, WouldWait if the threads that it
+        computes with are not free.
         """
         try:
             if self.threads == 1:
                 results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, None)
             else:
-                with self._gate.taking(self.threads):
+                with self._limiter.taking(self.threads, waits=waits):
                     results = self._run(outputs, feeds, None)
+        except WouldWait:
+            raise
         except Exception as error:  # its exceptions share no base below Exception
             raise ExecutionError(_one_line(error)) from error
         return results
@@ -71,7 +79,7 @@ class Runtime:
         self._provider = provider
         #: The budget: the most threads of one session, and of all that run at once.
         self.threads = threads
-        self._gate = Gate(threads)
+        self._limiter = ThreadLimiter(threads)
         self._onnxruntime = _import_onnxruntime()
         self.version: str = self._onnxruntime.__version__
         # Raised here if the wheel lacks it: no model could load.
@@ -97,7 +105,7 @@ class Runtime:
             session = self._open_on_cpu(path, threads, error)
         taken = providers.taken(self._provider, session.get_providers())
         run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
-        return Session(session, taken, threads, self._gate, run)
+        return Session(session, taken, threads, self._limiter, run)
 
     def _open_on_cpu(self, path: Path, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""

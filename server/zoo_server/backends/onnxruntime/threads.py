@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from zoo_server.schedulers.scheduler import WouldWait
+
 ReadFile = Callable[[str], str | None]
 
 
@@ -36,13 +38,13 @@ class ThreadBudget:
         )
 
 
-def decide(asked: int, affinity: int, quota: float | None) -> ThreadBudget:
-    """Return the budget: what was asked for, else the smaller of affinity and quota, at least 1.
+def decide(requested: int, affinity: int, quota: float | None) -> ThreadBudget:
+    """Return the budget: what was requested, else the smaller of affinity and quota, at least 1.
 
     A broken quota is rounded down: the last fraction of a CPU would be spent waiting, throttled.
     """
-    if asked > 0:
-        return ThreadBudget(threads=asked, why="as asked for")
+    if requested > 0:
+        return ThreadBudget(threads=requested, why="as asked for")
     limits = f"CPU affinity allows {affinity}"
     threads = affinity
     if quota is not None:
@@ -51,11 +53,11 @@ def decide(asked: int, affinity: int, quota: float | None) -> ThreadBudget:
     return ThreadBudget(threads=max(1, threads), why=limits)
 
 
-class Gate:
+class ThreadLimiter:
     """Shares the budget between sessions: runs that want several threads take turns for them.
 
     Sessions have thread pools of their own, since onnxruntime's common pool cannot be kept from
-    spinning; without the gate, two large models at once would use twice the budget. First come,
+    spinning; without the limiter, two large models at once would use twice the budget. First come,
     first served, so that a run that wants many threads is not overtaken for ever.
     """
 
@@ -65,14 +67,21 @@ class Gate:
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
 
     @contextmanager
-    def taking(self, threads: int) -> Iterator[None]:
-        """Hold so many threads of the budget (all of it, if more) for as long as the block runs."""
+    def taking(self, threads: int, *, waits: bool = True) -> Iterator[None]:
+        """Hold so many threads of the budget (all of it, if more) for as long as the block runs.
+
+        Without `waits`, WouldWait if they are not free at once.
+        """
         wanted = min(threads, self._threads)
         turn = threading.Lock()
-        turn.acquire()
         with self._lock:
-            self._waiting.append((wanted, turn))
-            self._admit()
+            if not self._waiting and wanted <= self._free:
+                self._free -= wanted
+            elif waits:
+                turn.acquire()
+                self._waiting.append((wanted, turn))
+            else:
+                raise WouldWait
         turn.acquire()
         try:
             yield
@@ -134,9 +143,9 @@ def _ratio(quota: str, period: str) -> float | None:
     return numerator / denominator if numerator > 0 and denominator > 0 else None
 
 
-def measure(asked: int) -> ThreadBudget:
+def measure(requested: int) -> ThreadBudget:
     """Return the budget of this process on this machine."""
-    return decide(asked, len(os.sched_getaffinity(0)), cgroup_quota(_read_file))
+    return decide(requested, len(os.sched_getaffinity(0)), cgroup_quota(_read_file))
 
 
 def _read_file(path: str) -> str | None:

@@ -15,7 +15,7 @@ class Behaviour:
     """A function of a request, or an iterator of them, and its context."""
 
     function: Callable[[Any, Context], Any]
-    #: Takes the messages that are ready at once: burst(calls, bears_ns, stays=).
+    #: Takes the messages that are ready at once: burst(calls, inline_budget_ns, stays=).
     burst: Callable[..., None] | None = None
     #: Opened with a stream and fed by callbacks: it holds no thread.
     on_stream: Callable[..., None] | None = None

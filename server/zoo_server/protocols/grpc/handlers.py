@@ -15,9 +15,10 @@ from google.protobuf.message_factory import GetMessageClass
 from zoo_proto import grpc_service_pb2
 from zoo_server.errors import Unsupported
 from zoo_server.protocols.grpc.behaviour import Behaviour
-from zoo_server.protocols.grpc.infer import BurstPath, InferPath
+from zoo_server.protocols.grpc.infer import InferPath
 from zoo_server.protocols.grpc.interceptor import BlockingCall, Context, guarded_unary
 from zoo_server.protocols.grpc.stream import InferStreams
+from zoo_server.protocols.unary import UnaryPath
 
 SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -35,7 +36,7 @@ def inference_handlers(
     servicer: object,
     path: InferPath,
     streams: InferStreams,
-    admission: AbstractContextManager[None],
+    in_flight: AbstractContextManager[None],
     waits: Set[str] = frozenset(),
 ) -> grpc.GenericRpcHandler:
     """Return the handlers of inference.GRPCInferenceService: each RPC is a method of the servicer.
@@ -43,7 +44,7 @@ def inference_handlers(
     `waits` names methods that ask others before they answer, and so need a thread.
     """
     handlers = {
-        method.name: _handler(method, servicer, admission, in_place=_IN_PLACE - waits)
+        method.name: _handler(method, servicer, in_flight, in_place=_IN_PLACE - waits)
         for method in SERVICE.methods
         if not method.server_streaming
     }
@@ -54,7 +55,7 @@ def inference_handlers(
     return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
 
 
-def burst_behaviour(path: BurstPath) -> Behaviour:
+def burst_behaviour(path: UnaryPath[Any]) -> Behaviour:
     """A hot call, for a transport that calls once a request and for one that hands over bursts."""
 
     def blocking(raw: bytes, context: Context) -> bytes:
@@ -77,14 +78,14 @@ def _stream_infer(path: InferPath, streams: InferStreams) -> Behaviour:
 def _handler(
     method: Any,
     servicer: object,
-    admission: AbstractContextManager[None],
+    in_flight: AbstractContextManager[None],
     *,
     in_place: Set[str],
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     handler = getattr(servicer, method.name, None)
     if handler is None:
         handler = _refuse(method.name)
-    function = guarded_unary(method.name, handler, admission, GetMessageClass(method.input_type))
+    function = guarded_unary(method.name, handler, in_flight, GetMessageClass(method.input_type))
     return grpc.unary_unary_rpc_method_handler(
         Behaviour(function=function, in_place=method.name in in_place)
     )

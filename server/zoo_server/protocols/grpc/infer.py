@@ -7,28 +7,27 @@ Requests of one client differ in their data only. What precedes the data is look
 bytes; on a hit, all that is left to check are the sizes of the tensors.
 """
 
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import ServerError
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
-from zoo_server.inference.queued_request import Pending
+from zoo_server.inference.request import ParameterValue
 from zoo_server.inference.shared_memory import SharedMemory, Source
 from zoo_server.inference.validation import CheckedRequest, Plan
-from zoo_server.limits import Admission
+from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
-from zoo_server.protocols.grpc.decoded_size import INFER_FIELDS, Decoding, Holding
+from zoo_server.protocols.decoded_size import INFER_FIELDS, reserve_message, reserve_strings
+from zoo_server.protocols.grpc import wire
 from zoo_server.protocols.grpc.infer_request import decode
 from zoo_server.protocols.grpc.infer_response import encode
 from zoo_server.protocols.grpc.interceptor import parse
-from zoo_server.protocols.grpc.wire import Split, delimited, split
-from zoo_server.protocols.status import status_of
-from zoo_server.schedulers.dynamic_batcher import UNBOUNDED
+from zoo_server.protocols.grpc.wire import Split, split
+from zoo_server.protocols.unary import ResponseSender, UnaryPath
+from zoo_server.protocols.varint import delimited
 
 METHOD = "ModelInfer"
 
@@ -36,21 +35,6 @@ METHOD = "ModelInfer"
 #: may send any number.
 _MOST_TEMPLATES = 1024
 _LONGEST_HEAD = 2048
-
-
-class Call(Protocol):
-    """One unary call of any transport; answered once, by `reply` or `abort`, from any thread."""
-
-    message: bytes
-
-    def is_gone(self) -> bool:
-        """Tell whether nobody waits any more: cancelled, or the deadline has passed."""
-
-    def reply(self, answer: bytes) -> None:
-        """Send the answer and status OK."""
-
-    def abort(self, code: Any, details: str) -> None:
-        """End the call with another status."""
 
 
 @dataclass(slots=True)
@@ -61,88 +45,38 @@ class _Template:
     sizes: tuple[int, ...]
     #: Of the plan's inputs, which of those each one is, or where in shared memory it lies.
     places: tuple[int | Source, ...]
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, ParameterValue]
 
 
-#: Hands a request on to the process that keeps its model's sequences; the reply is told the outcome.
-HandOn = Callable[[bytes, "Reply"], None]
+class InferSender(ResponseSender):
+    """One ModelInfer call."""
+
+    __slots__ = ()
+
+    method = METHOD
+
+    def encode(self, rows: Rows) -> bytes:
+        return encode(self.model.settings, self.plan, rows, self.id)
 
 
-class BurstPath(ABC):
-    """Answers unary calls of one method, a burst at a time; what they mean is its subclass's."""
-
-    def __init__(self, admission: Admission, decoding: Decoding, reply: "type[Reply]") -> None:
-        self._admission = admission
-        self._decoding = decoding
-        self._reply = reply
-
-    @abstractmethod
-    def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
-        """Read a request, and tell `reply` of its model, its plan and its id."""
-
-    def answer(
-        self, calls: Sequence[Call], bears_ns: int = UNBOUNDED, *, stays: bool = False
-    ) -> None:
-        """Take calls that arrived together; each is answered, now or later, exactly once.
-
-        `bears_ns` and `stays`: see zoo_server.schedulers.dynamic_batcher.Scheduler.submit.
-        """
-        arrived = time.perf_counter_ns()
-        if len(calls) == 1:
-            self._answer_one(calls[0], arrived, bears_ns, stays)
-            return
-        groups: dict[LoadedModel, list[Pending]] = {}
-        for call in calls:
-            reply = self._reply(call, self._admission.leave)
-            members = self._let_in(call, reply, arrived)
-            if not members:
-                continue
-            model = reply.model
-            if model in groups:
-                groups[model] += members
-            else:
-                groups[model] = list(members)
-        for model, members in groups.items():
-            model.submit(members, bears_ns, stays=stays)
-
-    def _hold(self, reply: "Reply") -> Holding:
-        """Return the account of what decoding a request takes; it ends with the reply."""
-        holding = reply.holding = Holding(self._decoding)
-        return holding
-
-    def _answer_one(self, call: Call, arrived: int, bears_ns: int, stays: bool) -> None:
-        reply = self._reply(call, self._admission.leave)
-        members = self._let_in(call, reply, arrived)
-        if members:
-            reply.model.submit(members, bears_ns, stays=stays)
-
-    def _let_in(self, call: Call, reply: "Reply", arrived: int) -> Sequence[Pending]:
-        """Return what to submit for a call; nothing if it is refused, or waits for another."""
-        try:
-            self._admission.enter()
-        except ServerError as error:
-            reply.refuse(error)
-            return ()
-        try:
-            return self.pending(call.message, reply, arrived)
-        except Exception as error:
-            reply.fail(error)
-            return ()
+#: Hands a request on to the process that keeps its model's sequences; the sender is told the outcome.
+HandOn = Callable[[bytes, InferSender], None]
 
 
-class InferPath(BurstPath):
+class InferPath(UnaryPath[InferSender]):
     """Answers ModelInfer calls."""
 
     def __init__(
         self,
         catalog: Catalog,
-        admission: Admission,
-        decoding: Decoding,
+        in_flight: InFlight,
+        budget: MemoryBudget,
+        workers: Executor,
         memory: SharedMemory,
         hand_on: HandOn | None = None,
     ) -> None:
         """`hand_on`: where another process keeps the sequences."""
-        super().__init__(admission, decoding, Reply)
+        super().__init__(InferSender, in_flight, budget, workers)
         self._hand_on = hand_on
         self._catalog = catalog
         self._memory = memory
@@ -153,32 +87,39 @@ class InferPath(BurstPath):
         """Forget the models and regions that are remembered: they may be others by now."""
         self._templates = {}
 
-    def pending(self, raw: bytes, reply: "Reply", arrived: int) -> list[Pending]:
-        parts = split(raw)
+    def model_name(self, raw: bytes) -> bytes:
+        return wire.model_name(raw)
+
+    def keeps_order(self, model: bytes) -> bool:
+        try:
+            return self._catalog.find(model.decode(), "").settings.sequences is not None
+        except (ServerError, UnicodeDecodeError):
+            return False
+
+    def recognise(self, raw: bytes, sender: InferSender) -> bool:
+        parts = split(raw, _LONGEST_HEAD)
         if parts is None:
-            return self._parsed(raw, None, reply, arrived)
+            return False
         template = self._templates.get(parts.head)
         if template is None:
-            return self._parsed(raw, parts, reply, arrived)
+            return False
         spans = parts.spans
-        sizes = tuple([end - begin for begin, end in spans])
-        if sizes != template.sizes:
-            return self._parsed(raw, parts, reply, arrived)
+        if tuple([end - begin for begin, end in spans]) != template.sizes:
+            return False
         view = memoryview(raw)
         data = [
             view[slice(*spans[place])] if isinstance(place, int) else place
             for place in template.places
         ]
-        reply.model, reply.plan, reply.id = template.model, template.plan, parts.id
-        checked = CheckedRequest(template.plan, data)
-        return template.model.pending(checked, reply, arrived, template.parameters)
+        sender.model, sender.id = template.model, parts.id
+        sender.carry(template.plan, data, template.parameters)
+        return True
 
-    def _parsed(
-        self, raw: bytes, parts: Split | None, reply: "Reply", arrived: int
-    ) -> list[Pending]:
+    def read(self, raw: bytes, sender: InferSender) -> bool:
         """Read a request with protobuf: the first of its kind, or one of no kind."""
-        holding = self._hold(reply)
-        holding.take_message(raw if parts is None else parts.head, INFER_FIELDS)
+        parts = split(raw)
+        reservation = self._reserve(sender)
+        reserve_message(reservation, raw if parts is None else parts.head, INFER_FIELDS)
         if parts is None:
             message, views = parse(pb.ModelInferRequest, raw), None
         else:
@@ -187,25 +128,26 @@ class InferPath(BurstPath):
             views = [view[begin:end] for begin, end in parts.spans]
             if parts.id:
                 message.MergeFrom(parse(pb.ModelInferRequest, _id_field(parts.id)))
-        # Before the catalog and the regions are asked: what is found in those that have changed since
-        # is then remembered where nobody looks any more.
+        # Before the catalog and the regions are asked: what is remembered of those that have changed
+        # since is then kept where nobody looks any more.
         templates = self._templates
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
         if self._hand_on is not None and model.settings.sequences is not None:
-            self._hand_on(raw, reply)
-            return []
+            self._hand_on(raw, sender)
+            return False
         request = decode(message, self._memory, views)
-        holding.take_strings(request.inputs)
+        reserve_strings(reservation, request.inputs)
         checked = model.checker.check(request)
-        reply.model, reply.plan, reply.id = model, checked.plan, message.id.encode()
+        sender.model, sender.id = model, message.id.encode()
+        sender.carry(checked.plan, checked.data, request.parameters)
         if parts is not None:
             template = _template(parts, message, checked, model, request.parameters)
             if template is not None:
                 if len(templates) >= _MOST_TEMPLATES:
                     templates.clear()
                 templates[parts.head] = template
-        return model.pending(checked, reply, arrived, request.parameters)
+        return True
 
 
 def _template(
@@ -213,7 +155,7 @@ def _template(
     message: pb.ModelInferRequest,
     checked: CheckedRequest,
     model: LoadedModel,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, ParameterValue],
 ) -> _Template | None:
     """Return what the next request of this kind need not be asked again, None if there will be none."""
     inputs = checked.plan.inputs
@@ -236,59 +178,6 @@ def _template(
         places=tuple(places[planned.name] for planned in inputs),
         parameters=parameters,
     )
-
-
-class Reply:
-    """Where one call's answer goes (zoo_server.inference.model.Reply)."""
-
-    __slots__ = ("_call", "_leave", "holding", "id", "is_gone", "model", "plan")
-
-    method = METHOD
-    model: LoadedModel
-    plan: Plan
-    id: bytes
-
-    def __init__(self, call: Call, leave: Callable[[], None]) -> None:
-        self._call = call
-        self._leave = leave
-        #: What its request takes in memory, where that is known to be more than its bytes.
-        self.holding: Holding | None = None
-        self.is_gone = call.is_gone
-
-    def encode(self, rows: Rows) -> bytes:
-        """Return the answer's bytes."""
-        return encode(self.model.settings, self.plan, rows, self.id)
-
-    def answer(self, rows: Rows) -> None:
-        try:
-            answer = self.encode(rows)
-        except Exception as error:
-            self.fail(error)
-            return
-        self._call.reply(answer)
-        self._end()
-
-    def fail(self, error: Exception) -> None:
-        self.refuse(error)
-        self._end()
-
-    def _end(self) -> None:
-        if self.holding is not None:
-            self.holding.release()
-        self._leave()
-
-    def relay(self, answer: bytes, status: tuple[Any, str] | None) -> None:
-        """Take what came of the call in another process: the answer, or a status instead of one."""
-        if status is None:
-            self._call.reply(answer)
-        else:
-            self._call.abort(*status)
-        self._end()
-
-    def refuse(self, error: Exception) -> None:
-        """Fail a call that was not let in."""
-        code, text = status_of(error, self.method)
-        self._call.abort(code, text)
 
 
 def _id_field(request_id: bytes) -> bytes:

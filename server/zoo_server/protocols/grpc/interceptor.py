@@ -1,6 +1,6 @@
-"""The one wrapper around every handler: admits the call, parses, answers, turns errors into statuses.
+"""The one wrapper around every handler: lets the call in, parses, answers, turns errors into statuses.
 
-    bytes ──> alive? ──> admitted? ──> parse ──> handler ──> bytes
+    bytes ──> alive? ──> let in? ──> parse ──> handler ──> bytes
                  └──────────┴───────────┴──────────┴──> status table
 
 Handlers are plain functions from message to message and know nothing of gRPC's context. ModelInfer
@@ -8,7 +8,7 @@ has a path of its own (server/zoo_server/protocols/grpc/infer.py), which answers
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -25,6 +25,9 @@ class Context(Protocol):
     def is_active(self) -> bool:
         """Tell whether the caller still waits."""
 
+    def invocation_metadata(self) -> Any:
+        """Return what came with the call besides the message."""
+
     def time_remaining(self) -> float | None:
         """Return the seconds to the caller's deadline, None without one."""
 
@@ -40,7 +43,7 @@ Handler = Callable[[Any], Any]
 def guarded_unary(
     method: str,
     handler: Handler,
-    admission: AbstractContextManager[None],
+    in_flight: AbstractContextManager[None],
     request_type: type[Message],
 ) -> Callable[[bytes, Context], bytes]:
     """Wrap a unary handler."""
@@ -48,7 +51,7 @@ def guarded_unary(
     def behaviour(raw: bytes, context: Context) -> bytes:
         try:
             _check_alive(context)
-            with admission:
+            with in_flight:
                 message: Message = handler(parse(request_type, raw))
                 return message.SerializeToString()
         except Exception as error:
@@ -60,7 +63,7 @@ def guarded_unary(
 
 
 class BlockingCall:
-    """A call whose thread waits for the answer (zoo_server.protocols.grpc.infer.Call)."""
+    """A call whose thread waits for the answer (zoo_server.protocols.unary.Call)."""
 
     def __init__(self, message: bytes, context: Context) -> None:
         self.message = message
@@ -69,6 +72,11 @@ class BlockingCall:
         self._done.acquire()
         self._answer = b""
         self._status: tuple[grpc.StatusCode, str] | None = None
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What came with the call besides the message."""
+        return tuple(self._context.invocation_metadata() or ())
 
     def is_gone(self) -> bool:
         """Tell whether nobody waits any more."""

@@ -11,7 +11,7 @@ says that it is final; when the caller has no more to ask, what is under way is 
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -19,7 +19,9 @@ import grpc
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.protocols.grpc.infer import InferPath
 from zoo_server.protocols.grpc.interceptor import BlockingCall, Context
-from zoo_server.protocols.grpc.wire import delimited, split
+from zoo_server.protocols.grpc.wire import request_id
+from zoo_server.protocols.unary import Call
+from zoo_server.protocols.varint import delimited
 
 #: Requests of one stream under way at once; the next is read when an answer to one is out.
 _READ_AHEAD = 256
@@ -43,13 +45,16 @@ _FINAL = _final_response()
 _INFER_RESPONSE = 2
 
 
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
 class Port(Protocol):
     """One stream of a transport that works by callbacks (zoo_server.protocols.grpc.transport.fast_streams)."""
 
     def read(self, then: Callable[[bytes | None], None]) -> None:
         """Ask for the next message, None once there are no more."""
 
-    def gather(self, call: Any) -> None:
+    def gather(self, call: Call) -> None:
         """Let a request join the burst that the transport is gathering."""
 
     def send(self, message: bytes, then: Callable[[], None]) -> None:
@@ -77,7 +82,7 @@ class InferStreams:
 
     def serve(self, port: Port, context: Any) -> None:
         """Serve a stream without holding a thread (zoo_server.protocols.grpc.transport.fast's `on_stream`)."""
-        stream = _Stream(port, _wants_statuses(context))
+        stream = _Stream(port, tuple(context.invocation_metadata() or ()))
         with self._lock:
             self._open.add(stream)
             leaving = self._leaving
@@ -104,7 +109,7 @@ class InferStreams:
                 self._iterated -= 1
 
     def _answers(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
-        statuses = _wants_statuses(context)
+        statuses = _wants_statuses(tuple(context.invocation_metadata() or ()))
         for raw in requests:
             call = BlockingCall(raw, context)
             self._path.answer([call])
@@ -137,9 +142,10 @@ class InferStreams:
 class _Stream:
     """One open stream; entered from the transport's loop and from the threads that answer."""
 
-    def __init__(self, port: Port, statuses: bool) -> None:
+    def __init__(self, port: Port, metadata: Metadata) -> None:
         self._port = port
-        self._statuses = statuses
+        self.metadata = metadata
+        self._statuses = _wants_statuses(metadata)
         self._lock = threading.RLock()
         self._slots: deque[_Slot] = deque()
         #: Answers that are on their way out.
@@ -213,7 +219,7 @@ class _Stream:
 
 
 class _Slot:
-    """One request of a stream (zoo_server.protocols.grpc.infer.Call)."""
+    """One request of a stream (zoo_server.protocols.unary.Call)."""
 
     __slots__ = ("_stream", "answer", "is_gone", "message", "status")
 
@@ -224,6 +230,11 @@ class _Slot:
         self.status: tuple[grpc.StatusCode, str] | None = None
         self._stream = stream
         self.is_gone = stream.is_cancelled
+
+    @property
+    def metadata(self) -> Metadata:
+        """What came with the stream besides its messages."""
+        return self._stream.metadata
 
     def watch(self) -> None:
         """The stream itself is watched."""
@@ -245,15 +256,12 @@ def _answer(answer: bytes) -> bytes:
 
 
 def _error(raw: bytes, details: str) -> bytes:
-    parts = split(raw)
     response = pb.ModelStreamInferResponse(error_message=details)
-    if parts is not None:
-        response.infer_response.id = parts.id.decode("utf-8", "replace")
+    response.infer_response.id = request_id(raw).decode("utf-8", "replace")
     response.infer_response.parameters["triton_final_response"].bool_param = True
     message: bytes = response.SerializeToString()
     return message
 
 
-def _wants_statuses(context: Any) -> bool:
-    metadata = context.invocation_metadata() or ()
+def _wants_statuses(metadata: Metadata) -> bool:
     return any(key == _GRPC_ERROR and value == "true" for key, value in metadata)

@@ -12,13 +12,19 @@ protobuf by answering None. What both read is the same: a property test says so.
 
 from dataclasses import dataclass
 
+from zoo_server.protocols.varint import read_varint
+
 _RAW = 0x3A
-_ID = 0x1A
-_HEAD = frozenset({0x0A, 0x12, _ID, 0x22, 0x2A, 0x32})
+_MODEL_NAME, _ID = 0x0A, 0x1A
+_HEAD = frozenset({_MODEL_NAME, 0x12, _ID, 0x22, 0x2A, 0x32})
 
 #: The most fields before the data, and the most tensors: empty ones are two bytes each, and what is
-#: made of them is two hundred times as much (server/zoo_server/protocols/grpc/decoded_size.py).
+#: made of them is two hundred times as much (server/zoo_server/protocols/decoded_size.py).
 _FIELDS = range(4096)
+
+
+#: A length of more bytes is none.
+_LENGTH_BYTES = 5
 
 
 @dataclass(slots=True)
@@ -31,9 +37,13 @@ class Split:
     spans: list[tuple[int, int]]
 
 
-def split(raw: bytes) -> Split | None:
-    """Return the parts of a serialised ModelInferRequest, or None if protobuf should read it."""
+def split(raw: bytes, longest_head: int | None = None) -> Split | None:
+    """Return the parts of a serialised ModelInferRequest, or None if protobuf should read it.
+
+    None, too, if what is not tensors takes more bytes than `longest_head`.
+    """
     end = len(raw)
+    last = end if longest_head is None else longest_head
     at = 0
     id_begin = id_field = id_end = 0
     try:
@@ -50,12 +60,14 @@ def split(raw: bytes) -> Split | None:
             if size < 0x80:
                 at += 2
             else:
-                size, at = _varint(raw, at + 1)
+                size, at = read_varint(raw, at + 1, _LENGTH_BYTES)
             if tag == _ID:
                 if id_end:
                     return None  # given twice: the last one counts, and protobuf knows
                 id_field, id_begin, id_end = field, at, at + size
             at += size
+            if at > last:
+                return None
         first = at
         spans: list[tuple[int, int]] = []
         for _ in _FIELDS:
@@ -67,7 +79,7 @@ def split(raw: bytes) -> Split | None:
             if size < 0x80:
                 at += 2
             else:
-                size, at = _varint(raw, at + 1)
+                size, at = read_varint(raw, at + 1, _LENGTH_BYTES)
             spans.append((at, at + size))
             at += size
     except IndexError:
@@ -79,24 +91,29 @@ def split(raw: bytes) -> Split | None:
     return Split(raw[:first], b"", spans)
 
 
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """Return a length of at most five bytes and where it ends; longer ones are no length."""
-    value = shift = 0
-    while shift < 35:
-        byte = raw[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise IndexError("a length of more than five bytes")
+def model_name(raw: bytes) -> bytes:
+    """Return the name of the model in a serialised ModelInferRequest; empty if it is not found."""
+    return _last(raw, _MODEL_NAME)
 
 
-def delimited(number: int, size: int) -> bytes:
-    """Return the tag and the length that come before `size` bytes of a field."""
-    pieces = bytearray([number << 3 | 2])
-    while size >= 0x80:
-        pieces.append(size & 0x7F | 0x80)
-        size >>= 7
-    pieces.append(size)
-    return bytes(pieces)
+def request_id(raw: bytes) -> bytes:
+    """Return the id in a serialised ModelInferRequest; empty if it is not found."""
+    return _last(raw, _ID)
+
+
+def _last(raw: bytes, wanted: int) -> bytes:
+    """Return the last of the fields of one tag, as far as the fields are as clients write them."""
+    at, end = 0, len(raw)
+    found = b""
+    try:
+        for _ in _FIELDS:
+            if at >= end or raw[at] not in _HEAD:
+                break
+            tag = raw[at]
+            size, at = read_varint(raw, at + 1, _LENGTH_BYTES)
+            if tag == wanted:
+                found = raw[at : at + size]
+            at += size
+    except IndexError:
+        pass
+    return found

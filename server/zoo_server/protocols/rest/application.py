@@ -1,6 +1,6 @@
 """The REST application: the table of routes served, the token, errors as {"error": …}.
 
-request ──> token? ──> route ──> admitted? ──> body ──> function ──> JSON
+request ──> token? ──> route ──> let in? ──> body ──> function ──> JSON
               └──────────┴───────────┴───────────┴──────────┴──> {"error": …}
 """
 
@@ -39,7 +39,7 @@ class RestParts:
     """What the application is made of."""
 
     dataplane: DataPlane
-    admission: AbstractContextManager[None]
+    in_flight: AbstractContextManager[None]
     #: Where what may take long runs, so that the event loop does not wait.
     workers: Executor
     limits: BodyLimits
@@ -83,7 +83,7 @@ class _Routes:
         function: Function = getattr(self._control, operation.function)
 
         async def endpoint(request: Request) -> Response:
-            with self._parts.admission:
+            with self._parts.in_flight:
                 if operation.method == "POST":
                     answer = await self._changed(request, function, operation.needs_body)
                 elif operation.waits:
@@ -108,7 +108,7 @@ class _Routes:
 
     async def _infer(self, request: Request) -> Response:
         path = _path(request)
-        with self._parts.admission:
+        with self._parts.in_flight:
             return await self._inference.infer(request, path["model"], path.get("version", ""))
 
     async def _document(self, _: Request) -> Response:

@@ -22,7 +22,7 @@ from zoo_server.dataplane import DataPlane
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
-from zoo_server.inference.validation import Plan
+from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.protocols.rest.bodies import (
     Bodies,
     compress,
@@ -33,7 +33,7 @@ from zoo_server.protocols.rest.bodies import (
 from zoo_server.protocols.rest.errors import JSON
 from zoo_server.protocols.rest.infer_request import Asked, decode
 from zoo_server.protocols.rest.infer_response import check_forms, encode
-from zoo_server.schedulers.dynamic_batcher import UNBOUNDED
+from zoo_server.schedulers.scheduler import UNBOUNDED
 
 #: The header that says how much of a body is JSON, in requests and in answers.
 LENGTH_HEADER = "inference-header-content-length"
@@ -45,7 +45,7 @@ _SMALL_BYTES = 8192
 _LARGE_BYTES = 1 << 20
 
 #: The longest run that the loop takes on itself; meanwhile everybody else on HTTP waits.
-_BEARS_NS = 500_000
+_INLINE_BUDGET_NS = 500_000
 
 
 class Inference:
@@ -66,10 +66,12 @@ class Inference:
         with self._bodies.holding() as holding:
             body = await holding.read(request)
             length = request.headers.get(LENGTH_HEADER)
-            answer = _Answer(model, wanted_encoding(request.headers.get("accept-encoding", "")))
-            begin = partial(self._begin, answer, body, length, encoding is not None, arrived)
+            answer = _Answer(
+                model, arrived, wanted_encoding(request.headers.get("accept-encoding", ""))
+            )
+            begin = partial(self._begin, answer, body, length, encoding is not None)
             if len(body) <= _SMALL_BYTES and encoding is None:
-                begin(_BEARS_NS)
+                begin(_INLINE_BUDGET_NS)
             elif encoding is None and _header_length(length, len(body)) <= _LARGE_BYTES:
                 await self._on_a_worker(begin)
             else:
@@ -86,8 +88,7 @@ class Inference:
         body: bytes | bytearray,
         length: str | None,
         is_compressed: bool,
-        arrived: int,
-        bears_ns: int,
+        inline_budget_ns: int,
     ) -> None:
         """Decode, check and submit."""
         limit = self._bodies.limits.input
@@ -103,9 +104,9 @@ class Inference:
         asked = decode(memoryview(body), header_length, model.settings, self._dataplane.memory)
         checked = model.checker.check(asked.request)
         check_forms(checked.plan, asked)
-        answer.asked, answer.plan = asked, checked.plan
-        members = model.pending(checked, answer, arrived, asked.request.parameters)
-        model.submit(members, bears_ns)
+        answer.asked = asked
+        answer.carry(checked.plan, checked.data, asked.request.parameters)
+        model.submit((answer,), inline_budget_ns)
 
     async def _finished(self, request: Request, answer: "_Answer") -> Response:
         """Wait for the answer, or for the caller to hang up."""
@@ -122,13 +123,13 @@ class Inference:
         return future.result()
 
 
-class _Answer:
-    """Where one request's answer goes (zoo_server.inference.queued_request.Reply)."""
+class _Answer(QueuedRequest):
+    """One request on its way through the queue, and where its answer goes."""
 
     asked: Asked
-    plan: Plan
 
-    def __init__(self, model: LoadedModel, encoding: str | None) -> None:
+    def __init__(self, model: LoadedModel, arrived_ns: int, encoding: str | None) -> None:
+        super().__init__(arrived_ns)
         self.model = model
         self._encoding = encoding
         self._loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ servables/tensorflow/predict_util.cc).
 """
 
 from collections.abc import Collection, Iterable
+from concurrent.futures import Executor
 from typing import Any
 
 from zoo_proto import tensorflow_serving_pb2 as pb
@@ -19,30 +20,53 @@ from zoo_server.errors import (
 )
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
-from zoo_server.inference.queued_request import Pending
 from zoo_server.inference.request import InferRequest, OutputRequest
-from zoo_server.limits import Admission
+from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
-from zoo_server.protocols.grpc.decoded_size import PREDICT_FIELDS, Decoding
-from zoo_server.protocols.grpc.infer import BurstPath, Reply
+from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.grpc.interceptor import parse
 from zoo_server.protocols.tfs import tensors
+from zoo_server.protocols.unary import ResponseSender, UnaryPath
 from zoo_server.repository.settings import ModelSettings
 
 METHOD = "Predict"
 SIGNATURE = "serving_default"
 
+#: Of a message's beginning, which names the model.
+_NAME_BYTES = 64
 
-class PredictPath(BurstPath):
+
+class PredictSender(ResponseSender):
+    """One Predict call."""
+
+    __slots__ = ()
+
+    method = METHOD
+
+    def encode(self, rows: Rows) -> bytes:
+        response = pb.PredictResponse(model_spec=model_spec(self.model, SIGNATURE))
+        for settings, requested in self.plan.outputs:
+            output = rows.tensor(settings, requested.classes, self.plan.batch_size)
+            tensors.encode(output, response.outputs[output.name])
+        return response.SerializeToString()
+
+
+class PredictPath(UnaryPath[PredictSender]):
     """Answers Predict calls."""
 
-    def __init__(self, catalog: Catalog, admission: Admission, decoding: Decoding) -> None:
-        super().__init__(admission, decoding, _Reply)
+    def __init__(
+        self, catalog: Catalog, in_flight: InFlight, budget: MemoryBudget, workers: Executor
+    ) -> None:
+        super().__init__(PredictSender, in_flight, budget, workers)
         self._catalog = catalog
 
-    def pending(self, raw: bytes, reply: Reply, arrived: int) -> list[Pending]:
-        holding = self._hold(reply)
-        holding.take_message(raw, PREDICT_FIELDS)
+    def model_name(self, raw: bytes) -> bytes:
+        """Return the message's first bytes: who writes like messages most likely means one model."""
+        return raw[:_NAME_BYTES]
+
+    def read(self, raw: bytes, sender: PredictSender) -> bool:
+        reservation = self._reserve(sender)
+        reserve_message(reservation, raw, PREDICT_FIELDS)
         message = parse(pb.PredictRequest, raw)
         check_model_spec(message)
         model = find(self._catalog, message.model_spec)
@@ -54,29 +78,15 @@ class PredictPath(BurstPath):
         request = InferRequest(
             id="",
             inputs=tuple(
-                tensors.decode(alias, tensor, holding.take)
+                tensors.decode(alias, tensor, reservation.take)
                 for alias, tensor in message.inputs.items()
             ),
             outputs=tuple(OutputRequest(name=alias) for alias in message.output_filter),
         )
         checked = model.checker.check(request)
-        reply.model, reply.plan, reply.id = model, checked.plan, b""
-        return model.pending(checked, reply, arrived, request.parameters)
-
-
-class _Reply(Reply):
-    """Where one call's answer goes."""
-
-    __slots__ = ()
-
-    method = METHOD
-
-    def encode(self, rows: Rows) -> bytes:
-        response = pb.PredictResponse(model_spec=model_spec(self.model, SIGNATURE))
-        for settings, asked in self.plan.outputs:
-            output = rows.tensor(settings, asked.classes, self.plan.batch_size)
-            tensors.encode(output, response.outputs[output.name])
-        return response.SerializeToString()
+        sender.model, sender.id = model, b""
+        sender.carry(checked.plan, checked.data, request.parameters)
+        return True
 
 
 def find(catalog: Catalog, spec: pb.ModelSpec) -> LoadedModel:
@@ -84,13 +94,13 @@ def find(catalog: Catalog, spec: pb.ModelSpec) -> LoadedModel:
     if not spec.name:
         raise InvalidRequest("ModelSpec has no name specified.")
     number = _version(catalog, spec)
-    asked = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
+    servable = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
     if number is not None and number < 0:
-        raise NotFound(f"Servable not found for request: {asked}")
+        raise NotFound(f"Servable not found for request: {servable}")
     try:
         return catalog.find(spec.name, "" if number is None else str(number))
     except (NotFound, ModelNotReady, Unsupported) as error:
-        raise NotFound(f"Servable not found for request: {asked}: {error}") from None
+        raise NotFound(f"Servable not found for request: {servable}: {error}") from None
 
 
 def _version(catalog: Catalog, spec: pb.ModelSpec) -> int | None:
@@ -138,10 +148,10 @@ def _check_inputs(sent: Collection[str], settings: ModelSettings) -> None:
         )
 
 
-def _check_outputs(asked: Iterable[str], settings: ModelSettings) -> None:
+def _check_outputs(requested: Iterable[str], settings: ModelSettings) -> None:
     known = {tensor.name for tensor in settings.outputs}
     seen: set[str] = set()
-    for alias in asked:
+    for alias in requested:
         if alias not in known:
             raise InvalidRequest(
                 f"output tensor alias not found in signature: {alias} Outputs expected to be in "

@@ -109,7 +109,7 @@ class TensorFlowServing:
 
 
 def tensorflow_handlers(
-    servicer: TensorFlowServing, path: PredictPath, admission: AbstractContextManager[None]
+    servicer: TensorFlowServing, path: PredictPath, in_flight: AbstractContextManager[None]
 ) -> list[grpc.GenericRpcHandler]:
     """Return the handlers of both services, by the names in their descriptors."""
     return [
@@ -119,7 +119,7 @@ def tensorflow_handlers(
                 method.name: grpc.unary_unary_rpc_method_handler(
                     burst_behaviour(path)
                     if method.name == PREDICT
-                    else _short(method, servicer, admission)
+                    else _short(method, servicer, in_flight)
                 )
                 for method in service.methods
             },
@@ -129,10 +129,10 @@ def tensorflow_handlers(
 
 
 def _short(
-    method: Any, servicer: TensorFlowServing, admission: AbstractContextManager[None]
+    method: Any, servicer: TensorFlowServing, in_flight: AbstractContextManager[None]
 ) -> Behaviour:
     function = guarded_unary(
-        method.name, getattr(servicer, method.name), admission, GetMessageClass(method.input_type)
+        method.name, getattr(servicer, method.name), in_flight, GetMessageClass(method.input_type)
     )
     return Behaviour(function=function, in_place=True)
 

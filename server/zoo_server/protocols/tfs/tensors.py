@@ -23,7 +23,8 @@ from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InputTensor, OutputTensor, TensorData
-from zoo_server.protocols.grpc.decoded_size import weight_of_strings
+from zoo_server.protocols.decoded_size import weight_of_strings
+from zoo_server.protocols.varint import TooLong, delimited, read_varint
 
 #: A few bytes of request must not take gigabytes of memory; who wants so much sends it whole.
 MAX_FILLED_BYTES = 64 * 2**20
@@ -36,11 +37,10 @@ _FIELDS = tf.TensorProto.DESCRIPTOR.fields_by_name
 #: A packed list of these lies on the wire as an array does in memory: nothing to convert.
 _PACKED_AS_MEMORY = frozenset({"float_val", "double_val", "bool_val"})
 
-#: protobuf's wire type of a field with a length.
-_LENGTH_DELIMITED = 2
+#: A length of more bytes has more than 32 bits.
+_LENGTH_BYTES = 5
 
-
-#: Accounts for memory about to be taken (zoo_server.protocols.grpc.decoded_size.Holding.take).
+#: Accounts for memory about to be taken (zoo_server.limits.Reservation.take).
 Take = Callable[[int], None]
 
 
@@ -73,7 +73,8 @@ def encode(output: OutputTensor, tensor: tf.TensorProto) -> None:
         tensor.tensor_shape.dim.add(size=size)
     field = datatype.tf_values
     if field in _PACKED_AS_MEMORY:
-        tensor.MergeFromString(_packed(_FIELDS[field].number, output.raw))
+        # A packed list is its tag, its length, and the memory.
+        tensor.MergeFromString(delimited(_FIELDS[field].number, len(output.raw)) + output.raw)
     elif datatype.byte_size is None:
         tensor.string_val.extend(
             datatypes.parse_bytes(output.raw, datatypes.element_count(output.shape))
@@ -112,9 +113,14 @@ def _content(datatype: DataType, count: int, content: bytes, take: Take) -> Tens
 def _strings(count: int, content: bytes) -> list[bytes]:
     """Return strings from TensorFlow's encoding of them: every length as a varint, then the bytes."""
     lengths, position = [], 0
-    for _ in range(count):
-        length, position = _varint(content, position)
-        lengths.append(length)
+    try:
+        for _ in range(count):
+            length, position = read_varint(content, position, _LENGTH_BYTES)
+            lengths.append(length)
+    except TooLong:
+        raise ValueError("tensor_content holds a length of more than 32 bits") from None
+    except IndexError:
+        raise ValueError("tensor_content ends within the lengths of its strings") from None
     if sum(lengths) != len(content) - position:
         raise ValueError(
             f"tensor_content has {len(content) - position} bytes of strings, their lengths sum up "
@@ -125,20 +131,6 @@ def _strings(count: int, content: bytes) -> list[bytes]:
         elements.append(content[position : position + length])
         position += length
     return elements
-
-
-def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """Return a varint of up to 32 bits and the position behind it."""
-    value = 0
-    for shift in range(0, 35, 7):
-        if position >= len(content):
-            raise ValueError("tensor_content ends within the lengths of its strings")
-        byte = content[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("tensor_content holds a length of more than 32 bits")
 
 
 def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorData:
@@ -172,13 +164,3 @@ def _numbers(datatype: DataType, values: Any) -> np.ndarray[Any, Any]:
     if datatype.tf_values == "int_val":
         return np.fromiter(values, np.dtype("<i4"), len(values)).astype(datatype.numpy)
     return np.fromiter(values, datatype.numpy, len(values))
-
-
-def _packed(number: int, raw: bytes) -> bytes:
-    """Return a packed list of fixed-size numbers as protobuf writes it: tag, length, the memory."""
-    head, length = bytearray([number << 3 | _LENGTH_DELIMITED]), len(raw)
-    while length > 0x7F:
-        head.append(length & 0x7F | 0x80)
-        length >>= 7
-    head.append(length)
-    return bytes(head) + raw

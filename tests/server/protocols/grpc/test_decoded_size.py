@@ -14,8 +14,9 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.config import MAX_DECODED_BYTES, MAX_MESSAGE_BYTES
-from zoo_server.protocols.grpc import decoded_size
-from zoo_server.protocols.grpc.wire import delimited, split
+from zoo_server.protocols import decoded_size
+from zoo_server.protocols.grpc.wire import split
+from zoo_server.protocols.varint import delimited
 
 #: Strings of two bytes, so many that a mebibyte has no room for twice as many.
 SOME = 4000
@@ -96,7 +97,7 @@ def tight(tmp_path_factory, graphs, serve):
 
 
 def released(wire) -> bool:
-    return wire.server._decoding.held == 0
+    return wire.server._memory_budget.reserved == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -226,10 +227,12 @@ import json, os, re, sys
 from pathlib import Path
 from zoo_proto import grpc_service_pb2 as pb, tensorflow_serving_pb2 as tfs
 from zoo_server import datatypes as tensors
-from zoo_server.protocols.grpc import decoded_size as decoding
+from zoo_server.limits import Reservation
+from zoo_server.protocols import decoded_size as decoding
 from zoo_server.protocols.tfs import tensors as tensorflow_tensors
 from zoo_server.protocols.grpc.infer_request import decode
-from zoo_server.protocols.grpc.wire import delimited, split
+from zoo_server.protocols.grpc.wire import split
+from zoo_server.protocols.varint import delimited
 from zoo_server.inference.request import InferRequest
 from zoo_server.inference.shared_memory import SharedMemory
 
@@ -275,20 +278,21 @@ def text(request, keep):
             count, data = tensors.element_count(tensor.shape), tensor.data
             parts = tensors.parse_bytes(data, count) if isinstance(data, memoryview) else data
             keep.append(tensors.object_array([part.decode() for part in parts], tensor.shape))
-def decoded(kind, raw, holding, keep):
+def decoded(kind, raw, reservation, keep):
     if kind.startswith("predict"):
-        holding.take_message(raw, decoding.PREDICT_FIELDS)
+        decoding.reserve_message(reservation, raw, decoding.PREDICT_FIELDS)
         message = tfs.PredictRequest.FromString(raw)
-        inputs = [tensorflow_tensors.decode(n, t, holding.take) for n, t in message.inputs.items()]
+        inputs = [tensorflow_tensors.decode(n, t, reservation.take) for n, t in message.inputs.items()]
         request = InferRequest(id="", inputs=tuple(inputs))
     else:
         parts = split(raw)
-        holding.take_message(raw if parts is None else parts.head, decoding.INFER_FIELDS)
+        head = raw if parts is None else parts.head
+        decoding.reserve_message(reservation, head, decoding.INFER_FIELDS)
         message = pb.ModelInferRequest.FromString(raw if parts is None else parts.head)
         views = None if parts is None else [memoryview(raw)[a:b] for a, b in parts.spans]
         keep.append(message)
         request = decode(message, SharedMemory(enabled=False), views)
-        holding.take_strings(request.inputs)
+        decoding.reserve_strings(reservation, request.inputs)
     text(request, keep)
     keep.append(request)
 for kind, build in KINDS.items():
@@ -299,7 +303,7 @@ for kind, build in KINDS.items():
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     try:
-        decoded(kind, raw, decoding.Holding(counting), keep)
+        decoded(kind, raw, Reservation(counting), keep)
     except Exception as error:
         keep.append(error)
     print(json.dumps([kind, len(raw), counting.held, memory("VmHWM") - before]), flush=True)

@@ -146,7 +146,7 @@ def test_a_stream_is_answered_before_the_server_leaves(serve, repository, graphs
         model = wire.server.catalog.find("slow", "")
         stream = Conversation(wire)
         stream.ask(slow)
-        until(lambda: model._scheduler._running)
+        until(lambda: model.scheduler.running)
         wire.server.stop(20)
         answer = next(stream.answers)
         with pytest.raises(grpc.RpcError) as caught:

@@ -377,7 +377,7 @@ def test_a_burst_goes_to_its_handler_as_one_or_one_by_one():
     def behaviour(message, context):
         raise AssertionError("the fast transport calls the burst")
 
-    def burst(calls, _bears_ns, *, stays):
+    def burst(calls, _inline_budget_ns, *, stays):
         assert stays
         sizes.append(len(calls))
         for answered in calls:

@@ -171,7 +171,7 @@ def test_a_caller_who_hangs_up_is_not_run(rest):
     learn(rest)
     before = model.statistics.snapshot()
     first = send(rest, 3_000_000)
-    until(lambda: model._scheduler._running)
+    until(lambda: model.scheduler.running)
     second = send(rest, 1)
     until(lambda: model.waiting)
     second.close()
@@ -193,11 +193,11 @@ def test_a_leaving_server_answers_503_and_finishes_what_is_under_way(
         model = rest.server.catalog.find("slow", "")
         learn(rest)
         under_way = send(rest, 3_000_000)
-        until(lambda: model._scheduler._running)
+        until(lambda: model.scheduler.running)
         rest.get("/v2/health/live")  # a connection that is open already
         stopping = threading.Thread(target=rest.server.stop, args=(30,))
         stopping.start()
-        until(lambda: not rest.server._admission._open)
+        until(lambda: not rest.server._in_flight._open)
         for answer in (rest.get("/v2/health/ready"), rest.ask("POST", "/v2/models/slow/infer")):
             assert (answer.status, answer.error) == (503, "Server exiting")
         assert under_way.getresponse().status == 200

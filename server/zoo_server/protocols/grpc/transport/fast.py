@@ -9,8 +9,8 @@ server spends three quarters in Python of its own (bench/results/serve.md: grpci
 
 Handlers may carry attributes (server/zoo_server/protocols/grpc/behaviour.py), which the public server ignores:
 
-    burst      unary; takes all calls that are ready at once: burst(calls, bears_ns, stays=)
-    in_place   unary; so short that the loop may run it itself
+    burst      unary; takes all calls that are ready at once: burst(calls, inline_budget_ns, stays=)
+    in_place   unary; so short that the loop may run it itself, where the message is small
     on_stream  stream-stream; opened with a stream, fed by callbacks, holds no thread; with `burst`
                its messages may join the bursts of unary calls
 
@@ -36,6 +36,7 @@ from zoo_server.protocols.grpc.transport.public import (
     probe,
     refusal,
 )
+from zoo_server.protocols.unary import SMALL_MESSAGE
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ _ALONE, _TRY_AGAIN = 4, 32
 
 #: The longest run that the loop takes on itself; meanwhile everybody else waits. A full batch of a
 #: tiny model takes about a millisecond.
-_BEARS_NS = 2_000_000
+_INLINE_BUDGET_NS = 2_000_000
 
 #: How long a cancelled call may take to come back.
 _CANCEL_SECONDS = 2.0
@@ -231,7 +232,7 @@ class FastTransport:
         calls = list(gathered)
         gathered.clear()
         try:
-            handler(calls, _BEARS_NS, stays=True)
+            handler(calls, _INLINE_BUDGET_NS, stays=True)
         except Exception as error:
             _LOG.exception("a burst could not be handled")
             for call in calls:
@@ -306,18 +307,24 @@ class FastTransport:
         return call
 
     def _open_in_place(self, event: Any, handler: Any) -> UnaryCall:
-        call = UnaryCall(event, self._ended, lambda arrived: run_unary(arrived, handler))
-        call.receive()
-        return call
-
-    def _open_unary(self, event: Any, handler: Any) -> UnaryCall:
         def received(arrived: UnaryCall) -> None:
-            arrived.watch()
-            self._workers.submit(run_unary, arrived, handler)
+            if len(arrived.message) <= SMALL_MESSAGE:
+                run_unary(arrived, handler)
+            else:
+                self._on_a_worker(arrived, handler)
 
         call = UnaryCall(event, self._ended, received)
         call.receive()
         return call
+
+    def _open_unary(self, event: Any, handler: Any) -> UnaryCall:
+        call = UnaryCall(event, self._ended, lambda arrived: self._on_a_worker(arrived, handler))
+        call.receive()
+        return call
+
+    def _on_a_worker(self, call: UnaryCall, handler: Any) -> None:
+        call.watch()
+        self._workers.submit(run_unary, call, handler)
 
     def _open_stream(
         self, gather: Callable[[Any], None] | None, event: Any, handler: Any

@@ -119,7 +119,7 @@ def _nothing(_: Any) -> None:
 
 
 class UnaryCall(RawCall):
-    """One message in, one out (zoo_server.protocols.grpc.infer.Call)."""
+    """One message in, one out (zoo_server.protocols.unary.Call)."""
 
     def __init__(self, event: Any, ended: Ended, received: Callable[["UnaryCall"], None]) -> None:
         super().__init__(event.call, ended)
@@ -142,6 +142,12 @@ class UnaryCall(RawCall):
             return
         self.message = message
         self._received(self)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What came with the call besides the message."""
+        metadata: Metadata = self.event.invocation_metadata or ()
+        return metadata
 
     def is_gone(self) -> bool:
         """Tell whether nobody waits any more."""

@@ -1,0 +1,259 @@
+"""Hot unary calls of any protocol: from a message's bytes to the answer's, one or a burst at a time.
+
+    calls ──> short to read? ──> read ──> queue of the model ──> … ──> answer's bytes
+                    └─ no ──> a worker reads it, after those of the same model that it has to read
+
+A transport's loop, which everybody waits for, says how long it may be held (`inline_budget_ns`). Only
+what is known to be short is then done on its thread: a message of a kind that is remembered, or one so
+small that nothing in it takes long. A model's requests are read in the order in which they came as
+far as that shows: those of sequences wait for one of the same model that a worker is reading.
+"""
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import grpc
+
+from zoo_server.errors import ServerError
+from zoo_server.inference.execution import Rows
+from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.limits import InFlight, MemoryBudget, Reservation
+from zoo_server.protocols.status import status_of
+from zoo_server.schedulers.scheduler import UNBOUNDED
+
+#: Messages up to this are read by whoever has them: the worst of them takes two milliseconds.
+SMALL_MESSAGE = 1024
+
+#: Messages from this on are a worker's even where they are recognised: they may have to be copied.
+_LARGE_MESSAGE = 1 << 20
+
+
+class Call(Protocol):
+    """One unary call of any transport; answered once, by `reply` or `abort`, from any thread."""
+
+    message: bytes
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What came with the call besides the message."""
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more: cancelled, or the deadline has passed."""
+
+    def reply(self, answer: bytes) -> None:
+        """Send the answer and status OK."""
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call with another status."""
+
+
+class ResponseSender(QueuedRequest):
+    """One call on its way through the queue: writes its answer and sends it."""
+
+    __slots__ = ("_call", "_leave", "id", "model", "reservation")
+
+    #: The method's name, for the log.
+    method: ClassVar[str]
+
+    model: LoadedModel
+    id: bytes
+
+    def __init__(self, call: Call, leave: Callable[[], None], arrived_ns: int) -> None:
+        """`leave` is called once, when the call is over."""
+        super().__init__(arrived_ns)
+        self._call = call
+        self._leave: Callable[[], None] | None = leave
+        #: What its request takes in memory, where that is known to be more than its bytes.
+        self.reservation: Reservation | None = None
+
+    @abstractmethod
+    def encode(self, rows: Rows) -> bytes:
+        """Return the answer's bytes."""
+
+    def is_gone(self) -> bool:
+        return self._call.is_gone()
+
+    def answer(self, rows: Rows) -> None:
+        try:
+            answer = self.encode(rows)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._call.reply(answer)
+        self._end()
+
+    def fail(self, error: Exception) -> None:
+        try:
+            self.refuse(error)
+        finally:
+            self._end()
+
+    def relay(self, answer: bytes, status: tuple[grpc.StatusCode, str] | None) -> None:
+        """Take what came of the call in another process: the answer, or a status instead of one."""
+        if status is None:
+            self._call.reply(answer)
+        else:
+            self._call.abort(*status)
+        self._end()
+
+    def refuse(self, error: Exception) -> None:
+        """Fail a call that was not let in."""
+        code, text = status_of(error, self.method)
+        self._call.abort(code, text)
+
+    def _end(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is None:
+            return
+        if self.reservation is not None:
+            self.reservation.release()
+        leave()
+
+
+S = TypeVar("S", bound=ResponseSender)
+
+
+class UnaryPath(ABC, Generic[S]):
+    """Answers unary calls of one method; what they mean is its subclass's."""
+
+    def __init__(
+        self,
+        sender: Callable[[Call, Callable[[], None], int], S],
+        in_flight: InFlight,
+        budget: MemoryBudget,
+        workers: Executor,
+    ) -> None:
+        """`workers` read what a transport's loop must not."""
+        self._sender = sender
+        self._in_flight = in_flight
+        self._budget = budget
+        self._unread: _Unread[S] = _Unread(workers, self._read_and_submit)
+
+    @abstractmethod
+    def read(self, raw: bytes, sender: S) -> bool:
+        """Read a request into `sender`; False if it is answered elsewhere. Raises what is wrong."""
+
+    @abstractmethod
+    def model_name(self, raw: bytes) -> bytes:
+        """Return the name of the model that a message is for; anything, if that cannot be seen."""
+
+    def recognise(self, raw: bytes, sender: S) -> bool:
+        """Read a request of a kind that is remembered; False, at once, for any other."""
+        return False
+
+    def keeps_order(self, model: bytes) -> bool:
+        """Tell whether the requests for a model must be read in the order in which they came."""
+        return False
+
+    def answer(
+        self, calls: Sequence[Call], inline_budget_ns: int = UNBOUNDED, *, stays: bool = False
+    ) -> None:
+        """Take calls that arrived together; each is answered, now or later, exactly once.
+
+        `inline_budget_ns` and `stays`: see zoo_server.schedulers.scheduler.Scheduler.submit.
+        """
+        arrived = time.perf_counter_ns()
+        enter = self._read_now if inline_budget_ns == UNBOUNDED else self._read_if_short
+        if len(calls) == 1:
+            sender = self._sender(calls[0], self._in_flight.leave, arrived)
+            if self._let_in(calls[0].message, sender, enter):
+                sender.model.submit((sender,), inline_budget_ns, stays=stays)
+            return
+        groups: dict[LoadedModel, list[S]] = {}
+        for call in calls:
+            sender = self._sender(call, self._in_flight.leave, arrived)
+            if not self._let_in(call.message, sender, enter):
+                continue
+            if sender.model in groups:
+                groups[sender.model].append(sender)
+            else:
+                groups[sender.model] = [sender]
+        for model, members in groups.items():
+            model.submit(members, inline_budget_ns, stays=stays)
+
+    def _let_in(self, raw: bytes, sender: S, enter: Callable[[bytes, S], bool]) -> bool:
+        """Tell whether a call is to be submitted now: not if it is refused, or read elsewhere."""
+        try:
+            self._in_flight.enter()
+        except ServerError as error:
+            sender.refuse(error)
+            return False
+        try:
+            return enter(raw, sender)
+        except Exception as error:
+            sender.fail(error)
+            return False
+
+    def _read_now(self, raw: bytes, sender: S) -> bool:
+        return self.recognise(raw, sender) or self.read(raw, sender)
+
+    def _read_if_short(self, raw: bytes, sender: S) -> bool:
+        """Read a request that is known to be short; leave any other to a worker."""
+        unread = self._unread
+        if unread.models and self._must_follow(raw):
+            unread.put(self.model_name(raw), raw, sender)
+            return False
+        if self.recognise(raw, sender):
+            if len(raw) <= _LARGE_MESSAGE:
+                return True
+            sender.model.submit((sender,), 0)
+            return False
+        if len(raw) <= SMALL_MESSAGE:
+            return self.read(raw, sender)
+        unread.put(self.model_name(raw), raw, sender)
+        return False
+
+    def _must_follow(self, raw: bytes) -> bool:
+        """Tell whether a request has to wait for one that a worker reads."""
+        model = self.model_name(raw)
+        return model in self._unread.models and self.keeps_order(model)
+
+    def _read_and_submit(self, raw: bytes, sender: S) -> None:
+        """On a worker; the run is another's, for this one may have more to read."""
+        try:
+            if self._read_now(raw, sender):
+                sender.model.submit((sender,), 0)
+        except Exception as error:
+            sender.fail(error)
+
+    def _reserve(self, sender: S) -> Reservation:
+        """Return the account of what decoding a request takes; it ends with the call."""
+        reservation = sender.reservation = Reservation(self._budget)
+        return reservation
+
+
+class _Unread(Generic[S]):
+    """Messages that workers read: those for one model by one worker, in the order of their arrival."""
+
+    def __init__(self, workers: Executor, read: Callable[[bytes, S], None]) -> None:
+        self._workers = workers
+        self._read = read
+        self._lock = threading.Lock()
+        #: What waits to be read or is being read, by the model's name.
+        self.models: dict[bytes, deque[tuple[bytes, S]]] = {}
+
+    def put(self, model: bytes, raw: bytes, sender: S) -> None:
+        """Have a message read; returns at once."""
+        with self._lock:
+            queue = self.models.get(model)
+            if queue is not None:
+                queue.append((raw, sender))
+                return
+            self.models[model] = deque([(raw, sender)])
+        self._workers.submit(self._read_all, model)
+
+    def _read_all(self, model: bytes) -> None:
+        queue = self.models[model]
+        while True:
+            self._read(*queue[0])
+            with self._lock:
+                queue.popleft()
+                if not queue:
+                    del self.models[model]
+                    return
