@@ -85,10 +85,10 @@ class ResponseSender(QueuedRequest):
         except Exception as error:
             self.fail(error)
             return
-        self._call.reply(answer)
-        self._end()
+        self._reply(answer)
 
     def fail(self, error: Exception) -> None:
+        self._release()
         try:
             self.refuse(error)
         finally:
@@ -97,9 +97,10 @@ class ResponseSender(QueuedRequest):
     def relay(self, answer: bytes, status: tuple[grpc.StatusCode, str] | None) -> None:
         """Take what came of the call in another process: the answer, or a status instead of one."""
         if status is None:
-            self._call.reply(answer)
-        else:
-            self._call.abort(*status)
+            self._reply(answer)
+            return
+        self._release()
+        self._call.abort(*status)
         self._end()
 
     def refuse(self, error: Exception) -> None:
@@ -107,13 +108,23 @@ class ResponseSender(QueuedRequest):
         code, text = status_of(error, self.method)
         self._call.abort(code, text)
 
-    def _end(self) -> None:
-        leave, self._leave = self._leave, None
-        if leave is None:
-            return
+    def _reply(self, answer: bytes) -> None:
+        self._release()
+        try:
+            self._call.reply(answer)
+        finally:
+            self._end()
+
+    def _release(self) -> None:
+        """Give the memory back before the caller hears anything, and may send the next request."""
         if self.reservation is not None:
             self.reservation.release()
-        leave()
+
+    def _end(self) -> None:
+        """Once: an answer that could not be sent is refused as well."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
 
 
 S = TypeVar("S", bound=ResponseSender)

@@ -600,7 +600,16 @@ def test_a_shrunk_region_is_not_read(together, segment):
     memory = SharedMemory(enabled=True)
     memory.register("r", one.key, 0, 2 * PAGE)
     planned = PlannedInput(name="x", dtype=np.dtype("<f4"), shape=(1, 4), nbytes=16)
-    plan = Plan(inputs=(planned,), batch_size=1, outputs=(), names=(), key=())
+    plan = Plan(
+        inputs=(planned,),
+        batch_size=1,
+        outputs=(),
+        names=(),
+        key=(),
+        rows=1,
+        classifies=False,
+        size=1,
+    )
     other = CheckedRequest(plan, [bytes(16)])
     requests = [CheckedRequest(plan, [memory.source("r", PAGE, 16)]), other][:together]
     assert gather(requests)["x"].tolist() == [[0] * 4] * together
