@@ -108,8 +108,8 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
     import onnx
 
     import zoo
+    from bench.peers import judge, quiet, write_keras, write_tf2onnx
     from zoo.atlas.measure import randomize
-    from zoo.atlas.peers import judge, quiet, write_keras, write_tf2onnx
     from zoo.parity.compare import Case
     from zoo.parity.onnxruntime_session import OnnxRuntime
 

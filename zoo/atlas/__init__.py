@@ -3,9 +3,10 @@
     case.py       what a case is, and how one can go
     dense.py ...  the cases, one family a file, as data
     measure.py    export a case and compare it with Keras
-    peers.py      the same for Keras's own export and for plain tf2onnx
-    isolated.py   all that in a process of its own
-    table.py      the outcomes as docs/layers.md
+    isolated.py   the same in a process of its own
+    table.py      the outcomes as a page
+
+bench/layers.py measures other exporters on the same cases, for docs/layers.md.
 
 A case costs one line to add, and guards tracer and passes from then on (tests/zoo/atlas/test_atlas.py).
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from zoo.atlas.case import Case
+from zoo.atlas.case import LayerCase
 
 FAMILIES = (
     "dense",
@@ -44,9 +45,7 @@ ABSENT = {
 }
 
 
-def cases() -> tuple[Case, ...]:
+def cases() -> tuple[LayerCase, ...]:
     """Return every case, family by family; imports no framework."""
-    found: list[Case] = []
-    for family in FAMILIES:
-        found += import_module(f"zoo.atlas.{family}").CASES
-    return tuple(found)
+    modules = [import_module(f"zoo.atlas.{family}") for family in FAMILIES]
+    return tuple(case for module in modules for case in module.CASES)

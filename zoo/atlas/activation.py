@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo.atlas.case import Case, case
+from zoo.atlas.case import LayerCase, case
 
 NAMES = [
     "celu",
@@ -40,7 +40,7 @@ NAMES = [
 ]
 
 
-def _activation(name: str) -> Case:
+def _activation(name: str) -> LayerCase:
     def call(k: Any, x: Any) -> Any:
         if name == "threshold":
             return k.layers.Lambda(lambda v: k.activations.threshold(v, 0.1, 0.2))(x)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo.atlas.case import Case, case
+from zoo.atlas.case import LayerCase, case
 
 #: Layer -> its arguments.
 LAYERS: dict[str, dict[str, Any]] = {
@@ -37,7 +37,7 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 
 
-def _augmentation(name: str, options: dict[str, Any]) -> Case:
+def _augmentation(name: str, options: dict[str, Any]) -> LayerCase:
     return case(
         name, lambda k, x: getattr(k.layers, name)(**options)(x), (8, 8, 3), values="pixels"
     )

@@ -8,16 +8,15 @@ from typing import Any
 
 Shape = tuple[int | None, ...]
 
-#: What a case's rows are made of: normal floats, 0 to 255, 0 to 1, integers below N, words.
-VALUES = ("normal", "pixels", "unit", "integers", "words")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class LayerCase:
     """A model of one layer. `call` takes keras and the symbolic inputs, and gives the answer.
 
     Shapes are without the batch. `batch` fixes it (stateful layers want that). `refused` marks
-    what ONNX cannot say: there the right outcome is an error whose reason contains these words.
+    what ONNX cannot express: there the right outcome is an error whose reason contains these words.
+    `values` says what rows are made of: "normal" floats, "pixels" from 0 to 255, "integers" below
+    `below`, or some of `words`.
     """
 
     name: str
@@ -32,21 +31,18 @@ class Case:
     words: tuple[str, ...] = ("a", "b", "c", "d")
 
 
-def case(name: str, call: Callable[[Any, Any], Any], *shapes: Shape, **options: Any) -> Case:
+def case(name: str, call: Callable[[Any, Any], Any], *shapes: Shape, **options: Any) -> LayerCase:
     """Return a case; a single input comes to `call` as itself, several as a list."""
-    return Case(name=name, call=call, shapes=shapes, **options)
+    return LayerCase(name=name, call=call, shapes=shapes, **options)
 
-
-#: Who exports the cases: the zoo, and the two others that a Keras 3 user has.
-OURS, KERAS, TF2ONNX = "ours", "Keras's export", "tf2onnx"
 
 #: Keras itself has no answer to compare with, here: no exporter's fault, and no exporter's proof.
 UNRUNNABLE = "keras cannot run it"
 
 #: ok        onnxruntime gives Keras's answers
 #: refused   an error with its reason, and no file
-#: invalid   (peers) a file that cannot be loaded or fed, and nobody was told
-#: wrong     (peers) other answers than Keras's, and nobody was told
+#: invalid   (other exporters) a file that cannot be loaded or fed, and no error
+#: wrong     (other exporters) other answers than Keras's, and no error
 #: crashed   an exception that is none of the zoo's errors, or the end of the process: a bug
 STATUSES = ("ok", "refused", "invalid", "wrong", "crashed", UNRUNNABLE)
 
@@ -77,7 +73,7 @@ class Outcome:
         """Return the outcome that `to_json` described."""
         return cls(**values | {"notes": tuple(values["notes"])})
 
-    def expected_of(self, case: Case) -> bool:
+    def expected_of(self, case: LayerCase) -> bool:
         """Whether a case went as its table says: right, or refused for the reason given there."""
         if case.refused:
             return self.status == "refused" and case.refused in self.reason

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import onnx
 
-from zoo.atlas.case import UNRUNNABLE, Case, Outcome
+from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome
 from zoo.convert.conversion import Conversion, convert, serialized
 from zoo.errors import ZooError
 from zoo.export.from_model import prove
-from zoo.parity.compare import Case as Parity
+from zoo.parity.compare import Case
 from zoo.parity.samples import answers
 from zoo.training.framework import import_keras, seed_everything
 
 SEED = 7
 
 
-def build(case: Case) -> Any:
+def build(case: LayerCase) -> Any:
     """Return the case's model with random weights, the same every time."""
     keras = import_keras().keras
     seed_everything(SEED)
@@ -52,10 +52,10 @@ def randomize(model: Any) -> None:
         weight.assign(values.astype("float32"))
 
 
-def rows(case: Case, batch: int) -> list[np.ndarray]:
+def rows(case: LayerCase, batch: int) -> list[np.ndarray]:
     """Return seeded rows for each input; unknown dimensions differ between batches."""
     generator = np.random.default_rng((SEED, batch))
-    found = []
+    arrays = []
     for shape in case.shapes:
         size = (batch, *(6 + batch if dim is None else dim for dim in shape))
         if case.values == "words":
@@ -66,25 +66,25 @@ def rows(case: Case, batch: int) -> list[np.ndarray]:
             values = generator.uniform(0, 255, size).astype(case.dtype)
         else:
             values = generator.normal(size=size).astype(case.dtype)
-        found.append(values)
-    return found
+        arrays.append(values)
+    return arrays
 
 
-def measure(case: Case) -> Outcome:
+def measure_case(case: LayerCase) -> Outcome:
     """Export a case with the zoo's exporter."""
     model = build(case)
     started = time.perf_counter()
     try:
-        made = convert(model, reset_states=case.reset_states)
+        conversion = convert(model, reset_states=case.reset_states)
         seconds = time.perf_counter() - started
         try:
-            compared = [_asked(case, model, made, batch) for batch in batches(case)]
+            parity_cases = [_parity_case(case, model, conversion, batch) for batch in batches(case)]
         except Exception as error:  # Keras raises whatever its backend does
             return Outcome(name=case.name, status=UNRUNNABLE, reason=first_line(error))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
-            path.write_bytes(serialized(made.onnx))
-            report, notes = prove(path, made.onnx, compared)
+            path.write_bytes(serialized(conversion.onnx))
+            report, notes = prove(path, conversion.onnx, parity_cases)
     except ZooError as error:
         return Outcome(name=case.name, status="refused", reason=str(error))
     except Exception as error:  # a bug of ours is one case's outcome, and fails the command
@@ -92,24 +92,26 @@ def measure(case: Case) -> Outcome:
     return Outcome(
         name=case.name,
         status="ok",
-        nodes=len(made.onnx.graph.node),
-        loops=loops(made.onnx),
+        nodes=len(conversion.onnx.graph.node),
+        loops=loops(conversion.onnx),
         difference=report.worst.max_abs,
         seconds=seconds,
         notes=tuple(notes),
     )
 
 
-def batches(case: Case) -> tuple[int, ...]:
+def batches(case: LayerCase) -> tuple[int, ...]:
     """Return the batch sizes to compare at."""
     return (case.batch,) if case.batch else (1, 7)
 
 
-def _asked(case: Case, model: Any, made: Conversion, batch: int) -> Parity:
-    """Return rows and Keras's answers."""
-    feeds = dict(zip([t.name for t in made.signature.inputs], rows(case, batch), strict=True))
-    expected = answers(model, made.signature, made.outputs, feeds, reset_states=case.reset_states)
-    return Parity(name=f"batch {batch}", feeds=feeds, expected=expected)
+def _parity_case(case: LayerCase, model: Any, conversion: Conversion, batch: int) -> Case:
+    """Return rows and Keras's answers to them."""
+    feeds = dict(zip([t.name for t in conversion.signature.inputs], rows(case, batch), strict=True))
+    expected = answers(
+        model, conversion.signature, conversion.outputs, feeds, reset_states=case.reset_states
+    )
+    return Case(name=f"batch {batch}", feeds=feeds, expected=expected)
 
 
 def loops(model: onnx.ModelProto) -> int:

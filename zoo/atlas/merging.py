@@ -1,11 +1,11 @@
 """Layers of several inputs that make one."""
 
-from zoo.atlas.case import Case, case
+from zoo.atlas.case import LayerCase, case
 
 PAIR = ((4, 3), (4, 3))
 
 
-def _merge(name: str) -> Case:
+def _merge(name: str) -> LayerCase:
     return case(name, lambda k, x: getattr(k.layers, name)()(x), *PAIR)
 
 

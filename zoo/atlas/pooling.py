@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from zoo.atlas.case import Case, case
+from zoo.atlas.case import LayerCase, case
 
 SHAPES = {1: (8, 3), 2: (8, 6, 3), 3: (6, 4, 6, 2)}
 
 
-def _cases() -> list[Case]:
+def _cases() -> list[LayerCase]:
     """Return the same four cases for 1, 2 and 3 dimensions, each for maximum and average."""
     found = []
     for kind in ("Max", "Average"):
@@ -20,7 +20,9 @@ def _cases() -> list[Case]:
     return found
 
 
-def _pool(name: str, options: dict[str, Any], shape: tuple[int, ...], suffix: str = "") -> Case:
+def _pool(
+    name: str, options: dict[str, Any], shape: tuple[int, ...], suffix: str = ""
+) -> LayerCase:
     return case(name + suffix, lambda k, x: getattr(k.layers, name)(**options)(x), shape)
 
 

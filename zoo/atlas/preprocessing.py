@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from zoo.atlas.case import Case, case
+from zoo.atlas.case import LayerCase, case
 
 WORDS = ("a", "b", "c")
 
 
-def _resizing(method: str, **options: Any) -> Case:
+def _resizing(method: str, **options: Any) -> LayerCase:
     suffix = "".join(f",{key}" for key in options)
     return case(
         f"Resizing[{method}{suffix}]",
@@ -16,12 +16,12 @@ def _resizing(method: str, **options: Any) -> Case:
     )
 
 
-def _integers(name: str, call: Any, *shapes: Any, **options: Any) -> Case:
+def _integers(name: str, call: Any, *shapes: Any, **options: Any) -> LayerCase:
     shapes = shapes or ((4,),)
     return case(name, call, *shapes, **({"values": "integers", "dtype": "int64"} | options))
 
 
-def _words(name: str, call: Any, **options: Any) -> Case:
+def _words(name: str, call: Any, **options: Any) -> LayerCase:
     return case(name, call, (3,), values="words", dtype="string", **options)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo.atlas.case import Case, case
+from zoo.atlas.case import LayerCase, case
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 
@@ -26,18 +26,18 @@ def _layer(k: Any, kind: str, units: int = 3, **options: Any) -> Any:
     return getattr(k.layers, kind)(units, **options)
 
 
-def _with(kind: str, suffix: str, options: dict[str, Any]) -> Case:
+def _with(kind: str, suffix: str, options: dict[str, Any]) -> LayerCase:
     return case(kind + suffix, lambda k, x: _layer(k, kind, **options)(x), (5, 2))
 
 
-def _bidirectional(kind: str, suffix: str, merge: str | None, **options: Any) -> Case:
+def _bidirectional(kind: str, suffix: str, merge: str | None, **options: Any) -> LayerCase:
     def call(k: Any, x: Any) -> Any:
         return k.layers.Bidirectional(_layer(k, kind, **options), merge_mode=merge)(x)
 
     return case(f"{kind}[Bidirectional{suffix}]", call, (5, 2))
 
 
-def _others(kind: str) -> tuple[Case, ...]:
+def _others(kind: str) -> tuple[LayerCase, ...]:
     return (
         _bidirectional(kind, "", "concat"),
         _bidirectional(kind, ",seq", "concat", return_sequences=True),
@@ -84,7 +84,7 @@ def _states(kind: str, state: Any) -> Any:
     return [state, state] if kind == "LSTM" else [state]
 
 
-def _rnn(name: str, cells: Any) -> Case:
+def _rnn(name: str, cells: Any) -> LayerCase:
     return case(f"RNN({name})", lambda k, x: k.layers.RNN(cells(k))(x), (5, 2))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zoo.atlas import ABSENT, FAMILIES, cases
-from zoo.atlas.case import OURS, UNRUNNABLE, Case, Outcome, case
+from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome, case
 from zoo.atlas.isolated import measured
 from zoo.atlas.table import page
 
@@ -45,7 +45,7 @@ def outcomes() -> Outcomes:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    return {outcome["name"]: outcome for outcome in json.loads(done.stdout)[OURS]}
+    return {outcome["name"]: outcome for outcome in json.loads(done.stdout)}
 
 
 def test_names_are_unique() -> None:
@@ -81,7 +81,7 @@ def test_the_subset_is_right_or_refused_where_onnx_cannot_say_it(outcomes: Outco
 @pytest.mark.timeout(1200)
 def test_the_whole_atlas_is_right_or_refused_where_onnx_cannot_say_it() -> None:
     """Every case as its table says, and of those that the project began with all but three right."""
-    outcomes = {o.name: o.to_json() for o in measured(OURS, [case.name for case in cases()])}
+    outcomes = {o.name: o.to_json() for o in measured([case.name for case in cases()])}
     right = [name for name in FLOOR if outcomes[name]["status"] == "ok"]
 
     assert list(outcomes) == [case.name for case in cases()]
@@ -155,41 +155,31 @@ def test_only_the_expected_refusal_is_expected(
     refused: str, outcome: Outcome, expected: bool
 ) -> None:
     """A case that is refused for another reason than before, or suddenly right, wants a look."""
-    found: Case = case("Dense", lambda k, x: x, (4,), refused=refused)
+    layer: LayerCase = case("Dense", lambda k, x: x, (4,), refused=refused)
 
-    assert outcome.expected_of(found) is expected
+    assert outcome.expected_of(layer) is expected
 
 
 DYING = """
 import os, sys
-from zoo.atlas import isolated
 from zoo.atlas.case import Outcome
+from zoo.atlas.isolated import answer
 
-def measure(exporter, case):
+def measure(case):
     if case.name == "Dense[linear]":
         print("the last words", file=sys.stderr, flush=True)
         os.abort()
     print("what a library prints")
     return Outcome(name=case.name, status="ok")
 
-isolated._measure = measure
-sys.exit(isolated.main(sys.argv[1:]))
+answer(measure)
 """
 
 
-def test_what_ends_the_process_is_one_outcome(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_ends_the_process_is_one_outcome() -> None:
     """The case that killed it says how, and the ones after it are measured all the same."""
-    program = tmp_path / "python"
-    script = tmp_path / "dying.py"
-    script.write_text(DYING)
-    # What is run instead of the interpreter gets `-m zoo.atlas.isolated` and the exporter.
-    program.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {script} "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
     names = ["Dense", "Dense[linear]", "Dense[3D]"]
-    outcomes = list(measured(OURS, names))
+    outcomes = list(measured(names, (sys.executable, "-c", DYING)))
 
     assert [(o.name, o.status) for o in outcomes] == list(
         zip(names, ("ok", "crashed", "ok"), strict=True)
@@ -198,12 +188,14 @@ def test_what_ends_the_process_is_one_outcome(
 
 
 def test_the_page_has_a_row_a_case_and_the_totals() -> None:
-    """Ours, with the reason of a refusal, beside each peer's outcome."""
+    """Ours, with the reason of a refusal, beside each other exporter's outcome."""
     ours = [_outcome("ok"), _outcome("refused", "needs a|b")]
     peer = [_outcome("invalid"), _outcome("wrong")]
-    text = page(ours, {"peer": peer}, {"keras": "3.15"})
+    text = page(ours, {"peer": peer}, "zoo layers")
 
-    assert "Measured with keras 3.15." in text
+    assert "generated: `zoo layers`" in text
+    assert "invalid` is a file" in text
+    assert "invalid` is a file" not in page(ours, {}, "zoo layers")
     assert "| `Dense` | refused: needs a\\|b |" in text
     assert "| peer | 0 | 0 | 1 | 1 | 0 | 0 | 0 |" in text
     assert all(name in text for name in ABSENT)

@@ -1,8 +1,10 @@
-"""What Keras's own export and plain tf2onnx make of a model, judged as they do not judge themselves.
+"""What Keras's own export and plain tf2onnx make of a model: each file loaded, fed and compared.
 
 Both write a file even where it is not valid ONNX (tf2onnx logs unknown operators and goes on), so
-the file is loaded, fed and compared here. Inputs and outputs go by position, since neither keeps
+an export that reports no error says little. Inputs and outputs go by position, since neither keeps
 their names.
+
+    python -m bench.peers EXPORTER     the process that zoo.atlas.isolated.measured starts
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +22,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from zoo.atlas.case import KERAS, TF2ONNX, UNRUNNABLE, Case, Outcome
+from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome
+from zoo.atlas.isolated import answer
 from zoo.atlas.measure import batches, build, first_line, loops, rows
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import Tensor, signature_of
 from zoo.export.from_model import TOLERANCE
-from zoo.parity.compare import Case as Parity
-from zoo.parity.compare import Tolerance, verify
+from zoo.parity.compare import Case, Tolerance, verify
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.parity.samples import answers
 from zoo.training.framework import import_keras
@@ -57,15 +60,16 @@ def write_tf2onnx(model: Any, path: Path) -> None:
 #: bfloat16 keeps 8 bits of a number: a few roundings of 4e-3.
 HALF_TOLERANCE = Tolerance(scaled=2e-2, relative=0.0)
 
-#: Every peer by the name it has in tables.
+#: The two other exporters that a Keras 3 user has, by the names they have in tables.
+KERAS, TF2ONNX = "Keras's export", "tf2onnx"
 PEERS: dict[str, Write] = {KERAS: write_keras, TF2ONNX: write_tf2onnx}
 
 
-def measure_peer(case: Case, write: Write) -> Outcome:
+def measure_peer(case: LayerCase, write: Write) -> Outcome:
     """Let a peer write its file, then do for it what it does not: load, feed, compare."""
     model = build(case)
     try:
-        asked = [_asked(case, model, batch) for batch in batches(case)]
+        parity_cases = [_parity_case(case, model, batch) for batch in batches(case)]
     except Exception as error:  # Keras raises whatever its backend does
         return Outcome(name=case.name, status=UNRUNNABLE, reason=first_line(error))
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -80,23 +84,23 @@ def measure_peer(case: Case, write: Write) -> Outcome:
             graph = onnx.load(path)
             session = OnnxRuntime().load(path)
             halved = bool(half_precision(model))
-            found = [judge(session, graph, parity, halved=halved) for parity in asked]
-        except Exception as error:  # a runtime that refuses the file is the finding
+            judged = [judge(session, graph, item, halved=halved) for item in parity_cases]
+        except Exception as error:  # a runtime that refuses the file is the outcome
             reason = first_line(error)
             return Outcome(name=case.name, status="invalid", reason=reason, seconds=seconds)
-    bad = [reason for reason, _ in found if reason]
+    wrong = [reason for reason, _ in judged if reason]
     return Outcome(
         name=case.name,
-        status="wrong" if bad else "ok",
-        reason=bad[0] if bad else "",
+        status="wrong" if wrong else "ok",
+        reason=wrong[0] if wrong else "",
         nodes=len(graph.graph.node),
         loops=loops(graph),
-        difference=max(delta for _, delta in found),
+        difference=max(delta for _, delta in judged),
         seconds=seconds,
     )
 
 
-def _asked(case: Case, model: Any, batch: int) -> Parity:
+def _parity_case(case: LayerCase, model: Any, batch: int) -> Case:
     """Return rows and Keras's answers, the outputs named by position.
 
     Ours computes in float32 whatever the policy says, and is held against Keras doing so; a peer's
@@ -105,28 +109,28 @@ def _asked(case: Case, model: Any, batch: int) -> Parity:
     signature = signature_of(model)
     feeds = dict(zip([t.name for t in signature.inputs], rows(case, batch), strict=True))
     if half_precision(model):
-        answer = model(list(feeds.values()) if len(feeds) > 1 else feeds[signature.inputs[0].name])
-        leaves = import_keras().keras.tree.flatten(answer)
+        outputs = model(list(feeds.values()) if len(feeds) > 1 else feeds[signature.inputs[0].name])
+        leaves = import_keras().keras.tree.flatten(outputs)
         expected = {str(i): np.asarray(leaf).astype("float32") for i, leaf in enumerate(leaves)}
     else:
         expected = answers(model, signature, _outputs(model), feeds, reset_states=case.reset_states)
-    return Parity(name=f"batch {batch}", feeds=feeds, expected=expected)
+    return Case(name=f"batch {batch}", feeds=feeds, expected=expected)
 
 
-def judge(session: Any, graph: Any, parity: Parity, *, halved: bool = False) -> tuple[str, float]:
+def judge(session: Any, graph: Any, case: Case, *, halved: bool = False) -> tuple[str, float]:
     """Feed a peer's graph by position; return what is wrong, if anything, and the difference.
 
-    `halved`: answers of half precision are given and expected.
+    `halved`: answers of half precision are expected.
     """
-    inputs = list(parity.feeds.values())
+    inputs = list(case.feeds.values())
     if len(graph.graph.input) != len(inputs):
         raise ValueError(f"{len(graph.graph.input)} inputs where the model has {len(inputs)}")
     by_name = {value.name: rows for value, rows in zip(graph.graph.input, inputs, strict=True)}
-    answer = {str(i): value for i, value in enumerate(session(by_name).values())}
+    outputs = {str(i): value for i, value in enumerate(session(by_name).values())}
     if halved:
-        answer = {name: value.astype("float32") for name, value in answer.items()}
+        outputs = {name: value.astype("float32") for name, value in outputs.items()}
     tolerance = HALF_TOLERANCE if halved else TOLERANCE
-    report = verify((parity,), {"peer": lambda _: answer}, tolerance=tolerance)
+    report = verify((case,), {"peer": lambda _: outputs}, tolerance=tolerance)
     return ("" if report.ok else report.worst.reason or "differs"), report.worst.max_abs
 
 
@@ -152,3 +156,7 @@ def quiet() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+if __name__ == "__main__":
+    answer(lambda case: measure_peer(case, PEERS[sys.argv[1]]))
