@@ -32,8 +32,9 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
 SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
     (("main", "process, signals"),),
     (("server", "composes every part"), ("supervisors", "several processes")),
+    (("topology", "what several processes change"),),
     (("protocols", "grpc, rest, tfs"),),
-    (("limits", "what bounds requests"), ("topology", "one process or several")),
+    (("dataplane", "what gRPC and REST both ask"), ("limits", "what bounds requests")),
     (("models", "load, unload, catalog"), ("backends", "onnxruntime")),
     (("inference", "request to answer"),),
     (
@@ -131,12 +132,12 @@ def _column(
 
 def rooms() -> Picture:
     """Both programs, their rooms in layers, and the repository between them."""
-    picture = Picture(1000, 742, "The rooms of zoo and zoo_server: a room imports what is below it")
+    picture = Picture(1000, 808, "The rooms of zoo and zoo_server: a room imports what is below it")
     picture.text(254, 32, "zoo: makes the repository", "name")
     _column(picture, 24, 48, 460, ZOO)
     picture.text(762, 32, "zoo_server: serves it, and never imports zoo", "name")
     _column(picture, 548, 48, 428, SERVER)
-    bottom = 48 + 9 * 66 - 14
+    bottom = 48 + max(len(ZOO), len(SERVER)) * 66 - 14
     picture.box(24, bottom, 140, 48, "client", "numpy in, numpy out")
     picture.box(308, bottom, 176, 48, "model repository", "Triton's layout, on disk", "disk")
     picture.arrow((396, 48 + len(ZOO) * 66 - 18), (396, bottom - 1))

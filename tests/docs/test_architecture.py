@@ -6,15 +6,43 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 DRAWING = ROOT / "docs/draw.py"
 PACKAGES = {"ZOO": ROOT / "zoo", "SERVER": ROOT / "server/zoo_server"}
 
+#: Imports that the picture does not show: within a row, or upwards.
+AGAINST = {
+    ("atlas", "export"),
+    ("card", "quantize"),
+    ("card", "runtimes"),
+    ("export", "runtimes"),
+    ("parity", "publish"),
+    ("publish", "card"),
+    ("quantize", "publish"),
+}
+
 
 def _folders(package: Path) -> set[str]:
     """The rooms of a package: its folders with modules."""
     return {path.parent.name for path in package.glob("*/__init__.py")}
+
+
+def _room_imports(package: str) -> set[tuple[str, str]]:
+    """Pairs of a room and a room that one of its modules imports."""
+    graph = grimp.build_graph(package)
+    return {
+        (importer.split(".")[1], imported.split(".")[1])
+        for importer in graph.modules - {package}
+        for imported in graph.find_modules_directly_imported_by(importer) - {package}
+    }
+
+
+def _row(rows: tuple[tuple[tuple[str, str], ...], ...], room: str) -> int:
+    """The row in which a room is drawn, from the top; -1 for one that is in none."""
+    return next((place for place, row in enumerate(rows) if room in dict(row)), -1)
 
 
 def test_every_room_is_in_the_tables_and_each_row_is_a_room() -> None:
@@ -39,6 +67,19 @@ def test_the_picture_has_every_room_and_no_other() -> None:
         modules = {path.stem for path in package.glob("*.py")}
         assert boxes | {"client"} >= _folders(package)
         assert boxes <= _folders(package) | modules
+
+
+def test_a_room_imports_what_is_drawn_below_it() -> None:
+    """The rows are the order of imports; what still runs against it is listed here, and grows not."""
+    drawing = runpy.run_path(str(DRAWING))
+    against = {
+        (above, below)
+        for constant, package in PACKAGES.items()
+        for above, below in _room_imports(package.name)
+        if above != below and _row(drawing[constant], above) >= _row(drawing[constant], below) >= 0
+    }
+
+    assert against <= AGAINST
 
 
 def test_the_pictures_are_what_the_script_draws() -> None:
