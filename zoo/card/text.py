@@ -7,8 +7,8 @@ from typing import Any
 
 from zoo.quantize import report
 from zoo.recipes.architecture import Layer, call_text, shape_text
-from zoo.runtimes.compatibility import Record
 from zoo.runtimes.page import COMMAND, files_table
+from zoo.runtimes.record import CompatibilityRecord
 from zoo.table import markdown_table
 from zoo_server.repository.layout import MODEL_FILE
 
@@ -192,7 +192,7 @@ def _metric_and_exceptions(variant: Mapping[str, Any]) -> list[str]:
 
 def _elsewhere(manifest: Mapping[str, Any]) -> str:
     """Return what was measured in other runtimes before this card was written."""
-    record = Record.from_json(manifest["compatibility"])
+    record = CompatibilityRecord.from_json(manifest["compatibility"])
     if not record.files:
         return (
             f"Not measured when this card was written. `{COMMAND}` measures all models and writes "

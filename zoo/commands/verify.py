@@ -19,11 +19,11 @@ from zoo.commands import (
     registry,
 )
 from zoo.errors import CheckFailed, UsageError, ZooError
-from zoo.runtimes.measure import descriptions, select
+from zoo.runtimes.catalogue import descriptions, select
 
 if TYPE_CHECKING:
     from zoo.parity.compare import Report
-    from zoo.runtimes.compatibility_check import Target
+    from zoo.runtimes.measure import Target
 
 SUMMARY = "check published models, or any ONNX file with test vectors, against Keras's answers"
 EXAMPLE = "zoo verify cnn_digits lstm_sunspots"
@@ -73,9 +73,10 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     refuses a file, or if nothing could be measured. Another runtime's refusal is its own limit.
     """
     from zoo.publish.repository import replace
-    from zoo.runtimes.compatibility import faults
-    from zoo.runtimes.compatibility_check import keep, measure_all
+    from zoo.runtimes.measure import measure_all
     from zoo.runtimes.page import page, terminal
+    from zoo.runtimes.record import faults
+    from zoo.runtimes.results import keep
 
     targets, published, broken = _targets(options, names)
     if not targets:
@@ -111,7 +112,7 @@ def _targets(
 
     A model that is not as it was published is said aloud and does not keep the others back.
     """
-    from zoo.runtimes.compatibility_check import target_of_file, targets_of
+    from zoo.runtimes.measure import target_of_file, targets_of
 
     known = registry(options)
     loose = [target_of_file(Path(name)) for name in names if name.endswith(".onnx")]

@@ -55,7 +55,7 @@ EXPORT_SOURCES = (
     "publish/*.py",
     "quantize/*.py",
     "recipes/architecture.py",
-    "runtimes/compatibility.py",
+    "runtimes/record.py",
     "runtimes/page.py",
     "runtimes/results.py",
     "table.py",

@@ -1,4 +1,4 @@
-"""The runtimes that get a process and an environment of their own: names, pins, adapters.
+"""The runtimes that models are measured in: names, pins, adapters.
 
 This table is the one place that says which versions are measured. What a runtime installs stays in
 its environment (zoo/runtimes/environments.py); how its files are run stands in its adapter
@@ -7,10 +7,13 @@ its environment (zoo/runtimes/environments.py); how its files are run stands in 
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-ADAPTERS = Path(__file__).parent / "runners"
+from zoo.errors import UsageError
+
+RUNNERS = Path(__file__).parent / "runners"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +34,19 @@ class IsolatedRuntime:
     @property
     def script(self) -> Path:
         """The adapter's file."""
-        return ADAPTERS / self.adapter
+        return RUNNERS / self.adapter
 
     @property
     def on_node(self) -> bool:
         """Whether it is an npm package, run by node."""
         return self.adapter.endswith(".mjs")
 
+
+#: The runtimes that share this process, as `zoo verify` without --runtimes uses them.
+IN_PROCESS = {
+    "onnxruntime": "CPU, one thread, in the zoo's own process",
+    "onnx-reference": "the standard's own evaluator, in numpy, in the zoo's own process",
+}
 
 #: numpy for every Python environment, so that arrays mean the same in all of them.
 NUMPY = "numpy==2.4.6"
@@ -144,3 +153,26 @@ ISOLATED = (
         note="converted by onnx2tf 1.29.24, which pins all that it needs, and run by LiteRT, CPU",
     ),
 )
+
+
+def descriptions() -> dict[str, str]:
+    """Return how each runtime is set up, by name, in the order of the tables."""
+    return IN_PROCESS | {runtime.name: runtime.note for runtime in ISOLATED}
+
+
+def select(text: str) -> tuple[str, ...]:
+    """Return the names in a comma-separated list, or every one for "all".
+
+    Raises UsageError for a name that is none of them, with the nearest ones.
+    """
+    known = list(descriptions())
+    if text == "all":
+        return tuple(known)
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
+            raise UsageError(f"--runtimes: {name!r} is none; {', '.join(near)}, or all")
+    if not names:
+        raise UsageError(f"--runtimes names no runtime: {', '.join(known)}, or all")
+    return tuple(name for name in known if name in names)

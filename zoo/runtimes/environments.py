@@ -31,7 +31,7 @@ STAMP_FILE = "environment.json"
 INSTALL_SECONDS = 1800
 
 
-class Unavailable(Exception):
+class RuntimeUnavailable(Exception):
     """A runtime cannot be had on this machine; `str()` says why, in one line."""
 
 
@@ -49,7 +49,7 @@ def prepare(
 ) -> Environment:
     """Return the runtime's environment below `root`, making it if it is not there as pinned.
 
-    `say` is told what takes long. Raises Unavailable, with nothing left behind, if it cannot be.
+    `say` is called with what takes long. Raises RuntimeUnavailable, with nothing left behind, if it cannot be.
     """
     host = _host(runtime)
     folder = root / f"{runtime.name}-{runtime.version}"
@@ -57,27 +57,27 @@ def prepare(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root):
-            found = _read(folder)
-            if found is None or {key: found.get(key) for key in wanted} != wanted:
+            stamp = _read(folder)
+            if stamp is None or {key: stamp.get(key) for key in wanted} != wanted:
                 say(f"{runtime.name} {runtime.version}: making its environment in {folder}")
                 _make(runtime, folder, wanted)
-                found = _read(folder)
+                stamp = _read(folder)
     except OSError as error:
-        raise Unavailable(f"{error.filename or root}: {error.strerror or error}") from error
-    if found is None:
-        raise Unavailable(f"{folder} could not be read back")
+        raise RuntimeUnavailable(f"{error.filename or root}: {error.strerror or error}") from error
+    if stamp is None:
+        raise RuntimeUnavailable(f"{folder} could not be read back")
     return Environment(
-        folder=folder, interpreter=_interpreter(runtime, folder), installed=found["installed"]
+        folder=folder, interpreter=_interpreter(runtime, folder), installed=stamp["installed"]
     )
 
 
 def _host(runtime: IsolatedRuntime) -> str:
-    """Return the interpreter's version; Unavailable if there is none."""
+    """Return the interpreter's version; RuntimeUnavailable if there is none."""
     if not runtime.on_node:
         return f"python {sys.version_info.major}.{sys.version_info.minor}"
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            raise Unavailable(f"{program} is not installed")
+            raise RuntimeUnavailable(f"{program} is not installed")
     return f"node {_run(['node', '--version'], os.environ).strip()}"
 
 
@@ -123,10 +123,10 @@ def _install_pip(runtime: IsolatedRuntime, folder: Path) -> dict[str, str]:
     if runtime.alone:
         _run([*install, "--no-deps", *runtime.alone], environment)
     listed = json.loads(_run([*pip, "list", "--format", "json"], environment))
-    return {item["name"]: item["version"] for item in listed if item["name"] not in _MAKERS}
+    return {item["name"]: item["version"] for item in listed if item["name"] not in _INSTALLERS}
 
 
-_MAKERS = ("pip", "setuptools", "wheel")
+_INSTALLERS = ("pip", "setuptools", "wheel")
 
 
 def _install_npm(runtime: IsolatedRuntime, folder: Path) -> dict[str, str]:
@@ -144,7 +144,7 @@ def _install_npm(runtime: IsolatedRuntime, folder: Path) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run one program of the set-up; Unavailable with its last words if it fails."""
+    """Run one program of the set-up; RuntimeUnavailable with its error if it fails."""
     program = Path(command[0]).name
     called = " ".join([program, *command[1:3]]) if program != "npm" else "npm install"
     try:
@@ -158,13 +158,13 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"{called} did not finish within {INSTALL_SECONDS} s") from None
+        raise RuntimeUnavailable(f"{called} did not finish within {INSTALL_SECONDS} s") from None
     if done.returncode:
-        raise Unavailable(f"{called} failed: {_last_words(done.stderr or done.stdout)}")
+        raise RuntimeUnavailable(f"{called} failed: {_error_line(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def _last_words(text: str) -> str:
+def _error_line(text: str) -> str:
     """Return the last line that is an error, else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
     errors = [line for line in lines if line.lower().startswith(("error", "npm error"))]

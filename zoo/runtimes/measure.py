@@ -1,103 +1,173 @@
-"""Every runtime, wherever it runs, behind one call: files and feeds in, answers or refusals out."""
+"""Model files in other runtimes: each file's test vectors run, compared with Keras, kept as a cell.
+
+The two runtimes that the zoo's own process has run there; every other one in an environment of its
+own (environments.py), with a process for each file (process.py).
+"""
 
 from __future__ import annotations
 
-import difflib
+import datetime
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.errors import UsageError
 from zoo.parity import runtimes
-from zoo.parity.compare import Arrays, Refusal, answer
-from zoo.runtimes.catalogue import ISOLATED, IsolatedRuntime
-from zoo.runtimes.environments import Unavailable, prepare
-from zoo.runtimes.job import Subject
-from zoo.runtimes.process import Limits, answer_all
+from zoo.parity.check import decides, equal_files, published
+from zoo.parity.compare import Case, Refusal, Tolerance, answer, compare_answers
+from zoo.parity.vectors import read_vectors
+from zoo.publish.repository import sha256
+from zoo.runtimes.catalogue import ISOLATED, IsolatedRuntime, descriptions
+from zoo.runtimes.environments import RuntimeUnavailable, prepare
+from zoo.runtimes.process import Answers, run_file
+from zoo.runtimes.record import Cell, CompatibilityRecord, FileCells, cell
+
+if TYPE_CHECKING:
+    from zoo.recipes.registry import Registry
 
 Say = Callable[[str], None]
 
-#: The runtimes that share this process, as `zoo verify` without --runtimes uses them.
-IN_PROCESS = {
-    "onnxruntime": "CPU, one thread, in the zoo's own process",
-    "onnx-reference": "the standard's own evaluator, in numpy, in the zoo's own process",
-}
+#: Processes that run at once: each computes with one thread, and some hold a GB of libraries.
+PROCESSES = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """What one runtime gave: for each subject, one answer or refusal a case."""
+class Target:
+    """One ONNX file, the cases to run it on, and how its answers are judged."""
 
-    version: str
-    answers: list[list[Arrays | Refusal]]
+    model: str
+    path: Path
+    cases: tuple[Case, ...]
+    sha256: str
+    tolerance: Tolerance
+    argmax: bool
 
 
-def descriptions() -> dict[str, str]:
-    """Return how each runtime is set up, by name, in the order of the tables."""
-    return IN_PROCESS | {runtime.name: runtime.note for runtime in ISOLATED}
+def targets_of(repository: Path, name: str, known: Registry) -> list[Target]:
+    """Return the files of a model's latest version that are meant to be equal to Keras.
 
-
-def select(text: str) -> tuple[str, ...]:
-    """Return the names in a comma-separated list, or every one for "all".
-
-    Raises UsageError for a name that is none of them, with the nearest ones.
+    Raises what zoo.parity.check.published raises for a model that is not there or not whole.
     """
-    known = list(descriptions())
-    if text == "all":
-        return tuple(known)
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-            raise UsageError(f"--runtimes: {name!r} is none; {', '.join(near)}, or all")
-    if not names:
-        raise UsageError(f"--runtimes names no runtime: {', '.join(known)}, or all")
-    return tuple(name for name in known if name in names)
+    manifest = published(repository, name, known)
+    argmax = decides(manifest)
+    return [
+        _target(name, manifest.folder / file, tolerance, argmax)
+        for file, tolerance in equal_files(manifest)
+    ]
 
 
-def measure(
-    name: str,
-    subjects: Sequence[Subject],
+def target_of_file(path: Path) -> Target:
+    """Return any ONNX file that has test vectors beside it."""
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file")
+    return _target(os.fspath(path.parent), path, Tolerance(), False)
+
+
+def _target(model: str, path: Path, tolerance: Tolerance, argmax: bool) -> Target:
+    cases = read_vectors(path)
+    if not cases:
+        raise UsageError(f"{path} has no test vectors beside it (test_data_set_0/input_0.pb ...)")
+    return Target(
+        model=model,
+        path=path,
+        cases=cases,
+        sha256=sha256(path),
+        tolerance=tolerance,
+        argmax=argmax,
+    )
+
+
+def measure_all(
+    targets: Sequence[Target],
+    names: Sequence[str],
     root: Path,
     *,
     say: Say,
-    limits: Limits | None = None,
-) -> Answered:
-    """Run every case of every subject in one runtime; environments are kept below `root`.
+    started: Callable[[int, str], None] = lambda position, name: None,
+) -> tuple[CompatibilityRecord, dict[str, str]]:
+    """Run all targets in the named runtimes; return the cells, and why a runtime has none.
 
-    Raises Unavailable, with the reason, if this machine cannot have the runtime.
+    Environments are kept below `root`. `say` is called with what takes long and what is skipped,
+    `started` with each runtime as its turn comes.
+    """
+    columns: dict[str, list[Cell]] = {}
+    skipped: dict[str, str] = {}
+    for position, name in enumerate(names):
+        started(position, name)
+        try:
+            version, answers = run_in(name, targets, root, say=say)
+        except RuntimeUnavailable as error:
+            skipped[name] = str(error)
+            say(f"{name}: skipped: {error}")
+        else:
+            pairs = zip(targets, answers, strict=True)
+            columns[name] = [_cell(target, name, version, mine) for target, mine in pairs]
+    files = tuple(
+        FileCells(
+            model=target.model,
+            file=target.path.name,
+            sha256=target.sha256,
+            cells={name: column[position] for name, column in columns.items()},
+        )
+        for position, target in enumerate(targets)
+    )
+    return CompatibilityRecord(files=files, notes=descriptions()), skipped
+
+
+def run_in(
+    name: str, targets: Sequence[Target], root: Path, *, say: Say
+) -> tuple[str, list[Answers]]:
+    """Run every target in one runtime; return its version, and an answer or refusal a case.
+
+    Raises RuntimeUnavailable, with the reason, if this machine cannot have the runtime.
     """
     for isolated in ISOLATED:
         if isolated.name == name:
-            return measure_isolated(isolated, subjects, root, say=say, limits=limits)
+            return _run_isolated(isolated, targets, root, say)
     (runtime,) = (item for item in runtimes.available() if item.name == name)
     version = runtime.version()
     if version is None:
-        raise Unavailable("it is not installed beside the zoo: pip install 'layer-zoo[cpu,train]'")
-    return Answered(version=version, answers=[_in_process(runtime, item) for item in subjects])
+        raise RuntimeUnavailable("it is not installed: pip install 'layer-zoo[cpu,train]'")
+    return version, [_run_here(runtime, target) for target in targets]
 
 
-def measure_isolated(
-    runtime: IsolatedRuntime,
-    subjects: Sequence[Subject],
-    root: Path,
-    *,
-    say: Say,
-    limits: Limits | None = None,
-) -> Answered:
-    """Do the same for a runtime that has an environment and a process of its own."""
+def _run_isolated(
+    runtime: IsolatedRuntime, targets: Sequence[Target], root: Path, say: Say
+) -> tuple[str, list[Answers]]:
+    """Run the first target alone: whether the runtime starts is known then; the rest at once."""
     environment = prepare(runtime, root, say=say)
-    version, answers = answer_all(runtime, environment, subjects, limits=limits)
-    return Answered(version=version, answers=answers)
+
+    def run(target: Target) -> Answers:
+        try:
+            return run_file(runtime, environment, target.path, target.cases)[1]
+        except RuntimeUnavailable as error:
+            return [Refusal(str(error)) for _ in target.cases]
+
+    first, *rest = targets
+    version, answers = run_file(runtime, environment, first.path, first.cases)
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        return version, [answers, *pool.map(run, rest)]
 
 
-def _in_process(runtime: runtimes.Runtime, subject: Subject) -> list[Arrays | Refusal]:
+def _run_here(runtime: runtimes.Runtime, target: Target) -> Answers:
+    """Run a target in the zoo's own process."""
     try:
-        session = runtime.load(subject.path)
-    except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-        answers: list[Arrays | Refusal] = [Refusal.of(error) for _ in subject.cases]
+        session = runtime.load(target.path)
+    except Exception as error:  # a foreign runtime may raise anything; it is its refusal
+        answers: Answers = [Refusal.of(error) for _ in target.cases]
     else:
-        answers = [answer(session, case.feeds) for case in subject.cases]
-    places = {os.fspath(subject.path.parent.absolute()), os.fspath(subject.path.parent)}
+        answers = [answer(session, case.feeds) for case in target.cases]
+    places = {os.fspath(target.path.parent.absolute()), os.fspath(target.path.parent)}
     return [item.without(*places) if isinstance(item, Refusal) else item for item in answers]
+
+
+def _cell(target: Target, name: str, version: str, answers: Answers) -> Cell:
+    """Return one runtime's cell of the target."""
+    rows = compare_answers(
+        name, target.cases, answers, tolerance=target.tolerance, argmax=target.argmax
+    )
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return cell(rows, target.cases, version=version, date=today)

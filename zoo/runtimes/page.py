@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from zoo.runtimes.compatibility import Cell, Measured, Record
+from zoo.runtimes.record import Cell, CompatibilityRecord, FileCells
 from zoo.table import markdown_table, text_table
 from zoo_server.repository.layout import MODEL_FILE
 
@@ -34,7 +34,7 @@ class Notes:
         return [template.format(number=number, text=text) for text, number in self.numbers.items()]
 
 
-def terminal(record: Record, *, width: int | None = None) -> str:
+def terminal(record: CompatibilityRecord, *, width: int | None = None) -> str:
     """Return the table of files × runtimes with its notes, in blocks that fit into `width`."""
     notes = Notes()
     columns = [
@@ -72,7 +72,7 @@ def _table(columns: Sequence[Column]) -> str:
     return text_table([head for head, _ in columns], rows)
 
 
-def page(record: Record) -> str:
+def page(record: CompatibilityRecord) -> str:
     """Return docs/runtimes.md: the runtimes, each model in its best variant, every file."""
     notes = Notes()
     names = record.runtimes
@@ -105,7 +105,7 @@ def page(record: Record) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def model_page(record: Record, model: str) -> str:
+def model_page(record: CompatibilityRecord, model: str) -> str:
     """Return one model's own page, written beside its configuration."""
     sections = [
         f"# {model} in other runtimes",
@@ -115,7 +115,7 @@ def model_page(record: Record, model: str) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def files_table(files: Sequence[Measured]) -> str:
+def files_table(files: Sequence[FileCells]) -> str:
     """Return runtimes × files as Markdown: for a card, where files are few and runtimes many."""
     notes = Notes()
     rows = []
@@ -129,7 +129,7 @@ def files_table(files: Sequence[Measured]) -> str:
     )
 
 
-def _runtimes(record: Record) -> str:
+def _runtimes(record: CompatibilityRecord) -> str:
     rows = []
     for name in record.runtimes:
         cells = [item.cells[name] for item in record.files if name in item.cells]
@@ -138,18 +138,18 @@ def _runtimes(record: Record) -> str:
     return markdown_table(("runtime", "version", "measured", "how"), rows)
 
 
-def _by_model(record: Record) -> dict[str, list[Measured]]:
-    groups: dict[str, list[Measured]] = {}
+def _by_model(record: CompatibilityRecord) -> dict[str, list[FileCells]]:
+    groups: dict[str, list[FileCells]] = {}
     for item in record.files:
         groups.setdefault(item.model, []).append(item)
     return groups
 
 
-def _right(files: Sequence[Measured], name: str) -> bool:
+def _right(files: Sequence[FileCells], name: str) -> bool:
     return any(name in item.cells and item.cells[name].status == "ok" for item in files)
 
 
-def _best(files: Sequence[Measured], name: str, notes: Notes) -> str:
+def _best(files: Sequence[FileCells], name: str, notes: Notes) -> str:
     """Say which file is right; the first one's failure if none is."""
     for item in files:
         found = item.cells.get(name)

@@ -1,14 +1,14 @@
-"""One isolated runtime's process: it is given a job, and what becomes of each step is kept.
+"""One model file in one isolated runtime, in a process of its own: a crash or a hang costs that alone.
 
-    the job     zoo/runtimes/job.py
-    events      JSON lines on a pipe of their own, since runtimes print what they like:
-                    ready version | unusable reason | load model | run model case |
-                    answer model case outputs | refused model [case] reason | done
+    job.json        {"path": ..., "outputs": [NAME], "packages": ..., "cases": [[TENSOR, ...], ...]}
+    TENSOR          {"name", "file", "dtype", "shape"}: raw bytes in C order, in a file beside it
+    results.jsonl   {"version": ...}, once the runtime is imported, then one line a case, in order:
+                    {"outputs": [TENSOR]} | {"refused": reason}
 
-A step is told before it is taken. So when the process dies, the step it died in is known: that one
-is given the reason, and a fresh process goes on with the rest. A process that says nothing for the
-time limit is killed, and the model it was at is given up. A process whose parent is gone ends
-itself: its standard input is at its end then.
+The folder is a temporary one, and holds a copy of the model: onnx2tf writes the simplified graph
+over the file it is given, and pnnx puts others beside it, which in a repository would spoil a
+published version. Where the process ends early, the cases without a line are refused with how it
+ended. A process whose parent is gone ends itself: its standard input is at its end then.
 """
 
 from __future__ import annotations
@@ -17,230 +17,164 @@ import contextlib
 import json
 import os
 import re
-import select
+import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.parity.compare import Arrays, Refusal
-from zoo.runtimes.catalogue import IsolatedRuntime
-from zoo.runtimes.environments import Environment, Unavailable
-from zoo.runtimes.job import Step, Subject, job_values, read_output, write_feeds, write_models
+import numpy as np
 
-SERVERS = Path(__file__).parent / "runners"
+from zoo.parity.compare import Arrays, Case, Refusal
+from zoo.runtimes.catalogue import RUNNERS, IsolatedRuntime
+from zoo.runtimes.environments import Environment, RuntimeUnavailable
 
-#: Import of the runtime, the slowest of which (torch) takes seconds on an idle machine.
-START_SECONDS = 120.0
+#: Import, load and all runs of one file; the slowest measured (onnx2tf) takes some 20 s.
+SECONDS_PER_FILE = 240.0
 
-#: One load or one run; the slowest measured are onnx2tf's conversions, of a few seconds each.
-STEP_SECONDS = 120.0
-
-#: From the end of a dying process's events to its end.
-EXIT_SECONDS = 10.0
-
-#: Where a process prints; read only for its last words.
-PRINTED = "printed"
+#: What the runner writes, and where whatever else it prints goes.
+RESULTS_FILE, LOG_FILE = "results.jsonl", "log"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long a process may be silent."""
-
-    start_seconds: float = START_SECONDS
-    step_seconds: float = STEP_SECONDS
+Answers = list[Arrays | Refusal]
 
 
-Answers = dict[Step, Arrays | Refusal]
-
-
-@dataclass(slots=True)
-class _State:
-    """What is known so far: answers by (subject, case), and where the process is now."""
-
-    answers: Answers = field(default_factory=dict)
-    version: str | None = None
-    at: tuple[int, int | None] | None = None
-    finished: bool = False
-
-
-def answer_all(
+def run_file(
     runtime: IsolatedRuntime,
     environment: Environment,
-    subjects: Sequence[Subject],
+    path: Path,
+    cases: Sequence[Case],
     *,
-    limits: Limits | None = None,
-) -> tuple[str, list[list[Arrays | Refusal]]]:
-    """Return the runtime's own version, and for each subject an answer or refusal for each case.
+    seconds: float = SECONDS_PER_FILE,
+) -> tuple[str, Answers]:
+    """Run the cases on a model file in a process of its own, which may take so many seconds.
 
-    Raises Unavailable if the runtime cannot be imported, or dies before its first step.
+    Returns the runtime's own version, and an answer or a refusal a case. Raises RuntimeUnavailable,
+    with the reason, if the runtime does not start.
     """
-    limits = limits or Limits()
-    state = _State()
-    with tempfile.TemporaryDirectory(prefix="zoo-compat-") as name:
+    texts = {number: name for number, case in enumerate(cases) if (name := _text_input(case))}
+    runnable = [case for number, case in enumerate(cases) if number not in texts]
+    with tempfile.TemporaryDirectory(prefix="zoo-runtime-") as name:
         folder = Path(name)
-        state.answers.update(write_feeds(folder, subjects))
-        while rest := _remaining(subjects, state.answers):
-            write_models(folder, rest)
-            _one_process(
-                runtime, environment, folder, job_values(folder, environment, rest), state, limits
-            )
-        places = [f"{name}/model-{number}" for number in range(len(subjects))]
-        places += [name, os.fspath(environment.folder.absolute())]
-    answers = [
-        [_placeless(state.answers[number, case], places) for case in range(len(subject.cases))]
-        for number, subject in enumerate(subjects)
+        _write_job(folder, environment, path, runnable)
+        ending = _run(runtime, environment, folder, seconds)
+        version, results = _read_results(folder)
+    if version is None:
+        refusals = [result.reason for result in results if isinstance(result, Refusal)]
+        raise RuntimeUnavailable(refusals[0] if refusals else ending)
+    places = (f"{name}/model", name, os.fspath(environment.folder.absolute()))
+    results += [Refusal(ending)] * (len(runnable) - len(results))
+    answers = iter(r.without(*places) if isinstance(r, Refusal) else r for r in results)
+    return version, [
+        Refusal(f"not tried: {texts[number]} is text, which is not handed to other processes")
+        if number in texts
+        else next(answers)
+        for number in range(len(cases))
     ]
-    return state.version or runtime.version, answers
 
 
-def _placeless(answer: Arrays | Refusal, places: Sequence[str]) -> Arrays | Refusal:
-    return answer.without(*places) if isinstance(answer, Refusal) else answer
+def _text_input(case: Case) -> str:
+    """Return the name of an input that is text, which has no raw form; empty if there is none."""
+    return next((name for name, array in case.feeds.items() if array.dtype.kind in "OSU"), "")
 
 
-def _remaining(
-    subjects: Sequence[Subject], answers: Answers
-) -> dict[int, tuple[Subject, list[int]]]:
-    """Return what no process has answered yet: for each subject the numbers of its cases."""
-    rest = {
-        number: (subject, [c for c in range(len(subject.cases)) if (number, c) not in answers])
-        for number, subject in enumerate(subjects)
+def _write_job(folder: Path, environment: Environment, path: Path, cases: Sequence[Case]) -> None:
+    """Write the job with every feed, and a copy of the model with its external data."""
+    copy = folder / "model" / path.name
+    copy.parent.mkdir()
+    for file in (path.name, *external_files(path)):
+        shutil.copyfile(path.parent / file, copy.parent / file)
+    job = {
+        "path": os.fspath(copy),
+        "outputs": list(cases[0].expected) if cases else [],
+        "packages": os.fspath(environment.folder.absolute()),
+        "cases": [_write_feeds(folder, number, case) for number, case in enumerate(cases)],
     }
-    return {number: item for number, item in rest.items() if item[1]}
+    (folder / "job.json").write_text(json.dumps(job))
 
 
-def _one_process(
-    runtime: IsolatedRuntime,
-    environment: Environment,
-    folder: Path,
-    job: Mapping[str, Any],
-    state: _State,
-    limits: Limits,
-) -> None:
-    """Run one process to its end, however it ends, and keep what it said."""
-    state.at, state.finished = None, False
-    before = len(state.answers)
-    process, reading = _start(runtime, environment, folder, job)
+def _write_feeds(folder: Path, number: int, case: Case) -> list[dict[str, Any]]:
+    """Write a case's feeds and return what the job says of them."""
+    tensors = []
+    for position, (name, array) in enumerate(case.feeds.items()):
+        file = f"in-{number}-{position}"
+        np.ascontiguousarray(array).tofile(folder / file)
+        tensors.append(
+            {"name": name, "file": file, "dtype": array.dtype.name, "shape": list(array.shape)}
+        )
+    return tensors
+
+
+def external_files(path: Path) -> set[str]:
+    """Return the names of files beside a model that hold its larger tensors; none if unreadable."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
     try:
-        in_time = _follow(reading, folder, state, job, limits)
-        if in_time and not state.finished:  # it is dying, and how is of interest
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(EXIT_SECONDS)
-    finally:
-        _kill(process)
-        os.close(reading)
-    if state.finished:
-        return
-    if in_time:
-        last = _last_words(folder / PRINTED)
-        reason = f"the process died ({_how(process.returncode)}){f': {last}' if last else ''}"
-    else:
-        silent = limits.step_seconds if state.at else limits.start_seconds
-        reason = f"no answer within {silent:g} s"
-    _blame(state, job, reason, whole_model=not in_time)
-    assert len(state.answers) > before  # each process settles something, so there is an end
+        graph = onnx.load(path, load_external_data=False).graph
+    except DecodeError:
+        return set()  # the runtime will refuse it with a reason of its own
+    named = {
+        entry.value
+        for tensor in graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return {name for name in named if Path(name).name == name and (path.parent / name).is_file()}
 
 
-def _start(
-    runtime: IsolatedRuntime, environment: Environment, folder: Path, job: Mapping[str, Any]
-) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the process on a job; return it and the end of its events to read."""
-    job_file = folder / "job.json"
-    job_file.write_text(json.dumps(job))
-    reading, writing = os.pipe()
-    server = SERVERS / ("serve.mjs" if runtime.on_node else "serve.py")
-    files = map(os.fspath, (server, runtime.script, job_file))
-    command = [*environment.interpreter, *files, str(writing)]
+def _run(runtime: IsolatedRuntime, environment: Environment, folder: Path, seconds: float) -> str:
+    """Run the process to its end, or kill it in time; return how it ended."""
+    runner = RUNNERS / ("run.mjs" if runtime.on_node else "run.py")
+    command = [*environment.interpreter, *map(os.fspath, (runner, runtime.script, folder))]
     try:
-        with (folder / PRINTED).open("wb") as printed:
+        with (folder / LOG_FILE).open("wb") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # never written to: it ends when this process does
-                stdout=printed,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env=_environment(),
-                pass_fds=[writing],
+                env=_variables(),
                 start_new_session=True,
             )
     except OSError as error:
-        os.close(reading)
-        raise Unavailable(f"{command[0]}: {error.strerror or error}") from error
+        raise RuntimeUnavailable(f"{command[0]}: {error.strerror or error}") from error
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {seconds:g} s"
     finally:
-        os.close(writing)
-    return process, reading
+        _kill(process)
+    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    line = _telling_line((folder / LOG_FILE).read_text(errors="replace"))
+    return f"the process died ({how}){f': {line}' if line else ''}"
 
 
-def _blame(state: _State, job: Mapping[str, Any], reason: str, *, whole_model: bool) -> None:
-    """Give the reason to the step the process was at; raise Unavailable if it was at none.
-
-    A step that was answered before the process died is refused too: the death is its aftermath.
-    """
-    if state.at is None:
-        raise Unavailable(reason)
-    number, case = state.at
-    refusal = Refusal(reason)
-    if case is not None:
-        state.answers[number, case] = refusal
-    if case is None or whole_model:
-        _refuse_rest(state, job, number, refusal)
-
-
-def _refuse_rest(state: _State, job: Mapping[str, Any], number: int, refusal: Refusal) -> None:
-    """Give a refusal to every case of a model that has nothing yet."""
-    for model in job["models"]:
-        for case in model["cases"] if model["model"] == number else ():
-            state.answers.setdefault((number, case["case"]), refusal)
+def _read_results(folder: Path) -> tuple[str | None, Answers]:
+    """Return the runtime's version, None if it did not start, and the results written in time."""
+    path = folder / RESULTS_FILE
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    # A line without an end is one that the process died writing.
+    results = [json.loads(line) for line in lines if line.endswith("\n")]
+    version = results.pop(0)["version"] if results and "version" in results[0] else None
+    return version, [
+        {t["name"]: _read_tensor(folder, t) for t in result["outputs"]}
+        if "outputs" in result
+        else Refusal(result["refused"])
+        for result in results
+    ]
 
 
-def _follow(
-    reading: int, folder: Path, state: _State, job: Mapping[str, Any], limits: Limits
-) -> bool:
-    """Take in events until the process closes the pipe; False if it was silent for too long."""
-    pending = b""
-    limit = limits.start_seconds
-    deadline = time.monotonic() + limit
-    while True:
-        ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return False
-        data = os.read(reading, 65536)
-        if not data:
-            return True
-        *lines, pending = (pending + data).split(b"\n")
-        for line in lines:
-            _take(json.loads(line), folder, state, job)
-        deadline = time.monotonic() + limits.step_seconds
+def _read_tensor(folder: Path, tensor: Mapping[str, Any]) -> np.ndarray:
+    flat: np.ndarray = np.fromfile(folder / tensor["file"], dtype=tensor["dtype"])
+    return flat.reshape(tensor["shape"])
 
 
-def _take(event: Mapping[str, Any], folder: Path, state: _State, job: Mapping[str, Any]) -> None:
-    """Keep what one event says."""
-    kind = event["event"]
-    if kind == "ready":
-        state.version = event["version"]
-    elif kind == "unusable":
-        raise Unavailable(event["reason"])
-    elif kind == "load":
-        state.at = (event["model"], None)
-    elif kind == "run":
-        state.at = (event["model"], event["case"])
-    elif kind == "answer":
-        outputs = {tensor["name"]: read_output(folder, tensor) for tensor in event["outputs"]}
-        state.answers[event["model"], event["case"]] = outputs
-    elif kind == "refused" and "case" in event:
-        state.answers[event["model"], event["case"]] = Refusal(event["reason"])
-    elif kind == "refused":
-        _refuse_rest(state, job, event["model"], Refusal(event["reason"]))
-    elif kind == "done":
-        state.finished = True
-
-
-def _environment() -> dict[str, str]:
-    """Return the variables a runner sees: no GPU, no telemetry, one thread."""
+def _variables() -> dict[str, str]:
+    """Return the environment variables of a runner: no GPU, no telemetry, one thread."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     return kept | {
         "CUDA_VISIBLE_DEVICES": "-1",
@@ -258,24 +192,17 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.stdin.close()
 
 
-def _how(returncode: int) -> str:
-    if returncode < 0:
-        return signal.Signals(-returncode).name
-    return f"exit status {returncode}"
-
-
-def _last_words(path: Path) -> str:
-    """Return the line of what the process printed that says most about its death."""
-    text = path.read_text(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [
+def _telling_line(log: str) -> str:
+    """Return the line of a log that says most about the end of its process, empty if none does."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [
         i
         for i, line in enumerate(lines)
         if re.search(r"panicked|error|exception", line, re.IGNORECASE)
     ]
-    if not lines:
-        return ""
-    chosen = lines[telling[0]] if telling else lines[-1]
-    if "panicked" in chosen and telling[0] + 1 < len(lines):
-        chosen = lines[telling[0] + 1]  # Rust tells the place on one line, the reason on the next
-    return chosen[:300]
+    if not errors:
+        return lines[-1][:300] if lines else ""
+    first = errors[0]
+    if "panicked" in lines[first]:  # Rust writes the place on one line, the reason on the next
+        first = min(first + 1, len(lines) - 1)
+    return lines[first][:300]

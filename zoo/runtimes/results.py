@@ -1,44 +1,77 @@
-"""build/compat/compat.json: what was measured in other runtimes, on disk."""
+"""What was measured in other runtimes, on disk.
+
+    build/compat/compat.json            all models
+    REPOSITORY/MODEL/compat.json        one model's own part
+    REPOSITORY/MODEL/RUNTIMES.md        the same for people
+
+The last two stand beside config.pbtxt and not in a version's folder, since a published version
+never changes, and what runs it does.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from zoo.errors import UsageError
-from zoo.publish.repository import sha256
-from zoo.runtimes.compatibility import Record
+from zoo.publish import repository as publish
+from zoo.runtimes.environments import locked
+from zoo.runtimes.page import model_page
+from zoo.runtimes.record import CompatibilityRecord
 
-RECORD_FILE = "compat.json"
+RECORD_FILE, PAGE_FILE = "compat.json", "RUNTIMES.md"
 
 
-def read_record(root: Path) -> Record:
+def keep(
+    record: CompatibilityRecord, root: Path, repository: Path, *, say: Callable[[str], None]
+) -> CompatibilityRecord:
+    """Merge the record into the one on disk, write each model's part; return what it says of them.
+
+    A repository that cannot be written keeps its old pages, aloud.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        whole = read_record(root).merged(record)
+        publish.replace(root / RECORD_FILE, record_text(whole))
+    mine = whole.only([item.sha256 for item in record.files])
+    for model in dict.fromkeys(item.model for item in record.files):
+        part = mine.of_model(model)
+        documents = {RECORD_FILE: record_text(part), PAGE_FILE: model_page(part, model).encode()}
+        try:
+            publish.write_beside(repository, model, documents)
+        except OSError as error:
+            say(f"{repository / model}: {error.strerror or error}: {PAGE_FILE} is not written")
+    return mine
+
+
+def read_record(root: Path) -> CompatibilityRecord:
     """Return what was measured before, an empty record if there is none.
 
     Raises UsageError for a file that is no such record.
     """
     path = root / RECORD_FILE
     try:
-        return Record.from_json(json.loads(path.read_bytes()))
+        return CompatibilityRecord.from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        return Record()
+        return CompatibilityRecord()
     except (ValueError, AttributeError) as error:
         raise UsageError(f"{path} is not a record of runtimes ({error}): remove it") from error
 
 
-def recorded(root: Path | None, folder: Path) -> Record:
+def recorded(root: Path | None, folder: Path) -> CompatibilityRecord:
     """Return what was measured of the ONNX files in a folder, by their bytes, for a model card.
 
     A record that cannot be read is as good as none here; `zoo verify --runtimes` says what is
     wrong with it.
     """
     try:
-        known = Record() if root is None else read_record(root)
+        known = CompatibilityRecord() if root is None else read_record(root)
     except UsageError:
-        known = Record()
-    return known.only([sha256(path) for path in folder.glob("*.onnx")])
+        known = CompatibilityRecord()
+    return known.only([publish.sha256(path) for path in folder.glob("*.onnx")])
 
 
-def record_text(record: Record) -> bytes:
+def record_text(record: CompatibilityRecord) -> bytes:
     """Return the record as the bytes of its file."""
     return (json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n").encode()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoo.runtimes.catalogue import IsolatedRuntime
-from zoo.runtimes.environments import STAMP_FILE, Unavailable, prepare
+from zoo.runtimes.environments import STAMP_FILE, RuntimeUnavailable, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_installed_leaves_nothing(
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     (tmp_path / ".tmp-killed").mkdir()
 
-    with pytest.raises(Unavailable, match=r"pip.* failed: ERROR: .*no-such-package"):
+    with pytest.raises(RuntimeUnavailable, match=r"pip.* failed: ERROR: .*no-such-package"):
         prepare(_runtime("no-such-package==1.0"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 

@@ -17,18 +17,16 @@ import pytest
 from onnx import helper, numpy_helper
 
 from zoo.errors import UsageError
-from zoo.parity.compare import Arrays, Case, Refusal, compare_answers
-from zoo.runtimes.catalogue import ADAPTERS, ISOLATED, IsolatedRuntime
-from zoo.runtimes.environments import Environment, Unavailable, prepare
-from zoo.runtimes.job import Subject, write_models
-from zoo.runtimes.measure import descriptions, select
-from zoo.runtimes.process import Limits, answer_all
+from zoo.parity.compare import Arrays, Case, Refusal, Tolerance, compare_answers
+from zoo.runtimes import measure
+from zoo.runtimes.catalogue import ISOLATED, RUNNERS, IsolatedRuntime, descriptions, select
+from zoo.runtimes.environments import Environment, RuntimeUnavailable, prepare
+from zoo.runtimes.process import external_files, run_file
 
-#: Long enough for a start on a busy machine; a step of a fake takes no time.
-LIMITS = Limits(start_seconds=60, step_seconds=60)
-IMPATIENT = Limits(start_seconds=60, step_seconds=2)
+#: Long enough for a start on a busy machine; a fake itself takes no time.
+SECONDS = 60.0
 
-#: Behaves as the model's file is called.
+#: Does what the model's file is called.
 FAKE = textwrap.dedent(
     """
     import os, signal, subprocess, sys, time
@@ -104,17 +102,21 @@ def fake(tmp_path: Path) -> IsolatedRuntime:
 
 
 def _answers(
-    runtime: IsolatedRuntime, folder: Path, *behaviours: str, limits: Limits = LIMITS
-) -> dict[str, list[Arrays | Refusal]]:
-    subjects = [Subject(path=folder / "models" / name, cases=CASES) for name in behaviours]
-    (folder / "models").mkdir()
-    for subject in subjects:
-        subject.path.write_bytes(b"a graph")
+    runtime: IsolatedRuntime,
+    folder: Path,
+    behaviour: str,
+    *,
+    cases: tuple[Case, ...] = CASES,
+    seconds: float = SECONDS,
+) -> list[Arrays | Refusal]:
+    (folder / "models").mkdir(exist_ok=True)
+    path = folder / "models" / behaviour
+    path.write_bytes(b"a graph")
     interpreter = ("node",) if runtime.on_node else (sys.executable,)
     environment = Environment(folder=folder, interpreter=interpreter, installed={})
-    version, answers = answer_all(runtime, environment, subjects, limits=limits)
+    version, answers = run_file(runtime, environment, path, cases, seconds=seconds)
     assert version == "9.9"
-    return dict(zip(behaviours, answers, strict=True))
+    return answers
 
 
 def _right(answers: list[Arrays | Refusal]) -> bool:
@@ -137,66 +139,77 @@ def _is_running(pid: int) -> bool:
 
 def test_answers_come_back_as_they_were_given(fake: IsolatedRuntime, tmp_path: Path) -> None:
     """Names, types, shapes and values, whatever the runtime prints."""
-    found = _answers(fake, tmp_path, "right", "right_too")
-
-    assert _right(found["right"])
-    assert _right(found["right_too"])
+    assert _right(_answers(fake, tmp_path, "right"))
 
 
 def test_a_wrong_answer_is_reported_as_a_difference(fake: IsolatedRuntime, tmp_path: Path) -> None:
     """The process only carries it; the comparison finds it."""
-    rows = compare_answers("fake", CASES, _answers(fake, tmp_path, "wrong")["wrong"])
+    rows = compare_answers("fake", CASES, _answers(fake, tmp_path, "wrong"))
 
     assert [row.ok for row in rows] == [False, False]
     assert rows[0].max_abs == 1.0
 
 
-def test_a_refusal_is_told_in_the_runtimes_words(fake: IsolatedRuntime, tmp_path: Path) -> None:
-    """At load, for all cases; the models after it are run all the same."""
-    found = _answers(fake, tmp_path, "refuses", "panics", "right")
+def test_a_refusal_is_in_the_runtimes_words(fake: IsolatedRuntime, tmp_path: Path) -> None:
+    """At load, for all cases."""
+    refused, panicked = (_answers(fake, tmp_path, name) for name in ("refuses", "panics"))
 
-    assert _reasons(found["refuses"]) == ["NotImplementedError: no such operator: LSTM"] * 2
-    assert _reasons(found["panics"]) == ["PanicException: a Rust panic"] * 2
-    assert _right(found["right"])
-
-
-def test_a_crash_belongs_to_the_step_it_happened_in(fake: IsolatedRuntime, tmp_path: Path) -> None:
-    """The case, or the model if it died loading it; everything else is answered."""
-    found = _answers(fake, tmp_path, "before", "dies_at_batch_7", "dies_at_load", "after")
-
-    assert _right(found["before"])
-    assert _right(found["after"])
-    assert isinstance(found["dies_at_batch_7"][0], dict)
-    assert _reasons(found["dies_at_batch_7"])[1] == (
-        "the process died (SIGABRT): not a batch of one"
-    )
-    assert all("the process died (SIGSEGV)" in text for text in _reasons(found["dies_at_load"]))
+    assert _reasons(refused) == ["NotImplementedError: no such operator: LSTM"] * 2
+    assert _reasons(panicked) == ["PanicException: a Rust panic"] * 2
 
 
-def test_a_hang_costs_its_model_alone_and_nothing_is_left_running(
-    fake: IsolatedRuntime, tmp_path: Path
+def test_a_crash_keeps_what_was_answered_before(fake: IsolatedRuntime, tmp_path: Path) -> None:
+    """The cases after it, or all if it died loading the file, are refused with how it ended."""
+    running, loading = (_answers(fake, tmp_path, n) for n in ("dies_at_batch_7", "dies_at_load"))
+
+    assert isinstance(running[0], dict)
+    assert _reasons(running)[1] == "the process died (SIGABRT): not a batch of one"
+    assert all("the process died (SIGSEGV)" in text for text in _reasons(loading))
+
+
+def test_a_crash_costs_its_file_alone(
+    fake: IsolatedRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed with what it had started, after the time limit."""
-    found = _answers(fake, tmp_path, "before", "hangs", "after", limits=IMPATIENT)
+    """Every other file of the runtime is answered."""
+    environment = Environment(folder=tmp_path, interpreter=(sys.executable,), installed={})
+    monkeypatch.setattr(measure, "ISOLATED", (fake,))
+    monkeypatch.setattr(measure, "prepare", lambda runtime, root, say: environment)
+    names = ("before", "dies_at_load", "after")
+    targets = []
+    for name in names:
+        (tmp_path / name).write_bytes(b"a graph")
+        targets.append(
+            measure.Target(
+                model=name, path=tmp_path / name, cases=CASES, sha256="", tolerance=Tolerance(),
+                argmax=False,
+            )
+        )  # fmt: skip
+    record, skipped = measure.measure_all(targets, ["fake"], tmp_path, say=print)
 
-    assert _reasons(found["hangs"]) == ["no answer within 2 s"] * 2
-    assert _right(found["before"])
-    assert _right(found["after"])
+    assert [item.cells["fake"].status for item in record.files] == ["ok", "refused", "ok"]
+    assert skipped == {}
+
+
+def test_a_hang_is_ended_and_nothing_is_left_running(fake: IsolatedRuntime, tmp_path: Path) -> None:
+    """Killed with what it had started, after the time limit."""
+    answers = _answers(fake, tmp_path, "hangs", seconds=10)
+
+    assert _reasons(answers) == ["no answer within 10 s"] * 2
     pids = [int(text) for text in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
     assert not any(_is_running(pid) for pid in pids)
 
 
-def test_a_runtime_gets_copies_of_the_models(fake: IsolatedRuntime, tmp_path: Path) -> None:
+def test_a_runtime_gets_a_copy_of_the_model(fake: IsolatedRuntime, tmp_path: Path) -> None:
     """onnx2tf writes over what it is given, pnnx beside it; and no reason names a folder."""
-    found = _answers(fake, tmp_path, "overwrites")
+    answers = _answers(fake, tmp_path, "overwrites")
 
-    assert _reasons(found["overwrites"]) == ["OSError: cannot read overwrites"] * 2
+    assert _reasons(answers) == ["OSError: cannot read overwrites"] * 2
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["overwrites"]
     assert (tmp_path / "models" / "overwrites").read_bytes() == b"a graph"
 
 
-def test_external_data_goes_with_its_model(fake: IsolatedRuntime, tmp_path: Path) -> None:
+def test_external_data_goes_with_its_model(tmp_path: Path) -> None:
     """A file of weights beside the graph, and nothing else that lies there."""
     weights = numpy_helper.from_array(np.ones((300, 300), np.float32), "w")
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
@@ -208,23 +221,16 @@ def test_external_data_goes_with_its_model(fake: IsolatedRuntime, tmp_path: Path
     onnx.save(model, folder / "m.onnx", save_as_external_data=True, location="m.weights")
     (folder / "private").touch()
 
-    (work := tmp_path / "work").mkdir()
-    write_models(work, {3: (Subject(path=folder / "m.onnx", cases=()), [])})
-
-    assert sorted(path.name for path in (work / "model-3").iterdir()) == ["m.onnx", "m.weights"]
+    assert external_files(folder / "m.onnx") == {"m.weights"}
 
 
 def test_text_is_not_tried(fake: IsolatedRuntime, tmp_path: Path) -> None:
     """It has no raw form; said so, rather than failed."""
     text = Case(name="t", feeds={"x": np.array(["a"], object)}, expected={"y": np.zeros(1)})
-    (tmp_path / "right").touch()
-    subject = Subject(path=tmp_path / "right", cases=(text, *CASES))
-    environment = Environment(folder=tmp_path, interpreter=(sys.executable,), installed={})
-
-    _, ((first, *rest),) = answer_all(fake, environment, [subject], limits=LIMITS)
+    first, *others = _answers(fake, tmp_path, "right", cases=(text, *CASES))
 
     assert first == Refusal("not tried: x is text, which is not handed to other processes")
-    assert _right(rest)
+    assert _right(others)
 
 
 def test_a_process_ends_with_its_parent(fake: IsolatedRuntime, tmp_path: Path) -> None:
@@ -237,8 +243,7 @@ def test_a_process_ends_with_its_parent(fake: IsolatedRuntime, tmp_path: Path) -
         import numpy as np
         from zoo.runtimes.catalogue import IsolatedRuntime
         from zoo.runtimes.environments import Environment
-        from zoo.runtimes.job import Subject
-        from zoo.runtimes.process import answer_all
+        from zoo.runtimes.process import run_file
         from zoo.parity.compare import Case
 
         one = np.zeros((1, 1), np.float32)
@@ -246,7 +251,7 @@ def test_a_process_ends_with_its_parent(fake: IsolatedRuntime, tmp_path: Path) -
         folder = Path({str(tmp_path)!r})
         runtime = IsolatedRuntime(name="f", version="9", adapter={fake.adapter!r}, pins=())
         place = Environment(folder=folder, interpreter=(sys.executable,), installed={{}})
-        answer_all(runtime, place, [Subject(path=folder / "hangs", cases=(case,))])
+        run_file(runtime, place, folder / "hangs", [case])
         """
     )
     os.mkfifo(tmp_path / "pids")
@@ -280,25 +285,24 @@ def test_a_runtime_that_does_not_start_is_unavailable(
     runtime = IsolatedRuntime(name="broken", version="0", adapter=str(adapter), pins=())
 
     # No fake starts slower than the one that sleeps, whose limit is the shortest.
-    limits = Limits(start_seconds=1) if "sleep" in source else LIMITS
-    with pytest.raises(Unavailable, match=reason):
-        _answers(runtime, tmp_path, "right", limits=limits)
+    seconds = 1 if "sleep" in source else SECONDS
+    with pytest.raises(RuntimeUnavailable, match=reason):
+        _answers(runtime, tmp_path, "right", seconds=seconds)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_node_runtimes_speak_the_same_protocol(tmp_path: Path) -> None:
+def test_node_runtimes_answer_alike(tmp_path: Path) -> None:
     """Answers, refusals and a crash, as in Python."""
     adapter = tmp_path / "fake.mjs"
     adapter.write_text(FAKE_NODE)
     runtime = IsolatedRuntime(name="fake", version="9", adapter=str(adapter), pins=())
 
-    found = _answers(runtime, tmp_path, "right", "refuses", "dies", "after")
-
-    assert _right(found["right"])
-    assert _right(found["after"])
-    assert _reasons(found["refuses"]) == ["Error: no such operator: LSTM"] * 2
-    assert isinstance(found["dies"][0], dict)
-    assert "the process died (SIGABRT)" in _reasons(found["dies"])[1]
+    assert _right(_answers(runtime, tmp_path, "right"))
+    refused = _answers(runtime, tmp_path, "refuses")
+    assert _reasons(refused) == ["Error: no such operator: LSTM"] * 2
+    died = _answers(runtime, tmp_path, "dies")
+    assert isinstance(died[0], dict)
+    assert "the process died (SIGABRT)" in _reasons(died)[1]
 
 
 def test_names_select_runtimes() -> None:
@@ -332,7 +336,7 @@ def test_the_oldest_onnxruntime_is_the_one_that_pyproject_allows() -> None:
     assert oldest.version.startswith(f"{floor[1]}.")
 
 
-@pytest.mark.parametrize("script", sorted(ADAPTERS.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", sorted(RUNNERS.glob("*.py")), ids=lambda path: path.name)
 def test_a_runner_imports_neither_the_zoo_nor_its_neighbours(script: Path) -> None:
     """It runs in an environment that has neither."""
     nodes = list(ast.walk(ast.parse(script.read_text())))
@@ -345,7 +349,7 @@ def test_a_runner_imports_neither_the_zoo_nor_its_neighbours(script: Path) -> No
         "zoo",
         "zoo_server",
         "zoo_proto",
-        *(path.stem for path in ADAPTERS.iterdir()),
+        *(path.stem for path in RUNNERS.iterdir()),
     }
 
 
@@ -356,6 +360,6 @@ def test_without_node_its_runtimes_are_unavailable(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     (runtime,) = (item for item in ISOLATED if item.name == "onnxruntime-node")
 
-    with pytest.raises(Unavailable, match="node is not installed"):
+    with pytest.raises(RuntimeUnavailable, match="node is not installed"):
         prepare(runtime, tmp_path / "compat")
     assert not (tmp_path / "compat").exists()

@@ -8,10 +8,9 @@ import pytest
 
 from zoo.errors import UsageError
 from zoo.parity.compare import Arrays, Case, Refusal, compare_answers
-from zoo.runtimes.compatibility import Cell, Measured, Record, cell, faults
-from zoo.runtimes.compatibility_check import keep
 from zoo.runtimes.page import files_table, model_page, page, terminal
-from zoo.runtimes.results import read_record, recorded
+from zoo.runtimes.record import Cell, CompatibilityRecord, FileCells, cell, faults
+from zoo.runtimes.results import keep, read_record, recorded
 
 DATE = "2026-01-02"
 
@@ -30,12 +29,12 @@ def _cell(*answers: Arrays | Refusal) -> Cell:
     return cell(rows, CASES, version="1.0", date=DATE)
 
 
-def _measured(file: str = "model.onnx", sha256: str = "aa", **cells: Cell) -> Measured:
-    return Measured(model="m", file=file, sha256=sha256, cells=cells)
+def _measured(file: str = "model.onnx", sha256: str = "aa", **cells: Cell) -> FileCells:
+    return FileCells(model="m", file=file, sha256=sha256, cells=cells)
 
 
-def _record(*files: Measured) -> Record:
-    return Record(files=files, notes={"fake": "as it is", "other": "otherwise"})
+def _record(*files: FileCells) -> CompatibilityRecord:
+    return CompatibilityRecord(files=files, notes={"fake": "as it is", "other": "otherwise"})
 
 
 def test_right_answers_are_ok_with_the_largest_difference() -> None:
@@ -111,7 +110,7 @@ def test_a_record_survives_json() -> None:
     """Written and read back, it is the same."""
     record = _record(_measured(fake=_cell(*RIGHT)))
 
-    assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
+    assert CompatibilityRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "files": [{}], "runtimes": {}}'])
@@ -121,7 +120,7 @@ def test_a_broken_record_is_named(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(UsageError, match=r"compat\.json is not a record of runtimes"):
         read_record(tmp_path)
-    assert recorded(tmp_path, tmp_path) == Record()
+    assert recorded(tmp_path, tmp_path) == CompatibilityRecord()
 
 
 def test_cells_are_looked_up_by_the_files_bytes(tmp_path: Path) -> None:

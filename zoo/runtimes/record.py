@@ -1,11 +1,11 @@
-"""Which runtimes give Keras's answers for which file: measured cells, as JSON and as tables.
+"""Which runtimes give Keras's answers for which file, as values.
 
-    Cell      one file in one runtime: ok, differs, or refused, with the figure or the reason
-    Measured  one file, by its sha256, with its cells
-    Record    build/compat/compat.json: every file measured last, and the runtimes' versions
+    Cell                  one file in one runtime: ok, differs, or refused, with figure or reason
+    FileCells             one file, by its sha256, with its cells
+    CompatibilityRecord   many files, and how each runtime is set up
 
-Pure: comparisons in, values and text out. A cell stays true for as long as the file's bytes do, so
-cells are looked up by checksum, and a later run replaces those that it measured again.
+Pure: comparisons in, values out. A cell stays true for as long as the file's bytes do, so cells
+are looked up by checksum, and a later run replaces those that it measured again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class FileCells:
     """One ONNX file of a published model, and its cells by the name of the runtime."""
 
     model: str
@@ -49,23 +49,27 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class CompatibilityRecord:
     """What is known of all files; `notes` say how each runtime is set up, in their order."""
 
-    files: tuple[Measured, ...] = ()
+    files: tuple[FileCells, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
 
-    def merged(self, newer: Record) -> Record:
+    def merged(self, newer: CompatibilityRecord) -> CompatibilityRecord:
         """Return both: cells measured anew replace older ones, and so do files with other bytes."""
-        olds = {(item.model, item.file): item for item in self.files}
+        by_name = {(item.model, item.file): item for item in self.files}
         for item in newer.files:
-            old = olds.get((item.model, item.file))
+            old = by_name.get((item.model, item.file))
             kept = old.cells if old is not None and old.sha256 == item.sha256 else {}
-            olds[item.model, item.file] = replace(item, cells={**kept, **item.cells})
-        files = tuple(olds[key] for key in sorted(olds))
-        return Record(files=files, notes={**newer.notes, **self.notes, **newer.notes})
+            by_name[item.model, item.file] = replace(item, cells={**kept, **item.cells})
+        files = tuple(by_name[key] for key in sorted(by_name))
+        return CompatibilityRecord(files=files, notes={**newer.notes, **self.notes, **newer.notes})
 
-    def only(self, checksums: Sequence[str]) -> Record:
+    def of_model(self, model: str) -> CompatibilityRecord:
+        """Return the part about one model's files."""
+        return replace(self, files=tuple(item for item in self.files if item.model == model))
+
+    def only(self, checksums: Sequence[str]) -> CompatibilityRecord:
         """Return the part about files with these checksums."""
         return replace(self, files=tuple(item for item in self.files if item.sha256 in checksums))
 
@@ -84,13 +88,13 @@ class Record:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Record:
+    def from_json(cls, values: Mapping[str, Any]) -> CompatibilityRecord:
         """Return what `to_json` gave; raises ValueError if it is something else."""
         if values.get("format") != FORMAT:
             raise ValueError(f"format {values.get('format')!r}, not {FORMAT}")
         try:
             files = tuple(
-                Measured(
+                FileCells(
                     **item | {"cells": {name: Cell(**cell) for name, cell in item["cells"].items()}}
                 )
                 for item in values["files"]
@@ -144,11 +148,11 @@ def _list(numbers: set[int]) -> str:
 GUARDS = ("onnxruntime", "onnx-reference")
 
 
-def faults(record: Record) -> list[str]:
+def faults(record: CompatibilityRecord) -> list[str]:
     """Return one line for each wrong answer, and for each refusal by a guard of publication."""
     return [
-        f"{item.model} {item.file}: {name} {found.version}: {found.reason}"
+        f"{item.model} {item.file}: {name} {cell.version}: {cell.reason}"
         for item in record.files
-        for name, found in item.cells.items()
-        if found.status == "differs" or (found.status == "refused" and name in GUARDS)
+        for name, cell in item.cells.items()
+        if cell.status == "differs" or (cell.status == "refused" and name in GUARDS)
     ]
