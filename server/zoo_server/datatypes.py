@@ -25,6 +25,9 @@ MAX_ELEMENTS = (2**63 - 1) // 8
 
 _LENGTH = struct.Struct("<I")
 
+#: Elements that are copied at once.
+_PIECE = 1 << 15
+
 
 @dataclass(frozen=True, slots=True)
 class DataType:
@@ -164,12 +167,12 @@ def byte_count(datatype: DataType, shape: Sequence[int]) -> int:
 
 def serialize_bytes(elements: Iterable[bytes | str]) -> bytes:
     """Return BYTES elements in wire form, in the order given; str goes out as UTF-8."""
-    pieces: list[bytes] = []
+    raw = bytearray()
     for element in elements:
         data = element.encode() if isinstance(element, str) else bytes(element)
-        pieces.append(_LENGTH.pack(len(data)))
-        pieces.append(data)
-    return b"".join(pieces)
+        raw += _LENGTH.pack(len(data))
+        raw += data
+    return bytes(raw)
 
 
 def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") -> list[bytes]:
@@ -215,7 +218,8 @@ def miscounted(got: int, count: int, *, tensor: str) -> ValueError:
 def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:
     """Return elements as an object array; numpy's own string dtypes would lose trailing NULs."""
     array = np.empty(len(elements), dtype=object)
-    array[:] = elements
+    for begin in range(0, len(elements), _PIECE):  # so that other threads come in between
+        array[begin : begin + _PIECE] = elements[begin : begin + _PIECE]
     return array.reshape(shape)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from zoo_proto import grpc_service_pb2, tensorflow_serving_pb2
+from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InputTensor
 from zoo_server.inference.shared_memory import Source
 from zoo_server.limits import Reservation
@@ -48,8 +49,8 @@ _COUNTED = 4096
 #: Messages in messages, at most: protobuf's own bound.
 _DEPTH = 100
 
-#: Fields looked at, strings of one list aside: a second, at most. The rest weighs what it may.
-_MOST_VISITS = 1 << 20
+#: Fields of one message, those of a list aside: a tenth of a second, and no client writes as many.
+_MOST_FIELDS = 1 << 16
 
 
 def reserve_message(reservation: Reservation, raw: bytes, fields: "Fields") -> None:
@@ -140,16 +141,18 @@ class _Scales:
         self._raw = raw
         self._enough = enough
         self._weight = 0
-        self._visits = _MOST_VISITS
+        self._left = _MOST_FIELDS
 
     def weigh(self, at: int, end: int, fields: Fields, depth: int) -> int:
         """Add what lies between the two places, and return the sum."""
         raw = self._raw
         try:
             while at < end and self._weight <= self._enough:
-                self._visits -= 1
-                if self._visits < 0:
-                    return self._add(_ANY_BYTE * (end - at))
+                self._left -= 1
+                if self._left < 0:
+                    raise InvalidRequest(
+                        f"the request has more than {_MOST_FIELDS} fields: send less at once"
+                    )
                 tag, at = read_varint(raw, at)
                 wire = tag & 7
                 if wire == DELIMITED:
@@ -158,17 +161,25 @@ class _Scales:
                     field = fields.get(tag >> 3, _UNKNOWN)
                     self._field(field, at, stop, depth)
                     at = self._more(tag, field, stop, end) if field.each else stop
-                elif wire in FIXED_SIZES:
-                    at += FIXED_SIZES[wire]
-                    self._add(_NUMBER)
-                elif wire == VARINT:
-                    _, at = read_varint(raw, at)
-                    self._add(_NUMBER)
+                elif wire in FIXED_SIZES or wire == VARINT:
+                    at = self._loose_numbers(tag, at, end)
                 else:  # a group, which none of the messages has
                     return self._add(_ANY_BYTE * (end - at))
         except IndexError:  # cut off
             pass
         return self._weight
+
+    def _loose_numbers(self, tag: int, at: int, end: int) -> int:
+        """Add a number and those of the same list that follow, unpacked; return where they end."""
+        raw, size, count = self._raw, FIXED_SIZES.get(tag & 7), 1
+        while True:
+            at = read_varint(raw, at)[1] if size is None else at + size
+            if at >= end or raw[at] != tag or tag > 0x7F:
+                break
+            at += 1
+            count += 1
+        self._add(_NUMBER * count)
+        return at
 
     def _field(self, field: _Field, at: int, end: int, depth: int) -> None:
         if field.per_number:

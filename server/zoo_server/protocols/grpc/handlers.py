@@ -22,12 +22,12 @@ from zoo_server.protocols.unary import UnaryPath
 
 SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
-#: Methods that read what is in memory: a transport that can may answer them without a thread.
+#: Methods that read a little of what is in memory: a transport that can may answer them without a
+#: thread. Those that may speak of every model or region, or unmap memory, take one.
 _IN_PLACE = frozenset(
     {
         "ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig",
-        "ModelStatistics", "SystemSharedMemoryStatus", "CudaSharedMemoryStatus",
-        "SystemSharedMemoryUnregister", "CudaSharedMemoryUnregister", "TraceSetting", "LogSettings",
+        "TraceSetting", "LogSettings",
     }
 )  # fmt: skip
 

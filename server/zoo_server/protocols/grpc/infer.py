@@ -20,6 +20,8 @@ from zoo_server.inference.shared_memory import SharedMemory, Source
 from zoo_server.inference.validation import CheckedRequest, Plan
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
+from zoo_server.protocols.bulk import INFER
+from zoo_server.protocols.bulk import take_out as bulk_of
 from zoo_server.protocols.decoded_size import INFER_FIELDS, reserve_message, reserve_strings
 from zoo_server.protocols.grpc import wire
 from zoo_server.protocols.grpc.infer_request import decode
@@ -120,10 +122,9 @@ class InferPath(UnaryPath[InferSender]):
         parts = split(raw)
         reservation = self._reserve(sender)
         reserve_message(reservation, raw if parts is None else parts.head, INFER_FIELDS)
-        if parts is None:
-            message, views = parse(pb.ModelInferRequest, raw), None
-        else:
-            message = parse(pb.ModelInferRequest, parts.head)
+        bulk = bulk_of(raw if parts is None else parts.head, INFER)
+        message, views = parse(pb.ModelInferRequest, bulk.rest), None
+        if parts is not None:
             view = memoryview(raw)
             views = [view[begin:end] for begin, end in parts.spans]
             if parts.id:
@@ -136,7 +137,7 @@ class InferPath(UnaryPath[InferSender]):
         if self._hand_on is not None and model.settings.sequences is not None:
             self._hand_on(raw, sender)
             return False
-        request = decode(message, self._memory, views)
+        request = decode(message, self._memory, views, bulk.lists)
         reserve_strings(reservation, request.inputs)
         checked = model.checker.check(request)
         sender.model, sender.id = model, message.id.encode()

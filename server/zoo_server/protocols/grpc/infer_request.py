@@ -4,7 +4,8 @@ What a tensor's data may look like is docs/protocol.md 2.2.1 and 2.2.2: one rout
 that matches the datatype. The messages' stems are Triton's (server/src/grpc/infer_handler.cc).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from zoo_server.datatypes import DATA_TYPES, DataType
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest, TensorData
 from zoo_server.inference.shared_memory import SharedMemory
+from zoo_server.protocols.bulk import Lists, numbers
 from zoo_server.protocols.parameters import classes_of, region_part_of, request_parameters
 
 _BY_WIRE = {row.wire: row for row in DATA_TYPES}
+
+_CONTENTS = pb.InferTensorContents.DESCRIPTOR.fields_by_number
 
 #: Which datatype a typed field stands for in messages: the widest that it carries.
 _FIELD_TYPE = {
@@ -35,17 +39,19 @@ def decode(
     message: pb.ModelInferRequest,
     memory: SharedMemory,
     raw: Sequence[bytes | memoryview] | None = None,
+    lists: Mapping[bytes, Lists] = MappingProxyType({}),
 ) -> InferRequest:
     """Return the request as values; InvalidRequest for data that no model could take.
 
     Where a tensor names a region of shared memory: NotFound, Unsupported as SharedMemory.source says.
     `raw`: the raw_input_contents, where they were not parsed (server/zoo_server/protocols/grpc/wire.py).
+    `lists`: typed contents that were taken out of the message (server/zoo_server/protocols/bulk.py).
     """
     parameters = request_parameters(message.parameters) if message.parameters else {}
     return InferRequest(
         id=message.id,
         parameters=parameters,
-        inputs=_inputs(message, memory, message.raw_input_contents if raw is None else raw),
+        inputs=_inputs(message, memory, message.raw_input_contents if raw is None else raw, lists),
         outputs=tuple(_output(output, memory) for output in message.outputs),
     )
 
@@ -63,7 +69,10 @@ def _output(output: Any, memory: SharedMemory) -> OutputRequest:
 
 
 def _inputs(
-    message: pb.ModelInferRequest, memory: SharedMemory, raw: Sequence[bytes | memoryview]
+    message: pb.ModelInferRequest,
+    memory: SharedMemory,
+    raw: Sequence[bytes | memoryview],
+    lists: Mapping[bytes, Lists],
 ) -> tuple[InputTensor, ...]:
     used = 0
     inputs: list[InputTensor] = []
@@ -83,7 +92,7 @@ def _inputs(
                     "contents field must not be specified when using raw_input_contents for "
                     f"'{tensor.name}' for model '{message.model_name}'"
                 )
-            data = _typed(tensor, message.model_name)
+            data = _typed(tensor, message.model_name, lists.get(tensor.name.encode(), {}))
         elif used < len(raw):
             data = raw[used]
             used += 1
@@ -105,9 +114,10 @@ def _inputs(
     return tuple(inputs)
 
 
-def _typed(tensor: Any, model_name: str) -> TensorData:
+def _typed(tensor: Any, model_name: str, lists: Lists) -> TensorData:
     """Return typed contents as an array, or as BYTES elements (docs/protocol.md 2.2.2)."""
     fields = [field for field, _ in tensor.contents.ListFields()]
+    fields += [_CONTENTS[number] for number in lists]
     label = f"input tensor '{tensor.name}' for model '{model_name}'"
     if not fields:
         return b""  # legal for a tensor without elements; else its size will not match
@@ -122,9 +132,15 @@ def _typed(tensor: Any, model_name: str) -> TensorData:
             f"unexpected explicit tensor data for {label} of type '{_FIELD_TYPE[name]}', expected "
             f"datatype '{tensor.datatype}'"
         )
-    values = getattr(tensor.contents, name)
+    values: Any = lists.get(fields[0].number)
+    if values is None:
+        values = getattr(tensor.contents, name)
+    elif isinstance(values, memoryview):
+        if datatype.numpy.kind == "f":
+            return values  # as raw contents are
+        values = numbers(fields[0], values)
     if datatype.byte_size is None:
-        return list(values)
+        return values if isinstance(values, list) else list(values)
     return _numbers(values, datatype, label)
 
 
@@ -132,11 +148,17 @@ def _numbers(values: Any, datatype: DataType, label: str) -> np.ndarray[Any, Any
     """Return carrier values as their datatype, if they fit (docs/protocol.md 2.2.2)."""
     if datatype.numpy.kind in "iu" and datatype.numpy.itemsize < 4:
         limits = np.iinfo(datatype.numpy)
-        wide = np.fromiter(values, dtype=np.int64, count=len(values))
+        wide = _array(values, np.dtype(np.int64))
         bad = wide[(wide < limits.min) | (wide > limits.max)]
         if bad.size:
             raise InvalidRequest(
                 f"value {bad[0]} of {label} is out of range for datatype '{datatype.wire}'"
             )
         return wide.astype(datatype.numpy)
-    return np.fromiter(values, dtype=datatype.numpy, count=len(values))
+    return _array(values, datatype.numpy)
+
+
+def _array(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    if isinstance(values, np.ndarray):
+        return values.astype(dtype, copy=False)
+    return np.fromiter(values, dtype=dtype, count=len(values))

@@ -23,6 +23,7 @@ from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.request import InferRequest, OutputRequest
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
+from zoo_server.protocols.bulk import PREDICT, take_out
 from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.grpc.interceptor import parse
 from zoo_server.protocols.tfs import tensors
@@ -67,7 +68,8 @@ class PredictPath(UnaryPath[PredictSender]):
     def read(self, raw: bytes, sender: PredictSender) -> bool:
         reservation = self._reserve(sender)
         reserve_message(reservation, raw, PREDICT_FIELDS)
-        message = parse(pb.PredictRequest, raw)
+        bulk = take_out(raw, PREDICT)
+        message = parse(pb.PredictRequest, bulk.rest)
         check_model_spec(message)
         model = find(self._catalog, message.model_spec)
         signature = message.model_spec.signature_name or SIGNATURE
@@ -78,7 +80,7 @@ class PredictPath(UnaryPath[PredictSender]):
         request = InferRequest(
             id="",
             inputs=tuple(
-                tensors.decode(alias, tensor, reservation.take)
+                tensors.decode(alias, tensor, reservation.take, bulk.lists.get(alias.encode(), {}))
                 for alias, tensor in message.inputs.items()
             ),
             outputs=tuple(OutputRequest(name=alias) for alias in message.output_filter),

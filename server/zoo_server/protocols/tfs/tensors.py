@@ -14,6 +14,7 @@ other languages read that list and nothing else.
 """
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InputTensor, OutputTensor, TensorData
+from zoo_server.protocols.bulk import Lists, numbers
 from zoo_server.protocols.decoded_size import weight_of_strings
 from zoo_server.protocols.varint import TooLong, delimited, read_varint
 
@@ -44,10 +46,13 @@ _LENGTH_BYTES = 5
 Take = Callable[[int], None]
 
 
-def decode(alias: str, tensor: tf.TensorProto, take: Take) -> InputTensor:
+def decode(
+    alias: str, tensor: tf.TensorProto, take: Take, lists: Lists = MappingProxyType({})
+) -> InputTensor:
     """Return one input as a value; InvalidRequest, in TensorFlow's words, if it is no tensor.
 
     `take` is told what grows beyond the message: strings in tensor_content, and lists filled up.
+    `lists` were taken out of the message (server/zoo_server/protocols/bulk.py).
     """
     try:
         datatype = _datatype(tensor.dtype)
@@ -58,7 +63,7 @@ def decode(alias: str, tensor: tf.TensorProto, take: Take) -> InputTensor:
         elif tensor.tensor_content:
             data = _content(datatype, count, tensor.tensor_content, take)
         else:
-            data = _typed(datatype, count, getattr(tensor, datatype.tf_values), take)
+            data = _typed(datatype, count, _values(tensor, datatype, lists), take)
     except ValueError as error:
         raise InvalidRequest(f"tensor parsing error: {alias}: {error}") from None
     return InputTensor(name=alias, datatype=datatype.wire, shape=shape, data=data)
@@ -133,6 +138,14 @@ def _strings(count: int, content: bytes) -> list[bytes]:
     return elements
 
 
+def _values(tensor: tf.TensorProto, datatype: DataType, lists: Lists) -> Any:
+    field = _FIELDS[datatype.tf_values]
+    taken = lists.get(field.number)
+    if taken is None:
+        return getattr(tensor, datatype.tf_values)
+    return numbers(field, taken) if isinstance(taken, memoryview) else taken
+
+
 def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorData:
     """Return a typed list's elements, filled up to `count`."""
     if len(values) > count:
@@ -159,8 +172,14 @@ def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorDat
 
 def _numbers(datatype: DataType, values: Any) -> np.ndarray[Any, Any]:
     if datatype.tf_values == "half_val":
-        carriers = np.fromiter(values, np.dtype("<i4"), len(values))
+        carriers = _array(values, np.dtype("<i4"))
         return carriers.astype(np.dtype("<u2")).view(datatype.numpy)
     if datatype.tf_values == "int_val":
-        return np.fromiter(values, np.dtype("<i4"), len(values)).astype(datatype.numpy)
-    return np.fromiter(values, datatype.numpy, len(values))
+        return _array(values, np.dtype("<i4")).astype(datatype.numpy)
+    return _array(values, datatype.numpy)
+
+
+def _array(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    if isinstance(values, np.ndarray):
+        return np.require(values, dtype, ["ALIGNED"])
+    return np.fromiter(values, dtype, len(values))

@@ -14,6 +14,7 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.config import MAX_DECODED_BYTES, MAX_MESSAGE_BYTES
+from zoo_server.errors import InvalidRequest
 from zoo_server.protocols import decoded_size
 from zoo_server.protocols.grpc.wire import split
 from zoo_server.protocols.varint import delimited
@@ -328,3 +329,15 @@ def test_the_weight_is_what_decoding_takes():
         assert rose <= weight + (5 << 20), kind
         # Small fields and short strings are taken for larger ones: by less than ten times.
         assert weight <= 10 * (rose + size), kind
+
+
+def test_no_request_has_so_many_fields():
+    """They would be read in one go while everybody waits; lists, packed or not, are one field."""
+    with pytest.raises(InvalidRequest, match="more than 65536 fields"):
+        decoded_size.weigh(b"\x2a\0" * (1 << 17), decoded_size.INFER_FIELDS, 1 << 40)
+    unpacked = b"\x35\0\0\0\0" * (1 << 17)
+    contents = delimited(5, len(unpacked)) + unpacked
+    raw = delimited(5, len(contents)) + contents
+
+    assert decoded_size.weigh(raw, decoded_size.INFER_FIELDS, 1 << 40) > len(raw)
+    assert decoded_size.weigh(b"\x3a\0" * (1 << 17), decoded_size.INFER_FIELDS, 1 << 40) > 0
