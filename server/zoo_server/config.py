@@ -33,6 +33,9 @@ MAX_MESSAGE_BYTES = 2**31 - 1
 #: Above twice the largest message, which numbers take that are copied out of it.
 MAX_DECODED_BYTES = 5 * 2**30
 
+#: The HTTP bodies held at one time: the largest body alone, at least.
+MAX_HTTP_BYTES = 2**31
+
 #: Triton's default for its option of the same name.
 HTTP_MAX_INPUT_SIZE = 1 << 26
 
@@ -169,11 +172,20 @@ class ServerConfig:
     )
     max_message_bytes: int = _option(
         MAX_MESSAGE_BYTES,
-        "largest gRPC message, or HTTP body, received",
+        "largest gRPC message, and largest single HTTP body, received, in bytes",
         convert=int,
         metavar="N",
         low=1024,
         high=MAX_MESSAGE_BYTES,
+    )
+    max_http_bytes_in_flight: int = _option(
+        MAX_HTTP_BYTES,
+        "memory that the bodies of all HTTP requests under way may take together, in bytes; a request "
+        "beyond that is answered 503",
+        convert=int,
+        metavar="N",
+        low=1024,
+        high=1 << 50,
     )
     max_decoded_bytes: int = _option(
         MAX_DECODED_BYTES,

@@ -326,7 +326,11 @@ class Server:
                 dataplane=dataplane,
                 in_flight=self._in_flight,
                 workers=self._workers,
-                limits=BodyLimits(body=config.max_message_bytes, input=config.http_max_input_size),
+                limits=BodyLimits(
+                    body=config.max_message_bytes,
+                    in_flight=config.max_http_bytes_in_flight,
+                    input=config.http_max_input_size,
+                ),
                 version=_version(),
                 token=self._token,
             )

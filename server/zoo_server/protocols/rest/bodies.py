@@ -26,8 +26,10 @@ _STEP = 1 << 20
 class BodyLimits:
     """In bytes."""
 
-    #: One body as it comes, and all that are under way.
+    #: One body as it comes.
     body: int
+    #: All bodies under way together; one that is larger alone is refused for good.
+    in_flight: int
     #: The JSON of one request, and one body once decompressed.
     input: int
 
@@ -50,10 +52,10 @@ class Bodies:
 
     def take(self, size: int) -> None:
         """Account for so many more bytes; QueueFull if all bodies together are too many."""
-        if self._held + size > self.limits.body:
+        if self._held + size > self.limits.in_flight:
             raise QueueFull(
-                f"HTTP bodies under way would exceed {self.limits.body} bytes: try again later, or "
-                "raise --max-message-bytes"
+                f"HTTP bodies under way would exceed {self.limits.in_flight} bytes: try again later, "
+                "or raise --max-http-bytes-in-flight"
             )
         self._held += size
 
@@ -67,7 +69,8 @@ class Holding:
 
     async def read(self, request: Request, limit: int | None = None) -> bytes | bytearray:
         """Return the body as it came; InvalidRequest if it is larger than `limit`."""
-        limit = self._bodies.limits.body if limit is None else limit
+        limits = self._bodies.limits
+        limit = min(limits.body if limit is None else limit, limits.in_flight)
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced[:20]) > limit:
             raise _too_large(announced[:20], limit)

@@ -21,13 +21,15 @@ def one(datatype="FP32", shape=(1, 4), name="x", **more):
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory, graphs, serve_rest):
-    """Serve with small limits: 20 kB a body, 4 kB of JSON or of what is decompressed."""
+    """Serve with small limits: 20 kB a body, 25 kB all, 4 kB of JSON or of what is decompressed."""
     from types import SimpleNamespace  # keeps the repository's class out of this module
 
     folder = tmp_path_factory.mktemp("narrow") / "models" / "identity" / "1"
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(graphs.identity(shape=("batch", "n")))
-    options = SimpleNamespace(max_message_bytes=20_000, http_max_input_size=4_000)
+    options = SimpleNamespace(
+        max_message_bytes=20_000, max_http_bytes_in_flight=25_000, http_max_input_size=4_000
+    )
     with serve_rest(folder.parents[1], **vars(options)) as served:
         yield served
 
@@ -99,22 +101,33 @@ def test_decompression_stops_at_the_limit():
 
 
 def test_all_bodies_together_are_bounded():
-    """What is held is given back, and what would be too much is asked to come again."""
-    bodies = Bodies(BodyLimits(body=100, input=100))
-    with bodies.holding() as first:
-        bodies.take(60)
-        first.size += 60
-        with pytest.raises(QueueFull, match="HTTP bodies under way would exceed 100 bytes"):
-            bodies.take(50)
+    """Several of the largest fit, if the sum says so; what is held is given back."""
+    bodies = Bodies(BodyLimits(body=100, in_flight=250, input=100))
+    with bodies.holding() as first, bodies.holding() as second:
+        for held in (first, second):
+            bodies.take(100)
+            held.size += 100
+        with pytest.raises(QueueFull, match="HTTP bodies under way would exceed 250 bytes"):
+            bodies.take(60)
     with bodies.holding():
-        bodies.take(100)
+        bodies.take(250)
+
+
+def test_a_body_larger_than_all_may_be_is_refused_for_good(repository, graphs, serve_rest):
+    """It would never fit, so that asking again is no use: 400 and not 503."""
+    repository.add("identity", graphs.identity())
+    with serve_rest(repository.path, max_http_bytes_in_flight=2048) as rest:
+        answer = rest.ask("POST", "/v2/models/identity/infer", bytes(3000))
+
+    assert answer.status == 400
+    assert answer.error.startswith("request body size of 3000 bytes exceeds the maximum allowed")
 
 
 def test_more_bodies_than_fit_together_are_503(narrow):
     """Who comes while another's body is under way is asked to come again, and then is answered."""
-    request = one(shape=(1, 3000), parameters={"binary_data_size": 12_000})
+    request = one(shape=(1, 4000), parameters={"binary_data_size": 16_000})
     head = json.dumps(request).encode()
-    body = head + bytes(12_000)
+    body = head + bytes(16_000)
     answer = None
 
     def begun():
@@ -132,18 +145,19 @@ def test_more_bodies_than_fit_together_are_503(narrow):
         if select.select([first.sock], [], [], 0.05)[0]:  # the other was read before: it lost
             first.close()
             first = begun()
-        answer = narrow.infer("identity", request, bytes(12_000))
+        answer = narrow.infer("identity", request, bytes(16_000))
         return answer.status != 200
 
     until(refused)
     assert answer.status == 503
     assert answer.error.startswith(
-        "HTTP bodies under way would exceed 20000 bytes: try again later"
+        "HTTP bodies under way would exceed 25000 bytes: try again later, or raise "
+        "--max-http-bytes-in-flight"
     )
     first.send(body[10_000:])
     assert first.getresponse().status == 200
     first.close()
-    assert narrow.infer("identity", request, bytes(12_000)).status == 200
+    assert narrow.infer("identity", request, bytes(16_000)).status == 200
 
 
 # -- callers who leave, servers that leave -----------------------------------------------------------
