@@ -39,8 +39,9 @@ from zoo_server.protocols.grpc.reflection import reflection_handlers
 from zoo_server.protocols.grpc.service import InferenceServicer
 from zoo_server.protocols.grpc.stream import InferStreams
 from zoo_server.protocols.grpc.transport import Transport, open_transport
-from zoo_server.protocols.grpc.transport.public import TransportOptions, join_address
+from zoo_server.protocols.grpc.transport.public import TransportOptions
 from zoo_server.protocols.grpc.transport.spread import spread_evenly
+from zoo_server.protocols.ports import join_address
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
@@ -67,6 +68,9 @@ EXTENSIONS = (
     "sequence",
     "statistics",
 )
+
+#: Our services over gRPC, by their descriptors.
+_SERVICES = (SERVICE, *TENSORFLOW_SERVICES)
 
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
@@ -312,7 +316,7 @@ class Server:
                 self._in_flight,
             ),
             health_handlers(self._health),
-            reflection_handlers(),
+            reflection_handlers(_SERVICES),
         ]
 
     def _rest(self, dataplane: DataPlane) -> Any:
@@ -388,11 +392,10 @@ def _handler_threads(budget: ThreadBudget) -> int:
 def _serving(readiness: Readiness) -> dict[str, bool]:
     """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
     models = {name: bool(versions) for name, versions in readiness.models.items()}
-    services = (SERVICE, *TENSORFLOW_SERVICES)
     return {
         **models,
         "": readiness.server,
-        **{service.full_name: readiness.server for service in services},
+        **{service.full_name: readiness.server for service in _SERVICES},
     }
 
 

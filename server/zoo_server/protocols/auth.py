@@ -5,27 +5,31 @@ kubelet) seldom has the token and learns nothing but whether there is an answer.
 """
 
 import hmac
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import grpc
 
 from zoo_server.errors import ConfigurationError, Unauthenticated
-from zoo_server.protocols.grpc import health
-from zoo_server.protocols.grpc.handlers import SERVICE
 from zoo_server.protocols.status import status_of
 
 HEADER = "authorization"
 
 _SCHEME = b"bearer "
 
-#: Calls that need no token.
+#: Calls that need no token: gRPC's methods, and HTTP's paths.
 OPEN_METHODS = frozenset(
     {
-        *(f"/{health.SERVICE_NAME}/{name}" for name in ("Check", "Watch", "List")),
-        *(f"/{SERVICE.full_name}/{name}" for name in ("ServerLive", "ServerReady", "ModelReady")),
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.health.v1.Health/List",
+        "/inference.GRPCInferenceService/ServerLive",
+        "/inference.GRPCInferenceService/ServerReady",
+        "/inference.GRPCInferenceService/ModelReady",
     }
 )
+OPEN_PATHS = re.compile(r"/v2/(health/(live|ready)|models/[^/]+(/versions/[^/]+)?/ready)")
 
 
 def authorised(token: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> None:

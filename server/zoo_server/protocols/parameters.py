@@ -29,9 +29,10 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
 #: The most classes one output may be asked for; Triton's field has 32 bits.
 _MAX_CLASSES = 2**31 - 1
 
-_REGION = "shared_memory_region"
-_OFFSET = "shared_memory_offset"
-_BYTE_SIZE = "shared_memory_byte_size"
+#: The parameters that say where in shared memory a tensor lies.
+REGION = "shared_memory_region"
+OFFSET = "shared_memory_offset"
+SIZE = "shared_memory_byte_size"
 
 
 def request_parameters(parameters: Mapping[str, Any]) -> dict[str, ParameterValue]:
@@ -72,7 +73,11 @@ def classes_of(parameters: Mapping[str, Any]) -> int:
         raise InvalidRequest(
             "invalid value type for 'classification' parameter, expected int64_param"
         )
-    count: int = parameter.int64_param
+    return check_classes(parameter.int64_param)
+
+
+def check_classes(count: int) -> int:
+    """Return a number of classes; InvalidRequest for one that no output has."""
     if not 0 < count <= _MAX_CLASSES:
         raise InvalidRequest("invalid value for 'classification' parameter, expected >= 0")
     return count
@@ -88,30 +93,39 @@ class RegionPart:
 
 
 def region_part_of(tensor: Any) -> RegionPart | None:
-    """Return a tensor's place in shared memory, None if it has none (docs/protocol.md 2.3)."""
-    parameters = tensor.parameters
-    region = _typed(tensor, _REGION, "string_param")
-    offset = _typed(tensor, _OFFSET, "int64_param")
-    byte_size = _typed(tensor, _BYTE_SIZE, "int64_param")
-    if region is None:
-        for key in (_OFFSET, _BYTE_SIZE):
-            if key in parameters:
+    """Return what an input's or output's parameters say of shared memory, None if nothing (2.3)."""
+    values = {
+        key: _typed(tensor, key, field)
+        for key, field in ((REGION, "string_param"), (OFFSET, "int64_param"), (SIZE, "int64_param"))
+        if key in tensor.parameters
+    }
+    return region_part(tensor.name, values)
+
+
+def region_part(tensor: str, values: Mapping[str, Any]) -> RegionPart | None:
+    """Return the part of a region that a tensor's parameters name; InvalidRequest for half of one."""
+    if REGION not in values:
+        for key in (OFFSET, SIZE):
+            if key in values:
                 raise InvalidRequest(
-                    f"'{key}' can not be specified without '{_REGION}' parameter for tensor "
-                    f"'{tensor.name}'"
+                    f"'{key}' can not be specified without '{REGION}' parameter for tensor "
+                    f"'{tensor}'"
                 )
         return None
-    if byte_size is None:
+    if SIZE not in values:
         raise InvalidRequest(
-            f"'{_BYTE_SIZE}' must be specified along with '{_REGION}' parameter for tensor "
-            f"'{tensor.name}'"
+            f"'{SIZE}' must be specified along with '{REGION}' parameter for tensor '{tensor}'"
         )
-    return RegionPart(region, offset or 0, byte_size)
+    return RegionPart(values[REGION], values.get(OFFSET, 0), values[SIZE])
+
+
+def check_output(part: RegionPart | None, classes: int) -> None:
+    """InvalidRequest for an output that is to be classified and to be written to shared memory."""
+    if part is not None and classes:
+        raise InvalidRequest(f"output can't set both '{REGION}' and 'classification'")
 
 
 def _typed(tensor: Any, key: str, field: str) -> Any:
-    if key not in tensor.parameters:
-        return None
     parameter = tensor.parameters[key]
     if parameter.WhichOneof("parameter_choice") != field:
         raise InvalidRequest(

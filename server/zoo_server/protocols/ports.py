@@ -2,18 +2,13 @@
 
 listen   takes a port of HTTP: connections wait in it until somebody answers
 hold     takes the port of gRPC for several processes, which bind it beside each other
+probe    says why a port cannot be taken, where whoever takes it would not
 """
 
+import errno
 import socket
 
 from zoo_server.errors import AddressError
-from zoo_server.protocols.grpc.transport.public import (
-    TransportOptions,
-    cause_of,
-    join_address,
-    probe,
-    refusal,
-)
 
 #: Connections that may wait to be taken.
 _BACKLOG = 1024
@@ -24,13 +19,12 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
 
     AddressError says why that fails, and that `flag` sets the port.
     """
-    place = join_address(host, port)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror:
-        raise AddressError(f"cannot listen on {place}: the host name cannot be resolved") from None
+        raise address_error(host, port, "the host name cannot be resolved") from None
     taken = socket.socket(family, kind, protocol)
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,7 +33,7 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
         taken.listen(_BACKLOG)
     except OSError as error:
         taken.close()
-        raise AddressError(f"cannot listen on {place}: {cause_of(error, flag)}") from None
+        raise address_error(host, port, cause_of(error, flag)) from None
     return taken
 
 
@@ -50,7 +44,6 @@ def hold(host: str, port: int) -> socket.socket:
     others it is in use for as long as the socket is open. AddressError says why that fails.
     """
     probe(host, port)
-    options = TransportOptions(host=host, port=port, max_message_bytes=0, handler_threads=0)
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -63,5 +56,44 @@ def hold(host: str, port: int) -> socket.socket:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
         held.close()
-        raise refusal(options, cause_of(error)) from None
+        raise address_error(host, port, cause_of(error)) from None
     return held
+
+
+def probe(host: str, port: int) -> None:
+    """Try the address with a plain socket first: grpcio's own error does not say what is wrong."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror:
+        raise address_error(host, port, "the host name cannot be resolved") from None
+    with socket.socket(family, kind, protocol) as probe:
+        # A port whose last connections are only cooling down is free, as it is for grpcio.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            raise address_error(host, port, cause_of(error)) from None
+
+
+def cause_of(error: OSError, flag: str = "--grpc-port") -> str:
+    """Say why an address cannot be bound, and what to do; `flag` is the option for its port."""
+    if error.errno == errno.EADDRINUSE:
+        return f"the port is in use; stop what uses it or choose another with {flag}"
+    if error.errno == errno.EACCES:
+        return f"ports below 1024 need privileges; choose another with {flag}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address; choose another with --host"
+    return str(error.strerror)
+
+
+def address_error(host: str, port: int, cause: str) -> AddressError:
+    """Return the error that says why an address cannot be listened on."""
+    return AddressError(f"cannot listen on {join_address(host, port)}: {cause}")
+
+
+def join_address(host: str, port: int) -> str:
+    """Return HOST:PORT, with brackets where the host is an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -33,7 +33,7 @@ from dataclasses import replace
 from zoo_server.config import ServerConfig
 from zoo_server.errors import ServerError, ServerExiting, WorkerLost
 from zoo_server.models.readiness import Readiness
-from zoo_server.protocols.grpc.transport.public import join_address
+from zoo_server.protocols.ports import join_address
 from zoo_server.supervisors.backoff import Backoff
 from zoo_server.supervisors.replay_log import LANES, Journal
 from zoo_server.supervisors.sequence_forwarder import HANDED_ON, KEEPER

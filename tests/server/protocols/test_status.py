@@ -9,7 +9,7 @@ import pytest
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server import errors
 from zoo_server.errors import Cancelled, DeadlineExpired, ServerError
-from zoo_server.protocols.grpc.interceptor import guarded_unary
+from zoo_server.protocols.interceptor import guarded_unary
 from zoo_server.protocols.status import STATUS
 
 

@@ -14,11 +14,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from zoo_proto import grpc_service_pb2
 from zoo_server.errors import Unsupported
-from zoo_server.protocols.grpc.behaviour import Behaviour
+from zoo_server.protocols.behaviour import Behaviour, burst_behaviour
 from zoo_server.protocols.grpc.infer import InferPath
-from zoo_server.protocols.grpc.interceptor import BlockingCall, Context, guarded_unary
 from zoo_server.protocols.grpc.stream import InferStreams
-from zoo_server.protocols.unary import UnaryPath
+from zoo_server.protocols.interceptor import Context, guarded_unary
 
 SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -53,17 +52,6 @@ def inference_handlers(
         _stream_infer(path, streams)
     )
     return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
-
-
-def burst_behaviour(path: UnaryPath[Any]) -> Behaviour:
-    """A hot call, for a transport that calls once a request and for one that hands over bursts."""
-
-    def blocking(raw: bytes, context: Context) -> bytes:
-        call = BlockingCall(raw, context)
-        path.answer([call])
-        return call.wait()
-
-    return Behaviour(function=blocking, burst=path.answer)
 
 
 def _stream_infer(path: InferPath, streams: InferStreams) -> Behaviour:

@@ -26,8 +26,8 @@ from zoo_server.protocols.decoded_size import INFER_FIELDS, reserve_message, res
 from zoo_server.protocols.grpc import wire
 from zoo_server.protocols.grpc.infer_request import decode
 from zoo_server.protocols.grpc.infer_response import encode
-from zoo_server.protocols.grpc.interceptor import parse
 from zoo_server.protocols.grpc.wire import Split, split
+from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.unary import ResponseSender, UnaryPath
 from zoo_server.protocols.varint import delimited
 

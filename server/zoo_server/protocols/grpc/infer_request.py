@@ -16,7 +16,12 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest, TensorData
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.protocols.bulk import Lists, numbers
-from zoo_server.protocols.parameters import classes_of, region_part_of, request_parameters
+from zoo_server.protocols.parameters import (
+    check_output,
+    classes_of,
+    region_part_of,
+    request_parameters,
+)
 
 _BY_WIRE = {row.wire: row for row in DATA_TYPES}
 
@@ -60,10 +65,9 @@ def _output(output: Any, memory: SharedMemory) -> OutputRequest:
     if not output.parameters:
         return OutputRequest(name=output.name)
     classes, part = classes_of(output.parameters), region_part_of(output)
+    check_output(part, classes)
     if part is None:
         return OutputRequest(name=output.name, classes=classes)
-    if classes:
-        raise InvalidRequest("output can't set both 'shared_memory_region' and 'classification'")
     destination = memory.destination(part.region, part.offset, part.byte_size)
     return OutputRequest(name=output.name, destination=destination)
 

@@ -4,19 +4,17 @@ Our descriptors live in a private pool and those of health and reflection in the
 what is shown comes from a third, made here, that holds copies of both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from zoo_proto import grpc_service_pb2, tensorflow_serving_pb2
 from zoo_server.protocols.grpc import health
-from zoo_server.protocols.grpc.handlers import SERVICE
-from zoo_server.protocols.tfs import service as tensorflow_serving
 
 SERVICE_NAME: str = reflection.SERVICE_NAME
 
@@ -24,11 +22,10 @@ SERVICE_NAME: str = reflection.SERVICE_NAME
 _STREAMS = 4
 
 
-def reflection_handlers() -> grpc.GenericRpcHandler:
-    """Return the handlers of reflection, showing every service of this server."""
-    ours = (SERVICE, *tensorflow_serving.SERVICES)
-    names = (*(service.full_name for service in ours), health.SERVICE_NAME, SERVICE_NAME)
-    servicer = reflection.ReflectionServicer(names, pool=_shown_pool())
+def reflection_handlers(services: Sequence[ServiceDescriptor]) -> grpc.GenericRpcHandler:
+    """Return the handlers of reflection, showing our services, health and itself."""
+    names = (*(service.full_name for service in services), health.SERVICE_NAME, SERVICE_NAME)
+    servicer = reflection.ReflectionServicer(names, pool=_shown_pool(services))
 
     def info(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         yield from servicer.ServerReflectionInfo(requests, context)
@@ -48,7 +45,7 @@ def reflection_handlers() -> grpc.GenericRpcHandler:
     )
 
 
-def _shown_pool() -> DescriptorPool:
+def _shown_pool(services: Sequence[ServiceDescriptor]) -> DescriptorPool:
     pool = DescriptorPool()
     added: set[str] = set()
 
@@ -60,6 +57,7 @@ def _shown_pool() -> DescriptorPool:
             add(dependency)
         pool.AddSerializedFile(file.serialized_pb)
 
-    for module in (grpc_service_pb2, tensorflow_serving_pb2, health_pb2, reflection_pb2):
-        add(module.DESCRIPTOR)
+    for file in (*(service.file for service in services), health_pb2.DESCRIPTOR):
+        add(file)
+    add(reflection_pb2.DESCRIPTOR)
     return pool

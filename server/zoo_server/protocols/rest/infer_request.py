@@ -24,7 +24,16 @@ from zoo_server.inference.request import (
     TensorData,
 )
 from zoo_server.inference.shared_memory import SharedMemory
-from zoo_server.protocols.parameters import RESERVED_PREFIX, RegionPart
+from zoo_server.protocols.parameters import (
+    OFFSET,
+    REGION,
+    RESERVED_PREFIX,
+    SIZE,
+    RegionPart,
+    check_classes,
+    check_output,
+    region_part,
+)
 from zoo_server.protocols.rest.json_values import (
     SET,
     array,
@@ -43,8 +52,6 @@ MAX_DEPTH = 100
 
 #: Datatypes that only bytes can carry.
 BINARY_ONLY = frozenset({"FP16", "BF16"})
-
-_MAX_CLASSES = 2**31 - 1
 
 #: What Triton reads `binary_data_size` as; more than a body has is another fault than no number.
 _MOST_BYTES = 2**64 - 1
@@ -134,7 +141,7 @@ def _inputs(
         _one_route(item, given)
         name, datatype = text(item, "name"), text(item, "datatype")
         shape = tuple(unsigned(size, "shape") for size in array(item, "shape"))
-        part = _region_part(given)
+        part = _region_part(name, given)
         content: TensorData
         if part is not None:
             content = memory.source(part.region, part.offset, part.byte_size)
@@ -171,34 +178,31 @@ def _one_route(item: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         )
 
 
-def _region_part(given: dict[str, Any]) -> RegionPart | None:
-    """Return a tensor's place in shared memory, None if it has none (docs/protocol.md 2.3)."""
-    if "shared_memory_region" not in given:
-        return None
-    return RegionPart(
-        region=text(given, "shared_memory_region"),
-        offset=unsigned(given.get("shared_memory_offset", 0), "shared_memory_offset"),
-        byte_size=unsigned(given.get("shared_memory_byte_size"), "shared_memory_byte_size"),
-    )
+def _region_part(tensor: str, members: dict[str, Any]) -> RegionPart | None:
+    """Return where in shared memory a tensor lies, None if its parameters do not say so (2.3)."""
+    values: dict[str, Any] = {
+        key: unsigned(members[key], key) for key in (OFFSET, SIZE) if key in members
+    }
+    if REGION in members:
+        values[REGION] = text(members, REGION)
+    return region_part(tensor, values)
 
 
 def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
     if not isinstance(item, dict):
         raise UnreadableJson("Unable to parse 'outputs': an output is not an object")
-    given = parameters(item)
-    name, binary, part = text(item, "name"), flag(given, "binary_data"), _region_part(given)
-    if part is not None:
-        for other in ("classification", "binary_data"):
-            if given.get(other):
-                raise InvalidRequest(f"Output can't set both 'shared_memory_region' and '{other}'")
-        destination = memory.destination(part.region, part.offset, part.byte_size)
-        return OutputRequest(name=name, destination=destination), False
-    classes = 0
-    if "classification" in given:
-        classes = unsigned(given["classification"], "classification", SET)
-        if classes > _MAX_CLASSES:
-            raise InvalidRequest("invalid value for 'classification' parameter, expected >= 0")
-    return OutputRequest(name=name, classes=classes), binary
+    members = parameters(item)
+    name, binary = text(item, "name"), flag(members, "binary_data")
+    part, classes = _region_part(name, members), 0
+    if "classification" in members:
+        classes = check_classes(unsigned(members["classification"], "classification", SET))
+    check_output(part, classes)
+    if part is None:
+        return OutputRequest(name=name, classes=classes), binary
+    if binary:
+        raise InvalidRequest(f"output can't set both '{REGION}' and 'binary_data'")
+    destination = memory.destination(part.region, part.offset, part.byte_size)
+    return OutputRequest(name=name, destination=destination), False
 
 
 # -- data -----------------------------------------------------------------------------------------

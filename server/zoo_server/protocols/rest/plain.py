@@ -4,12 +4,11 @@ They also serve the metrics port alone, where nothing else of HTTP need be impor
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from zoo_server.errors import Unauthenticated
-from zoo_server.protocols.auth import authorised
+from zoo_server.protocols.auth import OPEN_PATHS, authorised
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 
 Message = MutableMapping[str, Any]
@@ -17,9 +16,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-#: Paths that need no token: health, as over gRPC (server/zoo_server/protocols/auth.py).
-_OPEN = re.compile(r"/v2/(health/(live|ready)|models/[^/]+(/versions/[^/]+)?/ready)")
 
 
 class ConnectionLimit:
@@ -48,7 +44,7 @@ class TokenCheck:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _OPEN.fullmatch(scope["path"]):
+        if scope["type"] == "http" and not OPEN_PATHS.fullmatch(scope["path"]):
             headers = [(name.decode("latin-1"), value) for name, value in scope["headers"]]
             try:
                 authorised(self._token, headers)

@@ -22,9 +22,8 @@ from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest, NotFound, Unsupported
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.control import UNLOADED
-from zoo_server.protocols.grpc.behaviour import Behaviour
-from zoo_server.protocols.grpc.handlers import burst_behaviour
-from zoo_server.protocols.grpc.interceptor import guarded_unary
+from zoo_server.protocols.behaviour import Behaviour, burst_behaviour
+from zoo_server.protocols.interceptor import guarded_unary
 from zoo_server.protocols.tfs.predict import METHOD as PREDICT
 from zoo_server.protocols.tfs.predict import (
     SIGNATURE,

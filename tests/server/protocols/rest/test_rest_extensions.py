@@ -152,7 +152,7 @@ def test_shared_memory_that_is_off_or_unknown(extended, rest):
     }
     refused = rest.infer("identity_fp32", asked)
     assert refused.status == 400
-    assert refused.error.startswith("Output can't set both 'shared_memory_region' and 'classifica")
+    assert refused.error.startswith("output can't set both 'shared_memory_region' and 'classifica")
 
 
 def test_sequences(extended):

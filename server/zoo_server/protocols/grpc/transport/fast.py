@@ -7,7 +7,7 @@ It is driven by the same generic handlers as grpcio's own server, and behaves al
 suite of tests runs over both. What is different is the cost of a call, of which grpcio's public
 server spends three quarters in Python of its own (bench/results/serve.md: grpcio echo, fast echo).
 
-Handlers may carry attributes (server/zoo_server/protocols/grpc/behaviour.py), which the public server ignores:
+Handlers may carry attributes (server/zoo_server/protocols/behaviour.py), which the public server ignores:
 
     burst      unary; takes all calls that are ready at once: burst(calls, inline_budget_ns, stays=)
     in_place   unary; so short that the loop may run it itself, where the message is small
@@ -31,12 +31,8 @@ import grpc
 from zoo_server.protocols.grpc.transport import core
 from zoo_server.protocols.grpc.transport.fast_calls import RawCall, UnaryCall, run_unary
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
-from zoo_server.protocols.grpc.transport.public import (
-    TransportOptions,
-    join_address,
-    probe,
-    refusal,
-)
+from zoo_server.protocols.grpc.transport.public import TransportOptions
+from zoo_server.protocols.ports import address_error, join_address, probe
 from zoo_server.protocols.unary import SMALL_MESSAGE
 
 _LOG = logging.getLogger(__name__)
@@ -125,7 +121,7 @@ class FastTransport:
         except RuntimeError:
             port = 0
         if not port:
-            raise refusal(options, "the address cannot be bound")
+            raise address_error(options.host, options.port, "the address cannot be bound")
         return port
 
     def start(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:

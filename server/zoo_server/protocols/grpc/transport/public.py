@@ -5,8 +5,6 @@ start   begins to answer
 stop    refuses new calls, gives those under way some time, then ends
 """
 
-import errno
-import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +12,8 @@ from typing import Any, cast
 
 import grpc
 
-from zoo_server.errors import AddressError
 from zoo_server.protocols.grpc.transport.threads import GrowingThreads
+from zoo_server.protocols.ports import address_error, join_address, probe
 
 #: Asked with a call's method and metadata before its message is read; None lets it in, else the
 #: status that it is refused with.
@@ -83,7 +81,7 @@ class PublicTransport:
             else:
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
-            raise refusal(options, "the address cannot be bound") from None
+            raise address_error(options.host, options.port, "the address cannot be bound") from None
         return port
 
     def start(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -112,43 +110,3 @@ class _Guarded(grpc.ServerInterceptor):
             return continuation(details)
         # A stream's handler, since it is called without waiting for a message.
         return grpc.stream_stream_rpc_method_handler(lambda _, context: context.abort(*refused))
-
-
-def probe(host: str, port: int) -> None:
-    """Try the address with a plain socket first: grpcio's own error does not say what is wrong."""
-    options = TransportOptions(host=host, port=port, max_message_bytes=0, handler_threads=0)
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror:
-        raise refusal(options, "the host name cannot be resolved") from None
-    with socket.socket(family, kind, protocol) as probe:
-        # A port whose last connections are only cooling down is free, as it is for grpcio.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-            probe.listen(1)
-        except OSError as error:
-            raise refusal(options, cause_of(error)) from None
-
-
-def cause_of(error: OSError, flag: str = "--grpc-port") -> str:
-    """Say why an address cannot be bound, and what to do; `flag` is the option for its port."""
-    if error.errno == errno.EADDRINUSE:
-        return f"the port is in use; stop what uses it or choose another with {flag}"
-    if error.errno == errno.EACCES:
-        return f"ports below 1024 need privileges; choose another with {flag}"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine has no such address; choose another with --host"
-    return str(error.strerror)
-
-
-def refusal(options: TransportOptions, cause: str) -> AddressError:
-    """Return the error that says why an address cannot be listened on."""
-    return AddressError(f"cannot listen on {join_address(options.host, options.port)}: {cause}")
-
-
-def join_address(host: str, port: int) -> str:
-    """Return HOST:PORT, with brackets where the host is an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zoo_server.protocols.grpc.interceptor import Context
+from zoo_server.protocols.interceptor import BlockingCall, Context
+from zoo_server.protocols.unary import UnaryPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +26,14 @@ class Behaviour:
     def __call__(self, request: Any, context: Context) -> Any:
         """Answer, as a transport without any of these asks."""
         return self.function(request, context)
+
+
+def burst_behaviour(path: UnaryPath[Any]) -> Behaviour:
+    """A hot call, for a transport that calls once a request and for one that hands over bursts."""
+
+    def blocking(raw: bytes, context: Context) -> bytes:
+        call = BlockingCall(raw, context)
+        path.answer([call])
+        return call.wait()
+
+    return Behaviour(function=blocking, burst=path.answer)
