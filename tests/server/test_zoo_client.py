@@ -46,8 +46,8 @@ def test_several_inputs_and_outputs(client):
 
 def test_versions(client):
     """The latest unless one is asked for; the answer says which it was."""
-    assert client.ask("versions", [[1, 2, 3, 4]], request_id="r").version == "3"
-    assert client.ask("versions", [[1, 2, 3, 4]], version="1").version == "1"
+    assert client.infer_answer("versions", [[1, 2, 3, 4]], request_id="r").version == "3"
+    assert client.infer_answer("versions", [[1, 2, 3, 4]], version="1").version == "1"
     assert client.metadata("versions").versions == ("1", "2", "3")
 
 
@@ -126,7 +126,7 @@ def test_asyncio(wire):
             assert "simple" in await client.models()
             assert (await client.metadata("simple")).outputs[0].name == "OUTPUT0"
             assert (await client.config("simple")).max_batch_size == 8
-            assert (await client.ask("versions", [[1, 2, 3, 4]])).version == "3"
+            assert (await client.infer_answer("versions", [[1, 2, 3, 4]])).version == "3"
             ((best,),) = await client.classify("classes", [[1, 4, 3, 2]], top=1)
             assert best.label == "dog"
             with pytest.raises(errors.NotFound, match="unknown model"):
@@ -189,7 +189,7 @@ def test_sequences_keep_their_own_state(summing):
     with summing() as wire, Client(wire.address) as client:
         one, ten = client.sequence("m"), client.sequence("m", version="1")
         sums = [(one.infer([[1]])[0, 0], ten.infer([[10]])[0, 0]) for _ in range(3)]
-        last = one.infer([[1]], end=True)[0, 0], ten.ask({"x": [[10]]}).outputs["y"][0, 0]
+        last = one.infer([[1]], end=True)[0, 0], ten.infer_answer({"x": [[10]]}).outputs["y"][0, 0]
         after = one.infer([[1]])[0, 0], ten.infer([[10]])[0, 0]
 
     assert sums == [(1, 10), (2, 20), (3, 30)]
@@ -235,7 +235,7 @@ def test_sequences_for_asyncio(summing):
                 steps = client.sequence("m")
                 answers = [await steps.infer([[value]]) for _ in range(3)]
                 answers.append(await steps.infer([[value]], end=True))
-                answers.append((await steps.ask([[value]])).outputs["y"])
+                answers.append((await steps.infer_answer([[value]])).outputs["y"])
                 return [answer[0, 0] for answer in answers]
 
             return await asyncio.gather(*map(summed, range(1, 9)))
@@ -266,7 +266,7 @@ def test_the_client_is_light():
         "heavy = {'tensorflow', 'keras', 'onnx', 'onnxruntime', 'zoo_server.server', 'zoo_server.protocols',"
         " 'zoo_proto.tensorflow_serving_pb2'};"
         "print(sorted(heavy & set(sys.modules)),"
-        " sorted(name for name in sys.modules if name.startswith('server.')))"
+        " sorted(name for name in sys.modules if name.startswith('zoo_server.')))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True

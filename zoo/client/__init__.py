@@ -9,12 +9,11 @@ It speaks the Open Inference Protocol with our own stubs, so any server of that 
 it imports no framework. What goes wrong is a ClientError (zoo/client/errors.py has the tree).
 """
 
-from zoo.client.aio import AsyncClient
+from zoo.client.aio import AsyncClient, AsyncSequence
 from zoo.client.calls import Answer, Class, ModelMetadata, TensorMetadata
 from zoo.client.connection import TLS
 from zoo.client.errors import ClientError
-from zoo.client.steps import AsyncSequence, Sequence
-from zoo.client.sync import Client
+from zoo.client.sync import Client, Sequence
 
 __all__ = [
     "TLS",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class TensorMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
-    """What a model takes and gives, and its versions that are ready."""
+    """A model's inputs and outputs, and its versions that are ready."""
 
     name: str
     versions: tuple[str, ...]
@@ -56,9 +56,20 @@ class ModelMetadata:
     outputs: tuple[TensorMetadata, ...]
 
 
+class RequestOptions(TypedDict, total=False):
+    """What may go with an inference, besides the model and its inputs."""
+
+    #: The latest version that serves, unless it is named.
+    version: str
+    #: The names of those wanted, None for all.
+    outputs: Sequence[str] | None
+    request_id: str
+    parameters: Mapping[str, Parameter] | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a caller asks of a model, before it is known what the model takes."""
+class InferenceRequest:
+    """An inference as its caller describes it, before the model's metadata is known."""
 
     model: str
     inputs: ArrayLike | Mapping[str, ArrayLike]
@@ -67,6 +78,8 @@ class Question:
     outputs: Sequence[str] | None = None
     request_id: str = ""
     parameters: Mapping[str, Parameter] | None = None
+    #: How many classes of each output to return in place of its values, 0 for the values.
+    classes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +103,18 @@ class Class:
 
 
 def server_ready() -> Call[bool]:
-    """Ask whether every model that should be is loaded."""
+    """Return the call that says whether every model that should be is loaded."""
     return Call("ServerReady", pb.ServerReadyRequest(), lambda answer: bool(answer.ready))
 
 
 def model_ready(model: str, version: str) -> Call[bool]:
-    """Ask whether a model can answer; an unknown one cannot."""
+    """Return the call that says whether a model can answer; an unknown one cannot."""
     request = pb.ModelReadyRequest(name=model, version=version)
     return Call("ModelReady", request, lambda answer: bool(answer.ready))
 
 
 def models() -> Call[tuple[str, ...]]:
-    """Ask for the names of the models that are ready."""
+    """Return the call for the names of the models that are ready."""
     request = pb.RepositoryIndexRequest(ready=True)
     return Call(
         "RepositoryIndex", request, lambda index: tuple(sorted({m.name for m in index.models}))
@@ -109,24 +122,24 @@ def models() -> Call[tuple[str, ...]]:
 
 
 def config(model: str, version: str) -> Call[model_config_pb2.ModelConfig]:
-    """Ask for a model's configuration."""
+    """Return the call for a model's configuration."""
     request = pb.ModelConfigRequest(name=model, version=version)
     return Call("ModelConfig", request, lambda answer: answer.config)
 
 
 def metadata(model: str, version: str) -> Call[ModelMetadata]:
-    """Ask what a model takes and gives."""
+    """Return the call for a model's inputs, outputs and versions."""
     return Call("ModelMetadata", pb.ModelMetadataRequest(name=model, version=version), _metadata)
 
 
-def infer(known: ModelMetadata, question: Question, *, classes: int = 0) -> Call[Answer]:
-    """Ask for outputs; InvalidArgument if the inputs cannot be what the model takes."""
-    request = pb.ModelInferRequest(
-        model_name=known.name, model_version=question.version, id=question.request_id
+def infer(known: ModelMetadata, request: InferenceRequest) -> Call[Answer]:
+    """Return the call for outputs; InvalidArgument if the inputs cannot be what the model takes."""
+    message = pb.ModelInferRequest(
+        model_name=known.name, model_version=request.version, id=request.request_id
     )
-    parameters.write(request.parameters, question.parameters or {})
+    parameters.write(message.parameters, request.parameters or {})
     specs = {tensor.name: tensor for tensor in known.inputs}
-    for name, value in _named(known, question.inputs).items():
+    for name, value in _named(known, request.inputs).items():
         if name not in specs:
             raise _invalid(f"model '{known.name}' has no input '{name}', only {_list(specs)}")
         try:
@@ -134,13 +147,13 @@ def infer(known: ModelMetadata, question: Question, *, classes: int = 0) -> Call
             array = to_array(value, wire)
         except ValueError as error:
             raise _invalid(f"input '{name}' of model '{known.name}' {error}") from None
-        request.inputs.add(name=name, datatype=wire.wire, shape=array.shape)
-        request.raw_input_contents.append(_raw(wire, array))
-    for name in question.outputs or ():
-        asked = request.outputs.add(name=name)
-        if classes:
-            asked.parameters["classification"].int64_param = classes
-    return Call("ModelInfer", request, _answer, once="sequence_id" in request.parameters)
+        message.inputs.add(name=name, datatype=wire.wire, shape=array.shape)
+        message.raw_input_contents.append(_raw(wire, array))
+    for name in request.outputs or ():
+        output = message.outputs.add(name=name)
+        if request.classes:
+            parameters.write(output.parameters, {"classification": request.classes})
+    return Call("ModelInfer", message, _answer, once="sequence_id" in message.parameters)
 
 
 def in_sequence(call: Call[Answer], sequence_id: int, *, start: bool, end: bool) -> Call[Answer]:

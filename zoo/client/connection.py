@@ -24,7 +24,7 @@ SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].f
 #: tritonclient's own limit; grpcio's default of 4 MB is too small for tensors.
 MAX_MESSAGE_BYTES = 2**31 - 1
 
-#: Not the questions after readiness: there, "not now" is the answer.
+#: Not readiness: there, "not now" is the answer.
 RETRIED = ("ModelConfig", "ModelInfer", "ModelMetadata", "RepositoryIndex")
 
 #: gRPC caps the attempts of one call at five.
@@ -126,7 +126,7 @@ class Channels:
         self._again, self._once = (stub(channel) for channel in self.opened)
 
     def method(self, name: str, *, once: bool) -> Any:
-        """Return the procedure of that name, over the channel that is asked for."""
+        """Return the procedure of that name, over the channel that sends once or again."""
         return getattr(self._once if once else self._again, name)
 
 

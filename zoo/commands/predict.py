@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             config = client.config(options.model, options.model_version)
             feeds = read_input(options.input, specs(config), invert=options.invert)
-            answer = client.ask(options.model, feeds, version=options.model_version)
+            answer = client.infer_answer(options.model, feeds, version=options.model_version)
         except ClientError as error:
             raise _explained(error, client, options.model) from error
     parameters = {key: value.string_value for key, value in config.parameters.items()}

@@ -307,7 +307,7 @@ def test_an_answer_says_who_gave_it(fake: Any) -> None:
     """Model, version and the request's id; typed contents are read like raw ones."""
     for fake.typed in (False, True):
         with Client(fake.address) as client:
-            answer = client.ask("m", {"x": [[1, 2]]}, request_id="r1")
+            answer = client.infer_answer("m", {"x": [[1, 2]]}, request_id="r1")
         assert (answer.model, answer.version, answer.id) == ("m", "1", "r1")
         assert answer.outputs["y"].tolist() == [[2, 4]]
 
@@ -345,7 +345,7 @@ def test_parameters_travel_by_their_type(fake: Any, client: Any) -> None:
         "timeout": 250_000,
     }
     client.infer("m", [[1, 2]], parameters=parameters)
-    client.ask("m", [[1, 2]], parameters=parameters)
+    client.infer_answer("m", [[1, 2]], parameters=parameters)
 
     for request in fake.requests:
         sent = {

@@ -21,8 +21,8 @@ from zoo.client import (
     TensorMetadata,
     errors,
 )
-from zoo.client.dialogue import Inference
-from zoo.client.steps import Steps
+from zoo.client.operations import Inference
+from zoo.client.sequence import SequenceState
 from zoo_proto import grpc_service_pb2 as pb
 
 Status = grpc.StatusCode
@@ -44,7 +44,7 @@ def test_a_sequence_says_where_it_begins_and_ends(fake: Any, client: Any) -> Non
     one, other = client.sequence("m"), client.sequence("m", version="1")
     assert one.infer([[1, 2]]).tolist() == [[2, 4]]
     assert other.infer({"x": [[3, 4]]}, outputs=["y"], end=True)["y"].tolist() == [[6, 8]]
-    assert one.ask([[1, 2]], request_id="r").id == "r"
+    assert one.infer_answer([[1, 2]], request_id="r").id == "r"
     one.infer([[1, 2]], end=True)
     one.infer([[1, 2]])
     a, b, _, _, c = ids = [_said(request)[0] for request in fake.requests]
@@ -144,7 +144,7 @@ def test_a_cancelled_step_loses_the_sequence(fake: Any) -> None:
             try:
                 await under_way
             except asyncio.CancelledError:
-                with pytest.raises(errors.SequenceLost, match="it was given up"):
+                with pytest.raises(errors.SequenceLost, match="it was cancelled"):
                     await steps.infer([[1, 2]])
 
     asyncio.run(run())
@@ -164,19 +164,21 @@ METADATA = ModelMetadata(
 ANSWER = Answer(model="m", version="1", id="", outputs={"y": np.zeros((1, 2), np.float32)})
 
 
-def _step(steps: Steps, outcome: Answer | ClientError, *, end: bool = False) -> tuple[Any, ...]:
+def _step(
+    state: SequenceState, outcome: Answer | ClientError, *, end: bool = False
+) -> tuple[Any, ...]:
     """Drive one step without a server; return what it said of its sequence."""
-    said = steps.ask(steps.question([[1, 2]], None, ""), end)
-    call = next(said)
+    operation = state.infer_answer([[1, 2]], end)
+    call = next(operation)
     if call.method == "ModelMetadata":
-        call = said.send(METADATA)
+        call = operation.send(METADATA)
     assert call.once
     if isinstance(outcome, ClientError):
         with pytest.raises(ClientError):
-            said.throw(outcome)
+            operation.throw(outcome)
     else:
         with pytest.raises(StopIteration):
-            said.send(outcome)
+            operation.send(outcome)
     return _said(call.request)
 
 
@@ -203,28 +205,28 @@ FORGOTTEN = errors.InvalidArgument(
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda one: type(one).__name__)
 def test_a_step_that_was_refused_is_not_counted(error: ClientError) -> None:
     """The server did not run it: the next one goes on where the last one ended, end or not."""
-    steps = Steps(Inference(), "m", "")
-    number, *_ = _step(steps, ANSWER)
+    state = SequenceState(Inference(), "m", "")
+    number, *_ = _step(state, ANSWER)
 
-    assert _step(steps, error, end=True) == (number, False, True)
-    assert _step(steps, ANSWER) == (number, False, False)
+    assert _step(state, error, end=True) == (number, False, True)
+    assert _step(state, ANSWER) == (number, False, False)
 
 
 @pytest.mark.parametrize("error", [*UNCERTAIN, FORGOTTEN], ids=lambda one: one.message[:12])
 def test_a_step_that_may_have_been_counted_loses_the_sequence(error: ClientError) -> None:
     """And so does one that the server no longer knows, which says so itself."""
-    steps = Steps(Inference(), "m", "")
-    _step(steps, ANSWER)
-    _step(steps, error)
+    state = SequenceState(Inference(), "m", "")
+    _step(state, ANSWER)
+    _step(state, error)
     with pytest.raises(errors.SequenceLost, match="begin another"):
-        _step(steps, ANSWER)
+        _step(state, ANSWER)
 
 
 @pytest.mark.parametrize("error", [*REFUSALS, *UNCERTAIN], ids=lambda one: one.message[:12])
 def test_a_first_step_that_failed_may_be_repeated(error: ClientError) -> None:
     """START begins again whatever came of it, under the id whose place the server may have given."""
-    steps = Steps(Inference(), "m", "")
+    state = SequenceState(Inference(), "m", "")
     for end in (False, True):
-        number, *_ = first = _step(steps, error, end=end)
+        number, *_ = first = _step(state, error, end=end)
         assert first == (number, True, end)
-        assert _step(steps, ANSWER, end=True) == (number, True, True)
+        assert _step(state, ANSWER, end=True) == (number, True, True)
