@@ -6,7 +6,7 @@ and what it must satisfy; `--drain-seconds` and ZOO_DRAIN_SECONDS are spelled fr
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -298,27 +298,6 @@ class ServerConfig:
         values = {row.name: getattr(namespace, row.name) for row in _rows()}
         values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(repository=Path(namespace.repository), **values)
-
-    def as_arguments(self) -> list[str]:
-        """Return the command line that `parse_arguments` makes this of again."""
-        words = []
-        for row in _rows():
-            value, name = getattr(self, row.name), flag(row.name)
-            if row.metadata["kind"] == "switch":
-                words.append(name if value else name.replace("--", "--no-", 1))
-            elif row.metadata["kind"] == "list":
-                words += [f"{name}={part}" for part in value]
-            elif value is not None or row.metadata["convert"] is port_or_off:
-                words.append(f"{name}={OFF if value is None else value}")
-        return [*words, "--", str(self.repository)]
-
-    @classmethod
-    def parse_arguments(cls, arguments: Sequence[str]) -> Self:
-        """Build from a command line alone, whatever the environment says."""
-        parser = argparse.ArgumentParser()
-        add_arguments(parser, {})
-        parser.add_argument("repository")
-        return cls.from_arguments(parser.parse_args(arguments))
 
 
 def add_arguments(

@@ -1,7 +1,7 @@
 """The program: what `zoo serve` runs, its signals and its exit status.
 
     serve(config)     one process, or a supervisor and its workers
-    work(place, …)    what each worker process runs
+    work(spec)        what each worker process runs
 
 The first SIGTERM or SIGINT asks the server to leave, also while models load; the second one ends the
 process at once.
@@ -12,17 +12,21 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from zoo_server.config import ServerConfig
 from zoo_server.errors import OperatorError, ServerExiting
 from zoo_server.server import Server
 from zoo_server.telemetry import logs
 from zoo_server.topology import SingleProcess, TopologyFactory
+
+if TYPE_CHECKING:
+    from zoo_server.supervisors.state import WorkerSpec
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,25 +109,24 @@ def serve(config: ServerConfig) -> int:
         return _serve(config, leave, SingleProcess, partial(_LOG.error, "%s"))
 
 
-def work(place: str, arguments: Sequence[str]) -> int:
+def work(spec: "WorkerSpec") -> int:
     """Serve as one process of several, until told to leave; return its exit status.
 
-    Of the two signals only SIGTERM is for it: a terminal sends SIGINT to the supervisor as well. What
-    the whole server logs once is the supervisor's to log.
+    What the whole server logs once is the supervisor's to log.
     """
-    from zoo_server.supervisors.supervisor_channel import Place, Seat
+    from zoo_server.supervisors.supervisor_channel import SupervisorChannel
     from zoo_server.supervisors.worker_group import WorkerGroup
 
-    config, where = ServerConfig.parse_arguments(arguments), Place.from_json(place)
-    logs.configure(config.log_level, where.number)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with leaving_on_signals(signal.SIGTERM) as leave:
-        seat = Seat(where, leave.set)
+    logs.configure(spec.config.log_level, spec.number)
+    with (
+        leaving_on_signals(signal.SIGTERM) as leave,
+        closing(SupervisorChannel(spec, leave.set)) as supervisor,
+    ):
         return _serve(
-            config,
+            spec.config,
             leave,
-            partial(WorkerGroup, seat),
-            lambda error: seat.tell("failed", str(error).encode()),
+            partial(WorkerGroup, supervisor),
+            lambda error: supervisor.tell("failed", str(error)),
             level=logging.DEBUG,
         )
 

@@ -40,7 +40,6 @@ from zoo_server.protocols.grpc.service import InferenceServicer
 from zoo_server.protocols.grpc.stream import InferStreams
 from zoo_server.protocols.grpc.transport import Transport, open_transport
 from zoo_server.protocols.grpc.transport.public import TransportOptions
-from zoo_server.protocols.grpc.transport.spread import spread_evenly
 from zoo_server.protocols.ports import join_address
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
 from zoo_server.protocols.tfs.predict import PredictPath
@@ -243,7 +242,6 @@ class Server:
         dataplane = self._topology.join(self._parts(), self._path)
         if self._topology.shares_port:
             self._transport.bind()
-            spread_evenly(self.grpc_port, config.workers)
         self._transport.start(self._handlers(dataplane))
         self._http.start(
             {"HTTP": lambda: self._rest(dataplane), "metrics": lambda: self._metrics(dataplane)}

@@ -1,6 +1,5 @@
 """What is ready, as far as ServerReady, ModelReady and health tell; of one process or of several."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -45,13 +44,3 @@ class Readiness:
         number = parse_version(version)
         ready = self.models.get(name, ())
         return bool(ready) if number is None else number in ready
-
-    def to_json(self) -> bytes:
-        """Return it for another process."""
-        return json.dumps({"server": self.server, "models": dict(self.models)}).encode()
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> Self:
-        """Return what another process says."""
-        read = json.loads(raw)
-        return cls(server=read["server"], models=read["models"])

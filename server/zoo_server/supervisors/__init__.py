@@ -1,20 +1,23 @@
 """One server of several processes: who starts them, and how they agree.
 
-              caller ──gRPC──> worker 1 ─┐
-                                         ├─ frames ─ supervisor: starts, replaces, tells all
-              caller ──gRPC──> worker 2 ─┘           (no models, no gRPC)
+                           ┌──────────── supervisor ────────────┐   no models
+             change, state │   starts, ends, replaces, tells all │
+                           │ gRPC on unix sockets, both ways     │
+    caller ──gRPC──> worker 1                   worker 2 <──gRPC── caller
+                      keeps sequences <──── forwards requests
 
-opening      takes the ports and starts the supervisor
-supervisor   keeps N workers alive and passes on what concerns all of them
-hired        one worker as the supervisor sees it: its process and the pipe to it
-seat         the other end: the supervisor as a worker sees it
-company      what the processes know and count together, as one of them sees it
-keeper       requests that belong together, handed on to the worker that keeps their state
-whole        the RPCs that are about the whole server, answered from a worker's seat
-counts       what they have counted, those included that have ended
-journal      which changes a worker started later has to make up for
-backoff      when a dead worker is replaced, and when no more
-frames       what goes through the pipe
+opening              takes the ports and starts the supervisor
+supervisor           keeps N workers alive and passes on what concerns all of them
+worker_process       a worker as the supervisor sees it      (WorkerProcess)
+supervisor_channel   the supervisor as a worker sees it      (SupervisorChannel)
+worker_group         the whole server as a worker sees it    (WorkerGroup)
+group_dataplane      what callers may ask, answered for the whole server
+sequence_forwarder   a worker's stream to the one that keeps sequences
+state                what they tell each other               (WorkerSpec, WorkerState, GroupState)
+rpc                  how they call each other
+replay_log           the changes that a worker started later has to make too
+worker_statistics    what they have counted, those included that have ended
+backoff              when a dead worker is replaced, and when no more
 
 Other inference never comes here: the kernel gives each connection to one of the workers.
 """

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import socket
-from collections.abc import Mapping
+import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -16,35 +15,23 @@ _LOG = logging.getLogger(__name__)
 
 
 def supervise(config: ServerConfig) -> int:
-    """Serve with several workers; return the process's exit status."""
+    """Serve with several workers until a signal comes; return the process's exit status."""
     try:
-        return _supervise(config)
+        with ExitStack() as stack:
+            held = stack.enter_context(hold(config.host, config.grpc_port))
+            config = replace(config, grpc_port=held.getsockname()[1])
+            listeners = {}
+            for name, field, flag in (
+                ("HTTP", "http_port", "--http-port"),
+                ("metrics", "metrics_port", "--metrics-port"),
+            ):
+                port = getattr(config, field)
+                if port is not None:
+                    listener = stack.enter_context(listen(config.host, port, flag))
+                    config = replace(config, **{field: listener.getsockname()[1]})
+                    listeners[name] = listener
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="layer-zoo-"))
+            return asyncio.run(Supervisor(config, listeners, folder).run())
     except OperatorError as error:
         _LOG.error("%s", error)
         return BAD_USAGE
-
-
-def _supervise(config: ServerConfig) -> int:
-    """Take every port and serve; AddressError if one cannot be taken."""
-    held = hold(config.host, config.grpc_port)
-    listeners: dict[str, socket.socket] = {}
-    with ExitStack() as stack:
-        stack.enter_context(held)
-        for name, port, flag in (
-            ("HTTP", config.http_port, "--http-port"),
-            ("metrics", config.metrics_port, "--metrics-port"),
-        ):
-            if port is not None:
-                listeners[name] = stack.enter_context(listen(config.host, port, flag))
-        ports = {name: taken.getsockname()[1] for name, taken in listeners.items()}
-        taken = replace(
-            config,
-            grpc_port=held.getsockname()[1],
-            http_port=ports.get("HTTP"),
-            metrics_port=ports.get("metrics"),
-        )
-        return asyncio.run(_run(taken, listeners))
-
-
-async def _run(config: ServerConfig, listeners: Mapping[str, socket.socket]) -> int:
-    return await Supervisor(config, listeners).run()

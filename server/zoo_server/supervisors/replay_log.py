@@ -1,7 +1,7 @@
-"""Changes that callers have asked for, as far as a worker started later has to make up for them.
+"""The changes in force that callers have made, for a worker that is started later to make too.
 
-What a later change undoes is dropped, so that the journal is as large as what is in force and not as
-old as the server:
+What a later change undoes is dropped: the log is as large as what is in force, not as old as the
+server.
 
     load a, load b, unload a    ──>  load b
     register r, unregister r    ──>
@@ -9,92 +9,60 @@ old as the server:
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
-from zoo_proto import grpc_service_pb2 as pb
+#: The methods that change a server (zoo_server/dataplane.py), and the lane of each: changes of one lane
+#: come one by one.
+LANES = {
+    "load_model": "models",
+    "unload_model": "models",
+    "register_system_region": "memory",
+    "unregister_system_region": "memory",
+    "trace_settings": "settings",
+    "log_settings": "settings",
+}
 
 #: --load-model's word for every model.
 _ALL = "*"
 
-#: The RPCs that change the server, and the lane of each: changes of one lane come one by one.
-LANES = {
-    "RepositoryModelLoad": "models",
-    "RepositoryModelUnload": "models",
-    "SystemSharedMemoryRegister": "memory",
-    "SystemSharedMemoryUnregister": "memory",
-    "TraceSetting": "settings",
-    "LogSettings": "settings",
-}
+#: A method and its arguments.
+Change = tuple[str, tuple[Any, ...]]
 
 
-class Journal:
-    """The changes in force; each is an RPC's name and its serialised request."""
+class ReplayLog:
+    """The changes in force, by what they change."""
 
     def __init__(self, started_with: Sequence[str] = ()) -> None:
         """`started_with`: --load-model, which each worker loads by itself."""
         self._started_with = frozenset(started_with)
-        self._models: dict[str, tuple[str, bytes]] = {}
-        self._regions: dict[str, bytes] = {}
-        self._traces: dict[str, pb.TraceSettingRequest] = {}
-        self._logs = pb.LogSettingsRequest()
+        self._models: dict[str, Change] = {}
+        self._regions: dict[str, Change] = {}
+        self._settings: dict[tuple[str, ...], Change] = {}
 
-    def record(self, method: str, request: bytes, known: Collection[str] = ()) -> None:
-        """Take note of a change that was made; `known`: the models that the server knows of.
+    def record(self, change: Change, known: Collection[str] = ()) -> None:
+        """Take note of a change that was made; `known`: the models that the server knows of."""
+        match change:
+            case "load_model", (_, name, _):
+                self._models.pop(
+                    name, None
+                )  # or it would be repeated in the place of an earlier one
+                self._models[name] = change
+            case "unload_model", (_, name):
+                self._models.pop(name, None)
+                # A name that was never loaded may be unloaded too: those are not kept.
+                if name in self._started_with or (_ALL in self._started_with and name in known):
+                    self._models[name] = change
+            case "register_system_region", (name, *_):
+                self._regions[name] = change
+            case "unregister_system_region", (name,):
+                for region in [name] if name else list(self._regions):
+                    self._regions.pop(region, None)
+            case method, (*model, values):
+                for key, value in values.items():
+                    self._settings[method, *model, key] = method, (*model, {key: value})
 
-        KeyError for an RPC that changes nothing.
-        """
-        _RECORDERS[method](self, request, known)
-
-    def changes(self) -> Iterator[tuple[str, bytes]]:
+    def changes(self) -> Iterator[Change]:
         """Yield what to repeat, in order: models first, since settings may name them."""
         yield from self._models.values()
-        for region in self._regions.values():
-            yield "SystemSharedMemoryRegister", region
-        for traces in self._traces.values():
-            yield "TraceSetting", traces.SerializeToString()
-        if self._logs.settings:
-            yield "LogSettings", self._logs.SerializeToString()
-
-    def _load(self, request: bytes, _: Collection[str]) -> None:
-        name = pb.RepositoryModelLoadRequest.FromString(request).model_name
-        self._models.pop(name, None)  # or it would be repeated in the place of an earlier one
-        self._models[name] = "RepositoryModelLoad", request
-
-    def _unload(self, request: bytes, known: Collection[str]) -> None:
-        name = pb.RepositoryModelUnloadRequest.FromString(request).model_name
-        self._models.pop(name, None)
-        # Unloading what never was there succeeds too: names that a stranger invents are not kept.
-        if name in self._started_with or (_ALL in self._started_with and name in known):
-            self._models[name] = "RepositoryModelUnload", request
-
-    def _register(self, request: bytes, _: Collection[str]) -> None:
-        name = pb.SystemSharedMemoryRegisterRequest.FromString(request).name
-        self._regions[name] = request
-
-    def _unregister(self, request: bytes, _: Collection[str]) -> None:
-        name = pb.SystemSharedMemoryUnregisterRequest.FromString(request).name
-        if name:
-            self._regions.pop(name, None)
-        else:
-            self._regions.clear()
-
-    def _trace(self, request: bytes, _: Collection[str]) -> None:
-        given = pb.TraceSettingRequest.FromString(request)
-        kept = self._traces.setdefault(
-            given.model_name, pb.TraceSettingRequest(model_name=given.model_name)
-        )
-        for key, setting in given.settings.items():
-            kept.settings[key].CopyFrom(setting)
-
-    def _log(self, request: bytes, _: Collection[str]) -> None:
-        for key, setting in pb.LogSettingsRequest.FromString(request).settings.items():
-            self._logs.settings[key].CopyFrom(setting)
-
-
-_RECORDERS = {
-    "RepositoryModelLoad": Journal._load,
-    "RepositoryModelUnload": Journal._unload,
-    "SystemSharedMemoryRegister": Journal._register,
-    "SystemSharedMemoryUnregister": Journal._unregister,
-    "TraceSetting": Journal._trace,
-    "LogSettings": Journal._log,
-}
+        yield from self._regions.values()
+        yield from self._settings.values()

@@ -1,70 +1,140 @@
-"""Sequences live in one worker, the keeper; the others hand requests for such models on to it.
+"""Sequences live in one worker, the keeper; the others forward requests for such models to it.
 
-    caller ──> worker 2 ── frames ──> supervisor ── frames ──> keeper: the way of its own callers
-       <── answer, or code and text ──     <──     as the keeper gave them ──┘
+    caller ──> worker 2 ── number, request ──> keeper: as if its own caller had sent it
+       <── the answer ──  <── number, status, answer ──┘  one stream a worker, answers in any order
 
 Every worker has every model, so that metadata, readiness and loading are the same everywhere; only
-requests for models with sequences leave theirs. Each step of the way keeps their order, and so a
-stream's is kept. Over HTTP nothing is handed on: the keeper is the worker that owns those ports.
+requests for models with sequences leave theirs. The stream keeps their order. Over HTTP nothing is
+forwarded: the keeper is the worker that owns those ports.
 
 If the keeper dies its sequences are lost. Until another has taken its place such requests end as
-UNAVAILABLE; afterwards they must START again, as in a server of one process that was restarted.
+UNAVAILABLE; afterwards they must START again, as in a server of one process that was restarted. One
+that hangs is ended by the supervisor, and the stream with it: that is the bound on an answer.
 """
 
-from collections.abc import Callable
-from concurrent.futures import Future
-from functools import partial
+import threading
+from collections.abc import Iterator
+from itertools import count
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
 
-from zoo_server.protocols.grpc.infer import HandOn, InferPath, InferSender
-from zoo_server.supervisors.supervisor_channel import Deferred, Seat
+from zoo_server.errors import QueueFull, WorkerLost
+from zoo_server.protocols.grpc.infer import InferPath, InferSender
+from zoo_server.supervisors import rpc
 
-#: The place of the worker that keeps sequences.
+#: The number of the worker that keeps sequences.
 KEEPER = 1
 
-#: What requests are handed on under.
-HANDED_ON = "handed on"
+#: The most bytes of requests that are forwarded and not answered, unless it is one; and what each
+#: counts at least.
+_MOST_BYTES, _LEAST_BYTES = 1 << 28, 1 << 14
 
-#: The longest run that the thread which reads the pipe takes on itself, as HTTP's loop does.
+#: The most requests or answers in one message.
+_MOST_OF_A_BURST = 64
+
+#: The longest run that the thread which reads the stream takes on itself, as HTTP's loop does.
 _INLINE_BUDGET_NS = 500_000
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+#: The number of a request, its status unless it is OK, and the answer.
+_Answer = tuple[int, tuple[grpc.StatusCode, str] | None, bytes]
 
 
-def handing_on(seat: Seat) -> HandOn | None:
-    """Return what hands a request on; None for the keeper."""
-    if seat.place.number == KEEPER:
-        return None
+class SequenceForwarder:
+    """Forwards requests to one process that keeps sequences, for as long as it lives."""
 
-    def hand_on(raw: bytes, reply: InferSender) -> None:
-        seat.ask(HANDED_ON, raw).add_done_callback(partial(_answered, reply))
+    def __init__(self, address: str) -> None:
+        self._lock = threading.Lock()
+        self._numbers = count()
+        #: Who waits for an answer, and what the request counts.
+        self._waiting: dict[int, tuple[InferSender, int]] = {}
+        self._bytes = 0
+        self._has_ended = False
+        self._requests: SimpleQueue[tuple[int, bytes] | None] = SimpleQueue()
+        self._channel = grpc.insecure_channel(address, rpc.OPTIONS)
+        threading.Thread(target=self._read, name="forwarder", daemon=True).start()
 
-    return hand_on
+    def forward(self, request: bytes, sender: InferSender) -> None:
+        """Forward a request; its sender is told what becomes of it, an error included."""
+        size = max(len(request), _LEAST_BYTES)
+        with self._lock:
+            is_full = self._waiting and self._bytes + size > _MOST_BYTES
+            if not (self._has_ended or is_full):
+                number = next(self._numbers)
+                self._waiting[number] = sender, size
+                self._bytes += size
+                self._requests.put((number, request))
+                return
+        sender.fail(lost() if self._has_ended else QueueFull("Exceeds maximum queue size"))
+
+    def close(self) -> None:
+        """End the stream once what is under way is answered."""
+        self._requests.put(None)
+
+    def _read(self) -> None:
+        try:
+            for answers in rpc.stream(self._channel, "forward")(_bursts(self._requests)):
+                for number, status, answer in answers:
+                    with self._lock:
+                        sender, size = self._waiting.pop(number)
+                        self._bytes -= size
+                    sender.relay(answer, status)
+        except grpc.RpcError:
+            pass  # the keeper has ended
+        finally:
+            with self._lock:
+                self._has_ended = True
+            for sender, _ in self._waiting.values():
+                sender.fail(lost())
+            self._requests.put(None)
+            self._channel.close()
 
 
-def taking_in(path: InferPath) -> Deferred:
-    """Return what the keeper does with a request that was handed on."""
+def answer_forwarded(
+    path: InferPath, requests: Iterator[list[tuple[int, bytes]]]
+) -> Iterator[list[_Answer]]:
+    """Answer the requests of another worker, in any order."""
+    answers: SimpleQueue[_Answer | None] = SimpleQueue()
 
-    def take_in(raw: bytes, then: Callable[[bytes], None]) -> None:
-        path.answer([_HandedOn(raw, then)], _INLINE_BUDGET_NS)
+    def read() -> None:
+        try:
+            for burst in requests:
+                path.answer([_ForwardedCall(*one, answers) for one in burst], _INLINE_BUDGET_NS)
+        except grpc.RpcError:
+            pass  # the worker has ended
+        finally:
+            answers.put(None)
 
-    return take_in
+    threading.Thread(target=read, name="forwarded", daemon=True).start()
+    yield from _bursts(answers)
 
 
-class _HandedOn:
-    """A call of another worker (zoo_server.protocols.unary.Call): the code, and the answer or the text."""
+def _bursts(queue: "SimpleQueue[Any]") -> Iterator[list[Any]]:
+    """Yield what a queue holds at a time, until it gives None: gRPC's messages cost more than ours."""
+    while (one := queue.get()) is not None:
+        burst = [one]
+        while len(burst) < _MOST_OF_A_BURST and not queue.empty():
+            if (one := queue.get()) is None:
+                queue.put(None)
+                break
+            burst.append(one)
+        yield burst
 
-    __slots__ = ("_then", "message")
 
-    def __init__(self, message: bytes, then: Callable[[bytes], None]) -> None:
+class _ForwardedCall:
+    """A call of another worker (zoo_server.protocols.unary.Call)."""
+
+    __slots__ = ("_answers", "_number", "message")
+
+    def __init__(self, number: int, message: bytes, answers: "SimpleQueue[Any]") -> None:
+        self._number = number
         self.message = message
-        self._then = then
+        self._answers = answers
 
     @property
     def metadata(self) -> tuple[()]:
-        """Whatever came with the call was looked at where it came."""
+        """What came with the call was looked at where it came."""
         return ()
 
     def is_gone(self) -> bool:
@@ -72,17 +142,14 @@ class _HandedOn:
         return False
 
     def reply(self, answer: bytes) -> None:
-        self._then(bytes((grpc.StatusCode.OK.value[0],)) + answer)
+        self._answers.put((self._number, None, answer))
 
-    def abort(self, code: Any, details: str) -> None:
-        self._then(bytes((code.value[0],)) + details.encode())
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        self._answers.put((self._number, (code, details), b""))
 
 
-def _answered(reply: InferSender, answer: Future[bytes]) -> None:
-    error = answer.exception()
-    if isinstance(error, Exception):
-        reply.fail(error)
-        return
-    came = answer.result()
-    code, rest = _CODES[came[0]], came[1:]
-    reply.relay(rest, None if code is grpc.StatusCode.OK else (code, rest.decode()))
+def lost() -> WorkerLost:
+    """Return the error of a request that nobody can answer at the moment."""
+    return WorkerLost(
+        f"worker {KEEPER} has ended, and with it all sequences: another takes its place"
+    )

@@ -1,89 +1,118 @@
-"""One process of several on one port: what they know and count together, as one of them sees it."""
+"""The whole server, as one of its workers sees it."""
 
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
+import grpc
 
 from zoo_server.dataplane import DataPlane, DataPlaneParts
 from zoo_server.models.catalog import Catalog, reading_of
 from zoo_server.models.readiness import Readiness
-from zoo_server.protocols.grpc.handlers import SERVICE
-from zoo_server.protocols.grpc.infer import InferPath
-from zoo_server.protocols.grpc.service import InferenceServicer
+from zoo_server.protocols.grpc.infer import HandOn, InferPath, InferSender
+from zoo_server.supervisors import rpc
 from zoo_server.supervisors.group_dataplane import GroupDataPlane
 from zoo_server.supervisors.replay_log import LANES
-from zoo_server.supervisors.sequence_forwarder import HANDED_ON, handing_on, taking_in
-from zoo_server.supervisors.supervisor_channel import Seat
-from zoo_server.telemetry import readings
-from zoo_server.telemetry.readings import ModelReading
+from zoo_server.supervisors.sequence_forwarder import (
+    KEEPER,
+    SequenceForwarder,
+    answer_forwarded,
+    lost,
+)
+from zoo_server.supervisors.state import GroupState, WorkerState
+from zoo_server.supervisors.supervisor_channel import SupervisorChannel
 from zoo_server.topology import Publish, log_models
+
+#: Threads for the supervisor's calls: a change of each lane, and some that are short.
+_THREADS = 8
+
+#: How long the last answers to other workers may take to leave.
+_FLUSH_SECONDS = 2.0
 
 
 class WorkerGroup:
-    """The whole server as one of its workers sees it (zoo_server.topology.Topology)."""
+    """One of several processes (zoo_server.topology.Topology)."""
 
     shares_port = True
-    #: The RPCs that ask the supervisor before they answer.
-    waits: Set[str] = frozenset({*LANES, "ModelStatistics"})
+    waits: Set[str] = frozenset(
+        {"ModelStatistics", "SystemSharedMemoryUnregister", "TraceSetting", "LogSettings"}
+    )
 
-    def __init__(self, seat: Seat, catalog: Catalog, publish: Publish) -> None:
-        self.listeners = seat.place.listeners
-        self.forward = handing_on(seat)
-        self._seat = seat
+    def __init__(self, supervisor: SupervisorChannel, catalog: Catalog, publish: Publish) -> None:
+        self._supervisor = supervisor
+        self._spec = spec = supervisor.spec
         self._catalog = catalog
         self._publish = publish
-        self._showing = threading.Lock()
-        self._readiness = Readiness(server=False, models={})
+        self.listeners: Mapping[str, int] = spec.listeners
+        self.forward: HandOn | None = None if spec.number == KEEPER else self._forward
+        self._forwarder: SequenceForwarder | None = None
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._group = GroupState()
+        threads = ThreadPoolExecutor(_THREADS + spec.config.workers, "supervisor")
+        self._server = grpc.server(threads, options=rpc.OPTIONS)
+        self._has_joined = False
 
     def changed(self) -> None:
-        """Tell the supervisor; `_told` hears what that makes of the whole."""
-        with self._showing:  # in turn, or an older picture could win
-            self._seat.show(Readiness.of(self._catalog))
+        if self._has_joined:
+            self._supervisor.tell("state", self._state())
 
     def join(self, parts: DataPlaneParts, path: InferPath) -> DataPlane:
-        local = InferenceServicer(DataPlane(parts))
-        self._seat.serve(
-            short={"readiness": self._told},
-            long={
-                **{method: _of_bytes(method, getattr(local, method)) for method in LANES},
-                "readings": lambda _: readings.to_json(self._read_here()),
-            },
-            deferred={HANDED_ON: taking_in(path)},
+        local = DataPlane(parts)
+        functions: dict[str, Callable[..., Any]] = {"exchange": self._exchange}
+        functions |= {method: getattr(local, method) for method in LANES}
+        handlers = rpc.handlers(
+            {name: rpc.answering(function) for name, function in functions.items()},
+            forward=lambda requests, _: answer_forwarded(path, requests),
         )
-        loaded = len(self._catalog.loaded())
-        unavailable = len(self._catalog.entries()) - loaded
-        self._seat.call("loaded", json.dumps([loaded, unavailable]).encode())
-        return GroupDataPlane(parts, self._seat.call, lambda: self._readiness, self._seat.readings)
+        self._server.add_generic_rpc_handlers((handlers,))
+        self._server.add_insecure_port(self._spec.address)
+        self._server.start()
+        self._has_joined = True
+        self._supervisor.call("join", self._state(), seconds=rpc.CHANGE_SECONDS)
+        return GroupDataPlane(parts, self._supervisor, lambda: self._group)
 
     def serving(self) -> None:
-        self._seat.call("serving")
+        served = len(self._catalog.loaded())
+        self._supervisor.tell("serving", served, len(self._catalog.entries()) - served)
 
     def leaving(self) -> None:
-        """Say what this process has counted in all."""
-        self._seat.tell("counted", readings.to_json(self._read_here()))
+        self._supervisor.tell("state", self._state())
+        if self._forwarder is not None:
+            self._forwarder.close()
+        self._server.stop(_FLUSH_SECONDS).wait()
 
     def processes(self) -> Sequence[int]:
-        return self._seat.processes()
+        return self._group.processes
 
     def log_ready(self, _: Mapping[str, str], __: float) -> None:
-        """The models are the same in all workers: the first one names them."""
-        if self._seat.place.number == 1:
+        """The models are the same in all workers: one of them names them."""
+        if self._spec.number == 1:
             log_models(self._catalog)
 
-    def _read_here(self) -> list[ModelReading]:
-        return [reading_of(model) for model in self._catalog.loaded()]
+    def _state(self) -> WorkerState:
+        with self._lock:
+            return WorkerState(
+                number=next(self._numbers),
+                readiness=Readiness.of(self._catalog),
+                readings=[reading_of(model) for model in self._catalog.loaded()],
+            )
 
-    def _told(self, raw: bytes) -> bytes:
-        self._readiness = Readiness.from_json(raw)
-        self._publish(self._readiness)
-        return b""
+    def _exchange(self, group: GroupState) -> WorkerState:
+        """Hear what is true of the whole server, and tell what is of this worker."""
+        with self._lock:
+            if group.number > self._group.number:
+                keeper, self._group = self._group.keeper, group
+                self._publish(group.readiness)
+                if self.forward is not None and keeper != group.keeper:
+                    self._forwarder = None if not group.keeper else SequenceForwarder(group.keeper)
+        return self._state()
 
-
-def _of_bytes(method: str, function: Callable[[Any], Message]) -> Callable[[bytes], bytes]:
-    """Return what makes an RPC of this worker alone, from bytes to bytes."""
-    request = GetMessageClass(SERVICE.methods_by_name[method].input_type)
-    return lambda raw: function(request.FromString(raw)).SerializeToString()
+    def _forward(self, request: bytes, sender: InferSender) -> None:
+        forwarder = self._forwarder
+        if forwarder is None:
+            sender.fail(lost())
+        else:
+            forwarder.forward(request, sender)

@@ -1,11 +1,10 @@
 """What a model's counters say at one moment, and how those of several processes add up."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from zoo_server.telemetry.statistics import BatchStatistics, Duration, Histogram, Reason, Snapshot
+from zoo_server.telemetry.statistics import BatchStatistics, Snapshot
 
 #: The fields of a Snapshot by their kind; `test_every_field_adds_up` holds this against it.
 _DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
@@ -70,29 +69,3 @@ def _add_durations(sums: Any, part: Any, names: Sequence[str]) -> None:
     for name in names:
         more = getattr(part, name)
         getattr(sums, name).add(more.ns, more.count)
-
-
-def to_json(readings: Iterable[ModelReading]) -> bytes:
-    """Return readings for another process."""
-    return json.dumps([asdict(reading) for reading in readings]).encode()
-
-
-def from_json(raw: bytes) -> list[ModelReading]:
-    """Return what another process read."""
-    return [ModelReading(**{**row, "sums": _snapshot(row["sums"])}) for row in json.loads(raw)]
-
-
-def _snapshot(row: dict[str, Any]) -> Snapshot:
-    values: dict[str, Any] = {name: row[name] for name in _COUNTS}
-    values |= {name: Duration(**row[name]) for name in _DURATIONS}
-    values |= {name: Histogram(**row[name]) for name in _HISTOGRAMS}
-    return Snapshot(
-        **values,
-        last_inference_ms=row["last_inference_ms"],
-        # JSON has no keys but text.
-        batches={
-            int(size): BatchStatistics(**{name: Duration(**batch[name]) for name in _OF_A_BATCH})
-            for size, batch in row["batches"].items()
-        },
-        failures={Reason(reason): count for reason, count in row["failures"].items()},
-    )

@@ -1,0 +1,76 @@
+"""Calls between the processes of one server: gRPC on unix sockets, with pickled arguments and results.
+
+Only the user who started the server can open the sockets. An error of ours (zoo_server/errors.py) is a
+result too, and raised where it arrives; so any status but OK says that the other process has ended,
+was not in time, or has a bug.
+"""
+
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+
+from zoo_server.errors import ServerError, Unavailable
+
+_SERVICE = "zoo.Processes"
+
+#: Seconds in which a worker answers: a load of a model, and anything else.
+LOAD_SECONDS, ANSWER_SECONDS = 1800.0, 60.0
+
+#: Seconds in which the supervisor answers: first one worker is asked, then the others, then all told.
+CHANGE_SECONDS, ASK_SECONDS = 2 * LOAD_SECONDS + 2 * ANSWER_SECONDS, 2 * ANSWER_SECONDS
+
+#: Messages were bounded where they came in.
+OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+
+
+def unary(channel: Any, method: str) -> Any:
+    """Return what calls a method with a tuple of arguments; of a channel of either API of grpcio."""
+    return channel.unary_unary(f"/{_SERVICE}/{method}", pickle.dumps, pickle.loads)
+
+
+def stream(channel: grpc.Channel, method: str) -> Any:
+    """Return what calls a method with an iterator of values, and iterates over its answers."""
+    return channel.stream_stream(f"/{_SERVICE}/{method}", pickle.dumps, pickle.loads)
+
+
+def handlers(
+    unary: Mapping[str, Callable[..., Any]], **streams: Callable[..., Any]
+) -> grpc.GenericRpcHandler:
+    """Return the handlers of some methods, which take what a caller sends, and the call's context."""
+    every = {
+        name: grpc.unary_unary_rpc_method_handler(function, pickle.loads, pickle.dumps)
+        for name, function in unary.items()
+    } | {
+        name: grpc.stream_stream_rpc_method_handler(function, pickle.loads, pickle.dumps)
+        for name, function in streams.items()
+    }
+    return grpc.method_handlers_generic_handler(_SERVICE, every)
+
+
+def answering(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], Any], Any]:
+    """Return a function of some arguments as a handler, which answers with its result or error."""
+
+    def answer(arguments: tuple[Any, ...], _: Any) -> tuple[Any]:
+        try:
+            return (function(*arguments),)  # a tuple, since gRPC takes None for a failure
+        except ServerError as error:
+            return (error,)
+
+    return answer
+
+
+def result_of(answer: tuple[Any]) -> Any:
+    """Return a result, or raise the error that it is."""
+    (result,) = answer
+    if isinstance(result, ServerError):
+        raise result
+    return result
+
+
+def error_of(status: grpc.RpcError, lost: Unavailable) -> Exception:
+    """Return what a status other than OK comes to; `lost` if the other process has not answered."""
+    if status.code() in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL):
+        return RuntimeError(f"another process of the server failed: {status.details()}")
+    return lost

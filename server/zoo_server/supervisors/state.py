@@ -1,0 +1,48 @@
+"""What the processes of one server tell each other: numbered states, of which the newest counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zoo_server.config import ServerConfig
+from zoo_server.models.readiness import Readiness
+from zoo_server.telemetry.readings import ModelReading
+
+#: Nothing is ready, and nothing known.
+NOT_READY = Readiness(server=False, models={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """What a worker is when it starts."""
+
+    config: ServerConfig
+    #: Its place, counted from 1: whoever replaces it has the same.
+    number: int
+    #: Where it answers the others, and where the supervisor does, as gRPC writes it.
+    address: str
+    supervisor: str
+    #: Descriptors of listening sockets that it takes over, by what they are for: "HTTP", "metrics".
+    listeners: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerState:
+    """What a worker tells the supervisor."""
+
+    number: int = 0
+    readiness: Readiness = NOT_READY
+    #: What it has counted since it was started.
+    readings: Sequence[ModelReading] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupState:
+    """What the supervisor tells every worker."""
+
+    number: int = 0
+    #: What is ready in all workers.
+    readiness: Readiness = NOT_READY
+    #: Where requests of sequences are forwarded to; None while nobody keeps them.
+    keeper: str | None = None
+    #: The ids of all processes of the server.
+    processes: Sequence[int] = ()

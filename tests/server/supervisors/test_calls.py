@@ -1,0 +1,275 @@
+"""Calls between the processes of a server: what crosses, what is bounded, and who is lost."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.waiting import until
+from zoo_server.config import ServerConfig
+from zoo_server.errors import AlreadyExists, QueueFull, ServerExiting, WorkerLost
+from zoo_server.models.readiness import Readiness
+from zoo_server.supervisors import rpc
+from zoo_server.supervisors.sequence_forwarder import SequenceForwarder, answer_forwarded
+from zoo_server.supervisors.state import WorkerSpec, WorkerState
+from zoo_server.supervisors.supervisor import Supervisor
+from zoo_server.supervisors.supervisor_channel import SupervisorChannel
+from zoo_server.supervisors.worker_process import WorkerProcess
+
+CONFIG = ServerConfig(repository=Path("models"), workers=2)
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Where a process may answer."""
+    return f"unix:{tmp_path}/s"
+
+
+@contextmanager
+def answering(address, **functions):
+    """Answer unary calls at an address; a function that is a generator answers a stream."""
+    streams = {"forward": functions.pop("forward")} if "forward" in functions else {}
+    unary = {name: rpc.answering(function) for name, function in functions.items()}
+    server = grpc.server(ThreadPoolExecutor(4), options=rpc.OPTIONS)
+    server.add_generic_rpc_handlers((rpc.handlers(unary, **streams),))
+    server.add_insecure_port(address)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop(0).wait()
+
+
+def spec(number, address):
+    return WorkerSpec(
+        config=CONFIG, number=number, address=address, supervisor=address, listeners={}
+    )
+
+
+def raising(error):
+    def function(*_):
+        raise error
+
+    return function
+
+
+# -- a worker asks the supervisor ------------------------------------------------------------------
+
+
+@pytest.fixture
+def channel(address):
+    """A worker's channel."""
+    channel = SupervisorChannel(spec(2, address), lambda: None)
+    yield channel
+    channel.close()
+
+
+def test_results_and_errors_cross(address, channel):
+    """A worker gets what the supervisor returns, and the same error whoever found the mistake."""
+    with answering(
+        address, add=lambda caller, a, b: (caller, a + b), fail=raising(AlreadyExists("taken"))
+    ):
+        assert channel.call("add", 1, 2) == (address, 3)
+        with pytest.raises(AlreadyExists, match="taken"):
+            channel.call("fail")
+        channel.tell("fail")  # nobody waits for what comes of it
+
+
+@pytest.mark.parametrize("size", [0, 5_000_000])
+def test_large_values_cross(size, address, channel):
+    """A model's files may be of any size, where a single process would take them."""
+    with answering(address, size=lambda _, raw: len(raw)):
+        assert channel.call("size", bytes(size)) == size
+
+
+def test_a_bug_elsewhere_is_none_of_the_callers_business(address, channel, caplog):
+    """What the other process did not mean to raise is an internal error here, and logged there."""
+    words = "another process of the server failed"
+    with answering(address, bug=raising(KeyError("x"))), pytest.raises(RuntimeError, match=words):
+        channel.call("bug")
+    assert "KeyError" in caplog.text
+
+
+def test_no_answer_is_a_server_that_exits(address, channel):
+    """Nobody there, or nobody in time: a worker without its supervisor is about to leave."""
+    with pytest.raises(ServerExiting):
+        channel.call("add", 1, 2)
+    with answering(address, sleep=lambda _: time.sleep(0.5)), pytest.raises(ServerExiting):
+        channel.call("sleep", seconds=0.01)
+
+
+# -- the supervisor asks a worker ------------------------------------------------------------------
+
+
+class Process:
+    """A process that only remembers that it was ended."""
+
+    pid = 1
+    returncode = None
+
+    def kill(self):
+        self.returncode = -9
+
+
+def test_a_worker_that_does_not_answer_is_ended(address):
+    """What is not answered in time fails, and the worker is ended, so that it is replaced."""
+
+    async def asking():
+        process = Process()
+        worker = WorkerProcess(spec(1, address), process)
+        for _ in range(2):
+            with pytest.raises(WorkerLost, match="worker 1 has ended"):
+                await worker.call("exchange", seconds=0.05)
+            assert process.returncode == -9
+        return worker
+
+    with answering(address, exchange=lambda: time.sleep(0.5)):
+        asyncio.run(asking())
+
+
+class Follower:
+    """A worker that makes changes, or fails to."""
+
+    def __init__(self, number, error=None):
+        self.spec = spec(number, str(number))
+        self.process = Process()
+        self.has_joined = True
+        self.state = WorkerState()
+        self.changes = []
+        self.left = False
+        self._error = error
+
+    async def change(self, method, *_):
+        self.changes.append(method)
+        if self._error is not None:
+            raise self._error
+        return self.spec.number
+
+    async def call(self, _method, group):
+        return WorkerState(number=group.number, readiness=Readiness(server=True, models={}))
+
+    def leave(self):
+        self.left = True
+
+
+REGISTER = ("register_system_region", ("r", "/key", 0, 16))
+
+
+def change(asked, workers):
+    """Return the answer or the error, and what is kept for workers that come later."""
+
+    async def changing():
+        supervisor = Supervisor(CONFIG, {}, "")
+        supervisor.workers.update({worker.spec.address: worker for worker in workers})
+        try:
+            answer = await supervisor.change(REGISTER[0], asked, *REGISTER[1])
+        except AlreadyExists as error:
+            answer = error
+        return answer, list(supervisor.replay_log.changes())
+
+    return asyncio.run(changing())
+
+
+def test_a_change_is_made_by_all():
+    """The one that was asked answers, the others follow, and the replay log has it."""
+    one, two = Follower(1), Follower(2)
+
+    assert change(two, [one, two]) == (2, [REGISTER])
+    assert one.changes == two.changes == [REGISTER[0]]
+
+
+def test_a_change_that_fails_at_first_is_nobodys():
+    """Where the asked one fails its error is the answer, and no other is bothered."""
+    one, two = Follower(1, AlreadyExists("r")), Follower(2)
+    answer, replay = change(one, [one, two])
+
+    assert (str(answer), replay, two.changes) == ("r", [], [])
+    assert not one.left
+
+
+def test_a_worker_that_does_not_follow_is_replaced():
+    """The change holds; who could not make it leaves, and its successor makes up for it."""
+    one, two, three = Follower(1), Follower(2, AlreadyExists("r")), Follower(3)
+
+    assert change(one, [one, two, three]) == (1, [REGISTER])
+    assert [worker.left for worker in (one, two, three)] == [False, True, False]
+
+
+# -- a worker forwards requests --------------------------------------------------------------------
+
+
+class Sender:
+    """Who waits for an answer (zoo_server.protocols.grpc.infer.Reply)."""
+
+    def __init__(self):
+        self.outcome = None
+
+    def relay(self, answer, status):
+        self.outcome = answer if status is None else status
+
+    def fail(self, error):
+        self.outcome = error
+
+
+class Keeper:
+    """Keeps what it is asked, and answers in reverse order (zoo_server.protocols.grpc.infer.InferPath)."""
+
+    def __init__(self, answers=True):
+        self.calls = []
+        self.answers = answers
+
+    def answer(self, calls, _budget):
+        self.calls += calls
+        for call in reversed(calls) if self.answers else ():
+            if call.message == b"bad":
+                call.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad request")
+            else:
+                call.reply(b"answer to " + call.message)
+
+
+@contextmanager
+def forwarding(address, path):
+    forward = lambda requests, _: answer_forwarded(path, requests)  # noqa: E731
+    with answering(address, forward=forward) as server:
+        forwarder = SequenceForwarder(address)
+        yield forwarder, server
+        forwarder.close()
+
+
+def test_forwarded_requests_keep_their_order_and_get_their_own_answers(address):
+    """Hundreds at once, of which some fail: each sender is told what became of its own."""
+    messages = [b"bad" if number % 7 == 3 else str(number).encode() for number in range(500)]
+    senders = [Sender() for _ in messages]
+    path = Keeper()
+    with forwarding(address, path) as (forwarder, _):
+        for message, sender in zip(messages, senders, strict=True):
+            forwarder.forward(message, sender)
+        until(lambda: all(sender.outcome is not None for sender in senders), 20)
+
+    assert [call.message for call in path.calls] == messages
+    for message, sender in zip(messages, senders, strict=True):
+        if message == b"bad":
+            assert sender.outcome == (grpc.StatusCode.INVALID_ARGUMENT, "bad request")
+        else:
+            assert sender.outcome == b"answer to " + message
+
+
+def test_what_may_be_forwarded_at_once_is_bounded(address):
+    """A keeper that answers nothing does not fill the memory of the others; its end frees all."""
+    senders = [Sender() for _ in range(16_385)]
+    with forwarding(address, Keeper(answers=False)) as (forwarder, server):
+        for sender in senders:
+            forwarder.forward(b"x", sender)
+        refused = [type(sender.outcome) for sender in senders if sender.outcome is not None]
+        server.stop(0).wait()
+        until(lambda: all(sender.outcome is not None for sender in senders), 20)
+        late = Sender()
+        forwarder.forward(b"x", late)
+
+    assert refused == [QueueFull]
+    assert {type(sender.outcome) for sender in senders[:-1]} == {WorkerLost}
+    assert isinstance(late.outcome, WorkerLost)
