@@ -15,10 +15,10 @@ from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest, NotFound, Unsupported
 from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.shared_memory import Region, SharedMemory
+from zoo_server.model_config import InputSettings, OutputSettings
 from zoo_server.models.catalog import Catalog, CatalogEntry, parse_version, reading_of
 from zoo_server.models.control import ModelControl
 from zoo_server.models.payload import ControlValue
-from zoo_server.repository.settings import InputSettings, OutputSettings
 from zoo_server.telemetry.logs import LogControl, LogSettings, LogValue
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.traces import Settings as TraceValues

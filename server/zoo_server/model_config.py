@@ -1,13 +1,15 @@
-"""What a configuration says of scheduling, as values: batching, instances and sequences.
+"""A model's configuration as frozen values: its tensors, batching, instances and sequences.
 
-Read by server/zoo_server/repository from the file, acted upon by the schedulers; the meanings are
-Triton's (docs/protocol.md 5), times are in nanoseconds.
+Read by server/zoo_server/repository from config.pbtxt and the graph, acted upon by whoever checks, schedules
+and answers requests; no protobuf. The meanings are Triton's (docs/protocol.md 5), times are in
+nanoseconds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from zoo_server.datatypes import DataType
+from zoo_server.datatypes import VARIABLE, DataType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class Batching:
     joins: bool = False
     #: Numbers of rows that are run as soon as they have gathered.
     preferred: frozenset[int] = frozenset()
-    #: How long the oldest request may wait for company; 0 takes what waits.
+    #: How long the oldest request may wait for others; 0 takes what waits.
     delay_ns: int = 0
     #: Answers leave in the order in which requests came, even with several instances.
     preserves_order: bool = False
@@ -100,3 +102,60 @@ class Sequences:
     def inputs(self) -> tuple[Control | State, ...]:
         """What a run takes beyond what clients send, in order."""
         return (*self.controls, *self.states)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSettings:
+    """One input; `dims` and `graph_dims` are without the batch dimension."""
+
+    name: str
+    datatype: DataType
+    dims: tuple[int, ...]
+    #: What the graph takes, where config.pbtxt reshapes; else the same as `dims`.
+    graph_dims: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """One output; `dims` and `graph_dims` are without the batch dimension."""
+
+    name: str
+    datatype: DataType
+    dims: tuple[int, ...]
+    graph_dims: tuple[int, ...]
+    #: One a class, or empty.
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """One version of one model."""
+
+    name: str
+    version: int
+    platform: str
+    #: 0: shapes are compared whole; else dimension 0 of every tensor is the batch, up to this.
+    max_batch_size: int
+    inputs: tuple[InputSettings, ...]
+    outputs: tuple[OutputSettings, ...]
+    batching: Batching
+    #: None for a model whose requests stand alone.
+    sequences: Sequences | None = None
+    #: Threads of one run, where the configuration asks for a number of its own; else 0.
+    threads: int = 0
+    #: The completed ModelConfig, serialised, as ModelConfig answers it.
+    config: bytes
+    #: Names that callers may use for a version (TensorFlow Serving's version_label).
+    version_labels: Mapping[str, int] = field(default_factory=dict)
+
+
+def reshape_dims(
+    actual: tuple[int, ...], dims: tuple[int, ...], target: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return `target` with its variable dimensions filled from those of `dims`, in order.
+
+    `actual` is a shape that fits `dims`; the k-th variable dimension of the one is that of the other.
+    """
+    sizes = iter([size for size, dim in zip(actual, dims, strict=True) if dim == VARIABLE])
+    return tuple(next(sizes) if dim == VARIABLE else dim for dim in target)

@@ -27,7 +27,7 @@ from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.control import ControlMode, ModelControl
-from zoo_server.models.loader import Loader, Workshop
+from zoo_server.models.loader import Loader, ModelRuntime
 from zoo_server.models.polling import Poller
 from zoo_server.models.readiness import Readiness
 from zoo_server.protocols import tls
@@ -258,7 +258,7 @@ class Server:
         config, budget = self._config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
-        workshop = Workshop(
+        shared = ModelRuntime(
             opener=runtime,
             workers=self._workers,
             timer=self._timer,
@@ -267,7 +267,7 @@ class Server:
         )
         control = ModelControl(
             config.repository,
-            Loader(workshop),
+            Loader(shared),
             self.catalog,
             ControlMode(config.model_control_mode),
             changed=self._catalog_changed,

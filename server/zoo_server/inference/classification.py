@@ -11,7 +11,7 @@ import numpy as np
 from zoo_server import datatypes
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import OutputTensor
-from zoo_server.repository.settings import OutputSettings
+from zoo_server.model_config import OutputSettings
 
 #: Sorting more than this for one answer is an attack, not a question (docs/protocol.md 4.4).
 MAX_ELEMENTS = 1_000_000

@@ -19,7 +19,7 @@ from zoo_server.inference.classification import classify
 from zoo_server.inference.request import OutputTensor
 from zoo_server.inference.shared_memory import Destination, Source
 from zoo_server.inference.validation import Data, Plan, PlannedInput
-from zoo_server.repository.settings import OutputSettings, reshape_dims
+from zoo_server.model_config import OutputSettings, reshape_dims
 
 Array = np.ndarray[Any, Any]
 

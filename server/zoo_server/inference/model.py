@@ -15,7 +15,7 @@ import numpy as np
 from zoo_server.inference.execution import Rows, Run, gather
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.repository.settings import ModelSettings
+from zoo_server.model_config import ModelSettings
 from zoo_server.schedulers.scheduler import UNBOUNDED, Scheduler, WouldWait
 from zoo_server.telemetry.statistics import Execution, ModelStatistics
 

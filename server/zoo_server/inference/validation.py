@@ -17,7 +17,7 @@ from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
 from zoo_server.inference.shared_memory import Source
-from zoo_server.repository.settings import (
+from zoo_server.model_config import (
     InputSettings,
     ModelSettings,
     OutputSettings,

@@ -20,12 +20,12 @@ from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.validation import RequestChecker
+from zoo_server.model_config import ModelSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.self_test import examine
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
 from zoo_server.repository.scan import FoundModel
 from zoo_server.repository.scheduling import threads_of
-from zoo_server.repository.settings import ModelSettings
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
 from zoo_server.schedulers.scheduler import Runner, Scheduler
@@ -63,7 +63,7 @@ class GraphOpener(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class ModelRuntime:
     """What every model's runs share."""
 
     opener: GraphOpener
@@ -94,8 +94,8 @@ class LoadPlan:
 class Loader:
     """Turns what lies in a repository into catalog entries."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        self._workshop = workshop
+    def __init__(self, runtime: ModelRuntime) -> None:
+        self._runtime = runtime
 
     def plan(self, found: FoundModel) -> LoadPlan:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
@@ -114,7 +114,7 @@ class Loader:
     def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
         """Load one version; an entry that is UNAVAILABLE says why it cannot be served."""
         try:
-            model = _load_version(plan, version, self._workshop)
+            model = _load_version(plan, version, self._runtime)
         except Exception as error:  # whatever it is, the other models are served
             return failed(plan.found.name, version, error)
         return CatalogEntry(
@@ -126,12 +126,12 @@ class Loader:
         )
 
 
-def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedModel:
+def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> LoadedModel:
     began = time.perf_counter()
     found, written = plan.found, plan.config
     path = config_pbtxt.model_file(found, written, version)
     asked = threads_of(written) if written is not None else 0
-    opener = workshop.opener
+    opener = runtime.opener
     graph = opener.open(path, asked or _first_guess(path, opener.threads))
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = autocomplete.complete(
@@ -149,16 +149,16 @@ def _load_version(plan: LoadPlan, version: int, workshop: Workshop) -> LoadedMod
     if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
         graph = opener.open(path, opener.threads)
         took = trial(graph, settings)
-    if workshop.self_test:
+    if runtime.self_test:
         verdict = _self_test(found, path, graph)
         _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
-    model = _model(settings, graph, took, workshop)
+    model = _model(settings, graph, took, runtime)
     model.load_seconds = time.perf_counter() - began
     return model
 
 
 def _model(
-    settings: ModelSettings, graph: LoadedGraph, trial_ns: int, workshop: Workshop
+    settings: ModelSettings, graph: LoadedGraph, trial_ns: int, runtime: ModelRuntime
 ) -> LoadedModel:
     """Put a version together; `trial_ns` is what a run of one row took, 0 if that is not known."""
     checker = RequestChecker(settings)
@@ -172,16 +172,16 @@ def _model(
         latency.learn,
         always=tuple(state.output for state in states),
     )
-    return LoadedModel(settings, runner, _scheduler(settings, runner, latency, workshop), checker)
+    return LoadedModel(settings, runner, _scheduler(settings, runner, latency, runtime), checker)
 
 
 def _scheduler(
-    settings: ModelSettings, runner: GraphRunner, latency: LatencyModel, workshop: Workshop
+    settings: ModelSettings, runner: GraphRunner, latency: LatencyModel, runtime: ModelRuntime
 ) -> Scheduler[QueuedRequest]:
     """Return the scheduler that the configuration asks for."""
 
     def batcher(driven: Runner[QueuedRequest, Rows]) -> DynamicBatcher[QueuedRequest, Rows]:
-        return DynamicBatcher(settings.batching, driven, latency, workshop.workers, workshop.timer)
+        return DynamicBatcher(settings.batching, driven, latency, runtime.workers, runtime.timer)
 
     if settings.sequences is None:
         return batcher(runner)
@@ -192,8 +192,8 @@ def _scheduler(
         batcher,
         batched=settings.max_batch_size > 0,
         output_of=Rows.array,
-        timer=workshop.timer,
-        waiting=workshop.waiting,
+        timer=runtime.timer,
+        waiting=runtime.waiting,
     )
 
 

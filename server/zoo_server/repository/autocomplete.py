@@ -13,6 +13,7 @@ from typing import Any
 from zoo_proto import model_config_pb2
 from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
 from zoo_server.errors import ModelLoadError
+from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
 from zoo_server.repository import layout
 from zoo_server.repository.config_pbtxt import BACKEND, PLATFORM, version_labels
 from zoo_server.repository.scheduling import (
@@ -21,7 +22,6 @@ from zoo_server.repository.scheduling import (
     sequence_settings,
     threads_of,
 )
-from zoo_server.repository.settings import InputSettings, ModelSettings, OutputSettings
 
 #: Rows a derived configuration admits in one request: the zoo's own limit, far above a useful batch.
 DERIVED_MAX_BATCH_SIZE = 1024

@@ -24,8 +24,7 @@ from zoo_server.inference.execution import gather
 from zoo_server.inference.request import InferRequest, InputTensor
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.inference.validation import CheckedRequest, Plan, PlannedInput, RequestChecker
-from zoo_server.model_config import Batching
-from zoo_server.repository.settings import InputSettings, ModelSettings, OutputSettings
+from zoo_server.model_config import Batching, InputSettings, ModelSettings, OutputSettings
 from zoo_server.schedulers.latency_model import LatencyModel
 
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -385,10 +385,10 @@ def test_failed_reload_leaves_the_old_one(explicit, client, repository, graphs):
 def opens_by(wire, wrap):
     """Put a wrapper around what opens graphs; return the wrapper and how to take it off."""
     loader = wire.server.control._loader
-    before = loader._workshop
+    before = loader._runtime
     wrapper = wrap(before.opener)
-    loader._workshop = dataclasses.replace(before, opener=wrapper)
-    return wrapper, lambda: setattr(loader, "_workshop", before)
+    loader._runtime = dataclasses.replace(before, opener=wrapper)
+    return wrapper, lambda: setattr(loader, "_runtime", before)
 
 
 class Gate:

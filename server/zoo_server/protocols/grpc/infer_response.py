@@ -14,8 +14,8 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.inference.execution import Rows, Run
 from zoo_server.inference.request import OutputRequest, OutputTensor
 from zoo_server.inference.validation import Plan
+from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.varint import delimited
-from zoo_server.repository.settings import ModelSettings
 
 _ID, _RAW_OUTPUT = 3, 6
 

@@ -24,6 +24,7 @@ from zoo_server.inference.request import (
     TensorData,
 )
 from zoo_server.inference.shared_memory import SharedMemory
+from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.parameters import (
     OFFSET,
     REGION,
@@ -43,7 +44,6 @@ from zoo_server.protocols.rest.json_values import (
     text,
     unsigned,
 )
-from zoo_server.repository.settings import ModelSettings
 
 _BY_WIRE = {row.wire: row for row in DATA_TYPES}
 

@@ -14,8 +14,8 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.request import OutputTensor
 from zoo_server.inference.validation import Plan
+from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY, Asked
-from zoo_server.repository.settings import ModelSettings
 
 #: Elements made text at a time: as Python objects they take ten times their size, and the
 #: interpreter is nobody else's meanwhile.

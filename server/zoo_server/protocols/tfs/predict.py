@@ -22,13 +22,13 @@ from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.request import InferRequest, OutputRequest
 from zoo_server.limits import InFlight, MemoryBudget
+from zoo_server.model_config import ModelSettings
 from zoo_server.models.catalog import Catalog
 from zoo_server.protocols.bulk import PREDICT, take_out
 from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.tfs import tensors
 from zoo_server.protocols.unary import ResponseSender, UnaryPath
-from zoo_server.repository.settings import ModelSettings
 
 METHOD = "Predict"
 SIGNATURE = "serving_default"

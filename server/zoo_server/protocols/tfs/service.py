@@ -20,6 +20,7 @@ from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as pb
 from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest, NotFound, Unsupported
+from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.control import UNLOADED
 from zoo_server.protocols.behaviour import Behaviour, burst_behaviour
@@ -32,7 +33,6 @@ from zoo_server.protocols.tfs.predict import (
     find,
     model_spec,
 )
-from zoo_server.repository.settings import InputSettings, ModelSettings, OutputSettings
 
 SERVICES = tuple(pb.DESCRIPTOR.services_by_name.values())
 
