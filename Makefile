@@ -72,7 +72,7 @@ test-all: .venv/.installed-dev ## the long ones too
 
 bench: .venv/.installed-dev ## race the server against others (BENCH="--quick" for a check), and the exporter
 	@.venv/bin/python -m bench --repository $(REPOSITORY) $(BENCH)
-	@.venv/bin/python bench/export.py
+	@.venv/bin/python -m bench.export
 
 examples: .venv/.installed-dev ## Triton's client examples against us: make examples CLIENT=/path/to/checkout
 	@test -n "$(CLIENT)" || { echo "give a checkout of github.com/triton-inference-server/client: make examples CLIENT=/path/to/it" >&2; exit 2; }

@@ -12,10 +12,10 @@ process.py       CPU and memory of a server, read from /proc
 scenarios.py     what is measured
 run.py           one run: servers started, driven in turn, and stopped
 bars.py          what was promised, as ratios
-export.py        our files beside other exporters': `python bench/export.py`
+export.py        our files beside other exporters': `python -m bench.export`
 layers.py        every layer of the atlas with other exporters: `python -m bench.layers`
 peers.py         those exporters
-applications.py  every model of keras.applications: `python bench/applications.py`
+applications.py  every model of keras.applications: `python -m bench.applications`
 quantize.py      the time of smaller variants: `python -m bench.quantize`
 workers.py       two workers against one, by itself: `python -m bench.workers`
 report.py        medians, ratios and the tables

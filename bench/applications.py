@@ -1,7 +1,7 @@
 """Every model of keras.applications through zoo.export_model: exported right, or refused by reason.
 
-    python bench/applications.py                     all of them, about an hour on two cores
-    python bench/applications.py MobileNetV2 VGG16   these
+    python -m bench.applications                     all of them, about an hour on two cores
+    python -m bench.applications MobileNetV2 VGG16   these
     ... --markdown docs/applications.md --json bench/results/applications.json
 
 With --json the rows of earlier runs stay, and the page is of all of them.
@@ -260,7 +260,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             f"{right} of {len(rows)} right, of {len(families)} of {len(FAMILIES)} families. Measured",
             f"with {versions}.",
             "",
-            "This page is generated: `python bench/applications.py --markdown docs/applications.md`.",
+            "This page is generated: `python -m bench.applications --markdown docs/applications.md`.",
             "",
             markdown_table(header, cells, right="llrrlrrrr"),
             "",
@@ -284,12 +284,12 @@ def main() -> int:
     unknown = sorted(set(options.models) - set(sizes()))
     if unknown:
         parser.error(f"{', '.join(unknown)}: not in keras.applications")
-    found = _kept(options.json)
+    records = _kept(options.json)
     names = options.models or list(sizes())
     for name in names:
-        found[name] = measured(name)
-        print(json.dumps(found[name]), flush=True)
-        rows = [found[known] for known in sizes() if known in found]
+        records[name] = measured(name)
+        print(json.dumps(records[name]), flush=True)
+        rows = [records[known] for known in sizes() if known in records]
         for path, text in (
             (options.json, json.dumps(rows, indent=2) + "\n"),
             (options.markdown, page(rows)),
@@ -297,7 +297,7 @@ def main() -> int:
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-    return 0 if all(found[name]["status"] in EXPECTED for name in names) else 1
+    return 0 if all(records[name]["status"] in EXPECTED for name in names) else 1
 
 
 def _kept(path: Path | None) -> dict[str, dict[str, Any]]:

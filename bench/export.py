@@ -1,7 +1,7 @@
 """Our files against Keras's own export and plain tf2onnx: nodes, bytes, and time in onnxruntime.
 
-    python bench/export.py                    about two minutes; prints, and writes bench/results
-    python bench/export.py --seconds 0.2 lstm gru
+    python -m bench.export                    about two minutes; prints, and writes bench/results
+    python -m bench.export --seconds 0.2 lstm gru
 
 The same model with the same weights is exported three times, each file is checked to answer as
 Keras does, and the three run in turn in one process with one thread: rounds of a few milliseconds,
@@ -129,7 +129,7 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
         with quiet():
             write(folder / f"{exporter}.onnx")
         seconds[exporter] = time.perf_counter() - started
-    found = {}
+    files = {}
     for exporter, taken in seconds.items():
         path = folder / f"{exporter}.onnx"
         graph = onnx.load(path)
@@ -137,7 +137,7 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
         wrong, difference = judge(OnnxRuntime().load(path), graph, case)
         if wrong:
             raise SystemExit(f"{name}: {exporter} {wrong}")
-        found[exporter] = {
+        files[exporter] = {
             "nodes": len(graph.graph.node),
             "bytes": path.stat().st_size,
             "export_seconds": taken,
@@ -145,14 +145,14 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
             "path": path,
             "rows": rows,
         }
-    return found
+    return files
 
 
 def raced(
     files: Mapping[str, dict[str, Any]], batch: int, seconds: float
 ) -> dict[str, list[float]]:
     """Run the files in turn; seconds a call in every round, by exporter."""
-    found: dict[str, list[float]] = {exporter: [] for exporter in files}
+    times: dict[str, list[float]] = {exporter: [] for exporter in files}
     order = list(files)
     for _ in range(SESSIONS):
         calls = {exporter: _opened(files[exporter], batch) for exporter in order}
@@ -165,10 +165,10 @@ def raced(
                 started = time.thread_time()
                 for _ in range(count):
                     call()
-                found[exporter].append((time.thread_time() - started) / count)
+                times[exporter].append((time.thread_time() - started) / count)
             order.append(order.pop(0))
         order.append(order.pop(0))
-    return found
+    return times
 
 
 def _opened(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
@@ -199,16 +199,16 @@ def _seconds_a_call(call: Callable[[], Any]) -> float:
 
 def compared(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """Return medians in microseconds, and the ratio of ours to each peer's with its quartiles."""
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         "microseconds": {name: statistics.median(t) * 1e6 for name, t in times.items()},
         "ratio": {},
     }
     for peer in PEERS:
         pairs = [ours / other for ours, other in zip(times[OURS], times[peer], strict=True)]
         low, middle, high = statistics.quantiles(pairs, n=4)
-        found["ratio"][peer] = {"median": middle, "quartiles": [low, high]}
-    found["better_peer"] = min(PEERS, key=lambda peer: found["microseconds"][peer])
-    return found
+        comparison["ratio"][peer] = {"median": middle, "quartiles": [low, high]}
+    comparison["better_peer"] = min(PEERS, key=lambda peer: comparison["microseconds"][peer])
+    return comparison
 
 
 def measured(name: str, seconds: float) -> dict[str, Any]:
@@ -226,17 +226,17 @@ def measured(name: str, seconds: float) -> dict[str, Any]:
 def missed(row: Mapping[str, Any]) -> list[str]:
     """Return what a model falls short of, one line each."""
     lines = []
-    for batch, found in row["batches"].items():
-        better = found["ratio"][found["better_peer"]]
+    for batch, comparison in row["batches"].items():
+        better = comparison["ratio"][comparison["better_peer"]]
         if better["quartiles"][0] > NOISE:
             lines.append(
-                f"{row['model']}, batch {batch}: {better['median']:.2f} of {found['better_peer']}"
+                f"{row['model']}, batch {batch}: {better['median']:.2f} of {comparison['better_peer']}"
             )
-    found = row["batches"]["1"]
+    comparison = row["batches"]["1"]
     bar = BARS.get(row["model"])
-    if bar and found["ratio"][found["better_peer"]]["median"] > bar:
-        ratio = found["ratio"][found["better_peer"]]["median"]
-        lines.append(f"{row['model']}: {ratio:.2f} of {found['better_peer']}, not {bar}")
+    if bar and comparison["ratio"][comparison["better_peer"]]["median"] > bar:
+        ratio = comparison["ratio"][comparison["better_peer"]]["median"]
+        lines.append(f"{row['model']}: {ratio:.2f} of {comparison['better_peer']}, not {bar}")
     seconds = row["exporters"][OURS]["export_seconds"]
     if row["model"] != "mobilenet_v2" and seconds > EXPORT_SECONDS:
         lines.append(f"{row['model']}: exported in {seconds:.2f} s, not {EXPORT_SECONDS}")
@@ -250,9 +250,9 @@ def page(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
     cells = []
     for row in rows:
         facts = row["exporters"]
-        for batch, found in row["batches"].items():
+        for batch, comparison in row["batches"].items():
             first = batch == str(BATCHES[0])
-            ratios = [found["ratio"][peer] for peer in PEERS]
+            ratios = [comparison["ratio"][peer] for peer in PEERS]
             cells.append(
                 [
                     f"`{row['model']}`" if first else "",
@@ -260,7 +260,7 @@ def page(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
                     " / ".join(str(facts[e]["bytes"]) for e in facts) if first else "",
                     f"{facts[OURS]['export_seconds']:.2f}" if first else "",
                     batch,
-                    " / ".join(f"{found['microseconds'][e]:.1f}" for e in facts),
+                    " / ".join(f"{comparison['microseconds'][e]:.1f}" for e in facts),
                     *(f"{r['median']:.2f} ({_span(r['quartiles'])})" for r in ratios),
                 ]
             )
@@ -283,7 +283,7 @@ def page(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
             "round by round, with their quartiles. Export seconds are after imports, with the proof (onnxruntime and the",
             f"ONNX reference evaluator). Measured with {used}, on a shared machine: trust ratios.",
             "",
-            "This page is generated: `python bench/export.py`.",
+            "This page is generated: `python -m bench.export`.",
             "",
             markdown_table(header, cells, right="lrrrrrrr"),
             "",

@@ -1,4 +1,4 @@
-"""bench/export.py: what it compares, and when it says that a bar is missed."""
+"""bench.export: what it compares, and when it says that a bar is missed."""
 
 import importlib.util
 import json

@@ -74,7 +74,7 @@ class Outcome:
         return cls(**values | {"notes": tuple(values["notes"])})
 
     def expected_of(self, case: LayerCase) -> bool:
-        """Whether a case went as its table says: right, or refused for the reason given there."""
+        """Whether a case went as its table says: right, or refused for the reason stated there."""
         if case.refused:
             return self.status == "refused" and case.refused in self.reason
         return self.status in ("ok", UNRUNNABLE)

@@ -1,4 +1,4 @@
-"""Pooling: maximum and average, in windows, global, and to a given size."""
+"""Pooling: maximum and average, in windows, global, and to a fixed size."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ SHAPES = {1: (8, 3), 2: (8, 6, 3), 3: (6, 4, 6, 2)}
 
 def _cases() -> list[LayerCase]:
     """Return the same four cases for 1, 2 and 3 dimensions, each for maximum and average."""
-    found = []
+    cases = []
     for kind in ("Max", "Average"):
         for rank, shape in SHAPES.items():
             names = f"Adaptive{kind}Pooling", f"{kind}Pooling", f"Global{kind}Pooling"
             for name, options in zip(
                 names, ({"output_size": 2}, {"pool_size": 2}, {}), strict=True
             ):
-                found.append(_pool(f"{name}{rank}D", options, shape))
-    return found
+                cases.append(_pool(f"{name}{rank}D", options, shape))
+    return cases
 
 
 def _pool(

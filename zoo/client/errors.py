@@ -4,7 +4,7 @@
     ├── InvalidArgument      the request does not fit the model: mend it
     ├── NotFound             no such model or version
     ├── Unauthenticated      the token or the client certificate is missing or wrong
-    ├── DeadlineExceeded     no answer within the time given
+    ├── DeadlineExceeded     no answer within the timeout
     ├── SequenceLost         the state of a sequence is gone or uncertain: begin another
     └── Unavailable          not now: queue full, model not loaded, server leaving; retried in vain
         └── Unreachable      nothing answers at the address
@@ -29,7 +29,7 @@ class ClientError(Exception):
 
 
 class InvalidArgument(ClientError):
-    """The request does not fit the model; found by the server, or here before anything was sent."""
+    """The request does not fit the model; refused by the server, or before it was sent."""
 
 
 class NotFound(ClientError):
@@ -41,7 +41,7 @@ class Unauthenticated(ClientError):
 
 
 class DeadlineExceeded(ClientError):
-    """No answer came within the time given; the server may have worked on the request."""
+    """No answer came within the timeout; the server may have worked on the request."""
 
 
 class SequenceLost(ClientError):

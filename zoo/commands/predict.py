@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from zoo.commands.predict_input import read_input, specs
 
     address = f"{options.host}:{options.grpc_port}"
-    # A person waits: no retries, and what is wrong is said at once.
+    # A person waits: no retries, so that a failure is reported at once.
     with Client(address, timeout=options.timeout, retries=0) as client:
         try:
             config = client.config(options.model, options.model_version)

@@ -61,7 +61,7 @@ def read_input(
     """Return the tensors to send, batch first.
 
     `invert` swaps dark and bright in an image file. Raises UsageError with the expected and the
-    given sizes if the values do not fit.
+    actual sizes if the values do not fit.
     """
     values = _read(text, inputs[0], invert)
     if isinstance(values, Mapping):
@@ -69,7 +69,7 @@ def read_input(
         unknown = [name for name in values if name not in {spec.name for spec in inputs}]
         if missing or unknown:
             wanted = ", ".join(spec.name for spec in inputs)
-            raise UsageError(f"the model's inputs are {wanted}; given are {', '.join(values)}")
+            raise UsageError(f"the model's inputs are {wanted}, not {', '.join(values)}")
         return {spec.name: fit(values[spec.name], spec) for spec in inputs}
     if len(inputs) > 1:
         wanted = ", ".join(f'"{spec.name}": ...' for spec in inputs)
@@ -86,7 +86,7 @@ def fit(values: Any, spec: InputSpec) -> np.ndarray:
     if not spec.batched:
         if _matches(array.shape, spec.dims):
             return array
-        raise UsageError(f"input {spec.name} is {list(spec.dims)}; given is {list(array.shape)}")
+        raise UsageError(f"input {spec.name} is {list(spec.dims)}, not {list(array.shape)}")
     if _matches(array.shape, spec.dims):
         return array[None]
     if _matches(array.shape[1:], spec.dims):
@@ -101,8 +101,8 @@ def fit(values: Any, spec: InputSpec) -> np.ndarray:
         if array.size % size == 0:
             return array.reshape(1, *spec.dims)  # one row, as long as it is
     wanted = " × ".join("any" if dim == -1 else str(dim) for dim in spec.dims)
-    given = " × ".join(map(str, array.shape)) or "one value"
-    raise UsageError(f"input {spec.name} takes {wanted} values a row; given is {given}")
+    actual = " × ".join(map(str, array.shape)) or "one value"
+    raise UsageError(f"input {spec.name} takes {wanted} values a row, not {actual}")
 
 
 def _matches(shape: tuple[int, ...], dims: tuple[int, ...]) -> bool:

@@ -27,35 +27,35 @@ def answers(session: Session, rows: Arrays, batch: int | None = None) -> dict[st
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def spoiled(base: Arrays, given: Arrays) -> bool:
+def spoiled(base: Arrays, variant: Arrays) -> bool:
     """Whether a variant answers NaN or infinity where fp32 answers a number."""
     return any(
-        bool(np.any(np.isfinite(array) & ~np.isfinite(given[name])))
+        bool(np.any(np.isfinite(array) & ~np.isfinite(variant[name])))
         for name, array in base.items()
         if array.dtype.kind == "f"
     )
 
 
-def max_difference(base: Arrays, given: Arrays) -> float:
+def max_difference(base: Arrays, variant: Arrays) -> float:
     """Return max|Δ| over all outputs, infinite where only one of the two is a number."""
     deltas = [0.0]
     for name, array in base.items():
         if array.dtype.kind not in "fiu":
             continue
-        both = np.isfinite(array) & np.isfinite(given[name])
-        if np.any(np.isfinite(array) != np.isfinite(given[name])):
+        both = np.isfinite(array) & np.isfinite(variant[name])
+        if np.any(np.isfinite(array) != np.isfinite(variant[name])):
             return math.inf
-        delta = np.abs(array[both].astype(np.float64) - given[name][both].astype(np.float64))
+        delta = np.abs(array[both].astype(np.float64) - variant[name][both].astype(np.float64))
         deltas.append(float(delta.max(initial=0.0)))
     return max(deltas)
 
 
-def flips(base: np.ndarray, given: np.ndarray, task: str) -> int:
+def flips(base: np.ndarray, variant: np.ndarray, task: str) -> int:
     """Count the rows that decide for another class; 0 for a task without classes."""
     if task == "multiclass":
-        return int(np.count_nonzero(base.argmax(axis=-1) != given.argmax(axis=-1)))
+        return int(np.count_nonzero(base.argmax(axis=-1) != variant.argmax(axis=-1)))
     if task == "binary":
-        return int(np.count_nonzero((base >= 0.5) != (given >= 0.5)))
+        return int(np.count_nonzero((base >= 0.5) != (variant >= 0.5)))
     return 0
 
 
@@ -66,12 +66,12 @@ def looks_like_classes(array: np.ndarray) -> bool:
     return bool(np.all(array >= 0) and np.allclose(array.sum(axis=-1), 1.0, atol=1e-3))
 
 
-def agreement(base: np.ndarray, given: np.ndarray) -> float:
+def agreement(base: np.ndarray, variant: np.ndarray) -> float:
     """Return the share of rows that decide for fp32's class."""
-    return float(np.mean(base.argmax(axis=-1) == given.argmax(axis=-1)))
+    return float(np.mean(base.argmax(axis=-1) == variant.argmax(axis=-1)))
 
 
-def distance(base: Arrays, given: Arrays) -> float:
+def distance(base: Arrays, variant: Arrays) -> float:
     """Return the largest root mean square of the differences, in units of fp32's own spread.
 
     Of each output that holds numbers; the spread is the standard deviation of its elements, or
@@ -82,7 +82,7 @@ def distance(base: Arrays, given: Arrays) -> float:
         if array.dtype.kind not in "fiu" or array.size == 0:
             continue
         reference = array.astype(np.float64)
-        delta = float(np.sqrt(np.mean((reference - given[name]) ** 2)))
+        delta = float(np.sqrt(np.mean((reference - variant[name]) ** 2)))
         spread = float(reference.std()) or float(np.sqrt(np.mean(reference**2)))
         worst = max(worst, delta / spread if spread else (0.0 if delta == 0 else math.inf))
     return worst

@@ -52,8 +52,8 @@ def build(kind: str, model: ModelProto, calibration: Sequence[Arrays]) -> ModelP
     """
     try:
         with _quiet():
-            made = BUILDERS[kind](model, calibration)
-        return _finish(made, model)
+            variant = BUILDERS[kind](model, calibration)
+        return _finish(variant, model)
     except (CannotBuild, OSError):
         raise
     except Exception as error:  # the tools raise anything, and what they say is the reason
@@ -131,10 +131,10 @@ def _int8(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
             per_channel=True,
             nodes_to_exclude=float_edges(onnx.load(prepared), WEIGHTED["int8"]),
         )
-        made = onnx.load(target)
-    if not any(node.op_type == "DequantizeLinear" for node in made.graph.node):
-        raise CannotBuild("onnxruntime found nothing to quantise")
-    return made
+        variant = onnx.load(target)
+    if not any(node.op_type == "DequantizeLinear" for node in variant.graph.node):
+        raise CannotBuild("nothing in the graph can be quantised")
+    return variant
 
 
 def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
@@ -150,15 +150,15 @@ def _fp16(model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
             )
     copy = ModelProto()
     copy.CopyFrom(model)
-    made: ModelProto = convert_float_to_float16(copy, keep_io_types=True, node_block_list=edges)
-    if not any(t.data_type == TensorProto.FLOAT16 for t in made.graph.initializer):
+    variant: ModelProto = convert_float_to_float16(copy, keep_io_types=True, node_block_list=edges)
+    if not any(t.data_type == TensorProto.FLOAT16 for t in variant.graph.initializer):
         raise CannotBuild("no weight became float16")
     # The tool appends its casts at the end, and casts to half and back before what stays float32.
-    order_nodes(made.graph)
-    drop_round_trips(made)
-    if name := overflowing(made, calibration):
+    order_nodes(variant.graph)
+    drop_round_trips(variant)
+    if name := overflowing(variant, calibration):
         raise CannotBuild(f"{name} goes beyond half precision's 65504 on calibration rows")
-    return made
+    return variant
 
 
 def _reads_outside(graph: GraphProto) -> bool:
@@ -174,26 +174,26 @@ BUILDERS: Mapping[str, Callable[[ModelProto, Sequence[Arrays]], ModelProto]] = {
 }
 
 
-def _finish(made: ModelProto, model: ModelProto) -> ModelProto:
-    """Give a variant the source's face, IR version and metadata, and our names; check it whole.
+def _finish(variant: ModelProto, model: ModelProto) -> ModelProto:
+    """Give a variant the source's inputs and outputs, IR version and metadata, and our names; check it whole.
 
     The tools leave their own marks, inner shapes, and operator sets that nothing uses.
     """
-    del made.graph.value_info[:]
-    del made.metadata_props[:]
-    made.metadata_props.extend(model.metadata_props)
-    made.ir_version = model.ir_version
-    made.producer_name, made.producer_version = model.producer_name, model.producer_version
-    canonicalize(made)
+    del variant.graph.value_info[:]
+    del variant.metadata_props[:]
+    variant.metadata_props.extend(model.metadata_props)
+    variant.ir_version = model.ir_version
+    variant.producer_name, variant.producer_version = model.producer_name, model.producer_version
+    canonicalize(variant)
     for mine, theirs in (
-        (made.graph.input, model.graph.input),
-        (made.graph.output, model.graph.output),
+        (variant.graph.input, model.graph.input),
+        (variant.graph.output, model.graph.output),
     ):
         del mine[:]
         mine.extend(theirs)
-    made.doc_string = model.doc_string
-    check_graph(made)
-    return made
+    variant.doc_string = model.doc_string
+    check_graph(variant)
+    return variant
 
 
 @contextlib.contextmanager

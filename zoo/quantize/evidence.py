@@ -44,7 +44,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """A metric, and its value for a variant's answers given fp32's, both by output name."""
+    """A metric, and its value from fp32's and a variant's answers, both by output name."""
 
     metric: Metric
     value: Callable[[Arrays, Arrays], float]
@@ -97,7 +97,7 @@ def of_recipe(recipe: Recipe, train: Rows, held_out: Rows) -> Evidence:
     metric = Metric(name=recipe.metric, kind=kind, rows=len(held_out), units=recipe.units)
     own = Judge(
         metric=metric,
-        value=lambda base, given: measure(recipe, held_out, given[recipe.output_name]),
+        value=lambda base, variant: measure(recipe, held_out, variant[recipe.output_name]),
     )
     tasks = dict(zip(recipe.outputs, recipe.tasks, strict=True))
     judges = (own, *(_further(n, tasks[n], y) for n, y in held_out.more_y.items()))
@@ -114,13 +114,13 @@ def of_recipe(recipe: Recipe, train: Rows, held_out: Rows) -> Evidence:
 def _further(output: str, task: str, truth: np.ndarray) -> Judge:
     """Judge an output beside the first by its task: accuracy, or mean absolute error."""
 
-    def accuracy(base: Arrays, given: Arrays) -> float:
-        answer = given[output]
+    def accuracy(base: Arrays, variant: Arrays) -> float:
+        answer = variant[output]
         chosen = answer.argmax(axis=-1) if task == "multiclass" else answer[:, 0] >= 0.5
         return float(np.mean(chosen == truth))
 
-    def error(base: Arrays, given: Arrays) -> float:
-        return float(np.mean(np.abs(given[output].astype(np.float64) - truth)))
+    def error(base: Arrays, variant: Arrays) -> float:
+        return float(np.mean(np.abs(variant[output].astype(np.float64) - truth)))
 
     if task in ("multiclass", "binary"):
         metric = Metric(name=f"{output}: accuracy", kind="share", rows=len(truth))
@@ -152,8 +152,8 @@ def of_rows(rows: Arrays, seed: int, batch: int | None = None) -> Evidence:
     def judges(base: Arrays) -> tuple[Judge, ...]:
         classes = [name for name, array in base.items() if looks_like_classes(array)]
         others = [name for name in base if name not in classes]
-        found = [_agreeing(name, seen) for name in classes]
-        return (*found, _near(others, seen)) if others else tuple(found)
+        agreeing = tuple(_agreeing(name, seen) for name in classes)
+        return (*agreeing, _near(others, seen)) if others else agreeing
 
     return Evidence(
         calibration=calibration(
@@ -170,12 +170,12 @@ def _agreeing(output: str, rows: int) -> Judge:
     name = f"{output}: agreement with fp32's classes"
     return Judge(
         metric=Metric(name=name, kind="share", rows=rows),
-        value=lambda base, given: agreement(base[output], given[output]),
+        value=lambda base, variant: agreement(base[output], variant[output]),
     )
 
 
 def _near(outputs: Sequence[str], rows: int) -> Judge:
     return Judge(
         metric=Metric(name="distance from fp32's answers", kind="distance", rows=rows),
-        value=lambda base, given: distance({n: base[n] for n in outputs}, given),
+        value=lambda base, variant: distance({n: base[n] for n in outputs}, variant),
     )

@@ -1,7 +1,7 @@
 """Does half precision hold what a graph computes? Its largest number is 65504.
 
 onnxruntime's CPU kernels compute most of a float16 graph in float32 and would hide an overflow that
-every runtime with real half precision has. So each float16 value is asked for by name, which
+every runtime with real half precision has. So each float16 value is made an output, which
 forces it into 16 bits.
 """
 
@@ -26,16 +26,16 @@ def overflowing(model: ModelProto, batches: Sequence[Arrays]) -> str | None:
     halves = [name for name in _halves(model) if name in makers]
     if not halves:
         return None
-    asked = ModelProto()
-    asked.CopyFrom(model)
-    del asked.graph.output[:]
-    asked.graph.output.extend(
+    exposed = ModelProto()
+    exposed.CopyFrom(model)
+    del exposed.graph.output[:]
+    exposed.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT16, None) for name in halves
     )
     options = module().SessionOptions()
     options.log_severity_level = 3
     session = module().InferenceSession(
-        asked.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     for batch in batches:
         if not all(np.all(np.isfinite(a)) for a in batch.values() if a.dtype.kind == "f"):

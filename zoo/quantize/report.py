@@ -25,7 +25,6 @@ HEADER = (
     "flips",
     "largest Δ",
     "bytes",
-    "time",
     "verdict",
 )
 RIGHT = "llrrrrrrl"

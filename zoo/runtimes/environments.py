@@ -1,7 +1,7 @@
-"""Environments for the isolated runtimes: made once, cached, whole or not there at all.
+"""Environments for the isolated runtimes: installed once, cached, whole or not there at all.
 
     build/compat/<runtime>-<version>/      a venv, or a folder with node_modules
-    build/compat/<runtime>-<version>/environment.json      what it was made from, written last
+    build/compat/<runtime>-<version>/environment.json      its pins and packages, written last
 
 An environment is built under a hidden name and renamed when it is complete; another set of pins or
 another Python makes it again. A venv survives the rename because nothing here calls its scripts

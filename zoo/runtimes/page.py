@@ -26,7 +26,7 @@ class Notes:
     numbers: dict[str, int] = field(default_factory=dict)
 
     def number(self, text: str) -> int:
-        """Return the note's number, a new one if nobody said this before."""
+        """Return the note's number, a new one for a new text."""
         return self.numbers.setdefault(text, len(self.numbers) + 1)
 
     def lines(self, template: str) -> list[str]:
@@ -120,9 +120,9 @@ def files_table(files: Sequence[FileCells]) -> str:
     notes = Notes()
     rows = []
     for name in dict.fromkeys(name for item in files for name in item.cells):
-        found = [item.cells.get(name) for item in files]
-        versions = dict.fromkeys(cell.version for cell in found if cell is not None)
-        rows.append([f"{name} {' / '.join(versions)}", *(_text(cell, notes) for cell in found)])
+        cells = [item.cells.get(name) for item in files]
+        versions = dict.fromkeys(cell.version for cell in cells if cell is not None)
+        rows.append([f"{name} {' / '.join(versions)}", *(_text(cell, notes) for cell in cells)])
     table = markdown_table(("runtime", *(f"`{item.file}`" for item in files)), rows)
     return "\n\n".join(
         [table, *(["\n".join(notes.lines("{number}. {text}"))] if notes.numbers else [])]
@@ -152,8 +152,8 @@ def _right(files: Sequence[FileCells], name: str) -> bool:
 def _best(files: Sequence[FileCells], name: str, notes: Notes) -> str:
     """Say which file is right; the first one's failure if none is."""
     for item in files:
-        found = item.cells.get(name)
-        if found is not None and found.status == "ok":
+        cell = item.cells.get(name)
+        if cell is not None and cell.status == "ok":
             return "ok" if item.file == MODEL_FILE else f"ok: `{item.file}`"
     return _text(next((i.cells[name] for i in files if name in i.cells), None), notes)
 

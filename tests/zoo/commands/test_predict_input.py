@@ -90,14 +90,14 @@ def test_an_image_file_takes_the_models_size_mode_and_range(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2,3", "takes 4 values a row; given is 3"),
-        ("[[1,2],[3,4]]", "takes 4 values a row; given is 2 × 2"),
+        ("1,2,3", "takes 4 values a row, not 3"),
+        ("[[1,2],[3,4]]", "takes 4 values a row, not 2 × 2"),
         ("[1,2,", "INPUT is not JSON"),
         ("one,two", "INPUT holds no numbers"),
         ("1,two,3,4", "could not convert string to float: 'two'"),
         ("", "INPUT holds no numbers"),
         ("missing.csv", "cannot read missing.csv: No such file"),
-        ('{"image": [1,2,3,4]}', "the model's inputs are measurements; given are image"),
+        ('{"image": [1,2,3,4]}', "the model's inputs are measurements, not image"),
         ('["a","b","c","d"]', "takes float32 values"),
     ],
 )

@@ -1,4 +1,4 @@
-"""ncnn, through its own converter pnnx, which is asked to keep float32.
+"""ncnn, through its own converter pnnx, set to keep float32.
 
 ncnn knows no batch: the graph is converted for one row, and rows are run one by one.
 """
@@ -28,16 +28,16 @@ def version() -> str:
 
 def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Remember the file; each run converts it for its rows' shape."""
-    made: dict[str, Any] = {}
+    networks: dict[str, Any] = {}
 
     def run(feeds: dict[str, Any]) -> dict[str, Any]:
         shapes = ",".join(
             f"[{','.join(map(str, (1, *array.shape[1:])))}]{TYPES[array.dtype.name]}"
             for array in feeds.values()
         )
-        if shapes not in made:
-            made[shapes] = _network(Path(path), shapes)
-        network = made[shapes]
+        if shapes not in networks:
+            networks[shapes] = _network(Path(path), shapes)
+        network = networks[shapes]
         rows = [
             _one(network, [array[row] for array in feeds.values()], len(outputs))
             for row in range(len(next(iter(feeds.values()))))
@@ -50,10 +50,10 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, 
 
 def _converter() -> str:
     """Return pnnx's program, which its package holds; importing the package would need torch."""
-    found = importlib.util.find_spec("pnnx")
-    assert found is not None
-    assert found.origin is not None
-    return str(Path(found.origin).with_name("pnnx"))
+    specification = importlib.util.find_spec("pnnx")
+    assert specification is not None
+    assert specification.origin is not None
+    return str(Path(specification.origin).with_name("pnnx"))
 
 
 def _network(path: Path, shapes: str) -> Any:
@@ -94,16 +94,16 @@ def _loaded(parameters: str, weights: str) -> Any:
     options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
     options.use_bf16_storage = False
     options.num_threads = 1
-    with tempfile.TemporaryFile() as said:
-        status = _saying(said.fileno(), lambda: network.load_param(parameters))
-        said.seek(0)
-        words = said.read().decode(errors="replace").splitlines() or ["no message"]
+    with tempfile.TemporaryFile() as log:
+        status = _with_stderr(log.fileno(), lambda: network.load_param(parameters))
+        log.seek(0)
+        words = log.read().decode(errors="replace").splitlines() or ["no message"]
     if status or network.load_model(weights):
         raise RuntimeError(f"ncnn cannot load what pnnx wrote: {words[0]}")
     return network
 
 
-def _saying(descriptor: int, act: Callable[[], int]) -> int:
+def _with_stderr(descriptor: int, act: Callable[[], int]) -> int:
     """Act with this process's standard error, where ncnn explains itself, led to a file."""
     kept = os.dup(2)
     os.dup2(descriptor, 2)
