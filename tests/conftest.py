@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.shared_folder import shared_folder
+
 ZOO = Path(sys.executable).with_name("zoo")
 
 EXPORT_AND_ASK_KERAS = textwrap.dedent(
@@ -81,10 +83,8 @@ class Trained:
             return feeds, {key[2:]: file[key] for key in file.files if key.startswith("y:")}
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def _train(folder: Path) -> str:
     """Train and publish them all, in a process of its own since it needs TensorFlow."""
-    folder = tmp_path_factory.mktemp("trained")
     done = subprocess.run(
         [sys.executable, "-c", EXPORT_AND_ASK_KERAS, str(folder)],
         capture_output=True,
@@ -93,7 +93,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Trained(folder, done.stdout)
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Every model of the registry, trained and published once."""
+    return Trained(*shared_folder(tmp_path_factory, "trained", _train))
 
 
 def _free_ports(*names: str) -> list[str]:
