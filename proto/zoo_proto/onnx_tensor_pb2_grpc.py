@@ -1,0 +1,1 @@
+"""onnx_tensor.proto declares no service."""
