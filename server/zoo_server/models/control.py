@@ -24,7 +24,7 @@ from zoo_server.models.loader import Loader, LoadPlan, failed
 from zoo_server.models.payload import ControlValue, Override, parse_override, poll_failure, unpacked
 from zoo_server.repository import layout
 from zoo_server.repository.diff import Load, settled
-from zoo_server.repository.scan import FoundModel, scan
+from zoo_server.repository.scan import ModelFiles, scan
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ class ModelControl:
         self._changed = changed
         self._busy = _Busy()
         #: Of poll mode: the scan that was acted upon, and the one after it.
-        self._acted: list[FoundModel] = []
-        self._before: list[FoundModel] = []
+        self._acted: list[ModelFiles] = []
+        self._before: list[ModelFiles] = []
 
     def start(self, names: Sequence[str] = (), check: Callable[[], None] = lambda: None) -> None:
         """Load what the mode wants loaded from the start; `names` as --load-model gives them.
@@ -71,20 +71,20 @@ class ModelControl:
         `check` is called before each model; what it raises ends the load. ConfigurationError if the
         repository itself cannot be read. A model that cannot be served is listed with its reason.
         """
-        found = scan(self._repository)
-        self._acted = self._before = found
-        if not found:
+        models = scan(self._repository)
+        self._acted = self._before = models
+        if not models:
             _LOG.warning("no models in '%s': nothing to serve", self._repository)
         if self._mode is ControlMode.EXPLICIT and ALL_MODELS not in names:
-            known = {model.name: model for model in found}
+            known = {model.name: model for model in models}
             for name in names:
                 if name not in known:
                     _LOG.error("model '%s' is not served: it is not in the repository", name)
                     self._put(name, [_unavailable(name, "it is not in the repository")])
-            found = [known[name] for name in dict.fromkeys(names) if name in known]
-        for model in found:
+            models = [known[name] for name in dict.fromkeys(names) if name in known]
+        for files in models:
             check()
-            self._install(model)
+            self._install(files)
 
     def load(self, name: str, parameters: Mapping[str, ControlValue]) -> None:
         """Load a model, or load it again, and return once it serves.
@@ -98,11 +98,11 @@ class ModelControl:
         self._check_mode()
         with self._busy.with_name(name):
             if override.files:
-                with _written(name, override) as found:
-                    problem = self._install(found, repeatable=False)
+                with _written(name, override) as files:
+                    problem = self._install(files, repeatable=False)
             else:
-                found = replace(self._find(name), config_json=override.config)
-                problem = self._install(found)
+                files = replace(self._find(name), config_json=override.config)
+                problem = self._install(files)
         if problem is not None:
             raise problem
 
@@ -138,14 +138,14 @@ class ModelControl:
             return
         due = settled(self._acted, self._before, now)
         self._before = now
-        acted = {found.name: found for found in self._acted}
+        acted = {files.name: files for files in self._acted}
         for action in due:
             _LOG.info("model '%s' changed in the repository", action.name)
             with self._busy.with_name(action.name):
                 if isinstance(action, Load):
-                    self._install(action.found)
+                    self._install(action.files)
                     # Acted upon even if it failed: it is tried again when it changes again.
-                    acted[action.name] = action.found
+                    acted[action.name] = action.files
                 else:
                     self._retire(action.name)
                     del acted[action.name]
@@ -153,19 +153,19 @@ class ModelControl:
 
     # -- one model -----------------------------------------------------------------------------
 
-    def _install(self, found: FoundModel, *, repeatable: bool = True) -> ServerError | None:
+    def _install(self, files: ModelFiles, *, repeatable: bool = True) -> ServerError | None:
         """Load a model and put it in place; return why that could not be done, None if it was.
 
         `repeatable` False: an equal model found later is not this one.
         """
-        name = found.name
+        name = files.name
         serving = {
             entry.version: entry
             for entry in self._catalog.versions(name)
             if entry.model is not None
         }
         try:
-            plan = self._loader.plan(found)
+            plan = self._loader.plan(files)
         except Exception as error:
             entry = failed(name, None, error)
             self._keep(name, [entry]) if serving else self._put(name, [entry])
@@ -205,7 +205,7 @@ class ModelControl:
         """Show LOADING for the versions that nobody is served from meanwhile."""
         loading = [
             CatalogEntry(
-                name=plan.found.name,
+                name=plan.files.name,
                 version=version,
                 state=ModelState.LOADING,
                 wanted=not serving,
@@ -214,7 +214,7 @@ class ModelControl:
             if version not in serving
         ]
         if loading:
-            self._put(plan.found.name, [*serving.values(), *loading])
+            self._put(plan.files.name, [*serving.values(), *loading])
 
     def _keep(self, name: str, problems: list[CatalogEntry]) -> None:
         """Leave what serves in place and list what should have taken it; the server stays ready."""
@@ -250,28 +250,28 @@ class ModelControl:
                 "be explicit"
             )
 
-    def _find(self, name: str) -> FoundModel:
+    def _find(self, name: str) -> ModelFiles:
         try:
             models = scan(self._repository)
         except OperatorError as error:
             raise poll_failure(name, str(error)) from None
-        for found in models:
-            if found.name == name:
-                return found
+        for files in models:
+            if files.name == name:
+                return files
         raise poll_failure(name)
 
     def _names_on_disk(self) -> list[str]:
         try:
-            return [found.name for found in scan(self._repository)]
+            return [files.name for files in scan(self._repository)]
         except OperatorError:
             return []
 
 
 @contextmanager
-def _written(name: str, override: Override) -> Iterator[FoundModel]:
+def _written(name: str, override: Override) -> Iterator[ModelFiles]:
     try:
-        with unpacked(name, override) as found:
-            yield found
+        with unpacked(name, override) as files:
+            yield files
     except OSError as error:
         raise poll_failure(name, f"its files cannot be written: {error.strerror}") from error
 

@@ -24,7 +24,7 @@ from zoo_server.model_config import ModelSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.self_test import examine
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
-from zoo_server.repository.scan import FoundModel
+from zoo_server.repository.scan import ModelFiles
 from zoo_server.repository.scheduling import threads_of
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
@@ -80,15 +80,15 @@ class ModelRuntime:
 class LoadPlan:
     """One model, read as far as is possible without opening a graph."""
 
-    found: FoundModel
+    files: ModelFiles
     config: config_pbtxt.ModelConfig | None
     batching_written: bool
     versions: tuple[int, ...]
 
     def origin(self, version: int) -> object:
         """Return what a version is made of; equal for one that need not be loaded again."""
-        found = self.found
-        return found.stamp, found.config_file, found.config_json, found.version_stamps.get(version)
+        files = self.files
+        return files.stamp, files.config_file, files.config_json, files.version_stamps.get(version)
 
 
 class Loader:
@@ -97,18 +97,18 @@ class Loader:
     def __init__(self, runtime: ModelRuntime) -> None:
         self._runtime = runtime
 
-    def plan(self, found: FoundModel) -> LoadPlan:
+    def plan(self, files: ModelFiles) -> LoadPlan:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
-        if found.fault is not None:
-            raise ModelLoadError(found.fault)
-        config = config_pbtxt.read(found)
+        if files.fault is not None:
+            raise ModelLoadError(files.fault)
+        config = config_pbtxt.read(files)
         plan = LoadPlan(
-            found=found,
+            files=files,
             config=config,
-            batching_written=config_pbtxt.mentions_batching(found),
-            versions=tuple(config_pbtxt.choose_versions(config, found.versions)),
+            batching_written=config_pbtxt.mentions_batching(files),
+            versions=tuple(config_pbtxt.choose_versions(config, files.versions)),
         )
-        _say_idle(found.name, config)
+        _say_idle(files.name, config)
         return plan
 
     def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
@@ -116,9 +116,9 @@ class Loader:
         try:
             model = _load_version(plan, version, self._runtime)
         except Exception as error:  # whatever it is, the other models are served
-            return failed(plan.found.name, version, error)
+            return failed(plan.files.name, version, error)
         return CatalogEntry(
-            name=plan.found.name,
+            name=plan.files.name,
             version=version,
             state=ModelState.READY,
             model=model,
@@ -128,30 +128,30 @@ class Loader:
 
 def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> LoadedModel:
     began = time.perf_counter()
-    found, written = plan.found, plan.config
-    path = config_pbtxt.model_file(found, written, version)
+    files, written = plan.files, plan.config
+    path = config_pbtxt.model_file(files, written, version)
     asked = threads_of(written) if written is not None else 0
     opener = runtime.opener
     graph = opener.open(path, asked or _first_guess(path, opener.threads))
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = autocomplete.complete(
-        found.name, written, signature, batching_written=plan.batching_written
+        files.name, written, signature, batching_written=plan.batching_written
     )
     if derived:
-        _LOG.info("model '%s' version %d: derived %s", found.name, version, derived)
+        _LOG.info("model '%s' version %d: derived %s", files.name, version, derived)
     settings = autocomplete.settings_of(
         config,
         signature,
         version=version,
-        read_labels=lambda filename: config_pbtxt.read_labels(found.folder, filename),
+        read_labels=lambda filename: config_pbtxt.read_labels(files.folder, filename),
     )
     took = trial(graph, settings)
     if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
         graph = opener.open(path, opener.threads)
         took = trial(graph, settings)
     if runtime.self_test:
-        verdict = _self_test(found, path, graph)
-        _LOG.info("model '%s' version %d: self-test: %s", found.name, version, verdict)
+        verdict = _self_test(files, path, graph)
+        _LOG.info("model '%s' version %d: self-test: %s", files.name, version, verdict)
     model = _model(settings, graph, took, runtime)
     model.load_seconds = time.perf_counter() - began
     return model
@@ -197,9 +197,9 @@ def _scheduler(
     )
 
 
-def _self_test(found: FoundModel, path: Path, graph: LoadedGraph) -> str:
+def _self_test(files: ModelFiles, path: Path, graph: LoadedGraph) -> str:
     """Hold a graph against the vectors in its folder; return what was done, for the log."""
-    if found.file is not None:
+    if files.file is not None:
         return "a bare file has no folder of test vectors"  # those beside it may be another's
     bound = vectors.read_bound(path)
     if bound is None:

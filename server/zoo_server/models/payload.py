@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from zoo_server.errors import InvalidRequest, LoadFailed
 from zoo_server.repository import layout
-from zoo_server.repository.scan import FoundModel, read_folder
+from zoo_server.repository.scan import ModelFiles, read_folder
 
 #: A load parameter's value, as the wire types it.
 ControlValue = bool | int | str | bytes
@@ -99,7 +99,7 @@ def _is_plain(name: str) -> bool:
 
 
 @contextmanager
-def unpacked(model: str, override: Override) -> Iterator[FoundModel]:
+def unpacked(model: str, override: Override) -> Iterator[ModelFiles]:
     """Write the files to a folder of their own for as long as the block runs: that of the load."""
     with TemporaryDirectory(prefix=layout.TEMPORARY_PREFIX) as place:
         folder = Path(place, model)

@@ -36,8 +36,8 @@ def examine(graph: SignedGraph, vectors: Sequence[Vectors], bound: Bound) -> Non
             answers = graph.run(list(expected), feeds)
         except ExecutionError as error:
             raise ModelLoadError(f"self-test: {item.name} cannot be run: {error}") from error
-        for (name, wanted), given in zip(expected.items(), answers, strict=True):
-            reason = _differs(wanted, given, bound, scales[name])
+        for (name, expected_array), answer in zip(expected.items(), answers, strict=True):
+            reason = _differs(expected_array, answer, bound, scales[name])
             if reason:
                 raise ModelLoadError(f"self-test: {item.name}, output '{name}': {reason}")
 
@@ -61,15 +61,15 @@ def _scales(outputs: Sequence[Arrays]) -> dict[str, float]:
 
 
 def _differs(
-    wanted: np.ndarray[Any, Any], given: np.ndarray[Any, Any], bound: Bound, scale: float
+    expected_array: np.ndarray[Any, Any], answer: np.ndarray[Any, Any], bound: Bound, scale: float
 ) -> str:
     """Say how an answer differs, empty if it does not; all but floats must be the same."""
-    if given.shape != wanted.shape or given.dtype != wanted.dtype:
-        return f"{given.dtype}{list(given.shape)} instead of {wanted.dtype}{list(wanted.shape)}"
-    same = given == wanted
-    if wanted.dtype.kind == "f":
-        same |= (given != given) & (wanted != wanted)  # NaN agrees with NaN
-        left, right = wanted.astype(np.float64), given.astype(np.float64)
+    if answer.shape != expected_array.shape or answer.dtype != expected_array.dtype:
+        return f"{answer.dtype}{list(answer.shape)} instead of {expected_array.dtype}{list(expected_array.shape)}"
+    same = answer == expected_array
+    if expected_array.dtype.kind == "f":
+        same |= (answer != answer) & (expected_array != expected_array)  # NaN agrees with NaN
+        left, right = expected_array.astype(np.float64), answer.astype(np.float64)
         both = np.isfinite(left) & np.isfinite(right)
         delta = np.abs(np.where(both, left - np.where(both, right, 0.0), 0.0))
         allowed = bound.scaled * scale + bound.relative * np.abs(np.where(both, left, 0.0))
@@ -78,4 +78,4 @@ def _differs(
         return ""
     at = tuple(int(i) for i in np.argwhere(~same)[0])
     count = int(np.count_nonzero(~same))
-    return f"{given[at]!s} instead of {wanted[at]!s} at {list(at)}, {count} of {same.size} elements"
+    return f"{answer[at]!s} instead of {expected_array[at]!s} at {list(at)}, {count} of {same.size} elements"

@@ -44,8 +44,8 @@ def authorised(token: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> Non
             "a token is needed: send it in the metadata or header 'authorization: Bearer TOKEN'"
         )
     value = shown[0].encode() if isinstance(shown[0], str) else shown[0]
-    scheme, given = value[: len(_SCHEME)], value[len(_SCHEME) :].strip()
-    right = hmac.compare_digest(given, token)
+    scheme, presented = value[: len(_SCHEME)], value[len(_SCHEME) :].strip()
+    right = hmac.compare_digest(presented, token)
     if len(shown) > 1 or scheme.lower() != _SCHEME or not right:
         raise Unauthenticated("the token is not the server's")
 

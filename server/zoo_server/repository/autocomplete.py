@@ -202,10 +202,10 @@ def _spec(tensor: Any, kind: str, specs: dict[str, TensorSpec]) -> TensorSpec:
         raise ModelLoadError(
             f"unexpected inference {kind} '{tensor.name}', allowed {kind}s are: {', '.join(specs)}"
         )
-    given = by_config(model_config_pb2.DataType.Name(tensor.data_type))
-    if given is not spec.datatype:
+    datatype = by_config(model_config_pb2.DataType.Name(tensor.data_type))
+    if datatype is not spec.datatype:
         raise ModelLoadError(
-            f"unexpected datatype {given.config} for inference {kind} '{spec.name}', "
+            f"unexpected datatype {datatype.config} for inference {kind} '{spec.name}', "
             f"expecting {spec.datatype.config}"
         )
     return spec

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from zoo_proto import model_config_pb2
 from zoo_server.errors import DecoupledModel, ModelLoadError, NoVersion
 from zoo_server.repository import layout
-from zoo_server.repository.scan import FoundModel
+from zoo_server.repository.scan import ModelFiles
 
 BACKEND = "onnxruntime"
 PLATFORM = "onnxruntime_onnx"
@@ -33,18 +33,18 @@ IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
 MAX_LABEL_BYTES = 16 * 2**20
 
 
-def read(found: FoundModel) -> ModelConfig | None:
+def read(files: ModelFiles) -> ModelConfig | None:
     """Return a model's configuration as written, or None if there is no config.pbtxt.
 
     ModelLoadError says where the file is wrong or which setting this server does not offer.
     """
-    if found.config_json is not None:
-        config = _from_json(found.config_json)
-    elif found.config_file is not None:
-        config = _from_file(found.config_file)
+    if files.config_json is not None:
+        config = _from_json(files.config_json)
+    elif files.config_file is not None:
+        config = _from_file(files.config_file)
     else:
         return None
-    _check(found.name, config)
+    _check(files.name, config)
     return config
 
 
@@ -78,13 +78,13 @@ def _from_file(file: Path) -> ModelConfig:
     return config
 
 
-def mentions_batching(found: FoundModel) -> bool:
+def mentions_batching(files: ModelFiles) -> bool:
     """Tell whether the text itself speaks of max_batch_size; proto3 cannot tell 0 from absent."""
-    if found.config_json is not None:
-        return not {"max_batch_size", "maxBatchSize"}.isdisjoint(json.loads(found.config_json))
-    if found.config_file is None:
+    if files.config_json is not None:
+        return not {"max_batch_size", "maxBatchSize"}.isdisjoint(json.loads(files.config_json))
+    if files.config_file is None:
         return False
-    text = found.config_file.read_text(encoding="utf-8")
+    text = files.config_file.read_text(encoding="utf-8")
     return re.search(r"^[^#\n]*\bmax_batch_size\b", text, re.MULTILINE) is not None
 
 
@@ -185,8 +185,8 @@ def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> lis
         missing = sorted(set(policy.specific.versions) - set(available))
         if missing or not policy.specific.versions:
             have = ", ".join(map(str, available)) or "none"
-            asked = ", ".join(map(str, missing)) or "no version"
-            raise NoVersion(f"version_policy asks for {asked}; on disk: {have}")
+            named = ", ".join(map(str, missing)) or "no version"
+            raise NoVersion(f"version_policy asks for {named}; on disk: {have}")
         return sorted(set(policy.specific.versions))
     count = policy.latest.num_versions or 1
     return sorted(available)[-count:]
@@ -217,12 +217,12 @@ def version_labels(config: ModelConfig) -> dict[str, int]:
     return labels
 
 
-def model_file(found: FoundModel, config: ModelConfig | None, version: int) -> Path:
+def model_file(files: ModelFiles, config: ModelConfig | None, version: int) -> Path:
     """Return where the graph of one version lies."""
-    if found.file is not None:
-        return found.file
+    if files.file is not None:
+        return files.file
     name = (config.default_model_filename if config is not None else "") or layout.MODEL_FILE
-    return found.folder / str(version) / name
+    return files.folder / str(version) / name
 
 
 def read_labels(folder: Path, filename: str) -> tuple[str, ...]:

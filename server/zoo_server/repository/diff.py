@@ -7,19 +7,19 @@ looked the same twice, and what stays half copied fails to load, which takes not
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from zoo_server.repository.scan import FoundModel
+from zoo_server.repository.scan import ModelFiles
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """A model came, or is not what it was."""
 
-    found: FoundModel
+    files: ModelFiles
 
     @property
     def name(self) -> str:
         """The model's name."""
-        return self.found.name
+        return self.files.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Unload:
 Action = Load | Unload
 
 
-def diff(before: Iterable[FoundModel], after: Iterable[FoundModel]) -> list[Action]:
+def diff(before: Iterable[ModelFiles], after: Iterable[ModelFiles]) -> list[Action]:
     """Return what leads from one scan to another, by name."""
-    old = {found.name: found for found in before}
-    new = {found.name: found for found in after}
+    old = {files.name: files for files in before}
+    new = {files.name: files for files in after}
     return [
         Load(new[name]) if name in new else Unload(name)
         for name in sorted(old.keys() | new.keys())
@@ -44,7 +44,7 @@ def diff(before: Iterable[FoundModel], after: Iterable[FoundModel]) -> list[Acti
 
 
 def settled(
-    acted: Iterable[FoundModel], before: Iterable[FoundModel], now: Iterable[FoundModel]
+    acted: Iterable[ModelFiles], before: Iterable[ModelFiles], now: Iterable[ModelFiles]
 ) -> list[Action]:
     """Return what is due: `now` differs from what was `acted` upon, and is as it was `before`."""
     now = list(now)

@@ -26,7 +26,7 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundModel:
+class ModelFiles:
     """One model on disk, not yet read; `fault` says why it cannot be served, if that shows already.
 
     Two that are equal are the same model with the same content.
@@ -46,7 +46,7 @@ class FoundModel:
     version_stamps: Mapping[int, Stamp] = field(default_factory=dict)
 
 
-def scan(repository: Path) -> list[FoundModel]:
+def scan(repository: Path) -> list[ModelFiles]:
     """Return the models of a repository, by name; ConfigurationError if it is not a folder."""
     if repository.is_file() and repository.suffix == BARE_SUFFIX:
         return [_bare(repository)]
@@ -59,20 +59,20 @@ def scan(repository: Path) -> list[FoundModel]:
         raise ConfigurationError(
             f"the model repository '{repository}' cannot be read: {error.strerror}"
         ) from None
-    found: dict[str, FoundModel] = {}
+    models: dict[str, ModelFiles] = {}
     for model in _models(entries):
-        if model.name in found:
-            model = FoundModel(
+        if model.name in models:
+            model = ModelFiles(
                 name=model.name,
                 folder=repository,
                 fault=f"both a folder '{model.name}' and a file '{model.name}{BARE_SUFFIX}' exist; "
                 "keep one",
             )
-        found[model.name] = model
-    return [found[name] for name in sorted(found)]
+        models[model.name] = model
+    return [models[name] for name in sorted(models)]
 
 
-def _models(entries: list[Path]) -> Iterator[FoundModel]:
+def _models(entries: list[Path]) -> Iterator[ModelFiles]:
     for entry in entries:
         if layout.is_hidden(entry.name):
             continue
@@ -82,22 +82,22 @@ def _models(entries: list[Path]) -> Iterator[FoundModel]:
             yield _bare(entry)
 
 
-def read_folder(folder: Path) -> FoundModel:
+def read_folder(folder: Path) -> ModelFiles:
     """Return the model that a folder of its name holds."""
     try:
         layout.check_model_name(folder.name)
         versions = tuple(layout.version_numbers(folder))
     except ValueError as error:
-        return FoundModel(name=folder.name, folder=folder, fault=str(error))
+        return ModelFiles(name=folder.name, folder=folder, fault=str(error))
     except OSError as error:
-        return FoundModel(name=folder.name, folder=folder, fault=f"unreadable: {error.strerror}")
+        return ModelFiles(name=folder.name, folder=folder, fault=f"unreadable: {error.strerror}")
     config = folder / layout.CONFIG_FILE
     fault = None
     if not versions:
         fault = (
             f"no version folder: put the graph at {folder.name}/{BARE_VERSION}/{layout.MODEL_FILE}"
         )
-    return FoundModel(
+    return ModelFiles(
         name=folder.name,
         folder=folder,
         versions=versions,
@@ -137,12 +137,12 @@ def _files(entry: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if not layout.is_hidden(name))
 
 
-def _bare(file: Path) -> FoundModel:
+def _bare(file: Path) -> ModelFiles:
     try:
         layout.check_model_name(file.stem)
     except ValueError as error:
-        return FoundModel(name=file.stem, folder=file.parent, fault=str(error))
-    return FoundModel(
+        return ModelFiles(name=file.stem, folder=file.parent, fault=str(error))
+    return ModelFiles(
         name=file.stem,
         folder=file.parent,
         versions=(BARE_VERSION,),

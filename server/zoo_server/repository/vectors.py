@@ -53,17 +53,17 @@ def read_vectors(version: Path) -> tuple[Vectors, ...]:
 
 
 def _read(folder: Path, kind: str) -> NamedTensors:
-    found = []
+    tensors = []
     for path in sorted(folder.glob(f"{kind}_*.pb"), key=_number):
         try:
-            found.append(read_tensor(path))
+            tensors.append(read_tensor(path))
         except OSError as error:
             raise ModelLoadError(f"{folder.name}/{path.name}: {error.strerror}") from None
         except ValueError as error:
             raise ModelLoadError(f"{folder.name}/{path.name}: {error}") from None
-    if not found:
+    if not tensors:
         raise ModelLoadError(f"{folder.name} holds no {kind}_0.pb")
-    return tuple(found)
+    return tuple(tensors)
 
 
 def _number(path: Path) -> int:

@@ -164,12 +164,12 @@ class _Processes(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the sums; a process that has ended meanwhile has none."""
-        found: dict[str, list[Metric]] = {}
+        metrics: dict[str, list[Metric]] = {}
         for process in self._processes():
             # A collector of its own: the library's knows one process.
             for metric in ProcessCollector(pid=partial(int, process), registry=None).collect():
-                found.setdefault(metric.name, []).append(metric)
-        for same in found.values():
+                metrics.setdefault(metric.name, []).append(metric)
+        for same in metrics.values():
             values = [sample.value for metric in same for sample in metric.samples]
             first = same[0].samples[0]
             metric = Metric(same[0].name, same[0].documentation, same[0].type)

@@ -174,15 +174,15 @@ def _add(sums: Snapshot, run: Execution) -> None:
     success, queue = sums.success, sums.queue
     success.count += count
     queue.count += count
-    asked, waited = sums.request_times, sums.queue_times
+    request_times, queue_times = sums.request_times, sums.queue_times
     for arrived, queued in zip(run.arrived_ns, run.queued_ns, strict=True):
         taken, wait = finished - arrived, started - queued
         success.ns += taken
         queue.ns += wait
-        asked.counts[bisect_left(BOUNDS_NS, taken)] += 1
-        asked.ns += taken
-        waited.counts[bisect_left(BOUNDS_NS, wait)] += 1
-        waited.ns += wait
+        request_times.counts[bisect_left(BOUNDS_NS, taken)] += 1
+        request_times.ns += taken
+        queue_times.counts[bisect_left(BOUNDS_NS, wait)] += 1
+        queue_times.ns += wait
     sums.run_times.add(run.inferred_ns - run.ready_ns)
     batch = sums.batches.get(run.rows)
     if batch is None:

@@ -10,13 +10,13 @@ import pytest
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.models.control import ModelControl
 from zoo_server.repository.diff import Load, Unload, diff, settled
-from zoo_server.repository.scan import FoundModel, scan
+from zoo_server.repository.scan import ModelFiles, scan
 
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 
 
 def found(name, stamp=0):
-    return FoundModel(name=name, folder=None, versions=(1,), stamp=(("f", stamp, 0, 0),))
+    return ModelFiles(name=name, folder=None, versions=(1,), stamp=(("f", stamp, 0, 0),))
 
 
 A, B, A2 = found("a"), found("b"), found("a", 1)

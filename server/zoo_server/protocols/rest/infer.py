@@ -31,7 +31,7 @@ from zoo_server.protocols.rest.bodies import (
     wanted_encoding,
 )
 from zoo_server.protocols.rest.errors import JSON
-from zoo_server.protocols.rest.infer_request import Asked, decode
+from zoo_server.protocols.rest.infer_request import RestRequest, decode
 from zoo_server.protocols.rest.infer_response import check_forms, encode
 from zoo_server.schedulers.scheduler import UNBOUNDED
 
@@ -101,11 +101,11 @@ class Inference:
                 f"size of {limit} bytes. Use --http-max-input-size to increase the limit."
             )
         model = answer.model
-        asked = decode(memoryview(body), header_length, model.settings, self._dataplane.memory)
-        checked = model.checker.check(asked.request)
-        check_forms(checked.plan, asked)
-        answer.asked = asked
-        answer.carry(checked.plan, checked.data, asked.request.parameters)
+        decoded = decode(memoryview(body), header_length, model.settings, self._dataplane.memory)
+        checked = model.checker.check(decoded.request)
+        check_forms(checked.plan, decoded)
+        answer.decoded = decoded
+        answer.carry(checked.plan, checked.data, decoded.request.parameters)
         model.submit((answer,), inline_budget_ns)
 
     async def _finished(self, request: Request, answer: "_Answer") -> Response:
@@ -126,7 +126,7 @@ class Inference:
 class _Answer(QueuedRequest):
     """One request on its way through the queue, and where its answer goes."""
 
-    asked: Asked
+    decoded: RestRequest
 
     def __init__(self, model: LoadedModel, arrived_ns: int, encoding: str | None) -> None:
         super().__init__(arrived_ns)
@@ -158,7 +158,7 @@ class _Answer(QueuedRequest):
         self._hand_over(error)
 
     def _response(self, rows: Rows) -> Response:
-        body, header_length = encode(self.model.settings, self.plan, rows, self.asked)
+        body, header_length = encode(self.model.settings, self.plan, rows, self.decoded)
         headers = {}
         if header_length is not None:
             headers[LENGTH_HEADER] = str(header_length)

@@ -61,7 +61,7 @@ _NUMBERS = ("priority", "timeout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RestRequest:
     """A request, and in which form each output is wanted."""
 
     request: InferRequest
@@ -76,7 +76,7 @@ class Asked:
 
 def decode(
     body: memoryview, header_length: int, settings: ModelSettings, memory: SharedMemory
-) -> Asked:
+) -> RestRequest:
     """Return the request as values; InvalidRequest, UnreadableJson for one that no model could take.
 
     `header_length`: how much of the body is JSON. Where a tensor names a region of shared memory:
@@ -85,14 +85,14 @@ def decode(
     if header_length == 0:
         return _raw(body, settings)
     header = parse_json(body[:header_length])
-    given = parameters(header)
-    binary_by_default = flag(given, "binary_data_output")
+    members = parameters(header)
+    binary_by_default = flag(members, "binary_data_output")
     listed = array(header, "outputs") if "outputs" in header else []
     pairs = [_output(output, memory) for output in listed]
-    return Asked(
+    return RestRequest(
         request=InferRequest(
             id=text(header, "id") if "id" in header else "",
-            parameters=_parameters(given),
+            parameters=_parameters(members),
             inputs=_inputs(array(header, "inputs"), body[header_length:], settings.name, memory),
             outputs=tuple(output for output, _ in pairs),
         ),
@@ -101,10 +101,10 @@ def decode(
     )
 
 
-def _parameters(given: Mapping[str, Any]) -> dict[str, ParameterValue]:
+def _parameters(members: Mapping[str, Any]) -> dict[str, ParameterValue]:
     """docs/protocol.md 2.4, by JSON's types; what is HTTP's own affair does not reach the model."""
-    found: dict[str, ParameterValue] = {}
-    for key, value in given.items():
+    values: dict[str, ParameterValue] = {}
+    for key, value in members.items():
         if key.startswith(RESERVED_PREFIX):
             raise InvalidRequest(
                 f"parameter keys starting with '{RESERVED_PREFIX}' are reserved for Triton usage "
@@ -113,20 +113,20 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, ParameterValue]:
         if key == "binary_data_output":
             continue
         if key in _FLAGS:
-            found[key] = flag(dict(given), key)
+            values[key] = flag(dict(members), key)
         elif key == "sequence_id":
             is_number = type(value) is int and value >= 0
-            found[key] = unsigned(value, key) if is_number else text(dict(given), key)
+            values[key] = unsigned(value, key) if is_number else text(dict(members), key)
         elif key in _NUMBERS:
-            found[key] = unsigned(value, key)
+            values[key] = unsigned(value, key)
         elif isinstance(value, bool | int | float | str):
-            found[key] = value
+            values[key] = value
         else:
             raise InvalidRequest(
                 f"parameter '{key}' has invalid type. It should be either 'int', 'bool', or "
                 "'string'."
             )
-    return found
+    return values
 
 
 def _inputs(
@@ -135,18 +135,18 @@ def _inputs(
     inputs: list[InputTensor] = []
     used = 0
     for item in listed:
-        given = parameters(item) if isinstance(item, dict) else {}
+        members = parameters(item) if isinstance(item, dict) else {}
         if not isinstance(item, dict):
             raise InvalidRequest("Unable to parse 'inputs': an input is not an object")
-        _one_route(item, given)
+        _one_route(item, members)
         name, datatype = text(item, "name"), text(item, "datatype")
         shape = tuple(unsigned(size, "shape") for size in array(item, "shape"))
-        part = _region_part(name, given)
+        part = _region_part(name, members)
         content: TensorData
         if part is not None:
             content = memory.source(part.region, part.offset, part.byte_size)
-        elif "binary_data_size" in given:
-            size = unsigned(given["binary_data_size"], "binary_data_size", most=_MOST_BYTES)
+        elif "binary_data_size" in members:
+            size = unsigned(members["binary_data_size"], "binary_data_size", most=_MOST_BYTES)
             if size > len(data) - used:
                 raise InvalidRequest(
                     f"unexpected size for input '{name}', expecting {size - len(data) + used} "
@@ -162,12 +162,12 @@ def _inputs(
     return tuple(inputs)
 
 
-def _one_route(item: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _one_route(item: Mapping[str, Any], members: Mapping[str, Any]) -> None:
     """An input brings its data by exactly one route (docs/protocol.md 2.2.1)."""
     routes = {
         "data": "data" in item,
-        "binary_data_size": "binary_data_size" in given,
-        "shared_memory_region": "shared_memory_region" in given,
+        "binary_data_size": "binary_data_size" in members,
+        "shared_memory_region": "shared_memory_region" in members,
     }
     taken = [f"'{route}'" for route, is_set in routes.items() if is_set]
     if len(taken) != 1:
@@ -287,7 +287,7 @@ def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
         raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
 
 
-def _raw(body: memoryview, settings: ModelSettings) -> Asked:
+def _raw(body: memoryview, settings: ModelSettings) -> RestRequest:
     """The whole body is the only input's data, its shape as the configuration says."""
     if len(settings.inputs) != 1:
         raise InvalidRequest(
@@ -316,4 +316,4 @@ def _raw(body: memoryview, settings: ModelSettings) -> Asked:
     sent = InputTensor(
         name=tensor.name, datatype=tensor.datatype.wire, shape=tuple(shape), data=data
     )
-    return Asked(request=InferRequest(id="", inputs=(sent,)), binary_by_default=True)
+    return RestRequest(request=InferRequest(id="", inputs=(sent,)), binary_by_default=True)

@@ -15,7 +15,7 @@ from zoo_server.inference.execution import Rows
 from zoo_server.inference.request import OutputTensor
 from zoo_server.inference.validation import Plan
 from zoo_server.model_config import ModelSettings
-from zoo_server.protocols.rest.infer_request import BINARY_ONLY, Asked
+from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
 
 #: Elements made text at a time: as Python objects they take ten times their size, and the
 #: interpreter is nobody else's meanwhile.
@@ -24,12 +24,12 @@ _STEP = 1 << 16
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
-def check_forms(plan: Plan, asked: Asked) -> None:
+def check_forms(plan: Plan, decoded: RestRequest) -> None:
     """Before anything runs: InvalidRequest for an output whose form cannot carry its datatype."""
     for output, requested in plan.outputs:
         wire = output.datatype.wire
         has_form = requested.classes or requested.destination is not None
-        if wire in BINARY_ONLY and not has_form and not asked.wants_binary(output.name):
+        if wire in BINARY_ONLY and not has_form and not decoded.wants_binary(output.name):
             raise InvalidRequest(
                 f"sending {wire} data via JSON is not supported. Please use the binary data format "
                 f"for output '{output.name}'"
@@ -37,7 +37,7 @@ def check_forms(plan: Plan, asked: Asked) -> None:
 
 
 def encode(
-    settings: ModelSettings, plan: Plan, rows: Rows, asked: Asked
+    settings: ModelSettings, plan: Plan, rows: Rows, decoded: RestRequest
 ) -> tuple[bytes, int | None]:
     """Return the body, and the length of its JSON where bytes follow.
 
@@ -54,13 +54,13 @@ def encode(
         }
         if requested.destination is not None:
             outputs.append(_json(entry))  # the data is where it was asked to go
-        elif asked.wants_binary(tensor.name):
+        elif decoded.wants_binary(tensor.name):
             entry["parameters"] = {"binary_data_size": len(tensor.raw)}
             outputs.append(_json(entry))
             pieces.append(tensor.raw)
         else:
             outputs.append(b"".join(_with_data(entry, tensor)))
-    answer: dict[str, Any] = {"id": asked.request.id} if asked.request.id else {}
+    answer: dict[str, Any] = {"id": decoded.request.id} if decoded.request.id else {}
     answer |= {"model_name": settings.name, "model_version": str(settings.version)}
     pieces[0] = b"".join((_json(answer)[:-1], b',"outputs":[', b",".join(outputs), b"]}"))
     has_bytes = any(pieces[1:])

@@ -32,14 +32,14 @@ def parse_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
 
     NaN and Infinity are numbers here, as they are to Triton.
     """
-    given = bytes(raw)
-    if given.count(b"[") + given.count(b"{") > MAX_CONTAINERS:
+    text_bytes = bytes(raw)
+    if text_bytes.count(b"[") + text_bytes.count(b"{") > MAX_CONTAINERS:
         raise InvalidRequest(
             f"request JSON has more than {MAX_CONTAINERS} arrays and objects: send 'data' flat, or "
             "in the binary form"
         )
     try:
-        value = json.loads(given)
+        value = json.loads(text_bytes)
     except RecursionError:
         raise InvalidRequest("JSON nesting depth exceeds maximum allowed limit (100)") from None
     except ValueError as error:  # bad JSON, bad UTF-8, or a number of thousands of digits
@@ -117,7 +117,7 @@ def _wrong(key: str, kind: str, doing: str) -> UnreadableJson:
 
 def message_to_json(message: Message) -> dict[str, Any]:
     """Return a protobuf message as what json.dumps takes."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
         if field.has_presence and not message.HasField(field.name):
             continue
@@ -125,12 +125,12 @@ def message_to_json(message: Message) -> dict[str, Any]:
         entry = field.message_type
         if entry is not None and entry.GetOptions().map_entry:
             target = entry.fields_by_name["value"]
-            found[field.name] = {str(key): _plain(target, value[key]) for key in value}
+            members[field.name] = {str(key): _plain(target, value[key]) for key in value}
         elif field.is_repeated:
-            found[field.name] = [_plain(field, item) for item in value]
+            members[field.name] = [_plain(field, item) for item in value]
         else:
-            found[field.name] = _plain(field, value)
-    return found
+            members[field.name] = _plain(field, value)
+    return members
 
 
 def _plain(field: Any, value: Any) -> Any:
