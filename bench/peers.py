@@ -27,8 +27,7 @@ from zoo.atlas.isolated import answer
 from zoo.atlas.measure import batches, build, first_line, loops, rows
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import Tensor, signature_of
-from zoo.export.from_model import TOLERANCE
-from zoo.parity.compare import Case, Tolerance, verify
+from zoo.parity.compare import Case, Report, Tolerance, compare_answers
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.parity.samples import answers
 from zoo.training.framework import import_keras
@@ -129,8 +128,9 @@ def judge(session: Any, graph: Any, case: Case, *, halved: bool = False) -> tupl
     outputs = {str(i): value for i, value in enumerate(session(by_name).values())}
     if halved:
         outputs = {name: value.astype("float32") for name, value in outputs.items()}
-    tolerance = HALF_TOLERANCE if halved else TOLERANCE
-    report = verify((case,), {"peer": lambda _: outputs}, tolerance=tolerance)
+    tolerance = HALF_TOLERANCE if halved else Tolerance()
+    comparisons = compare_answers("peer", (case,), (outputs,), tolerance=tolerance)
+    report = Report(comparisons=tuple(comparisons))
     return ("" if report.ok else report.worst.reason or "differs"), report.worst.max_abs
 
 

@@ -31,22 +31,23 @@ EXPORT_AND_ASK_KERAS = textwrap.dedent(
     if status:
         sys.exit(status)
     from zoo.datasets.dataset import Rows
+    from zoo.export.trained import trained
     from zoo.training.loop import predict
     from zoo.recipes.registry import Registry
     from zoo.training.runs import RunFolder
 
     for name in (known := Registry.default()).names():
-        run = RunFolder(folder / "runs", name)
-        model = known.get(name).build()
-        model.load_weights(run.weights)
-        held = run.held_out()
+        recipe = known.get(name)
+        if recipe.step_of is not None:
+            continue  # it is asked in sequences
+        source = trained(recipe, RunFolder.of(folder / "runs", recipe))
+        model, held = source.model, source.held_out
         first = Rows(
             x=held.x[:64],
             y=held.y[:64],
             more_x={key: x[:64] for key, x in held.more_x.items()},
             more_y={key: y[:64] for key, y in held.more_y.items()},
         )
-        recipe = known.get(name)
         feeds = {f"x:{key}": x for key, x in zip(recipe.inputs, first.inputs)}
         answers = {f"y:{key}": y for key, y in zip(recipe.outputs, predict(model, first))}
         np.savez(folder / f"{name}.npz", **feeds, **answers)

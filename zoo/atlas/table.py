@@ -16,7 +16,7 @@ INTRODUCTION = """# The layer atlas
 
 Every public Keras layer and activation with the options that matter, each as a small model with
 random weights: exported, and compared with Keras in onnxruntime at batch 1 and 7 (or the batch
-that the case fixes). Right is a difference of at most 1e-4 of the largest answer. Ours refuses
+that the case fixes). Right is a difference of at most 5e-5 of the largest answer. Ours refuses
 what it cannot export right, with the reason.
 """
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.quantize import report
 from zoo.recipes.architecture import Layer, call_text, shape_text
-from zoo.runtimes.page import COMMAND, files_table
-from zoo.runtimes.record import CompatibilityRecord
 from zoo.table import markdown_table
 from zoo_server.repository.layout import MODEL_FILE
 
+#: A version never changes, and what runs it does: so this stands beside it.
+ELSEWHERE = (
+    "`zoo verify --runtimes all` measures every file in other runtimes, and writes what it finds to "
+    "[RUNTIMES.md](../RUNTIMES.md), beside `config.pbtxt`."
+)
 
-def card(manifest: Mapping[str, Any]) -> str:
-    """Return the card of one published version."""
+
+def card(manifest: Mapping[str, Any], *, smaller: str = "") -> str:
+    """Return the card of one published version; `smaller` is the section on quantised variants."""
     training, data = manifest["training"], manifest["data"]
     layers = [Layer.from_json(values) for values in manifest["layers"]]
     sections = [
@@ -32,11 +35,11 @@ def card(manifest: Mapping[str, Any]) -> str:
         layer_table(layers),
         "## Files",
         _files(manifest),
-        *_smaller(manifest),
+        *([smaller] if smaller else []),
         "## Agreement with Keras",
         _parity(manifest),
         "## In other runtimes",
-        _elsewhere(manifest),
+        ELSEWHERE,
         "## Where it comes from",
         _origin(manifest),
     ]
@@ -73,7 +76,10 @@ def _results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         [f"{metric['name']} on {data['rows']['test']} held-out rows", _value(metric)],
         [f"the naive baseline: {baseline['name'].replace('_', ' ')}", f"{baseline['value']:.4g}"],
         ["the recipe's claim", training["claim"]["text"]],
-        ["trained in", f"{training['seconds']:.1f} s, {training['epochs']} epochs"],
+        [
+            "trained for",
+            f"{training['epochs']} epochs, the best weights after {training['best_epoch']}",
+        ],
         ["parameters", f"{training['parameters']} trained, {training['total_parameters']} in all"],
     ]
     return markdown_table(("", "measured"), rows)
@@ -115,22 +121,10 @@ def _files(manifest: Mapping[str, Any]) -> str:
     return "\n\n".join([markdown_table(header, rows, right="llrrr"), *lacking])
 
 
-def _smaller(manifest: Mapping[str, Any]) -> list[str]:
-    """Return what was measured of quantised variants, published or not; nothing if none was asked for.
-
-    Their differences from fp32 are meant, so they stand apart from the agreement with Keras.
-    """
-    found = report.records(manifest["variants"])
-    if not found:
-        return []
-    table = markdown_table(report.HEADER, report.rows(found), right=report.RIGHT)
-    return list(filter(None, ["## Smaller variants", table, report.note(found)]))
-
-
 def _parity(manifest: Mapping[str, Any]) -> str:
     """Return how near each file is to Keras in each runtime, and what was not compared and why."""
     files = [
-        {"file": MODEL_FILE, "parity": manifest["parity"], "held_out": manifest["held_out"]},
+        {"file": MODEL_FILE} | {key: manifest[key] for key in ("parity", "held_out", "left_out")},
         *(variant for variant in manifest["variants"] if "parity" in variant),
     ]
     rows, notes = [], []
@@ -147,9 +141,9 @@ def _parity(manifest: Mapping[str, Any]) -> str:
         notes += _metric_and_exceptions(variant)
     tolerance = manifest["tolerance"]
     bound = (
-        f"Published only because every element is within {tolerance['scaled']:g} · max|Keras| + "
-        f"{tolerance['relative']:g} · |Keras|, and no row decides for another class. The reason for "
-        f"that bound: {tolerance['reason']}."
+        f"Published only because every element is within {tolerance['scaled']:g} of the largest "
+        f"answer, and no row decides for another class. The reason for that bound: "
+        f"{tolerance['reason']}."
     )
     header = ("file", "runtime", "rows compared", "largest Δ", "relative", "of the bound", "flips")
     table = markdown_table(header, rows, right="lllrrrr")
@@ -177,6 +171,10 @@ def _metric_and_exceptions(variant: Mapping[str, Any]) -> list[str]:
         f"`{variant['file']}`: {measured['metric']} on all {measured['rows']} held-out rows: "
         f"Keras {measured['keras']:.6g}, {answers}"
     ]
+    notes += [
+        f"`{variant['file']}`: {runtime} left out: {reason}"
+        for runtime, reason in variant["left_out"].items()
+    ]
     reasons: dict[str, list[str]] = {}
     for row in variant["parity"]:
         if row["not_compared"]:
@@ -188,17 +186,6 @@ def _metric_and_exceptions(variant: Mapping[str, Any]) -> list[str]:
         for reason, places in reasons.items()
     ]
     return notes
-
-
-def _elsewhere(manifest: Mapping[str, Any]) -> str:
-    """Return what was measured in other runtimes before this card was written."""
-    record = CompatibilityRecord.from_json(manifest["compatibility"])
-    if not record.files:
-        return (
-            f"Not measured when this card was written. `{COMMAND}` measures all models and writes "
-            "`RUNTIMES.md` beside each model's `config.pbtxt`."
-        )
-    return files_table(record.files)
 
 
 def _origin(manifest: Mapping[str, Any]) -> str:

@@ -6,14 +6,12 @@ Recipes by name, or any .keras file: that one is loaded in a process of its own.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import (
-    add_compat,
     add_json,
     add_models,
     add_repository,
@@ -23,13 +21,15 @@ from zoo.commands import (
 )
 from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
-from zoo.convert.opsets import IR_VERSIONS, OPSET, check_opset
+from zoo.convert.opsets import IR_VERSIONS, OPSET
 from zoo.errors import StorageError, UsageError, ZooError
-from zoo.export.from_file import Request, export_in_own_process, is_model_file
+from zoo.export.from_file import FileExport, export_in_own_process, is_model_file
+from zoo.export.options import ExportOptions
 from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_wish
 
 if TYPE_CHECKING:
     from zoo.export.from_recipe import Exported
+    from zoo.recipes.recipe import Recipe
 
 SUMMARY = "export models to ONNX and publish them, once proven equal to Keras"
 EXAMPLE = (
@@ -48,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_repository(parser)
     add_runs(parser)
-    add_compat(parser)
     add_json(parser)
     parser.add_argument(
         "--opset",
@@ -70,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     smaller.add_argument(
         "--max-loss",
-        type=_max_loss,
+        type=float,
         metavar="LOSS",
         help=f"what a variant may lose: points of an accuracy (default: {MAX_POINTS:g}), percent of "
         f"an error (default: {MAX_PERCENT:g})",
@@ -99,22 +98,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _max_loss(text: str) -> float:
-    """Parse a loss that can be allowed."""
-    value = float(text)  # a ValueError is argparse's to report
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(text)
-    return value
-
-
 def run(options: argparse.Namespace) -> int:
     """Train, export and print the final table; exit 1 if a model could not be published."""
-    if options.max_loss is not None and options.quantize == NONE:
-        raise UsageError("--max-loss says what a smaller variant may lose: give --quantize too")
+    chosen = ExportOptions(
+        opset=options.opset,
+        portable=options.portable,
+        reset_states=options.reset_states,
+        quantize=options.quantize,
+        max_loss=options.max_loss,
+    )
     if any(is_model_file(name) for name in options.models):
-        return _run_file(options)
+        return _run_file(options, chosen)
     _refuse_file_options(options)
-    check_opset(options.opset)
     known = registry(options)
     names = list(dict.fromkeys(options.models or known.names()))
     recipes = [known.get(name) for name in names]
@@ -123,7 +118,8 @@ def run(options: argparse.Namespace) -> int:
         print_training(records, fresh)
         print(flush=True)
     trained = {record.name for record in records}
-    exported, refused = _export_all([r for r in recipes if r.name in trained], options)
+    ready = [recipe for recipe in recipes if recipe.trained_as.name in trained]
+    exported, refused = _export_all(ready, options, chosen)
     if options.json:
         print_json([_json(item) for item in exported])
     else:
@@ -131,25 +127,21 @@ def run(options: argparse.Namespace) -> int:
     return report(failures | refused)
 
 
-def _run_file(options: argparse.Namespace) -> int:
+def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
     """Export one file and say what came of it."""
     if len(options.models) != 1:
         raise UsageError("give one FILE.keras at a time, and no recipe beside it")
     (source,) = options.models
     check_wish(options.quantize, with_rows=options.samples is not None)
     report = export_in_own_process(
-        Request(
+        FileExport(
             source=source,
+            options=chosen,
             output=str(options.output) if options.output else None,
             repository=str(options.repository),
             name=options.name or Path(source).stem,
             samples=str(options.samples) if options.samples else None,
-            opset=options.opset,
             trust=options.trust,
-            portable=options.portable,
-            reset_states=options.reset_states,
-            quantize=options.quantize,
-            max_loss=options.max_loss,
             modules=tuple(str(path) for path in options.modules),
         )
     )
@@ -172,7 +164,7 @@ def _run_file(options: argparse.Namespace) -> int:
 
 def _refuse_file_options(options: argparse.Namespace) -> None:
     """Say so, rather than ignore what only means something with a file."""
-    given = {
+    values = {
         "-o": options.output,
         "--name": options.name,
         "--samples": options.samples,
@@ -180,29 +172,25 @@ def _refuse_file_options(options: argparse.Namespace) -> None:
         "--reset-states": options.reset_states,
         "--portable": options.portable,
     }
-    wrong = [name for name, value in given.items() if value]
+    wrong = [name for name, value in values.items() if value]
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: only for a FILE.keras, not for recipes")
 
 
 def _export_all(
-    recipes: Sequence[Any], options: argparse.Namespace
+    recipes: Sequence[Recipe], options: argparse.Namespace, chosen: ExportOptions
 ) -> tuple[list[Exported], dict[str, ZooError]]:
     """Export what is out of date; one model's failure does not keep the others back."""
-    from zoo.export.from_recipe import Options, current_export, export
+    from zoo.export.from_recipe import current_export, export_recipe
     from zoo.training.runs import RunFolder
-
-    chosen = Options(opset=options.opset, quantize=options.quantize, max_loss=options.max_loss)
 
     done: list[Exported] = []
     failures: dict[str, ZooError] = {}
     for recipe in recipes:
-        run = RunFolder(options.runs, recipe.name)
+        run = RunFolder.of(options.runs, recipe)
         try:
             current = current_export(recipe, run, options.repository, chosen)
-            done.append(
-                current or export(recipe, run, options.repository, chosen, compat=options.compat)
-            )
+            done.append(current or export_recipe(recipe, run, options.repository, chosen))
         except ZooError as error:
             failures[recipe.name] = error
         except OSError as error:
@@ -232,7 +220,7 @@ def _json(item: Exported) -> dict[str, Any]:
 
 def _print(items: Sequence[Exported]) -> None:
     """Print what was published, how large, and how far from Keras."""
-    from zoo.parity.compare import largest_difference
+    from zoo.parity.compare import largest_on_plain_rows
     from zoo.table import text_table
 
     rows = [
@@ -241,7 +229,7 @@ def _print(items: Sequence[Exported]) -> None:
             str(item.version),
             str(item.manifest["graph"]["nodes"]),
             str(item.manifest["files"]["model.onnx"]["bytes"]),
-            f"{largest_difference(item.manifest['parity']):.1e}",
+            f"{largest_on_plain_rows(item.manifest['parity']):.1e}",
             f"{item.seconds:.1f}" if item.fresh else "up to date",
         ]
         for item in items

@@ -67,10 +67,10 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the measured figures of a manifest."""
-    from zoo.parity.compare import largest_difference
+    from zoo.parity.compare import largest_on_plain_rows
 
     files = {
-        "worst_difference": largest_difference(manifest["parity"]),
+        "worst_difference": largest_on_plain_rows(manifest["parity"]),
         "bytes": manifest["files"]["model.onnx"]["bytes"],
     }
     if "training" not in manifest:  # of a file of the user's, we know no more

@@ -25,10 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the model's layers; draw them with --svg."""
+    """Print the model's layers, or its tensors where its layers are not known; draw with --svg."""
     facts = _facts(options)
     layers = [Layer.from_json(values) for values in facts["layers"]]
     if options.svg:
+        if not layers:
+            raise UsageError(
+                f"{options.model}: its layers are not known, so there is no picture of them"
+            )
         _draw(options.svg, options.model, layers)
     if options.json:
         print_json({"model": options.model} | facts)
@@ -38,14 +42,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _facts(options: argparse.Namespace) -> dict[str, Any]:
-    """Return summary, tutorial and layers: published, else trained, else built now with Keras."""
+    """Return summary and layers: published, else trained, else built now with Keras.
+
+    What was published from a file also has its inputs and outputs, in place of a tutorial's piece.
+    """
     from zoo.publish.repository import read_manifest
     from zoo.training.runs import RunFolder
 
     known = registry(options)
     manifest = read_manifest(options.repository, options.model)
-    if manifest is not None and "layers" in manifest.values:
-        return {key: manifest.values[key] for key in ("summary", "tutorial", "layers")}
+    if manifest is not None:
+        values = manifest.values
+        facts = {"summary": values["summary"], "layers": values.get("layers", [])}
+        if "tutorial" in values:
+            return facts | {"tutorial": values["tutorial"]}
+        return facts | {side: values["graph"][side] for side in ("inputs", "outputs")}
     recipe = known.get(options.model)
     facts = {"summary": recipe.summary, "tutorial": recipe.tutorial}
     record = RunFolder(options.runs, recipe.name).record
@@ -63,8 +74,14 @@ def _print(name: str, facts: dict[str, Any], layers: list[Layer]) -> None:
     from zoo.table import text_table
 
     print(f"{name}: {facts['summary']}")
-    print(f"the tutorial's piece: {facts['tutorial']}\n")
-    print(text_table(LAYER_HEADER, layer_rows(layers), right="lllrr"))
+    if "tutorial" in facts:
+        print(f"the tutorial's piece: {facts['tutorial']}")
+    for side in ("inputs", "outputs"):
+        for tensor in facts.get(side, ()):
+            print(f"{side[:-1]} {tensor['name']} {tensor['datatype']} {tensor['shape']}")
+    if not layers:
+        return
+    print(f"\n{text_table(LAYER_HEADER, layer_rows(layers), right='lllrr')}")
     trainable = sum(layer.trainable for layer in layers)
     frozen = sum(layer.total for layer in layers) - trainable
     print(f"\n{trainable} trainable parameters" + (f", {frozen} more fixed" if frozen else ""))

@@ -13,7 +13,7 @@ from zoo.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
-    from zoo.training.runs import Record
+    from zoo.training.record import TrainingRecord
 
 SUMMARY = "train models on their data; what is up to date is not done again"
 EXAMPLE = "zoo train dense_iris cnn_digits"
@@ -49,18 +49,19 @@ def run(options: argparse.Namespace) -> int:
 
 def train_all(
     recipes: Sequence[Recipe], runs: Path, *, data: str | None = None
-) -> tuple[list[Record], dict[str, ZooError], set[str]]:
+) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
     """Train what is out of date; returns records, failures by name, and the names just trained.
 
-    One model's failure does not keep the others from being trained.
+    A step of a recurrent model is trained as its source. One model's failure does not keep the
+    others from being trained.
     """
     from zoo.training.runs import RunFolder
     from zoo.training.train import train
 
-    records: list[Record] = []
+    records: list[TrainingRecord] = []
     failures: dict[str, ZooError] = {}
     fresh: set[str] = set()
-    for recipe in recipes:
+    for recipe in {r.trained_as.name: r.trained_as for r in recipes}.values():
         try:
             run = RunFolder(runs, recipe.name)
             if run.is_current(recipe, data) and (record := run.record) is not None:
@@ -109,7 +110,7 @@ class _Bar:
             self._bar.close()
 
 
-def _json(record: Record, fresh: bool) -> dict[str, Any]:
+def _json(record: TrainingRecord, fresh: bool) -> dict[str, Any]:
     return {
         "model": record.name,
         "trained_now": fresh,
@@ -123,7 +124,7 @@ def _json(record: Record, fresh: bool) -> dict[str, Any]:
     }
 
 
-def print_table(records: Sequence[Record], fresh: set[str]) -> None:
+def print_table(records: Sequence[TrainingRecord], fresh: set[str]) -> None:
     """Print what each training reached, and on whose data."""
     from zoo.table import text_table
 

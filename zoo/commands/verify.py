@@ -23,6 +23,7 @@ from zoo.runtimes.catalogue import descriptions, select
 
 if TYPE_CHECKING:
     from zoo.parity.compare import Report
+    from zoo.parity.prove import Proof
     from zoo.runtimes.measure import Target
 
 SUMMARY = "check published models, or any ONNX file with test vectors, against Keras's answers"
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify each target and print the table; exit 1 if anything disagrees."""
-    from zoo.parity.check import published_models
+    from zoo.publish.published import published_models
 
     if options.runtimes is None and options.markdown is not None:
         raise UsageError("--markdown: only with --runtimes")
@@ -72,7 +73,7 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     Exit 1 if a runtime answers otherwise than Keras, if one of those that guard publication
     refuses a file, or if nothing could be measured. Another runtime's refusal is its own limit.
     """
-    from zoo.publish.repository import replace
+    from zoo.files import atomic_write
     from zoo.runtimes.measure import measure_all
     from zoo.runtimes.page import page, terminal
     from zoo.runtimes.record import faults
@@ -98,7 +99,7 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
         print(terminal(found, width=width))
     if options.markdown is not None:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        replace(options.markdown, page(whole).encode())
+        atomic_write(options.markdown, page(whole).encode())
     wrong = faults(found)
     for line in wrong:
         _say(line)
@@ -160,47 +161,49 @@ def _say(text: str) -> None:
 
 def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
     """Verify in the runtimes that are installed beside the zoo, one line a runtime."""
-    from zoo.parity.check import Checked, check_file, check_published
+    from zoo.publish.published import prove_file, prove_published
 
     known = registry(options)
-    results: list[Checked] = []
+    proofs: list[tuple[str, Proof]] = []
     failures: dict[str, str] = {}
     for target in targets:
         try:
             if target.endswith(".onnx"):
-                results.append(check_file(Path(target)))
+                proofs.append(prove_file(Path(target)))
             else:
-                results += check_published(options.repository, target, known)
+                proofs += prove_published(options.repository, target, known)
         except ZooError as error:
             failures[target] = str(error)
     if options.json:
         print_json(
-            [_json(result) for result in results]
+            [_json(title, proof) for title, proof in proofs]
             + [{"model": k, "error": v} for k, v in failures.items()]
         )
     else:
-        _print(results, failures)
-    return 0 if not failures and all(result.report.ok for result in results) else 1
+        _print(proofs, failures)
+    return 0 if not failures and all(proof.report.ok for _, proof in proofs) else 1
 
 
-def _json(result: Any) -> dict[str, Any]:
+def _json(title: str, proof: Proof) -> dict[str, Any]:
     return {
-        "model": result.name,
-        "ok": result.report.ok,
-        "runtimes": result.versions,
-        "skipped": result.skipped,
-        "comparisons": result.report.to_json(),
+        "model": title,
+        "ok": proof.report.ok,
+        "runtimes": proof.versions,
+        "skipped": proof.left_out,
+        "comparisons": proof.report.to_json(),
     }
 
 
-def _print(results: list[Any], failures: dict[str, str]) -> None:
+def _print(proofs: Sequence[tuple[str, Proof]], failures: dict[str, str]) -> None:
     from zoo.table import text_table
 
     rows = []
-    for result in results:
-        for runtime, version in result.versions.items():
-            rows.append(_row(result.name, f"{runtime} {version}", runtime, result.report))
-        rows += [[result.name, name, "", "", "skipped: not installed"] for name in result.skipped]
+    for title, proof in proofs:
+        for runtime, version in proof.versions.items():
+            rows.append(_row(title, f"{runtime} {version}", runtime, proof.report))
+        rows += [
+            [title, name, "", "", f"left out: {reason}"] for name, reason in proof.left_out.items()
+        ]
     rows += [[name, "", "", "", f"FAILED: {reason}"] for name, reason in failures.items()]
     header = ("model", "runtime", "compared", "largest difference", "result")
     print(text_table(header, rows, right="llrrl"))
@@ -208,7 +211,7 @@ def _print(results: list[Any], failures: dict[str, str]) -> None:
 
 def _row(name: str, title: str, runtime: str, report: Report) -> list[str]:
     mine = [row for row in report.comparisons if row.runtime == runtime]
-    failed = [row for row in mine if not row.ok]
+    failed = [row for row in mine if row.failed]
     verdict = f"FAILED: {failed[0].case}: {failed[0].reason}" if failed else "ok"
     largest = max((row.max_abs for row in mine), default=0.0)
     return [name, title, str(len(mine)), f"{largest:.1e}", verdict]

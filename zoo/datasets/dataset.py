@@ -6,7 +6,6 @@ for one CSV would cost seconds and half the world.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import MissingPackage, UsageError, ZooError
+from zoo.files import sha256
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -138,7 +138,7 @@ class Dataset:
             return self.read(files)
         external = self.external
         assert external is not None  # files() has refused data otherwise
-        seen = file_sha256(data)
+        seen = sha256(data)
         if seen != external.sha256:
             raise UsageError(
                 f"{data} is not {external.name} as published: its sha256 is {seen}, "
@@ -163,9 +163,3 @@ def package_folder(package: str, purpose: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackage(package, f"the data {purpose!r}")
     return Path(spec.submodule_search_locations[0])
-
-
-def file_sha256(path: Path) -> str:
-    """Return a file's sha256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,20 +13,18 @@ import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.convert.opsets import OPSET
 from zoo.errors import CheckFailed, StorageError, UsageError, ZooError
-from zoo.publish.variants import PORTABLE_TITLE, Variant
-from zoo.quantize.decision import NONE
+from zoo.export.options import ExportOptions
 
 if TYPE_CHECKING:
-    from zoo.export.from_model import ExportReport
-    from zoo.publish.manifest import Proof
+    from zoo.recipes.architecture import Layer
 
 SUFFIX = ".keras"
 LEGACY = (".h5", ".hdf5")
@@ -36,24 +34,27 @@ MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class FileExport:
     """What to export and where to; paths as text, since it travels as JSON.
 
     With `repository`, the model is published there as `name`; else it is written to `output`.
     """
 
     source: str
+    options: ExportOptions
     output: str | None = None
     repository: str | None = None
     name: str = "model"
     samples: str | None = None
-    opset: int = OPSET
     trust: bool = False
-    portable: bool = False
-    reset_states: bool = False
-    quantize: str = NONE
-    max_loss: float | None = None
     modules: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str) -> FileExport:
+        """Return what `json.dumps(asdict(...))` wrote."""
+        values = json.loads(text)
+        options = ExportOptions(**values.pop("options"))
+        return cls(**values | {"options": options, "modules": tuple(values["modules"])})
 
 
 def is_model_file(text: str) -> bool:
@@ -62,7 +63,7 @@ def is_model_file(text: str) -> bool:
     return path.suffix in (SUFFIX, *LEGACY) or os.sep in text or path.is_file()
 
 
-def export_in_own_process(request: Request) -> dict[str, Any]:
+def export_in_own_process(request: FileExport) -> dict[str, Any]:
     """Run the export in a fresh process and return its report.
 
     Raises the error that the process reports, CheckFailed if it died.
@@ -192,7 +193,7 @@ def _samples(path: str | None) -> Any:
     return {name: loaded[name] for name in loaded.files} if hasattr(loaded, "files") else loaded
 
 
-def run(request: Request) -> dict[str, Any]:
+def run(request: FileExport) -> dict[str, Any]:
     """Load, export, prove; return the report as JSON-able values."""
     from zoo.export.from_model import export_model
     from zoo.recipes.registry import Registry
@@ -202,88 +203,63 @@ def run(request: Request) -> dict[str, Any]:
     source = Path(request.source)
     samples = _samples(request.samples)
     model = load(source, trust=request.trust)
-    options: dict[str, Any] = {
-        "opset": request.opset,
-        "samples": samples,
-        "reset_states": request.reset_states,
-        "portable": request.portable,
-        "quantize": request.quantize,
-        "max_loss": request.max_loss,
-    }
-    if request.output is not None:
-        return export_model(model, request.output, **options).to_json()
-    return _publish(model, request, options)
+    if request.output is None:
+        return _publish(model, request, samples)
+    return export_model(
+        model, request.output, samples=samples, **request.options.to_json()
+    ).to_json()
 
 
-def _publish(model: Any, request: Request, options: dict[str, Any]) -> dict[str, Any]:
+def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
     """Export into a repository, with configuration, test vectors and manifest beside it."""
-    from zoo.export.from_model import export_model
+    from zoo.export.from_model import export_samples, notes, report, samples_text
     from zoo.parity.vectors import write_vectors
     from zoo.publish import repository as publish
     from zoo.publish.config import model_config
     from zoo.publish.manifest import file_manifest, write_manifest
     from zoo_server.repository import layout
 
-    repository = Path(str(request.repository))
-    with publish.staging(repository, request.name) as staged:
-        report = export_model(model, staged / layout.MODEL_FILE, **options)
-        graph = {"inputs": report.inputs, "outputs": report.outputs}
-        whole = [*report.inputs, *report.outputs]
-        if any(t["shape"][:1] != ["batch"] for t in whole):
+    started, source = time.monotonic(), Path(request.source)
+    with publish.staging(Path(str(request.repository)), request.name) as staged:
+        exported = export_samples(model, staged, request.options, samples, file=layout.MODEL_FILE)
+        graph = exported.variants[0].graph
+        if any(t["shape"][:1] != ["batch"] for t in (*graph["inputs"], *graph["outputs"])):
             raise CheckFailed(
                 f"{request.source}: not every input and output starts with the batch, which a "
                 "repository needs: give -o OUT.onnx to write the file alone"
             )
-        write_vectors(staged, report.cases)
-        manifest = file_manifest(request.name, Path(request.source), *_proven(report))
-        manifest["samples"], manifest["notes"] = report.samples, list(report.notes)
-        chosen = ("opset", "portable", "reset_states", "quantize", "max_loss")
-        manifest["options"] = {key: options[key] for key in chosen}
+        write_vectors(staged, exported.cases.all)
+        manifest = file_manifest(
+            request.name, source, _layers(model), exported.variants, exported.proofs
+        )
+        manifest["samples"] = samples_text(samples)
+        manifest["notes"] = notes(model, samples, exported)
+        manifest["options"] = request.options.to_json()
         write_manifest(staged, manifest)
         config = model_config(request.name, graph)
-        key, variants = f"file:{report.sha256}", manifest["variants"]
-        done = publish.publish(repository, staged, config, (), key, variants)
-    values = report.to_json() | {"source": Path(request.source).name}
-    if values["portable"]:
-        values["portable"] = f"{done.folder}/{Path(values['portable']).name}"
-    return values | {"path": f"{done.folder}/{layout.MODEL_FILE}", "version": done.version}
-
-
-def _proven(report: ExportReport) -> tuple[list[Variant], dict[str, Proof]]:
-    """Return the files written, the model itself first, and how each was held against Keras.
-
-    Smaller variants, written or not, were measured instead.
-    """
-    import onnx
-
-    from zoo.convert.conversion import facts
-    from zoo.export.from_model import TOLERANCE
-    from zoo.parity import runtimes
-    from zoo.parity.compare import Report
-    from zoo.publish.manifest import Proof
-
-    files = [(report.path, "the model", report.parity)]
-    if report.portable is not None:
-        files.append((report.portable, PORTABLE_TITLE, report.portable_parity))
-    asked = {row.runtime for _, _, rows in files for row in rows}
-    versions = {r.name: r.version() or "" for r in runtimes.available() if r.name in asked}
-    variants, proven = [], {}
-    for path, title, rows in files:
-        graph = facts(onnx.load(path))
-        content = path.read_bytes()
-        variants.append(
-            Variant(file=path.name, title=title, content=content, graph=graph, tolerance=TOLERANCE)
+        key = f"file:{manifest['files'][layout.MODEL_FILE]['sha256']}"
+        done = publish.publish(
+            Path(str(request.repository)), staged, config, (), key, manifest["variants"]
         )
-        parity = Report(comparisons=rows).to_json()
-        proven[path.name] = Proof(versions=versions, parity=parity)
-    return [*variants, *report.smaller], proven
+    path = done.folder / layout.MODEL_FILE
+    values = report(model, path, exported, samples, time.monotonic() - started).to_json()
+    return values | {"source": source.name, "version": done.version}
+
+
+def _layers(model: Any) -> Sequence[Layer]:
+    """Return a model's layers, none if one of them has no single shape to show."""
+    from zoo.recipes.architecture import describe
+
+    try:
+        return describe(model)
+    except (ValueError, AttributeError):  # what Keras raises of a layer's shape depends on its kind
+        return ()
 
 
 def main(arguments: Sequence[str]) -> int:
     """The process's own entry: one JSON argument in, one JSON line out."""
-    values = json.loads(arguments[0])
     try:
-        answer = run(Request(**values | {"modules": tuple(values["modules"])}))
+        answer = run(FileExport.from_json(arguments[0]))
     except ZooError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
     except OSError as error:

@@ -1,7 +1,6 @@
-"""One Keras model to one ONNX file, which appears only once it is proven equal.
+"""A Keras model in memory to one ONNX file, which appears only once it is proven equal.
 
-    convert (zoo/convert/conversion.py) -> write under a hidden name -> onnxruntime and the ONNX reference
-    against Keras, batch 1 and 7 -> rename
+    export (zoo/export/export.py) into a hidden folder beside the file -> rename
 
 Nothing is left behind on failure. `zoo.export_model` is this module's `export_model`.
 """
@@ -11,40 +10,27 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
-
-from zoo.convert.conversion import Conversion, convert, facts, serialized
+from zoo.convert.conversion import Conversion
+from zoo.convert.function import reason_of
 from zoo.convert.opsets import OPSET
-from zoo.convert.passes.annotate import annotate
 from zoo.convert.patches import half_precision
-from zoo.errors import CheckFailed, StorageError, UsageError
-from zoo.parity import runtimes
-from zoo.parity.compare import Case, Comparison, Report, Session, Tolerance, verify
-from zoo.parity.samples import SEED, cases, given_rows
+from zoo.errors import CheckFailed, UsageError
+from zoo.export.export import Cases, Export, Metadata, Names, export
+from zoo.export.options import ExportOptions
+from zoo.files import flush_tree, staged_folder
+from zoo.parity import samples as rows
+from zoo.parity.compare import Comparison, Tolerance
+from zoo.parity.prove import Policy
 from zoo.publish.manifest import variant_entry
 from zoo.publish.properties import stable_name
 from zoo.publish.variants import PORTABLE_SUFFIX, Variant
 from zoo.quantize.decision import NONE, check_wish
-
-#: For models of any depth.
-TOLERANCE = Tolerance(
-    scaled=1e-4,
-    relative=0.0,
-    reason=(
-        "a hundredth of a percent of the largest answer: rounding alone reaches 5e-6 of it in "
-        "networks of a hundred layers, and mistakes are seldom below 1e-2"
-    ),
-)
-
-#: The reference evaluator is numpy: beyond this it would take minutes, and is left out aloud.
-REFERENCE_BYTES = 4_000_000
-REFERENCE_ELEMENTS = 100_000
+from zoo.quantize.evidence import Evidence, of_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +50,8 @@ class ExportReport:
     notes: tuple[str, ...]
     seconds: float
     portable: Path | None = None
-    smaller: tuple[Variant, ...] = ()
     portable_parity: tuple[Comparison, ...] = ()
-    cases: tuple[Case, ...] = field(default=(), repr=False)
+    smaller: tuple[Variant, ...] = ()
 
     @property
     def max_abs(self) -> float:
@@ -75,9 +60,7 @@ class ExportReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""
-        values = asdict(replace(self, cases=(), smaller=()))
-        del values["cases"]
-        return values | {
+        return asdict(replace(self, smaller=())) | {
             "path": str(self.path),
             "portable": str(self.portable) if self.portable else None,
             "smaller": [variant_entry(variant) for variant in self.smaller],
@@ -97,7 +80,7 @@ def export_model(
     portable: bool = False,
     quantize: str = NONE,
     max_loss: float | None = None,
-    tolerance: Tolerance = TOLERANCE,
+    tolerance: Tolerance | None = None,
 ) -> ExportReport:
     """Write a built Keras model as an ONNX file, proven equal to Keras.
 
@@ -112,129 +95,112 @@ def export_model(
     the answers may differ from fp32's by `max_loss` (zoo/quantize says in which unit).
 
     Raises CheckFailed with one reason, and writes nothing, if the model cannot be exported right,
-    or a variant asked for by name loses too much; UsageError for arguments that do not fit; StorageError if the disk refuses.
+    or a variant requested by name loses too much; UsageError for arguments that do not fit;
+    StorageError if the disk refuses.
     """
     started = time.monotonic()
+    options = ExportOptions(
+        opset=opset,
+        portable=portable,
+        reset_states=reset_states,
+        quantize=quantize,
+        max_loss=max_loss,
+    )
     target = Path(path)
     if not target.parent.is_dir():
         raise UsageError(f"{target.parent}: there is no such folder")
-    check_wish(quantize, with_rows=samples is not None)
+    names = Names(inputs=input_names, outputs=output_names)
+    policy = Policy() if tolerance is None else Policy(tolerance=tolerance)
+    with staged_folder(target.parent, target.stem) as folder:
+        exported = export_samples(
+            model, folder, options, samples, names=names, policy=policy, file=target.name
+        )
+        flush_tree(folder)
+        for name in exported.written:
+            (folder / name).replace(target.with_name(name))
+    return report(model, target, exported, samples, time.monotonic() - started)
+
+
+def export_samples(
+    model: Any,
+    folder: Path,
+    options: ExportOptions,
+    samples: Any,
+    *,
+    file: str,
+    names: Names | None = None,
+    policy: Policy | None = None,
+) -> Export:
+    """Export a model into a folder, held against Keras on samples, or on random rows for None.
+
+    Raises CheckFailed also for a portable variant that was requested and cannot be.
+    """
+    check_wish(options.quantize, with_rows=samples is not None)
     _build(model, samples)
-    made = convert(
+
+    def cases(conversion: Conversion) -> Cases:
+        signature, outputs = conversion.signature, conversion.outputs
+        reset = options.reset_states
+        return Cases(all=rows.cases(model, signature, outputs, samples, reset_states=reset))
+
+    def evidence(conversion: Conversion) -> Evidence:
+        signature = conversion.signature
+        batch = signature.inputs[0].shape[0]
+        return of_rows(rows.given_rows(signature, samples), rows.SEED, batch)
+
+    exported = export(
         model,
-        input_names=input_names,
-        output_names=output_names,
-        opset=opset,
-        reset_states=reset_states,
-        portable=portable,
+        names or Names(),
+        cases,
+        policy or Policy(),
+        folder=folder,
+        options=options,
+        metadata=Metadata(properties={"name": stable_name(model)}),
+        evidence=evidence,
+        file=file,
     )
-    for file in filter(None, (made.onnx, made.portable)):
-        annotate(file, {"name": stable_name(model)})
-    if made.no_portable:
-        raise CheckFailed(f"{model.name}: {made.no_portable}: leave --portable out")
-    compared = cases(model, made.signature, made.outputs, samples, reset_states=reset_states)
-    second = target.with_name(target.stem + PORTABLE_SUFFIX) if made.portable else None
-    with ExitStack() as stack:
-        ready = {target: stack.enter_context(_written(target, serialized(made.onnx)))}
-        first, notes = prove(ready[target], made.onnx, compared, tolerance)
-        again = Report(comparisons=())
-        if second is not None and made.portable is not None:
-            ready[second] = stack.enter_context(_written(second, serialized(made.portable)))
-            again, more = prove(ready[second], made.portable, compared, tolerance)
-            notes += [f"portable: {note}" for note in more]
-        smaller = _smaller(target, made, samples, quantize, max_loss)
-        for variant in smaller:
-            if variant.content is not None:
-                beside = target.with_name(variant.file)
-                ready[beside] = stack.enter_context(_written(beside, variant.content))
-        for path, temporary in ready.items():
-            _keep(temporary, path)
-    told = [*_notes(model, samples), *notes]
-    report = _report(target, second, made, first.comparisons, told, started, samples)
-    return replace(
-        report, cases=compared, portable_parity=again.comparisons, smaller=tuple(smaller)
+    for variant in exported.variants:
+        if variant.reason and variant.file.endswith(PORTABLE_SUFFIX):
+            raise CheckFailed(f"{model.name}: {variant.reason}: leave --portable out")
+    return exported
+
+
+def samples_text(samples: Any) -> str:
+    """Say on what rows a model was compared."""
+    return f"random rows, seed {rows.SEED}" if samples is None else "given rows"
+
+
+def report(model: Any, path: Path, exported: Export, samples: Any, seconds: float) -> ExportReport:
+    """Return the report of an export whose files lie at `path` and beside it."""
+    first, *others = exported.variants
+    assert first.content is not None  # export() writes the model itself, or raises
+    portable = next((v for v in others if v.file.endswith(PORTABLE_SUFFIX)), None)
+    return ExportReport(
+        path=path,
+        bytes=len(first.content),
+        sha256=hashlib.sha256(first.content).hexdigest(),
+        opset=first.graph["opset"],
+        ir_version=first.graph["ir_version"],
+        nodes=first.graph["nodes"],
+        inputs=tuple(first.graph["inputs"]),
+        outputs=tuple(first.graph["outputs"]),
+        samples=samples_text(samples),
+        parity=exported.proofs[first.file].report.comparisons,
+        notes=tuple(notes(model, samples, exported)),
+        seconds=seconds,
+        portable=path.with_name(portable.file) if portable else None,
+        portable_parity=exported.proofs[portable.file].report.comparisons if portable else (),
+        smaller=tuple(variant for variant in others if variant.measured),
     )
 
 
-def _smaller(
-    target: Path, made: Conversion, samples: Any, asked: str, max_loss: float | None
-) -> list[Variant]:
-    """Return the quantised variants asked for, published or not, as measured on the samples."""
-    if asked == NONE:
-        return []
-    from zoo.quantize.evidence import of_rows
-    from zoo.quantize.variants import smaller_variants
-
-    batch = made.signature.inputs[0].shape[0]
-    evidence = of_rows(given_rows(made.signature, samples), SEED, batch)
-    return smaller_variants(made.onnx, evidence, asked=asked, max_loss=max_loss, file=target.name)
-
-
-def prove(
-    path: Path, model: onnx.ModelProto, compared: Sequence[Case], tolerance: Tolerance = TOLERANCE
-) -> tuple[Report, list[str]]:
-    """Compare a file with Keras in every runtime; return the report and what was left out.
-
-    Raises CheckFailed where a runtime cannot run the graph, or answers otherwise.
-    """
-    notes: list[str] = []
-    sessions: dict[str, Session] = {}
-    for runtime in runtimes.available():
-        if runtime.name not in ("onnxruntime", "onnx-reference"):
-            continue
-        if runtime.version() is None:
-            notes.append(f"{runtime.name} is not installed: not compared")
-            continue
-        too_large = path.stat().st_size > REFERENCE_BYTES or any(
-            feed.size / len(feed) > REFERENCE_ELEMENTS
-            for case in compared
-            for feed in case.feeds.values()
-        )
-        if runtime.name == "onnx-reference" and too_large:
-            notes.append("onnx-reference left out: it would take minutes on a model of this size")
-            continue
-        if runtime.name == "onnx-reference" and (lacking := reference_lacks(model)):
-            notes.append(f"onnx-reference left out: {lacking}")
-            continue
-        try:
-            sessions[runtime.name] = runtime.load(path)
-        except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-            if runtime.name == "onnx-reference":
-                notes.append(f"onnx-reference cannot run the graph: {_first_line(error)}")
-                continue
-            raise CheckFailed(f"{runtime.name} refuses the graph: {_first_line(error)}") from error
-    if "onnxruntime" not in sessions:
-        raise CheckFailed("onnxruntime is not installed, and nothing is exported unproven")
-    decisive = verify(compared, {"onnxruntime": sessions.pop("onnxruntime")}, tolerance=tolerance)
-    rows = list(decisive.comparisons)
-    for row in verify(compared, sessions, tolerance=tolerance).comparisons:
-        # A comparison without an output is one in which the runtime raised: it lacks something.
-        if row.output:
-            rows.append(row)
-        else:
-            notes.append(f"{row.runtime} cannot run the graph: {row.reason}")
-    report = Report(comparisons=tuple(rows))
-    if not report.ok:
-        worst = report.worst
-        raise CheckFailed(
-            f"{worst.runtime} and Keras disagree on {worst.output or 'the graph'} "
-            f"({worst.case}): {worst.reason}"
-        )
-    return report, list(dict.fromkeys(notes))
-
-
-def reference_lacks(model: onnx.ModelProto) -> str | None:
-    """Return what in a graph the reference evaluator is known to compute wrong, if anything.
-
-    Measured with onnx 1.23.2 on graphs that onnxruntime runs as Keras does: a Loop's result loses
-    its batch of one, and recurrent operators answer as with their default activations.
-    """
-    for node in model.graph.node:
-        if node.op_type in ("Loop", "Scan"):
-            return f"it computes {node.op_type} wrong"
-        if any(attribute.name == "activations" for attribute in node.attribute):
-            return f"it computes {node.op_type} with default activations only"
-    return None
+def notes(model: Any, samples: Any, exported: Export) -> list[str]:
+    """Return what a reader of the figures must know: precision, rows, runtimes left out."""
+    policies = half_precision(model)
+    lines = [f"{', '.join(policies)}: exported and compared in float32"] if policies else []
+    if samples is None:
+        lines.append(f"no samples given: compared on random rows (seed {rows.SEED})")
+    return [*lines, *exported.notes]
 
 
 def _build(model: Any, samples: Any) -> None:
@@ -249,69 +215,4 @@ def _build(model: Any, samples: Any) -> None:
     try:
         model(keras.tree.map_structure(lambda rows: keras.ops.convert_to_tensor(rows[:1]), row))
     except Exception as error:  # Keras refuses rows by whatever its backend raises
-        raise UsageError(f"samples that do not fit: Keras says {_first_line(error)}") from error
-
-
-def _notes(model: Any, samples: Any) -> list[str]:
-    policies = half_precision(model)
-    notes = [f"{', '.join(policies)}: exported and compared in float32"] if policies else []
-    if samples is None:
-        notes.append(f"no samples given: compared on random rows (seed {SEED})")
-    return notes
-
-
-def _report(
-    path: Path,
-    portable: Path | None,
-    made: Conversion,
-    rows: Sequence[Comparison],
-    notes: Sequence[str],
-    started: float,
-    samples: Any,
-) -> ExportReport:
-    data = path.read_bytes()
-    graph = facts(made.onnx)
-    return ExportReport(
-        path=path,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        opset=graph["opset"],
-        ir_version=graph["ir_version"],
-        nodes=graph["nodes"],
-        inputs=tuple(graph["inputs"]),
-        outputs=tuple(graph["outputs"]),
-        samples=f"random rows, seed {SEED}" if samples is None else "given rows",
-        parity=tuple(rows),
-        notes=tuple(notes),
-        seconds=time.monotonic() - started,
-        portable=portable,
-    )
-
-
-@contextmanager
-def _written(target: Path, content: bytes) -> Iterator[Path]:
-    """Yield the content's file under a hidden name beside the target, gone at the end."""
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
-    try:
-        try:
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StorageError(f"{target}: {reason}: nothing was written") from error
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _keep(temporary: Path, target: Path) -> None:
-    try:
-        temporary.replace(target)
-    except OSError as error:
-        raise StorageError(f"{target}: {error.strerror or error}: nothing was written") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise UsageError(f"samples that do not fit: Keras says {reason_of(error)}") from error

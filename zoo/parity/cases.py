@@ -7,14 +7,14 @@ adversarial   rows that no data set has (zoo/parity/adversarial.py), one at a ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from zoo.datasets.dataset import Rows
-from zoo.parity.adversarial import ALL, nudged, probes, undefined
+from zoo.parity.adversarial import ALL, nudged, probes
 from zoo.parity.compare import Case, Tolerance, compare, scale_of, shared_scales
 from zoo.recipes.recipe import Recipe
 from zoo.training.metrics import measure
@@ -38,15 +38,10 @@ class ParityCases:
     whole: Case
     adversarial: tuple[Case, ...]
 
-    def of(self, operators: Iterable[str]) -> tuple[Case, ...]:
-        """Return all cases for a graph of these operators, with what they leave open."""
-        kinds = frozenset(operators)
-        found = []
-        for case in self.adversarial:
-            arrays = (*case.feeds.values(), *case.expected.values())
-            left_open = {**undefined(arrays, kinds), **case.undefined}
-            found.append(replace(case, undefined=left_open))
-        return (*self.small, self.whole, *found)
+    @property
+    def all(self) -> tuple[Case, ...]:
+        """Every case, in the order in which they are reported."""
+        return (*self.small, self.whole, *self.adversarial)
 
 
 def parity_cases(recipe: Recipe, model: Any, held_out: Rows) -> ParityCases:

@@ -1,23 +1,21 @@
-"""manifest.json: what a version folder says of itself, and the files that are drawn from it."""
+"""manifest.json: what a version folder says of itself, and the checksums of everything beside it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from zoo.card.picture import draw
-from zoo.card.text import card
+from zoo.files import sha256
+from zoo.parity.prove import Proof
 from zoo.publish.properties import parameters
-from zoo.publish.repository import sha256
 from zoo.publish.variants import Variant
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
-from zoo.training.record import Record
+from zoo.training.record import TrainingRecord
 from zoo.version import zoo_version
 from zoo_server.repository import layout
 
@@ -28,29 +26,20 @@ FORMAT = 3
 PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """How one file was held against Keras, as JSON values.
-
-    `versions` of the runtimes, every comparison, and the model's metric on all held-out rows.
-    """
-
-    versions: Mapping[str, str]
-    parity: list[dict[str, Any]]
-    held_out: Mapping[str, Any] = field(default_factory=dict)
-
-
-def manifest(
+def recipe_manifest(
     recipe: Recipe,
-    record: Record,
+    record: TrainingRecord,
     variants: Sequence[Variant],
-    proven: Mapping[str, Proof],
+    proofs: Mapping[str, Proof],
+    held_out: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return what a version says of itself; the files' checksums are added last.
 
-    `variants`: the model itself first; `proven` has an entry for each that was held against Keras.
+    `variants`: the model itself first. By file, `proofs` has how each was held against Keras, and
+    `held_out` the recipe's metric on every held-out row. No timing and no date goes in: the same
+    recipe, data and libraries give the same bytes.
     """
-    values = _proofs(variants, proven)
+    values = _files(variants, proofs, held_out)
     return {
         "format": FORMAT,
         "name": recipe.name,
@@ -70,20 +59,26 @@ def manifest(
             "claim": dict(record.claim),
             "parameters": record.trainable,
             "total_parameters": record.total,
-            "seconds": record.seconds,
             "weights_sha256": record.weights_sha256,
         },
         "layers": record.layers,
         **values,
-        "held_out": dict(proven[variants[0].file].held_out),
+        "held_out": dict(held_out[variants[0].file]),
         "versions": values["versions"] | dict(record.versions),
     }
 
 
 def file_manifest(
-    name: str, source: Path, variants: Sequence[Variant], proven: Mapping[str, Proof]
+    name: str,
+    source: Path,
+    layers: Sequence[Layer],
+    variants: Sequence[Variant],
+    proofs: Mapping[str, Proof],
 ) -> dict[str, Any]:
-    """Return what a version says of itself that was exported from a Keras file of the user's."""
+    """Return what a version says of itself that was exported from a Keras file of the user's.
+
+    `layers` is empty for a model whose layers have no single shape each.
+    """
     return {
         "format": FORMAT,
         "name": name,
@@ -92,26 +87,37 @@ def file_manifest(
             "command": f"zoo export {source.name} --name {name}",
             "source": {"file": source.name, "sha256": sha256(source)},
         },
-        **_proofs(variants, proven),
+        "layers": [layer.to_json() for layer in layers],
+        **_files(variants, proofs, {}),
     }
 
 
-def _proofs(variants: Sequence[Variant], proven: Mapping[str, Proof]) -> dict[str, Any]:
+def _files(
+    variants: Sequence[Variant],
+    proofs: Mapping[str, Proof],
+    held_out: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
     """Return the files' facts, and how each was held against Keras."""
     first, *others = variants
-    proof = proven[first.file]
     return {
         "graph": dict(first.graph),
         "tolerance": first.tolerance.to_json(),
-        "runtimes": dict(proof.versions),
-        "parity": proof.parity,
-        "variants": [variant_entry(variant, proven.get(variant.file)) for variant in others],
+        "runtimes": dict(proofs[first.file].versions),
+        **_proof(proofs[first.file]),
+        "variants": [
+            variant_entry(variant, proofs.get(variant.file), held_out.get(variant.file))
+            for variant in others
+        ],
         "versions": {package: metadata.version(package) for package in PACKAGES}
         | {"layer-zoo": zoo_version()},
     }
 
 
-def _rebuild(recipe: Recipe, record: Record) -> dict[str, Any]:
+def _proof(proof: Proof) -> dict[str, Any]:
+    return {"parity": proof.report.to_json(), "left_out": dict(proof.left_out)}
+
+
+def _rebuild(recipe: Recipe, record: TrainingRecord) -> dict[str, Any]:
     """Return what the files follow from, beside `versions`, `options` and the data's checksums.
 
     Hashes of content, so that it means the same without the repository that the code came from.
@@ -127,12 +133,18 @@ def _rebuild(recipe: Recipe, record: Record) -> dict[str, Any]:
     }
 
 
-def variant_entry(variant: Variant, proof: Proof | None = None) -> dict[str, Any]:
+def variant_entry(
+    variant: Variant,
+    proof: Proof | None = None,
+    held_out: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return what is recorded of a further file, or of why there is none."""
     title = {"file": variant.file, "title": variant.title}
     if variant.content is None:
         return title | {"reason": variant.reason, **variant.measured}
-    judged = {"parity": proof.parity, "held_out": dict(proof.held_out)} if proof else {}
+    judged = _proof(proof) if proof else {}
+    if held_out:
+        judged["held_out"] = dict(held_out)
     return title | {
         "bytes": len(variant.content),
         "sha256": hashlib.sha256(variant.content).hexdigest(),
@@ -142,15 +154,6 @@ def variant_entry(variant: Variant, proof: Proof | None = None) -> dict[str, Any
         **judged,
         **variant.measured,
     }
-
-
-def write_documents(staged: Path, name: str, values: dict[str, Any]) -> None:
-    """Write picture and card, then the manifest with the checksum of every other file."""
-    layers = [Layer.from_json(layer) for layer in values["layers"]]
-    (staged / "model.svg").write_text(draw(name, layers))
-    values["files"] = file_facts(staged)
-    (staged / "README.md").write_text(card(values))
-    write_manifest(staged, values)
 
 
 def write_manifest(staged: Path, values: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.recipes.recipe import Recipe
-from zoo.training.record import Record
+from zoo.training.record import TrainingRecord
 from zoo.version import zoo_version
 
 #: Layers that bring raw values into the range that a network works in.
@@ -46,7 +46,9 @@ def parameters(recipe: Recipe) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
 
 
-def properties(recipe: Recipe, record: Record, held_out: Sequence[np.ndarray]) -> dict[str, str]:
+def properties(
+    recipe: Recipe, record: TrainingRecord, held_out: Sequence[np.ndarray]
+) -> dict[str, str]:
     """Return what a file of a trained recipe says of itself; the same for each of its variants."""
     metric, data = record.metric, record.dataset
     # Without the line number in it: a line added above must not make other bytes.
@@ -54,7 +56,7 @@ def properties(recipe: Recipe, record: Record, held_out: Sequence[np.ndarray]) -
     values = {
         "name": recipe.name,
         **parameters(recipe),
-        "preprocessing": preprocessing(record),
+        "preprocessing": preprocessing(recipe, record),
         "held_out_range": ", ".join(
             f"{name} {rows.min():g} to {rows.max():g}"
             for name, rows in zip(recipe.inputs, held_out, strict=True)
@@ -74,9 +76,10 @@ def properties(recipe: Recipe, record: Record, held_out: Sequence[np.ndarray]) -
     return {key: value for key, value in values.items() if value}
 
 
-def preprocessing(record: Record) -> str:
-    """Say whether values must be prepared before they are sent."""
+def preprocessing(recipe: Recipe, record: TrainingRecord) -> str:
+    """Say whether values must be prepared before they are sent; states are never sent as data."""
     inputs = {layer["name"] for layer in record.layers if layer["type"] == "InputLayer"}
+    inputs -= set(recipe.state_tensors)
     first = [layer for layer in record.layers if inputs & set(layer["sources"])]
     if first and all(layer["type"] in SCALING for layer in first):
         kinds = sorted({str(layer["type"]) for layer in first})
@@ -84,17 +87,24 @@ def preprocessing(record: Record) -> str:
     return "none: values go in as they are in the data"
 
 
-def documents(recipe: Recipe, record: Record, held_out: Sequence[np.ndarray]) -> Mapping[str, str]:
+def documents(
+    recipe: Recipe, record: TrainingRecord, held_out: Sequence[np.ndarray]
+) -> Mapping[str, str]:
     """Return one sentence for each input and output, by name."""
-    found = {
+    sentences = {
         name: f"{_meaning(recipe, rows)}; held-out values lie between {rows.min():g} and "
-        f"{rows.max():g}; {preprocessing(record).removeprefix('none: ')}"
+        f"{rows.max():g}; {preprocessing(recipe, record).removeprefix('none: ')}"
         for name, rows in zip(recipe.inputs, held_out, strict=True)
     }
     for position, (name, task) in enumerate(zip(recipe.outputs, recipe.tasks, strict=True)):
         # Classes and units are those of the data's first answer.
-        found[name] = _answer(recipe, task) if position == 0 else f"{task}: a number for each row"
-    return found
+        sentences[name] = (
+            _answer(recipe, task) if position == 0 else f"{task}: a number for each row"
+        )
+    for before, after in recipe.state_tensors.items():
+        sentences[before] = f"state: zeros at first, then what the last step gave as {after}"
+        sentences[after] = f"state: the next step's {before}"
+    return sentences
 
 
 def _meaning(recipe: Recipe, rows: np.ndarray) -> str:

@@ -11,12 +11,9 @@ none, since `.tmp-*` and other hidden names are invisible to them.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +23,15 @@ from typing import Any
 from google.protobuf import text_format
 
 from zoo.errors import UsageError
+from zoo.files import (
+    TEMPORARY_PREFIX,
+    atomic_write,
+    flush,
+    flush_tree,
+    locked,
+    sha256,
+    staged_folder,
+)
 from zoo_proto import model_config_pb2
 from zoo_server.repository import layout
 
@@ -51,23 +57,18 @@ def staging(repository: Path, name: str) -> Iterator[Path]:
     """Yield an empty folder on the repository's file system, removed at the end if still there.
 
     Holds the repository's lock throughout, and clears what a killed publisher left behind. Raises
-    UsageError for a name that no repository can hold.
+    UsageError for a name that no repository can hold, StorageError for what the disk refuses.
     """
     try:
         layout.check_model_name(name)
     except ValueError as error:
         raise UsageError(str(error)) from error
     repository.mkdir(parents=True, exist_ok=True)
-    with (repository / LOCK_FILE).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in repository.glob(f"{layout.TEMPORARY_PREFIX}*"):
+    with locked(repository / LOCK_FILE):
+        for leftover in repository.glob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{layout.TEMPORARY_PREFIX}{name}-", dir=repository))
-        try:
-            folder.chmod(0o755)  # mkdtemp's 0700 would hide the model from a server's own user
+        with staged_folder(repository, name) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(
@@ -98,13 +99,14 @@ def publish(
     else:
         version, created = versions[-1] + 1, True
     if not kept:
-        replace(model / LABELS_FILE, _labels_text(labels))
-        replace(model / layout.CONFIG_FILE, text)
+        if labels or (model / LABELS_FILE).is_file():
+            atomic_write(model / LABELS_FILE, _labels_text(labels))
+        atomic_write(model / layout.CONFIG_FILE, text)
     if created:
-        _flush(staged)
+        flush_tree(staged)
         staged.rename(model / str(version))
-        _flush_folder(model)
-    replace(model / STATE_FILE, _state(key, version, text, variants))
+        flush(model)
+    atomic_write(model / STATE_FILE, _state(key, version, text, variants))
     return Published(
         version=version, folder=model / str(version), created=created, config_kept=kept
     )
@@ -116,10 +118,9 @@ def write_beside(repository: Path, name: str, documents: Mapping[str, bytes]) ->
     For what is found out about a version after it was published, which its own folder never
     holds; readers of a repository pass over files that are no configuration.
     """
-    with (repository / LOCK_FILE).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(repository / LOCK_FILE):
         for file, content in documents.items():
-            replace(repository / name / file, content)
+            atomic_write(repository / name / file, content)
 
 
 def published_key(repository: Path, name: str) -> tuple[str, int] | None:
@@ -169,12 +170,6 @@ def intact(manifest: Manifest) -> bool:
     )
 
 
-def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _publish_first(
     model: Path, staged: Path, text: bytes, labels: tuple[str, ...], state: bytes
 ) -> Published:
@@ -186,7 +181,7 @@ def _publish_first(
         (whole / LABELS_FILE).write_bytes(_labels_text(labels))
         (whole / layout.CONFIG_FILE).write_bytes(text)
         (whole / STATE_FILE).write_bytes(state)
-        _flush(whole)
+        flush_tree(whole)
         if model.is_dir() and not any(model.iterdir()):
             model.rmdir()  # an empty folder made by hand is not a model
         try:
@@ -195,7 +190,7 @@ def _publish_first(
             raise UsageError(
                 f"{model} exists but holds no version: move it away, or publish under --name"
             ) from error
-        _flush_folder(model.parent)
+        flush(model.parent)
     finally:
         shutil.rmtree(whole, ignore_errors=True)
     return Published(version=1, folder=model / "1", created=True)
@@ -261,29 +256,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Replace a file atomically, if its content differs; no content and no file is no change."""
-    if (path.read_bytes() if path.is_file() else b"") == content:
-        return
-    temporary = path.with_name(f"{layout.TEMPORARY_PREFIX}{path.name}")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(path)
-
-
-def _flush(folder: Path) -> None:
-    """Make a folder's files durable, so that a rename never outlives what it names."""
-    for path in [*folder.rglob("*"), folder]:
-        _flush_folder(path)
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

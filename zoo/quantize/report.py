@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.quantize.decision import NO_GAIN
+from zoo.table import markdown_table
 
 TITLES: Mapping[str, str] = {
     "int8": "8-bit weights and activations, answers close to the model's",
@@ -43,6 +44,18 @@ def records(variants: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def rows(quantized: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return one row a variant; one that could not be built has a verdict alone."""
     return [_row(record) for record in quantized]
+
+
+def section(variants: Sequence[Mapping[str, Any]]) -> str:
+    """Return the model card's section, empty if no smaller variant was measured.
+
+    Their differences from fp32 are meant, so they stand apart from the agreement with Keras.
+    """
+    measured = records(variants)
+    if not measured:
+        return ""
+    table = markdown_table(HEADER, rows(measured), right=RIGHT)
+    return "\n\n".join(filter(None, ["## Smaller variants", table, note(measured)]))
 
 
 def _row(record: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from zoo.datasets.sunspots import SUNSPOTS, SUNSPOTS_CYCLE, SUNSPOTS_SEQUENCE
 from zoo.recipes.recipe import recipe
+from zoo.recipes.sequence_step import sequence_step
 
 
 @recipe(
@@ -25,7 +26,6 @@ from zoo.recipes.recipe import recipe
     batch_size=16,
     learning_rate=0.02,
     patience=60,
-    step="lstm_sunspots_step",
 )
 def lstm_sunspots() -> Any:
     """Forecast next year's sunspots from the last five years.
@@ -43,6 +43,11 @@ def lstm_sunspots() -> Any:
             keras.layers.Normalization(invert=True),
         ]
     )
+
+
+lstm_sunspots_step = sequence_step(
+    lstm_sunspots, name="lstm_sunspots_step", states=("hidden", "cell")
+)
 
 
 @recipe(

@@ -78,16 +78,22 @@ class Recipe:
     # claim, metric and baseline speak of the first output.
     more_inputs: tuple[str, ...] = ()
     more_outputs: Mapping[str, str] = field(default_factory=dict)
-    step: str = ""  # the name under which one step of a recurrent model is published too
+    # Of one step of a recurrent recipe (zoo/recipes/sequence_step.py): what it is a step of, whose
+    # training is its own, and the states that go in and out.
+    step_of: Recipe | None = None
+    states: tuple[str, ...] = ()
     backup: bool = False  # save the state each epoch, and go on from it after a kill
 
     def __post_init__(self) -> None:
-        if not self.loss:
-            object.__setattr__(self, "loss", LOSSES.get(self.task, ""))
+        if self.loss == "" and _is_task(self.task):
+            object.__setattr__(self, "loss", LOSSES[self.task])
         for key, (valid, wanted) in RULES.items():
             value = getattr(self, key)
             if not valid(value):
                 raise RecipeError(f"{self.where}: {key}={value!r}: must be {wanted}")
+        for side, names in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if len(set(names)) != len(names):
+                raise RecipeError(f"{self.where}: {side}={names!r}: must have a name each")
         if self.task not in BASELINES[self.baseline]:
             suited = [name for name, tasks in BASELINES.items() if self.task in tasks]
             raise RecipeError(
@@ -112,6 +118,16 @@ class Recipe:
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all outputs, in Keras's order."""
         return (self.output_name, *self.more_outputs)
+
+    @property
+    def trained_as(self) -> Recipe:
+        """Return the recipe whose training gives the weights: a step's is that of its source."""
+        return self if self.step_of is None else self.step_of.trained_as
+
+    @property
+    def state_tensors(self) -> Mapping[str, str]:
+        """Return which output gives each input that is a state, for the sequence's next request."""
+        return {f"{state}_before": f"{state}_after" for state in self.states}
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -206,8 +222,8 @@ def recipe(**settings: Any) -> Callable[[Builder], Recipe]:
     return mark
 
 
-#: What `recipe` reads off the builder; every other field is the author's to give.
-READ_OFF = frozenset({"name", "doc", "claim", "builder", "file", "line"})
+#: What the builder, or the recipe that one is derived from, says; the others the author gives.
+READ_OFF = frozenset({"name", "doc", "claim", "builder", "file", "line", "step_of", "states"})
 
 
 def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
@@ -240,6 +256,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _is_task(value: Any) -> bool:
+    return isinstance(value, str) and value in LOSSES
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 1
 
@@ -251,12 +271,12 @@ def _is_tensor_name(value: Any) -> bool:
 
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "name": (
-        lambda value: re.fullmatch(r"[a-z][a-z0-9_]*", value) is not None,
+        lambda value: isinstance(value, str) and bool(re.fullmatch(r"[a-z][a-z0-9_]*", value)),
         "lower-case letters, digits and underscores, a letter first",
     ),
     "tutorial": (_is_text, "the piece of the tutorial, such as 'Dense(8, relu)'"),
     "dataset": (lambda value: isinstance(value, Dataset), "a zoo.datasets.dataset.Dataset"),
-    "task": (lambda value: value in LOSSES, _one_of(LOSSES)),
+    "task": (_is_task, _one_of(LOSSES)),
     "input_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
     "output_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
     "more_inputs": (
@@ -265,12 +285,17 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "more_outputs": (
         lambda value: (
-            all(map(_is_tensor_name, value)) and all(task in LOSSES for task in value.values())
+            isinstance(value, Mapping)
+            and all(map(_is_tensor_name, value))
+            and all(map(_is_task, value.values()))
         ),
         f"a mapping from a name to its task, {_one_of(LOSSES)}",
     ),
     "parameters": (_is_count, "the number of trainable parameters, 1 or more"),
-    "baseline": (lambda value: value in BASELINES, _one_of(BASELINES)),
+    "baseline": (
+        lambda value: isinstance(value, str) and value in BASELINES,
+        _one_of(BASELINES),
+    ),
     "seed": (lambda v: type(v) is int and 0 <= v < 2**32, "a whole number from 0 to 2**32 - 1"),
     "epochs": (_is_count, "a whole number, 1 or more"),
     "batch_size": (_is_count, "a whole number, 1 or more"),
@@ -281,4 +306,9 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "patience": (_is_count, "a whole number of epochs, 1 or more"),
     "loss": (_is_text, "the name of a Keras loss"),
     "backup": (lambda value: isinstance(value, bool), "True or False"),
+    "step_of": (lambda value: value is None or isinstance(value, Recipe), "a recipe, or None"),
+    "states": (
+        lambda value: isinstance(value, tuple) and all(map(_is_tensor_name, value)),
+        "a tuple of names, each a letter, then letters, digits and underscores",
+    ),
 }

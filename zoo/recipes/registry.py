@@ -69,10 +69,14 @@ class Registry:
     def get(self, name: str) -> Recipe:
         """Return the recipe of a name; raises UsageError with near matches for an unknown one."""
         if name not in self._loaders:
-            near = get_close_matches(name, self.owners, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "`zoo list` shows them all"
-            raise UsageError(f"no model is called {name!r}: {hint}")
+            raise self.unknown(name)
         return self._loaders[name]()
+
+    def unknown(self, name: str) -> UsageError:
+        """Return the error that says that no model has this name, and which names are near."""
+        near = get_close_matches(name, self.owners, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`zoo list` shows them all"
+        return UsageError(f"no model is called {name!r}: {hint}")
 
     def _claim(self, name: str, owner: str, load: Callable[[], Recipe]) -> None:
         if name in self.owners:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import UsageError
+from zoo.files import sha256
 from zoo.parity import runtimes
-from zoo.parity.check import decides, equal_files, published
-from zoo.parity.compare import Case, Refusal, Tolerance, answer, compare_answers
+from zoo.parity.compare import Case, Refusal, answer, compare_answers
+from zoo.parity.prove import Policy, exclusion, read_graph
 from zoo.parity.vectors import read_vectors
-from zoo.publish.repository import sha256
+from zoo.publish.published import exact_files, published
 from zoo.runtimes.catalogue import ISOLATED, IsolatedRuntime, descriptions
 from zoo.runtimes.environments import RuntimeUnavailable, prepare
 from zoo.runtimes.process import Answers, run_file
@@ -42,31 +43,26 @@ class Target:
     path: Path
     cases: tuple[Case, ...]
     sha256: str
-    tolerance: Tolerance
-    argmax: bool
+    policy: Policy
 
 
 def targets_of(repository: Path, name: str, known: Registry) -> list[Target]:
     """Return the files of a model's latest version that are meant to be equal to Keras.
 
-    Raises what zoo.parity.check.published raises for a model that is not there or not whole.
+    Raises what zoo.publish.published.published raises for a model that is not there or not whole.
     """
-    manifest = published(repository, name, known)
-    argmax = decides(manifest)
-    return [
-        _target(name, manifest.folder / file, tolerance, argmax)
-        for file, tolerance in equal_files(manifest)
-    ]
+    files = exact_files(published(repository, name, known))
+    return [_target(name, file.path, file.policy) for file in files]
 
 
 def target_of_file(path: Path) -> Target:
     """Return any ONNX file that has test vectors beside it."""
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
-    return _target(os.fspath(path.parent), path, Tolerance(), False)
+    return _target(os.fspath(path.parent), path, Policy())
 
 
-def _target(model: str, path: Path, tolerance: Tolerance, argmax: bool) -> Target:
+def _target(model: str, path: Path, policy: Policy) -> Target:
     cases = read_vectors(path)
     if not cases:
         raise UsageError(f"{path} has no test vectors beside it (test_data_set_0/input_0.pb ...)")
@@ -75,8 +71,7 @@ def _target(model: str, path: Path, tolerance: Tolerance, argmax: bool) -> Targe
         path=path,
         cases=cases,
         sha256=sha256(path),
-        tolerance=tolerance,
-        argmax=argmax,
+        policy=policy,
     )
 
 
@@ -153,7 +148,9 @@ def _run_isolated(
 
 
 def _run_here(runtime: runtimes.Runtime, target: Target) -> Answers:
-    """Run a target in the zoo's own process."""
+    """Run a target in the zoo's own process; one that a proof leaves out refuses, with the reason."""
+    if reason := exclusion(runtime.name, target.path, read_graph(target.path), target.cases):
+        return [Refusal(f"left out: {reason}") for _ in target.cases]
     try:
         session = runtime.load(target.path)
     except Exception as error:  # a foreign runtime may raise anything; it is its refusal
@@ -166,8 +163,9 @@ def _run_here(runtime: runtimes.Runtime, target: Target) -> Answers:
 
 def _cell(target: Target, name: str, version: str, answers: Answers) -> Cell:
     """Return one runtime's cell of the target."""
+    policy = target.policy
     rows = compare_answers(
-        name, target.cases, answers, tolerance=target.tolerance, argmax=target.argmax
+        name, target.cases, answers, tolerance=policy.tolerance, argmax=policy.argmax
     )
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return cell(rows, target.cases, version=version, date=today)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from zoo.parity.compare import Case, Comparison
+from zoo.parity.prove import DECISIVE
 
 Status = Literal["ok", "differs", "refused"]
 
@@ -144,15 +145,14 @@ def _list(numbers: set[int]) -> str:
     return " and ".join(map(str, sorted(numbers)))
 
 
-#: Nothing is published that these do not run, so neither may refuse it afterwards.
-GUARDS = ("onnxruntime", "onnx-reference")
-
-
 def faults(record: CompatibilityRecord) -> list[str]:
-    """Return one line for each wrong answer, and for each refusal by a guard of publication."""
+    """Return one line for each wrong answer, and for each refusal by the runtime that decides.
+
+    Nothing is published that onnxruntime does not run, so it may not refuse it afterwards.
+    """
     return [
         f"{item.model} {item.file}: {name} {cell.version}: {cell.reason}"
         for item in record.files
         for name, cell in item.cells.items()
-        if cell.status == "differs" or (cell.status == "refused" and name in GUARDS)
+        if cell.status == "differs" or (cell.status == "refused" and name == DECISIVE)
     ]

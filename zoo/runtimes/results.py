@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.errors import UsageError
+from zoo.files import atomic_write
 from zoo.publish import repository as publish
 from zoo.runtimes.environments import locked
 from zoo.runtimes.page import model_page
@@ -33,7 +34,7 @@ def keep(
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         whole = read_record(root).merged(record)
-        publish.replace(root / RECORD_FILE, record_text(whole))
+        atomic_write(root / RECORD_FILE, record_text(whole))
     mine = whole.only([item.sha256 for item in record.files])
     for model in dict.fromkeys(item.model for item in record.files):
         part = mine.of_model(model)
@@ -57,19 +58,6 @@ def read_record(root: Path) -> CompatibilityRecord:
         return CompatibilityRecord()
     except (ValueError, AttributeError) as error:
         raise UsageError(f"{path} is not a record of runtimes ({error}): remove it") from error
-
-
-def recorded(root: Path | None, folder: Path) -> CompatibilityRecord:
-    """Return what was measured of the ONNX files in a folder, by their bytes, for a model card.
-
-    A record that cannot be read is as good as none here; `zoo verify --runtimes` says what is
-    wrong with it.
-    """
-    try:
-        known = CompatibilityRecord() if root is None else read_record(root)
-    except UsageError:
-        known = CompatibilityRecord()
-    return known.only([publish.sha256(path) for path in folder.glob("*.onnx")])
 
 
 def record_text(record: CompatibilityRecord) -> bytes:

@@ -7,6 +7,7 @@ process that runs it got there, and a resumed training ends where an uninterrupt
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 
 from zoo.datasets.dataset import Rows, Splits
 from zoo.errors import CheckFailed, RecipeError
+from zoo.files import atomic_write
 from zoo.recipes.recipe import Recipe
 from zoo.training.framework import import_keras
 
@@ -189,10 +191,9 @@ def _save_state(path: Path, history: History, best: Any, model: Any, optimizer: 
     arrays = {f"best_{i}": value for i, value in enumerate(best)}
     arrays |= {f"model_{i}": np.asarray(v) for i, v in enumerate(model.variables)}
     arrays |= {f"optimizer_{i}": np.asarray(v) for i, v in enumerate(optimizer.variables)}
-    draft = path.with_suffix(".tmp")
-    with draft.open("wb") as file:
-        np.savez(file, loss=history.loss, val_loss=history.val_loss, **arrays)
-    draft.replace(path)
+    content = io.BytesIO()
+    np.savez(content, loss=history.loss, val_loss=history.val_loss, **arrays)
+    atomic_write(path, content.getvalue())
 
 
 def _load_state(path: Path, model: Any, optimizer: Any) -> tuple[History, Any]:

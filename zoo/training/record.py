@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from zoo.datasets.dataset import Dataset, Splits, file_sha256
+from zoo.datasets.dataset import Dataset, Splits
+from zoo.files import sha256
 from zoo.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class TrainingRecord:
     """What one training did, as written to record.json: plain JSON values all the way down.
 
     `recipe`, `dataset`, `metric`, `baseline` and `claim` are the parts a model card speaks of.
@@ -46,7 +47,7 @@ class Record:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Record:
+    def from_json(cls, text: str) -> TrainingRecord:
         """Read a record; raises ValueError when it is not one."""
         values = json.loads(text)
         wanted = {field.name for field in fields(cls)}
@@ -84,7 +85,7 @@ def dataset_facts(dataset: Dataset, path: Path | None, splits: Splits) -> dict[s
         "title": origin.title,
         "source": origin.source,
         "licence": origin.licence,
-        "files": {file.name: file_sha256(file) for file in dataset.files(path)},
+        "files": {file.name: sha256(file) for file in dataset.files(path)},
         "rows": {
             "train": len(splits.train),
             "validation": len(splits.validation),

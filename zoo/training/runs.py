@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo.datasets.dataset import Rows, file_sha256
+from zoo.datasets.dataset import Rows
 from zoo.errors import UsageError, ZooError
+from zoo.files import code_files, sha256
+from zoo.recipes import FAMILIES
 from zoo.recipes.recipe import Recipe
-from zoo.training.record import Record as Record
+from zoo.training.record import TrainingRecord
 
 #: Given as `data`: go back to the packaged data, whatever the last run was trained on.
 PACKAGED = "packaged"
@@ -41,15 +43,9 @@ WEIGHTS, HISTORY, HELD_OUT, RECORD, LOG = (
 #: How the arrays of further inputs and outputs are called in held_out.npz.
 MORE_X, MORE_Y = "x:", "y:"
 
-#: The zoo's own code that a training depends on, besides the recipe's and the dataset's files.
-TRAINING_CODE = (
-    "datasets/dataset.py",
-    "datasets/splitting.py",
-    "recipes/architecture.py",
-    "recipes/claim.py",
-    "recipes/recipe.py",
-    "training/*.py",
-)
+#: The rooms below zoo/ that a training depends on. Of the recipes' families, a file each, it is
+#: only the recipe's own.
+TRAINING_CODE = ("datasets", "recipes", "training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +63,11 @@ class RunFolder:
     runs: Path
     name: str
 
+    @classmethod
+    def of(cls, runs: Path, recipe: Recipe) -> RunFolder:
+        """Return the run that a recipe's weights come from: a step's is that of its source."""
+        return cls(runs, recipe.trained_as.name)
+
     @property
     def path(self) -> Path:
         """Return the run's folder, which need not exist."""
@@ -78,10 +79,10 @@ class RunFolder:
         return self.path / WEIGHTS
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> TrainingRecord | None:
         """Return the record of the finished run, None when there is none that can be read."""
         try:
-            return Record.from_json((self.path / RECORD).read_text(encoding="utf-8"))
+            return TrainingRecord.from_json((self.path / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 
@@ -116,12 +117,12 @@ class RunFolder:
             path = Path(data)
             if not path.is_file():
                 raise UsageError(f"--data {path}: there is no such file")
-            return ChosenData(path.resolve(), file_sha256(path))
+            return ChosenData(path.resolve(), sha256(path))
         record = self.record
         if record is None or record.data_path is None:
             return ChosenData()
         path = Path(record.data_path)
-        return ChosenData(path, file_sha256(path) if path.is_file() else record.data_sha256)
+        return ChosenData(path, sha256(path) if path.is_file() else record.data_sha256)
 
     def is_current(self, recipe: Recipe, data: Path | str | None = None) -> bool:
         """Tell whether the run is finished, intact and made from the recipe, data and code of now."""
@@ -130,7 +131,7 @@ class RunFolder:
             record is not None
             and record.key == key(recipe, self.chosen_data(data).sha256)
             and self.weights.is_file()
-            and file_sha256(self.weights) == record.weights_sha256
+            and sha256(self.weights) == record.weights_sha256
         )
 
 
@@ -165,13 +166,13 @@ def versions() -> dict[str, str]:
 
 
 def _training_code() -> tuple[Path, ...]:
-    room = Path(__file__).parents[1]
-    return tuple(path for pattern in TRAINING_CODE for path in sorted(room.glob(pattern)))
+    families = {path for family in FAMILIES for path in code_files(f"recipes/{family}.py")}
+    return tuple(p for room in TRAINING_CODE for p in code_files(room) if p not in families)
 
 
 @cache
 def _sha256_of_state(path: Path, size: int, mtime_ns: int) -> str:
-    return file_sha256(path)
+    return sha256(path)
 
 
 def _cached_sha256(path: Path) -> str:

@@ -6,25 +6,23 @@ so that killed runs leave nothing that looks finished and two processes do no ha
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from zoo.datasets.dataset import Rows, Splits, file_sha256
+from zoo.datasets.dataset import Rows, Splits
 from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
+from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
 from zoo.training.loop import History, Progress, fit, predict, prepare
 from zoo.training.metrics import baseline_metric, measure, shortfalls
-from zoo.training.record import Record, dataset_facts, port, recipe_facts
+from zoo.training.record import TrainingRecord, dataset_facts, port, recipe_facts
 from zoo.training.runs import (
     HELD_OUT,
     HISTORY,
@@ -51,17 +49,18 @@ def train(
     *,
     data: Path | str | None = None,
     progress: Progress | None = None,
-) -> Record:
-    """Train a recipe into `runs/<name>/` unless the run there is up to date; returns its record.
+) -> TrainingRecord:
+    """Train a recipe (a step: its source) into `runs/<name>/` unless the run there is up to date; returns its record.
 
     `data`: None keeps the data of the last run, "packaged" goes back to the packaged files, else a
     file. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
     `<name>.failed`, an earlier good one stays), RecipeError, UsageError, StorageError.
     """
-    run = RunFolder(runs, recipe.name)
+    recipe = recipe.trained_as
+    run = RunFolder.of(runs, recipe)
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        with _locked(runs / f".lock-{recipe.name}"):
+        with locked(runs / f".lock-{recipe.name}"):
             _recover(run)
             # Whoever held the lock before us may just have done the work.
             record = run.record if run.is_current(recipe, data) else None
@@ -71,14 +70,6 @@ def train(
             f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
             "finished before is lost"
         ) from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the model's lock; the system releases it when the process dies, however it dies."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _recover(run: RunFolder) -> None:
@@ -108,7 +99,7 @@ class _Job:
 
 def _train_into(
     recipe: Recipe, run: RunFolder, data: Path | str | None, progress: Progress | None
-) -> Record:
+) -> TrainingRecord:
     """Train in the temporary folder, then put it where its result belongs."""
     chosen = run.chosen_data(data)
     if chosen.path is not None and not chosen.path.is_file():
@@ -162,7 +153,7 @@ def _failed(run: RunFolder) -> Path:
     return run.runs / f"{run.name}.failed"
 
 
-def _run(job: _Job, log: TextIO, progress: Progress | None) -> Record:
+def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     """Build, fit and measure; writes every file but the record, which it returns."""
     from zoo.training.framework import import_keras, seed_everything
 
@@ -267,7 +258,7 @@ def _count(weights: Any) -> int:
 
 def _record(
     job: _Job, model: Any, splits: Splits, history: History, measured: tuple[float, float, float]
-) -> Record:
+) -> TrainingRecord:
     """Gather what the run was and reached; `measured` is (metric, baseline, seconds)."""
     from zoo.recipes.architecture import describe
 
@@ -277,7 +268,7 @@ def _record(
         if job.claimed and seconds > SLOWER * claim.seconds
         else ""
     )
-    return Record(
+    return TrainingRecord(
         name=recipe.name,
         key=job.key,
         recipe=recipe_facts(recipe),
@@ -298,7 +289,7 @@ def _record(
         total=_count(model.weights),
         seconds=round(seconds, 3),
         versions=versions(),
-        weights_sha256=file_sha256(job.folder / WEIGHTS),
+        weights_sha256=sha256(job.folder / WEIGHTS),
         inputs=list(map(port, recipe.inputs, model.inputs)),
         outputs=list(map(port, recipe.outputs, model.outputs)),
         layers=[layer.to_json() for layer in describe(model)],

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.export.from_file import Request, run
+from zoo.export.from_file import FileExport, run
+from zoo.export.options import ExportOptions
 from zoo.training.framework import import_keras
 
 Edit = Callable[[bytes], bytes | None]
@@ -155,7 +156,14 @@ def exported(name: str, write: Write, folder: Path, **options: Any) -> dict[str,
         write(source)
     target.mkdir()
     try:
-        report = run(Request(source=str(source), output=str(target / "out.onnx"), **options))
+        report = run(
+            FileExport(
+                source=str(source),
+                output=str(target / "out.onnx"),
+                options=ExportOptions(),
+                **options,
+            )
+        )
         said = {"kind": "ok", "status": 0, "text": str(report["nodes"])}
     except ZooError as error:
         said = {"kind": type(error).__name__, "status": error.exit_status, "text": str(error)}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.zoo.export.model_cases import MODELS
 from tests.zoo.keras_process import Outcomes, run_cases
-from zoo.publish import repository
+from zoo.files import sha256
 
 CASES = "tests.zoo.export.model_cases"
 ZOO = Path(sys.executable).with_name("zoo")
@@ -183,9 +183,9 @@ def test_a_keras_file_is_published_or_refused_in_one_line(tmp_path: Path) -> Non
     assert (tmp_path / "models/mine/1/model.onnx").is_file()
     assert (tmp_path / "models/mine/config.pbtxt").is_file()
     manifest = json.loads((tmp_path / "models/mine/1/manifest.json").read_text())
-    assert manifest["rebuild"]["source"]["sha256"] == repository.sha256(whole)
+    assert manifest["rebuild"]["source"]["sha256"] == sha256(whole)
     (variant,) = manifest["variants"]
-    assert variant["sha256"] == repository.sha256(tmp_path / "models/mine/1/model.portable.onnx")
+    assert variant["sha256"] == sha256(tmp_path / "models/mine/1/model.portable.onnx")
     assert all(row["ok"] for row in (*manifest["parity"], *variant["parity"]))
 
     again = zoo("export", whole, "--portable")

@@ -1,15 +1,34 @@
 """Parity: the comparison that decides whether a model is published."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from zoo.parity.compare import Case, Tolerance, compare, verify
+from zoo.parity.compare import (
+    Case,
+    Report,
+    Session,
+    Tolerance,
+    answer,
+    compare,
+    compare_answers,
+    shared_scales,
+)
 
 
 def _case(expected: np.ndarray, name: str = "rows") -> Case:
     return Case(name=name, feeds={"x": np.zeros((1, 1), np.float32)}, expected={"y": expected})
+
+
+def _report(cases: Sequence[Case], sessions: Mapping[str, Session]) -> Report:
+    rows = []
+    for name, session in sessions.items():
+        mine = [case for case in cases if case.concerns(name)]
+        answers = [answer(session, case.feeds) for case in mine]
+        rows += compare_answers(name, mine, answers, scales=shared_scales(cases))
+    return Report(comparisons=tuple(rows))
 
 
 def _floats(*values: float) -> np.ndarray:
@@ -27,14 +46,14 @@ def test_equal_answers_agree() -> None:
 @pytest.mark.parametrize(
     ("expected", "actual", "ok"),
     [
-        (100.0, 100.0 + 0.9e-3, True),
-        (100.0, 100.0 + 1.3e-3, False),
-        (-100.0, -100.0 - 1.3e-3, False),
+        (100.0, 100.0 + 4e-3, True),
+        (100.0, 100.0 + 6e-3, False),
+        (-100.0, -100.0 - 6e-3, False),
         (1e-9, 1.05e-9, False),
     ],
 )
 def test_the_bound_is_relative_to_keras(expected: float, actual: float, ok: bool) -> None:
-    """A single element may differ by 1.1e-5 of itself, whatever its scale and sign."""
+    """A single element may differ by 5e-5 of itself, whatever its scale and sign."""
     left, right = np.array([[expected]]), np.array([[actual]])
 
     assert compare(left, right, Tolerance())["ok"] is ok
@@ -53,8 +72,8 @@ def test_the_scale_is_the_outputs_over_all_rows_compared() -> None:
     tiny, whole = _floats(1.6e-5), _floats(0.9)
     session = {"runtime": lambda feeds: {"y": tiny + np.float32(5e-8)}}
 
-    assert not verify([_case(tiny)], session).ok
-    assert verify([_case(tiny), _case(whole)], session).comparisons[0].ok
+    assert not _report([_case(tiny)], session).ok
+    assert _report([_case(tiny), _case(whole)], session).comparisons[0].ok
 
 
 def test_an_adversarial_case_has_a_scale_of_its_own() -> None:
@@ -68,9 +87,9 @@ def test_an_adversarial_case_has_a_scale_of_its_own() -> None:
     cases = [
         replace(case, feeds={"y": next(iter(case.expected.values()))}) for case in (real, hostile)
     ]
-    assert [row.ok for row in verify(cases, off(0.5)).comparisons] == [False, True]
+    assert [row.ok for row in _report(cases, off(0.5)).comparisons] == [False, True]
     small = replace(cases[1], feeds={"y": _floats(0, 0)}, expected={"y": _floats(0, 0)})
-    assert [row.ok for row in verify([cases[0], small], off(5e-7)).comparisons] == [True, True]
+    assert [row.ok for row in _report([cases[0], small], off(5e-7)).comparisons] == [True, True]
 
 
 def test_a_case_that_says_nothing_is_recorded_and_not_counted() -> None:
@@ -81,7 +100,7 @@ def test_a_case_that_says_nothing_is_recorded_and_not_counted() -> None:
         "keeps": lambda feeds: {"y": _floats(np.nan, 1)},
         "loses": lambda feeds: {"y": _floats(0, 1)},
     }
-    report = verify([case], sessions)
+    report = _report([case], sessions)
 
     assert [(r.ok, r.not_compared) for r in report.comparisons] == [
         (True, ""),
@@ -89,9 +108,9 @@ def test_a_case_that_says_nothing_is_recorded_and_not_counted() -> None:
     ]
     assert report.ok
     assert report.to_json()[1]["max_abs"] is None
-    assert not verify([case], {"loses": sessions["loses"]}).ok, "nothing was compared"
-    assert not verify([case], {"other": sessions["loses"]}).ok
-    assert verify([replace(case, undefined={"*": "open"})], sessions).ok
+    assert not _report([case], {"loses": sessions["loses"]}).ok, "nothing was compared"
+    assert not _report([case], {"other": sessions["loses"]}).ok
+    assert _report([replace(case, undefined={"*": "open"})], sessions).ok
 
 
 def test_a_case_asks_only_its_runtimes() -> None:
@@ -99,11 +118,11 @@ def test_a_case_asks_only_its_runtimes() -> None:
     case = replace(_case(_floats(1)), runtimes=("fast",))
     good = {name: lambda feeds: {"y": _floats(1)} for name in ("slow", "fast")}
 
-    assert [row.runtime for row in verify([case], good).comparisons] == ["fast"]
+    assert [row.runtime for row in _report([case], good).comparisons] == ["fast"]
 
 
 @pytest.mark.parametrize(
-    ("actual", "ratio"), [(100.0, 0.0), (100.0 + 5.5e-4, 0.5), (np.inf, np.inf)]
+    ("actual", "ratio"), [(100.0, 0.0), (100.0 + 2.5e-3, 0.5), (np.inf, np.inf)]
 )
 def test_the_ratio_is_the_share_of_the_bound(actual: float, ratio: float) -> None:
     """Half of what is allowed is 0.5; a bound of nothing is used up by any difference."""
@@ -171,7 +190,7 @@ def test_every_runtime_meets_every_case() -> None:
     """The report has a row for each runtime, case and output."""
     cases = [_case(_floats(1), "one"), _case(_floats(2), "two")]
     sessions = {"good": lambda feeds: {"y": _floats(1)}, "bad": lambda feeds: {}}
-    report = verify(cases, sessions)
+    report = _report(cases, sessions)
 
     assert [(row.runtime, row.case, row.ok) for row in report.comparisons] == [
         ("good", "one", True),
@@ -188,7 +207,7 @@ def test_a_runtime_that_raises_fails_with_its_own_words() -> None:
     def broken(feeds: object) -> dict[str, np.ndarray]:
         raise RuntimeError("no such operator\nlong trace")
 
-    report = verify([_case(_floats(1))], {"broken": broken})
+    report = _report([_case(_floats(1))], {"broken": broken})
 
     assert report.worst.reason == "RuntimeError: no such operator"
     assert not report.ok
@@ -196,4 +215,4 @@ def test_a_runtime_that_raises_fails_with_its_own_words() -> None:
 
 def test_nothing_compared_is_not_agreement() -> None:
     """An empty report is not ok."""
-    assert not verify([], {}).ok
+    assert not _report([], {}).ok

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import text_format
 
 from zoo.errors import UsageError
+from zoo.files import sha256
 from zoo.publish import repository as publish
 from zoo.publish.config import model_config
 from zoo.publish.variants import PORTABLE_FILE
@@ -40,7 +41,7 @@ def _publish(
         (staged / layout.MODEL_FILE).write_bytes(content)
         if portable is not None:
             (staged / PORTABLE_FILE).write_bytes(portable)
-        facts = {path.name: {"sha256": publish.sha256(path)} for path in staged.iterdir()}
+        facts = {path.name: {"sha256": sha256(path)} for path in staged.iterdir()}
         manifest = {"files": facts}
         (staged / layout.MANIFEST_FILE).write_text(json.dumps(manifest))
         return publish.publish(repository, staged, _config(**changes), ("a", "b"), key)
@@ -196,16 +197,17 @@ def test_a_full_disk_publishes_nothing_and_loses_nothing(tmp_path: Path) -> None
         import resource, sys
         from pathlib import Path
         from tests_publish import _publish
+        from zoo.errors import StorageError
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             _publish(Path(sys.argv[1]), b"x" * 5000)
-        except OSError as error:
-            print(error.strerror)
+        except StorageError as error:
+            print(error)
         """
     )
     done = _python(script, tmp_path)
 
-    assert done.stdout.strip() == os.strerror(27)
+    assert done.stdout.strip() == f"{tmp_path}: {os.strerror(27)}: nothing was written"
     assert _tree(tmp_path / "adder") == before
     assert not list(tmp_path.glob(f"{layout.TEMPORARY_PREFIX}*"))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from zoo.files import sha256
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.publish import repository as publish
 from zoo.recipes.registry import Registry
@@ -63,7 +64,7 @@ def test_a_model_with_smaller_variant_is_a_new_version(smaller: Path) -> None:
         smaller / "cnn_digits10/1/model.onnx"
     ).read_bytes()
     for record in (int8, fp16):
-        assert record["sha256"] == publish.sha256(version / record["file"])
+        assert record["sha256"] == sha256(version / record["file"])
         assert record["exact"] is False
         assert record["quantized"]["metric"]["name"] == "accuracy"
         assert record["quantized"]["metric"]["rows"] == manifest.values["data"]["rows"]["test"]
@@ -305,7 +306,7 @@ def test_a_file_of_ones_own_is_published_with_its_variants(own: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert (version / "model.fp16.onnx").is_file()
     (variant,) = json.loads((version / "manifest.json").read_text())["variants"]
-    assert variant["sha256"] == publish.sha256(version / "model.fp16.onnx")
+    assert variant["sha256"] == sha256(version / "model.fp16.onnx")
     assert re.search(r"^mine +fp16 .* published$", done.stdout, re.MULTILINE)
 
 

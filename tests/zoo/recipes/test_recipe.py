@@ -13,6 +13,7 @@ from zoo.datasets.tables import CANCER, DIABETES, IRIS
 from zoo.errors import RecipeError
 from zoo.recipes.claim import Claim
 from zoo.recipes.recipe import Recipe, recipe
+from zoo.recipes.sequence_step import sequence_step
 
 SETTINGS: dict[str, Any] = {
     "tutorial": "Dense(8, relu) → Dense(3, softmax)",
@@ -104,6 +105,15 @@ def test_recipes_are_frozen() -> None:
         ("learning_rate", 1),
         ("patience", 0),
         ("backup", 1),
+        ("task", ["multiclass"]),
+        ("baseline", None),
+        ("loss", 3),
+        ("loss", None),
+        ("more_inputs", "sum"),
+        ("more_inputs", ("my sum",)),
+        ("more_outputs", ("sum",)),
+        ("more_outputs", {"sum": "addition"}),
+        ("more_outputs", {"my sum": "regression"}),
     ],
 )
 def test_a_wrong_value_is_named(field: str, value: Any) -> None:
@@ -127,6 +137,11 @@ def test_a_wrong_value_is_named(field: str, value: Any) -> None:
             "cannot claim 'accuracy'",
         ),
         ({"task": "forecast", "dataset": SUNSPOTS, "baseline": "last_value"}, "cannot claim"),
+        ({"more_inputs": ("measurements",)}, "inputs=('measurements', 'measurements'): must have"),
+        (
+            {"more_outputs": {"probabilities": "binary"}},
+            "outputs=('probabilities', 'probabilities')",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(changes: dict[str, Any], words: str) -> None:
@@ -141,6 +156,16 @@ def test_a_misspelt_setting_gets_the_right_spelling() -> None:
     """An unknown setting is answered with its nearest neighbour."""
     with pytest.raises(RecipeError, match=r"no setting is called 'epoch': did you mean epochs\?"):
         recipe(**SETTINGS, epoch=3)(flowers)
+
+
+def test_what_a_derived_recipe_has_cannot_be_set() -> None:
+    """A step is derived by `sequence_step`, which checks its name and states."""
+    with pytest.raises(RecipeError, match="no setting is called 'step'"):
+        recipe(**SETTINGS, step=7)(flowers)
+    with pytest.raises(RecipeError, match="name=7: must be lower-case letters"):
+        sequence_step(_make(), name=7, states=("hidden",))  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=r"more_inputs=\('my state_before',\): must be"):
+        sequence_step(_make(), name="one", states=("my state",))
 
 
 def test_missing_settings_are_listed() -> None:

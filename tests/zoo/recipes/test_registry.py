@@ -45,6 +45,7 @@ MODELS = (
     "cnn_digits_bn",
     "cnn_digit_pair",
     "lstm_sunspots",
+    "lstm_sunspots_step",
     "lstm_sunspots_sequence",
     "lstm_sunspots_any_length",
     "gru_sunspots",

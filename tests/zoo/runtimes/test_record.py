@@ -10,7 +10,7 @@ from zoo.errors import UsageError
 from zoo.parity.compare import Arrays, Case, Refusal, compare_answers
 from zoo.runtimes.page import files_table, model_page, page, terminal
 from zoo.runtimes.record import Cell, CompatibilityRecord, FileCells, cell, faults
-from zoo.runtimes.results import keep, read_record, recorded
+from zoo.runtimes.results import keep, read_record
 
 DATE = "2026-01-02"
 
@@ -115,25 +115,11 @@ def test_a_record_survives_json() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "files": [{}], "runtimes": {}}'])
 def test_a_broken_record_is_named(tmp_path: Path, text: str) -> None:
-    """`zoo verify` says which file to remove; a model card is written without it."""
+    """`zoo verify` says which file to remove."""
     (tmp_path / "compat.json").write_text(text)
 
     with pytest.raises(UsageError, match=r"compat\.json is not a record of runtimes"):
         read_record(tmp_path)
-    assert recorded(tmp_path, tmp_path) == CompatibilityRecord()
-
-
-def test_cells_are_looked_up_by_the_files_bytes(tmp_path: Path) -> None:
-    """A card never shows what was measured of another file of the same name."""
-    (tmp_path / "model.onnx").write_bytes(b"bytes")
-    sha256 = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9"
-    repository = tmp_path / "models"
-    (repository / "m").mkdir(parents=True)
-    mine, other = _measured(sha256=sha256, fake=_cell(*RIGHT)), _measured("else.onnx")
-    keep(_record(mine, other), tmp_path / "compat", repository, say=print)
-
-    assert recorded(tmp_path / "compat", tmp_path).files == (mine,)
-    assert recorded(None, tmp_path).files == ()
 
 
 def test_a_repository_that_cannot_be_written_is_said_aloud(tmp_path: Path) -> None:
@@ -146,7 +132,7 @@ def test_a_repository_that_cannot_be_written_is_said_aloud(tmp_path: Path) -> No
     assert "RUNTIMES.md is not written" in said[0]
 
 
-def test_wrong_answers_and_a_guards_refusal_are_faults() -> None:
+def test_wrong_answers_and_a_refusal_by_the_runtime_that_decides_are_faults() -> None:
     """A foreign runtime's refusal is its own limit; a wrong answer never is."""
     refused = _cell(Refusal("no"), Refusal("no"))
     wrong = _cell({"y": RIGHT[0]["y"] * 2}, RIGHT[1])

@@ -17,7 +17,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from zoo.errors import UsageError
-from zoo.parity.compare import Arrays, Case, Refusal, Tolerance, compare_answers
+from zoo.parity.compare import Arrays, Case, Refusal, compare_answers
+from zoo.parity.prove import Policy
 from zoo.runtimes import measure
 from zoo.runtimes.catalogue import ISOLATED, RUNNERS, IsolatedRuntime, descriptions, select
 from zoo.runtimes.environments import Environment, RuntimeUnavailable, prepare
@@ -180,8 +181,7 @@ def test_a_crash_costs_its_file_alone(
         (tmp_path / name).write_bytes(b"a graph")
         targets.append(
             measure.Target(
-                model=name, path=tmp_path / name, cases=CASES, sha256="", tolerance=Tolerance(),
-                argmax=False,
+                model=name, path=tmp_path / name, cases=CASES, sha256="", policy=Policy(),
             )
         )  # fmt: skip
     record, skipped = measure.measure_all(targets, ["fake"], tmp_path, say=print)

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo.datasets.dataset import Dataset, External, Rows, Splits, file_sha256
+from zoo.datasets.dataset import Dataset, External, Rows, Splits
 from zoo.datasets.tables import DIABETES, IRIS
 from zoo.errors import CheckFailed, ZooError
+from zoo.files import sha256
 from zoo.recipes.claim import Claim
 from zoo.recipes.dense import dense_cancer, dense_diabetes, dense_iris
 from zoo.recipes.recipe import Recipe
-from zoo.training.record import Record
+from zoo.training.record import TrainingRecord
 from zoo.training.runs import PACKAGED, RunFolder
 from zoo.training.train import train
 
@@ -120,7 +121,7 @@ def same_bytes(folder: Path) -> dict[str, Any]:
     with suppress(CheckFailed):
         train(_flowers(dataset=replace(IRIS, read=_shuffled_answers)), folder / "leak")
     text = (folder / "leak/dense_iris.failed/record.json").read_text(encoding="utf-8")
-    leaky = Record.from_json(text)
+    leaky = TrainingRecord.from_json(text)
     return {
         "first": _weights(first),
         "second": _weights(second),
@@ -278,7 +279,7 @@ def own_data(folder: Path) -> dict[str, Any]:
         return replace(splits, train=rows)
 
     external = External(
-        name="own", title="Own", source="us", licence="none", sha256=file_sha256(path), load=load
+        name="own", title="Own", source="us", licence="none", sha256=sha256(path), load=load
     )
     dataset: Dataset = replace(IRIS, external=external)
     recipe = _flowers(dataset=dataset, claim=_claim("accuracy >= 0.99 on 999 held-out flowers"))

@@ -1,0 +1,147 @@
+"""The one way from a Keras model to its ONNX files: converted, written, proven.
+
+    convert -> annotate -> write -> prove         model.onnx, model.portable.onnx: equal to Keras
+            -> quantize: build, measure, judge    model.int8.onnx, model.fp16.onnx: near to it
+
+A recipe, a model in memory and a .keras file come here alike, and bring names, cases and metadata.
+What is written lies in the caller's staged folder, so that a failure leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.convert.conversion import Conversion, convert, facts, serialized
+from zoo.convert.passes.annotate import annotate
+from zoo.export.options import ExportOptions
+from zoo.parity.compare import Case, Tolerance
+from zoo.parity.prove import Policy, Proof, prove
+from zoo.publish.variants import PORTABLE_SUFFIX, PORTABLE_TITLE, Variant
+from zoo.quantize.decision import NONE
+from zoo.quantize.evidence import Evidence
+from zoo.quantize.variants import smaller_variants
+from zoo_server.repository import layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What inputs and outputs are called, in Keras's order; None keeps Keras's own names."""
+
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What every file of a model says of itself: properties, and a sentence for each tensor."""
+
+    properties: Mapping[str, str]
+    documents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cases:
+    """What the files are held against; `keep` is the case whose answers come back."""
+
+    all: tuple[Case, ...]
+    keep: Case | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """The variants, the model itself first, and the proof of each that is equal to Keras."""
+
+    variants: tuple[Variant, ...]
+    proofs: Mapping[str, Proof]
+    cases: Cases
+
+    @property
+    def written(self) -> list[str]:
+        """The names of the files in the folder."""
+        return [variant.file for variant in self.variants if variant.content is not None]
+
+    @property
+    def notes(self) -> list[str]:
+        """Which runtimes were left out of a proof and why, by file where there are several."""
+        lines = []
+        for file, proof in self.proofs.items():
+            prefix = f"{file}: " if len(self.proofs) > 1 else ""
+            lines += [f"{prefix}{note}" for note in proof.notes]
+        return lines
+
+
+def export(
+    model: Any,
+    names: Names,
+    cases: Callable[[Conversion], Cases],
+    policy: Policy,
+    *,
+    folder: Path,
+    options: ExportOptions,
+    metadata: Metadata,
+    evidence: Callable[[Conversion], Evidence],
+    file: str = layout.MODEL_FILE,
+) -> Export:
+    """Write a model's ONNX files into a folder, the first as `file`, each proven or measured.
+
+    `evidence` is asked for only where `options.quantize` wants a smaller variant. Raises CheckFailed
+    if the model cannot be converted right, a file is not proven, or a smaller variant that was
+    requested by name loses too much.
+    """
+    conversion = convert(
+        model,
+        input_names=names.inputs,
+        output_names=names.outputs,
+        opset=options.opset,
+        reset_states=options.reset_states,
+        portable=options.portable,
+    )
+    for graph in filter(None, (conversion.onnx, conversion.portable)):
+        annotate(graph, metadata.properties, metadata.documents)
+    variants = _exact(conversion, file, policy.tolerance)
+    compared = cases(conversion)
+    proofs = {}
+    for variant in variants:
+        if variant.content is None:
+            continue
+        (folder / variant.file).write_bytes(variant.content)
+        (proof,) = prove([folder / variant.file], compared.all, policy, keep=compared.keep)
+        proof.require()
+        proofs[variant.file] = proof
+    if options.quantize != NONE:
+        for smaller in smaller_variants(
+            conversion.onnx,
+            evidence(conversion),
+            asked=options.quantize,
+            max_loss=options.max_loss,
+            file=file,
+        ):
+            if smaller.content is not None:
+                (folder / smaller.file).write_bytes(smaller.content)
+            variants.append(smaller)
+    return Export(variants=tuple(variants), proofs=proofs, cases=compared)
+
+
+def _exact(conversion: Conversion, file: str, tolerance: Tolerance) -> list[Variant]:
+    """Return the files that are to be equal to Keras, the model itself first."""
+    portable = file.removesuffix(".onnx") + PORTABLE_SUFFIX
+    graphs = [(file, "the model", conversion.onnx)]
+    if conversion.portable is not None:
+        graphs.append((portable, PORTABLE_TITLE, conversion.portable))
+    variants = [
+        Variant(
+            file=name,
+            title=title,
+            content=serialized(graph),
+            graph=facts(graph),
+            tolerance=tolerance,
+        )
+        for name, title, graph in graphs
+    ]
+    if conversion.no_portable:
+        reason = conversion.no_portable
+        variants.append(Variant(file=portable, title=PORTABLE_TITLE, reason=reason))
+    return variants

@@ -1,0 +1,41 @@
+"""What may be chosen about an export: one value from the command line to the process that exports."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zoo.convert.opsets import OPSET, check_opset
+from zoo.errors import UsageError
+from zoo.quantize.decision import NONE, check_wish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """Part of a publication's key, and recorded in its manifest; raises UsageError if wrong.
+
+    `portable` also writes a variant without recurrent operators. `reset_states` exports stateful
+    layers as from their reset state. `quantize` is one of quantize.decision.CHOICES; a variant may
+    then lose `max_loss` of the metric, None for the metric's default.
+    """
+
+    opset: int = OPSET
+    portable: bool = False
+    reset_states: bool = False
+    quantize: str = NONE
+    max_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        check_opset(self.opset)
+        check_wish(self.quantize, with_rows=True)
+        if self.max_loss is None:
+            return
+        if self.quantize == NONE:
+            raise UsageError("--max-loss says what a smaller variant may lose: give --quantize too")
+        if not (math.isfinite(self.max_loss) and self.max_loss >= 0):
+            raise UsageError(f"max_loss={self.max_loss}: must be a number, 0 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-able values."""
+        return asdict(self)

@@ -1,0 +1,90 @@
+"""Files on disk, one way each: a checksum, an atomic write, a lock, a staged folder."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.errors import StorageError
+
+#: What is being written is called so; servers and publishers pass over hidden names.
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; one that holds this content already is left alone."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; the system releases it when the process dies, however it dies."""
+    with path.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def staged_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder in `parent`, to be renamed or emptied into place; gone at the end.
+
+    Raises StorageError for what the disk refuses within.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{name}-", dir=parent))
+        try:
+            folder.chmod(0o755)  # mkdtemp's 0700 would hide it from a server's own user
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        where = parent if error.filename is None or TEMPORARY_PREFIX in str(error.filename) else ""
+        raise StorageError(
+            f"{where or error.filename}: {error.strerror or error}: nothing was written"
+        ) from error
+
+
+def flush(path: Path) -> None:
+    """Make a file or a folder's entries durable, so that a rename never outlives what it names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(folder: Path) -> None:
+    """Make a folder with everything in it durable."""
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
+
+
+def code_files(place: str) -> list[Path]:
+    """Return the Python files of one of the zoo's own rooms, in order, or the one that is named.
+
+    `place` is below zoo/: "export", "table.py".
+    """
+    path = Path(__file__).parent / place
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
