@@ -32,7 +32,7 @@ from typing import Any
 import grpc
 
 from zoo_server.config import ServerConfig
-from zoo_server.errors import ServerError, ServerExiting, WorkerLost
+from zoo_server.errors import AddressError, ServerError, ServerExiting, WorkerLost
 from zoo_server.models.readiness import Readiness
 from zoo_server.protocols.ports import join_address
 from zoo_server.supervisors import rpc
@@ -91,7 +91,12 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, self._signalled)
         server = grpc.aio.server(options=rpc.OPTIONS)
         server.add_generic_rpc_handlers((self._handlers(),))
-        server.add_insecure_port(self._address("supervisor"))
+        try:
+            server.add_insecure_port(self._address("supervisor"))
+        except RuntimeError:
+            raise AddressError(
+                f"cannot listen on a socket in {self._folder}: set TMPDIR to a shorter path"
+            ) from None
         await server.start()
         async with asyncio.TaskGroup() as tasks:
             places = [
@@ -110,6 +115,8 @@ class Supervisor:
         """Keep one place filled until the server leaves."""
         backoff, loop = Backoff(), asyncio.get_running_loop()
         for start in count():
+            if self._leaving.is_set():
+                return
             served = 0.0
             try:
                 worker = await WorkerProcess.start(self._spec(number, start))
@@ -319,8 +326,13 @@ class Supervisor:
         await asyncio.gather(*(self._exchange(worker) for worker in self._joined()))
 
     async def _exchange(self, worker: WorkerProcess) -> None:
-        with suppress(WorkerLost):
+        try:
             self._note(worker, await worker.call("exchange", self._group_state()))
+        except WorkerLost:
+            return
+        except Exception:
+            _LOG.exception("%s cannot tell its state and is ended", worker)
+            worker.kill()
 
     def _note(self, worker: WorkerProcess, state: WorkerState) -> None:
         address = worker.spec.address

@@ -12,6 +12,7 @@ import grpc
 
 from zoo_server.errors import WorkerLost
 from zoo_server.supervisors import rpc
+from zoo_server.supervisors.replay_log import LANES
 from zoo_server.supervisors.state import WorkerSpec, WorkerState
 
 _LOG = logging.getLogger(__name__)
@@ -76,9 +77,10 @@ class WorkerProcess:
 
     async def change(self, method: str, *arguments: Any) -> Any:
         """Have it make a change, during which it may be too busy to answer anything else in time."""
+        seconds = rpc.LOAD_SECONDS if LANES[method] == "models" else rpc.ANSWER_SECONDS
         self.changing += 1
         try:
-            return await self.call(method, *arguments, seconds=rpc.LOAD_SECONDS)
+            return await self.call(method, *arguments, seconds=seconds)
         finally:
             self.changing -= 1
 

@@ -131,6 +131,24 @@ def test_a_worker_that_does_not_answer_is_ended(address):
         asyncio.run(asking())
 
 
+@pytest.mark.parametrize(("method", "waits"), [("load_model", True), ("log_settings", False)])
+def test_only_a_load_may_take_long(method, waits, address, monkeypatch):
+    """A model is waited for as long as it takes to load; a worker that hangs in any other change is not."""
+    monkeypatch.setattr(rpc, "ANSWER_SECONDS", 0.05)
+
+    async def changing():
+        process = Process()
+        await WorkerProcess(spec(1, address), process).change(method)
+        return process.returncode
+
+    with answering(address, **{method: lambda: time.sleep(0.3)}):
+        if waits:
+            assert asyncio.run(changing()) is None
+        else:
+            with pytest.raises(WorkerLost):
+                asyncio.run(changing())
+
+
 class Follower:
     """A worker that makes changes, or fails to."""
 
@@ -141,6 +159,7 @@ class Follower:
         self.state = WorkerState()
         self.changes = []
         self.left = False
+        self.is_broken = False
         self._error = error
 
     async def change(self, method, *_):
@@ -150,10 +169,15 @@ class Follower:
         return self.spec.number
 
     async def call(self, _method, group):
+        if self.is_broken:
+            raise KeyError("a bug")
         return WorkerState(number=group.number, readiness=Readiness(server=True, models={}))
 
     def leave(self):
         self.left = True
+
+    def kill(self):
+        self.process.kill()
 
 
 REGISTER = ("register_system_region", ("r", "/key", 0, 16))
@@ -197,6 +221,16 @@ def test_a_worker_that_does_not_follow_is_replaced():
 
     assert change(one, [one, two, three]) == (1, [REGISTER])
     assert [worker.left for worker in (one, two, three)] == [False, True, False]
+
+
+def test_a_worker_that_cannot_tell_its_state_is_ended(caplog):
+    """A bug in one worker ends it alone: the change holds, and the others serve on."""
+    one, two = Follower(1), Follower(2)
+    two.is_broken = True
+
+    assert change(one, [one, two]) == (1, [REGISTER])
+    assert (one.process.returncode, two.process.returncode) == (None, -9)
+    assert "a bug" in caplog.text
 
 
 # -- a worker forwards requests --------------------------------------------------------------------

@@ -386,6 +386,19 @@ def test_operator_mistake_is_said_once(options, text, two):
     assert log.count(text) == 1
 
 
+def test_a_folder_for_sockets_that_is_too_deep_is_said(two, tmp_path, monkeypatch):
+    """A socket's path has 107 bytes at most: the text says what to change."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    status, log = two().finish()
+
+    assert status == 2
+    assert "set TMPDIR to a shorter path" in log
+    assert "Traceback" not in log
+    assert not list(deep.iterdir())
+
+
 def test_several_workers_are_no_embedded_server(repository):
     """Inside somebody's process there is one process; that is said instead of ignored."""
     config = ServerConfig(repository=repository.path, workers=2)
