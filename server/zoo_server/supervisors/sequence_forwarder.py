@@ -1,15 +1,15 @@
-"""Sequences live in one worker, the keeper; the others forward requests for such models to it.
+"""All sequences live in one worker, the sequence worker; the others forward their requests to it.
 
-    caller ──> worker 2 ── number, request ──> keeper: as if its own caller had sent it
+    caller ──> worker 2 ── number, request ──> worker 1: as if its own caller had sent it
        <── the answer ──  <── number, status, answer ──┘  one stream a worker, answers in any order
 
 Every worker has every model, so that metadata, readiness and loading are the same everywhere; only
 requests for models with sequences leave theirs. The stream keeps their order. Over HTTP nothing is
-forwarded: the keeper is the worker that owns those ports.
+forwarded: the sequence worker owns those ports.
 
-If the keeper dies its sequences are lost. Until another has taken its place such requests end as
-UNAVAILABLE; afterwards they must START again, as in a server of one process that was restarted. One
-that hangs is ended by the supervisor, and the stream with it: that is the bound on an answer.
+If it dies its sequences are lost. Until another has taken its place such requests end as UNAVAILABLE;
+afterwards they must START again, as in a server of one process that was restarted. If it hangs the
+supervisor ends it, and the stream with it: that is the bound on an answer.
 """
 
 import threading
@@ -25,7 +25,7 @@ from zoo_server.protocols.grpc.infer import InferPath, InferSender
 from zoo_server.supervisors import rpc
 
 #: The number of the worker that keeps sequences.
-KEEPER = 1
+SEQUENCE_WORKER = 1
 
 #: The most bytes of requests that are forwarded and not answered, unless it is one; and what each
 #: counts at least.
@@ -81,7 +81,7 @@ class SequenceForwarder:
                         self._bytes -= size
                     sender.relay(answer, status)
         except grpc.RpcError:
-            pass  # the keeper has ended
+            pass  # the sequence worker has ended
         finally:
             with self._lock:
                 self._has_ended = True
@@ -151,5 +151,5 @@ class _ForwardedCall:
 def lost() -> WorkerLost:
     """Return the error of a request that nobody can answer at the moment."""
     return WorkerLost(
-        f"worker {KEEPER} has ended, and with it all sequences: another takes its place"
+        f"worker {SEQUENCE_WORKER} has ended, and with it all sequences: another takes its place"
     )

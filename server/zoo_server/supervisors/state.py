@@ -43,6 +43,6 @@ class GroupState:
     #: What is ready in all workers.
     readiness: Readiness = NOT_READY
     #: Where requests of sequences are forwarded to; None while nobody keeps them.
-    keeper: str | None = None
+    sequence_worker: str | None = None
     #: The ids of all processes of the server.
     processes: Sequence[int] = ()

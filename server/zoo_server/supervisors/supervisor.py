@@ -38,7 +38,7 @@ from zoo_server.protocols.ports import join_address
 from zoo_server.supervisors import rpc
 from zoo_server.supervisors.backoff import Backoff
 from zoo_server.supervisors.replay_log import LANES, ReplayLog
-from zoo_server.supervisors.sequence_forwarder import KEEPER
+from zoo_server.supervisors.sequence_forwarder import SEQUENCE_WORKER
 from zoo_server.supervisors.state import GroupState, WorkerSpec, WorkerState
 from zoo_server.supervisors.worker_process import WorkerProcess
 from zoo_server.supervisors.worker_statistics import WorkerStatistics
@@ -313,11 +313,13 @@ class Supervisor:
 
     def _group_state(self) -> GroupState:
         joined = self._joined()
-        keepers = [worker.spec.address for worker in joined if worker.spec.number == KEEPER]
+        sequence_workers = [
+            worker.spec.address for worker in joined if worker.spec.number == SEQUENCE_WORKER
+        ]
         return GroupState(
             number=next(self._numbers),
             readiness=Readiness.common([worker.state.readiness for worker in joined]),
-            keeper=keepers[0] if keepers else None,
+            sequence_worker=sequence_workers[0] if sequence_workers else None,
             processes=[os.getpid(), *(worker.process.pid for worker in self.workers.values())],
         )
 

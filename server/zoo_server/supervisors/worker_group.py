@@ -16,7 +16,7 @@ from zoo_server.supervisors import rpc
 from zoo_server.supervisors.group_dataplane import GroupDataPlane
 from zoo_server.supervisors.replay_log import LANES
 from zoo_server.supervisors.sequence_forwarder import (
-    KEEPER,
+    SEQUENCE_WORKER,
     SequenceForwarder,
     answer_forwarded,
     lost,
@@ -46,7 +46,7 @@ class WorkerGroup:
         self._catalog = catalog
         self._publish = publish
         self.listeners: Mapping[str, int] = spec.listeners
-        self.forward: HandOn | None = None if spec.number == KEEPER else self._forward
+        self.forward: HandOn | None = None if spec.number == SEQUENCE_WORKER else self._forward
         self._forwarder: SequenceForwarder | None = None
         self._lock = threading.Lock()
         self._numbers = count(1)
@@ -104,10 +104,11 @@ class WorkerGroup:
         """Hear what is true of the whole server, and tell what is of this worker."""
         with self._lock:
             if group.number > self._group.number:
-                keeper, self._group = self._group.keeper, group
+                before, self._group = self._group.sequence_worker, group
                 self._publish(group.readiness)
-                if self.forward is not None and keeper != group.keeper:
-                    self._forwarder = None if not group.keeper else SequenceForwarder(group.keeper)
+                address = group.sequence_worker
+                if self.forward is not None and address != before:
+                    self._forwarder = SequenceForwarder(address) if address else None
         return self._state()
 
     def _forward(self, request: bytes, sender: InferSender) -> None:

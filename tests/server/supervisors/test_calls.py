@@ -249,7 +249,7 @@ class Sender:
         self.outcome = error
 
 
-class Keeper:
+class SequencePath:
     """Keeps what it is asked, and answers in reverse order (zoo_server.protocols.grpc.infer.InferPath)."""
 
     def __init__(self, answers=True):
@@ -278,7 +278,7 @@ def test_forwarded_requests_keep_their_order_and_get_their_own_answers(address):
     """Hundreds at once, of which some fail: each sender is told what became of its own."""
     messages = [b"bad" if number % 7 == 3 else str(number).encode() for number in range(500)]
     senders = [Sender() for _ in messages]
-    path = Keeper()
+    path = SequencePath()
     with forwarding(address, path) as (forwarder, _):
         for message, sender in zip(messages, senders, strict=True):
             forwarder.forward(message, sender)
@@ -293,9 +293,9 @@ def test_forwarded_requests_keep_their_order_and_get_their_own_answers(address):
 
 
 def test_what_may_be_forwarded_at_once_is_bounded(address):
-    """A keeper that answers nothing does not fill the memory of the others; its end frees all."""
+    """A sequence worker that answers nothing does not fill the memory of the others; its end frees all."""
     senders = [Sender() for _ in range(16_385)]
-    with forwarding(address, Keeper(answers=False)) as (forwarder, server):
+    with forwarding(address, SequencePath(answers=False)) as (forwarder, server):
         for sender in senders:
             forwarder.forward(b"x", sender)
         refused = [type(sender.outcome) for sender in senders if sender.outcome is not None]

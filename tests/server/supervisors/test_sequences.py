@@ -188,8 +188,8 @@ def test_sequences_end_with_the_worker_that_keeps_them(two, sums, connected):
     address = process.address()
     with connected(address) as channels:
         assert [ask(channel, 1, 7, start=channel is channels[0]) for channel in channels][-1] == 16
-        keeper = process.workers()[0]
-        os.kill(keeper, signal.SIGKILL)
+        sequence_worker = process.workers()[0]
+        os.kill(sequence_worker, signal.SIGKILL)
         limit, told = time.monotonic() + 30, []
         while not told or told[-1][0] is grpc.StatusCode.UNAVAILABLE:
             assert time.monotonic() < limit
@@ -243,7 +243,7 @@ def begun(channels, seconds):
 
 @pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGKILL])
 def test_what_is_handed_on_is_answered_at_the_end_too(way, two, repository, graphs, connected):
-    """A server that leaves finishes it; if the keeper is killed its callers are told at once."""
+    """A server that leaves finishes it; if the sequence worker is killed its callers are told at once."""
     repository.add("slow", graphs.slow(), "sequence_batching { direct {} }")
     process = two()
     with connected(process.address()) as channels:
