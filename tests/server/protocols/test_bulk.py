@@ -10,7 +10,7 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.errors import InvalidRequest
-from zoo_server.protocols.bulk import INFER, LARGE, PREDICT, Bulk, numbers, take_out
+from zoo_server.protocols.bulk import INFER, LARGE, PREDICT, Bulk, join, numbers, take_out
 from zoo_server.protocols.varint import delimited
 
 CONTENTS = pb.InferTensorContents.DESCRIPTOR.fields_by_name
@@ -144,3 +144,11 @@ def test_a_varint_of_more_than_64_bits_is_cut_as_protobuf_cuts_it():
 
     assert isinstance(taken, memoryview)
     assert numbers(CONTENTS["int64_contents"], taken).tolist() == list(theirs)
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 2, 1 << 20, (5 << 20) + 3])
+def test_pieces_are_joined_whatever_their_size(size):
+    """Copied at once or in parts, from bytes and from views of arrays."""
+    array = np.resize(np.arange(251, dtype=np.uint8), size)
+
+    assert join([b"ab", array.data, b"", b"c"]) == b"ab" + array.tobytes() + b"c"

@@ -15,6 +15,7 @@ from zoo_server.inference.execution import Rows, Run
 from zoo_server.inference.request import OutputRequest, OutputTensor
 from zoo_server.inference.validation import Plan
 from zoo_server.model_config import ModelSettings
+from zoo_server.protocols.bulk import join
 from zoo_server.protocols.varint import delimited
 
 _ID, _RAW_OUTPUT = 3, 6
@@ -55,7 +56,7 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
             asked.destination.write(asked.name, part)
     if request_id:
         parts += delimited(_ID, len(request_id)), request_id
-    return b"".join(parts)
+    return join(parts)
 
 
 def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
@@ -90,12 +91,12 @@ def _general(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes)
         rows.tensor(output, asked.classes, plan.batch_size, asked.destination)
         for output, asked in plan.outputs
     ]
-    message = _message(settings, tensors)
-    message.raw_output_contents.extend(tensor.raw for tensor in tensors)
-    answer: bytes = message.SerializeToString()
+    parts: list[bytes | memoryview] = [_message(settings, tensors).SerializeToString()]
+    for tensor in tensors:
+        parts += delimited(_RAW_OUTPUT, len(tensor.raw)), tensor.raw
     if request_id:
-        answer += delimited(_ID, len(request_id)) + request_id
-    return answer
+        parts += delimited(_ID, len(request_id)), request_id
+    return join(parts)
 
 
 def _message(settings: ModelSettings, tensors: Iterable[OutputTensor]) -> pb.ModelInferResponse:

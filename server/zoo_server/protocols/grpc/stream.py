@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import grpc
 
 from zoo_proto import grpc_service_pb2 as pb
+from zoo_server.protocols.bulk import join
 from zoo_server.protocols.grpc.infer import InferPath
 from zoo_server.protocols.grpc.wire import request_id
 from zoo_server.protocols.interceptor import BlockingCall, Context
@@ -252,7 +253,7 @@ class _Slot:
 def _answer(answer: bytes) -> bytes:
     """Wrap a ModelInferResponse: fields may come in any order, so the parameter goes last."""
     size = len(answer) + len(_FINAL)
-    return b"".join((delimited(_INFER_RESPONSE, size), answer, _FINAL))
+    return join((delimited(_INFER_RESPONSE, size), answer, _FINAL))
 
 
 def _error(raw: bytes, details: str) -> bytes:

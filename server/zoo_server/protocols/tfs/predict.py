@@ -6,7 +6,7 @@ The order of the checks and the messages' stems are upstream's (model_servers/se
 servables/tensorflow/predict_util.cc).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -24,14 +24,17 @@ from zoo_server.inference.request import InferRequest, OutputRequest
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.model_config import ModelSettings
 from zoo_server.models.catalog import Catalog
-from zoo_server.protocols.bulk import PREDICT, take_out
+from zoo_server.protocols.bulk import PREDICT, join, take_out
 from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.tfs import tensors
 from zoo_server.protocols.unary import ResponseSender, UnaryPath
+from zoo_server.protocols.varint import delimited
 
 METHOD = "Predict"
 SIGNATURE = "serving_default"
+
+_OUTPUTS = pb.PredictResponse.DESCRIPTOR.fields_by_name["outputs"].number
 
 #: Of a message's beginning, which names the model.
 _NAME_BYTES = 64
@@ -45,11 +48,12 @@ class PredictSender(ResponseSender):
     method = METHOD
 
     def encode(self, rows: Rows) -> bytes:
-        response = pb.PredictResponse(model_spec=model_spec(self.model, SIGNATURE))
+        spec = model_spec(self.model, SIGNATURE)
+        pieces: list[bytes | memoryview] = [pb.PredictResponse(model_spec=spec).SerializeToString()]
         for settings, requested in self.plan.outputs:
             output = rows.tensor(settings, requested.classes, self.plan.batch_size)
-            tensors.encode(output, response.outputs[output.name])
-        return response.SerializeToString()
+            pieces += _map_entry(output.name.encode(), tensors.encode(output))
+        return join(pieces)
 
 
 class PredictPath(UnaryPath[PredictSender]):
@@ -89,6 +93,14 @@ class PredictPath(UnaryPath[PredictSender]):
         sender.model, sender.id = model, b""
         sender.carry(checked.plan, checked.data, request.parameters)
         return True
+
+
+def _map_entry(name: bytes, tensor: Sequence[bytes]) -> Iterator[bytes]:
+    """Give the pieces of one entry of `outputs`: the name as field 1, the tensor as field 2."""
+    size = sum(map(len, tensor))
+    head = delimited(1, len(name)) + name + delimited(2, size)
+    yield delimited(_OUTPUTS, len(head) + size) + head
+    yield from tensor
 
 
 def find(catalog: Catalog, spec: pb.ModelSpec) -> LoadedModel:

@@ -69,8 +69,9 @@ def decode(
     return InputTensor(name=alias, datatype=datatype.wire, shape=shape, data=data)
 
 
-def encode(output: OutputTensor, tensor: tf.TensorProto) -> None:
-    """Write one output into an empty message."""
+def encode(output: OutputTensor) -> tuple[bytes, ...]:
+    """Return one output as a serialised TensorProto, in pieces."""
+    tensor = tf.TensorProto()
     datatype = datatypes.by_wire(output.datatype)
     tensor.dtype = cast("tf.DataType", datatype.tf_enum)
     tensor.tensor_shape.SetInParent()  # a scalar's shape has no dims, and is still a shape
@@ -79,14 +80,16 @@ def encode(output: OutputTensor, tensor: tf.TensorProto) -> None:
     field = datatype.tf_values
     if field in _PACKED_AS_MEMORY:
         # A packed list is its tag, its length, and the memory.
-        tensor.MergeFromString(delimited(_FIELDS[field].number, len(output.raw)) + output.raw)
-    elif datatype.byte_size is None:
+        head: bytes = tensor.SerializeToString()
+        return head, delimited(_FIELDS[field].number, len(output.raw)), output.raw
+    if datatype.byte_size is None:
         tensor.string_val.extend(
             datatypes.parse_bytes(output.raw, datatypes.element_count(output.shape))
         )
     else:
         carrier = np.dtype("<u2") if field == "half_val" else datatype.numpy
         getattr(tensor, field).extend(np.frombuffer(output.raw, carrier).tolist())
+    return (tensor.SerializeToString(),)
 
 
 def _datatype(number: Any) -> DataType:

@@ -28,9 +28,8 @@ def test_bfloat16_travels_as_bits() -> None:
     assert isinstance(given.data, np.ndarray)
     assert given.data.view("<u2").tolist() == bits.tolist()
 
-    answer = tf.TensorProto()
-    encode(OutputTensor(name="x", datatype="BF16", shape=(3,), raw=bits.tobytes()), answer)
-    assert answer == sent
+    output = OutputTensor(name="x", datatype="BF16", shape=(3,), raw=bits.tobytes())
+    assert tf.TensorProto.FromString(b"".join(encode(output))) == sent
 
 
 def test_the_packed_lists_are_read_by_protobuf_as_ours(subtests: Any) -> None:
@@ -38,9 +37,8 @@ def test_the_packed_lists_are_read_by_protobuf_as_ours(subtests: Any) -> None:
     for count in (0, 1, 31, 32, 4095, 4096, 600_000):
         with subtests.test(count=count):
             values = np.arange(count, dtype="<f4")
-            answer = tf.TensorProto()
             output = OutputTensor(name="y", datatype="FP32", shape=(count,), raw=values.tobytes())
-            encode(output, answer)
+            answer = tf.TensorProto.FromString(b"".join(encode(output)))
             np.testing.assert_array_equal(np.array(answer.float_val, np.float32), values)
 
 
