@@ -137,7 +137,7 @@ class ServerConfig:
     )
     metrics_port: int | None = _option(
         8002,
-        "port for Prometheus's metrics; 0 takes any free one, `off` none",
+        "port for Prometheus metrics; 0 takes any free one, `off` none",
         convert=port_or_off,
         metavar="PORT",
         low=0,
@@ -145,12 +145,12 @@ class ServerConfig:
     )
     provider: str = _option(
         "auto",
-        "execution provider for every model; `auto` takes the best one that really works",
+        "execution provider for every model; `auto` takes the best one that works",
         choices=("auto", *PROVIDERS),
     )
     threads: int = _option(
         0,
-        "threads a model may compute with; 0 counts the CPUs that the cgroup and affinity allow",
+        "threads for computing; 0 takes as many as the cgroup and CPU affinity allow",
         convert=int,
         metavar="N",
         low=0,
@@ -158,8 +158,8 @@ class ServerConfig:
     )
     workers: int = _option(
         1,
-        "processes that serve on the gRPC port, each with every model in its own memory; they share "
-        "--threads; for models so small that Python is what a request costs, one a CPU",
+        "worker processes on the gRPC port; each holds every model in its own memory, and they share "
+        "--threads. Use one per CPU for models so small that a request costs more Python than compute",
         convert=int,
         metavar="N",
         low=1,
@@ -180,8 +180,8 @@ class ServerConfig:
     )
     max_http_bytes_in_flight: int = _option(
         MAX_HTTP_BYTES,
-        "memory that the bodies of all HTTP requests under way may take together, in bytes; a request "
-        "beyond that is answered 503",
+        "memory that the bodies of all HTTP requests under way may take together, in bytes; requests "
+        "beyond it are answered 503",
         convert=int,
         metavar="N",
         low=1024,
@@ -189,8 +189,8 @@ class ServerConfig:
     )
     max_decoded_bytes: int = _option(
         MAX_DECODED_BYTES,
-        "memory that strings, typed numbers and other parts of gRPC requests that grow when they are "
-        "decoded may take together, by an estimate; raw numbers take none",
+        "memory that gRPC requests under way may take together for strings, typed numbers and other "
+        "fields that grow when they are decoded, estimated, in bytes; raw numbers take none",
         convert=int,
         metavar="N",
         low=1 << 20,
@@ -215,20 +215,20 @@ class ServerConfig:
     )
     tls_client_ca: Path | None = _option(
         None,
-        "answer only clients that show a certificate signed by one of these (PEM)",
+        "accept only clients with a certificate signed by one of these (PEM)",
         convert=Path,
         metavar="FILE",
     )
     token_file: Path | None = _option(
         None,
-        "answer only calls that bear the token in this file, on every port; health is open",
+        "accept only calls with the bearer token in this file, on every port; health needs none",
         convert=Path,
         metavar="FILE",
     )
     model_control_mode: str = _option(
         "none",
-        "what changes the models while the server runs: nobody, the repository itself (poll), or "
-        "callers (explicit)",
+        "what may change the models while the server runs: nothing (none), changes of the repository "
+        "(poll), or load and unload requests (explicit)",
         choices=CONTROL_MODES,
     )
     load_model: tuple[str, ...] = _option(
@@ -240,8 +240,8 @@ class ServerConfig:
     )
     repository_poll_secs: float = _option(
         15.0,
-        "how often --model-control-mode poll looks at the repository; what changed is loaded once "
-        "two looks agree",
+        "seconds between two scans of --model-control-mode poll; a change is loaded once two scans in "
+        "a row see the same",
         convert=float,
         metavar="S",
         low=0.01,
@@ -249,13 +249,13 @@ class ServerConfig:
     )
     allow_shared_memory: bool = _option(
         False,
-        "let callers on this machine name shared memory objects to read inputs from and write "
-        "outputs to; only for callers that are trusted",
+        "let callers on this machine name shared memory objects for inputs and outputs; only for "
+        "trusted callers",
         kind="switch",
     )
     drain_seconds: float = _option(
         30.0,
-        "how long requests under way may take to finish after SIGTERM",
+        "seconds that requests under way have to finish after SIGTERM",
         convert=float,
         metavar="S",
         low=0,
@@ -266,8 +266,8 @@ class ServerConfig:
     )
     self_test: bool = _option(
         False,
-        "answer the test vectors beside each model while loading it, and serve it only if the "
-        "answers are right",
+        "run each model on its test vectors while loading it, and serve it only if the outputs are "
+        "right",
         kind="switch",
     )
     log_level: str = _option("info", "how much to log", choices=LOG_LEVELS)

@@ -8,21 +8,42 @@ It knows no message of any wire. A server of several processes has one that spea
 (server/zoo_server/supervisors/group_dataplane.py).
 """
 
-from collections.abc import Mapping, Sequence
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from zoo_server.config import ServerConfig
 from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest, NotFound, Unsupported
 from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.request import InferRequest
 from zoo_server.inference.shared_memory import Region, SharedMemory
+from zoo_server.inference.validation import Plan
 from zoo_server.model_config import InputSettings, OutputSettings
 from zoo_server.models.catalog import Catalog, CatalogEntry, parse_version, reading_of
-from zoo_server.models.control import ModelControl
+from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.payload import ControlValue
 from zoo_server.telemetry.logs import LogControl, LogSettings, LogValue
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.traces import Settings as TraceValues
 from zoo_server.telemetry.traces import TraceSettings
+
+DISTRIBUTION = "layer-zoo"
+
+#: The protocol's extensions that work in every server; perf_analyzer asks for server-side statistics
+#: only if they are listed.
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "parameters",
+    "schedule_policy",
+    "sequence",
+    "statistics",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +54,20 @@ class ServerMetadata:
     version: str
     #: The protocol's extensions that are offered, sorted.
     extensions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> Self:
+        """Return a server's; what an option switches on is listed only if it does."""
+        extensions = {*EXTENSIONS}
+        if config.model_control_mode == ControlMode.EXPLICIT:
+            extensions |= {"model_repository", "model_repository(unload_dependents)"}
+        if config.allow_shared_memory:
+            extensions |= {"system_shared_memory"}
+        try:
+            version = importlib.metadata.version(DISTRIBUTION)
+        except importlib.metadata.PackageNotFoundError:  # run from a source tree
+            version = "0"
+        return cls(name=config.server_name, version=version, extensions=tuple(sorted(extensions)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +168,23 @@ class DataPlane:
     def find(self, name: str, version: str) -> LoadedModel:
         """Return the version asked for, or the latest ready one; errors as Catalog.find's."""
         return self.catalog.find(name, version)
+
+    def infer(
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        queue: Callable[[Plan], QueuedRequest],
+        inline_budget_ns: int,
+    ) -> None:
+        """Check a request and hand it to its model; `queue` returns what hears of the outcome.
+
+        A run that is known to take no longer than the budget may be done on the calling thread.
+        InvalidRequest if the request does not fit the model.
+        """
+        checked = model.checker.check(request)
+        queued = queue(checked.plan)
+        queued.carry(checked.plan, checked.data, request.parameters)
+        model.submit((queued,), inline_budget_ns)
 
     # -- the repository --------------------------------------------------------------------------
 

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib import metadata
-from typing import Any
 
 import grpc
 
@@ -29,7 +27,6 @@ from zoo_server.models.catalog import Catalog
 from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.loader import Loader, ModelRuntime
 from zoo_server.models.polling import Poller
-from zoo_server.models.readiness import Readiness
 from zoo_server.protocols import tls
 from zoo_server.protocols.auth import TokenGuard, read_token
 from zoo_server.protocols.grpc.handlers import SERVICE, inference_handlers
@@ -42,6 +39,7 @@ from zoo_server.protocols.grpc.transport import Transport, open_transport
 from zoo_server.protocols.grpc.transport.public import TransportOptions
 from zoo_server.protocols.ports import join_address
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
+from zoo_server.protocols.rest.plain import Application, MetricsPage, TokenCheck
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
@@ -52,21 +50,6 @@ from zoo_server.telemetry.traces import TraceSettings
 from zoo_server.topology import SingleProcess, TopologyFactory
 
 _LOG = logging.getLogger(__name__)
-
-DISTRIBUTION = "layer-zoo"
-
-#: The protocol's extensions that work in every server; perf_analyzer asks for server-side statistics
-#: only if they are listed.
-EXTENSIONS = (
-    "binary_tensor_data",
-    "classification",
-    "logging",
-    "model_configuration",
-    "parameters",
-    "schedule_policy",
-    "sequence",
-    "statistics",
-)
 
 #: Our services over gRPC, by their descriptors.
 _SERVICES = (SERVICE, *TENSORFLOW_SERVICES)
@@ -110,11 +93,9 @@ class Server:
         #: How many requests were cut off.
         self._cut_off = 0
         self._in_flight = InFlight()
-        self._health = Health()
+        self._health = Health([service.full_name for service in _SERVICES])
         self.catalog = Catalog(())
-        self._topology = topology(
-            self.catalog, lambda readiness: self._health.publish(_serving(readiness))
-        )
+        self._topology = topology(self.catalog, self._health.show)
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self._memory_budget = MemoryBudget(config.max_decoded_bytes)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
@@ -292,9 +273,7 @@ class Server:
             catalog=self.catalog,
             control=self.control,
             memory=self._memory,
-            metadata=ServerMetadata(
-                name=config.server_name, version=_version(), extensions=_extensions(config)
-            ),
+            metadata=ServerMetadata.of(config),
             logs=logs.LogControl(config.log_level),
             traces=TraceSettings(),
         )
@@ -317,30 +296,16 @@ class Server:
             reflection_handlers(_SERVICES),
         ]
 
-    def _rest(self, dataplane: DataPlane) -> Any:
+    def _rest(self, dataplane: DataPlane) -> Application:
         """Return the application of the HTTP port, with all that it imports."""
-        from zoo_server.protocols.rest.application import RestParts, rest_application
-        from zoo_server.protocols.rest.bodies import BodyLimits
+        from zoo_server.protocols.rest.application import rest_application
 
-        config = self._config
         return rest_application(
-            RestParts(
-                dataplane=dataplane,
-                in_flight=self._in_flight,
-                workers=self._workers,
-                limits=BodyLimits(
-                    body=config.max_message_bytes,
-                    in_flight=config.max_http_bytes_in_flight,
-                    input=config.http_max_input_size,
-                ),
-                version=_version(),
-                token=self._token,
-            )
+            dataplane, self._config, self._in_flight, self._workers, self._token
         )
 
-    def _metrics(self, dataplane: DataPlane) -> Any:
+    def _metrics(self, dataplane: DataPlane) -> Application:
         """Return the application of the metrics port, with all that it imports."""
-        from zoo_server.protocols.rest.plain import MetricsPage, TokenCheck
         from zoo_server.telemetry.metrics import CONTENT_TYPE, Metrics
 
         metrics = Metrics(lambda: dataplane.statistics("", ""), self._topology.processes)
@@ -385,30 +350,3 @@ def running(config: ServerConfig) -> Iterator[Server]:
 def _handler_threads(budget: ThreadBudget) -> int:
     """Enough that callers waiting for onnxruntime leave some for metadata and health."""
     return max(16, 4 * budget.threads)
-
-
-def _serving(readiness: Readiness) -> dict[str, bool]:
-    """What grpc.health.v1 answers for each name: the server's readiness is ServerReady's."""
-    models = {name: bool(versions) for name, versions in readiness.models.items()}
-    return {
-        **models,
-        "": readiness.server,
-        **{service.full_name: readiness.server for service in _SERVICES},
-    }
-
-
-def _extensions(config: ServerConfig) -> tuple[str, ...]:
-    """What the server's metadata lists, sorted: what an option switches on only if it does."""
-    extensions = {*EXTENSIONS}
-    if config.model_control_mode == ControlMode.EXPLICIT:
-        extensions |= {"model_repository", "model_repository(unload_dependents)"}
-    if config.allow_shared_memory:
-        extensions |= {"system_shared_memory"}
-    return tuple(sorted(extensions))
-
-
-def _version() -> str:
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "0"

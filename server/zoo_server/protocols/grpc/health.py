@@ -6,12 +6,14 @@ threads that answer inference.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import grpc
 from grpc_health.v1 import health_pb2
+
+from zoo_server.models.readiness import Readiness
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -22,11 +24,18 @@ Send = Callable[[Any], None]
 class Health:
     """Who serves; `publish` replaces the whole picture and tells those who watch."""
 
-    def __init__(self) -> None:
+    def __init__(self, services: Sequence[str] = ()) -> None:
+        """`services`: names that serve while the whole server is ready."""
+        self._services = ("", *services)
         self._lock = threading.Lock()
         self._serving: Mapping[str, bool] = {}
         self._watchers: dict[str, list[Send]] = {}
         self._closed = False
+
+    def show(self, readiness: Readiness) -> None:
+        """Publish what is ready: each model, and for the services what ServerReady answers."""
+        models = {name: bool(versions) for name, versions in readiness.models.items()}
+        self.publish({**models, **dict.fromkeys(self._services, readiness.server)})
 
     def publish(self, serving: Mapping[str, bool]) -> None:
         """Set what each name answers; names not in `serving` are unknown from now on."""

@@ -9,7 +9,6 @@ import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,8 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
+from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane
 from zoo_server.errors import Cancelled
 from zoo_server.protocols.rest import openapi
@@ -27,46 +26,51 @@ from zoo_server.protocols.rest.control import Answer, Body, Control, Path
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 from zoo_server.protocols.rest.infer import Inference
 from zoo_server.protocols.rest.json_values import parse_json
-from zoo_server.protocols.rest.plain import TokenCheck
+from zoo_server.protocols.rest.plain import Application, TokenCheck
 from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, Operation
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Function = Callable[[Path, Body], Answer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestParts:
-    """What the application is made of."""
+def rest_application(
+    dataplane: DataPlane,
+    config: ServerConfig,
+    in_flight: AbstractContextManager[None],
+    workers: Executor,
+    token: bytes | None = None,
+) -> Application:
+    """Return the application.
 
-    dataplane: DataPlane
-    in_flight: AbstractContextManager[None]
-    #: Where what may take long runs, so that the event loop does not wait.
-    workers: Executor
-    limits: BodyLimits
-    version: str
-    #: None asks for none.
-    token: bytes | None = None
-
-
-def rest_application(parts: RestParts) -> ASGIApp:
-    """Return the application."""
-    routes = _Routes(parts)
+    `workers` run what may take long, so that the event loop does not wait; without a token none is
+    asked for.
+    """
+    routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers)
     application = Starlette(
         routes=routes.all(),
         exception_handlers={HTTPException: _http_error, Exception: _unforeseen},
     )
     application.router.redirect_slashes = False
-    return application if parts.token is None else TokenCheck(application, parts.token)
+    return application if token is None else TokenCheck(application, token)
 
 
 class _Routes:
     """Makes the table's operations (routes.py) Starlette's routes."""
 
-    def __init__(self, parts: RestParts) -> None:
-        self._parts = parts
-        self._control = Control(parts.dataplane)
-        self._bodies = Bodies(parts.limits)
-        self._inference = Inference(parts.dataplane, self._bodies, parts.workers)
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        limits: BodyLimits,
+        in_flight: AbstractContextManager[None],
+        workers: Executor,
+    ) -> None:
+        self._version = dataplane.server_metadata.version
+        self._limits = limits
+        self._in_flight = in_flight
+        self._workers = workers
+        self._control = Control(dataplane)
+        self._bodies = Bodies(limits)
+        self._inference = Inference(dataplane, self._bodies, workers)
 
     def all(self) -> list[Route]:
         return [
@@ -83,7 +87,7 @@ class _Routes:
         function: Function = getattr(self._control, operation.function)
 
         async def endpoint(request: Request) -> Response:
-            with self._parts.in_flight:
+            with self._in_flight:
                 if operation.method == "POST":
                     answer = await self._changed(request, function, operation.needs_body)
                 elif operation.waits:
@@ -97,22 +101,22 @@ class _Routes:
     async def _changed(self, request: Request, function: Function, needs_body: bool) -> Answer:
         """Call a function that may take long, such as a load, with the body's JSON."""
         with self._bodies.holding() as holding:
-            body = await holding.read(request, self._parts.limits.input)
+            body = await holding.read(request, self._limits.input)
             if not body and not needs_body:
                 body = b"{}"
             return await self._on_a_worker(_call, function, _path(request), body)
 
     async def _on_a_worker(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._parts.workers, function, *arguments)
+        return await loop.run_in_executor(self._workers, function, *arguments)
 
     async def _infer(self, request: Request) -> Response:
         path = _path(request)
-        with self._parts.in_flight:
+        with self._in_flight:
             return await self._inference.infer(request, path["model"], path.get("version", ""))
 
     async def _document(self, _: Request) -> Response:
-        return _json(openapi.document(self._parts.version))
+        return _json(openapi.document(self._version))
 
 
 def _call(function: Function, path: Path, body: bytes | bytearray) -> Answer:

@@ -8,9 +8,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from starlette.requests import Request
 
+from zoo_server.config import ServerConfig
 from zoo_server.errors import InvalidRequest, QueueFull, Unsupported
 
 #: What Content-Encoding may say, and what zlib calls it.
@@ -32,6 +34,15 @@ class BodyLimits:
     in_flight: int
     #: The JSON of one request, and one body once decompressed.
     input: int
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> Self:
+        """Return those of a configuration."""
+        return cls(
+            body=config.max_message_bytes,
+            in_flight=config.max_http_bytes_in_flight,
+            input=config.http_max_input_size,
+        )
 
 
 class Bodies:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,6 +24,7 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.validation import Plan
 from zoo_server.protocols.rest.bodies import (
     Bodies,
     compress,
@@ -65,52 +67,50 @@ class Inference:
         encoding = encoding_of(request)
         with self._bodies.holding() as holding:
             body = await holding.read(request)
-            length = request.headers.get(LENGTH_HEADER)
-            answer = _Answer(
-                model, arrived, wanted_encoding(request.headers.get("accept-encoding", ""))
+            caller = _Caller()
+            sent = _Body(
+                body,
+                request.headers.get(LENGTH_HEADER),
+                is_compressed=encoding is not None,
+                wanted=wanted_encoding(request.headers.get("accept-encoding", "")),
+                arrived_ns=arrived,
             )
-            begin = partial(self._begin, answer, body, length, encoding is not None)
+            begin = partial(self._begin, caller, model, sent)
             if len(body) <= _SMALL_BYTES and encoding is None:
                 begin(_INLINE_BUDGET_NS)
-            elif encoding is None and _header_length(length, len(body)) <= _LARGE_BYTES:
+            elif encoding is None and sent.header_length() <= _LARGE_BYTES:
                 await self._on_a_worker(begin)
             else:
                 async with self._large:
                     await self._on_a_worker(begin)
-            return await self._finished(request, answer)
+            return await self._finished(request, caller)
 
     async def _on_a_worker(self, begin: Callable[[int], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._workers, begin, UNBOUNDED)
 
     def _begin(
-        self,
-        answer: "_Answer",
-        body: bytes | bytearray,
-        length: str | None,
-        is_compressed: bool,
-        inline_budget_ns: int,
+        self, caller: "_Caller", model: LoadedModel, sent: "_Body", inline_budget_ns: int
     ) -> None:
         """Decode, check and submit."""
         limit = self._bodies.limits.input
-        if is_compressed:
-            body = decompress(body, limit)
-        header_length = _header_length(length, len(body))
+        body = decompress(sent.content, limit) if sent.is_compressed else sent.content
+        header_length = _header_length(sent.length, len(body))
         if header_length > limit:
             raise InvalidRequest(
                 f"request JSON size of {header_length} bytes exceeds the maximum allowed input "
                 f"size of {limit} bytes. Use --http-max-input-size to increase the limit."
             )
-        model = answer.model
         decoded = decode(memoryview(body), header_length, model.settings, self._dataplane.memory)
-        checked = model.checker.check(decoded.request)
-        check_forms(checked.plan, decoded)
-        answer.decoded = decoded
-        answer.carry(checked.plan, checked.data, decoded.request.parameters)
-        model.submit((answer,), inline_budget_ns)
 
-    async def _finished(self, request: Request, answer: "_Answer") -> Response:
+        def queue(plan: Plan) -> _Answer:
+            check_forms(plan, decoded)
+            return _Answer(caller, model, decoded, sent)
+
+        self._dataplane.infer(model, decoded.request, queue, inline_budget_ns)
+
+    async def _finished(self, request: Request, caller: "_Caller") -> Response:
         """Wait for the answer, or for the caller to hang up."""
-        future = answer.future
+        future = caller.future
         if not future.done():
             gone = asyncio.ensure_future(request.receive())
             try:
@@ -118,57 +118,38 @@ class Inference:
             finally:
                 gone.cancel()
             if not future.done():
-                answer.hang_up()
+                caller.is_gone = True
                 raise ClientDisconnect
         return future.result()
 
 
-class _Answer(QueuedRequest):
-    """One request on its way through the queue, and where its answer goes."""
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A request's body as it came, and what its headers say of it."""
 
-    decoded: RestRequest
+    content: bytes | bytearray
+    #: LENGTH_HEADER's text.
+    length: str | None
+    is_compressed: bool
+    #: The compression of the answer, None for none.
+    wanted: str | None
+    arrived_ns: int
 
-    def __init__(self, model: LoadedModel, arrived_ns: int, encoding: str | None) -> None:
-        super().__init__(arrived_ns)
-        self.model = model
-        self._encoding = encoding
+    def header_length(self) -> int:
+        """Return how much of the body is JSON, if it is not compressed."""
+        return _header_length(self.length, len(self.content))
+
+
+class _Caller:
+    """Who waits for one answer, on the event loop."""
+
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._gone = False
         self.future: asyncio.Future[Response] = self._loop.create_future()
+        self.is_gone = False
 
-    def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
-        return self._gone
-
-    def hang_up(self) -> None:
-        """Note that the caller went."""
-        self._gone = True
-
-    def answer(self, rows: Rows) -> None:
-        """Encode, on the thread that ran, and hand over."""
-        try:
-            response = self._response(rows)
-        except Exception as error:
-            self.fail(error)
-            return
-        self._hand_over(response)
-
-    def fail(self, error: Exception) -> None:
-        """Hand over what went wrong."""
-        self._hand_over(error)
-
-    def _response(self, rows: Rows) -> Response:
-        body, header_length = encode(self.model.settings, self.plan, rows, self.decoded)
-        headers = {}
-        if header_length is not None:
-            headers[LENGTH_HEADER] = str(header_length)
-        if self._encoding is not None:
-            body = compress(body, self._encoding)
-            headers["content-encoding"] = self._encoding
-        kind = JSON if header_length is None else "application/octet-stream"
-        return Response(body, headers=headers, media_type=kind)
-
-    def _hand_over(self, outcome: Response | Exception) -> None:
+    def hand_over(self, outcome: Response | Exception) -> None:
+        """Give the caller its answer, or what went wrong, from any thread."""
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -184,8 +165,51 @@ class _Answer(QueuedRequest):
             return
         if isinstance(outcome, Response):
             self.future.set_result(outcome)
-        elif not self._gone:
+        elif not self.is_gone:
             self.future.set_exception(outcome)
+
+
+class _Answer(QueuedRequest):
+    """One request on its way through the queue, and how its answer is written."""
+
+    __slots__ = ("_caller", "_decoded", "_encoding", "_model")
+
+    def __init__(
+        self, caller: _Caller, model: LoadedModel, decoded: RestRequest, sent: _Body
+    ) -> None:
+        super().__init__(sent.arrived_ns)
+        self._caller = caller
+        self._model = model
+        self._decoded = decoded
+        self._encoding = sent.wanted
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self._caller.is_gone
+
+    def answer(self, rows: Rows) -> None:
+        """Encode, on the thread that ran, and hand over."""
+        try:
+            response = self._response(rows)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._caller.hand_over(response)
+
+    def fail(self, error: Exception) -> None:
+        """Hand over what went wrong."""
+        self._caller.hand_over(error)
+
+    def _response(self, rows: Rows) -> Response:
+        body, header_length = encode(self._model.settings, self.plan, rows, self._decoded)
+        headers = {}
+        if header_length is not None:
+            headers[LENGTH_HEADER] = str(header_length)
+        if self._encoding is not None:
+            body = compress(body, self._encoding)
+            headers["content-encoding"] = self._encoding
+        kind = JSON if header_length is None else "application/octet-stream"
+        return Response(body, headers=headers, media_type=kind)
 
 
 def _header_length(text: str | None, size: int) -> int:
