@@ -64,8 +64,8 @@ check: .venv/.installed-dev proto-check ## formatting, lint, types, layering, ge
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-test: .venv/.installed-dev ## the tests, in a few minutes
-	@.venv/bin/python -m pytest -m "not slow"
+test: .venv/.installed-dev ## the tests, in a few minutes (JOBS=2: in two processes)
+	@.venv/bin/python -m pytest -m "not slow" $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
 test-all: .venv/.installed-dev ## the long ones too
 	@.venv/bin/python -m pytest
