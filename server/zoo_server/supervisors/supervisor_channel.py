@@ -22,7 +22,7 @@ class SupervisorChannel:
         """`leave` is called when the supervisor wants the worker to go, or is gone itself."""
         self.spec = spec
         self._leave = leave
-        self._supervisor = os.getppid()
+        self._is_orphan = False
         self._channel = grpc.insecure_channel(spec.supervisor, rpc.OPTIONS)
         threading.Thread(target=self._watch, name="supervisor", daemon=True).start()
 
@@ -43,12 +43,11 @@ class SupervisorChannel:
     def close(self) -> None:
         """Close it; a supervisor that was killed has left its sockets behind."""
         self._channel.close()
-        if os.getppid() != self._supervisor:
+        if self._is_orphan:
             folder = Path(self.spec.supervisor.removeprefix("unix:")).parent
             shutil.rmtree(folder, ignore_errors=True)
 
     def _watch(self) -> None:
-        """Wait for the end of standard input, which the supervisor holds open."""
-        while os.read(0, 1):
-            pass
+        """Wait for a byte on standard input: it ends without one where the supervisor was killed."""
+        self._is_orphan = not os.read(0, 1)
         self._leave()

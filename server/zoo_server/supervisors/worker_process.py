@@ -18,7 +18,7 @@ from zoo_server.supervisors.state import WorkerSpec, WorkerState
 _LOG = logging.getLogger(__name__)
 
 #: What a worker runs: the program's own modules, wherever they were found. Standard input brings its
-#: WorkerSpec, and stays open for as long as it is to serve. SIGINT is not for it: a terminal sends it
+#: WorkerSpec, and another byte when it is to leave. SIGINT is not for it: a terminal sends it
 #: to the supervisor as well.
 _PROGRAM = """
 import pickle, signal, sys
@@ -86,8 +86,10 @@ class WorkerProcess:
 
     def leave(self) -> None:
         """Ask it to end once the requests under way are answered."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        stdin = self.process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(b"\0")
+            stdin.close()
 
     def kill(self) -> None:
         """End it."""

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import time
 import urllib.request
 import uuid
@@ -360,14 +361,33 @@ def test_second_signal_ends_them_at_once(repository, graphs, two, connected):
     assert all(is_gone(pid) for pid in pids)
 
 
-def test_workers_do_not_outlive_their_supervisor(two):
-    """Killed without a chance to say so, it leaves no process behind."""
+def test_the_supervisor_holds_no_models(two):
+    """It loads no onnxruntime, as its workers do."""
+    process = two()
+    process.address()
+    pids = (process.process.pid, *process.workers())
+
+    loaded = ["onnxruntime" in Path(f"/proc/{pid}/maps").read_text() for pid in pids]
+    assert loaded == [False, True, True]
+
+
+@pytest.fixture
+def sockets(monkeypatch):
+    """Where servers make their sockets: a path that is shorter than those of tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+def test_workers_do_not_outlive_their_supervisor(two, sockets):
+    """Killed without a chance to say so, it leaves no process and no socket behind."""
     process = two()
     process.address()
     pids = process.workers()
     process.send(signal.SIGKILL)
 
     until(lambda: all(is_gone(pid) for pid in pids))
+    assert not list(sockets.iterdir())
 
 
 @pytest.mark.parametrize(
