@@ -27,23 +27,26 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("training", "fit, metrics, runs; starts Keras"),),
     (("recipes", "models with data and claim"),),
     (("datasets", "data from packages"), ("convert", "Keras to ONNX; knows tf2onnx")),
+    (("files", "checksum, atomic write, lock"),),
     (("errors", "who is to blame"), ("table", "printed tables"), ("version", "the release")),
 )
 SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
     (("main", "process, signals"),),
     (("server", "composes every part"), ("supervisors", "several processes")),
-    (("topology", "what several processes change"),),
+    (("backends", "onnxruntime"), ("topology", "one process or several")),
     (("protocols", "grpc, rest, tfs"),),
-    (("dataplane", "what gRPC and REST both ask"), ("limits", "what bounds requests")),
-    (("models", "load, unload, catalog"), ("backends", "onnxruntime")),
+    (("dataplane", "what every protocol may ask"),),
+    (("models", "load, unload, catalog"),),
     (("inference", "request to answer"),),
     (
-        ("schedulers", "batches, sequences"),
+        ("schedulers", "who runs when"),
         ("repository", "on disk"),
         ("telemetry", "metrics, logs"),
+        ("limits", "what bounds"),
     ),
     (("config", "options"), ("model_config", "config.pbtxt")),
-    (("datatypes", "element types"), ("errors", "who is to blame")),
+    (("datatypes", "element types"),),
+    (("errors", "who is to blame"),),
 )
 
 STYLE = """
@@ -132,7 +135,7 @@ def _column(
 
 def rooms() -> Picture:
     """Both programs, their rooms in layers, and the repository between them."""
-    picture = Picture(1000, 808, "The rooms of zoo and zoo_server: a room imports what is below it")
+    picture = Picture(1000, 874, "The rooms of zoo and zoo_server: a room imports what is below it")
     picture.text(254, 32, "zoo: makes the repository", "name")
     _column(picture, 24, 48, 460, ZOO)
     picture.text(762, 32, "zoo_server: serves it, and never imports zoo", "name")
