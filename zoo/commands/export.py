@@ -25,7 +25,7 @@ from zoo.convert.opsets import IR_VERSIONS, OPSET
 from zoo.errors import StorageError, UsageError, ZooError
 from zoo.export.from_file import FileExport, export_in_own_process, is_model_file
 from zoo.export.options import ExportOptions
-from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_wish
+from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_requested
 
 if TYPE_CHECKING:
     from zoo.export.from_recipe import Exported
@@ -132,7 +132,7 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
     if len(options.models) != 1:
         raise UsageError("give one FILE.keras at a time, and no recipe beside it")
     (source,) = options.models
-    check_wish(options.quantize, with_rows=options.samples is not None)
+    check_requested(options.quantize, with_rows=options.samples is not None)
     report = export_in_own_process(
         FileExport(
             source=source,

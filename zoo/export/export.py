@@ -115,7 +115,7 @@ def export(
         for smaller in smaller_variants(
             conversion.onnx,
             evidence(conversion),
-            asked=options.quantize,
+            requested=options.quantize,
             max_loss=options.max_loss,
             file=file,
         ):

@@ -29,7 +29,7 @@ from zoo.parity.prove import Policy
 from zoo.publish.manifest import variant_entry
 from zoo.publish.properties import stable_name
 from zoo.publish.variants import PORTABLE_SUFFIX, Variant
-from zoo.quantize.decision import NONE, check_wish
+from zoo.quantize.decision import NONE, check_requested
 from zoo.quantize.evidence import Evidence, of_rows
 
 
@@ -135,7 +135,7 @@ def export_samples(
 
     Raises CheckFailed also for a portable variant that was requested and cannot be.
     """
-    check_wish(options.quantize, with_rows=samples is not None)
+    check_requested(options.quantize, with_rows=samples is not None)
     _build(model, samples)
 
     def cases(conversion: Conversion) -> Cases:

@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.convert.opsets import OPSET, check_opset
 from zoo.errors import UsageError
-from zoo.quantize.decision import NONE, check_wish
+from zoo.quantize.decision import NONE, check_requested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         check_opset(self.opset)
-        check_wish(self.quantize, with_rows=True)
+        check_requested(self.quantize, with_rows=True)
         if self.max_loss is None:
             return
         if self.quantize == NONE:

@@ -32,7 +32,7 @@ MAX_POINTS, MAX_PERCENT = 0.5, 1.0
 SIZE_GAIN = 0.10
 
 
-def check_wish(requested: str, *, with_rows: bool) -> None:
+def check_requested(requested: str, *, with_rows: bool) -> None:
     """Raise UsageError for an unknown choice, or one for a file without rows to measure on."""
     if requested not in CHOICES:
         raise UsageError(f"quantize={requested!r}: want one of {', '.join(CHOICES)}")

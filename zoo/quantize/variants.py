@@ -1,6 +1,6 @@
 """The smaller variants of one model: built, compared with fp32 on the same rows, judged, reported.
 
-    smaller_variants(model, evidence, asked="auto") -> one Variant a kind: its bytes, or the reason for none
+    smaller_variants(model, evidence, requested="auto") -> one Variant a kind: its bytes, or why none
 
 Each Variant's `measured` has the figures under "quantized", published or not (report.py shows them).
 """
@@ -39,35 +39,37 @@ def smaller_variants(
     model: ModelProto,
     evidence: Evidence,
     *,
-    asked: str,
+    requested: str,
     max_loss: float | None = None,
     file: str = layout.MODEL_FILE,
 ) -> list[Variant]:
-    """Return the variants asked for, `file` naming the fp32 one.
+    """Return the variants requested, `file` naming the fp32 one.
 
-    Raises CheckFailed for a variant asked for by name that cannot be built or loses too much;
+    Raises CheckFailed for a variant requested by name that cannot be built or loses too much;
     StorageError where the disk refuses.
     """
     built: dict[str, ModelProto] = {}
     failures: dict[str, str] = {}
-    for kind in KINDS if asked == AUTO else (asked,):
+    for kind in KINDS if requested == AUTO else (requested,):
         try:
             built[kind] = build(kind, model, evidence.calibration.batches)
         except CannotBuild as error:
             failures[kind] = str(error)
         except OSError as error:
             raise StorageError(f"{kind}: {error.strerror or error}: nothing was written") from error
-    if asked in failures:
-        raise CheckFailed(f"{asked} cannot be built: {failures[asked]}: leave --quantize out")
-    records = _compare(model, built, evidence, asked, max_loss) if built else {}
+    if requested in failures:
+        raise CheckFailed(
+            f"{requested} cannot be built: {failures[requested]}: leave --quantize out"
+        )
+    records = _compare(model, built, evidence, requested, max_loss) if built else {}
     result = []
     for kind in KINDS:
         if kind in records:
-            if asked != AUTO and not records[kind]["published"]:
+            if requested != AUTO and not records[kind]["published"]:
                 raise CheckFailed(refusal(records[kind]))
             result.append(_variant(file, kind, records[kind], built[kind]))
         elif kind in failures:
-            record = _record(kind, asked, Verdict(False, f"cannot be built: {failures[kind]}"))
+            record = _record(kind, requested, Verdict(False, f"cannot be built: {failures[kind]}"))
             result.append(_variant(file, kind, record))
     return result
 
@@ -89,10 +91,10 @@ def _variant(
     )
 
 
-def _record(kind: str, asked: str, verdict: Verdict) -> dict[str, Any]:
+def _record(kind: str, requested: str, verdict: Verdict) -> dict[str, Any]:
     return {
         "kind": kind,
-        "asked": asked,
+        "requested": requested,
         "published": verdict.published,
         "reason": verdict.reason,
     }
@@ -102,7 +104,7 @@ def _compare(
     model: ModelProto,
     built: Mapping[str, ModelProto],
     evidence: Evidence,
-    asked: str,
+    requested: str,
     max_loss: float | None,
 ) -> dict[str, dict[str, Any]]:
     """Run every variant on fp32's rows and judge it; its properties say what it is and reaches."""
@@ -119,8 +121,8 @@ def _compare(
         worst = max(judged, key=lambda item: item.excess)
         variant_bytes = len(serialized(variant))
         size = variant_bytes / fp32_bytes
-        verdict = decide(asked, worst.metric, loss=worst.loss, size=size, max_loss=max_loss)
-        records[kind] = _record(kind, asked, verdict) | {
+        verdict = decide(requested, worst.metric, loss=worst.loss, size=size, max_loss=max_loss)
+        records[kind] = _record(kind, requested, verdict) | {
             "metric": worst.to_json(),
             "metrics": [item.to_json() for item in judged],
             "bytes": {BASE: fp32_bytes, kind: variant_bytes, "ratio": size},

@@ -41,7 +41,7 @@ def _judge(name: str, value: float) -> Judge:
 def test_auto_gives_a_variant_or_a_reason_for_each_kind(lab: ModuleType) -> None:
     """With the figures in either case, as JSON can hold them."""
     model = lab.small_cnn()
-    made = smaller_variants(model, _evidence(lab, model), asked="auto")
+    made = smaller_variants(model, _evidence(lab, model), requested="auto")
 
     assert [variant.file for variant in made] == ["model.int8.onnx", "model.fp16.onnx"]
     for variant in made:
@@ -61,7 +61,7 @@ def test_a_variant_that_loses_too_much_is_not_published(lab: ModuleType) -> None
     """Auto goes on without it; by name it is an error with the figures and the option."""
     model = lab.small_cnn()
     evidence = _losing(_evidence(lab, model), 0.98)
-    made = smaller_variants(model, evidence, asked="auto")
+    made = smaller_variants(model, evidence, requested="auto")
 
     assert [variant.content for variant in made] == [None, None]
     assert made[0].reason == "accuracy falls by 2 points, and 0.5 points are allowed"
@@ -70,8 +70,8 @@ def test_a_variant_that_loses_too_much_is_not_published(lab: ModuleType) -> None
         match=r"not published: int8: accuracy falls by 2 points.* \(1 to 0.98 on 200 rows; "
         r"0\.\d+ × the bytes\): --max-loss 2(\.01)? allows it",
     ):
-        smaller_variants(model, evidence, asked="int8")
-    assert smaller_variants(model, evidence, asked="int8", max_loss=2.01)[0].content
+        smaller_variants(model, evidence, requested="int8")
+    assert smaller_variants(model, evidence, requested="int8", max_loss=2.01)[0].content
 
 
 def test_every_output_is_judged_and_the_first_stands_for_all_that_lose_little(
@@ -82,8 +82,8 @@ def test_every_output_is_judged_and_the_first_stands_for_all_that_lose_little(
     evidence = _evidence(lab, model)
     fine = replace(evidence, judges=lambda base: (_judge("a", 0.999), _judge("b", 0.998)))
     spoilt = replace(evidence, judges=lambda base: (_judge("a", 1.0), _judge("b", 0.9)))
-    _, kept = smaller_variants(model, fine, asked="auto")
-    _, lost = smaller_variants(model, spoilt, asked="auto")
+    _, kept = smaller_variants(model, fine, requested="auto")
+    _, lost = smaller_variants(model, spoilt, requested="auto")
 
     assert kept.content
     assert kept.measured["quantized"]["metric"]["name"] == "a"
@@ -95,7 +95,7 @@ def test_a_variant_says_what_it_is_and_what_it_reaches(lab: ModuleType) -> None:
     """In its properties, where fp32's metric would be untrue of it; the rest is the model's."""
     model = lab.small_cnn()
     model.metadata_props.add(key="metric_value", value="1")
-    (variant,) = smaller_variants(model, _losing(_evidence(lab, model), 0.998), asked="fp16")
+    (variant,) = smaller_variants(model, _losing(_evidence(lab, model), 0.998), requested="fp16")
     assert variant.content is not None
     told = {p.key: p.value for p in onnx.load_from_string(variant.content).metadata_props}
 
@@ -109,13 +109,13 @@ def test_answers_that_are_no_numbers_lose_the_metric_altogether(
     """However large --max-loss is: an argmax over NaN would look like an answer."""
     model = lab.small_cnn()
     monkeypatch.setattr(variants, "spoiled", lambda base, given: True)
-    made = smaller_variants(model, _evidence(lab, model), asked="auto", max_loss=100.0)
+    made = smaller_variants(model, _evidence(lab, model), requested="auto", max_loss=100.0)
 
     assert [variant.content for variant in made] == [None, None]
     assert "lost altogether" in made[0].reason
     json.dumps(made[0].measured, allow_nan=False)
     with pytest.raises(CheckFailed, match=r"--quantize auto goes on without it$"):
-        smaller_variants(model, _evidence(lab, model), asked="int8", max_loss=100.0)
+        smaller_variants(model, _evidence(lab, model), requested="int8", max_loss=100.0)
 
 
 def test_half_precision_that_overflows_is_not_published(lab: ModuleType) -> None:
@@ -126,7 +126,9 @@ def test_half_precision_that_overflows_is_not_published(lab: ModuleType) -> None
             array = onnx.numpy_helper.to_array(tensor) * np.float32(60000)
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     (variant,) = [
-        f for f in smaller_variants(model, _evidence(lab, model), asked="auto") if "fp16" in f.file
+        f
+        for f in smaller_variants(model, _evidence(lab, model), requested="auto")
+        if "fp16" in f.file
     ]
 
     assert variant.content is None
@@ -140,13 +142,13 @@ def test_a_variant_that_cannot_be_built_has_its_reason(lab: ModuleType) -> None:
     """Auto reports it; asked for by name it is an error."""
     model = lab.no_weights()
     evidence = of_rows(lab.rows(model, 40), 0)
-    made = smaller_variants(model, evidence, asked="auto")
+    made = smaller_variants(model, evidence, requested="auto")
 
     assert all(
         variant.reason.startswith("cannot be built: the graph has none of") for variant in made
     )
     with pytest.raises(CheckFailed, match="fp16 cannot be built: the graph has none of"):
-        smaller_variants(model, evidence, asked="fp16")
+        smaller_variants(model, evidence, requested="fp16")
 
 
 def test_one_failure_does_not_keep_the_other_variant_back(
@@ -162,7 +164,7 @@ def test_one_failure_does_not_keep_the_other_variant_back(
     real = variants.build
     monkeypatch.setattr(variants, "build", build)
     model = lab.small_cnn()
-    int8, fp16 = smaller_variants(model, _evidence(lab, model), asked="auto")
+    int8, fp16 = smaller_variants(model, _evidence(lab, model), requested="auto")
 
     assert int8.reason == "cannot be built: no such operator"
     assert fp16.content
@@ -171,7 +173,7 @@ def test_one_failure_does_not_keep_the_other_variant_back(
 def test_the_same_model_and_rows_give_the_same_variants(lab: ModuleType) -> None:
     """Bytes, verdicts and figures: nothing depends on a clock or on the machine's load."""
     first, second = (
-        smaller_variants(model, _evidence(lab, model), asked="auto")
+        smaller_variants(model, _evidence(lab, model), requested="auto")
         for model in (lab.small_cnn(), lab.small_cnn())
     )
 
@@ -197,7 +199,7 @@ def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path
         judges=lambda base: (Judge(metric=metric, value=accuracy),),
         tasks=lambda base: {"probabilities": "multiclass"},
     )
-    int8, _ = smaller_variants(model, evidence, asked="auto")
+    int8, _ = smaller_variants(model, evidence, requested="auto")
     record = int8.measured["quantized"]
 
     assert int8.content
