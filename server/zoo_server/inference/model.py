@@ -38,12 +38,8 @@ class Graph(Protocol):
         """
 
 
-#: Outputs up to this many bytes are written in little more than the time that handing them to another
-#: thread takes.
-_SHORT_TO_WRITE = 1 << 18
-
-#: The same of outputs of which the best classes are asked for.
-_SHORT_TO_SORT = 1 << 14
+#: Outputs of so many bytes are sorted, for their best classes, in about a millisecond.
+_SHORT_TO_SORT = 1 << 13
 
 #: What a run comes to for each of its members.
 Outcome = Rows | Exception
@@ -129,9 +125,9 @@ class GraphRunner:
 
     def is_short_to_answer(self, batch: list[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
         """Tell whether a thread in a hurry may write the answers: few bytes, and no strings."""
-        most = _SHORT_TO_WRITE
-        if any(member.plan.classifies for member in batch):
-            most = _SHORT_TO_SORT
+        most = batch[0].short_bytes
+        for member in batch:
+            most = min(most, _SHORT_TO_SORT if member.plan.classifies else member.short_bytes)
         seen = None
         for outcome in outcomes:
             if isinstance(outcome, Rows) and outcome.run is not seen:

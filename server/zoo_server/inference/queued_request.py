@@ -6,7 +6,7 @@ Each protocol derives its own: a request knows how its answer is written and whe
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,10 @@ class QueuedRequest(ABC):
         "arrived_ns", "data", "expires_ns", "key", "level", "parameters", "plan", "queued_ns",
         "rows", "sequence", "size", "timeout_ns",
     )  # fmt: skip
+
+    #: Outputs of so many bytes are written in little more than the time that handing them to another
+    #: thread takes.
+    short_bytes: ClassVar[int] = 1 << 18
 
     plan: Plan
     data: Sequence[Data]

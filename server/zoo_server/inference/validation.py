@@ -161,22 +161,22 @@ class RequestChecker:
         return max(1, sum(math.prod(planned.shape) for planned in inputs))
 
     def _check_outputs(
-        self, asked: Sequence[OutputRequest]
+        self, requested: Sequence[OutputRequest]
     ) -> tuple[tuple[OutputSettings, OutputRequest], ...]:
-        """docs/protocol.md 2.2.8: none asked means all; twice the same is refused."""
-        if not asked:
+        """docs/protocol.md 2.2.8: none requested means all; twice the same is refused."""
+        if not requested:
             return self._all_outputs
-        if len({output.name for output in asked}) < len(asked):
+        if len({output.name for output in requested}) < len(requested):
             name = next(
-                o.name for i, o in enumerate(asked) if o.name in {p.name for p in asked[:i]}
+                o.name for i, o in enumerate(requested) if o.name in {p.name for p in requested[:i]}
             )
             raise InvalidRequest(f"output '{name}' already exists in request")
-        for output in asked:
+        for output in requested:
             if output.name not in self._outputs:
                 raise InvalidRequest(
                     f"unexpected inference output '{output.name}' for model '{self._name}'"
                 )
-        return tuple((self._outputs[output.name], output) for output in asked)
+        return tuple((self._outputs[output.name], output) for output in requested)
 
     def _check_names(
         self, inputs: Sequence[InputTensor]

@@ -183,3 +183,12 @@ def test_an_unread_request_that_is_wrong_is_refused(path):
     assert len(calls[1].answered().raw_output_contents) == 1
     assert calls[0].status is not None
     assert calls[0].status[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(("width", "where"), [(64, "here"), (16384, "worker")])
+def test_classes_of_a_wide_output_are_a_workers(path, width, where):
+    """Sorting takes longer than copying."""
+    message = request("variable", row(width))
+    message.outputs.add(name="y").parameters["classification"].int64_param = 2
+
+    assert threads(path, message)[1:] == [where] * 2

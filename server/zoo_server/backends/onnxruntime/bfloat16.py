@@ -35,11 +35,11 @@ class ValueRun:
             raise ModelLoadError("the graph has BF16, which this onnxruntime takes no values of")
         self._session = session
         self._ort_value = ort_value
-        given = (*session.get_inputs(), *session.get_overridable_initializers())
-        for value in given:
+        inputs = (*session.get_inputs(), *session.get_overridable_initializers())
+        for value in inputs:
             if value.type == _STRING:  # onnxruntime makes OrtValues of numbers only
                 raise ModelLoadError(f"input '{value.name}' is BYTES in a graph that has BF16")
-        self._bits = {value.name for value in given if value.type == _ONNX_TYPE}
+        self._bits = {value.name for value in inputs if value.type == _ONNX_TYPE}
 
     def __call__(
         self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]], options: Any

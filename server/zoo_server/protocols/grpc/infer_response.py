@@ -46,14 +46,14 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
         return _general(settings, plan, rows, request_id)
     buffers = run.buffers()
     parts: list[bytes | memoryview] = []
-    for before, index, asked in head.pieces:
+    for before, index, requested in head.pieces:
         view, stride = buffers[index]  # type: ignore[misc]  # no strings: _head saw to that
         parts.append(before)
         part = view[rows.begin * stride : rows.end * stride] if plan.batch_size else view
-        if asked.destination is None:
+        if requested.destination is None:
             parts.append(part)
         else:
-            asked.destination.write(asked.name, part)
+            requested.destination.write(requested.name, part)
     if request_id:
         parts += delimited(_ID, len(request_id)), request_id
     return join(parts)
@@ -62,8 +62,12 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
 def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
     """Return the pieces before the rows, False where there are none such."""
     tensors: list[OutputTensor] = []
-    for output, asked in plan.outputs:
-        if asked.classes or output.datatype.byte_size is None or output.dims != output.graph_dims:
+    for output, requested in plan.outputs:
+        if (
+            requested.classes
+            or output.datatype.byte_size is None
+            or output.dims != output.graph_dims
+        ):
             return False
         shape = run.output(output.name).shape
         if plan.batch_size:
@@ -73,23 +77,23 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
         )
     before = _message(settings, tensors).SerializeToString()
     pieces: list[tuple[bytes, int, OutputRequest]] = []
-    for tensor, (_, asked) in zip(tensors, plan.outputs, strict=True):
+    for tensor, (_, requested) in zip(tensors, plan.outputs, strict=True):
         index = run.names.index(tensor.name)
         buffer = run.buffers()[index]
         assert buffer is not None  # its elements have a size
         view, stride = buffer
         size = stride * plan.batch_size if plan.batch_size else view.nbytes
-        if asked.destination is not None:
+        if requested.destination is not None:
             size = 0  # an entry all the same, so that those after it keep their places
-        pieces.append((before + delimited(_RAW_OUTPUT, size), index, asked))
+        pieces.append((before + delimited(_RAW_OUTPUT, size), index, requested))
         before = b""
     return _Head(tuple(pieces))
 
 
 def _general(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
     tensors = [
-        rows.tensor(output, asked.classes, plan.batch_size, asked.destination)
-        for output, asked in plan.outputs
+        rows.tensor(output, requested.classes, plan.batch_size, requested.destination)
+        for output, requested in plan.outputs
     ]
     parts: list[bytes | memoryview] = [_message(settings, tensors).SerializeToString()]
     for tensor in tensors:

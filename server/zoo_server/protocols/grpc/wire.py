@@ -104,7 +104,7 @@ def request_id(raw: bytes) -> bytes:
 def _last(raw: bytes, wanted: int) -> bytes:
     """Return the last of the fields of one tag, as far as the fields are as clients write them."""
     at, end = 0, len(raw)
-    found = b""
+    value = b""
     try:
         for _ in _FIELDS:
             if at >= end or raw[at] not in _HEAD:
@@ -112,8 +112,8 @@ def _last(raw: bytes, wanted: int) -> bytes:
             tag = raw[at]
             size, at = read_varint(raw, at + 1, _LENGTH_BYTES)
             if tag == wanted:
-                found = raw[at : at + size]
+                value = raw[at : at + size]
             at += size
     except IndexError:
         pass
-    return found
+    return value

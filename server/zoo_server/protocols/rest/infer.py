@@ -174,6 +174,8 @@ class _Answer(QueuedRequest):
 
     __slots__ = ("_caller", "_decoded", "_encoding", "_model")
 
+    short_bytes = 1 << 12  # as JSON, written one by one, or compressed
+
     def __init__(
         self, caller: _Caller, model: LoadedModel, decoded: RestRequest, sent: _Body
     ) -> None:

@@ -46,6 +46,7 @@ class PredictSender(ResponseSender):
     __slots__ = ()
 
     method = METHOD
+    short_bytes = 1 << 14  # all but floats are written one by one
 
     def encode(self, rows: Rows) -> bytes:
         spec = model_spec(self.model, SIGNATURE)
