@@ -67,7 +67,7 @@ def convert(
     reset_states: bool = False,
     portable: bool = False,
 ) -> Conversion:
-    """Convert a built Keras model; nothing is compared yet (zoo/export/from_model.py does).
+    """Convert a built Keras model; nothing is compared yet (zoo/parity/prove.py does).
 
     Inputs and outputs come in Keras's order under Keras's names unless others are given; the first
     dimension is `batch` where Keras leaves it open. Raises CheckFailed with the reason if the

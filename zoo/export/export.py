@@ -19,7 +19,7 @@ from zoo.convert.passes.annotate import annotate
 from zoo.export.options import ExportOptions
 from zoo.parity.compare import Case, Tolerance
 from zoo.parity.prove import Policy, Proof, prove
-from zoo.publish.variants import PORTABLE_SUFFIX, PORTABLE_TITLE, Variant
+from zoo.parity.variants import PORTABLE_SUFFIX, PORTABLE_TITLE, Variant
 from zoo.quantize.decision import NONE
 from zoo.quantize.evidence import Evidence
 from zoo.quantize.variants import smaller_variants

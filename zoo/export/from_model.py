@@ -26,9 +26,9 @@ from zoo.files import flush_tree, staged_folder
 from zoo.parity import samples as rows
 from zoo.parity.compare import Comparison, Tolerance
 from zoo.parity.prove import Policy
+from zoo.parity.variants import PORTABLE_SUFFIX, Variant
 from zoo.publish.manifest import variant_entry
 from zoo.publish.properties import stable_name
-from zoo.publish.variants import PORTABLE_SUFFIX, Variant
 from zoo.quantize.decision import NONE, check_requested
 from zoo.quantize.evidence import Evidence, of_rows
 

@@ -34,7 +34,7 @@ class ExportOptions:
         if self.quantize == NONE:
             raise UsageError("--max-loss says what a smaller variant may lose: give --quantize too")
         if not (math.isfinite(self.max_loss) and self.max_loss >= 0):
-            raise UsageError(f"max_loss={self.max_loss}: must be a number, 0 or more")
+            raise UsageError(f"--max-loss {self.max_loss:g}: must be a number, 0 or more")
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""

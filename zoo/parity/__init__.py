@@ -1,1 +1,9 @@
-"""Parity with Keras: the rows compared, the comparison, and the proof before a file is published."""
+"""Parity with Keras: the one proof that every ONNX file passes before and after it is published.
+
+cases, adversarial   a recipe's rows: real, random, and such as no data set has
+samples              a user's rows, or seeded random ones
+prove                files × cases × policy -> proofs, in the runtimes of this process
+compare              pure: answers -> comparisons
+vectors              cases as test_data_set_N folders beside a file
+variants             the ONNX files of one version
+"""

@@ -17,7 +17,7 @@ from zoo.datasets.dataset import Rows
 from zoo.parity.adversarial import ALL, nudged, probes
 from zoo.parity.compare import Case, Tolerance, compare, scale_of, shared_scales
 from zoo.recipes.recipe import Recipe
-from zoo.training.metrics import measure
+from zoo.training.metrics import metric_value
 
 PARITY_BATCHES = (1, 7)
 
@@ -122,8 +122,10 @@ def held_out_metric(
     parity bound; a share of rows must be the very same.
     """
     name = recipe.output_name
-    keras = measure(recipe, held_out, whole.expected[name])
-    values = {runtime: measure(recipe, held_out, given[name]) for runtime, given in answers.items()}
+    keras = metric_value(recipe, held_out, whole.expected[name])
+    values = {
+        runtime: metric_value(recipe, held_out, given[name]) for runtime, given in answers.items()
+    }
     allowed = 0.0
     if recipe.metric != "accuracy":
         scale = scale_of(whole.expected[name])

@@ -11,8 +11,8 @@ from typing import Any
 
 from zoo.files import sha256
 from zoo.parity.prove import Proof
+from zoo.parity.variants import Variant
 from zoo.publish.properties import parameters
-from zoo.publish.variants import Variant
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import TrainingRecord

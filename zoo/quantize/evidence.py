@@ -19,7 +19,7 @@ from zoo.quantize.answers import agreement, distance, looks_like_classes
 from zoo.quantize.decision import Metric
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
-from zoo.training.metrics import measure
+from zoo.training.metrics import metric_value
 
 #: Rows whose activations give the ranges: more changed nothing on the zoo's models.
 CALIBRATION_ROWS, CALIBRATION_BATCH = 256, 16
@@ -97,7 +97,7 @@ def of_recipe(recipe: Recipe, train: Rows, held_out: Rows) -> Evidence:
     metric = Metric(name=recipe.metric, kind=kind, rows=len(held_out), units=recipe.units)
     own = Judge(
         metric=metric,
-        value=lambda base, variant: measure(recipe, held_out, variant[recipe.output_name]),
+        value=lambda base, variant: metric_value(recipe, held_out, variant[recipe.output_name]),
     )
     tasks = dict(zip(recipe.outputs, recipe.tasks, strict=True))
     judges = (own, *(_further(n, tasks[n], y) for n, y in held_out.more_y.items()))

@@ -20,7 +20,7 @@ from zoo.convert.conversion import facts, serialized
 from zoo.errors import CheckFailed, StorageError
 from zoo.parity.compare import Arrays, Session
 from zoo.parity.onnxruntime_session import OnnxRuntime
-from zoo.publish.variants import Variant
+from zoo.parity.variants import Variant
 from zoo.quantize.answers import answers, flips, max_difference, spoiled
 from zoo.quantize.build import CannotBuild, build
 from zoo.quantize.decision import AUTO, KINDS, Metric, Verdict, decide

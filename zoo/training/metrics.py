@@ -11,7 +11,7 @@ from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
 
 
-def measure(recipe: Recipe, rows: Rows, outputs: Any) -> float:
+def metric_value(recipe: Recipe, rows: Rows, outputs: Any) -> float:
     """Return the recipe's metric of a model's outputs for `rows`, in natural units.
 
     Accuracy is a share from 0 to 1; the mean absolute error is in the unit of y.

@@ -21,7 +21,7 @@ from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
 from zoo.training.loop import History, Progress, fit, predict, prepare
-from zoo.training.metrics import baseline_metric, measure, shortfalls
+from zoo.training.metrics import baseline_metric, metric_value, shortfalls
 from zoo.training.record import TrainingRecord, dataset_facts, port, recipe_facts
 from zoo.training.runs import (
     HELD_OUT,
@@ -175,7 +175,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     state = folder / STATE if recipe.backup else None
     history = fit(recipe, model, splits, state=state, progress=report)
     # The one look at the test split: after this nothing about the model changes.
-    value = measure(recipe, splits.test, predict(model, splits.test)[0])
+    value = metric_value(recipe, splits.test, predict(model, splits.test)[0])
     naive = baseline_metric(recipe, splits.train, splits.test)
     _write_results(model, folder, history, splits)
     seconds = time.perf_counter() - begun

@@ -14,9 +14,9 @@ from google.protobuf import text_format
 
 from zoo.errors import UsageError
 from zoo.files import sha256
+from zoo.parity.variants import PORTABLE_FILE
 from zoo.publish import repository as publish
 from zoo.publish.config import model_config
-from zoo.publish.variants import PORTABLE_FILE
 from zoo_proto import model_config_pb2
 from zoo_server.repository import layout
 

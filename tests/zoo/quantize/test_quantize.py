@@ -16,7 +16,7 @@ from zoo.files import sha256
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.publish import repository as publish
 from zoo.recipes.registry import Registry
-from zoo.training.metrics import measure
+from zoo.training.metrics import metric_value
 from zoo.training.runs import RunFolder
 from zoo_server.repository import layout
 
@@ -93,8 +93,8 @@ def test_the_figures_are_true(trained, smaller: Path) -> None:
     (int8,) = [f["quantized"] for f in manifest.values["variants"] if "int8" in f["file"]]
     before, after = given["model.onnx"], given["model.int8.onnx"]
 
-    assert int8["metric"]["fp32"] == measure(recipe, held_out, before)
-    assert int8["metric"]["value"] == measure(recipe, held_out, after)
+    assert int8["metric"]["fp32"] == metric_value(recipe, held_out, before)
+    assert int8["metric"]["value"] == metric_value(recipe, held_out, after)
     assert int8["max_abs"] == pytest.approx(np.abs(before - after).max(), rel=1e-3)
     assert int8["flips"] == np.count_nonzero(before.argmax(axis=-1) != after.argmax(axis=-1))
 
@@ -174,8 +174,8 @@ def test_a_variant_asked_for_by_name_is_refused_with_its_figures(trained, tmp_pa
             "--max-loss says what a smaller variant may lose: give --quantize too",
         ),
         (("--quantize", "int4"), "invalid choice: 'int4'"),
-        (("--quantize", "auto", "--max-loss", "-1"), "argument --max-loss: "),
-        (("--quantize", "auto", "--max-loss", "nan"), "argument --max-loss: "),
+        (("--quantize", "auto", "--max-loss", "-1"), "--max-loss -1: must be a number"),
+        (("--quantize", "auto", "--max-loss", "nan"), "--max-loss nan: must be a number"),
     ],
 )
 def test_a_wish_that_makes_no_sense_is_bad_usage(

@@ -8,7 +8,7 @@ import pytest
 from zoo.datasets.dataset import Rows
 from zoo.recipes.dense import dense_cancer, dense_diabetes, dense_iris
 from zoo.recipes.lstm import lstm_sunspots, lstm_sunspots_sequence
-from zoo.training.metrics import baseline_metric, measure, shortfalls
+from zoo.training.metrics import baseline_metric, metric_value, shortfalls
 
 
 def _rows(x: object, y: object, kind: type = np.float32) -> Rows:
@@ -23,15 +23,15 @@ def test_accuracy_is_the_share_of_right_answers() -> None:
     several = np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.6, 0.4, 0], [0.1, 0.9, 0]])
     one = np.array([[0.4], [0.5], [0.9], [0.2]])
 
-    assert measure(dense_iris, CLASSES, several) == 0.75
-    assert measure(dense_cancer, CLASSES, one) == 0.75
+    assert metric_value(dense_iris, CLASSES, several) == 0.75
+    assert metric_value(dense_cancer, CLASSES, one) == 0.75
 
 
 def test_the_mean_absolute_error_is_in_the_units_of_y() -> None:
     """Signs do not cancel."""
     rows = _rows([[0], [0]], [[10], [20]])
 
-    assert measure(dense_diabetes, rows, np.array([[11.0], [17.0]])) == 2.0
+    assert metric_value(dense_diabetes, rows, np.array([[11.0], [17.0]])) == 2.0
 
 
 def test_the_majority_is_that_of_the_training_split() -> None:
