@@ -124,6 +124,14 @@ class DataPlane:
         """Tell whether a version, or any if `version` is empty, takes requests."""
         return self.catalog.is_model_ready(name, version)
 
+    def entries(self, name: str) -> list[CatalogEntry]:
+        """Return what is known of a model, by version; empty if nothing is."""
+        return [entry for entry in self.catalog.entries() if entry.name == name]
+
+    def ready_versions(self, name: str) -> list[LoadedModel]:
+        """Return the ready versions of a model, ascending; empty if there are none."""
+        return self.catalog.ready_versions(name)
+
     def model_metadata(self, name: str, version: str) -> ModelMetadata:
         """Return what a model takes and answers; errors as Catalog.find's."""
         model = self.catalog.find(name, version)

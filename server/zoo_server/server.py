@@ -288,8 +288,8 @@ class Server:
                 self._topology.waits,
             ),
             *tensorflow_handlers(
-                TensorFlowServing(self.catalog),
-                PredictPath(self.catalog, self._in_flight, self._memory_budget, self._workers),
+                TensorFlowServing(dataplane),
+                PredictPath(dataplane, self._in_flight, self._memory_budget, self._workers),
                 self._in_flight,
             ),
             health_handlers(self._health),

@@ -5,7 +5,6 @@ The codes are Triton's and TensorFlow Serving's (docs/protocol.md 1c): clients b
 
 import logging
 import secrets
-from typing import Any
 
 import grpc
 
@@ -13,7 +12,7 @@ from zoo_server import errors
 
 _LOG = logging.getLogger(__name__)
 
-STATUS: dict[type[errors.ServerError], Any] = {
+STATUS: dict[type[errors.ServerError], grpc.StatusCode] = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     # Triton's JSON reader answers so whatever it cannot read (common/triton_json.h), and HTTP 500
     # follows from it; over gRPC there is no JSON that could be unreadable.
@@ -50,7 +49,7 @@ _FOR_THE_CALLER = (errors.RequestError, errors.OperationFailed)
 MAX_MESSAGE = 2000
 
 
-def status_of(error: Exception, method: str) -> tuple[Any, str]:
+def status_of(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
     """Return code and message for what a handler raised, and log it.
 
     The caller's mistakes, and what an operation that it asked for came to, go out as they are. What

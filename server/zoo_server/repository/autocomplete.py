@@ -6,7 +6,7 @@
 Pure: the files have been read before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ from zoo_server.repository.scheduling import (
     sequence_settings,
     threads_of,
 )
+
+#: As configured.
+Tensor = model_config_pb2.ModelInput | model_config_pb2.ModelOutput
 
 #: Rows a derived configuration admits in one request: the zoo's own limit, far above a useful batch.
 DERIVED_MAX_BATCH_SIZE = 1024
@@ -128,7 +131,7 @@ def _wire_dims(spec: TensorSpec) -> list[int]:
     return [size if isinstance(size, int) else VARIABLE for size in spec.shape]
 
 
-def _summary(tensors: Any) -> str:
+def _summary(tensors: Iterable[Tensor]) -> str:
     return ", ".join(
         f"{tensor.name} {model_config_pb2.DataType.Name(tensor.data_type)} {list(tensor.dims)}"
         for tensor in tensors
@@ -165,7 +168,9 @@ def settings_of(
     )
 
 
-def _input(tensor: Any, specs: dict[str, TensorSpec], batched: bool) -> InputSettings:
+def _input(
+    tensor: model_config_pb2.ModelInput, specs: dict[str, TensorSpec], batched: bool
+) -> InputSettings:
     spec = _spec(tensor, "input", specs)
     if tensor.optional and not spec.has_default:
         raise ModelLoadError(f"input '{spec.name}' cannot be optional: the graph has no default")
@@ -180,7 +185,7 @@ def _input(tensor: Any, specs: dict[str, TensorSpec], batched: bool) -> InputSet
 
 
 def _output(
-    tensor: Any,
+    tensor: model_config_pb2.ModelOutput,
     specs: dict[str, TensorSpec],
     batched: bool,
     read_labels: Callable[[str], tuple[str, ...]],
@@ -196,7 +201,7 @@ def _output(
     )
 
 
-def _spec(tensor: Any, kind: str, specs: dict[str, TensorSpec]) -> TensorSpec:
+def _spec(tensor: Tensor, kind: str, specs: dict[str, TensorSpec]) -> TensorSpec:
     spec = specs.get(tensor.name)
     if spec is None:
         raise ModelLoadError(
@@ -212,7 +217,7 @@ def _spec(tensor: Any, kind: str, specs: dict[str, TensorSpec]) -> TensorSpec:
 
 
 def _dims(
-    tensor: Any, spec: TensorSpec, kind: str, batched: bool
+    tensor: Tensor, spec: TensorSpec, kind: str, batched: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the wire's and the graph's dimensions without the batch, checked against the graph."""
     dims = tuple(tensor.dims)

@@ -4,12 +4,13 @@ The names and meanings are Triton's; what cannot be meant is refused at load, no
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from zoo_proto import model_config_pb2
 from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
 from zoo_server.errors import ModelLoadError
 from zoo_server.model_config import Batching, Control, ControlKind, QueuePolicy, Sequences, State
+
+ModelConfig = model_config_pb2.ModelConfig
 
 #: The name of Triton's onnxruntime backend for a session's threads.
 THREADS_PARAMETER = "intra_op_thread_count"
@@ -17,7 +18,7 @@ THREADS_PARAMETER = "intra_op_thread_count"
 _MAX_INSTANCES = 256
 
 
-def batching_settings(config: Any) -> Batching:
+def batching_settings(config: ModelConfig) -> Batching:
     """Return how a model's requests become runs; ModelLoadError for values that contradict."""
     instances = _instances(config)
     rows = max(1, config.max_batch_size)
@@ -56,7 +57,7 @@ def batching_settings(config: Any) -> Batching:
     )
 
 
-def threads_of(config: Any) -> int:
+def threads_of(config: ModelConfig) -> int:
     """Return the threads asked for in `parameters`, 0 for the server's choice."""
     if THREADS_PARAMETER not in config.parameters:
         return 0
@@ -66,7 +67,7 @@ def threads_of(config: Any) -> int:
     return int(text)
 
 
-def _policy(policy: Any) -> QueuePolicy:
+def _policy(policy: model_config_pb2.ModelQueuePolicy) -> QueuePolicy:
     return QueuePolicy(
         timeout_ns=policy.default_timeout_microseconds * 1000,
         rejects=policy.timeout_action == type(policy).REJECT,
@@ -75,7 +76,7 @@ def _policy(policy: Any) -> QueuePolicy:
     )
 
 
-def _instances(config: Any) -> int:
+def _instances(config: ModelConfig) -> int:
     """Return the sum of the groups' counts; a group without one, or no group, has one."""
     total = sum(max(1, group.count) for group in config.instance_group)
     if total > _MAX_INSTANCES or any(group.count < 0 for group in config.instance_group):
@@ -98,7 +99,7 @@ _VALUE_FIELDS = (
 )
 
 
-def hidden_tensors(config: Any) -> tuple[set[str], set[str]]:
+def hidden_tensors(config: ModelConfig) -> tuple[set[str], set[str]]:
     """Return the inputs and outputs of the graph that clients do not see."""
     sequences = config.sequence_batching
     inputs = {control.name for control in sequences.control_input}
@@ -109,7 +110,7 @@ def hidden_tensors(config: Any) -> tuple[set[str], set[str]]:
 
 
 def sequence_settings(
-    config: Any, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+    config: ModelConfig, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Sequences | None:
     """Return how requests belong together; ModelLoadError where the graph says otherwise."""
     if not config.HasField("sequence_batching"):
@@ -123,9 +124,9 @@ def sequence_settings(
     idle = written.max_sequence_idle_microseconds * 1000
     return Sequences(
         controls=tuple(
-            _control(given.name, control, inputs, batched)
-            for given in written.control_input
-            for control in given.control
+            _control(each.name, control, inputs, batched)
+            for each in written.control_input
+            for control in each.control
         ),
         states=tuple(_state(state, inputs, outputs, batched) for state in written.state),
         **({"idle_ns": idle} if idle else {}),
@@ -133,7 +134,7 @@ def sequence_settings(
     )
 
 
-def _of_sequences(config: Any, rows: int, instances: int) -> Batching:
+def _of_sequences(config: ModelConfig, rows: int, instances: int) -> Batching:
     """Direct and oldest: both join requests of different sequences, and answer the same."""
     written = config.sequence_batching
     chosen = written.oldest if written.HasField("oldest") else written.direct
@@ -147,7 +148,12 @@ def _of_sequences(config: Any, rows: int, instances: int) -> Batching:
     )
 
 
-def _control(name: str, control: Any, specs: Mapping[str, TensorSpec], batched: bool) -> Control:
+def _control(
+    name: str,
+    control: model_config_pb2.ModelSequenceBatching.Control,
+    specs: Mapping[str, TensorSpec],
+    batched: bool,
+) -> Control:
     kind = _KINDS[type(control).Kind.Name(control.kind)]
     spec = _graph_tensor("control input", name, specs)
     if kind is ControlKind.CORRELATION_ID:
@@ -173,18 +179,21 @@ def _control(name: str, control: Any, specs: Mapping[str, TensorSpec], batched: 
 
 
 def _state(
-    state: Any, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], batched: bool
+    state: model_config_pb2.ModelSequenceBatching.State,
+    inputs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
+    batched: bool,
 ) -> State:
-    given = _graph_tensor("state input", state.input_name, inputs)
-    taken = _graph_tensor("state output", state.output_name, outputs)
+    before = _graph_tensor("state input", state.input_name, inputs)
+    after = _graph_tensor("state output", state.output_name, outputs)
     wanted = by_config(model_config_pb2.DataType.Name(state.data_type))
-    if not given.datatype is taken.datatype is wanted:
+    if not before.datatype is after.datatype is wanted:
         raise ModelLoadError(
-            f"state '{state.input_name}' is {given.datatype.config} in the graph, its output is "
-            f"{taken.datatype.config}, and config.pbtxt says {wanted.config}"
+            f"state '{state.input_name}' is {before.datatype.config} in the graph, its output is "
+            f"{after.datatype.config}, and config.pbtxt says {wanted.config}"
         )
     dims = tuple(state.dims)
-    actual = given.shape[batched:]
+    actual = before.shape[batched:]
     if len(actual) != len(dims) or any(
         isinstance(have, int) and want not in (VARIABLE, have)
         for have, want in zip(actual, dims, strict=True)
@@ -200,7 +209,7 @@ def _state(
     return State(
         input=state.input_name,
         output=state.output_name,
-        datatype=given.datatype,
+        datatype=before.datatype,
         dims=tuple(1 if dim == VARIABLE else dim for dim in dims),
     )
 

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from zoo_proto import tensorflow_serving_pb2 as pb
+from zoo_server.dataplane import DataPlane
 from zoo_server.errors import (
     InvalidRequest,
     ModelNotReady,
@@ -23,7 +24,6 @@ from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.request import InferRequest, OutputRequest
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.model_config import ModelSettings
-from zoo_server.models.catalog import Catalog
 from zoo_server.protocols.bulk import PREDICT, join, take_out
 from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.interceptor import parse
@@ -61,10 +61,10 @@ class PredictPath(UnaryPath[PredictSender]):
     """Answers Predict calls."""
 
     def __init__(
-        self, catalog: Catalog, in_flight: InFlight, budget: MemoryBudget, workers: Executor
+        self, dataplane: DataPlane, in_flight: InFlight, budget: MemoryBudget, workers: Executor
     ) -> None:
         super().__init__(PredictSender, in_flight, budget, workers)
-        self._catalog = catalog
+        self._dataplane = dataplane
 
     def model_name(self, raw: bytes) -> bytes:
         """Return the message's first bytes: who writes like messages most likely means one model."""
@@ -76,7 +76,7 @@ class PredictPath(UnaryPath[PredictSender]):
         bulk = take_out(raw, PREDICT)
         message = parse(pb.PredictRequest, bulk.rest)
         check_model_spec(message)
-        model = find(self._catalog, message.model_spec)
+        model = find(self._dataplane, message.model_spec)
         signature = message.model_spec.signature_name or SIGNATURE
         if signature != SIGNATURE:
             raise PreconditionFailed(f'Serving signature key "{signature}" not found.')
@@ -104,28 +104,28 @@ def _map_entry(name: bytes, tensor: Sequence[bytes]) -> Iterator[bytes]:
     yield from tensor
 
 
-def find(catalog: Catalog, spec: pb.ModelSpec) -> LoadedModel:
+def find(dataplane: DataPlane, spec: pb.ModelSpec) -> LoadedModel:
     """Return the version asked for; NotFound if it is not served, for whatever reason (1c)."""
     if not spec.name:
         raise InvalidRequest("ModelSpec has no name specified.")
-    number = _version(catalog, spec)
+    number = _version(dataplane, spec)
     servable = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
     if number is not None and number < 0:
         raise NotFound(f"Servable not found for request: {servable}")
     try:
-        return catalog.find(spec.name, "" if number is None else str(number))
+        return dataplane.find(spec.name, "" if number is None else str(number))
     except (NotFound, ModelNotReady, Unsupported) as error:
         raise NotFound(f"Servable not found for request: {servable}: {error}") from None
 
 
-def _version(catalog: Catalog, spec: pb.ModelSpec) -> int | None:
+def _version(dataplane: DataPlane, spec: pb.ModelSpec) -> int | None:
     choice = spec.WhichOneof("version_choice")
     if choice is None:
         return None
     if choice == "version":
         return spec.version.value
     label = spec.version_label
-    for model in reversed(catalog.ready_versions(spec.name)):
+    for model in reversed(dataplane.ready_versions(spec.name)):
         if label in model.settings.version_labels:
             return model.settings.version_labels[label]
     if label.isascii() and label.isdigit() and len(label) < 19:

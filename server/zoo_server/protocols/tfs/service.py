@@ -18,10 +18,11 @@ from google.protobuf.message_factory import GetMessageClass
 from zoo_proto import tensorflow_error_codes_pb2 as codes
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as pb
+from zoo_server.dataplane import DataPlane
 from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest, NotFound, Unsupported
 from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
-from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
+from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.control import UNLOADED
 from zoo_server.protocols.behaviour import Behaviour, burst_behaviour
 from zoo_server.protocols.interceptor import guarded_unary
@@ -63,8 +64,8 @@ _STATES = {
 class TensorFlowServing:
     """The servicer of both services: plain functions from message to message."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
 
     def GetModelMetadata(self, request: pb.GetModelMetadataRequest) -> pb.GetModelMetadataResponse:
         check_model_spec(request)
@@ -73,7 +74,7 @@ class TensorFlowServing:
         for field in request.metadata_field:
             if field != SIGNATURE_DEF:
                 raise InvalidRequest(f"Metadata field {field} is not supported")
-        model = find(self._catalog, request.model_spec)
+        model = find(self._dataplane, request.model_spec)
         response = pb.GetModelMetadataResponse(model_spec=model_spec(model))
         signatures = pb.SignatureDefMap(signature_def={SIGNATURE: _signature(model.settings)})
         response.metadata[SIGNATURE_DEF].Pack(signatures)
@@ -83,7 +84,7 @@ class TensorFlowServing:
         """As upstream, a version narrows the answer and a version label does not."""
         check_model_spec(request)
         spec = request.model_spec
-        entries = [entry for entry in self._catalog.entries() if entry.name == spec.name]
+        entries = self._dataplane.entries(spec.name)
         statuses = [_status(entry) for entry in reversed(entries) if entry.version is not None]
         if spec.HasField("version"):
             statuses = [status for status in statuses if status.version == spec.version.value]
