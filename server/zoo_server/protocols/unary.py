@@ -9,6 +9,7 @@ small that nothing in it takes long. A model's requests are read in the order in
 far as that shows: those of sequences wait for one of the same model that a worker is reading.
 """
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -26,6 +27,8 @@ from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.limits import InFlight, MemoryBudget, Reservation
 from zoo_server.protocols.status import status_of
 from zoo_server.schedulers.scheduler import UNBOUNDED
+
+_LOG = logging.getLogger(__name__)
 
 #: Messages up to this are read by whoever has them: the worst of them takes two milliseconds.
 SMALL_MESSAGE = 1024
@@ -262,7 +265,10 @@ class _Unread(Generic[S]):
     def _read_all(self, model: bytes) -> None:
         queue = self.models[model]
         while True:
-            self._read(*queue[0])
+            try:
+                self._read(*queue[0])
+            except Exception:  # one that cannot even be refused holds up nobody behind it
+                _LOG.exception("a request could not be refused")
             with self._lock:
                 queue.popleft()
                 if not queue:

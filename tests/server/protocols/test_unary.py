@@ -192,3 +192,20 @@ def test_classes_of_a_wide_output_are_a_workers(path, width, where):
     message.outputs.add(name="y").parameters["classification"].int64_param = 2
 
     assert threads(path, message)[1:] == [where] * 2
+
+
+def test_an_unread_request_that_cannot_be_refused_holds_up_nobody(path):
+    """Its call is lost already; those behind it are read all the same."""
+    wrong, right = text("text", 1000), text("text", 1000)
+    wrong.inputs[0].shape[1] = 999
+    lost, behind, later = Call(wrong), Call(right), Call(right)
+
+    def abort(code, details):
+        raise RuntimeError("the transport has let go of it")
+
+    lost.abort = abort
+    path.answer([lost, behind], GENEROUS_NS, stays=True)
+    behind.answered()
+    path.answer([later], GENEROUS_NS, stays=True)
+
+    assert len(later.answered().raw_output_contents) == 1
