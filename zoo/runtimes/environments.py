@@ -10,20 +10,22 @@ another Python makes it again. A venv survives the rename because nothing here c
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.files import locked
 from zoo.runtimes.catalogue import IsolatedRuntime
+
+#: Held while an environment is made or the record is written, below the folder of both.
+LOCK_FILE = ".lock"
 
 STAMP_FILE = "environment.json"
 
@@ -56,7 +58,7 @@ def prepare(
     wanted = {"pins": [*runtime.pins, *runtime.alone], "host": host}
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with locked(root):
+        with locked(root / LOCK_FILE):
             stamp = _read(folder)
             if stamp is None or {key: stamp.get(key) for key in wanted} != wanted:
                 say(f"{runtime.name} {runtime.version}: making its environment in {folder}")
@@ -169,11 +171,3 @@ def _error_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
     errors = [line for line in lines if line.lower().startswith(("error", "npm error"))]
     return (errors or lines)[-1][:300]
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two commands never write there at once."""
-    with (root / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

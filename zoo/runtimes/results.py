@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.errors import UsageError
-from zoo.files import atomic_write
+from zoo.files import atomic_write, locked
 from zoo.publish import repository as publish
-from zoo.runtimes.environments import locked
+from zoo.runtimes.environments import LOCK_FILE
 from zoo.runtimes.page import model_page
 from zoo.runtimes.record import CompatibilityRecord
 
@@ -32,7 +32,7 @@ def keep(
     A repository that cannot be written keeps its old pages, aloud.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root):
+    with locked(root / LOCK_FILE):
         whole = read_record(root).merged(record)
         atomic_write(root / RECORD_FILE, record_text(whole))
     mine = whole.only([item.sha256 for item in record.files])
