@@ -5,7 +5,7 @@
     │   ├── InvalidRequest         malformed, or does not fit the model
     │   ├── UnreadableJson         an HTTP body that is no JSON, or has a member of another type
     │   ├── NotFound               no such model or version
-    │   ├── PreconditionFailed     the model has not what the request takes for granted
+    │   ├── PreconditionFailed     the model lacks what the request presumes
     │   ├── AlreadyExists          the name is taken
     │   ├── Unsupported            the server, or this model, does not offer it
     │   ├── Unauthenticated        the server wants a token, and this call shows none or another
@@ -25,8 +25,8 @@
     │   └── ModelLoadError         one model of the repository cannot be served
     │       ├── NoVersion          none of its versions is one to serve
     │       ├── DecoupledModel     it answers a request any number of times
-    │       └── ProviderError      the execution provider asked for is not really there
-    ├── OperationFailed            what was asked for could not be done; the caller is told why
+    │       └── ProviderError      the requested execution provider is not available
+    ├── OperationFailed            a requested operation failed; the caller gets the reason
     │   ├── LoadFailed             a model could not be loaded
     │   └── SharedMemoryFailed     a shared memory object could not be opened
     └── ExecutionError             a bug, or the model failed while it ran: details stay in the log
@@ -56,7 +56,7 @@ class NotFound(RequestError):
 
 
 class PreconditionFailed(RequestError):
-    """The model has not what the request takes for granted, such as a signature of that name."""
+    """The model lacks what the request presumes, such as a signature of that name."""
 
 
 class AlreadyExists(RequestError):
@@ -64,7 +64,7 @@ class AlreadyExists(RequestError):
 
 
 class Unsupported(RequestError):
-    """The server, or this model, does not offer what was asked."""
+    """The server, or this model, does not offer what the request needs."""
 
 
 class Unauthenticated(RequestError):
@@ -136,15 +136,15 @@ class DecoupledModel(ModelLoadError):
 
 
 class ProviderError(ModelLoadError):
-    """The execution provider asked for is not one that the created session has."""
+    """The created session does not have the requested execution provider."""
 
 
 class OperationFailed(ServerError):
-    """What was asked for could not be done; unlike ExecutionError's, its text is for the caller."""
+    """An operation that a caller requested failed; unlike ExecutionError's, its text is for the caller."""
 
 
 class LoadFailed(OperationFailed):
-    """A model could not be loaded when a caller asked for it."""
+    """A model could not be loaded on a caller's request."""
 
 
 class SharedMemoryFailed(OperationFailed):
@@ -152,4 +152,4 @@ class SharedMemoryFailed(OperationFailed):
 
 
 class ExecutionError(ServerError):
-    """The model failed while it ran; what the caller is told is a fixed text and an id."""
+    """The model failed while it ran; the caller gets a fixed text and an id."""

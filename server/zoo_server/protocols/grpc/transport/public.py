@@ -41,7 +41,8 @@ class TransportOptions:
     guard: Guard | None = None
     #: Other processes of this server listen on the same port; who starts them has probed it.
     shared: bool = False
-    #: Hears of it, on the transport's own thread, if that ends without `stop`.
+    #: Called on the transport's own thread if that ends without `stop`. grpcio's own server keeps
+    #: its thread to itself: only the fast transport calls it.
     on_failure: Callable[[BaseException], None] = lambda error: None
 
 
