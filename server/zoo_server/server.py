@@ -69,7 +69,11 @@ _LOAD_SECONDS = 2.0
 
 
 class Server:
-    """One server: built and bound, then started, then stopped; never started twice."""
+    """One server: built and bound, then started, then stopped; never started twice.
+
+    What it is made of can be looked at: `config`, `catalog`, `in_flight`, `memory_budget`, `path`, and
+    once it is started `control`.
+    """
 
     def __init__(
         self,
@@ -82,7 +86,7 @@ class Server:
         `on_failure` is called, from any thread, once a port is answered no more though nobody stopped
         the server.
         """
-        self._config = config
+        self.config = config
         self._on_failure = on_failure
         self._began = time.perf_counter()
         self._lock = threading.Lock()
@@ -92,17 +96,17 @@ class Server:
         self._settled.set()
         #: How many requests were cut off.
         self._cut_off = 0
-        self._in_flight = InFlight()
+        self.in_flight = InFlight()
         self._health = Health([service.full_name for service in _SERVICES])
         self.catalog = Catalog(())
         self._topology = topology(self.catalog, self._health.show)
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
-        self._memory_budget = MemoryBudget(config.max_decoded_bytes)
+        self.memory_budget = MemoryBudget(config.max_decoded_bytes)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
-        self._path = InferPath(
+        self.path = InferPath(
             self.catalog,
-            self._in_flight,
-            self._memory_budget,
+            self.in_flight,
+            self.memory_budget,
             self._workers,
             self._memory,
             self._topology.forward,
@@ -124,28 +128,28 @@ class Server:
             self.grpc_port = config.grpc_port
             if not self._topology.shares_port:
                 self.grpc_port = self._transport.bind()
-            self._streams = InferStreams(self._path, self._share(_STREAMS_SHARE))
+            self._streams = InferStreams(self.path, self._share(_STREAMS_SHARE))
             self._resources = resources.pop_all()
         #: What lets calls in, and starts what is new.
         self._entrances = ExitStack()
         self._entrances.callback(self._streams.close)
         self._entrances.callback(self._health.close)
-        self._entrances.callback(self._in_flight.close)
+        self._entrances.callback(self.in_flight.close)
 
     @property
     def grpc_address(self) -> str:
         """Where gRPC listens, as a client writes it."""
-        return join_address(self._config.host, self.grpc_port)
+        return join_address(self.config.host, self.grpc_port)
 
     @property
     def http_address(self) -> str:
         """Where REST listens; KeyError if it is off."""
-        return join_address(self._config.host, self._http_ports["HTTP"])
+        return join_address(self.config.host, self._http_ports["HTTP"])
 
     @property
     def metrics_address(self) -> str:
         """Where the metrics are; KeyError if they are off."""
-        return join_address(self._config.host, self._http_ports["metrics"])
+        return join_address(self.config.host, self._http_ports["metrics"])
 
     def start(self) -> None:
         """Load the models and begin to answer; if that fails, the server is stopped.
@@ -175,7 +179,7 @@ class Server:
             _LOG.warning("a model is still being loaded, which is cut off")
             return 1
         self._entrances.close()
-        self._cut_off = left = self._in_flight.wait_until_idle(drain_seconds)
+        self._cut_off = left = self.in_flight.wait_until_idle(drain_seconds)
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._resources.close()
@@ -184,7 +188,7 @@ class Server:
     # -- parts -----------------------------------------------------------------------------------
 
     def _open_grpc(self) -> Transport:
-        config = self._config
+        config = self.config
         options = TransportOptions(
             host=config.host,
             port=config.grpc_port,
@@ -198,7 +202,7 @@ class Server:
         return open_transport(config.transport, options, self._workers)
 
     def _open_http(self) -> HttpTransport:
-        config, taken = self._config, self._topology.listeners
+        config, taken = self.config, self._topology.listeners
         ports = {"HTTP": config.http_port, "metrics": config.metrics_port}
         return HttpTransport(
             config.host,
@@ -218,9 +222,9 @@ class Server:
         self._on_failure()
 
     def _start(self) -> None:
-        config = self._config
+        config = self.config
         self.control = control = self._load()
-        dataplane = self._topology.join(self._parts(), self._path)
+        dataplane = self._topology.join(self._parts(), self.path)
         if self._topology.shares_port:
             self._transport.bind()
         self._transport.start(self._handlers(dataplane))
@@ -236,7 +240,7 @@ class Server:
 
     def _load(self) -> ModelControl:
         """Load the models; ServerExiting if the server is stopped meanwhile."""
-        config, budget = self._config, self._budget
+        config, budget = self.config, self._budget
         runtime = Runtime(provider=config.provider, threads=budget.threads)
         _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
         shared = ModelRuntime(
@@ -263,12 +267,12 @@ class Server:
 
     def _catalog_changed(self) -> None:
         """Tell those who remember or watch models."""
-        self._path.forget()
+        self.path.forget()
         self._topology.changed()
 
     def _parts(self) -> DataPlaneParts:
         """Return what the data plane of this process speaks for."""
-        config = self._config
+        config = self.config
         return DataPlaneParts(
             catalog=self.catalog,
             control=self.control,
@@ -282,15 +286,15 @@ class Server:
         return [
             inference_handlers(
                 InferenceServicer(dataplane),
-                self._path,
+                self.path,
                 self._streams,
-                self._in_flight,
+                self.in_flight,
                 self._topology.waits,
             ),
             *tensorflow_handlers(
                 TensorFlowServing(dataplane),
-                PredictPath(dataplane, self._in_flight, self._memory_budget, self._workers),
-                self._in_flight,
+                PredictPath(dataplane, self.in_flight, self.memory_budget, self._workers),
+                self.in_flight,
             ),
             health_handlers(self._health),
             reflection_handlers(_SERVICES),
@@ -300,9 +304,7 @@ class Server:
         """Return the application of the HTTP port, with all that it imports."""
         from zoo_server.protocols.rest.application import rest_application
 
-        return rest_application(
-            dataplane, self._config, self._in_flight, self._workers, self._token
-        )
+        return rest_application(dataplane, self.config, self.in_flight, self._workers, self._token)
 
     def _metrics(self, dataplane: DataPlane) -> Application:
         """Return the application of the metrics port, with all that it imports."""
@@ -316,7 +318,7 @@ class Server:
 
     def _addresses(self) -> dict[str, str]:
         """Return where calls are answered, by what is."""
-        http = {name: join_address(self._config.host, p) for name, p in self._http_ports.items()}
+        http = {name: join_address(self.config.host, p) for name, p in self._http_ports.items()}
         return {"gRPC": self.grpc_address, **http}
 
     @property

@@ -143,7 +143,7 @@ def test_fault_has_its_reason(name, reason, faulty):
     assert entry.state == "UNAVAILABLE"
     assert reason in entry.reason
     assert "\n" not in entry.reason
-    assert str(faulty[0].server._config.repository) not in entry.reason
+    assert str(faulty[0].server.config.repository) not in entry.reason
 
 
 def test_faults_without_a_version(faulty):

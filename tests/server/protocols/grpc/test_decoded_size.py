@@ -98,7 +98,7 @@ def tight(tmp_path_factory, graphs, serve):
 
 
 def released(wire) -> bool:
-    return wire.server._memory_budget.reserved == 0
+    return wire.server.memory_budget.reserved == 0
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -99,7 +99,7 @@ def test_what_is_remembered_of_answers_is_bounded(repository, graphs, serve):
     """Requests of one kind whose answers have hundreds of shapes leave a few of them behind."""
     repository.add("set", graphs.which_are_set())
     with serve(repository.path) as wire:
-        path = wire.server._path
+        path = wire.server.path
         for count in range(100):
             found = wire.infer("set", x=np.arange(100) < count)["y"]
             assert found.tolist() == [list(range(count))]
@@ -112,7 +112,7 @@ def test_what_is_remembered_of_requests_is_bounded(repository, graphs, serve, ma
     """Two thousand kinds of good requests, and one longer than most, leave a bounded number behind."""
     repository.add("m", graphs.identity())
     with serve(repository.path) as wire:
-        path = wire.server._path
+        path = wire.server.path
         request = make_request("m", x=np.zeros((1, 4), np.float32))
         for first in range(0, 2000, 250):
             calls = []
