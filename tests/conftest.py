@@ -90,7 +90,7 @@ def _train(folder: Path) -> str:
         [sys.executable, "-c", EXPORT_AND_ASK_KERAS, str(folder)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
