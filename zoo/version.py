@@ -1,4 +1,4 @@
-"""The installed version of this package."""
+"""Installed versions: of this package, and of others by the names of their distributions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ DISTRIBUTION = "layer-zoo"
 
 def zoo_version() -> str:
     """Return the installed version, 0 from a source tree that is not installed."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0"
+    return installed_version(DISTRIBUTION) or "0"
+
+
+def installed_version(*distributions: str) -> str | None:
+    """Return the version of the first of these distributions that is installed, None if none is."""
+    for distribution in distributions:
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return None

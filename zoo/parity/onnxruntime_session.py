@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.parity.compare import Arrays, Session
-from zoo.parity.runtimes import installed_version
+from zoo.version import installed_version
 
 
 def module() -> Any:

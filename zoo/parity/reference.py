@@ -1,4 +1,4 @@
-"""The ONNX reference evaluator: the standard's own, in numpy; slow, and the one that decides."""
+"""The ONNX reference evaluator: the standard's own, in numpy. Slow: prove leaves it out where it would take minutes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from zoo.parity.compare import Arrays, Session
-from zoo.parity.runtimes import installed_version
+from zoo.version import installed_version
 
 
 class OnnxReference:

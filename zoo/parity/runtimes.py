@@ -1,19 +1,20 @@
-"""Programs that run ONNX files, one small class each, behind one interface.
+"""The runtimes that run in this process, behind one interface: onnxruntime and the ONNX reference.
 
-A runtime that is not installed has no version; whoever iterates says so aloud and goes on.
+A runtime that is not installed has no version; `prove` notes it and goes on with the others.
 """
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 from zoo.parity.compare import Session
+from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.reference import OnnxReference
 
 
 class Runtime(Protocol):
-    """What verify needs of a runtime."""
+    """What the proof needs of a runtime."""
 
     name: str
 
@@ -24,19 +25,6 @@ class Runtime(Protocol):
         """Return a callable from feeds to outputs, both by tensor name."""
 
 
-def installed_version(*distributions: str) -> str | None:
-    """Return the version of the first of these distributions that is installed."""
-    for distribution in distributions:
-        try:
-            return metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def available() -> tuple[Runtime, ...]:
-    """Return every runtime the zoo knows, installed or not."""
-    from zoo.parity.onnxruntime_session import OnnxRuntime
-    from zoo.parity.reference import OnnxReference
-
+    """Return both, installed or not."""
     return (OnnxRuntime(), OnnxReference())
