@@ -1,23 +1,19 @@
 """What a gRPC server owes its handlers and its callers: one suite over both transports."""
 
 import gc
-import logging
 import queue
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 
 import grpc
 import pytest
 
 from tests.waiting import until
 from zoo_server.errors import AddressError
-from zoo_server.protocols.grpc.transport import core, open_transport
-from zoo_server.protocols.grpc.transport.fast import FastTransport
-from zoo_server.protocols.grpc.transport.public import PublicTransport, TransportOptions
+from zoo_server.protocols.grpc.transport import open_transport
+from zoo_server.protocols.grpc.transport.public import TransportOptions
 
 Status = grpc.StatusCode
 
@@ -370,99 +366,6 @@ def test_a_stop_cuts_off_what_outlasts_its_grace(served):
     assert error.value.code() in (Status.CANCELLED, Status.UNAVAILABLE)
 
 
-def test_a_burst_goes_to_its_handler_as_one_or_one_by_one():
-    """The fast transport hands over what is ready together; every call is answered."""
-    sizes = []
-
-    def behaviour(message, context):
-        raise AssertionError("the fast transport calls the burst")
-
-    def burst(calls, _inline_budget_ns, *, stays):
-        assert stays
-        sizes.append(len(calls))
-        for answered in calls:
-            answered.reply(answered.message * 2)
-
-    behaviour.burst = burst
-    workers = ThreadPoolExecutor(2)
-    server = open_transport(
-        "fast",
-        TransportOptions(host="127.0.0.1", port=0, handler_threads=2, max_message_bytes=1000),
-        workers,
-    )
-    port = server.bind()
-    server.start([Handlers(Infer=unary(behaviour))])
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            ask = channel.unary_unary("/s/Infer")
-            futures = [ask.future(str(number).encode(), timeout=10) for number in range(200)]
-            answers = [future.result() for future in futures]
-    finally:
-        server.stop(5)
-        workers.shutdown()
-
-    assert answers == [str(number).encode() * 2 for number in range(200)]
-    assert sum(sizes) == 200
-
-
-class Arrivals:
-    """A completion queue: requests of one caller, and of a second one, ready at the second look."""
-
-    def __init__(self, transport, gathered):
-        self._transport = transport
-        self._gathered = gathered
-        self._rounds = []
-        self._ready = []
-        self.looks = 0
-
-    def serve(self, *rounds):
-        """Have the loop take one request a round, or two; return how large each burst was."""
-        self._rounds = list(rounds)
-        self._transport._over.clear()
-        sizes = []
-        self._transport._bursts[lambda calls, _, stays: sizes.append(len(calls))] = self._gathered
-        self._transport._serve()
-        self._transport._bursts.clear()
-        return sizes
-
-    def poll(self, deadline=None):
-        if deadline is None:
-            if not self._rounds:
-                self._transport._over.set()
-                return self._event(core.TIMED_OUT)
-            self._ready = [None, *[self._arrives] * (self._rounds.pop(0) - 1)]
-            return self._event(None, self._arrives)
-        self.looks += 1
-        arrival = self._ready.pop(0) if self._ready else None
-        return self._event(core.TIMED_OUT if arrival is None else None, arrival)
-
-    def shutdown(self):
-        pass
-
-    def _arrives(self, _event):
-        self._gathered.append(SimpleNamespace(watch=lambda: None))
-
-    def _event(self, kind, tag=None):
-        return SimpleNamespace(completion_type=kind, tag=tag)
-
-
-def test_who_answers_one_by_one_finds_out_that_there_are_several():
-    """Requests that are ready one after the other are gathered; a lone caller is not kept waiting."""
-    options = TransportOptions(host="127.0.0.1", port=0, handler_threads=1, max_message_bytes=1000)
-    transport = FastTransport(options, ThreadPoolExecutor(1))
-    transport.stop(0)  # of the real server and queue only the loop is wanted
-    arrivals = transport._queue = Arrivals(transport, [])
-    transport._server = SimpleNamespace(destroy=lambda: None)
-
-    assert arrivals.serve(*[2] * 10) == [2] * 10
-    arrivals.looks = 0
-    assert arrivals.serve(*[1] * 1000) == [1] * 1000
-    assert arrivals.looks < 1200
-    changed = arrivals.serve(*[1] * 20, *[2] * 50)
-    assert changed[:20] == [1] * 20
-    assert changed[-20:] == [2] * 20
-
-
 def test_a_port_in_use_is_said(served, transport):
     """Binding a port that somebody listens on names the port and the cure."""
     with served(Echo=unary(lambda message, _: message)) as channel:
@@ -475,58 +378,6 @@ def test_a_port_in_use_is_said(served, transport):
             second.bind()
         second.stop(0)
         workers.shutdown()
-
-
-def test_a_changed_core_falls_back(monkeypatch, caplog):
-    """If the self-check fails, the public transport serves, and one line says so."""
-
-    def broken():
-        raise AttributeError("module has no attribute 'Server'")
-
-    monkeypatch.setattr(core, "check", broken)
-    caplog.set_level(logging.WARNING, "zoo_server")
-    workers = ThreadPoolExecutor(1)
-    options = TransportOptions(host="127.0.0.1", port=0, handler_threads=1, max_message_bytes=1000)
-    opened = open_transport("fast", options, workers)
-    workers.shutdown()
-
-    assert isinstance(opened, PublicTransport)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"the fast transport does not work with grpcio {grpc.__version__} (AttributeError: module "
-        "has no attribute 'Server'): using the public one"
-    ]
-
-
-def test_the_private_module_has_one_door():
-    """Only server/zoo_server/protocols/grpc/transport/core.py names grpcio's private module."""
-    root = Path(core.__file__).parents[3]
-    named = [
-        path.relative_to(root).as_posix()
-        for path in sorted(root.rglob("*.py"))
-        if "import cygrpc" in path.read_text() or "grpc._cython import" in path.read_text()
-    ]
-
-    assert named == ["protocols/grpc/transport/core.py"]
-
-
-class Lingering:
-    """The core's server, slow to come back from its shutdown, as it is on a busy machine."""
-
-    def __init__(self, server):
-        self._server = server
-        self._destroyed = threading.Event()
-        self.destroyed_under_shutdown = False
-
-    def __getattr__(self, name):
-        return getattr(self._server, name)
-
-    def shutdown(self, queue, tag):
-        self._server.shutdown(queue, tag)
-        self.destroyed_under_shutdown = self._destroyed.wait(0.5)
-
-    def destroy(self):
-        self._destroyed.set()
-        self._server.destroy()
 
 
 def test_a_caller_who_hangs_up_is_no_error_of_the_handlers(served, caplog):
@@ -609,21 +460,3 @@ def test_a_call_that_is_over_is_let_go_of_without_the_collector(served):
             assert len(contexts) == 4
     finally:
         gc.enable()
-
-
-def test_fast_destroys_no_server_under_its_shutdown():
-    """The loop hears of the shutdown before the call returns, and waits: else the process may end."""
-    with ThreadPoolExecutor(1) as workers:
-        options = TransportOptions(
-            host="127.0.0.1", port=0, max_message_bytes=1024, handler_threads=1
-        )
-        server = FastTransport(options, workers)
-        server._server = lingering = Lingering(server._server)
-        server.bind()
-        server.start([])
-        server.stop(5)
-        assert server._thread is not None
-        server._thread.join(5)
-
-    assert lingering._destroyed.is_set()
-    assert not lingering.destroyed_under_shutdown

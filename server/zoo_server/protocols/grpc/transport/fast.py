@@ -30,6 +30,7 @@ import grpc
 
 from zoo_server.protocols.grpc.transport import core
 from zoo_server.protocols.grpc.transport.fast_calls import RawCall, UnaryCall, run_unary
+from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
 from zoo_server.protocols.grpc.transport.public import TransportOptions
 from zoo_server.protocols.ports import address_error, join_address, probe
@@ -39,20 +40,6 @@ _LOG = logging.getLogger(__name__)
 
 #: Arrivals that the core may hand over before the loop has asked for more: at least a burst.
 _ARRIVALS = 256
-
-#: The most events taken before what was gathered is answered: a longer burst would delay its first
-#: answer for the sake of its last.
-_MOST_EVENTS = 1024
-
-#: Looks in vain before a burst is answered, where others are likely to come.
-_PATIENCE = 5
-
-#: Bursts of one after which nobody else is likely to come, and after which that is tried again.
-_ALONE, _TRY_AGAIN = 4, 32
-
-#: The longest run that the loop takes on itself; meanwhile everybody else waits. A full batch of a
-#: tiny model takes about a millisecond.
-_INLINE_BUDGET_NS = 2_000_000
 
 #: How long a worker may keep the interpreter's lock once the loop wants it.
 _SWITCH_SECONDS = 0.001
@@ -93,17 +80,13 @@ class FastTransport:
         self._server.register_completion_queue(self._queue)
         self._handlers: Sequence[grpc.GenericRpcHandler] = ()
         self._routes: dict[bytes, tuple[Opens, Any]] = {}
-        #: Arrivals taken that the core has not been asked to make up for; touched by the loop only.
-        self._owed = 0
+        self._loop = BurstLoop(self._queue, self._replenish)
         #: Calls that are not over; touched by the loop only.
         self._calls: set[RawCall] = set()
-        #: What has been gathered for each burst handler.
-        self._bursts: dict[Callable[..., None], list[Any]] = {}
         self._lock = threading.Lock()
         self._accepting = False
         self._stopping = False
         self._shut = False
-        self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
     def bind(self) -> int:
@@ -150,11 +133,11 @@ class FastTransport:
                 self._stopping = True
                 self._accepting = False
                 self._server.shutdown(self._queue, self._shut_down)
-        if not self._over.wait(grace_seconds):
+        if not self._loop.over.wait(grace_seconds):
             with self._lock:
-                if not self._over.is_set():
+                if not self._loop.over.is_set():
                     self._server.cancel_all_calls()
-            self._over.wait(_CANCEL_SECONDS)
+            self._loop.over.wait(_CANCEL_SECONDS)
 
     def _close_unstarted(self) -> None:
         """Let go of the port: the core does that for a server that has been started only."""
@@ -170,84 +153,28 @@ class FastTransport:
 
     def _run(self) -> None:
         try:
-            self._serve()
+            self._loop.run()
+            # `stop` may still be inside the core's shutdown, whose event has brought us here: to
+            # destroy the server under it would end the process.
+            with self._lock:
+                self._queue.shutdown()
+                self._server.destroy()
         except BaseException as error:  # whatever it is, nobody takes events any more
-            self._over.set()  # so that `stop` waits for nothing
+            self._loop.over.set()  # so that `stop` waits for nothing
             self._options.on_failure(error)
 
-    def _serve(self) -> None:
-        """Take events until the server has shut down and every call is over."""
-        poll, timed_out, bursts = self._queue.poll, core.TIMED_OUT, self._bursts
-        alone = 0
-        while not self._over.is_set():
-            event = poll()
-            taken = looks = 0
-            while True:
-                if event.completion_type == timed_out:
-                    # One look takes one socket's events: where several calls came together lately,
-                    # others are likely to be ready on other connections. Answered one by one they
-                    # keep coming one by one, at twice the time each.
-                    looks += 1
-                    likely = alone < _ALONE or not alone % _TRY_AGAIN
-                    if looks > _PATIENCE or not (likely and self._has_gathered()):
-                        break
-                    event = poll(0)
-                    continue
-                try:
-                    event.tag(event)
-                except Exception:  # one call's fault must not end all others
-                    _LOG.exception("a call could not be handled")
-                taken += 1
-                if taken >= _MOST_EVENTS:
-                    break
-                # Drop the event first: it may hold the last reference to a call.
-                event = None
-                event = poll(0)
-            event = None
-            gathered = 0
-            for handler, calls in bursts.items():
-                if calls:
-                    gathered += len(calls)
-                    self._answer_burst(handler, calls)
-            if gathered:
-                alone = alone + 1 if gathered == 1 else 0
-            if self._owed:
-                self._ask_for_more()
-        # `stop` may still be inside the core's shutdown, whose event has brought us here: to destroy
-        # the server under it would end the process.
-        with self._lock:
-            self._queue.shutdown()
-            self._server.destroy()
-
-    def _has_gathered(self) -> bool:
-        """Tell whether a burst has begun, or will with the message of a call that has arrived."""
-        return self._owed > 0 or any(self._bursts.values())
-
-    def _ask_for_more(self) -> None:
-        """Make up for the arrivals that were taken; after the answers, which do not wait for it."""
-        owed, self._owed = self._owed, 0
+    def _replenish(self, count: int) -> None:
+        """Ask the core for so many arrivals more."""
         with self._lock:
             if self._accepting:
-                for _ in range(owed):
+                for _ in range(count):
                     self._server.request_call(self._queue, self._queue, self._arrived)
-
-    def _answer_burst(self, handler: Callable[..., None], gathered: list[Any]) -> None:
-        calls = list(gathered)
-        gathered.clear()
-        try:
-            handler(calls, _INLINE_BUDGET_NS, stays=True)
-        except Exception as error:
-            _LOG.exception("a burst could not be handled")
-            for call in calls:
-                call.abort(grpc.StatusCode.INTERNAL, f"unexpected {type(error).__name__}")
-        for call in calls:
-            call.watch()
 
     def _arrived(self, event: Any) -> None:
         """The tag of an arrival; one that failed is a sign of shutting down."""
         if not event.success:
             return
-        self._owed += 1
+        self._loop.owed += 1
         method = event.call_details.method
         guard = self._options.guard
         if guard is not None:
@@ -272,13 +199,13 @@ class FastTransport:
         """A call's last operation is done."""
         self._calls.discard(call)
         if self._stopping and not self._calls and self._shut:
-            self._over.set()
+            self._loop.over.set()
 
     def _shut_down(self, _: Any) -> None:
         """The tag of the shutdown: no call will arrive any more."""
         self._shut = True
         if not self._calls:
-            self._over.set()
+            self._loop.over.set()
 
     # -- routes --------------------------------------------------------------------------------
 
@@ -295,7 +222,7 @@ class FastTransport:
     def _opener(self, handler: Any) -> Opens:
         behaviour = handler.unary_unary or handler.stream_stream
         burst = getattr(behaviour, "burst", None)
-        gather = None if burst is None else self._bursts.setdefault(burst, []).append
+        gather = None if burst is None else self._loop.gatherer(burst)
         if handler.request_streaming or handler.response_streaming:
             return partial(self._open_stream, gather)
         if gather is not None:
