@@ -25,7 +25,7 @@ from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.control import ControlMode, ModelControl
-from zoo_server.models.loader import Loader, ModelRuntime
+from zoo_server.models.loader import Loader, ModelRuntime, OpenerFactory
 from zoo_server.models.polling import Poller
 from zoo_server.protocols import tls
 from zoo_server.protocols.auth import TokenGuard, read_token
@@ -80,13 +80,15 @@ class Server:
         config: ServerConfig,
         topology: TopologyFactory = SingleProcess,
         on_failure: Callable[[], None] = lambda: None,
+        opener: OpenerFactory = Runtime,
     ) -> None:
         """Take the ports; OperatorError if that fails, and then nothing stays taken.
 
         `on_failure` is called, from any thread, once a port is answered no more though nobody stopped
-        the server.
+        the server. `opener` returns what opens and runs graphs.
         """
         self.config = config
+        self._opener = opener
         self._on_failure = on_failure
         self._began = time.perf_counter()
         self._lock = threading.Lock()
@@ -241,10 +243,10 @@ class Server:
     def _load(self) -> ModelControl:
         """Load the models; ServerExiting if the server is stopped meanwhile."""
         config, budget = self.config, self._budget
-        runtime = Runtime(provider=config.provider, threads=budget.threads)
-        _LOG.info("onnxruntime %s, %d threads (%s)", runtime.version, budget.threads, budget.why)
+        opener = self._opener(provider=config.provider, threads=budget.threads)
+        _LOG.info("onnxruntime %s, %d threads (%s)", opener.version, budget.threads, budget.why)
         shared = ModelRuntime(
-            opener=runtime,
+            opener=opener,
             workers=self._workers,
             timer=self._timer,
             waiting=threading.Semaphore(self._share(_SEQUENCES_SHARE) or MOST_WAITING),
@@ -334,14 +336,14 @@ class Server:
 
 
 @contextmanager
-def running(config: ServerConfig) -> Iterator[Server]:
+def running(config: ServerConfig, opener: OpenerFactory = Runtime) -> Iterator[Server]:
     """Serve for as long as the block runs; OperatorError if the server cannot start."""
     if config.workers > 1:
         raise ConfigurationError(
             f"--workers is {config.workers}: inside one process it can only be 1; several are what "
             "`zoo serve` starts"
         )
-    server = Server(config)
+    server = Server(config, opener=opener)
     try:
         server.start()
         yield server

@@ -25,8 +25,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
+from zoo_server.backends.onnxruntime.session import Runtime
 from zoo_server.config import TRANSPORTS, ServerConfig
 from zoo_server.datatypes import DATA_TYPES
+from zoo_server.models.loader import OpenerFactory
 from zoo_server.server import Server, running
 
 SIMPLE_CONFIG = """
@@ -198,11 +200,11 @@ def infer_request(model: str, version: str = "", **arrays: np.ndarray) -> pb.Mod
 
 
 @contextmanager
-def _serve(path: Path, **options: Any) -> Iterator[Wire]:
+def _serve(path: Path, opener: OpenerFactory = Runtime, **options: Any) -> Iterator[Wire]:
     # HTTP where a test asks for it: its ports would cost each of the others a tenth of a second.
     defaults = {"grpc_port": 0, "http_port": None, "metrics_port": None, "drain_seconds": 2.0}
     config = ServerConfig(repository=path, **{**defaults, **options})
-    with running(config) as server, grpc.insecure_channel(server.grpc_address) as channel:
+    with running(config, opener) as server, grpc.insecure_channel(server.grpc_address) as channel:
         yield Wire(server, channel)
 
 

@@ -55,11 +55,19 @@ class LoadedGraph(Graph, Protocol):
 class GraphOpener(Protocol):
     """What opens graphs: zoo_server.backends.onnxruntime.session.Runtime, or a fake in a test."""
 
+    #: Of the library that runs them.
+    version: str
     #: The most threads of one run.
     threads: int
 
     def open(self, path: Path, threads: int) -> LoadedGraph:
         """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
+
+
+class OpenerFactory(Protocol):
+    """Returns what opens graphs: zoo_server.backends.onnxruntime.session.Runtime itself, or a fake."""
+
+    def __call__(self, *, provider: str, threads: int) -> GraphOpener: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

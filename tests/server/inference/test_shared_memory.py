@@ -656,12 +656,13 @@ def test_a_shrunk_region_is_not_written(segment):
 def test_tritonclient_utilities(shm):
     """Objects made and read by tritonclient's own utilities, strings too."""
     size = 4096
-    made = shm_utils.create_shared_memory_region("made", f"/layer-zoo-{uuid.uuid4().hex}", size)
+    key = f"/layer-zoo-{uuid.uuid4().hex}"
+    made = shm_utils.create_shared_memory_region("made", key, size)
     try:
         with triton.InferenceServerClient(shm.address) as client:
             client.unregister_system_shared_memory()
             client.unregister_cuda_shared_memory()
-            client.register_system_shared_memory("made", made._shm_key, size)
+            client.register_system_shared_memory("made", key, size)
             words = np.array([[b"one", b"", b"drei", b"cuatro"]], dtype=object)
             raw = triton_utils.serialize_byte_tensor(words)
             shm_utils.set_shared_memory_region(made, [raw])

@@ -1,6 +1,5 @@
 """RepositoryModelLoad, RepositoryModelUnload and RepositoryIndex, as callers see them."""
 
-import dataclasses
 import gc
 import json
 import threading
@@ -18,6 +17,7 @@ from onnx import TensorProto, helper
 
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
+from zoo_server.backends.onnxruntime.session import Runtime
 from zoo_server.config import ServerConfig
 from zoo_server.errors import ConfigurationError, LoadFailed
 from zoo_server.models.payload import parse_override, unpacked
@@ -30,13 +30,36 @@ LONG = "A" * 256
 LABELS = '{"max_batch_size": 1, "output": [{"name": "y", "label_filename": "%s"}]}'
 
 
+def at_once(open_graph):
+    return open_graph()
+
+
+class Opener:
+    """What opens graphs for a server, and what a test does around it from some moment on."""
+
+    def __call__(self, *, provider, threads):
+        self._runtime = Runtime(provider=provider, threads=threads)
+        self.version, self.threads = self._runtime.version, threads
+        self.around = at_once
+        return self
+
+    def open(self, path, threads):
+        return self.around(lambda: self._runtime.open(path, threads))
+
+
 @pytest.fixture
-def explicit(repository, graphs, serve):
+def opener():
+    """What opens the graphs of the server in explicit mode."""
+    return Opener()
+
+
+@pytest.fixture
+def explicit(repository, graphs, serve, opener):
     """A server in explicit mode of a repository with the models m, n and bad; none is loaded."""
     repository.add("m", graphs.identity())
     repository.add("n", graphs.identity())
     repository.add("bad", b"not a graph")
-    with serve(repository.path, model_control_mode="explicit") as wire:
+    with serve(repository.path, opener=opener, model_control_mode="explicit") as wire:
         yield wire
 
 
@@ -382,37 +405,28 @@ def test_failed_reload_leaves_the_old_one(explicit, client, repository, graphs):
     assert client.get_model_metadata("m").versions == ["2"]
 
 
-def opens_by(wire, wrap):
-    """Put a wrapper around what opens graphs; return the wrapper and how to take it off."""
-    loader = wire.server.control._loader
-    before = loader._runtime
-    wrapper = wrap(before.opener)
-    loader._runtime = dataclasses.replace(before, opener=wrapper)
-    return wrapper, lambda: setattr(loader, "_runtime", before)
+class Hold:
+    """Holds every load of a graph until it is let go; tells when one has begun."""
 
+    def __init__(self):
+        self.begun, self.over = threading.Event(), threading.Event()
 
-class Gate:
-    """Holds every load of a graph until it is opened; tells when one has begun."""
-
-    def __init__(self, opener):
-        self._opener = opener
-        self.threads = opener.threads
-        self.begun, self.open_now = threading.Event(), threading.Event()
-
-    def open(self, path, threads):
+    def __call__(self, open_graph):
         self.begun.set()
-        assert self.open_now.wait(20)
-        return self._opener.open(path, threads)
+        assert self.over.wait(20)
+        return open_graph()
 
 
-def test_loading_shows_and_the_old_one_serves_meanwhile(explicit, client, repository, graphs):
+def test_loading_shows_and_the_old_one_serves_meanwhile(
+    explicit, client, repository, graphs, opener
+):
     """During a load the new version is LOADING, the old one answers, and the server stays ready."""
     client.load_model("m")
     repository.add("m", graphs.identity(), version=2)
-    gate, _ = opens_by(explicit, Gate)
+    hold = opener.around = Hold()
     loading = threading.Thread(target=client.load_model, args=("m",))
     loading.start()
-    assert gate.begun.wait(20)
+    assert hold.begun.wait(20)
 
     assert [row for row in index(explicit) if row[0] == "m"] == [
         ("m", "1", "READY", ""),
@@ -423,23 +437,23 @@ def test_loading_shows_and_the_old_one_serves_meanwhile(explicit, client, reposi
         explicit.infer("m", version="2", x=ROW)
     assert late.value.code() is grpc.StatusCode.UNAVAILABLE
     assert client.is_server_ready()
-    gate.open_now.set()
+    hold.over.set()
     loading.join()
     assert client.get_model_metadata("m").versions == ["2"]
 
 
-def test_inference_during_the_first_load(explicit, client):
+def test_inference_during_the_first_load(explicit, client, opener):
     """The version is not ready yet, UNAVAILABLE; without one asked for there is none to be had."""
-    gate, _ = opens_by(explicit, Gate)
+    hold = opener.around = Hold()
     loading = threading.Thread(target=client.load_model, args=("m",))
     loading.start()
-    assert gate.begun.wait(20)
+    assert hold.begun.wait(20)
     refused = {}
     for version in ("1", "", "2"):
         with pytest.raises(grpc.RpcError) as caught:
             explicit.infer("m", version=version, x=ROW)
         refused[version] = caught.value.code().name, caught.value.details()
-    gate.open_now.set()
+    hold.over.set()
     loading.join()
 
     stem = "Request for unknown model: 'm'"
@@ -451,20 +465,20 @@ def test_inference_during_the_first_load(explicit, client):
     assert explicit.infer("m", version="1", x=ROW)["y"].tolist() == ROW.tolist()
 
 
-def test_changes_of_one_model_wait_for_each_other(explicit, client):
+def test_changes_of_one_model_wait_for_each_other(explicit, client, opener):
     """An unload that comes during a load waits for it; another model's load does not."""
-    gate, take_off = opens_by(explicit, Gate)
+    hold = opener.around = Hold()
     loading = threading.Thread(target=client.load_model, args=("m",))
     loading.start()
-    assert gate.begun.wait(20)
+    assert hold.begun.wait(20)
     assert not client.is_server_ready()
     request = pb.RepositoryModelUnloadRequest(model_name="m")
     unloading = explicit.stub.RepositoryModelUnload.future(request)
-    take_off()
+    opener.around = at_once
     client.load_model("n")
     assert client.is_model_ready("n")
     assert not unloading.done()
-    gate.open_now.set()
+    hold.over.set()
     loading.join()
     unloading.result(20)
     assert not client.is_model_ready("m")
@@ -511,22 +525,17 @@ def without_collector():
 @pytest.mark.parametrize(
     "batching", ["", "dynamic_batching { max_queue_delay_microseconds: 1000 }"]
 )
-def test_memory_comes_back(batching, explicit, client, repository, without_collector):
+def test_memory_comes_back(batching, explicit, client, repository, opener, without_collector):
     """An unloaded model's session is gone with its last request, no garbage collector needed."""
     repository.add("m", None, f"max_batch_size: 4 {batching}")
     alive = weakref.WeakSet()
 
-    class Counting:
-        def __init__(self, opener):
-            self._opener = opener
-            self.threads = opener.threads
+    def counted(open_graph):
+        session = open_graph()
+        alive.add(session)
+        return session
 
-        def open(self, path, threads):
-            session = self._opener.open(path, threads)
-            alive.add(session)
-            return session
-
-    opens_by(explicit, Counting)
+    opener.around = counted
     for _ in range(10):
         client.load_model("m")
         explicit.infer("m", x=ROW)

@@ -1,4 +1,4 @@
-"""What a transport's loop does itself of a hot call, and what it leaves to a worker."""
+"""What a transport's loop does itself of a hot call, what it leaves to a worker, and what is remembered."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +64,7 @@ def path(repository, graphs, serve):
             [value("y", kind, ["batch", "n"])],
         )
         repository.add(name, model, "max_batch_size: 8")
+    repository.add("set", graphs.which_are_set())
     repository.add(
         "sums",
         graphs.sums(),
@@ -209,3 +210,35 @@ def test_an_unread_request_that_cannot_be_refused_holds_up_nobody(path):
     path.answer([later], GENEROUS_NS, stays=True)
 
     assert len(later.answered().raw_output_contents) == 1
+
+
+def answered(path: InferPath, message: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    """Send a request and wait for the answer."""
+    call = Call(message)
+    path.answer([call])
+    return call.answered()
+
+
+def test_what_is_remembered_of_answers_is_bounded(path):
+    """Requests of one kind whose answers have hundreds of shapes leave a few of them behind."""
+    for count in range(100):
+        answer = answered(path, request("set", np.arange(100) < count, "BOOL"))
+        indices = np.frombuffer(answer.raw_output_contents[0], np.int64)
+        assert indices.tolist() == list(range(count))
+    (template,) = path.templates.values()
+
+    assert 1 <= len(template.plan.encoded) <= 16
+
+
+def test_what_is_remembered_of_requests_is_bounded(path):
+    """Two thousand kinds of good requests, and one longer than most, leave a bounded number behind."""
+    message = request("numbers", row(4))
+    for number in range(2000):
+        message.parameters["mine"].int64_param = number
+        answered(path, message)
+    assert 0 < len(path.templates) <= 1024
+
+    before = dict(path.templates)
+    message.parameters["mine"].string_param = "x" * 4096
+    answered(path, message)
+    assert path.templates == before

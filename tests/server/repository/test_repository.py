@@ -136,14 +136,14 @@ def faulty(tmp_path_factory, graphs, serve):
 
 
 @pytest.mark.parametrize(("name", "reason"), [(name, row[2]) for name, row in FAULTS.items()])
-def test_fault_has_its_reason(name, reason, faulty):
+def test_fault_has_its_reason(name, reason, faulty, tmp_path_factory):
     """A model that cannot be served is UNAVAILABLE with one line that says why."""
     entry = faulty[1][name]
 
     assert entry.state == "UNAVAILABLE"
     assert reason in entry.reason
     assert "\n" not in entry.reason
-    assert str(faulty[0].server.config.repository) not in entry.reason
+    assert str(tmp_path_factory.getbasetemp()) not in entry.reason
 
 
 def test_faults_without_a_version(faulty):

@@ -500,9 +500,8 @@ def test_a_cancelled_request_is_not_run_and_its_sequence_goes_on(repository, sum
         until(lambda: waiting(wire) == 1)
         second = wire.stub.ModelInfer.future(request(20, 2), timeout=20)
         until(lambda: waiting(wire) == 2)
-        member = batcher_of(wire)._backlog[2].waiting[0][0]
         gone.cancel()
-        until(member.is_gone)
+        until(lambda: waiting(wire) == 1)
         wire.stub.ModelInfer(request(1, 1, end=True), timeout=10)
         answer = values(second.result())
         (statistics,) = wire.stub.ModelStatistics(pb.ModelStatisticsRequest(name="m")).model_stats

@@ -57,6 +57,12 @@ class Health:
                 for send in senders:
                     send(None)  # grpcio's word for the end of the stream
 
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        with self._lock:
+            return sum(len(senders) for senders in self._watchers.values())
+
     def check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
     ) -> health_pb2.HealthCheckResponse:

@@ -10,6 +10,7 @@ bytes; on a hit, all that is left to check are the sizes of the tensors.
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import ServerError
@@ -40,7 +41,9 @@ _LONGEST_HEAD = 2048
 
 
 @dataclass(slots=True)
-class _Template:
+class RequestTemplate:
+    """What requests of one kind have in common: all but their data."""
+
     model: LoadedModel
     plan: Plan
     #: Sizes of the tensors that it carries, in the order in which it lists them.
@@ -82,8 +85,13 @@ class InferPath(UnaryPath[InferSender]):
         self._hand_on = hand_on
         self._catalog = catalog
         self._memory = memory
-        self._templates: dict[bytes, _Template] = {}
+        self._templates: dict[bytes, RequestTemplate] = {}
         memory.when_unregistered(self.forget)
+
+    @property
+    def templates(self) -> Mapping[bytes, RequestTemplate]:
+        """The kinds of requests that are remembered, by what precedes their data; not to be changed."""
+        return MappingProxyType(self._templates)
 
     def forget(self) -> None:
         """Forget the models and regions that are remembered: they may be others by now."""
@@ -157,7 +165,7 @@ def _template(
     checked: CheckedRequest,
     model: LoadedModel,
     parameters: Mapping[str, ParameterValue],
-) -> _Template | None:
+) -> RequestTemplate | None:
     """Return what the next request of this kind need not be asked again, None if there will be none."""
     inputs = checked.plan.inputs
     if len(parts.head) > _LONGEST_HEAD or any(planned.nbytes is None for planned in inputs):
@@ -172,7 +180,7 @@ def _template(
         return None
     places: dict[str, int | Source] = {name: index for index, name in enumerate(carried)}
     places |= sources
-    return _Template(
+    return RequestTemplate(
         model=model,
         plan=checked.plan,
         sizes=tuple(end - begin for begin, end in parts.spans),

@@ -108,9 +108,10 @@ def test_health_forgets_watchers():
     health.publish({"m": True})
     health.publish({"m": False})
     assert [one.status for one in sent] == [SERVING, UNKNOWN, NOT_SERVING]
+    assert health.watches == 2
     for callback in callbacks:
         callback()
-    assert not health._watchers
+    assert health.watches == 0
 
 
 @pytest.fixture

@@ -34,10 +34,10 @@ DEFAULT_TRACE = {
 def server_logger():
     """Leave the logging of this process as it was."""
     root = logging.getLogger(logs.ROOT)
-    before = root.level, root.handlers, root.propagate
+    level, *before = root.level, root.handlers, root.propagate
     yield root
-    root.level, root.handlers, root.propagate = before
-    logging.getLogger().manager._clear_cache()
+    root.handlers, root.propagate = before
+    root.setLevel(level)
 
 
 @pytest.fixture

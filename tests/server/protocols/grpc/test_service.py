@@ -95,39 +95,6 @@ def test_tritonclient_infer(client):
     assert result.get_response().id == "7"
 
 
-def test_what_is_remembered_of_answers_is_bounded(repository, graphs, serve):
-    """Requests of one kind whose answers have hundreds of shapes leave a few of them behind."""
-    repository.add("set", graphs.which_are_set())
-    with serve(repository.path) as wire:
-        path = wire.server.path
-        for count in range(100):
-            found = wire.infer("set", x=np.arange(100) < count)["y"]
-            assert found.tolist() == [list(range(count))]
-        (template,) = path._templates.values()
-
-        assert 1 <= len(template.plan.encoded) <= 16
-
-
-def test_what_is_remembered_of_requests_is_bounded(repository, graphs, serve, make_request):
-    """Two thousand kinds of good requests, and one longer than most, leave a bounded number behind."""
-    repository.add("m", graphs.identity())
-    with serve(repository.path) as wire:
-        path = wire.server.path
-        request = make_request("m", x=np.zeros((1, 4), np.float32))
-        for first in range(0, 2000, 250):
-            calls = []
-            for number in range(first, first + 250):
-                request.parameters["mine"].int64_param = number
-                calls.append(wire.stub.ModelInfer.future(request))
-            assert {call.code() for call in calls} == {grpc.StatusCode.OK}
-        assert 0 < len(path._templates) <= 1024
-
-        request.parameters["mine"].string_param = "x" * 4096
-        before = dict(path._templates)
-        wire.stub.ModelInfer(request)
-        assert path._templates == before
-
-
 def test_classification(client):
     """The best classes come as value:index:label, best first, clipped, a row each."""
     array = np.array([[0.1, 0.5, 0.2, 0.2], [4, 3, 2, 1]], np.float32)

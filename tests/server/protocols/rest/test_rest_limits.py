@@ -214,7 +214,7 @@ def test_a_leaving_server_answers_503_and_finishes_what_is_under_way(
         rest.get("/v2/health/live")  # a connection that is open already
         stopping = threading.Thread(target=rest.server.stop, args=(30,))
         stopping.start()
-        until(lambda: not rest.server.in_flight._open)
+        until(lambda: rest.get("/v2/health/ready").status == 503)
         for answer in (rest.get("/v2/health/ready"), rest.ask("POST", "/v2/models/slow/infer")):
             assert (answer.status, answer.error) == (503, "Server exiting")
         assert under_way.getresponse().status == 200
