@@ -15,7 +15,7 @@ from typing import Protocol
 from zoo_server.dataplane import DataPlane, DataPlaneParts
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.readiness import Readiness
-from zoo_server.protocols.grpc.infer import HandOn, InferPath
+from zoo_server.protocols.grpc.infer import Forward, InferPath
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Topology(Protocol):
     #: RPCs that ask other processes before they answer, and so need a thread.
     waits: Set[str]
     #: Forwards a request of a sequence to the process that keeps it; None if that is this one.
-    forward: HandOn | None
+    forward: Forward | None
 
     def changed(self) -> None:
         """Look at the catalog again, and publish what is ready in the whole server."""
@@ -64,7 +64,7 @@ class SingleProcess:
     shares_port = False
     listeners: Mapping[str, int] = {}
     waits: Set[str] = frozenset()
-    forward: HandOn | None = None
+    forward: Forward | None = None
 
     def __init__(self, catalog: Catalog, publish: Publish) -> None:
         self._catalog = catalog

@@ -45,8 +45,9 @@ def classify(
 def _best(labels: tuple[str, ...], row: np.ndarray[Any, Any], count: int) -> list[str]:
     # Sorting the reverse of the reversed row keeps equal values in index order.
     order = (len(row) - 1 - np.argsort(row[::-1], kind="stable"))[::-1][:count]
-    form = "%f" if row.dtype.kind == "f" else "%d"
+    number_format = "%f" if row.dtype.kind == "f" else "%d"
     return [
-        f"{form % row[index]}:{index}" + (f":{labels[index]}" if index < len(labels) else "")
+        f"{number_format % row[index]}:{index}"
+        + (f":{labels[index]}" if index < len(labels) else "")
         for index in order.tolist()
     ]

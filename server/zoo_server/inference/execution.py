@@ -114,7 +114,7 @@ class Rows:
         if destination is None:
             raw = datatypes.to_raw(settings.datatype, array)
         else:
-            destination.write(settings.name, _in_wire_form(settings.datatype, array))
+            destination.write(settings.name, _wire_bytes(settings.datatype, array))
         return OutputTensor(
             name=settings.name,
             datatype=settings.datatype.wire,
@@ -123,7 +123,7 @@ class Rows:
         )
 
 
-def _in_wire_form(datatype: DataType, array: Array) -> bytes | memoryview:
+def _wire_bytes(datatype: DataType, array: Array) -> bytes | memoryview:
     """Return an array's elements in wire form, without a copy where they have it already."""
     if datatype.byte_size is None or array.dtype != datatype.numpy:
         return datatypes.to_raw(datatype, array)

@@ -138,9 +138,9 @@ def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> Loaded
     began = time.perf_counter()
     files, written = plan.files, plan.config
     path = config_pbtxt.model_file(files, written, version)
-    asked = threads_of(written) if written is not None else 0
+    requested = threads_of(written) if written is not None else 0
     opener = runtime.opener
-    graph = opener.open(path, asked or _first_guess(path, opener.threads))
+    graph = opener.open(path, requested or _first_guess(path, opener.threads))
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = autocomplete.complete(
         files.name, written, signature, batching_written=plan.batching_written
@@ -154,7 +154,7 @@ def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> Loaded
         read_labels=lambda filename: config_pbtxt.read_labels(files.folder, filename),
     )
     took = trial(graph, settings)
-    if not asked and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
+    if not requested and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
         graph = opener.open(path, opener.threads)
         took = trial(graph, settings)
     if runtime.self_test:

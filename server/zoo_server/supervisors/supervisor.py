@@ -287,13 +287,13 @@ class Supervisor:
         await self._exchange_all()
         return self._statistics.total()
 
-    async def change(self, method: str, asked: WorkerProcess, *arguments: Any) -> Any:
+    async def change(self, method: str, first: WorkerProcess, *arguments: Any) -> Any:
         """Have a change made by all; return the first one's result, or raise its error."""
         async with self._lanes[LANES[method]]:
             if self._leaving.is_set():
                 raise ServerExiting("Server exiting")
-            result = await asked.change(method, *arguments)
-            others = [worker for worker in self._joined() if worker is not asked]
+            result = await first.change(method, *arguments)
+            others = [worker for worker in self._joined() if worker is not first]
             outcomes = await asyncio.gather(
                 *(worker.change(method, *arguments) for worker in others), return_exceptions=True
             )

@@ -11,7 +11,7 @@ import grpc
 from zoo_server.dataplane import DataPlane, DataPlaneParts
 from zoo_server.models.catalog import Catalog, reading_of
 from zoo_server.models.readiness import Readiness
-from zoo_server.protocols.grpc.infer import HandOn, InferPath, InferSender
+from zoo_server.protocols.grpc.infer import Forward, InferPath, InferSender
 from zoo_server.supervisors import rpc
 from zoo_server.supervisors.group_dataplane import GroupDataPlane
 from zoo_server.supervisors.replay_log import LANES
@@ -46,7 +46,7 @@ class WorkerGroup:
         self._catalog = catalog
         self._publish = publish
         self.listeners: Mapping[str, int] = spec.listeners
-        self.forward: HandOn | None = None if spec.number == SEQUENCE_WORKER else self._forward
+        self.forward: Forward | None = None if spec.number == SEQUENCE_WORKER else self._forward
         self._forwarder: SequenceForwarder | None = None
         self._lock = threading.Lock()
         self._numbers = count(1)

@@ -64,8 +64,8 @@ class InferSender(ResponseSender):
         return encode(self.model.settings, self.plan, rows, self.id)
 
 
-#: Hands a request on to the process that keeps its model's sequences; the sender is told the outcome.
-HandOn = Callable[[bytes, InferSender], None]
+#: Forwards a request to the process that keeps its model's sequences; the sender is told the outcome.
+Forward = Callable[[bytes, InferSender], None]
 
 
 class InferPath(UnaryPath[InferSender]):
@@ -78,11 +78,11 @@ class InferPath(UnaryPath[InferSender]):
         budget: MemoryBudget,
         workers: Executor,
         memory: SharedMemory,
-        hand_on: HandOn | None = None,
+        forward: Forward | None = None,
     ) -> None:
-        """`hand_on`: where another process keeps the sequences."""
+        """`forward`: where another process keeps the sequences."""
         super().__init__(InferSender, in_flight, budget, workers)
-        self._hand_on = hand_on
+        self._forward = forward
         self._catalog = catalog
         self._memory = memory
         self._templates: dict[bytes, RequestTemplate] = {}
@@ -142,8 +142,8 @@ class InferPath(UnaryPath[InferSender]):
         templates = self._templates
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
-        if self._hand_on is not None and model.settings.sequences is not None:
-            self._hand_on(raw, sender)
+        if self._forward is not None and model.settings.sequences is not None:
+            self._forward(raw, sender)
             return False
         request = decode(message, self._memory, views, bulk.lists)
         reserve_strings(reservation, request.inputs)

@@ -28,8 +28,8 @@ def check_forms(plan: Plan, decoded: RestRequest) -> None:
     """Before anything runs: InvalidRequest for an output whose form cannot carry its datatype."""
     for output, requested in plan.outputs:
         wire = output.datatype.wire
-        has_form = requested.classes or requested.destination is not None
-        if wire in BINARY_ONLY and not has_form and not decoded.wants_binary(output.name):
+        outside_json = requested.classes or requested.destination is not None
+        if wire in BINARY_ONLY and not outside_json and not decoded.wants_binary(output.name):
             raise InvalidRequest(
                 f"sending {wire} data via JSON is not supported. Please use the binary data format "
                 f"for output '{output.name}'"

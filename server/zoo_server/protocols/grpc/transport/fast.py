@@ -182,8 +182,8 @@ class FastTransport:
             if refused is not None:
                 RawCall(event.call, self._ended).reject(*refused)
                 return
-        found = self._routes.get(method) or self._find(method, event.invocation_metadata)
-        if found is None:
+        route = self._routes.get(method) or self._find(method, event.invocation_metadata)
+        if route is None:
             RawCall(event.call, self._ended).reject(
                 grpc.StatusCode.UNIMPLEMENTED, "Method not found!"
             )
@@ -192,7 +192,7 @@ class FastTransport:
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"
             )
         else:
-            opens, handler = found
+            opens, handler = route
             self._calls.add(opens(event, handler))
 
     def _ended(self, call: RawCall) -> None:
