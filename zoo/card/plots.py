@@ -73,8 +73,12 @@ def held_out(
         # A square in a wide picture leaves room for names beside it.
         return _png(drawn, margins=MARGINS if max(map(len, classes)) <= LONG_NAME else None)
     # A sequence's last step is the one that has seen most.
-    truth, given = (a.reshape(len(a), -1)[:, -1] for a in (answers, outputs))
-    drawn = _series(truth, given, units) if task == "forecast" else _scatter(truth, given, units)
+    truth, predicted = (a.reshape(len(a), -1)[:, -1] for a in (answers, outputs))
+    drawn = (
+        _series(truth, predicted, units)
+        if task == "forecast"
+        else _scatter(truth, predicted, units)
+    )
     return _png(drawn, margins=MARGINS)
 
 
@@ -101,11 +105,11 @@ def _confusion(
     return draw
 
 
-def _series(truth: np.ndarray, given: np.ndarray, units: str) -> Callable[[Any], None]:
+def _series(truth: np.ndarray, predicted: np.ndarray, units: str) -> Callable[[Any], None]:
     def draw(axes: Any) -> None:
         steps = np.arange(len(truth))[-SHOWN_STEPS:]
         axes.plot(steps, truth[steps], color=DARK, marker="o", markersize=3, label="truth")
-        axes.plot(steps, given[steps], color=LIGHT, linestyle="--", label="forecast")
+        axes.plot(steps, predicted[steps], color=LIGHT, linestyle="--", label="forecast")
         axes.set_xlabel("held-out window, in order of time")
         axes.set_ylabel(units)
         axes.set_title("One step ahead")
@@ -114,11 +118,11 @@ def _series(truth: np.ndarray, given: np.ndarray, units: str) -> Callable[[Any],
     return draw
 
 
-def _scatter(truth: np.ndarray, given: np.ndarray, units: str) -> Callable[[Any], None]:
+def _scatter(truth: np.ndarray, predicted: np.ndarray, units: str) -> Callable[[Any], None]:
     def draw(axes: Any) -> None:
-        low, high = min(truth.min(), given.min()), max(truth.max(), given.max())
+        low, high = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
         axes.plot([low, high], [low, high], color="#5f6368", linestyle=":", label="perfect")
-        axes.scatter(truth, given, color=DARK, s=14)
+        axes.scatter(truth, predicted, color=DARK, s=14)
         axes.set_xlabel(f"truth ({units})" if units else "truth")
         axes.set_ylabel("the model's answer")
         axes.set_title(f"{len(truth)} held-out rows")

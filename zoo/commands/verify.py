@@ -83,24 +83,24 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     if not targets:
         raise CheckFailed("nothing to measure is whole")
     with _Bar(len(runtimes)) as bar:
-        found, skipped = measure_all(
+        measured, skipped = measure_all(
             targets, runtimes, options.compat, say=_say, started=bar.started
         )
     if len(skipped) == len(runtimes):
         raise CheckFailed("none of these runtimes can be had here, and nothing was measured")
-    whole = found
+    whole = measured
     if published:
-        kept = keep(found.only(published), options.compat, options.repository, say=_say)
-        whole = found.merged(kept)
+        kept = keep(measured.only(published), options.compat, options.repository, say=_say)
+        whole = measured.merged(kept)
     if options.json:
-        print_json(found.to_json() | {"skipped": skipped})
+        print_json(measured.to_json() | {"skipped": skipped})
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(terminal(found, width=width))
+        print(terminal(measured, width=width))
     if options.markdown is not None:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(options.markdown, page(whole).encode())
-    wrong = faults(found)
+    wrong = faults(measured)
     for line in wrong:
         _say(line)
     return 1 if wrong or broken else 0

@@ -122,14 +122,14 @@ class Dataset:
         if data is not None:
             return (_check_external(self, data),)
         folder = package_folder(self.package, self.title) if self.package else self.code.parent
-        found = tuple(folder / path for path in self.paths)
-        for path in found:
+        files = tuple(folder / path for path in self.paths)
+        for path in files:
             if not path.is_file():
                 raise ZooError(
                     f"dataset {self.name}: {path} is missing: "
                     + (f"reinstall {self.package}" if self.package else "put it there")
                 )
-        return found
+        return files
 
     def load(self, data: Path | None = None) -> Splits:
         """Read the three splits; raises as `files` does, and UsageError on a wrong checksum."""

@@ -146,7 +146,7 @@ def export_samples(
     def evidence(conversion: Conversion) -> Evidence:
         signature = conversion.signature
         batch = signature.inputs[0].shape[0]
-        return of_rows(rows.given_rows(signature, samples), rows.SEED, batch)
+        return of_rows(rows.sample_rows(signature, samples), rows.SEED, batch)
 
     exported = export(
         model,

@@ -110,9 +110,9 @@ def probes(inputs: Sequence[np.ndarray]) -> list[Probe]:
         ("the lowest held-out values", lambda x: x.min(axis=0, keepdims=True)),
         ("the highest held-out values", lambda x: x.max(axis=0, keepdims=True)),
     ]
-    found = [Probe(name=name, inputs=rows(change, any_type=True)) for name, change in plain]
+    all_probes = [Probe(name=name, inputs=rows(change, any_type=True)) for name, change in plain]
     if not floats:
-        return found
+        return all_probes
     far: list[tuple[str, Change]] = [
         ("the lowest held-out values × 1000", lambda x: x.min(axis=0, keepdims=True) * FAR),
         ("the highest held-out values × 1000", lambda x: x.max(axis=0, keepdims=True) * FAR),
@@ -122,13 +122,13 @@ def probes(inputs: Sequence[np.ndarray]) -> list[Probe]:
         ("the largest float32", _filled(FLOAT.max)),
         ("the largest negative float32", _filled(FLOAT.min)),
     ]
-    found += [Probe(name=name, inputs=rows(change)) for name, change in far]
+    all_probes += [Probe(name=name, inputs=rows(change)) for name, change in far]
     for name, value in (("NaN", np.nan), ("Inf", np.inf), ("-Inf", -np.inf)):
-        found += [
+        all_probes += [
             Probe(name=f"one {name} in a held-out row", inputs=rows(_one(value))),
             Probe(name=f"{name} everywhere", inputs=rows(_filled(value))),
         ]
-    return found
+    return all_probes
 
 
 def _filled(value: float | np.floating[Any]) -> Change:

@@ -86,12 +86,12 @@ def _adversarial(
     """
     from zoo.training.loop import call
 
-    found = probes(held_out)
-    rows = [np.concatenate(parts) for parts in zip(*(p.inputs for p in found), strict=True)]
+    adversarial = probes(held_out)
+    rows = [np.concatenate(parts) for parts in zip(*(p.inputs for p in adversarial), strict=True)]
     answers = [np.asarray(a) for a in call(model, rows, training=False)]
     others = [np.asarray(a) for a in call(model, nudged(rows), training=False)]
     cases = []
-    for at, probe in enumerate(found):
+    for at, probe in enumerate(adversarial):
         one = case(probe.name, probe.inputs, [answer[at : at + 1] for answer in answers])
         moved = case(probe.name, probe.inputs, [other[at : at + 1] for other in others])
         reason = unstable(one, moved, scales)
@@ -124,7 +124,7 @@ def held_out_metric(
     name = recipe.output_name
     keras = metric_value(recipe, held_out, whole.expected[name])
     values = {
-        runtime: metric_value(recipe, held_out, given[name]) for runtime, given in answers.items()
+        runtime: metric_value(recipe, held_out, arrays[name]) for runtime, arrays in answers.items()
     }
     allowed = 0.0
     if recipe.metric != "accuracy":

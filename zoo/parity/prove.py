@@ -137,9 +137,9 @@ def _prove(
         if compared:
             rows += compared
             versions[runtime.name] = version or ""
-        for case, given in zip(mine, answers, strict=True):
-            if keep is not None and case.feeds is keep.feeds and not isinstance(given, Refusal):
-                kept[runtime.name] = given
+        for case, outcome in zip(mine, answers, strict=True):
+            if keep is not None and case.feeds is keep.feeds and not isinstance(outcome, Refusal):
+                kept[runtime.name] = outcome
     report = Report(comparisons=tuple(rows))
     return Proof(file=path, report=report, versions=versions, left_out=left_out, answers=kept)
 

@@ -44,30 +44,34 @@ def cases(
     each; None draws seeded random rows. Raises UsageError for samples that do not fit, CheckFailed
     if Keras itself cannot answer.
     """
-    given = None if samples is None else given_rows(signature, samples)
+    user_rows = None if samples is None else sample_rows(signature, samples)
     fixed = {t.shape[0] for t in signature.inputs if t.shape and t.shape[0] is not None}
     batches = tuple(sorted(fixed)[:1]) or BATCHES
     first_error: Exception | None = None
     for sizes in OPEN_SIZES:
         try:
-            found = []
+            cases = []
             for batch, open_size in zip(batches, sizes, strict=False):
-                if given is None:
+                if user_rows is None:
                     feeds = _random(model, signature, batch, open_size)
                     kind = "random rows"
                 else:
-                    feeds, kind = _rows(given, batch), "given rows"
+                    feeds, kind = _rows(user_rows, batch), "given rows"
                 expected = answers(model, signature, outputs, feeds, reset_states=reset_states)
-                found.append(Case(name=f"{kind}, batch {batch}", feeds=feeds, expected=expected))
-            return tuple(found)
+                cases.append(Case(name=f"{kind}, batch {batch}", feeds=feeds, expected=expected))
+            return tuple(cases)
         except (UsageError, CheckFailed):
             raise
         except Exception as error:  # Keras refuses rows by whatever its backend raises
             first_error = first_error or error
-            if given is not None or not any(None in t.shape[1:] for t in signature.inputs):
+            if user_rows is not None or not any(None in t.shape[1:] for t in signature.inputs):
                 break
     assert first_error is not None
-    cure = "give rows that it can answer (samples, --samples)" if given is None else "mend the rows"
+    cure = (
+        "give rows that it can answer (samples, --samples)"
+        if user_rows is None
+        else "mend the rows"
+    )
     raise CheckFailed(f"Keras itself cannot answer: {reason_of(first_error)}; {cure}")
 
 
@@ -116,7 +120,7 @@ def _inference(model: Any, reset_states: bool) -> Iterator[None]:
         yield
 
 
-def given_rows(signature: Signature, samples: Samples) -> Feeds:
+def sample_rows(signature: Signature, samples: Samples) -> Feeds:
     """Return the user's rows by input name, in the model's types."""
     names = [tensor.name for tensor in signature.inputs]
     if isinstance(samples, Mapping):
@@ -141,9 +145,9 @@ def given_rows(signature: Signature, samples: Samples) -> Feeds:
     return feeds
 
 
-def _rows(given: Mapping[str, np.ndarray], batch: int) -> Feeds:
+def _rows(user_rows: Mapping[str, np.ndarray], batch: int) -> Feeds:
     """Return the first rows, over again if there are too few."""
-    return {name: rows[np.arange(batch) % len(rows)] for name, rows in given.items()}
+    return {name: rows[np.arange(batch) % len(rows)] for name, rows in user_rows.items()}
 
 
 def _random(model: Any, signature: Signature, batch: int, open_size: int) -> Feeds:

@@ -135,8 +135,8 @@ def published_key(repository: Path, name: str) -> tuple[str, int] | None:
 
 def last_variants(repository: Path, name: str) -> list[dict[str, Any]]:
     """Return what the last export found of further ONNX files, as it gave it to `publish`."""
-    found = _read_json(repository / name / STATE_FILE).get("variants")
-    return found if isinstance(found, list) else []
+    variants = _read_json(repository / name / STATE_FILE).get("variants")
+    return variants if isinstance(variants, list) else []
 
 
 @dataclass(frozen=True, slots=True)

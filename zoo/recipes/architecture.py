@@ -87,12 +87,12 @@ def describe(model: Any) -> tuple[Layer, ...]:
 def _describe_layer(layer: Any) -> Layer:
     """Describe one Keras layer."""
     try:
-        taken, given = layer.input, layer.output
+        inputs, output = layer.input, layer.output
     except (AttributeError, ValueError) as error:
         raise ValueError(f"layer {layer.name} is called more than once") from error
-    if isinstance(given, dict) or (isinstance(given, list | tuple) and not _is_cell(layer)):
+    if isinstance(output, dict) or (isinstance(output, list | tuple) and not _is_cell(layer)):
         raise ValueError(f"layer {layer.name} has several outputs")
-    tensors, (given, *_) = _flat(taken), _flat(given)
+    tensors, (output, *_) = _flat(inputs), _flat(output)
     config = layer.get_config()
     kind = type(layer).__name__
     options = {key: _plain(config[key]) for key in SHOWN_OPTIONS if key in config}
@@ -106,7 +106,7 @@ def _describe_layer(layer: Any) -> Layer:
         # Keras notes on each symbolic tensor which layer made it.
         sources=tuple(tensor._keras_history.operation.name for tensor in tensors),
         input_shapes=tuple(map(_shape, tensors)),
-        output_shape=_shape(given),
+        output_shape=_shape(output),
         trainable=sum(prod(weight.shape) for weight in layer.trainable_weights),
         total=sum(prod(weight.shape) for weight in layer.weights),
         # The tutorial counts a Dense layer's connections: every input with every output.

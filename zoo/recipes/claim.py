@@ -48,10 +48,10 @@ class Claim:
         example = "Reaches: accuracy >= 0.9 on 30 held-out flowers, in about 3 s on two cores."
         if text is None:
             raise ValueError(f"has no claim: add a paragraph such as {example!r}")
-        found = CLAIM.match(text)
-        if found is None:
+        match = CLAIM.match(text)
+        if match is None:
             raise ValueError(f"claims {text!r}, which cannot be read: write it as {example!r}")
-        facts = found.groupdict()
+        facts = match.groupdict()
         relation = METRICS.get(facts["metric"])
         if relation is None:
             known = ", ".join(METRICS)

@@ -38,8 +38,8 @@ class Registry:
         for family in FAMILIES:
             for recipe in recipes_of(import_module(f"zoo.recipes.{family}")):
                 registry.add(recipe)
-        found = entry_points(group=GROUP) if installed is None else installed
-        for entry in sorted(found, key=lambda entry: entry.name):
+        entries = entry_points(group=GROUP) if installed is None else installed
+        for entry in sorted(entries, key=lambda entry: entry.name):
             owner = entry.dist.name if entry.dist is not None else "an installed package"
             registry._claim(entry.name, f"{owner} ({entry.value})", _entry_loader(entry))
         return registry
@@ -88,8 +88,8 @@ class Registry:
 
 def recipes_of(module: ModuleType) -> list[Recipe]:
     """Return the recipes a module defines itself, in order; imported ones belong to others."""
-    found = (value for value in vars(module).values() if isinstance(value, Recipe))
-    return [recipe for recipe in found if recipe.builder.__module__ == module.__name__]
+    recipes = (value for value in vars(module).values() if isinstance(value, Recipe))
+    return [recipe for recipe in recipes if recipe.builder.__module__ == module.__name__]
 
 
 def _entry_loader(entry: EntryPoint) -> Callable[[], Recipe]:

@@ -63,11 +63,11 @@ def prepare(recipe: Recipe, model: Any, train: Rows) -> None:
         tensor = layer.output if layer.invert else layer.input
         tensors = model.outputs if layer.invert else model.inputs
         arrays = train.answers if layer.invert else train.inputs
-        found = [array for t, array in zip(tensors, arrays, strict=True) if t is tensor]
-        if not found:
+        matching = [array for t, array in zip(tensors, arrays, strict=True) if t is tensor]
+        if not matching:
             place = "is not an output" if layer.invert else "does not stand right behind an input"
             raise RecipeError(f"{recipe.where}: {layer.name} {place}, so nothing says its scale")
-        layer.adapt(found[0])
+        layer.adapt(matching[0])
 
 
 def fit(
@@ -122,11 +122,11 @@ def _epoch_function(
     val_xs, val_ys = _constants(recipe, splits.validation)
     rows, val_rows, step = len(splits.train), len(splits.validation), recipe.batch_size
 
-    def loss_of(answers: list[Any], given: list[Any]) -> Any:
+    def loss_of(answers: list[Any], outputs: list[Any]) -> Any:
         # keras.losses.get gives the loss of each row; the mean over a smaller last batch weighs
         # its rows as Keras does.
         return tf.add_n(
-            [tf.reduce_mean(f(a, g)) for f, a, g in zip(losses, answers, given, strict=True)]
+            [tf.reduce_mean(f(a, g)) for f, a, g in zip(losses, answers, outputs, strict=True)]
         )
 
     @tf.function  # type: ignore[untyped-decorator]  # tensorflow ships no types
@@ -135,8 +135,8 @@ def _epoch_function(
         for begin in tf.range(0, rows, step):
             chosen = order[begin : begin + step]  # the last batch may be smaller
             with tf.GradientTape() as tape:
-                given = call(model, [tf.gather(x, chosen) for x in xs], training=True)
-                loss = loss_of([tf.gather(y, chosen) for y in ys], given)
+                outputs = call(model, [tf.gather(x, chosen) for x in xs], training=True)
+                loss = loss_of([tf.gather(y, chosen) for y in ys], outputs)
                 loss += tf.add_n(model.losses) if model.losses else 0.0
             gradients = tape.gradient(loss, model.trainable_variables)
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
@@ -144,9 +144,9 @@ def _epoch_function(
         val_total = tf.constant(0.0)
         for begin in tf.range(0, val_rows, EVALUATION_ROWS):
             end = begin + EVALUATION_ROWS
-            given = call(model, [x[begin:end] for x in val_xs], training=False)
-            loss = loss_of([y[begin:end] for y in val_ys], given)
-            val_total += loss * tf.cast(tf.shape(given[0])[0], tf.float32)
+            outputs = call(model, [x[begin:end] for x in val_xs], training=False)
+            loss = loss_of([y[begin:end] for y in val_ys], outputs)
+            val_total += loss * tf.cast(tf.shape(outputs[0])[0], tf.float32)
         return total / rows, val_total / val_rows
 
     def run_epoch(order: Any) -> Any:
@@ -163,8 +163,8 @@ def _constants(recipe: Recipe, rows: Rows) -> tuple[list[Any], list[Any]]:
 
 def call(model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:
     """Call a model with its inputs in order; returns its outputs in order."""
-    given = model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
-    return list(given) if isinstance(given, list | tuple) else [given]
+    outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def targets(recipe: Recipe, rows: Rows) -> list[Any]:

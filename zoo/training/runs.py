@@ -156,13 +156,13 @@ def key(recipe: Recipe, data_sha256: str | None = None) -> str:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of what computes the weights, from package metadata alone."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in ("numpy", "keras", "tensorflow", "tensorflow-cpu", "pillow"):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _training_code() -> tuple[Path, ...]:
