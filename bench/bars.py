@@ -54,22 +54,22 @@ class Bar:
         """Whether the bound is from above: of times and of memory, of which less is better."""
         return self.figure in _LESS_IS_BETTER
 
-    def value(self, found: Medians) -> float | None:
+    def value(self, by_scenario: Medians) -> float | None:
         """Return the ratio, or the figure where it stands alone; None if something is missing."""
-        rows = found.get(self.scenario, {})
+        rows = by_scenario.get(self.scenario, {})
         mine = rows.get(self.server, {}).get(self.figure)
         if mine is None or not self.against:
             return mine
         theirs = _best(rows, self.against, self.figure)
         return mine / theirs if theirs else None
 
-    def by_cpu(self, found: Medians) -> float | None:
+    def by_cpu(self, by_scenario: Medians) -> float | None:
         """Return the same ratio of requests a second of CPU time, None where there is none.
 
         On a core of its own a server under full load has the same ratio by the clock; where other
         work runs beside it, this one is less disturbed.
         """
-        rows = found.get(self.scenario, {})
+        rows = by_scenario.get(self.scenario, {})
         mine = rows.get(self.server, {}).get(CPU)
         theirs = _best(rows, self.against, CPU)
         return theirs / mine if self.figure == PER_SECOND and mine and theirs else None

@@ -112,8 +112,8 @@ class Drive:
         not the same number to each, one process is idle at the end. By the clock none is.
         """
         said = self._h2load("-D", str(round(self.seconds)), "--warm-up-time", "1")
-        found = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", said)
-        rate = float(found.group(1)) if found else 0.0
+        match = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", said)
+        rate = float(match.group(1)) if match else 0.0
         # By the clock, requests that were never answered are not said to have failed.
         if not rate or "0 failed, 0 errored, 0 timeout" not in said:
             raise LoadError(f"requests failed: {said.strip()[-200:]}")

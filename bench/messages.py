@@ -35,18 +35,18 @@ def request(model: str, name: str, array: np.ndarray) -> bytes:
 def request_in_region(model: str, name: str, shape: Sequence[int], region: str) -> bytes:
     """Return the same whose input lies in a region of shared memory, from its beginning."""
     message = pb.ModelInferRequest(model_name=model)
-    given = message.inputs.add(name=name, datatype="FP32", shape=shape)
-    given.parameters["shared_memory_region"].string_param = region
-    given.parameters["shared_memory_byte_size"].int64_param = 4 * math.prod(shape)
+    tensor = message.inputs.add(name=name, datatype="FP32", shape=shape)
+    tensor.parameters["shared_memory_region"].string_param = region
+    tensor.parameters["shared_memory_byte_size"].int64_param = 4 * math.prod(shape)
     serialised: bytes = message.SerializeToString()
     return serialised
 
 
 def register(port: int, region: str, key: str, size: int) -> None:
     """Have a server map a region of shared memory."""
-    asked = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=size)
+    request = pb.SystemSharedMemoryRegisterRequest(name=region, key=key, byte_size=size)
     with channel(port) as opened:
-        GRPCInferenceServiceStub(opened).SystemSharedMemoryRegister(asked, timeout=20)
+        GRPCInferenceServiceStub(opened).SystemSharedMemoryRegister(request, timeout=20)
 
 
 def frame(messages: Iterable[bytes]) -> bytes:

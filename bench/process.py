@@ -112,12 +112,12 @@ class ServerProcess:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and (fields := _stat(int(entry.name))):
                 parents.setdefault(int(fields[1]), []).append(int(entry.name))
-        found, todo = [], [self._process.pid]
+        pids, todo = [], [self._process.pid]
         while todo:
             pid = todo.pop()
-            found.append(pid)
+            pids.append(pid)
             todo += parents.get(pid, [])
-        return found
+        return pids
 
 
 def _stat(pid: int) -> list[str]:

@@ -62,10 +62,10 @@ def medians(repeats: Repeats) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def ratios(found: Medians) -> dict[str, dict[str, dict[str, float]]]:
+def ratios(by_scenario: Medians) -> dict[str, dict[str, dict[str, float]]]:
     """Return how many times better ours is than each other server, for each figure both have."""
     compared: dict[str, dict[str, dict[str, float]]] = {}
-    for scenario, rows in found.items():
+    for scenario, rows in by_scenario.items():
         mine = rows.get(FAST, {})
         for server, figures in rows.items():
             times = {
@@ -78,11 +78,11 @@ def ratios(found: Medians) -> dict[str, dict[str, dict[str, float]]]:
     return compared
 
 
-def tables(found: Medians) -> str:
+def tables(by_scenario: Medians) -> str:
     """Return one Markdown table a scenario."""
-    compared = ratios(found)
+    compared = ratios(by_scenario)
     parts = []
-    for scenario, rows in found.items():
+    for scenario, rows in by_scenario.items():
         # In the order of whoever has the most: the limits have fewer figures.
         fullest = sorted(rows.values(), key=len, reverse=True)
         names = list(dict.fromkeys(name for figures in fullest for name in figures))
@@ -95,19 +95,19 @@ def tables(found: Medians) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def bars(found: Medians) -> str:
+def bars(by_scenario: Medians) -> str:
     """Return the promises as a Markdown table, those that are missed too."""
     lines = _head(["promise", "at least / most", "measured", "by CPU time", "kept"])
     for bar in BARS:
-        value = bar.value(found)
+        value = bar.value(by_scenario)
         bound = f"{'≤' if bar.at_most else '≥'} {bar.bound:g}"
         kept = "not measured" if value is None else "yes" if bar.met(value) else "**no**"
-        measured = ["" if v is None else _figure(v) for v in (value, bar.by_cpu(found))]
+        measured = ["" if v is None else _figure(v) for v in (value, bar.by_cpu(by_scenario))]
         lines.append(_row([bar.text, bound, *measured, kept]))
     return "\n".join(lines) + "\n"
 
 
-def overview(found: Medians, facts: Mapping[str, Any]) -> str:
+def overview(by_scenario: Medians, facts: Mapping[str, Any]) -> str:
     """Return the README's table: one row a server, one column a measure, best throughput first."""
     heads = [
         "server", "1 in flight", "8 × 1", "4 × 8", "8 × 8", "1 × 64",
@@ -115,13 +115,13 @@ def overview(found: Medians, facts: Mapping[str, Any]) -> str:
     ]  # fmt: skip
 
     def pick(scenario: str, figure: str) -> Callable[[str], float | None]:
-        return lambda server: found.get(scenario, {}).get(server, {}).get(figure)
+        return lambda server: by_scenario.get(scenario, {}).get(server, {}).get(figure)
 
     columns = [
         *(pick(each.name, PER_SECOND) for each in (ONE, CALLERS, FOUR, EIGHT, ONE_BY_64)),
         pick(ONE.name, P50), pick(EIGHT.name, CPU), pick(START, MEMORY), pick(START, START_SECONDS),
     ]  # fmt: skip
-    rows = found.get(EIGHT.name, {})
+    rows = by_scenario.get(EIGHT.name, {})
     names = [name for name in rows if not name.startswith(IN_PROCESS)]
     names.sort(key=lambda name: -rows[name][PER_SECOND])
     lines = _head(heads)
@@ -142,11 +142,11 @@ def overview(found: Medians, facts: Mapping[str, Any]) -> str:
 def write(folder: Path, repeats: Repeats, skipped: Mapping[str, str], facts: Any) -> None:
     """Write serve.json, with every repeat, and serve.md; each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = medians(repeats)
+    by_scenario = medians(repeats)
     document = {
-        "machine": facts, "not measured": skipped, "medians": found, "ratios": ratios(found),
+        "machine": facts, "not measured": skipped, "medians": by_scenario, "ratios": ratios(by_scenario),
         "bars": {
-            bar.text: {"bound": bar.bound, "value": bar.value(found), "by CPU": bar.by_cpu(found)}
+            bar.text: {"bound": bar.bound, "value": bar.value(by_scenario), "by CPU": bar.by_cpu(by_scenario)}
             for bar in BARS
         },
         "repeats": repeats,
@@ -162,7 +162,7 @@ def write(folder: Path, repeats: Repeats, skipped: Mapping[str, str], facts: Any
     )
     missing = "".join(f"- {name}: {why}\n" for name, why in skipped.items())
     middle = f"## Not measured\n\n{missing}\n" if missing else ""
-    text = f"{head}## Promises\n\n{bars(found)}\n{middle}## Figures\n\n{tables(found)}"
+    text = f"{head}## Promises\n\n{bars(by_scenario)}\n{middle}## Figures\n\n{tables(by_scenario)}"
     replace(folder / "serve.md", text)
 
 

@@ -61,20 +61,20 @@ class Repositories:
 
 def prepare(folder: Path, published: Path) -> Repositories:
     """Write the repositories afresh; a model that is published is taken, not made again."""
-    found = Repositories(batching=folder / "batching", single=folder / "single")
-    for root in (found.batching, found.single):
+    repositories = Repositories(batching=folder / "batching", single=folder / "single")
+    for root in (repositories.batching, repositories.single):
         shutil.rmtree(root, ignore_errors=True)
     for model in MODELS:
-        found.file(model).parent.mkdir(parents=True)
-        (found.batching / model.name / "config.pbtxt").write_text(configuration(model))
-    _write_tiny(found.file(TINY), published)
-    onnx.save(graphs.mobile(), found.file(MOBILE))
-    onnx.save(graphs.identity(), found.file(IDENTITY))
-    shutil.copytree(found.batching, found.single)
+        repositories.file(model).parent.mkdir(parents=True)
+        (repositories.batching / model.name / "config.pbtxt").write_text(configuration(model))
+    _write_tiny(repositories.file(TINY), published)
+    onnx.save(graphs.mobile(), repositories.file(MOBILE))
+    onnx.save(graphs.identity(), repositories.file(IDENTITY))
+    shutil.copytree(repositories.batching, repositories.single)
     for model in MODELS:
         text = configuration(model, joins=False)
-        (found.single / model.name / "config.pbtxt").write_text(text)
-    return found
+        (repositories.single / model.name / "config.pbtxt").write_text(text)
+    return repositories
 
 
 def configuration(model: Model, *, backend: str = "onnxruntime", joins: bool = True) -> str:

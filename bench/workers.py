@@ -82,9 +82,9 @@ def serving(
     process = ServerProcess(command, ",".join(map(str, cores)), {}, log)
     try:
         process.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
-        found = _READY.search(log.read_text())
-        assert found is not None
-        yield process, int(found.group(1))
+        ready = _READY.search(log.read_text())
+        assert ready is not None
+        yield process, int(ready.group(1))
     finally:
         process.stop()
 
@@ -189,14 +189,14 @@ def _shares(port: int) -> list[int]:
     ours = {
         f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"
     }
-    found: Counter[str] = Counter()
+    connections: Counter[str] = Counter()
     for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             if str(descriptor.readlink()) in ours:
-                found[descriptor.parts[2]] += 1
+                connections[descriptor.parts[2]] += 1
         except OSError:
             continue
-    return list(found.values())
+    return list(connections.values())
 
 
 def run(repositories: Repositories, work: Path, seconds: float, repeats: int) -> None:

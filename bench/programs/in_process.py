@@ -17,14 +17,14 @@ def main() -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options)
-    (given,) = session.get_inputs()
+    (tensor,) = session.get_inputs()
     names = [value.name for value in session.get_outputs()]
     x = np.random.default_rng(0).random([int(dim) for dim in dims.split(",")], np.float32)
-    session.run(names, {given.name: x})
+    session.run(names, {tensor.name: x})
     runs, began, used = 0, time.perf_counter(), time.process_time()
     end = began + float(seconds)
     while time.perf_counter() < end:
-        session.run(names, {given.name: x})
+        session.run(names, {tensor.name: x})
         runs += 1
     print(runs / (time.perf_counter() - began), (time.process_time() - used) / runs * 1e6)
 
