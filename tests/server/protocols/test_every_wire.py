@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.server.conftest import HttpCaller
+from tests.server.http_callers import HttpCaller
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import (
     tensorflow_framework_pb2,

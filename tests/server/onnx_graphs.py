@@ -1,0 +1,115 @@
+"""Tiny ONNX graphs, for the repositories that the tests serve."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+class Graphs:
+    """Builders of tiny models: opset 17, IR 8."""
+
+    def model(self, nodes: list, inputs: list, outputs: list, initializers: tuple = ()) -> bytes:
+        graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializer=list(initializers))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        return model.SerializeToString()
+
+    def value(self, name: str, kind: int, shape: list) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def identity(self, kind: int = TensorProto.FLOAT, shape: tuple = ("batch", 4)) -> bytes:
+        """x -> y, unchanged."""
+        return self.model(
+            [helper.make_node("Identity", ["x"], ["y"])],
+            [self.value("x", kind, list(shape))],
+            [self.value("y", kind, list(shape))],
+        )
+
+    def simple(self, first: object = "batch") -> bytes:
+        """INPUT0, INPUT1 -> their sum and difference: Triton's example model."""
+        shape = [first, 16]
+        kind = TensorProto.INT32
+        return self.model(
+            [
+                helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
+                helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
+            ],
+            [self.value("INPUT0", kind, shape), self.value("INPUT1", kind, shape)],
+            [self.value("OUTPUT0", kind, shape), self.value("OUTPUT1", kind, shape)],
+        )
+
+    def with_default(self) -> bytes:
+        """y = x + bias, where the graph holds a default for the input bias."""
+        bias = numpy_helper.from_array(np.full((1, 4), 10, np.float32), "bias")
+        return self.model(
+            [helper.make_node("Add", ["x", "bias"], ["y"])],
+            [
+                self.value("x", TensorProto.FLOAT, ["batch", 4]),
+                self.value("bias", TensorProto.FLOAT, ["rows", 4]),
+            ],
+            [self.value("y", TensorProto.FLOAT, ["batch", 4])],
+            (bias,),
+        )
+
+    def sums(self) -> bytes:
+        """y = x + before, after = y: with its state kept, a running sum."""
+        rows = ["batch", 1]
+        return self.model(
+            [
+                helper.make_node("Add", ["x", "before"], ["after"]),
+                helper.make_node("Identity", ["after"], ["y"]),
+            ],
+            [self.value(name, TensorProto.FLOAT, rows) for name in ("x", "before")],
+            [self.value(name, TensorProto.FLOAT, rows) for name in ("y", "after")],
+        )
+
+    def fails_when_run(self) -> bytes:
+        """Gather from 3 elements by the index given: a bad index fails inside the run."""
+        table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")
+        return self.model(
+            [helper.make_node("Gather", ["table", "x"], ["y"])],
+            [self.value("x", TensorProto.INT64, ["batch", 1])],
+            [self.value("y", TensorProto.FLOAT, ["batch", 1])],
+            (table,),
+        )
+
+    def which_are_set(self) -> bytes:
+        """x -> where it is not 0: the data decides the shape of the answer."""
+        return self.model(
+            [helper.make_node("NonZero", ["x"], ["y"])],
+            [self.value("x", TensorProto.BOOL, ["n"])],
+            [self.value("y", TensorProto.INT64, [1, "found"])],
+        )
+
+    def slow(self) -> bytes:
+        """Count to n in a loop: as slow as asked for."""
+        one = numpy_helper.from_array(np.ones(1, np.int64), "one")
+        body = helper.make_graph(
+            [
+                helper.make_node("Identity", ["cond"], ["cond_out"]),
+                helper.make_node("Add", ["total", "one"], ["total_out"]),
+            ],
+            "body",
+            [
+                self.value("i", TensorProto.INT64, []),
+                self.value("cond", TensorProto.BOOL, []),
+                self.value("total", TensorProto.INT64, [1]),
+            ],
+            [
+                self.value("cond_out", TensorProto.BOOL, []),
+                self.value("total_out", TensorProto.INT64, [1]),
+            ],
+            initializer=[one],
+        )
+        zero = numpy_helper.from_array(np.zeros(1, np.int64), "zero")
+        return self.model(
+            [
+                helper.make_node("Squeeze", ["n"], ["trips"]),
+                helper.make_node("Loop", ["trips", "", "zero"], ["y"], body=body),
+            ],
+            [self.value("n", TensorProto.INT64, [1])],
+            [self.value("y", TensorProto.INT64, [1])],
+            (zero,),
+        )
