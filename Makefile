@@ -1,4 +1,4 @@
-# Everything a fresh machine needs is python3 and make: each target sets itself up in .venv.
+# Needs python3 and make only: every target installs what it needs into .venv.
 
 PYTHON ?= python3
 REPOSITORY ?= models
@@ -26,14 +26,14 @@ help: ## show this list
 	$(PIP) install --quiet --constraint constraints.txt --group dev
 	@touch $@
 
-install: .venv/.installed ## make .venv with what training and serving need
+install: .venv/.installed ## create .venv with the dependencies of training and serving
 
-install-dev: .venv/.installed-dev ## the same with the development tools
+install-dev: .venv/.installed-dev ## install the development tools too
 
-# -- the main job ---------------------------------------------------------------------------------
+# -- models ---------------------------------------------------------------------------------
 
-# `zoo export` trains what is missing, in the same process: with both goals, one import of
-# TensorFlow serves both, and with -j nothing runs twice.
+# `zoo export` also trains missing models. Beside the goals export or serve, `train` does nothing: TensorFlow is
+# imported once, and `make -j` trains nothing twice.
 ifneq (,$(filter export serve,$(MAKECMDGOALS)))
 train:
 	@:
@@ -43,10 +43,10 @@ train: .venv/.installed
 endif
 train: ## train every registered model (build/runs)
 
-export: .venv/.installed ## export, verify and publish every model (models), training what is missing
+export: .venv/.installed ## train missing models; export, verify and publish all (models)
 	@$(ZOO) export --repository $(REPOSITORY)
 
-verify: export ## check again what is published
+verify: export ## verify the published models again
 	@$(ZOO) verify --repository $(REPOSITORY)
 
 serve: export ## serve the published models on 127.0.0.1:8001
@@ -58,41 +58,41 @@ format: .venv/.installed-dev ## format and fix
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-check: .venv/.installed-dev proto-check ## formatting, lint, types, layering, generated code
+check: .venv/.installed-dev proto-check ## check formatting, lint, types, import rules and generated code
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-test: .venv/.installed-dev ## the tests, in a few minutes (JOBS=2: in two processes)
+test: .venv/.installed-dev ## run the tests, a few minutes (JOBS=2: in two processes)
 	@.venv/bin/python -m pytest -m "not slow" $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
-test-all: .venv/.installed-dev ## the long ones too
+test-all: .venv/.installed-dev ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest
 
-bench: .venv/.installed-dev ## race the server against others (BENCH="--quick" for a check), and the exporter
+bench: .venv/.installed-dev ## measure server and exporter against others (BENCH=--quick: a short run)
 	@.venv/bin/python -m bench --repository $(REPOSITORY) $(BENCH)
 	@.venv/bin/python -m bench.export
 
-examples: .venv/.installed-dev ## Triton's client examples against us: make examples CLIENT=/path/to/checkout
+examples: .venv/.installed-dev ## run Triton's client examples against zoo serve (CLIENT=/path/to/checkout)
 	@test -n "$(CLIENT)" || { echo "give a checkout of github.com/triton-inference-server/client: make examples CLIENT=/path/to/it" >&2; exit 2; }
 	@$(PIP) install --quiet --constraint constraints.txt --group examples
 	@.venv/bin/python tests/interop/client_examples.py "$(CLIENT)"
 
-differential: .venv/.installed-dev ## the same requests to Triton and to us, and what differs
+differential: .venv/.installed-dev ## send the same requests to Triton and to zoo serve; report differences
 	@.venv/bin/python -m tests.interop.differential
 
 proto: .venv/.installed-dev ## regenerate proto/zoo_proto
 	@.venv/bin/python proto/generate.py
 
-proto-check: .venv/.installed-dev ## the committed stubs are what the generator writes
+proto-check: .venv/.installed-dev ## check that the committed stubs are what the generator writes
 	@.venv/bin/python proto/generate.py --check
 
 cards: export ## rewrite the README's table of models from the manifests
 	@$(ZOO) list --repository $(REPOSITORY) --markdown README.md
 
-build: .venv/.installed-dev ## the wheel and the source archive
+build: .venv/.installed-dev ## build the wheel and the source archive
 	@.venv/bin/python -m build --quiet
 
-clean: ## remove what was built, but not .venv
+clean: ## remove build, dist and models; keep .venv
 	rm -rf build dist models

@@ -30,7 +30,7 @@ def add_modules(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE.py",
-        help="also know the recipes of this file (repeatable)",
+        help="add the recipes of this file (repeatable)",
     )
 
 
@@ -52,7 +52,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=DEFAULT_RUNS,
         metavar="DIR",
-        help="where training keeps its results (default: %(default)s)",
+        help="folder of finished trainings (default: %(default)s)",
     )
 
 
@@ -63,14 +63,14 @@ def add_compat(parser: argparse._ActionsContainer) -> None:
         type=Path,
         default=DEFAULT_COMPAT,
         metavar="DIR",
-        help="where environments (all: 6 GB) and results of other runtimes are kept "
+        help="folder for environments (all: 6 GB) and results of other runtimes "
         "(default: %(default)s)",
     )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def registry(options: argparse.Namespace) -> Registry:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_models(
         parser,
-        "default: every registered model; what is not trained is trained first; "
+        "models to export (default: every registered model), trained first if necessary; "
         "or one FILE.keras of your own",
     )
     add_repository(parser)
@@ -53,30 +53,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--opset",
         type=int,
         default=OPSET,
-        help=f"{min(IR_VERSIONS)} to {max(IR_VERSIONS)} (default: %(default)s)",
+        help=f"ONNX operator set, {min(IR_VERSIONS)} to {max(IR_VERSIONS)} (default: %(default)s)",
     )
     smaller = parser.add_argument_group(
         "smaller variants beside the model",
-        "model.int8.onnx, model.fp16.onnx: judged by metric and bytes",
+        "model.int8.onnx and model.fp16.onnx, published if metric and file size allow",
     )
     smaller.add_argument(
         "--quantize",
         choices=CHOICES,
         default=NONE,
-        help="auto publishes what is smaller and says why not otherwise; by name: is "
-        "published, or refused with exit status 1 if it loses too much (default: %(default)s); "
-        "a FILE.keras needs --samples, half of which gives the ranges",
+        help="auto publishes each variant that is smaller and within --max-loss, and reports why others "
+        "are not; a named variant that loses too much ends with exit status 1 (default: "
+        "%(default)s); a FILE.keras needs --samples, half of which calibrate the ranges",
     )
     smaller.add_argument(
         "--max-loss",
         type=float,
         metavar="LOSS",
-        help=f"what a variant may lose: points of an accuracy (default: {MAX_POINTS:g}), percent of "
+        help=f"largest loss of a variant: points of an accuracy (default: {MAX_POINTS:g}), percent of "
         f"an error (default: {MAX_PERCENT:g})",
     )
     own = parser.add_argument_group("for a FILE.keras")
     own.add_argument(
-        "-o", "--output", type=Path, metavar="OUT.onnx", help="write this file, publish nothing"
+        "-o", "--output", type=Path, metavar="OUT.onnx", help="write this file and publish nothing"
     )
     own.add_argument("--name", help="publish under this name (default: the file's stem)")
     own.add_argument(
@@ -91,7 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write the variant without recurrent operators (recipes always have it)",
     )
     own.add_argument(
-        "--reset-states", action="store_true", help="export stateful layers as from reset"
+        "--reset-states",
+        action="store_true",
+        help="export stateful layers with their initial state",
     )
     own.add_argument(
         "--trust", action="store_true", help="run Python code in the file (Lambda layers, .h5)"

@@ -23,10 +23,10 @@ EXAMPLE = "zoo layers --only '^LSTM'"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "--only", metavar="PATTERN", default="", help="only cases whose name matches"
+        "--only", metavar="PATTERN", default="", help="measure only cases whose name matches"
     )
     parser.add_argument(
-        "--markdown", type=Path, metavar="FILE.md", help="write the table as a page"
+        "--markdown", type=Path, metavar="FILE.md", help="write the table as a Markdown page"
     )
     add_json(parser)
 

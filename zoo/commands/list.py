@@ -10,7 +10,7 @@ from typing import Any
 from zoo.commands import add_json, add_modules, add_repository, print_json, registry
 from zoo.errors import UsageError
 
-SUMMARY = "list the models: what they are, what they reach, what is published"
+SUMMARY = "list the models: architecture, metric, and what is published"
 EXAMPLE = "zoo list --json"
 
 BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from zoo.client import Answer, Client, ClientError
 
-SUMMARY = "ask a running server for a prediction"
+SUMMARY = "send one request to a running server and print the answer"
 EXAMPLE = "zoo predict dense_iris 5.1,3.5,1.4,0.2"
 
 #: More classes than this, and only the likeliest are printed.
@@ -31,10 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers, JSON, a .npy, .json, .csv or image file, or - for standard input; "
         "write -- before numbers that start with a minus sign",
     )
-    parser.add_argument("--model-version", default="", metavar="N", help="default: the latest")
-    parser.add_argument("--invert", action="store_true", help="swap dark and bright in an image")
-    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    parser.add_argument("--grpc-port", type=int, default=8001, help="default: %(default)s")
+    parser.add_argument(
+        "--model-version", default="", metavar="N", help="version (default: the latest)"
+    )
+    parser.add_argument("--invert", action="store_true", help="invert an image's brightness")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the server's address (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--grpc-port", type=int, default=8001, help="its gRPC port (default: %(default)s)"
+    )
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
     add_json(parser)
 

@@ -17,7 +17,9 @@ EXAMPLE = "zoo show cnn_digits --svg cnn_digits.svg"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture with shapes")
+    parser.add_argument(
+        "--svg", type=Path, metavar="FILE", help="draw the model with shapes, as SVG"
+    )
     add_modules(parser)
     add_repository(parser)
     add_runs(parser)

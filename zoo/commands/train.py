@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
     from zoo.training.record import TrainingRecord
 
-SUMMARY = "train models on their data; what is up to date is not done again"
+SUMMARY = "train models on their data; skip those that are up to date"
 EXAMPLE = "zoo train dense_iris cnn_digits"
 
 
@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="FILE",
-        help="train the one MODEL on this file in place of its packaged data (cnn_valid: mnist.npz), "
-        "now and from then on; 'packaged' goes back",
+        help="train the one MODEL on this file instead of its packaged data (cnn_valid: mnist.npz); "
+        "later runs use it too, until --data packaged",
     )
     add_runs(parser)
     add_json(parser)

@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "targets",
         nargs="*",
         metavar="MODEL|FILE.onnx",
-        help="default: every published model; beside a FILE.onnx stand test_data_set_N folders",
+        help="models or files to verify (default: every published model); a FILE.onnx needs "
+        "test_data_set_N folders beside it",
     )
     add_modules(parser)
     add_repository(parser)
@@ -45,11 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     everywhere.add_argument(
         "--runtimes",
         metavar="all|NAME,...",
-        help="measure in these, each in an environment of its own that is made where it is not "
-        f"there yet: {', '.join(descriptions())}",
+        help="run the models in these runtimes, each in an environment of its own, created on first "
+        f"use: {', '.join(descriptions())}",
     )
     everywhere.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="also write the results there, for people"
+        "--markdown", type=Path, metavar="FILE", help="also write the results to a Markdown page"
     )
     add_compat(everywhere)
 
