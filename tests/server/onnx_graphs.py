@@ -65,6 +65,22 @@ class Graphs:
             [self.value(name, TensorProto.FLOAT, rows) for name in ("y", "after")],
         )
 
+    def wide_sums(self) -> bytes:
+        """The same of rows of any length: `before` grows by the sum of x."""
+        one = [
+            self.value(name, TensorProto.FLOAT, ["batch", 1]) for name in ("before", "y", "after")
+        ]
+        return self.model(
+            [
+                helper.make_node("ReduceSum", ["x", "axes"], ["sum"]),
+                helper.make_node("Add", ["sum", "before"], ["after"]),
+                helper.make_node("Identity", ["after"], ["y"]),
+            ],
+            [self.value("x", TensorProto.FLOAT, ["batch", "n"]), one[0]],
+            one[1:],
+            (numpy_helper.from_array(np.array([1], np.int64), "axes"),),
+        )
+
     def fails_when_run(self) -> bytes:
         """Gather from 3 elements by the index given: a bad index fails inside the run."""
         table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")

@@ -133,6 +133,13 @@ class ResponseSender(QueuedRequest):
 S = TypeVar("S", bound=ResponseSender)
 
 
+def _budget_of(message: bytes, inline_budget_ns: int) -> int:
+    """Return how long a thread may be held by a request that was read: a large one is a worker's."""
+    if inline_budget_ns != UNBOUNDED and len(message) > _LARGE_MESSAGE:
+        return 0
+    return inline_budget_ns
+
+
 class UnaryPath(ABC, Generic[S]):
     """Answers unary calls of one method; what they mean is its subclass's."""
 
@@ -173,33 +180,56 @@ class UnaryPath(ABC, Generic[S]):
         `inline_budget_ns` and `stays`: see zoo_server.schedulers.scheduler.Scheduler.submit.
         """
         arrived = time.perf_counter_ns()
-        enter = self._read_now if inline_budget_ns == UNBOUNDED else self._read_if_short
+        begun: list[bytes] | None = None if inline_budget_ns == UNBOUNDED else []
         if len(calls) == 1:
+            message = calls[0].message
             sender = self._sender(calls[0], self._in_flight.leave, arrived)
-            if self._let_in(calls[0].message, sender, enter):
-                sender.model.submit((sender,), inline_budget_ns, stays=stays)
-            return
+            if self._let_in(message, sender, begun):
+                budget_ns = _budget_of(message, inline_budget_ns)
+                sender.model.submit((sender,), budget_ns, stays=stays)
+        else:
+            self._answer_burst(calls, arrived, begun, inline_budget_ns, stays)
+        # What is read overtakes nothing that came before it: that has been submitted by now.
+        for model in begun or ():
+            self._unread.begin(model)
+
+    def _answer_burst(
+        self,
+        calls: Sequence[Call],
+        arrived: int,
+        begun: list[bytes] | None,
+        inline_budget_ns: int,
+        stays: bool,
+    ) -> None:
         groups: dict[LoadedModel, list[S]] = {}
+        budgets: dict[LoadedModel, int] = {}
         for call in calls:
             sender = self._sender(call, self._in_flight.leave, arrived)
-            if not self._let_in(call.message, sender, enter):
+            if not self._let_in(call.message, sender, begun):
                 continue
-            if sender.model in groups:
-                groups[sender.model].append(sender)
+            model, budget_ns = sender.model, _budget_of(call.message, inline_budget_ns)
+            if model in groups:
+                groups[model].append(sender)
+                budgets[model] = min(budgets[model], budget_ns)
             else:
-                groups[sender.model] = [sender]
+                groups[model], budgets[model] = [sender], budget_ns
         for model, members in groups.items():
-            model.submit(members, inline_budget_ns, stays=stays)
+            model.submit(members, budgets[model], stays=stays)
 
-    def _let_in(self, raw: bytes, sender: S, enter: Callable[[bytes, S], bool]) -> bool:
-        """Tell whether a call is to be submitted now: not if it is refused, or read elsewhere."""
+    def _let_in(self, raw: bytes, sender: S, begun: list[bytes] | None) -> bool:
+        """Tell whether a call is to be submitted now: not if it is refused, or read elsewhere.
+
+        `begun` gets the model whose messages a worker has to begin to read; None reads all here.
+        """
         try:
             self._in_flight.enter()
         except ServerError as error:
             sender.refuse(error)
             return False
         try:
-            return enter(raw, sender)
+            if begun is None:
+                return self._read_now(raw, sender)
+            return self._read_if_short(raw, sender, begun)
         except Exception as error:
             sender.fail(error)
             return False
@@ -207,20 +237,16 @@ class UnaryPath(ABC, Generic[S]):
     def _read_now(self, raw: bytes, sender: S) -> bool:
         return self.recognise(raw, sender) or self.read(raw, sender)
 
-    def _read_if_short(self, raw: bytes, sender: S) -> bool:
+    def _read_if_short(self, raw: bytes, sender: S, begun: list[bytes]) -> bool:
         """Read a request that is known to be short; leave any other to a worker."""
-        unread = self._unread
-        if unread.models and self._must_follow(raw):
-            unread.put(self.model_name(raw), raw, sender)
-            return False
-        if self.recognise(raw, sender):
-            if len(raw) <= _LARGE_MESSAGE:
+        if not (self._unread.models and self._must_follow(raw)):
+            if self.recognise(raw, sender):
                 return True
-            sender.model.submit((sender,), 0)
-            return False
-        if len(raw) <= SMALL_MESSAGE:
-            return self.read(raw, sender)
-        unread.put(self.model_name(raw), raw, sender)
+            if len(raw) <= SMALL_MESSAGE:
+                return self.read(raw, sender)
+        model = self.model_name(raw)
+        if self._unread.put(model, raw, sender):
+            begun.append(model)
         return False
 
     def _must_follow(self, raw: bytes) -> bool:
@@ -252,14 +278,18 @@ class _Unread(Generic[S]):
         #: What waits to be read or is being read, by the model's name.
         self.models: dict[bytes, deque[tuple[bytes, S]]] = {}
 
-    def put(self, model: bytes, raw: bytes, sender: S) -> None:
-        """Have a message read; returns at once."""
+    def put(self, model: bytes, raw: bytes, sender: S) -> bool:
+        """Have a message read; tell whether nobody does, so that `begin` has to be called."""
         with self._lock:
             queue = self.models.get(model)
             if queue is not None:
                 queue.append((raw, sender))
-                return
+                return False
             self.models[model] = deque([(raw, sender)])
+        return True
+
+    def begin(self, model: bytes) -> None:
+        """Have a worker read a model's messages; returns at once."""
         self._workers.submit(self._read_all, model)
 
     def _read_all(self, model: bytes) -> None:

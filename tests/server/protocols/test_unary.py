@@ -1,7 +1,7 @@
 """What a transport's loop does itself of a hot call, what it leaves to a worker, and what is remembered."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
+from zoo_server.models.catalog import Catalog
 from zoo_server.protocols.grpc.infer import InferPath
 from zoo_server.protocols.unary import SMALL_MESSAGE
 
@@ -53,8 +54,8 @@ class Call:
 
 
 @pytest.fixture
-def path(repository, graphs, serve):
-    """Serve models of numbers, strings, variable lengths and sequences; return a path to them."""
+def catalog(repository, graphs, serve):
+    """Serve models of numbers, strings, variable lengths and sequences."""
     repository.add("numbers", graphs.identity(), "max_batch_size: 8")
     value, float_ = graphs.value, TensorProto.FLOAT
     for name, kind in (("text", TensorProto.STRING), ("variable", float_)):
@@ -67,18 +68,24 @@ def path(repository, graphs, serve):
     repository.add("set", graphs.which_are_set())
     repository.add(
         "sums",
-        graphs.sums(),
+        graphs.wide_sums(),
         "max_batch_size: 8 sequence_batching { state [{ input_name: 'before' "
         "output_name: 'after' data_type: TYPE_FP32 dims: [ 1 ] }] }",
     )
-    with serve(repository.path) as wire, ThreadPoolExecutor(4, "worker") as workers:
-        yield InferPath(
-            wire.server.catalog,
-            InFlight(),
-            MemoryBudget(1 << 30),
-            workers,
-            SharedMemory(enabled=False),
-        )
+    with serve(repository.path) as wire:
+        yield wire.server.catalog
+
+
+def path_to(catalog: Catalog, workers: Executor) -> InferPath:
+    memory = SharedMemory(enabled=False)
+    return InferPath(catalog, InFlight(), MemoryBudget(1 << 30), workers, memory)
+
+
+@pytest.fixture
+def path(catalog):
+    """Return a path to the models, with workers of its own."""
+    with ThreadPoolExecutor(4, "worker") as workers:
+        yield path_to(catalog, workers)
 
 
 def request(model: str, array: np.ndarray, datatype: str = "FP32") -> pb.ModelInferRequest:
@@ -170,6 +177,33 @@ def test_requests_of_a_sequence_keep_their_order(path):
     for call in calls:
         path.answer([call], GENEROUS_NS, stays=True)
     sums = [np.frombuffer(call.answered().raw_output_contents[0], np.float32)[0] for call in calls]
+
+    assert sums == list(range(1, 41))
+
+
+class Hasty(Executor):
+    """Does at once what it is given, as a worker may that gets its turn first."""
+
+    def submit(self, function, /, *arguments, **options):
+        function(*arguments, **options)
+
+
+@pytest.mark.parametrize("kind", ["raw", "typed"])
+def test_requests_of_a_sequence_keep_their_order_in_a_burst(catalog, kind):
+    """Some short ones, and between them large ones that are known, or that a worker has to read."""
+    path = path_to(catalog, Hasty())
+    steps = []
+    for number in range(40):
+        large = number % 3 == 2
+        array = np.zeros((1, 1 << 19 if large else 1), np.float32)
+        array[0, 0] = 1
+        message = typed("sums", array) if large and kind == "typed" else request("sums", array)
+        message.parameters["sequence_id"].int64_param = 7
+        message.parameters["sequence_start"].bool_param = number == 0
+        steps.append(Call(message))
+    for start in (steps[:4], steps[4:]):  # the first of each kind is not known yet
+        path.answer(start, GENEROUS_NS, stays=True)
+    sums = [np.frombuffer(call.answered().raw_output_contents[0], np.float32)[0] for call in steps]
 
     assert sums == list(range(1, 41))
 
