@@ -11,6 +11,7 @@ from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.errors import InvalidRequest
 from zoo_server.protocols.bulk import INFER, LARGE, PREDICT, Bulk, join, numbers, take_out
+from zoo_server.protocols.tfs import tensors
 from zoo_server.protocols.varint import delimited
 
 CONTENTS = pb.InferTensorContents.DESCRIPTOR.fields_by_name
@@ -134,6 +135,21 @@ def test_what_are_no_varints_is_refused(tail):
 
     with pytest.raises(InvalidRequest, match="cannot be parsed"):
         numbers(CONTENTS["int64_contents"], taken)
+
+
+@pytest.mark.parametrize("tail", [b"\x80", b"\xff" * 10 + b"\1"], ids=["cut", "long"])
+@pytest.mark.parametrize("shape", [b"\x12\4\x12\2\x08\1", b"\x12\4\x12\2\x08\0"], ids="10")
+def test_a_list_that_nobody_reads_is_refused_as_well(tail, shape):
+    """A tensor of TensorFlow's may have lists of other types than its own."""
+    tensor = b"\x08\1" + shape + packed(10, LONG + tail)
+    raw = packed(2, packed(1, b"x") + packed(2, tensor))
+    bulk = take_out(raw, PREDICT)
+    rest = tfs.PredictRequest.FromString(bulk.rest)
+    with pytest.raises(DecodeError):
+        tfs.PredictRequest.FromString(raw)
+
+    with pytest.raises(InvalidRequest, match="cannot be parsed"):
+        tensors.decode("x", rest.inputs["x"], lambda _: None, bulk.lists[b"x"])
 
 
 def test_a_varint_of_more_than_64_bits_is_cut_as_protobuf_cuts_it():

@@ -35,6 +35,7 @@ MAX_FILLED_BYTES = 64 * 2**20
 _STRING_BYTES = 64
 
 _FIELDS = tf.TensorProto.DESCRIPTOR.fields_by_name
+_BY_NUMBER = tf.TensorProto.DESCRIPTOR.fields_by_number
 
 #: A packed list of these lies on the wire as an array does in memory: nothing to convert.
 _PACKED_AS_MEMORY = frozenset({"float_val", "double_val", "bool_val"})
@@ -56,6 +57,7 @@ def decode(
     """
     try:
         datatype = _datatype(tensor.dtype)
+        _check_others(lists, datatype)
         shape = _shape(tensor.tensor_shape)
         count = datatypes.element_count(shape)
         if not count:
@@ -147,6 +149,13 @@ def _values(tensor: tf.TensorProto, datatype: DataType, lists: Lists) -> Any:
     if taken is None:
         return getattr(tensor, datatype.tf_values)
     return numbers(field, taken) if isinstance(taken, memoryview) else taken
+
+
+def _check_others(lists: Lists, datatype: DataType) -> None:
+    """Lists of other types are not looked at; that they can be parsed is no less a rule."""
+    for number, values in lists.items():
+        if number != _FIELDS[datatype.tf_values].number and isinstance(values, memoryview):
+            numbers(_BY_NUMBER[number], values)
 
 
 def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorData:
