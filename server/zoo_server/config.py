@@ -1,4 +1,4 @@
-"""The options of the server: one table, from which flags, environment names and help derive.
+"""The server's options: one table, from which flags, environment variables and help are derived.
 
 The table is the fields of ServerConfig. Each says its default, its help, how text becomes its value
 and what it must satisfy; `--drain-seconds` and ZOO_DRAIN_SECONDS are spelled from `drain_seconds`.
@@ -39,7 +39,7 @@ MAX_HTTP_BYTES = 2**31
 #: Triton's default for its option of the same name.
 HTTP_MAX_INPUT_SIZE = 1 << 26
 
-#: What a port is told to stay closed with.
+#: The value of a port that stays closed.
 OFF = "off"
 
 
@@ -84,8 +84,8 @@ class _Collect(argparse.Action):
         setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
 
 
-#: Kinds of options that are not one value of a type: how an environment variable is read, and what
-#: argparse is told.
+#: Kinds of options that are not one value of a type: the parser of an environment variable,
+#: and the arguments for argparse.
 _KINDS: dict[str, tuple[Callable[[str], Any], dict[str, Any]]] = {
     "switch": (_switch, {"action": argparse.BooleanOptionalAction}),
     "list": (_list, {"action": _Collect}),

@@ -1,10 +1,10 @@
-"""What every protocol may ask of the server: plain values in, plain values and zoo errors out.
+"""The data plane, the interface of the server behind every protocol: plain values in, plain values out.
 
     gRPC servicers ─┐
     REST            ├──> DataPlane ──> catalog, model control, shared memory, settings
     TensorFlow      ┘
 
-It knows no message of any wire. A server of several processes has one that speaks for all of them
+Its errors are those of zoo_server/errors.py. It knows no protocol's messages. A server of several processes has one that speaks for all of them
 (server/zoo_server/supervisors/group_dataplane.py).
 """
 
@@ -174,7 +174,7 @@ class DataPlane:
     # -- inference -------------------------------------------------------------------------------
 
     def find(self, name: str, version: str) -> LoadedModel:
-        """Return the version asked for, or the latest ready one; errors as Catalog.find's."""
+        """Return the requested version, or the latest ready one; errors as Catalog.find's."""
         return self.catalog.find(name, version)
 
     def infer(

@@ -1,4 +1,4 @@
-"""Tensor element types and their bytes on the wire: THE table, and nothing else knows it.
+"""Tensor element types and their bytes on the wire, in one table.
 
 One row per element type that the Open Inference Protocol can name:
 

@@ -1,30 +1,30 @@
-"""What can go wrong, by who is to blame. Knows no gRPC: server/zoo_server/protocols/status.py gives each a status.
+"""The server's errors, grouped by who can correct them. protocols/status.py maps each to a gRPC status.
 
-    ServerError                    never raised itself
-    ├── RequestError               the caller: this request cannot be answered as it stands
+    ServerError                    the base class
+    ├── RequestError               the caller's mistake: the request has to change
     │   ├── InvalidRequest         malformed, or does not fit the model
     │   ├── UnreadableJson         an HTTP body that is no JSON, or has a member of another type
     │   ├── NotFound               no such model or version
     │   ├── PreconditionFailed     the model lacks what the request presumes
     │   ├── AlreadyExists          the name is taken
     │   ├── Unsupported            the server, or this model, does not offer it
-    │   ├── Unauthenticated        the server wants a token, and this call shows none or another
-    │   ├── Cancelled              the caller hung up
-    │   └── DeadlineExpired        the caller's time was over before the work began
-    ├── Unavailable                nobody's mistake: ask again later
+    │   ├── Unauthenticated        the call's bearer token is missing or wrong
+    │   ├── Cancelled              the caller cancelled the call
+    │   └── DeadlineExpired        the deadline passed before the work began
+    ├── Unavailable                temporary: the same request may succeed later
     │   ├── ModelNotReady          known, but not loaded
-    │   ├── ControlDisabled        the server was not started so that models could be (un)loaded
-    │   ├── QueueFull              as many wait, or as much is under way, as may
+    │   ├── ControlDisabled        model control is off
+    │   ├── QueueFull              a limit on waiting requests or on memory is reached
     │   ├── QueueTimeout           its time in the queue ran out
     │   ├── WorkerLost             the process that had to answer has ended
     │   └── ServerExiting          shutting down
-    ├── OperatorError              whoever runs the server: the text says what to change
+    ├── OperatorError              the operator's mistake: the text says what to change
     │   ├── ConfigurationError     an option has a bad value
-    │   ├── AddressError           the address cannot be listened on
+    │   ├── AddressError           the server cannot listen on the address
     │   ├── RuntimeMissing         neither onnxruntime wheel is installed
     │   └── ModelLoadError         one model of the repository cannot be served
-    │       ├── NoVersion          none of its versions is one to serve
-    │       ├── DecoupledModel     it answers a request any number of times
+    │       ├── NoVersion          the version policy selects none of its versions
+    │       ├── DecoupledModel     a decoupled model, which the server does not support
     │       └── ProviderError      the requested execution provider is not available
     ├── OperationFailed            a requested operation failed; the caller gets the reason
     │   ├── LoadFailed             a model could not be loaded

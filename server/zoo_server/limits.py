@@ -1,7 +1,7 @@
-"""What bounds the server: the calls under way, and the memory that they may take.
+"""The server's limits: the calls in flight, and the memory that their requests take.
 
-InFlight       counts the calls under way, and turns new ones away once the server is leaving
-MemoryBudget   what requests that were decoded may take, all of them together
+InFlight       counts the calls in flight, and refuses new ones once the server shuts down
+MemoryBudget   the memory that all decoded requests may take together
 Reservation    one request's part of it
 """
 
@@ -44,7 +44,7 @@ class InFlight:
         self.leave()
 
     def close(self) -> None:
-        """Turn away whoever comes from now on."""
+        """Refuse new calls from now on."""
         with self._lock:
             self._open = False
 

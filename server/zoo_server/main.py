@@ -73,7 +73,7 @@ class LeaveRequest:
     def signalled(self, number: int, _: FrameType | None = None) -> None:
         """Take a signal: the first asks, the second ends the process."""
         if self._is_set:
-            os._exit(FAILED)  # no cleaning up: whoever asks twice does not want to wait
+            os._exit(FAILED)  # a second signal: exit at once, without cleaning up
         self._is_set = True
 
 
@@ -110,7 +110,7 @@ def serve(config: ServerConfig) -> int:
 
 
 def work(spec: "WorkerSpec") -> int:
-    """Serve as one process of several, until told to leave; return its exit status.
+    """Serve as one process of several, until the supervisor ends it; return its exit status.
 
     What the whole server logs once is the supervisor's to log.
     """

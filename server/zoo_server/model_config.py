@@ -1,8 +1,7 @@
 """A model's configuration as frozen values: its tensors, batching, instances and sequences.
 
-Read by server/zoo_server/repository from config.pbtxt and the graph, acted upon by whoever checks, schedules
-and answers requests; no protobuf. The meanings are Triton's (docs/protocol.md 5), times are in
-nanoseconds.
+server/zoo_server/repository derives it from config.pbtxt and the graph; validation, schedulers and
+protocols use it. No protobuf. The meanings are Triton's (docs/protocol.md 5); times are in nanoseconds.
 """
 
 from collections.abc import Mapping

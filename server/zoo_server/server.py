@@ -1,9 +1,9 @@
-"""The composition root: builds every part, starts it and stops it; nothing else does.
+"""The composition root: builds every part of the server, starts it and stops it.
 
     config ──> every port bound ──> Runtime ──> Catalog ──> servicers ──> gRPC ──> REST, metrics
 
-What was taken is released in reverse, whether the server is stopped or a part of it fails. What only
-HTTP needs is imported once gRPC answers. `running` serves inside a block, for tests and for embedding.
+Resources are released in reverse order, when the server stops or a part of it fails. Modules that only
+HTTP needs are imported once gRPC answers. `running` serves inside a block, for tests and for embedding.
 """
 
 import logging
@@ -82,10 +82,10 @@ class Server:
         on_failure: Callable[[], None] = lambda: None,
         opener: OpenerFactory = Runtime,
     ) -> None:
-        """Take the ports; OperatorError if that fails, and then nothing stays taken.
+        """Bind the ports; OperatorError if that fails, and then none stays bound.
 
-        `on_failure` is called, from any thread, once a port is answered no more though nobody stopped
-        the server. `opener` returns what opens and runs graphs.
+        `on_failure` is called, from any thread, when a port's loop ends although the server was not
+        stopped. `opener` returns the object that opens and runs graphs.
         """
         self.config = config
         self._opener = opener

@@ -1,6 +1,6 @@
-"""How the processes of one server stand together, as one of them sees it.
+"""What differs between a server of one process and one of several, as a process sees it.
 
-    SingleProcess    what is true of this process is true of the server
+    SingleProcess    the server is this one process
     WorkerGroup      one of several on one port (server/zoo_server/supervisors/worker_group.py)
 
 The server asks this object where the two differ, and does not ask which of them it is.

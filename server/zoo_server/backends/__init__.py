@@ -1,1 +1,1 @@
-"""Programs that run graphs; onnxruntime is the only one."""
+"""Inference backends, the libraries that run graphs; onnxruntime is the only one."""

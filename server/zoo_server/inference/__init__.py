@@ -1,1 +1,1 @@
-"""From a request to its answer; knows no wire protocol."""
+"""Inference, from a request to its answer, independent of the wire protocol."""

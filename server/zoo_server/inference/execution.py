@@ -1,9 +1,9 @@
-"""Checked requests to one run of the graph, and the run's outputs back to each of them.
+"""Joins validated requests into one run of the graph, and splits its outputs among them.
 
     data of each ──one gather──> feeds ──run──> outputs ──views──> the rows of each
 
-Tensor data is copied at most once on the way in, and not at all on the way out: whoever encodes an
-answer copies its rows into it.
+Tensor data is copied at most once on the way in, and not at all on the way out: the encoder of an
+answer copies the rows into it.
 """
 
 from collections.abc import Sequence
@@ -101,7 +101,7 @@ class Rows:
         batch_size: int,
         destination: Destination | None = None,
     ) -> OutputTensor:
-        """Return one output as asked for; `batch_size` 0 where the model does not batch.
+        """Return one output as requested; `batch_size` 0 where the model does not batch.
 
         SharedMemoryFailed if the values do not fit where they should go.
         """

@@ -46,7 +46,7 @@ Outcome = Rows | Exception
 
 
 class LoadedModel:
-    """A version that can be asked, from any number of threads at once."""
+    """A version that serves requests, from any number of threads at once."""
 
     def __init__(
         self,
@@ -101,9 +101,9 @@ class GraphRunner:
         *,
         always: Sequence[str] = (),
     ) -> None:
-        """`learn` is told the size of each run and its time in ns (Plan.size).
+        """`learn` receives the size of each run and its time in ns (Plan.size).
 
-        `always`: outputs that every run must give, asked for or not.
+        `always`: outputs that every run must give, requested or not.
         """
         self.graph = graph
         self.statistics = statistics

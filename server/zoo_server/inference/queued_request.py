@@ -1,4 +1,4 @@
-"""One checked request on its way through the queue, and what becomes of its answer.
+"""A validated request in a scheduler's queue, and the delivery of its answer.
 
 Each protocol derives its own: a request knows how its answer is written and where it goes
 (zoo_server.protocols.unary.ResponseSender, zoo_server.protocols.rest.infer).
@@ -67,7 +67,7 @@ class QueuedRequest(ABC):
 
     @abstractmethod
     def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
+        """Tell whether the caller no longer waits for the answer."""
 
     @abstractmethod
     def answer(self, rows: Rows) -> None:

@@ -1,4 +1,4 @@
-"""Requests and answers as values: what every wire protocol is turned into, and back from."""
+"""Requests and answers as plain values, which every wire protocol is converted to and from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class InputTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRequest:
-    """One output as asked for; `classes` > 0 asks for that many best classes instead of values."""
+    """One output as requested; `classes` > 0 asks for that many best classes instead of values."""
 
     name: str
     classes: int = 0

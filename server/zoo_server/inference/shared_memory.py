@@ -1,4 +1,4 @@
-"""System shared memory: regions of POSIX shared memory objects that callers on this machine name.
+"""System shared memory: regions of POSIX shared memory objects, registered by callers on this machine.
 
     /dev/shm/KEY   [------|===== region NAME =====|----]
                           offset          byte_size
@@ -7,7 +7,7 @@ An input named by region is a view of the object's memory, which goes into the r
 output named by region is written there once. Views keep the mapping alive: a region unregistered
 while a request runs on it stays mapped until that request has ended (docs/protocol.md 2.1).
 
-Whoever shares memory with the server can change a tensor while it is being read. That can spoil an
+A caller that shares memory with the server can change a tensor while it is being read. That can spoil an
 answer and, inside a runtime that trusts its inputs, more: the feature is opt-in, for trusted callers.
 """
 

@@ -1,4 +1,4 @@
-"""Does a request fit the model? Pure: settings and a request in, arrays for the graph out.
+"""Checks that a request fits the model: settings and a request in, arrays for the graph out. Pure.
 
 The checks stand in Triton's order (core/src/infer_request.cc, Normalize) and keep the stems of its
 messages, which clients match on; each names the section of docs/protocol.md that it enforces.
@@ -63,12 +63,12 @@ class Plan:
     key: tuple[tuple[str, tuple[int, ...]], ...]
     #: The rows of a run that it takes: the batch size, or 1.
     rows: int
-    #: Whether the best classes of an output are asked for, which takes sorting.
+    #: Whether classification of an output is requested, which takes sorting.
     classifies: bool
     #: What a run's time grows with: rows where all are alike, else the inputs' elements; 0 where
     #: nothing that is known beforehand tells (schedulers/latency_model.py).
     size: int
-    #: For whoever encodes answers: what it has worked out for this plan, by the outputs' shapes.
+    #: A cache of the encoders of answers: what they computed for this plan, by the outputs' shapes.
     encoded: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def with_inputs(self, inputs: tuple[PlannedInput, ...]) -> "Plan":

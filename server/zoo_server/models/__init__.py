@@ -1,1 +1,1 @@
-"""What is loaded: loading and unloading, the catalog, what is ready."""
+"""Loaded models: loading and unloading, the catalog, readiness."""

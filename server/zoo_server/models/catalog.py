@@ -1,7 +1,7 @@
-"""What is loaded, and what is known but cannot be served: the answer to "is there such a model?".
+"""The catalog: every loaded model version, and the known ones that cannot be served, with the reason.
 
-The table that is asked never changes: whoever loads or unloads a model builds another and puts it in
-its place, at once. Who found a model before that keeps it, and the last one to let go frees it.
+The table is immutable: loading or unloading a model builds another table, which replaces it at once.
+A request keeps the model that it looked up, and the last reference frees the model.
 """
 
 import threading
@@ -13,7 +13,7 @@ from zoo_server.errors import InvalidRequest, ModelNotReady, NotFound, ServerErr
 from zoo_server.inference.model import LoadedModel
 from zoo_server.telemetry.readings import ModelReading
 
-#: What the wire sends when no version is asked for.
+#: The version of a request that names none.
 ANY_VERSION = ""
 
 #: The largest version number: folders are named by int64 (server/zoo_server/repository/layout.py).
@@ -27,7 +27,7 @@ class ModelState(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
     LOADING = "LOADING"
     UNLOADING = "UNLOADING"
-    #: Not asked for yet: on disk, and never loaded. On the wire it has no state at all.
+    #: On disk, and never loaded. On the wire it has no state at all.
     UNKNOWN = ""
 
 
@@ -44,7 +44,7 @@ class CatalogEntry:
     unsupported: bool = False
     #: Whether the server is not ready without it; it is without what was unloaded on purpose.
     wanted: bool = True
-    #: What it was made from: whoever loads an equal one again may keep the model.
+    #: What it was loaded from: a load with an equal origin keeps the model.
     origin: object = None
     #: Of an unloaded version, returns its model for as long as a request still runs on it.
     leaving: Callable[[], LoadedModel | None] | None = None
@@ -78,7 +78,7 @@ def parse_version(text: str) -> int | None:
 
 
 class Catalog:
-    """Every known model by name and version; asked from any number of threads, without a lock."""
+    """Every known model by name and version; read from any number of threads, without a lock."""
 
     def __init__(self, entries: Iterable[CatalogEntry]) -> None:
         models: dict[str, dict[int | None, CatalogEntry]] = {}

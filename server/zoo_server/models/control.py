@@ -1,4 +1,4 @@
-"""Loading and unloading while the server runs: explicitly, by polling the repository, or not at all.
+"""Model control: loading and unloading while the server runs, by request, by polling, or not at all.
 
     none       everything is loaded at the start, and that is that
     poll       the repository is looked at every so often; what came, changed or went is acted upon
@@ -202,7 +202,7 @@ class ModelControl:
         return self._loader.load(plan, version)
 
     def _announce(self, plan: LoadPlan, serving: Mapping[int | None, CatalogEntry]) -> None:
-        """Show LOADING for the versions that nobody is served from meanwhile."""
+        """Show LOADING for the versions that serve no request meanwhile."""
         loading = [
             CatalogEntry(
                 name=plan.files.name,
@@ -323,7 +323,7 @@ class _Busy:
 
     @contextmanager
     def with_name(self, name: str) -> Iterator[None]:
-        """Wait until nobody else changes this model, and keep others out of the block."""
+        """Hold this model's lock: one change of a model at a time."""
         with self._changed:
             self._changed.wait_for(lambda: name not in self._names)
             self._names.add(name)

@@ -1,4 +1,4 @@
-"""From a model on disk to catalog entries: each version alone, so that a bad one stops no other.
+"""Loads a model from disk into catalog entries, each version alone: a bad one does not stop the others.
 
 scan ──> config.pbtxt ──> versions ──> open the graph ──> complete and check ──> LoadedModel
          └───────── plan ────────┘     └──────────────── load ────────────────────────┘

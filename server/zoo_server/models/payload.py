@@ -1,11 +1,11 @@
-"""The parameters of RepositoryModelLoad: a configuration, and the files of a model, in the request.
+"""RepositoryModelLoad's parameters: a configuration and model files in the request itself.
 
     config                     ModelConfig in JSON, in the place of config.pbtxt
     file:<version>/<name>      one file's bytes; with any of them, nothing is read from the repository
     file:<name>                likewise, beside the versions (labels)
 
-Whoever may send files decides what this process runs, which is why model control is opt-in; where
-the files go they do not decide (docs/protocol.md 4.4: CVE-2023-31036).
+A caller that sends files decides what this process runs, which is why model control is opt-in; it does
+not decide where the files are written (docs/protocol.md 4.4: CVE-2023-31036).
 """
 
 from collections.abc import Iterator, Mapping
@@ -108,5 +108,5 @@ def unpacked(model: str, override: Override) -> Iterator[ModelFiles]:
             file = folder.joinpath(*parts)
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
-        # Its folder is not the repository's, so that the stamps are nobody else's either.
+        # Its folder is not the repository's, so that the file stamps are unique too.
         yield replace(read_folder(folder), config_json=override.config, config_file=None)

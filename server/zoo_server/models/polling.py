@@ -1,4 +1,4 @@
-"""Poll mode's thread: looks at the repository every so often, until told to stop."""
+"""Poll mode's thread: scans the repository at an interval, until it is stopped."""
 
 import logging
 import threading

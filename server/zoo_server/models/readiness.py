@@ -1,4 +1,4 @@
-"""What is ready, as far as ServerReady, ModelReady and health tell; of one process or of several."""
+"""Readiness as ServerReady, ModelReady and health report it, of one process or of several."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

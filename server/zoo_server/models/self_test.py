@@ -1,4 +1,4 @@
-"""A loaded graph on the test vectors beside it: wrong answers are refused before anybody asks.
+"""The self-test: a loaded graph must reproduce the test vectors beside it before it is served.
 
     vectors ──run──> answers ──within the bound──> served, else ModelLoadError with the place
 

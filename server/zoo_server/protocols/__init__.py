@@ -1,1 +1,1 @@
-"""One thin servicer per wire protocol, one status table, one interceptor."""
+"""The wire protocols: thin servicers over one data plane, one status table, one interceptor."""

@@ -1,4 +1,4 @@
-"""The bearer token: one for the whole server, read from a file, shown by every call but health.
+"""The bearer token: one for the whole server, read from a file, required by every call but health.
 
 Health stays open, as in Triton's category of that name, since what asks for it (a load balancer, a
 kubelet) seldom has the token and learns nothing but whether there is an answer.
@@ -36,7 +36,7 @@ def authorised(token: bytes, metadata: Iterable[tuple[str, str | bytes]]) -> Non
     """Return if the metadata (gRPC's, or HTTP's headers) bear the token; else Unauthenticated.
 
     Names are in lower case, as both wires deliver them. The comparison takes as long for a wrong
-    token as for the right one, so that nobody can guess it piece by piece.
+    token as for the right one, so that it cannot be guessed piece by piece.
     """
     shown = [value for name, value in metadata if name == HEADER]
     if not shown:

@@ -1,4 +1,4 @@
-"""What answers a method, and what a transport may know of it besides.
+"""Handlers of methods, with the properties that a transport needs to know.
 
 The public server calls it as it would any function; server/zoo_server/protocols/grpc/transport/fast.py looks at the fields.
 """

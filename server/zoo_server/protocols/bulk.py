@@ -1,4 +1,4 @@
-"""Large messages: their long lists, taken out before protobuf parses the rest, and large copies.
+"""Large messages: long lists are read apart from protobuf's parser, and large copies are made in parts.
 
     inputs { name, …, contents { fp32_contents: 32 MB } }
         └──> the same message with an empty list, and {b"name": {6: the 32 MB, as they lie}}

@@ -1,11 +1,11 @@
-"""How much memory requests may take while they are decoded, all of them together.
+"""Estimates the memory that a request takes once decoded, and reserves it from one budget for all.
 
     bytes ──weigh──> reservation.take ──> decode ──> … ──> answered ──> reservation.release
 
 Raw tensors of numbers are views of the message and cost nothing. All else grows: a string of two
 bytes is six on the wire and 140 as an object, an integer is one byte on the wire and 23 as a number.
-What a message will take is told from its bytes, before anything is made of them: protobuf's own
-objects, too, are larger than what they are read from.
+The size is estimated from a message's bytes before they are decoded: protobuf's own objects, too, are
+larger than the bytes that they are parsed from.
 
 Requests of a kind that is known (server/zoo_server/protocols/grpc/infer.py) never come here.
 """

@@ -1,4 +1,4 @@
-"""The one wrapper around every handler: lets the call in, parses, answers, turns errors into statuses.
+"""The interceptor around every handler: admits the call, parses, answers, maps errors to statuses.
 
     bytes ──> alive? ──> let in? ──> parse ──> handler ──> bytes
                  └──────────┴───────────┴──────────┴──> status table
@@ -79,7 +79,7 @@ class BlockingCall:
         return tuple(self._context.invocation_metadata() or ())
 
     def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
+        """Tell whether the caller no longer waits for the answer."""
         return not self._context.is_active()
 
     def reply(self, answer: bytes) -> None:
@@ -116,7 +116,7 @@ def parse(request_type: type[M], raw: bytes) -> M:
 
 
 def _check_alive(context: Context) -> None:
-    """Nobody waits for the answer of a call that is over: do not compute it."""
+    """The call has ended, so its answer need not be computed."""
     remaining = context.time_remaining()
     if remaining is not None and remaining <= 0:
         raise DeadlineExpired("the deadline passed before the request was run")

@@ -1,4 +1,4 @@
-"""Request and output parameters: which ones mean something, and of what type they must be.
+"""Request and output parameters: the known ones and their types.
 
 docs/protocol.md 2.4. What is unknown passes; what begins with `triton_` is reserved. The sequence
 parameters mean nothing to a stateless model, and like Triton we accept them there.
@@ -65,7 +65,7 @@ def _value(key: str, parameter: Any) -> ParameterValue:
 
 
 def classes_of(parameters: Mapping[str, Any]) -> int:
-    """Return how many classes an output is asked for, 0 for its values (docs/protocol.md 2.3)."""
+    """Return the requested number of classes, 0 for the output's values (docs/protocol.md 2.3)."""
     parameter = parameters.get("classification")
     if parameter is None:
         return 0

@@ -1,8 +1,8 @@
-"""Ports taken with plain sockets: before anything is loaded, or for other processes to use.
+"""Binds ports with plain sockets, before anything is loaded or for other processes.
 
-listen   takes a port of HTTP: connections wait in it until somebody answers
-hold     takes the port of gRPC for several processes, which bind it beside each other
-probe    says why a port cannot be taken, where whoever takes it would not
+listen   binds an HTTP port: connections wait until the server accepts them
+hold     binds the gRPC port for several processes, which share it with SO_REUSEPORT
+probe    says why a port cannot be bound, where gRPC gives no reason
 """
 
 import errno
@@ -40,8 +40,8 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
 def hold(host: str, port: int) -> socket.socket:
     """Return a socket that takes a port, 0 any free one, for processes that share it.
 
-    It takes no connections. Whoever shares the port must be of the same user and say so; for all
-    others it is in use for as long as the socket is open. AddressError says why that fails.
+    It takes no connections. Processes of the same user can share the port by SO_REUSEPORT; for all others
+    it is in use while the socket is open. Raises AddressError with the reason.
     """
     probe(host, port)
     family, kind, protocol, _, address = socket.getaddrinfo(
@@ -52,7 +52,7 @@ def hold(host: str, port: int) -> socket.socket:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind(address)
-        # It has served for connections that are only cooling down, and would let others in.
+        # Needed for connections in TIME_WAIT only; left on, it would let other programs bind the port.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
         held.close()

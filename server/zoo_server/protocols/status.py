@@ -1,4 +1,4 @@
-"""THE status table: which gRPC status each error becomes. Handlers raise; they never choose a status.
+"""The gRPC status of each error, in one table. Handlers raise errors and never choose a status.
 
 The codes are Triton's and TensorFlow Serving's (docs/protocol.md 1c): clients branch on them.
 """

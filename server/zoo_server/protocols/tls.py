@@ -1,4 +1,4 @@
-"""TLS for every port: files to grpcio's credentials and to the standard library's context.
+"""TLS for every port: grpcio's credentials and an SSL context from certificate files.
 
 The files are read once, at the start; all that can be wrong with them is said there, in one line.
 """

@@ -1,4 +1,4 @@
-"""Hot unary calls of any protocol: from a message's bytes to the answer's, one or a burst at a time.
+"""The path of unary inference calls, from a message's bytes to the answer's, one or a burst at a time.
 
     calls ──> short to read? ──> read ──> queue of the model ──> … ──> answer's bytes
                     └─ no ──> a worker reads it, after those of the same model that it has to read
@@ -30,7 +30,7 @@ from zoo_server.schedulers.scheduler import UNBOUNDED
 
 _LOG = logging.getLogger(__name__)
 
-#: Messages up to this are read by whoever has them: the worst of them takes two milliseconds.
+#: Messages up to this are read on the thread that has them: the worst takes two milliseconds.
 SMALL_MESSAGE = 1024
 
 #: Messages from this on are a worker's even where they are recognised: they may have to be copied.
@@ -47,7 +47,7 @@ class Call(Protocol):
         """What came with the call besides the message."""
 
     def is_gone(self) -> bool:
-        """Tell whether nobody waits any more: cancelled, or the deadline has passed."""
+        """Tell whether the caller no longer waits: cancelled, or the deadline has passed."""
 
     def reply(self, answer: bytes) -> None:
         """Send the answer and status OK."""
@@ -297,7 +297,9 @@ class _Unread(Generic[S]):
         while True:
             try:
                 self._read(*queue[0])
-            except Exception:  # one that cannot even be refused holds up nobody behind it
+            except (
+                Exception
+            ):  # a request that cannot even be refused must not block those behind it
                 _LOG.exception("a request could not be refused")
             with self._lock:
                 queue.popleft()

@@ -1,4 +1,4 @@
-"""Varints and tags: the pieces that protobuf's wire format is made of, read and written by hand.
+"""Reads and writes the varints and tags of protobuf's wire format.
 
     field ──> tag (number << 3 | wire type) ──> varint, 4 or 8 bytes, or a length and so many bytes
 

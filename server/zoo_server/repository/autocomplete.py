@@ -1,4 +1,4 @@
-"""A configuration and a graph, brought together: what is absent is derived, what is there is checked.
+"""Completes a model's configuration from its graph, and checks what the configuration states.
 
     config.pbtxt (or nothing) + graph signature ──complete──> ModelConfig + why
     ModelConfig + graph signature ──settings──> ModelSettings, or ModelLoadError with the reason

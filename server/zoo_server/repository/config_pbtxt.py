@@ -1,4 +1,4 @@
-"""config.pbtxt: read it, refuse what this server does not do, choose versions, read labels.
+"""Reads config.pbtxt: refuses unsupported features, selects versions, reads labels.
 
 Everything here needs no graph; server/zoo_server/repository/autocomplete.py brings the two together.
 """

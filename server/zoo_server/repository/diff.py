@@ -1,4 +1,4 @@
-"""What changed between two scans of a repository, as actions; pure.
+"""The difference of two repository scans, as load and unload actions. Pure.
 
 A folder that is being copied changes from scan to scan. So an action is due only once its model
 looked the same twice, and what stays half copied fails to load, which takes nothing down.

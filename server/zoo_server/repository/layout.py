@@ -1,4 +1,4 @@
-"""The names on disk, and nothing more: what a model repository in Triton's layout is called.
+"""The names of files and folders in a model repository of Triton's layout.
 
     REPOSITORY/MODEL/config.pbtxt
     REPOSITORY/MODEL/VERSION/model.onnx

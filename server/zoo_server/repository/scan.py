@@ -1,4 +1,4 @@
-"""What lies in a repository: one pass over the folder, no file opened.
+"""Scans a model repository: one pass over the folder, no file opened.
 
     REPOSITORY/NAME/[config.pbtxt] VERSION/…   Triton's layout
     REPOSITORY/NAME.onnx                       a bare file is version 1 of NAME

@@ -1,4 +1,4 @@
-"""What config.pbtxt says of scheduling: batching, sequences, instances and thread counts.
+"""The scheduling part of config.pbtxt: batching, sequences, instances and thread counts.
 
 The names and meanings are Triton's; what cannot be meant is refused at load, not at run.
 """

@@ -1,4 +1,4 @@
-"""One ONNX TensorProto from a file, without the onnx package, which a serving machine lacks."""
+"""Reads an ONNX TensorProto from a file, without the onnx package."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Test vectors in a version's folder: what a graph is given, and what it should answer.
+"""Reads the test vectors in a version's folder: inputs and expected outputs.
 
 VERSION/test_data_set_N/input_0.pb … output_0.pb …    ONNX's own layout, one TensorProto a file
 VERSION/manifest.json                                 how near the answers must be, if the zoo made it

@@ -1,9 +1,9 @@
-"""Which requests are run together, when, and on which thread.
+"""Schedulers: which requests run together, when, and on which thread.
 
-scheduler.py         what stands before a loaded model (Scheduler), and what it drives (Runner)
-dynamic_batcher.py   whoever finds the model idle runs at once with whatever waits
-batch_queue.py       its policy: pure, values in and a decision out, tested without threads or clocks
+scheduler.py         the interfaces of a scheduler (Scheduler) and of what it drives (Runner)
+dynamic_batcher.py   a request that finds the model idle runs at once, with all that wait
+batch_queue.py       its queue and policy: pure, without threads or clocks
 latency_model.py     how long runs take, and how many rows are worth running together
-sequence_batcher.py  requests that belong together: in order, with their state
+sequence_batcher.py  the requests of a sequence: in order, with their state
 timer.py             wakes a scheduler whose policy said "not yet"
 """

@@ -1,4 +1,4 @@
-"""The queue of one model and the decision what to run next. Pure: no threads, no clock, no I/O.
+"""The queue of one model, and the decision what to run next. Pure: no threads, no clock, no I/O.
 
     push(member, now)    QueueFull if its level's queue is full
     take(now)        ──> Decision: what to run, whom to refuse, or when to ask again
@@ -41,7 +41,7 @@ class Member(Protocol):
     expires_ns: int
 
     def is_gone(self) -> bool:
-        """Tell whether nobody waits for the answer any more."""
+        """Tell whether the caller no longer waits for the answer."""
 
 
 M = TypeVar("M", bound=Member)
@@ -150,7 +150,7 @@ class RequestQueue(Generic[M]):
         return decision
 
     def _expire(self, now: int, decision: Decision[M]) -> None:
-        """Take out whoever waited too long or hung up."""
+        """Take out requests that waited too long or whose callers hung up."""
         for level, (ready, late) in self._levels.items():
             policy = self._batching.policy(level)
             kept: list[M] = []

@@ -1,6 +1,6 @@
-"""The shell around a model's queue: whoever finds the model idle runs at once with whatever waits.
+"""The dynamic batcher: a request that finds its model idle runs at once, with all that wait.
 
-    submit ──> queue ──take──> run here ──> take again …   until nobody waits
+    submit ──> queue ──take──> run here ──> take again …   until none waits
                           └──> run on a worker, where it may take long
 
 There is no dispatcher thread and no added delay: a request that finds the model idle is run by the
@@ -41,7 +41,7 @@ class DynamicBatcher(Generic[M, R]):
         workers: Executor,
         timer: Timer,
     ) -> None:
-        """`latency` is told by `runner` what its runs take."""
+        """`runner` reports the duration of its runs to `latency`."""
         self._runner = runner
         self.latency = latency
         self._workers = workers
@@ -80,7 +80,7 @@ class DynamicBatcher(Generic[M, R]):
         with self._lock:
             alone = len(members) == 1 and self._running < self._instances
             if alone and self._direct and not len(self._queue) and not members[0].is_gone():
-                # The way of most requests: nobody waits, and there is nothing to decide.
+                # The common case: no other request waits, and there is nothing to decide.
                 self._running += 1
                 members[0].queued_ns = now
             else:
@@ -98,7 +98,7 @@ class DynamicBatcher(Generic[M, R]):
             self._drive(inline_budget_ns, runs)
 
     def follow(self, members: Sequence[M]) -> None:
-        """Queue requests that others made way for: whoever runs goes on with them, or a worker."""
+        """Queue requests that may run now: the running thread goes on with them, or a worker starts."""
         now = time.perf_counter_ns()
         full: list[tuple[M, Exception]] = []
         with self._lock:
@@ -176,7 +176,7 @@ class DynamicBatcher(Generic[M, R]):
             raise
         except (
             BaseException
-        ) as error:  # whatever it is, the model goes on, and nobody waits in vain
+        ) as error:  # whatever it is, the model goes on, and every caller is answered
             _LOG.exception("a run failed outside of the graph")
             failure = error if isinstance(error, Exception) else ExecutionError(repr(error))
             outcomes = [failure] * len(batch)

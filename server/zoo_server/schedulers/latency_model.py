@@ -4,7 +4,7 @@ rows are worth running together.
 Running what waits together saves what a run costs whatever its size, which is most of a small
 model's time. A large model gains nothing by it, and on a CPU may lose: eight images' activations no
 longer fit the cache that one image's did, so that eight rows in one run take longer than eight runs.
-Which of the two a model is, its runs tell.
+The runs themselves show which of the two a model is.
 
 Runs are told apart by their size: rows, where all rows are alike, else the elements of the inputs. A
 size above all that were seen is taken to cost a row as much as the next smaller one did; where sizes

@@ -1,4 +1,4 @@
-"""What stands between the protocols and a loaded model: the interface of every scheduler.
+"""The interface of every scheduler, between the protocols and a loaded model.
 
     protocol ──submit──> Scheduler ──execute──> Runner (the graph) ──answer──> each request
 

@@ -1,4 +1,4 @@
-"""Requests that belong together: each sequence's in order, one at a time, with its state.
+"""The sequence batcher: a sequence's requests in order, one at a time, with its state.
 
     request ──> its sequence busy? ──wait──┐
                      └─ no ──> controls and state added ──> the batcher ──> answer, new state ──┘
@@ -314,7 +314,7 @@ class FollowingScheduler(Scheduler[M_contra], Protocol[M_contra]):
     """A scheduler that can also be given those who waited for others."""
 
     def follow(self, members: Sequence[M_contra]) -> None:
-        """Take them; whoever runs goes on with them, or a worker."""
+        """Take them; the running thread goes on with them, or a worker starts."""
 
 
 class _StatefulRunner(Generic[M, R]):

@@ -1,4 +1,4 @@
-"""Wakes schedulers whose policy said "not yet": one thread for all, started when first needed."""
+"""Wakes schedulers whose policy said "not yet": one thread for all, started on first use."""
 
 import heapq
 import itertools

@@ -1,8 +1,8 @@
-"""When a dead worker is replaced: at once, then later and later, and at last no more."""
+"""Restart backoff: a dead worker is replaced at once, then after growing delays, and finally not at all."""
 
 from dataclasses import dataclass
 
-#: Seconds before each further attempt; after the last of them nobody tries again.
+#: Seconds before each further attempt; after the last one there is no other.
 _DELAYS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 #: A worker that has served for so long did not die of how it was started.

@@ -1,4 +1,4 @@
-"""The data plane of one worker, speaking for all of them.
+"""The data plane of a worker, which answers for all workers.
 
     changes       go through the supervisor to every worker, the asked one first
     readiness     is what is ready in all of them, which each of them is told

@@ -1,4 +1,4 @@
-"""What `zoo serve --workers N` runs: takes every port, then has the supervisor fill it with workers."""
+"""Runs `zoo serve --workers N`: binds every port, then starts the supervisor."""
 
 import asyncio
 import logging

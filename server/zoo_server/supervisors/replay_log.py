@@ -1,4 +1,4 @@
-"""The changes in force that callers have made, for a worker that is started later to make too.
+"""The replay log: changes in force, which a worker started later repeats.
 
 What a later change undoes is dropped: the log is as large as what is in force, not as old as the
 server.

@@ -1,4 +1,4 @@
-"""All sequences live in one worker, the sequence worker; the others forward their requests to it.
+"""Forwards the requests of sequences to the sequence worker, the one worker that holds them all.
 
     caller ──> worker 2 ── number, request ──> worker 1: as if its own caller had sent it
        <── the answer ──  <── number, status, answer ──┘  one stream a worker, answers in any order
@@ -56,7 +56,7 @@ class SequenceForwarder:
         threading.Thread(target=self._read, name="forwarder", daemon=True).start()
 
     def forward(self, request: bytes, sender: InferSender) -> None:
-        """Forward a request; its sender is told what becomes of it, an error included."""
+        """Forward a request; its sender gets the answer, or the error."""
         size = max(len(request), _LEAST_BYTES)
         with self._lock:
             is_full = self._waiting and self._bytes + size > _MOST_BYTES
@@ -134,11 +134,11 @@ class _ForwardedCall:
 
     @property
     def metadata(self) -> tuple[()]:
-        """What came with the call was looked at where it came."""
+        """The worker that received the call has checked its metadata."""
         return ()
 
     def is_gone(self) -> bool:
-        """Whether the caller hung up is not told: the state moves on, as if the answer were lost."""
+        """Never: the state moves on although the caller hung up, as if the answer were lost."""
         return False
 
     def reply(self, answer: bytes) -> None:
@@ -149,7 +149,7 @@ class _ForwardedCall:
 
 
 def lost() -> WorkerLost:
-    """Return the error of a request that nobody can answer at the moment."""
+    """Return the error of a request that no worker can answer at the moment."""
     return WorkerLost(
         f"worker {SEQUENCE_WORKER} has ended, and with it all sequences: another takes its place"
     )

@@ -1,4 +1,4 @@
-"""What the processes of one server tell each other: numbered states, of which the newest counts."""
+"""The states that the processes of a server exchange: numbered, and only the newest counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class WorkerSpec:
     """What a worker is when it starts."""
 
     config: ServerConfig
-    #: Its place, counted from 1: whoever replaces it has the same.
+    #: Its number, counted from 1; its replacement has the same.
     number: int
     #: Where it answers the others, and where the supervisor does, as gRPC writes it.
     address: str
@@ -42,7 +42,7 @@ class GroupState:
     number: int = 0
     #: What is ready in all workers.
     readiness: Readiness = NOT_READY
-    #: Where requests of sequences are forwarded to; None while nobody keeps them.
+    #: Where requests of sequences are forwarded to; None while there is no sequence worker.
     sequence_worker: str | None = None
     #: The ids of all processes of the server.
     processes: Sequence[int] = ()

@@ -1,4 +1,4 @@
-"""Keeps N workers alive on one port, and makes one server of them.
+"""The supervisor: keeps N workers alive on one port, and consistent with each other.
 
     start all ──> each loads its models ──join──> repeats the replay log ──all have──> serve
                          ▲                                                             │
@@ -8,9 +8,9 @@ A worker takes connections only once it has loaded and knows every change so far
 only once all have, or the first would get the connections of all. While one is replaced the others
 serve; what its callers had under way is lost, and their next calls go elsewhere.
 
-A change (LANES) is made by the worker that was asked and then by the others; its answer comes once
-all have made it. Where the first fails nothing is changed; another that then fails is told to leave
-and replaced, since the change is what the caller wanted and most of the workers have it.
+A change (LANES) is made by the worker that received it and then by the others; its answer comes once
+all have made it. Where the first fails nothing is changed; another worker that then fails is
+ended and replaced, since the caller wanted the change and most of the workers have it.
 
 One thing is each worker's own: in poll mode each looks at the repository by itself. For one interval
 they may differ, and only what all have is ready.
@@ -49,7 +49,7 @@ _LOG = logging.getLogger(__name__)
 #: Exit statuses, as everywhere in `zoo`.
 OK, FAILED, BAD_USAGE = 0, 1, 2
 
-#: How often a worker is asked for its state, which shows that it is alive.
+#: How often each worker must report its state, which shows that it is alive.
 _EXCHANGE_SECONDS = 10.0
 
 #: How long a worker may take to end after its requests have had their time.
@@ -193,7 +193,7 @@ class Supervisor:
     async def _end(self, places: Sequence[asyncio.Task[None]]) -> None:
         """Once the server leaves: have the workers end, by force if they do not in time."""
         await self._leaving.wait()
-        self._all_joined.set()  # whoever waits for the others leaves too
+        self._all_joined.set()  # workers that wait for the others leave too
         for listener in self._listeners.values():
             listener.close()
         for worker in list(self.workers.values()):

@@ -1,4 +1,4 @@
-"""A worker's channel to its supervisor, which ends the worker too."""
+"""A worker's channel to its supervisor; when it closes, the worker ends."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The whole server, as one of its workers sees it."""
+"""The topology of a worker: one process of several that serve together."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence, Set

@@ -1,4 +1,4 @@
-"""One worker as the supervisor sees it: its process, and what it has told."""
+"""A worker as the supervisor sees it: its process and its latest state."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What the workers have counted, those included that have ended: the sums never fall.
+"""The sum of all workers' counts, including ended workers, so that counters never fall.
 
 What an ended worker has counted of a version stays for as long as that is served. A version that no
 worker has any more, or that one has loaded anew, begins again at nothing, as in a server of one process.

@@ -1,1 +1,1 @@
-"""What the server counts and says about itself."""
+"""Telemetry: logs, metrics, statistics and trace settings."""

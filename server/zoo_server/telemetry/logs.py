@@ -1,7 +1,7 @@
-"""How the server logs: one event a line, on standard error; and what of that callers may change.
+"""Logging: one event a line on standard error, and the settings that callers may change.
 
 log_info  log_warning  log_error     each kind of line on or off
-log_verbose_level                    above 0: what is only of use when looking for a fault, too
+log_verbose_level                    above 0: details for debugging, too
 log_format                           default: the time of day; ISO8601: date and zone
 """
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told: names of docs/protocol.md 1b, read from the statistics when it asks.
+"""Prometheus metrics, by the names of docs/protocol.md 1b, read from the statistics at each scrape.
 
 Names are Triton's, and so are their meanings; the histograms are ours, with bounds for microseconds
 (Triton's only one starts at 100 ms). Nothing here touches a request: a scrape folds and formats.

@@ -1,4 +1,4 @@
-"""What a model's counters say at one moment, and how those of several processes add up."""
+"""A snapshot of a model's counters, and the sum of snapshots of several processes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What ModelStatistics and Prometheus are told: counts and durations of one version of one model.
+"""Counts and durations of one model version, for ModelStatistics and Prometheus.
 
 Recording is one append to a deque, which needs no lock; readers fold what has gathered, histograms
 too, so that a request pays for none of it (counting in place would need a lock: `counts[i] += 1` is
@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from zoo_server import errors
 
-#: Fold on the path once this much has gathered, so that a server nobody asks stays small, and few
+#: Fold on the path once this much has gathered, so that a server without scrapes stays small, and few
 #: enough that the request which does it is not held up for long.
 _FOLD_AT = 64
 

@@ -1,4 +1,4 @@
-"""TraceSetting's values: kept and echoed, for all models and single ones (docs/protocol.md 2.1).
+"""TraceSetting's values, stored and returned, for all models and single ones (docs/protocol.md 2.1).
 
 No traces are written yet: their file is fixed when a server starts, and this one has none. So they
 cannot be switched on; the other settings are checked and kept, as Triton does without a file.

@@ -1,1 +1,1 @@
-"""The one door to onnxruntime: sessions, execution providers, threads."""
+"""The onnxruntime backend: sessions, execution providers, threads. Nothing else imports onnxruntime."""

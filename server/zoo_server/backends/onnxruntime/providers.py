@@ -1,4 +1,4 @@
-"""Execution providers: our short names, what to ask onnxruntime for, and whether it really gave it.
+"""Execution providers: short names, the options for onnxruntime, and a check that it uses them.
 
 onnxruntime only warns when it cannot use a provider and then runs on the CPU (onnxruntime#23372), so
 what a wheel lists says little: what counts is what the created session has.

@@ -1,4 +1,4 @@
-"""The one door to onnxruntime.
+"""ONNX Runtime sessions: opens, runs and describes graphs.
 
 It is imported on the first use, after its telemetry has been switched off in the environment, which
 it reads when it starts (its PyPI wheels report usage by default; onnxruntime#27379).

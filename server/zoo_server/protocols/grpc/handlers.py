@@ -1,4 +1,4 @@
-"""A servicer becomes generic handlers, by the names in the service's descriptor.
+"""Builds generic handlers from a servicer, by the names in the service's descriptor.
 
 Registering under the wire's names (and not through the generated `add_…_to_server`) keeps our stubs'
 descriptors out of grpc's way, and shows every RPC of the service: those without a method answer

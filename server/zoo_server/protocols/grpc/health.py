@@ -66,7 +66,7 @@ class Health:
     def check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext
     ) -> health_pb2.HealthCheckResponse:
-        """Answer now; NOT_FOUND for a name nobody knows, as the health protocol wants."""
+        """Answer now; NOT_FOUND for an unknown name, as the health protocol requires."""
         with self._lock:
             if request.service in self._serving:
                 return self._response(request.service)

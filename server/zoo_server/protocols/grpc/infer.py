@@ -1,4 +1,4 @@
-"""The hot path: ModelInfer from a request's bytes to the answer's, one call or a burst at a time.
+"""ModelInfer, from a request's bytes to the answer's, one call or a burst at a time.
 
     bytes ──walk──> template? ──> data ──> queue of the model ──> … ──> bytes
                         └─ no ──> protobuf ──> check ──> a template for the next one
@@ -64,7 +64,7 @@ class InferSender(ResponseSender):
         return encode(self.model.settings, self.plan, rows, self.id)
 
 
-#: Forwards a request to the process that keeps its model's sequences; the sender is told the outcome.
+#: Forwards a request to the process that keeps its model's sequences; the sender gets the outcome.
 Forward = Callable[[bytes, InferSender], None]
 
 
@@ -137,8 +137,8 @@ class InferPath(UnaryPath[InferSender]):
             views = [view[begin:end] for begin, end in parts.spans]
             if parts.id:
                 message.MergeFrom(parse(pb.ModelInferRequest, _id_field(parts.id)))
-        # Before the catalog and the regions are asked: what is remembered of those that have changed
-        # since is then kept where nobody looks any more.
+        # Read before the catalog and the regions: a template of one that changes after this point is
+        # then stored in a dictionary that is no longer used.
         templates = self._templates
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
@@ -166,7 +166,7 @@ def _template(
     model: LoadedModel,
     parameters: Mapping[str, ParameterValue],
 ) -> RequestTemplate | None:
-    """Return what the next request of this kind need not be asked again, None if there will be none."""
+    """Return the template for further requests of this kind, None if there can be none."""
     inputs = checked.plan.inputs
     if len(parts.head) > _LONGEST_HEAD or any(planned.nbytes is None for planned in inputs):
         return None

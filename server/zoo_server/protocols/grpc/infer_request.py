@@ -1,4 +1,4 @@
-"""ModelInferRequest to InferRequest.
+"""Decodes ModelInferRequest to InferRequest.
 
 What a tensor's data may look like is docs/protocol.md 2.2.1 and 2.2.2: one route each, and a field
 that matches the datatype. The messages' stems are Triton's (server/src/grpc/infer_handler.cc).

@@ -1,4 +1,4 @@
-"""A run's outputs to ModelInferResponse: what is alike for all answers of a plan is written once.
+"""Encodes a run's outputs as ModelInferResponse; the parts that all answers of a plan share are written once.
 
     model_name model_version outputs{name datatype shape} | tag length | rows | tag length | rows …
     └──────────── once a plan and shape ────────────────────────────┘

@@ -1,4 +1,4 @@
-"""ModelStreamInfer: any number of requests on one stream, answered in the order they were asked.
+"""ModelStreamInfer: any number of requests on one stream, answered in their order.
 
     message ──> slot ──> the same path as ModelInfer ──> slot is full ──> leaves when it is the first
 

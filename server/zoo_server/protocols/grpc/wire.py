@@ -1,4 +1,4 @@
-"""ModelInferRequest's bytes, walked without a parser: where the tensor data lies, and the rest.
+"""Finds the tensor data in a serialised ModelInferRequest, without parsing it.
 
 A request is a few dozen bytes of names and shapes, and then its tensors. protobuf would copy every
 tensor twice to hand it out; the walk only finds where each begins and ends. It reads the form that

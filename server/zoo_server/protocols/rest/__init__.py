@@ -9,7 +9,7 @@
     infer.py           inference: into the model's queue, and out
     infer_request.py   JSON and binary tensors to InferRequest
     infer_response.py  outputs to JSON and binary tensors
-    errors.py          THE table of HTTP statuses, and the one writer of {"error": …}
+    errors.py          the table of HTTP statuses, and the one writer of {"error": …}
     plain.py           ASGI without a framework: the token's check, the page of metrics
 
 Paths, statuses and the stems of messages are Triton's (server/src/http_server.cc).

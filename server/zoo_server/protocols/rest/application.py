@@ -1,4 +1,4 @@
-"""The REST application: the table of routes served, the token, errors as {"error": …}.
+"""The REST application: serves the table of routes, checks the token, writes errors as {"error": …}.
 
 request ──> token? ──> route ──> let in? ──> body ──> function ──> JSON
               └──────────┴───────────┴───────────┴──────────┴──> {"error": …}
@@ -131,7 +131,7 @@ def _guarded(name: str, endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except HTTPException:
             raise
-        except ClientDisconnect:  # nobody hears the answer; the log does, as of a caller's doing
+        except ClientDisconnect:  # the caller is gone; the log says so
             return _failure(Cancelled("the caller hung up"), f"HTTP {name}")
         except Exception as error:
             return _failure(error, f"HTTP {name}")

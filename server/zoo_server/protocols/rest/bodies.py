@@ -1,4 +1,4 @@
-"""Bodies: a request's read within its limits, and compression both ways.
+"""HTTP bodies: reading within limits, and compression both ways.
 
 What a stranger can make the server hold is bounded three times: by the size of one body, by the size
 of what it decompresses to, and by all bodies that are under way together.
@@ -111,7 +111,7 @@ def _too_large(size: str, limit: int) -> InvalidRequest:
 
 
 def encoding_of(request: Request) -> str | None:
-    """Return the body's compression, None for none; Unsupported for one nobody knows."""
+    """Return the body's compression, None for none; Unsupported for an unknown one."""
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return None

@@ -1,4 +1,4 @@
-"""Everything but inference: one function a route, from a path and JSON to the data plane and back.
+"""All routes but inference: one function a route, from path and JSON to the data plane and back.
 
 How a value looks in JSON is Triton's HTTP form: names as in its messages, 64-bit numbers as numbers,
 regions in a list where gRPC has a map.

@@ -1,7 +1,7 @@
-"""THE table of HTTP statuses, one a gRPC status, and the one writer of {"error": …}.
+"""The HTTP status of each gRPC status, and the one writer of {"error": …}.
 
-The gRPC status of an error is server/zoo_server/protocols/status.py's business; HTTP's follows from it, as it does in
-Triton (HttpCodeFromError): what has no like there is 400. No framework is imported here.
+server/zoo_server/protocols/status.py gives an error its gRPC status; the HTTP status follows from it, as
+in Triton (HttpCodeFromError), and is 400 where Triton has none. No framework is imported here.
 """
 
 import json

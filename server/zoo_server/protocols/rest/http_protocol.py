@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with {"error": …} where it answers what is no HTTP.
+"""uvicorn's HTTP/1.1, with {"error": …} as the answer to invalid HTTP.
 
 uvicorn has no setting for that answer. Imported once the HTTP ports are started, as all of HTTP; h11
 is what uvicorn itself stands on.

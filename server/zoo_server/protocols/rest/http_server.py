@@ -1,4 +1,4 @@
-"""HTTP: uvicorn on a thread of its own, one event loop for every HTTP port.
+"""The HTTP server: uvicorn on a thread of its own, one event loop for every HTTP port.
 
 bind    takes the ports, so that one in use is said before any model is loaded
 start   imports uvicorn, begins to answer, and returns once it does

@@ -1,9 +1,9 @@
-"""Inference over HTTP: a body into the model's queue, and the answer out of it.
+"""Inference over HTTP: a body becomes a queued request, and its answer the response.
 
     loop: body ──> decode ──> queue of the model ──> (loop or worker: the run, and the encoding)
       └──────────── awaits ────────────────────────────────┘
 
-No thread waits for an answer: whoever has run the model hands the encoded body to the event loop.
+No thread waits for an answer: the thread that ran the model hands the encoded body to the event loop.
 Small requests are decoded on the loop, and short runs too are done there (as the fast gRPC transport
 does, for the same reason: handing them to a thread costs more than they do); the rest is a worker's.
 """
@@ -186,7 +186,7 @@ class _Answer(QueuedRequest):
         self._encoding = sent.wanted
 
     def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
+        """Tell whether the caller no longer waits for the answer."""
         return self._caller.is_gone
 
     def answer(self, rows: Rows) -> None:

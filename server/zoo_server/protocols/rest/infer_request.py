@@ -1,4 +1,4 @@
-"""An inference request's header and bytes to InferRequest.
+"""Decodes an HTTP inference request, JSON and binary tensors, to InferRequest.
 
     {"id": …, "parameters": {…}, "inputs": […], "outputs": […]} | input bytes | input bytes …
     └─────────── Inference-Header-Content-Length ──────────────┘

@@ -1,4 +1,4 @@
-"""An answer's outputs to JSON and binary tensors.
+"""Encodes an answer's outputs as JSON and binary tensors.
 
 {"id": …, "model_name": …, "model_version": …, "outputs": […]} | output bytes | output bytes …
 """
@@ -17,8 +17,8 @@ from zoo_server.inference.validation import Plan
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
 
-#: Elements made text at a time: as Python objects they take ten times their size, and the
-#: interpreter is nobody else's meanwhile.
+#: Elements made text at a time: as Python objects they take ten times their size, and no
+#: other thread of the interpreter runs meanwhile.
 _STEP = 1 << 16
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""JSON in and out: members read with errors that name them, protobuf messages written as JSON.
+"""Reads JSON members with errors that name them, and writes protobuf messages as JSON.
 
 Reading: stems and statuses are those of Triton's JSON reader, which answers 500 to whatever it cannot
 read (common/include/triton/common/triton_json.h).

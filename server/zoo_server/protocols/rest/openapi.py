@@ -1,4 +1,4 @@
-"""The OpenAPI document of the REST api, at /v2/openapi.json: what a client generator or a person reads.
+"""The OpenAPI document of the REST api, served at /v2/openapi.json.
 
 Derived from the table of routes (server/zoo_server/protocols/rest/routes.py); the schemas are here.
 """

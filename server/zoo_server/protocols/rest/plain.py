@@ -1,4 +1,4 @@
-"""ASGI without a framework: the limit of connections, the token's check, the page of metrics.
+"""Plain ASGI: the limit of connections, the check of the token, the metrics page.
 
 They also serve the metrics port alone, where nothing else of HTTP need be imported.
 """

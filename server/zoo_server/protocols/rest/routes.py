@@ -1,4 +1,4 @@
-"""THE table of routes: what the application serves, and what the OpenAPI document shows."""
+"""The table of routes, which the application serves and the OpenAPI document shows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

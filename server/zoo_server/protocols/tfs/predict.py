@@ -1,4 +1,4 @@
-"""Predict: tensorflow.serving's hot call, on the same path as ModelInfer.
+"""TensorFlow Serving's Predict, on the same path as ModelInfer.
 
     bytes ──> protobuf ──> model, signature, names, tensors ──> queue of the model ──> … ──> bytes
 

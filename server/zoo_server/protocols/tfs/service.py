@@ -1,4 +1,4 @@
-"""tensorflow.serving: PredictionService and ModelService, for ONNX models and without TensorFlow.
+"""TensorFlow Serving's PredictionService and ModelService, for ONNX models.
 
 One method an RPC, named like it. A model has one signature, `serving_default`: its inputs and
 outputs under their own names. The rules are docs/protocol.md 2.6 and 1c; the messages' stems are

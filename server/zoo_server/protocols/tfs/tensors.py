@@ -1,4 +1,4 @@
-"""TensorFlow's TensorProto to InputTensor, and OutputTensor to TensorProto.
+"""Converts TensorFlow's TensorProto to InputTensor, and OutputTensor to TensorProto.
 
 What a request may send is what TensorFlow's own Tensor::FromProto takes (docs/protocol.md 2.6): the
 elements in tensor_content, or in the one list that belongs to the type, where

@@ -1,4 +1,4 @@
-"""How bytes reach the api: two gRPC servers behind one interface, with one behaviour.
+"""The gRPC transports: two servers with one interface and one behaviour.
 
 fast      a lean server on grpcio's C core; the default
 public    grpcio's own server: what `fast` falls back to

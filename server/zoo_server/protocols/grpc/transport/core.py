@@ -1,4 +1,4 @@
-"""All that this project touches of grpcio's private module: its C core, without the public server.
+"""The only use of grpcio's private module: its C core, without the public server.
 
 `grpc._cython.cygrpc` is what grpcio's own server and channel are written on. Its surface as used here
 has not changed from 1.50 to 1.85, but nobody promises that it will not, so: everything used is named

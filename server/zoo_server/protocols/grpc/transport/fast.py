@@ -49,7 +49,7 @@ _CANCEL_SECONDS = 2.0
 
 
 class HandlerCallDetails(NamedTuple):
-    """What a generic handler is asked with (grpc.HandlerCallDetails)."""
+    """The details of a call that a generic handler receives (grpc.HandlerCallDetails)."""
 
     method: str
     invocation_metadata: Sequence[tuple[str, str | bytes]]
@@ -159,7 +159,7 @@ class FastTransport:
             with self._lock:
                 self._queue.shutdown()
                 self._server.destroy()
-        except BaseException as error:  # whatever it is, nobody takes events any more
+        except BaseException as error:  # whatever it is, no thread takes events any more
             self._loop.over.set()  # so that `stop` waits for nothing
             self._options.on_failure(error)
 

@@ -150,7 +150,7 @@ class UnaryCall(RawCall):
         return metadata
 
     def is_gone(self) -> bool:
-        """Tell whether nobody waits any more."""
+        """Tell whether the caller no longer waits for the answer."""
         return self._cancelled or self.deadline < time.time()
 
     def reply(self, answer: bytes) -> None:
@@ -289,7 +289,7 @@ class CallContext(grpc.ServicerContext):
         return grpc.StatusCode.UNKNOWN, f"Exception calling application: {error}".encode()
 
     def ended(self) -> None:
-        """Tell whoever asked to be told, once."""
+        """Run the callbacks of the call's end, once."""
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             callback()

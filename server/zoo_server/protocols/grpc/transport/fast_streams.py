@@ -1,4 +1,4 @@
-"""Streams on the C core: messages in and out by callbacks, so that an open stream holds no thread.
+"""Streams on the C core, by callbacks: an open stream holds no thread.
 
     StreamCall    one stream: read asks for a message, send queues one, finish sends the status
     run_stream    serves a stream by a handler: by callbacks where the handler offers them, else by

@@ -1,4 +1,4 @@
-"""Which poller grpcio uses: decided once a process, before grpc is first imported.
+"""Chooses grpcio's poller, once a process, before grpc is first imported.
 
 grpcio's servers have moved to an event engine whose pollers are threads beside the one that waits
 for events. For a loop that takes every event itself, as the fast transport does, the older poller
@@ -15,7 +15,7 @@ _OLDER_POLLER = "-event_engine_listener,-event_engine_client"
 
 
 def prefer_older_poller() -> bool:
-    """Ask for it, unless somebody chose already; False if grpc is imported, which is too late."""
+    """Choose the poller unless the environment does; False if grpc is imported, which is too late."""
     if "grpc" in sys.modules or VARIABLE in os.environ:
         return False
     os.environ[VARIABLE] = _OLDER_POLLER

@@ -1,4 +1,4 @@
-"""grpcio's own synchronous server: how bytes reach the api, by grpcio's public interface only.
+"""The `public` transport: grpcio's own synchronous server, by its public interface only.
 
 bind    takes the port, so that a port in use is said before any model is loaded
 start   begins to answer

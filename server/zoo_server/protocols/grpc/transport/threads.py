@@ -1,4 +1,4 @@
-"""Threads for handlers that block: few while calls are short, more once they wait for each other.
+"""A thread pool for handlers that block, which grows while calls wait for a thread.
 
     submit ──> queue ──> a thread takes the call
                   └──> nobody took one for a while, and some wait: twice as many threads
