@@ -8,11 +8,11 @@ names of inputs and outputs, the model's signature, are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto
 
-from zoo.convert.passes.order import order_nodes
+from zoo.convert.passes.order import order_nodes, order_repeated_outputs
 from zoo.convert.passes.view import nested_graphs
 
 Names = dict[str, str]
@@ -33,10 +33,10 @@ def canonicalize(model: ModelProto, renamed: Mapping[str, str] | None = None) ->
     """
     graph = model.graph
     renamed = renamed or {}
-    names = {v.name: renamed.get(v.name, v.name) for v in (*graph.input, *graph.output)}
-    counter = _Counter(frozenset(names.values()))
-    _order(graph)
-    _drop_unused_initializers(graph)
+    titles = [renamed.get(value.name, value.name) for value in (*graph.input, *graph.output)]
+    counter = _Counter(frozenset(titles))
+    _order(graph, fixed={value.name for value in graph.input})
+    names = dict(zip((v.name for v in (*graph.input, *graph.output)), titles, strict=True))
     _rename(graph, names, counter)
     graph.name = "model"
     graph.doc_string = ""
@@ -47,11 +47,13 @@ def canonicalize(model: ModelProto, renamed: Mapping[str, str] | None = None) ->
     model.opset_import.extend(kept)
 
 
-def _order(graph: GraphProto) -> None:
+def _order(graph: GraphProto, fixed: Collection[str] = ()) -> None:
+    order_repeated_outputs(graph, fixed)
     order_nodes(graph)
     for node in graph.node:
         for nested in nested_graphs(node):
             _order(nested)
+    _drop_unused_initializers(graph)
 
 
 def _rename(graph: GraphProto, outer: Names, counter: _Counter) -> None:

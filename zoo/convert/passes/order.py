@@ -1,17 +1,36 @@
-"""One order of nodes for one graph: branches as the outputs need them, depth first.
+"""One order for one graph: of nodes, as the outputs need them, depth first; of repeated outputs.
 
 tf2onnx walks over sets of names, so that the order of independent branches depends on Python's hash
-seed: the same model would make other bytes in another process. Right for every graph: what a node
-reads, in graphs nested in it too, comes before it.
+seed: the same model would make other bytes in another process. So does which of two outputs that are
+one value gets the value and which an Identity of it, as in a Loop's body whose state is its answer.
+Right for every graph: what a node reads, in graphs nested in it too, comes before it, and an Identity
+is what it is of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from zoo.convert.passes.view import nested_graphs, reads_of
+
+
+def order_repeated_outputs(graph: GraphProto, fixed: Collection[str] = ()) -> None:
+    """Let the first of the outputs that are one value be the value, the others its Identity.
+
+    Their names change places, their types stay: a nested graph's outputs go by position. `fixed`
+    are names that must not, the outer graph's inputs.
+    """
+    identities = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity"}
+    firsts: dict[str, ValueInfoProto] = {}
+    for value in graph.output:
+        source = value.name
+        while source in identities:
+            source = identities[source]
+        first = firsts.setdefault(source, value)
+        if value.name == source != first.name and source not in fixed:
+            first.name, value.name = source, first.name
 
 
 def order_nodes(graph: GraphProto) -> None:

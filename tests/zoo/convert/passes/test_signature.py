@@ -126,6 +126,62 @@ def test_a_deep_graph_is_ordered_too() -> None:
     assert [node.output[0] for node in graph.node] == names[1:]
 
 
+def _repeated(first: int) -> onnx.ModelProto:
+    """A branch whose two outputs are one value; one is an Identity of the other, and which may vary.
+
+    So may the order of the branch's weights, as that of y and z outside.
+    """
+    value = helper.make_tensor_value_info
+    names = ["a", "b"][:: 1 if first == 0 else -1]
+    one, two = (
+        numpy_helper.from_array(np.array([n], np.float32), name) for n, name in ((1, "w"), (2, "v"))
+    )
+    then = helper.make_graph(
+        [
+            helper.make_node("Add", ["x", "w"], ["sum"]),
+            helper.make_node("Mul", ["sum", "v"], [names[0]]),
+            helper.make_node("Identity", [names[0]], [names[1]]),
+        ],
+        "then",
+        [],
+        [value(name, TensorProto.FLOAT, None) for name in ("a", "b")],
+        [one, two][:: 1 if first == 0 else -1],
+    )
+    other = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["c"]), helper.make_node("Abs", ["x"], ["d"])],
+        "else",
+        [],
+        [value(name, TensorProto.FLOAT, None) for name in ("c", "d")],
+    )
+    outer = ["y", "z"][:: 1 if first == 0 else -1]
+    nodes = [
+        helper.make_node("If", ["yes"], ["p", "q"], then_branch=then, else_branch=other),
+        helper.make_node("Sub", ["p", "q"], [outer[0]]),
+        helper.make_node("Identity", [outer[0]], [outer[1]]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", TensorProto.FLOAT, [1]), value("yes", TensorProto.BOOL, [])],
+        [value(name, TensorProto.FLOAT, [1]) for name in ("y", "z")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_outputs_that_are_one_value_come_out_in_one_order() -> None:
+    """A Loop's state that is its answer too: which has an Identity must not vary by hash seed."""
+    left, right = _repeated(0), _repeated(1)
+    for model in (left, right):
+        canonicalize(model)
+        onnx.checker.check_model(model, full_check=True)
+
+    assert left.SerializeToString(deterministic=True) == right.SerializeToString(deterministic=True)
+    assert [value.name for value in left.graph.output] == ["y", "z"]
+    feeds = {"x": np.array([3.0], np.float32), "yes": np.array(False)}
+    results = ReferenceEvaluator(left).run(None, feeds)
+    np.testing.assert_array_equal(results, [[-6.0], [-6.0]])
+
+
 def test_canonicalizing_keeps_the_answer_and_the_face() -> None:
     """Inputs and outputs keep their names; unused weights and operator sets go."""
     model = _graph()
