@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 #: Connections at once on one port; more are answered with 503.
-_MOST_CONNECTIONS = 4096
+MOST_CONNECTIONS = 4096
 
 _BACKLOG = 1024
 
@@ -151,7 +151,7 @@ class HttpTransport:
 
         tls = self._tls
         config = uvicorn.Config(
-            ConnectionLimit(application, _MOST_CONNECTIONS, connections),
+            ConnectionLimit(application, MOST_CONNECTIONS, connections),
             loop="asyncio",
             http=JsonErrors,  # on h11; httptools would take headers of any length
             ws="none",

@@ -19,7 +19,7 @@ from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
 
 #: Elements made text at a time: as Python objects they take ten times their size, and no
 #: other thread of the interpreter runs meanwhile.
-_STEP = 1 << 16
+ELEMENTS_AT_ONCE = 1 << 16
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
@@ -86,9 +86,9 @@ def _data(tensor: OutputTensor) -> Iterator[list[Any]]:
     datatype = by_wire(tensor.datatype)
     if datatype.byte_size is None:
         elements = parse_bytes(tensor.raw, element_count(tensor.shape), tensor=tensor.name)
-        for begin in range(0, len(elements), _STEP):
-            yield [element.decode() for element in elements[begin : begin + _STEP]]
+        for begin in range(0, len(elements), ELEMENTS_AT_ONCE):
+            yield [element.decode() for element in elements[begin : begin + ELEMENTS_AT_ONCE]]
         return
     values: np.ndarray[Any, Any] = from_raw(datatype, tensor.shape, tensor.raw).reshape(-1)
-    for begin in range(0, len(values), _STEP):
-        yield values[begin : begin + _STEP].tolist()
+    for begin in range(0, len(values), ELEMENTS_AT_ONCE):
+        yield values[begin : begin + ELEMENTS_AT_ONCE].tolist()

@@ -110,7 +110,7 @@ def test_bad_bytes_after_the_answer_close_the_connection(rest, log):
 
 def test_more_connections_than_allowed_are_refused(monkeypatch, repository, graphs, serve_rest):
     """Beyond the most the answer is 503, {"error": …}, until one is gone."""
-    monkeypatch.setattr(transport, "_MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(transport, "MOST_CONNECTIONS", 3)
     repository.add("m", graphs.identity())
     with serve_rest(repository.path) as rest:
         assert rest.get("/v2").status == 200

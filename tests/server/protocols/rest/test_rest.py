@@ -114,7 +114,7 @@ def test_each_datatype_as_json(rest, datatype):
 @pytest.mark.parametrize("step", [1, 3, 4])
 def test_json_is_written_in_steps(rest, monkeypatch, step):
     """However many elements are made text at a time, the text is the same."""
-    monkeypatch.setattr(infer_response, "_STEP", step)
+    monkeypatch.setattr(infer_response, "ELEMENTS_AT_ONCE", step)
     for datatype in ("FP32", "BYTES"):
         values = VALUES[datatype]
         answer = rest.infer(f"identity_{datatype.lower()}", one(datatype, data=values))
