@@ -1,4 +1,4 @@
-"""Layer Zoo: the tutorial's Keras layers as trained, exported and served models.
+"""Layer Zoo: trains Keras models, exports them to ONNX, proves the files equal, and serves them.
 
 `zoo.export_model(model, path)` writes any built Keras model as an ONNX file, proven equal.
 """

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ZooError as error:
         return _fail(str(error), error.exit_status)
     except BrokenPipeError:
-        # The reader of our output went away (zoo list | head): nobody is left to tell.
+        # The reader of the output has ended (zoo list | head).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Build the parser; only the command that was asked for is imported, or all for the help."""
+    """Build the parser; import only the requested command, or all of them for the help."""
     parser = argparse.ArgumentParser(
         prog="zoo",
         description="From a Keras model to a portable ONNX file: trained, proven equal, served.",

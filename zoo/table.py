@@ -1,4 +1,4 @@
-"""Tables for people: aligned columns in a terminal, or GitHub's Markdown."""
+"""Formats tables: aligned columns for a terminal, or GitHub's Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every activation function, by the name under which Keras knows it."""
+"""Activation functions, by their Keras names."""
 
 from typing import Any
 

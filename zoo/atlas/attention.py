@@ -1,4 +1,4 @@
-"""Attention."""
+"""Attention layers."""
 
 from zoo.atlas.case import case
 

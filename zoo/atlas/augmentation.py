@@ -1,4 +1,4 @@
-"""Image augmentation: at inference most do nothing, and a few are deterministic."""
+"""Image augmentation layers: at inference most do nothing, and a few are deterministic."""
 
 from typing import Any
 

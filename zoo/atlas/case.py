@@ -1,4 +1,4 @@
-"""One case of the atlas: how to build a small model around a layer, what to feed it, how it went."""
+"""A case of the atlas: a small model around one layer, its input rows, and the outcome."""
 
 from __future__ import annotations
 

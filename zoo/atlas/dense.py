@@ -1,4 +1,4 @@
-"""Dense and the other layers that Keras calls core."""
+"""Dense and Keras's other core layers."""
 
 from zoo.atlas.case import case
 

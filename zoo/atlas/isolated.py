@@ -1,4 +1,4 @@
-"""Cases measured in a process of their own, where what ends the process is one case's outcome.
+"""Measures cases in a process of their own, so that a crash is the outcome of one case.
 
     measured(names)    ->  python -m zoo.atlas.isolated, with the names on standard input
                        <-  one Outcome a line, as JSON

@@ -1,4 +1,4 @@
-"""Export one case and say how it went.
+"""Exports one case and returns its outcome.
 
 Right means that onnxruntime gives Keras's answers at batch 1 and 7 (or the batch that the case
 fixes) within 5e-5 of the largest. Ours cannot be wrong silently: what differs is refused.

@@ -1,4 +1,4 @@
-"""Layers of several inputs that make one."""
+"""Merging layers: several inputs, one output."""
 
 from zoo.atlas.case import LayerCase, case
 

@@ -1,4 +1,4 @@
-"""Normalizations, of the data or of what flows between layers."""
+"""Normalization layers, of input data or of activations."""
 
 from zoo.atlas.case import case
 

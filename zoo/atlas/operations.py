@@ -1,4 +1,4 @@
-"""Keras's own functions (keras.ops) between layers, as people write them in functional models."""
+"""Keras's functions (keras.ops) between the layers of functional models."""
 
 from zoo.atlas.case import case
 

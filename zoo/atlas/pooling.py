@@ -1,4 +1,4 @@
-"""Pooling: maximum and average, in windows, global, and to a fixed size."""
+"""Pooling layers: maximum and average, in windows, global, and to a fixed size."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Preprocessing inside the model: numbers, words, sound, image sizes."""
+"""Preprocessing layers: numbers, words, sound, image sizes."""
 
 from typing import Any
 

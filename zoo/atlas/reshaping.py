@@ -1,4 +1,4 @@
-"""Layers that move, cut, pad or repeat."""
+"""Reshaping layers: reshape, permute, crop, pad, repeat."""
 
 from zoo.atlas.case import case
 

@@ -1,4 +1,4 @@
-"""The atlas as a page: one row a case, with other exporters' outcomes beside the zoo's if measured."""
+"""Writes the atlas as a page: one row a case, with the outcomes of all measured exporters."""
 
 from __future__ import annotations
 

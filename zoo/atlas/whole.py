@@ -1,4 +1,4 @@
-"""Small whole models: what single layers do not show."""
+"""Small whole models, for faults that single layers do not show."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The tutorial's picture of a model: each layer a box with its input and output shape, as SVG.
+"""Draws a model as SVG: one box a layer, with its input and output shape.
 
 Drawn from described layers (zoo/recipes/architecture.py) with no system package: Keras's own model_to_dot
 needs the Graphviz binary to become an SVG. Layers stand below those that feed them, side by side

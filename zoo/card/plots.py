@@ -1,4 +1,4 @@
-"""The plots of a model card: how training went, and what the model answers on held-out rows.
+"""The plots of a model card: training curves, and predictions on held-out rows.
 
 PNG bytes, the same for the same figures. Axes carry their units, and the colours differ in
 lightness too, so that a plot reads in grey.

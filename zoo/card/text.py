@@ -1,4 +1,4 @@
-"""The model card: what a manifest says, for people, as Markdown."""
+"""Writes the model card from a manifest, as Markdown."""
 
 from __future__ import annotations
 

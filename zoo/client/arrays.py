@@ -1,4 +1,4 @@
-"""From what a caller has (arrays, lists, strings) to a tensor of a model's datatype, and back.
+"""Converts arrays, lists and strings to tensors of a model's datatype, and back.
 
 Values are converted where nothing but precision can be lost: to floats from anything, to integers
 from integers that fit. BF16, which numpy lacks, is float32 on this side.

@@ -1,4 +1,4 @@
-"""The calls as values: what is sent and how the answer is read; how it travels is not known here.
+"""RPCs as values: the request and the decoder of the answer, independent of the transport.
 
 Client and AsyncClient differ in how they send a Call, and in nothing else.
 """

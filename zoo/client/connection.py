@@ -1,4 +1,4 @@
-"""Where the server is and how to talk to it: checked once, the same for threads and asyncio.
+"""Connection options: address, timeout, retries, TLS and authentication, checked once.
 
 Retries are gRPC's own (its service configuration): an UNAVAILABLE call is sent again with exponential
 backoff and jitter, inside the deadline, before the caller hears of it. What is listed in RETRIED may

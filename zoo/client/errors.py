@@ -1,12 +1,12 @@
-"""What can go wrong for a caller, by what the caller can do about it.
+"""The client's errors, grouped by what the caller can do.
 
-    ClientError              status and message; by itself: the server failed or does not offer it
-    ├── InvalidArgument      the request does not fit the model: mend it
+    ClientError              status and message; the base class: the server failed, or lacks the feature
+    ├── InvalidArgument      the request does not fit the model: correct it
     ├── NotFound             no such model or version
     ├── Unauthenticated      the token or the client certificate is missing or wrong
     ├── DeadlineExceeded     no answer within the timeout
     ├── SequenceLost         the state of a sequence is gone or uncertain: begin another
-    └── Unavailable          not now: queue full, model not loaded, server leaving; retried in vain
+    └── Unavailable          temporary: queue full, model not loaded, server shutting down; retries failed
         └── Unreachable      nothing answers at the address
 
 `status` is gRPC's name of the status code, such as "NOT_FOUND"; `str(error)` is the server's message.
@@ -45,7 +45,7 @@ class DeadlineExceeded(ClientError):
 
 
 class SequenceLost(ClientError):
-    """The server has forgotten a sequence, or nobody knows whether it counted a step that failed."""
+    """The server lost the sequence, or it is unknown whether a failed step was counted."""
 
 
 class Unavailable(ClientError):

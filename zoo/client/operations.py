@@ -1,4 +1,4 @@
-"""What each method of a client does: generators that yield a Call, receive its answer, and return.
+"""The operations behind the clients' methods: generators that yield a Call and receive its answer.
 
 An operation knows neither sockets nor threads nor event loops: Client and AsyncClient are two ways to
 run the same ones, so that no rule is written twice.

@@ -1,4 +1,4 @@
-"""Request parameters on the wire: which of the protocol's typed fields carries a value.
+"""Encodes request parameters in the protocol's typed fields.
 
     bool ──> bool_param      int ──> int64_param (`priority`: uint64_param, as Triton's client sends it)
     str  ──> string_param    float ──> double_param

@@ -1,4 +1,4 @@
-"""The state of a sequence: steps that belong together, between which the server keeps a model's state.
+"""Sequences: ordered requests between which the server keeps the model's state.
 
 Client.sequence and AsyncClient.sequence return two ways to run the same operations.
 """

@@ -1,4 +1,4 @@
-"""The client for threads; one may be shared by any number of them."""
+"""The synchronous client; threads can share one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""zoo list: the models, what each reaches, and whether it is published."""
+"""zoo list: the models, their metrics, and whether they are published."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
         if manifest is not None:
             row |= _figures(manifest.values) | {"version": int(manifest.folder.name)}
         elif name not in known.owners:
-            continue  # a model that somebody else put there: the server lists it, we know nothing
+            continue  # a model from elsewhere: the server lists it, and there is no manifest of ours
         rows.append(row)
     return rows
 

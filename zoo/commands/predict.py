@@ -1,4 +1,4 @@
-"""zoo predict: ask a running server one question from the shell."""
+"""zoo predict: send one request to a running server."""
 
 from __future__ import annotations
 

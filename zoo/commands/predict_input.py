@@ -1,4 +1,4 @@
-"""From what a person types to the tensors a model takes.
+"""Converts the INPUT of `zoo predict` to the model's input tensors.
 
 INPUT is numbers, JSON, or the path of a .npy, .json, .csv or image file; `-` reads standard input.
 What the model takes (shape, type, image conventions) comes from the server, never from disk.

@@ -1,4 +1,4 @@
-"""zoo serve: serve a model repository over gRPC."""
+"""zoo serve: serve a model repository over gRPC and HTTP."""
 
 from __future__ import annotations
 

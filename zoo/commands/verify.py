@@ -1,4 +1,4 @@
-"""zoo verify: repeat the parity check on what is on disk, here or in every runtime there is."""
+"""zoo verify: repeat the parity check on files on disk, in this process or in other runtimes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Keras model becomes a checked ONNX model.
+"""Converts a Keras model to a checked ONNX model.
 
 trace (function, patches) -> tf2onnx (from_function, handlers) -> captures to initializers
 -> signature -> recurrent operators (recurrent) -> clean (passes) -> newer operator sets

@@ -1,4 +1,4 @@
-"""TensorFlow operators that tf2onnx 1.17 does not know, or writes as nobody can run them.
+"""Handlers for TensorFlow operators that tf2onnx 1.17 lacks, or converts to invalid graphs.
 
     PyFuncStateless          our tokens: a recurrent layer, or a lookup table
     Erfc, Expm1, Log1p       1 - Erf(x), Exp(x) - 1 and Log(1 + x)

@@ -1,4 +1,4 @@
-"""How handlers write into tf2onnx's graph."""
+"""Adds nodes to tf2onnx's graph, for the handlers."""
 
 from __future__ import annotations
 

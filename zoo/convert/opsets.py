@@ -1,4 +1,4 @@
-"""The operator sets that an export can be written in. No framework."""
+"""The operator sets (opsets) that an export supports. No framework."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from zoo.errors import UsageError
 #: newer than most of them.
 OPSET = 17
 
-#: What can be asked for, and the IR version that goes with each: the least that allows it.
+#: The supported operator sets, each with the lowest IR version that allows it.
 IR_VERSIONS = {15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
 
 def check_opset(opset: int) -> None:
-    """Raise UsageError for an operator set that cannot be asked for."""
+    """Raise UsageError for an unsupported operator set."""
     if opset not in IR_VERSIONS:
         raise UsageError(f"opset {opset} is not one of {min(IR_VERSIONS)} to {max(IR_VERSIONS)}")

@@ -1,4 +1,4 @@
-"""What is different in Keras while a model is traced; everything is put back, errors or not.
+"""Patches of Keras while a model is traced; all are undone afterwards, also after an error.
 
 recurrent layers    call answers with a token, for which the ONNX operator is written later
 lookup tables       likewise: the frozen graph has no tables

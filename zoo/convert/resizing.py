@@ -1,4 +1,4 @@
-"""Resizing of images as ONNX can say it: two products with constant matrices, or picked indices.
+"""Image resizing as two products with constant matrices, or as Gather.
 
 ONNX's Resize has other coefficients than TensorFlow for bicubic, and no lanczos, gaussian or area;
 resizing is linear in the pixels, and separable, so TensorFlow's own kernel applied to unit vectors

@@ -1,1 +1,1 @@
-"""Data that ships inside packages, one family a file: read directly, split three ways by seed."""
+"""Datasets that ship inside packages, one family a file, split three ways by seed."""

@@ -1,7 +1,7 @@
-"""What a dataset is: where its files lie, what they mean, and its three disjoint splits.
+"""Datasets: their files, source, licence, and three disjoint splits.
 
 Packaged files are found through importlib and read directly: importing scikit-learn or statsmodels
-for one CSV would cost seconds and half the world.
+for one CSV would cost seconds and many more imports.
 """
 
 from __future__ import annotations

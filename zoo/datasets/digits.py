@@ -1,4 +1,4 @@
-"""Handwritten digits: scikit-learn's 8×8 ones, enlarged ones, and MNIST as a file of one's own.
+"""Handwritten digits: scikit-learn's 8×8 ones, enlarged ones, and MNIST from a file of the user's.
 
 8×8 pixels are 0 (paper) to 16 (ink), as they were counted; 28×28 pixels are 0 to 255, MNIST's own
 range, whether they come from MNIST or are enlarged from 8×8.
@@ -18,7 +18,7 @@ from zoo.errors import UsageError
 SIDE, LARGE_SIDE = 8, 28
 INK, LARGE_INK = 16.0, 255.0
 
-#: Pairs made of each digit.
+#: Pairs for each digit.
 PARTNERS = 6
 
 

@@ -1,4 +1,4 @@
-"""Patches of scikit-learn's two sample photographs: which of the two is a patch from?
+"""Patches of scikit-learn's two sample photographs, labelled with the photograph.
 
 Each photograph is cut into a grid of regions, and each region belongs to one split whole. Patches
 overlap within a region only, so that no pixel is in two splits.

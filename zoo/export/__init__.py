@@ -1,1 +1,1 @@
-"""The three ways to an ONNX file: from a recipe, from a model in memory, from a .keras file."""
+"""Exports ONNX files from recipes, from models in memory and from .keras files."""

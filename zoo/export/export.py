@@ -1,4 +1,4 @@
-"""The one way from a Keras model to its ONNX files: converted, written, proven.
+"""Exports a Keras model to its ONNX files: converts, writes and proves them.
 
     convert -> annotate -> write -> prove         model.onnx, model.portable.onnx: equal to Keras
             -> quantize: build, measure, judge    model.int8.onnx, model.fp16.onnx: near to it

@@ -1,4 +1,4 @@
-"""A .keras file from outside the registry: loaded, exported and proven in a process of its own.
+"""Exports a user's .keras file: loaded, converted and proven in a process of its own.
 
     zoo export FILE.keras  ->  python -m zoo.export.from_file (arguments as JSON)  ->  report as JSON
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SUFFIX = ".keras"
 LEGACY = (".h5", ".hdf5")
 
-#: What Keras 3 puts into the archive; others are somebody else's zip.
+#: The members of Keras 3's archive; a zip without them is no Keras model.
 MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 
 

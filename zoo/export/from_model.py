@@ -1,4 +1,4 @@
-"""A Keras model in memory to one ONNX file, which appears only once it is proven equal.
+"""Exports a Keras model in memory to one ONNX file, which is written only once it is proven equal.
 
     export (zoo/export/export.py) into a hidden folder beside the file -> rename
 

@@ -1,4 +1,4 @@
-"""From recipes to a repository: a finished run becomes a proven, published version.
+"""Exports finished runs of recipes as proven, published versions of a repository.
 
     train    recipe -> build/runs/<model>/                     zoo/training/train.py
     export   run -> ONNX files -> proof -> models/<model>/<version>/

@@ -1,4 +1,4 @@
-"""What may be chosen about an export: one value from the command line to the process that exports."""
+"""Export options, from the command line to the exporting process."""
 
 from __future__ import annotations
 

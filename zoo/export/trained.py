@@ -1,4 +1,4 @@
-"""A finished training as it is exported: the model with its weights, its record, its held-out rows.
+"""Loads a finished training for export: the model with its weights, its record, its held-out rows.
 
 Of a step of a recurrent recipe (zoo/recipes/sequence_step.py) these follow from its source's run.
 """

@@ -1,4 +1,4 @@
-"""Parity with Keras: the one proof that every ONNX file passes before and after it is published.
+"""Parity with Keras: the proof that an ONNX file gives Keras's answers.
 
 cases, adversarial   a recipe's rows: real, random, and such as no data set has
 samples              a user's rows, or seeded random ones

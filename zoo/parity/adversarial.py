@@ -1,4 +1,4 @@
-"""Rows that no data set has, and what may be said of the answers to them. Pure numpy.
+"""Adversarial input rows, and where Keras's answers to them are undefined. Pure numpy.
 
     zeros, the ends of the data, a thousand times those, the ends of float32, NaN and infinities
 

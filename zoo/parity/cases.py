@@ -1,4 +1,4 @@
-"""The rows on which a graph is held against Keras, with Keras's answers to them.
+"""Test cases of a recipe: input rows with Keras's answers.
 
 small         held-out and random rows in batches of 1 and 7: the test vectors
 whole         every held-out row, in onnxruntime alone: the metric is measured on these

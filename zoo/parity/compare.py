@@ -1,4 +1,4 @@
-"""Parity: does a runtime give the answers that Keras gave?
+"""Compares a runtime's answers with Keras's.
 
 Pure: answers in, comparisons out; nothing here loads a file or imports a framework.
 
@@ -77,7 +77,7 @@ class Case:
     """Inputs and the answers that Keras gave for them, by tensor name; first dim is the batch.
 
     The rows of an `adversarial` case are of a scale of their own, which no other case shares. Only
-    `runtimes` are asked, all of them if None. `undefined` says by runtime ("*": any) why a
+    `runtimes` must answer, all of them if None. `undefined` says by runtime ("*": any) why a
     difference in this case would tell nothing about the file: it is recorded, and not counted.
     """
 
@@ -89,7 +89,7 @@ class Case:
     undefined: Mapping[str, str] = field(default_factory=dict)
 
     def concerns(self, runtime: str) -> bool:
-        """Whether this runtime is asked."""
+        """Whether this runtime must answer."""
         return self.runtimes is None or runtime in self.runtimes
 
     def undefined_in(self, runtime: str) -> str:

@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU, one thread: the runtime the server uses."""
+"""Runs graphs in onnxruntime on the CPU with one thread; the server uses onnxruntime too."""
 
 from __future__ import annotations
 

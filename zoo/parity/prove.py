@@ -1,4 +1,4 @@
-"""The one proof: ONNX files against Keras's answers, in the runtimes of this process.
+"""Proves ONNX files against Keras's answers, in the runtimes of this process.
 
     prove(files, cases, policy) -> one Proof a file
 

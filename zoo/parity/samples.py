@@ -1,4 +1,4 @@
-"""Rows to compare a graph with Keras on, in batches of 1 and 7.
+"""Test cases of a user's model: given or random rows, in batches of 1 and 7, with Keras's answers.
 
 The user's own rows say most. Without them, seeded random rows stand in: normal for floats, and for
 integers and strings values that the model's own tables know, besides one that they do not.

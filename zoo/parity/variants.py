@@ -1,4 +1,4 @@
-"""The ONNX files of one version: the model, and others that hold the same model otherwise.
+"""The variants of a version: the ONNX files that hold the same model.
 
     model.onnx            the first variant: what is served, and what the interface is read from
     model.portable.onnx   without recurrent operators, for runtimes that lack them

@@ -1,1 +1,1 @@
-"""What is published: the repository on disk, the manifest, config.pbtxt, the file's own metadata."""
+"""Publication: the repository on disk, the manifest, config.pbtxt, a file's metadata."""

@@ -1,4 +1,4 @@
-"""The config.pbtxt of a published model: Triton's ModelConfig, filled from recipe and graph."""
+"""Writes config.pbtxt, Triton's ModelConfig, from recipe and graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""manifest.json: what a version folder says of itself, and the checksums of everything beside it."""
+"""manifest.json: the description of a version, and the checksums of its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and servers need to know of a model to ask it and to read its answer. No framework.
+"""A model's properties: what its inputs and outputs mean, data, metric, recipe. No framework.
 
 parameters   in config.pbtxt: what a client needs
 properties   in every ONNX file's metadata_props: that, and where the model comes from

@@ -1,4 +1,4 @@
-"""What a repository holds, and how each of its files is proven again."""
+"""Reads published versions from a repository, and proves their files again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publication: a version folder appears in the model repository whole, or not at all.
+"""Publishes versions: a version folder appears in the model repository whole, or not at all.
 
     stage    .tmp-<model>-xxxx/ in the repository, built in full and flushed to disk
     publish  first time: the model's whole folder is renamed into place

@@ -1,4 +1,4 @@
-"""Smaller variants of an exported model, published where metric and bytes say so.
+"""Quantization: int8 and fp16 variants of an exported model, published if metric and size allow.
 
 build.py      int8 and fp16 files, by onnxruntime's own tools, with our names and order of nodes
 overflow.py   whether half precision holds what a graph computes

@@ -1,4 +1,4 @@
-"""What a variant answers on held-out rows, compared with what fp32 answers: pure but for the runs."""
+"""Compares a variant's answers on held-out rows with fp32's; pure but for the runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""int8 and fp16 files from an fp32 graph, by onnxruntime's own tools.
+"""Builds int8 and fp16 files from an fp32 graph, by onnxruntime's own tools.
 
     int8   static quantisation in QDQ form: onnxruntime.quantization, weights per channel, ranges of
            activations (MinMax) from calibration rows

@@ -1,4 +1,4 @@
-"""Whether a smaller variant is published: loss and size go in, a verdict with its reason comes out.
+"""Decides whether a variant is published, from its loss and size, with the reason.
 
     auto          published if the metric loses no more than the limit, and the file is smaller
     int8, fp16    requested by name: published if the metric loses no more than the limit

@@ -1,4 +1,4 @@
-"""What smaller variants are calibrated and judged by: a recipe's data, or rows that a user gives.
+"""The rows and metrics that calibrate and judge variants: a recipe's data, or a user's rows.
 
 A recipe has labels: its own metric on its whole held-out split, ranges from training rows. A file
 of the user's has rows alone: a seeded half gives the ranges, the other half shows how far the

@@ -1,4 +1,4 @@
-"""Does half precision hold what a graph computes? Its largest number is 65504.
+"""Checks that a graph's values fit into half precision, whose largest number is 65504.
 
 onnxruntime's CPU kernels compute most of a float16 graph in float32 and would hide an overflow that
 every runtime with real half precision has. So each float16 value is made an output, which

@@ -1,4 +1,4 @@
-"""What was measured of smaller variants, for people: rows of a table, and the line of a refusal.
+"""Reports the measurements of variants: rows of a table, and the line of a refusal.
 
 Works on the records that variants.py makes and manifests keep; no framework.
 """

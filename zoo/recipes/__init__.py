@@ -1,4 +1,4 @@
-"""The tutorial's models, one family a file."""
+"""Recipes: the tutorial's models, one family a file."""
 
 #: In the order in which the tutorial introduces the layers.
 FAMILIES = ("dense", "cnn", "lstm")

@@ -1,4 +1,4 @@
-"""What a model is made of: its layers with shapes, parameters and connections, as plain values.
+"""A model's architecture: layers with shapes, parameters and connections, as plain values.
 
 `describe` reads a built Keras model; everything else here works on what it returned, so that a
 trained or published model can be shown, and drawn, without TensorFlow.

@@ -1,4 +1,4 @@
-"""Claims: what a recipe's docstring says it reaches, read as a value that training can check."""
+"""Claims: the metric that a recipe's docstring promises, parsed so that training can check it."""
 
 from __future__ import annotations
 

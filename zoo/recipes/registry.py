@@ -1,4 +1,4 @@
-"""The registry: every model's name, who defined it, and its recipe. A dict with manners.
+"""The registry of recipes: every model's name, owner and recipe.
 
 Three kinds of owner: the families in `zoo/recipes/`, packages that declare the entry-point group
 `zoo.models` (listed by name, imported on use), and files given with `--module`. A name belongs to

@@ -1,1 +1,1 @@
-"""Other programs that run ONNX files, each in a process of its own, and what was measured in them."""
+"""Compatibility with other runtimes: runs ONNX files in each, in a process of its own, and records the results."""

@@ -1,4 +1,4 @@
-"""The runtimes that models are measured in: names, pins, adapters.
+"""The catalogue of measured runtimes: names, pinned packages, adapters.
 
 This table is the one place that says which versions are measured. What a runtime installs stays in
 its environment (zoo/runtimes/environments.py); how its files are run stands in its adapter

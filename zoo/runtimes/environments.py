@@ -1,4 +1,4 @@
-"""Environments for the isolated runtimes: installed once, cached, whole or not there at all.
+"""Virtual environments of the isolated runtimes: installed once, cached, whole or absent.
 
     build/compat/<runtime>-<version>/      a venv, or a folder with node_modules
     build/compat/<runtime>-<version>/environment.json      its pins and packages, written last

@@ -1,4 +1,4 @@
-"""Model files in other runtimes: each file's test vectors run, compared with Keras, kept as a cell.
+"""Measures model files in other runtimes: runs their test vectors and compares with Keras.
 
 The two runtimes that the zoo's own process has run there; every other one in an environment of its
 own (environments.py), with a process for each file (process.py).

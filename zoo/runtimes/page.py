@@ -1,4 +1,4 @@
-"""Compatibility for people: a terminal's table, a page for all models, a page for one.
+"""Writes the compatibility results: a table for the terminal, a page for all models, a page for one.
 
 A cell is `ok` with the largest difference from Keras; `✗`, with the difference where there is one
 and the number of a note that gives the reason; or empty where nothing was measured.

@@ -1,4 +1,4 @@
-"""One model file in one isolated runtime, in a process of its own: a crash or a hang costs that alone.
+"""Runs one model file in one isolated runtime, in a process of its own.
 
     job.json        {"path": ..., "outputs": [NAME], "packages": ..., "cases": [[TENSOR, ...], ...]}
     TENSOR          {"name", "file", "dtype", "shape"}: raw bytes in C order, in a file beside it

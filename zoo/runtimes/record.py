@@ -1,4 +1,4 @@
-"""Which runtimes give Keras's answers for which file, as values.
+"""The compatibility record as values: which runtime gives Keras's answers for which file.
 
     Cell                  one file in one runtime: ok, differs, or refused, with figure or reason
     FileCells             one file, by its sha256, with its cells

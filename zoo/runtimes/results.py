@@ -1,4 +1,4 @@
-"""What was measured in other runtimes, on disk.
+"""Stores the results of other runtimes on disk.
 
     build/compat/compat.json            all models
     REPOSITORY/MODEL/compat.json        one model's own part

@@ -1,1 +1,1 @@
-"""Training: the door to Keras, the loop, metrics, finished runs and their records."""
+"""Training: the import of Keras, the loop, metrics, finished runs and their records."""

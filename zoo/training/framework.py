@@ -1,4 +1,4 @@
-"""The one door to TensorFlow and Keras: environment before the import, determinism after it.
+"""Imports TensorFlow and Keras: sets the environment before and determinism after the import.
 
 TensorFlow takes seconds to import, so only what trains, exports or compares with Keras comes here.
 """

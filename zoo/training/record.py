@@ -1,4 +1,4 @@
-"""The record of a finished training, and the facts it is made of. Plain JSON values, no framework."""
+"""The record of a finished training, as plain JSON values. No framework."""
 
 from __future__ import annotations
 

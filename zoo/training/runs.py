@@ -1,4 +1,4 @@
-"""Finished trainings on disk: one folder a model, whole or not there. No framework needed.
+"""Finished trainings on disk: one folder a model, whole or absent. No framework.
 
     build/runs/<model>/           best.weights.h5  history.json  held_out.npz  record.json  train.log
     build/runs/<model>.failed/    the last training that missed its claim, for inspection

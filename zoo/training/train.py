@@ -62,7 +62,7 @@ def train(
         runs.mkdir(parents=True, exist_ok=True)
         with locked(runs / f".lock-{recipe.name}"):
             _recover(run)
-            # Whoever held the lock before us may just have done the work.
+            # The process that held the lock before may have just done the work.
             record = run.record if run.is_current(recipe, data) else None
             return record or _train_into(recipe, run, data, progress)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a file says of itself: metadata_props, and a doc_string for each input and output.
+"""Writes a file's description: metadata_props, and a doc_string for each input and output.
 
 Right for every graph: no runtime computes with either. Properties are written in the order given,
 so that the same ones make the same bytes.

@@ -1,4 +1,4 @@
-"""The same model gives the same bytes: one order, names by position, nothing volatile, nothing unused.
+"""Makes the bytes of a model reproducible: one order, names by position, nothing volatile or unused.
 
 tf2onnx's names carry process-wide counters (sequential_3/dense_7/...), and doc strings the name of
 the traced function. Right for every graph: renaming is consistent over nested graphs, and only the

@@ -1,4 +1,4 @@
-"""The passes in their order, until none finds anything.
+"""Runs the passes in order, until none changes the graph.
 
     groups            Conv's missing group attribute
     paddings          ConvTranspose's negative padding -> output_padding
@@ -7,7 +7,7 @@
     neutral           + 0, * 1, Identity
     gemm              MatMul, Add -> Gemm
     flatten_weights   Transpose, Reshape, Gemm -> Reshape, Gemm
-    dead              what nobody reads
+    dead              unused nodes and initializers
 
 Each is right by itself, under the condition that its module's docstring states, so the order is
 one of economy: what an earlier pass makes constant, the later ones see. Those of the graph as a

@@ -1,4 +1,4 @@
-"""Captured constants become initializers.
+"""Turns captured constants into initializers.
 
 A Keras layer may capture an eager tensor by value (Normalization's mean and variance do). tf2onnx
 then lists it as one more graph input, which no client could feed. Right whenever the extra input's

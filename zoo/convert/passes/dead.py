@@ -1,4 +1,4 @@
-"""What nobody reads goes. Right for every graph: ONNX operators have no side effects."""
+"""Removes nodes and initializers that are not used. Right for every graph: ONNX operators have no side effects."""
 
 from __future__ import annotations
 

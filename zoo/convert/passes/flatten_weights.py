@@ -1,4 +1,4 @@
-"""Flatten of an image: the weights' rows are reordered once, instead of the image every time.
+"""Removes the Transpose before a Flatten, by reordering the rows of the weights behind it.
 
 Keras flattens [height, width, channels]; convolutions in ONNX give [channels, height, width], so
 tf2onnx puts a Transpose before the Reshape. Right where the Transpose keeps the batch first, the

@@ -1,4 +1,4 @@
-"""What depends on constants alone is computed once, here.
+"""Constant folding: computes nodes that depend on constants alone.
 
 Mostly what is left of shape arithmetic once its sizes are known (Keras's CenterCrop and Resizing
 do it in floating point). Right because the operators listed are functions of their inputs, and the
@@ -78,7 +78,7 @@ def _value(view: View, node: NodeProto, constants: dict[str, np.ndarray]) -> np.
     if node.op_type in ("Div", "Mod"):
         divisor = constants[node.input[1]]
         if divisor.dtype.kind in "iu" and not divisor.all():
-            return None  # integer division by zero is nobody's constant
+            return None  # integer division by zero has no value
     if node.op_type == "Cast" and attribute(node, "to") is None:
         return None
     inputs = [

@@ -1,8 +1,8 @@
-"""MatMul and Add of a bias are one Gemm.
+"""Fuses MatMul and the Add of a bias into Gemm.
 
 Right where the left factor has two dimensions (Dense on a sequence has three, and Gemm takes
 matrices only), the right one is a constant matrix [k, n], the bias a constant that broadcasts from
-[n], [1, n] or a scalar to [m, n], and nobody else reads the product.
+[n], [1, n] or a scalar to [m, n], and no other node reads the product.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A grouped convolution says how many groups it has.
+"""Adds the missing `group` attribute to grouped convolutions.
 
 tf2onnx 1.17 writes the attribute for two dimensions and forgets it for others. Right because ONNX
 wants the weight [outputs, inputs / group, ...]: where it has fewer input channels than the data, a

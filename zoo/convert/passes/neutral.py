@@ -1,4 +1,4 @@
-"""Adding 0 and multiplying by 1 do nothing.
+"""Removes additions of 0 and multiplications by 1.
 
 Keras's Rescaling adds its offset even where it is 0. Right where the constant is exactly 0 (or 1)
 throughout and does not widen the other side: it is a scalar or has one element and no more

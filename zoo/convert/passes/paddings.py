@@ -1,4 +1,4 @@
-"""A transposed convolution that makes more than its kernel reaches says so by output_padding.
+"""Turns the negative padding of a transposed convolution into output_padding.
 
 For Keras's `output_padding` tf2onnx 1.17 writes negative pads, which ONNX forbids. Right because
 ConvTranspose-11 computes

@@ -1,4 +1,4 @@
-"""A float32 value cast to float16 and straight back to float32 is read as it was.
+"""Removes casts from float32 to float16 and straight back.
 
 onnxruntime's float16 converter casts between any two nodes that it leaves in float32. Right where
 the value is known to be float32, and more exact than what it replaces; another reader of the

@@ -1,4 +1,4 @@
-"""Shape arithmetic that shape inference already answers becomes constant.
+"""Replaces shape arithmetic by constants where shape inference knows the result.
 
 Keras's Flatten asks for the batch at run time (keras/src/layers/reshaping/flatten.py), which leaves
 Shape, Cast, Slice and Concat before a Reshape. tract, TVM (apache/tvm#20174) and jaxonnxruntime

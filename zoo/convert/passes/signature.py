@@ -1,4 +1,4 @@
-"""A graph's signature as Keras has it: names, types and dimensions of its inputs and outputs.
+"""Sets the names, types and dimensions of a graph's inputs and outputs to Keras's.
 
 tf2onnx gives each unknown dimension a name of its own (unk__8, unk__9), so a reader cannot tell
 that input and output share the batch. Keras knows both shapes, so they are written here. Inner

@@ -1,4 +1,4 @@
-"""What passes need to know of a graph: who makes a value, who reads it, its shape, its constant.
+"""An index of a graph for the passes: a value's producer, consumers, shape and constant.
 
 A view is refreshed after every rewrite. Passes edit the outer graph alone, but
 what nested graphs (Loop, If) read counts as read.
@@ -86,7 +86,7 @@ class View:
         """Let readers of a node's one output read `source`, and remove the node.
 
         Not possible, and False, where the output is the graph's and `source` is not the value of
-        a node that nobody else reads.
+        a node that no other node reads.
         """
         (output,) = node.output
         if output in self.read_inside:

@@ -1,4 +1,4 @@
-"""Placeholders become ONNX's LSTM, GRU and RNN.
+"""Replaces tokens by ONNX's LSTM, GRU and RNN.
 
     last step        Transpose -> op -> Squeeze(Y_h)                       3 nodes
     every step       Transpose -> op -> Squeeze(Y) -> Transpose            4 nodes

@@ -1,4 +1,4 @@
-"""A recurrent layer as ONNX wants it: stacked weights, gate order, activations, direction.
+"""The weights and attributes of a recurrent layer in ONNX's layout: gate order, activations, direction.
 
 ONNX (LSTM-14, GRU-14, RNN-14) takes W [directions, gates*hidden, input], R [directions,
 gates*hidden, hidden] and B [directions, 2*gates*hidden]; Keras keeps kernel [input, gates*hidden],

@@ -1,4 +1,4 @@
-"""Placeholders become Gemm, Slice and elementwise operators: a fixed length, step after step.
+"""Replaces tokens by Gemm, Slice and elementwise operators, unrolled over a fixed length.
 
 Several runtimes lack the recurrent operators (onnx2torch, jaxonnxruntime, TVM, tract with a symbolic
 batch), and all of them run this (docs/runtimes.md). The first step has no recurrent term instead of a
@@ -30,7 +30,7 @@ NODES = {
     "softsign": ("Softsign", {}),
 }
 
-#: More steps than this make a graph that nobody wants.
+#: More steps than this make too large a graph.
 MAX_LENGTH = 128
 
 State = dict[str, str]

@@ -1,4 +1,4 @@
-"""While tracing: recurrent layers answer with a token wherever an ONNX operator says the same.
+"""Substitutes tokens for recurrent layers while tracing, where ONNX has an equal operator.
 
 Left to tf2onnx, call by call: masks (ONNX's sequence_lens knows right padding only), `unroll`,
 activations that ONNX lacks, cells that are not Keras's own, and half of what Bidirectional can do

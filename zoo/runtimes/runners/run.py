@@ -1,4 +1,4 @@
-"""Run one model file with one adapter: read job.json in a folder, write results.jsonl there.
+"""Runs one model file with one adapter: reads job.json in a folder, writes results.jsonl there.
 
     python run.py ADAPTER.py FOLDER
 

@@ -1,7 +1,7 @@
-"""ONNX Runtime sessions: opens, runs and describes graphs.
+"""Sessions of onnxruntime: opens, runs and describes graphs.
 
-It is imported on the first use, after its telemetry has been switched off in the environment, which
-it reads when it starts (its PyPI wheels report usage by default; onnxruntime#27379).
+onnxruntime is imported on first use, after its telemetry has been switched off in the environment,
+which it reads when it starts (its PyPI wheels report usage by default; onnxruntime#27379).
 """
 
 import importlib
