@@ -86,6 +86,7 @@ KNOWN: dict[str, tuple[Known, ...]] = {
     "classes-over-int32": (
         Known(r"(rest/)?classification/\d{10,}", "code", "OK|200", _INVALID),
     ),
+    "classes-zero": (Known(r"rest/classification/0", "code", "200", "400"),),
     "classes-of-strings": (Known(r"classification/of BYTES", "code", ENDED, "INVALID_ARGUMENT"),),
     "stream-error-is-final": (Known(r"stream/.*", "final"),),
     "stream-statuses": (Known(r"stream/statuses, (bad|unknown model)", "code", "OK"),),
