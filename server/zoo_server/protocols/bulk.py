@@ -32,6 +32,9 @@ _STEP = 1 << 18
 #: Bytes that are copied at once.
 _COPIED_AT_ONCE = 1 << 20
 
+#: Elements of a list of protobuf's that are made into Python's objects at once.
+_CONVERTED_AT_ONCE = 1 << 15
+
 #: A varint of 64 bits, at most.
 _MOST_BYTES = 10
 
@@ -271,6 +274,32 @@ def join(pieces: Sequence[bytes | memoryview]) -> bytes:
         for at in range(0, len(view), _COPIED_AT_ONCE):
             whole.write(view[at : at + _COPIED_AT_ONCE])
     return whole.getvalue()
+
+
+def array_of(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return numbers, of a list or an array, as an aligned array.
+
+    Long lists are converted in parts, so that other threads come in between.
+    """
+    if isinstance(values, np.ndarray):
+        return np.require(values, dtype, ["ALIGNED"])
+    if len(values) <= _CONVERTED_AT_ONCE:
+        return np.fromiter(values, dtype, len(values))
+    array = np.empty(len(values), dtype)
+    for at in range(0, len(values), _CONVERTED_AT_ONCE):
+        part = values[at : at + _CONVERTED_AT_ONCE]
+        array[at : at + len(part)] = np.fromiter(part, dtype, len(part))
+    return array
+
+
+def elements_of(values: Any) -> list[bytes]:
+    """Return strings as a list; as `array_of` does, in parts."""
+    if isinstance(values, list):
+        return values
+    elements: list[bytes] = []
+    for at in range(0, len(values), _CONVERTED_AT_ONCE):
+        elements += values[at : at + _CONVERTED_AT_ONCE]
+    return elements
 
 
 def numbers(field: Any, packed: memoryview) -> np.ndarray[Any, Any]:

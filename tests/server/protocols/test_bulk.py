@@ -10,7 +10,17 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.errors import InvalidRequest
-from zoo_server.protocols.bulk import INFER, LARGE, PREDICT, Bulk, join, numbers, take_out
+from zoo_server.protocols.bulk import (
+    INFER,
+    LARGE,
+    PREDICT,
+    Bulk,
+    array_of,
+    elements_of,
+    join,
+    numbers,
+    take_out,
+)
 from zoo_server.protocols.tfs import tensors
 from zoo_server.protocols.varint import delimited
 
@@ -138,10 +148,16 @@ def test_what_are_no_varints_is_refused(tail):
 
 
 @pytest.mark.parametrize("tail", [b"\x80", b"\xff" * 10 + b"\1"], ids=["cut", "long"])
-@pytest.mark.parametrize("shape", [b"\x12\4\x12\2\x08\1", b"\x12\4\x12\2\x08\0"], ids="10")
-def test_a_list_that_nobody_reads_is_refused_as_well(tail, shape):
-    """A tensor of TensorFlow's may have lists of other types than its own."""
-    tensor = b"\x08\1" + shape + packed(10, LONG + tail)
+@pytest.mark.parametrize(
+    ("datatype", "elements"),
+    [(tf.DT_FLOAT, 1), (tf.DT_FLOAT, 0), (tf.DT_INT64, 0)],
+    ids=["of another type", "of another type, no elements", "no elements"],
+)
+def test_a_list_that_nobody_reads_is_refused_as_well(tail, datatype, elements):
+    """A tensor of TensorFlow's may have lists of other types than its own, or too long ones."""
+    shape = tf.TensorShapeProto(dim=[tf.TensorShapeProto.Dim(size=elements)])
+    tensor = tf.TensorProto(dtype=datatype, tensor_shape=shape).SerializeToString()
+    tensor += packed(10, LONG + tail)
     raw = packed(2, packed(1, b"x") + packed(2, tensor))
     bulk = take_out(raw, PREDICT)
     rest = tfs.PredictRequest.FromString(bulk.rest)
@@ -168,3 +184,30 @@ def test_pieces_are_joined_whatever_their_size(size):
     array = np.resize(np.arange(251, dtype=np.uint8), size)
 
     assert join([b"ab", array.data, b"", b"c"]) == b"ab" + array.tobytes() + b"c"
+
+
+class Repeated:
+    """A field of protobuf's that notes how much of it is taken at once."""
+
+    def __init__(self, values: list) -> None:
+        self.values = values
+        self.most = 0
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, part: slice) -> list:
+        taken = self.values[part]
+        self.most = max(self.most, len(taken))
+        return taken
+
+
+@pytest.mark.parametrize("count", [1, 1 << 15, 100_001])
+def test_what_protobuf_read_is_converted_in_parts(count):
+    """A list in two places is protobuf's to read, and as long as any."""
+    numbers_, strings = Repeated(list(range(count))), Repeated([b"%d" % n for n in range(count)])
+    array = array_of(numbers_ if count > 1 << 15 else numbers_.values, np.dtype(np.float32))
+
+    assert array.tolist() == numbers_.values
+    assert elements_of(strings) == strings.values
+    assert max(numbers_.most, strings.most) <= 1 << 15

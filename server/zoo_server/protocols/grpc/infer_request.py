@@ -15,7 +15,7 @@ from zoo_server.datatypes import DATA_TYPES, DataType
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest, TensorData
 from zoo_server.inference.shared_memory import SharedMemory
-from zoo_server.protocols.bulk import Lists, numbers
+from zoo_server.protocols.bulk import Lists, array_of, elements_of, numbers
 from zoo_server.protocols.parameters import (
     check_output,
     classes_of,
@@ -144,7 +144,7 @@ def _typed(tensor: Any, model_name: str, lists: Lists) -> TensorData:
             return values  # as raw contents are
         values = numbers(fields[0], values)
     if datatype.byte_size is None:
-        return values if isinstance(values, list) else list(values)
+        return elements_of(values)
     return _numbers(values, datatype, label)
 
 
@@ -152,17 +152,11 @@ def _numbers(values: Any, datatype: DataType, label: str) -> np.ndarray[Any, Any
     """Return carrier values as their datatype, if they fit (docs/protocol.md 2.2.2)."""
     if datatype.numpy.kind in "iu" and datatype.numpy.itemsize < 4:
         limits = np.iinfo(datatype.numpy)
-        wide = _array(values, np.dtype(np.int64))
+        wide = array_of(values, np.dtype(np.int64))
         bad = wide[(wide < limits.min) | (wide > limits.max)]
         if bad.size:
             raise InvalidRequest(
                 f"value {bad[0]} of {label} is out of range for datatype '{datatype.wire}'"
             )
         return wide.astype(datatype.numpy)
-    return _array(values, datatype.numpy)
-
-
-def _array(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    if isinstance(values, np.ndarray):
-        return values.astype(dtype, copy=False)
-    return np.fromiter(values, dtype=dtype, count=len(values))
+    return array_of(values, datatype.numpy)

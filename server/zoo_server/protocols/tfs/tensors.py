@@ -24,7 +24,7 @@ from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InputTensor, OutputTensor, TensorData
-from zoo_server.protocols.bulk import Lists, numbers
+from zoo_server.protocols.bulk import Lists, array_of, elements_of, numbers
 from zoo_server.protocols.decoded_size import weight_of_strings
 from zoo_server.protocols.varint import TooLong, delimited, read_varint
 
@@ -58,6 +58,7 @@ def decode(
     try:
         datatype = _datatype(tensor.dtype)
         _check_others(lists, datatype)
+        values = _values(tensor, datatype, lists)
         shape = _shape(tensor.tensor_shape)
         count = datatypes.element_count(shape)
         if not count:
@@ -65,7 +66,7 @@ def decode(
         elif tensor.tensor_content:
             data = _content(datatype, count, tensor.tensor_content, take)
         else:
-            data = _typed(datatype, count, _values(tensor, datatype, lists), take)
+            data = _typed(datatype, count, values, take)
     except ValueError as error:
         raise InvalidRequest(f"tensor parsing error: {alias}: {error}") from None
     return InputTensor(name=alias, datatype=datatype.wire, shape=shape, data=data)
@@ -173,7 +174,7 @@ def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorDat
         )
     take(2 * filled)  # the filling, and the whole
     if datatype.byte_size is None:
-        elements = list(values)
+        elements = elements_of(values)
         return elements + [elements[-1] if elements else b""] * missing
     array = _numbers(datatype, values)
     if not missing:
@@ -184,14 +185,8 @@ def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorDat
 
 def _numbers(datatype: DataType, values: Any) -> np.ndarray[Any, Any]:
     if datatype.tf_values == "half_val":
-        carriers = _array(values, np.dtype("<i4"))
+        carriers = array_of(values, np.dtype("<i4"))
         return carriers.astype(np.dtype("<u2")).view(datatype.numpy)
     if datatype.tf_values == "int_val":
-        return _array(values, np.dtype("<i4")).astype(datatype.numpy)
-    return _array(values, datatype.numpy)
-
-
-def _array(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    if isinstance(values, np.ndarray):
-        return np.require(values, dtype, ["ALIGNED"])
-    return np.fromiter(values, dtype, len(values))
+        return array_of(values, np.dtype("<i4")).astype(datatype.numpy)
+    return array_of(values, datatype.numpy)
