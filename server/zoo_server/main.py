@@ -176,12 +176,12 @@ def _start(server: Server, leave: LeaveRequest) -> "Future[None]":
     def start() -> None:
         try:
             server.start()
-            _spare_the_collector()
         except BaseException as error:
             started.set_exception(error)
             leave.set()
         else:
             started.set_result(None)
+            _spare_the_collector()
 
     threading.Thread(target=start, name="start", daemon=True).start()
     return started

@@ -89,12 +89,11 @@ class SingleProcess:
 
     def log_ready(self, addresses: Mapping[str, str], seconds: float) -> None:
         log_models(self._catalog)
-        served = len(self._catalog.loaded())
         _LOG.info(
             "ready: %s, %d models, %d unavailable (loaded in %.2f s)",
             ", ".join(f"{name} on {address}" for name, address in addresses.items()),
-            served,
-            len(self._catalog.entries()) - served,
+            len(self._catalog.loaded()),
+            self._catalog.missing(),
             seconds,
         )
 
@@ -105,11 +104,10 @@ TopologyFactory = Callable[[Catalog, Publish], Topology]
 
 def log_models(catalog: Catalog) -> None:
     """Log one line for each model that is served, and how many are not."""
-    loaded = catalog.loaded()
-    for model in loaded:
+    for model in catalog.loaded():
         settings = model.settings
         _LOG.info("serving %s version %d on %s", settings.name, settings.version, model.provider)
-    failed = len(catalog.entries()) - len(loaded)
+    failed = catalog.missing()
     if failed:
         _LOG.warning(
             "ServerReady answers false: %d could not be loaded (see above), the others are served",

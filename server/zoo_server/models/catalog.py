@@ -129,11 +129,14 @@ class Catalog:
 
     def is_ready(self) -> bool:
         """Strict readiness: every version that should be served is (docs/protocol.md 2.1)."""
-        return all(
-            entry.state is ModelState.READY
+        return not self.missing()
+
+    def missing(self) -> int:
+        """Return how many versions should be served and are not."""
+        return sum(
+            entry.wanted and entry.state is not ModelState.READY
             for versions in self._models.values()
             for entry in versions.values()
-            if entry.wanted
         )
 
     def ready_versions(self, name: str) -> list[LoadedModel]:

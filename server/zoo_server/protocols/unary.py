@@ -103,8 +103,10 @@ class ResponseSender(QueuedRequest):
             self._reply(answer)
             return
         self._release()
-        self._call.abort(*status)
-        self._end()
+        try:
+            self._call.abort(*status)
+        finally:
+            self._end()
 
     def refuse(self, error: Exception) -> None:
         """Fail a call that was not let in."""
@@ -131,6 +133,14 @@ class ResponseSender(QueuedRequest):
 
 
 S = TypeVar("S", bound=ResponseSender)
+
+
+def _fail(sender: ResponseSender, error: Exception) -> None:
+    """Refuse a call; one that cannot even be refused holds up nobody behind it."""
+    try:
+        sender.fail(error)
+    except Exception:
+        _LOG.exception("a request could not be refused")
 
 
 def _budget_of(message: bytes, inline_budget_ns: int) -> int:
@@ -231,7 +241,7 @@ class UnaryPath(ABC, Generic[S]):
                 return self._read_now(raw, sender)
             return self._read_if_short(raw, sender, begun)
         except Exception as error:
-            sender.fail(error)
+            _fail(sender, error)
             return False
 
     def _read_now(self, raw: bytes, sender: S) -> bool:
@@ -260,7 +270,7 @@ class UnaryPath(ABC, Generic[S]):
             if self._read_now(raw, sender):
                 sender.model.submit((sender,), 0)
         except Exception as error:
-            sender.fail(error)
+            _fail(sender, error)
 
     def _reserve(self, sender: S) -> Reservation:
         """Return the account of what decoding a request takes; it ends with the call."""

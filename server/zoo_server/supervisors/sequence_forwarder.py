@@ -12,8 +12,9 @@ afterwards they must START again, as in a server of one process that was restart
 supervisor ends it, and the stream with it: that is the bound on an answer.
 """
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from queue import SimpleQueue
 from typing import Any
@@ -23,6 +24,8 @@ import grpc
 from zoo_server.errors import QueueFull, WorkerLost
 from zoo_server.protocols.grpc.infer import InferPath, InferSender
 from zoo_server.supervisors import rpc
+
+_LOG = logging.getLogger(__name__)
 
 #: The number of the worker that keeps sequences.
 SEQUENCE_WORKER = 1
@@ -79,16 +82,24 @@ class SequenceForwarder:
                     with self._lock:
                         sender, size = self._waiting.pop(number)
                         self._bytes -= size
-                    sender.relay(answer, status)
+                    _tell(sender.relay, answer, status)
         except grpc.RpcError:
             pass  # the sequence worker has ended
         finally:
             with self._lock:
                 self._has_ended = True
             for sender, _ in self._waiting.values():
-                sender.fail(lost())
+                _tell(sender.fail, lost())
             self._requests.put(None)
             self._channel.close()
+
+
+def _tell(told: Callable[..., None], *outcome: Any) -> None:
+    """Tell a sender its outcome; a call that is lost is no reason to leave the others waiting."""
+    try:
+        told(*outcome)
+    except Exception:
+        _LOG.exception("a forwarded request could not be answered")
 
 
 def answer_forwarded(

@@ -75,8 +75,7 @@ class WorkerGroup:
         return GroupDataPlane(parts, self._supervisor, lambda: self._group)
 
     def serving(self) -> None:
-        served = len(self._catalog.loaded())
-        self._supervisor.tell("serving", served, len(self._catalog.entries()) - served)
+        self._supervisor.tell("serving", len(self._catalog.loaded()), self._catalog.missing())
 
     def leaving(self) -> None:
         self._supervisor.tell("state", self._state())

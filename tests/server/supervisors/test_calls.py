@@ -307,3 +307,30 @@ def test_what_may_be_forwarded_at_once_is_bounded(address):
     assert refused == [QueueFull]
     assert {type(sender.outcome) for sender in senders[:-1]} == {WorkerLost}
     assert isinstance(late.outcome, WorkerLost)
+
+
+def test_a_forwarded_call_that_is_lost_leaves_no_other_waiting(address):
+    """The thread that tells all of them goes on, while the sequence worker lives and when it ends."""
+
+    class Lost(Sender):
+        def relay(self, answer, status):
+            raise RuntimeError("the transport has let go of it")
+
+        def fail(self, error):
+            raise RuntimeError("the transport has let go of it")
+
+    answered, behind = Sender(), Sender()
+    path = SequencePath()
+    with forwarding(address, path) as (forwarder, server):
+        for sender in (Lost(), answered):
+            forwarder.forward(b"x", sender)
+        until(lambda: answered.outcome is not None, 20)
+        path.answers = False
+        for sender in (Lost(), behind):
+            forwarder.forward(b"x", sender)
+        until(lambda: len(path.calls) == 4, 20)
+        server.stop(0).wait()
+        until(lambda: behind.outcome is not None, 20)
+
+    assert answered.outcome == b"answer to x"
+    assert isinstance(behind.outcome, WorkerLost)

@@ -222,6 +222,7 @@ def test_a_killed_worker_is_replaced_with_what_it_knew(
     process.wait_for(rf"worker {victim + 1} serves")
 
     assert killed not in process.workers()
+    assert not any("could not be loaded" in line for line in process.lines)  # `m` is not wanted
     with connected(found.group(1)) as channels:
         for channel in channels:
             stub = stub_of(channel)
