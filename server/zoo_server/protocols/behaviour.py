@@ -1,6 +1,7 @@
-"""Handlers of methods, with the properties that a transport needs to know.
+"""Behaviour: a method's handler, with the ways in which a transport may call it.
 
-The public server calls it as it would any function; server/zoo_server/protocols/grpc/transport/fast.py looks at the fields.
+grpcio's own server calls it like any function. The fast transport
+(server/zoo_server/protocols/grpc/transport/fast.py) hands it bursts and streams, or runs it on its loop.
 """
 
 from collections.abc import Callable
