@@ -14,5 +14,5 @@ IR_VERSIONS = {15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
 def check_opset(opset: int) -> None:
     """Raise UsageError for an unsupported operator set."""
-    if opset not in IR_VERSIONS:
-        raise UsageError(f"opset {opset} is not one of {min(IR_VERSIONS)} to {max(IR_VERSIONS)}")
+    if type(opset) is not int or opset not in IR_VERSIONS:
+        raise UsageError(f"opset {opset!r} is not one of {min(IR_VERSIONS)} to {max(IR_VERSIONS)}")

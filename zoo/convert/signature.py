@@ -80,6 +80,14 @@ class Signature:
         return dims
 
 
+def check_model(model: Any) -> None:
+    """Raise UsageError for what is not a Keras model."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise UsageError(f"{type(model).__name__} is not a keras.Model")
+
+
 def signature_of(
     model: Any,
     *,
@@ -90,10 +98,7 @@ def signature_of(
 
     Raises UsageError for what is not a Keras model, or was never built, or names that do not fit.
     """
-    import keras
-
-    if not isinstance(model, keras.Model):
-        raise UsageError(f"{type(model).__name__} is not a keras.Model")
+    check_model(model)
     if not model.built:
         raise CheckFailed(
             f"{model.name} is not built, so its shapes are unknown: "
@@ -213,12 +218,20 @@ def _renamed(
     ):
         if names is None or known is None:
             continue
-        if len(names) != len(known) or len(set(names)) != len(names):
+        texts = not isinstance(names, str) and all(isinstance(n, str) and n for n in names)
+        if not texts or len(names) != len(known) or len(set(names)) != len(names):
             raise UsageError(
-                f"{len(known)} distinct names are needed for the {side} {list(known)}, "
-                f"not {list(names)}"
+                f"{len(known)} distinct names are needed for the {side} {list(known)}, not {names!r}"
             )
     if inputs is not None:
         pairs = zip(signature.inputs, inputs, strict=True)
         signature = replace(signature, inputs=tuple(replace(t, name=name) for t, name in pairs))
-    return signature if outputs is None else replace(signature, output_names=tuple(outputs))
+    if outputs is not None:
+        signature = replace(signature, output_names=tuple(outputs))
+    both = {t.name for t in signature.inputs} & set(signature.output_names or ())
+    if both:
+        raise UsageError(
+            f"{', '.join(sorted(both))}: an input and an output need different names: "
+            "give input_names or output_names"
+        )
+    return signature

@@ -188,9 +188,10 @@ def _samples(path: str | None) -> Any:
 
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    return {name: loaded[name] for name in loaded.files} if hasattr(loaded, "files") else loaded
+        # Arrays are read, and refused, one by one.
+        return {k: loaded[k] for k in loaded.files} if hasattr(loaded, "files") else loaded
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"--samples {path}: not an .npz or .npy of numbers: {error}") from error
 
 
 def run(request: FileExport) -> dict[str, Any]:

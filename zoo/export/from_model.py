@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from zoo.convert.conversion import Conversion
 from zoo.convert.function import reason_of
 from zoo.convert.opsets import OPSET
 from zoo.convert.patches import half_precision
+from zoo.convert.signature import check_model
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, Names, export
 from zoo.export.options import ExportOptions
@@ -106,9 +108,9 @@ def export_model(
         quantize=quantize,
         max_loss=max_loss,
     )
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise UsageError(f"{target.parent}: there is no such folder")
+    target = _target(path)
+    if tolerance is not None and not isinstance(tolerance, Tolerance):
+        raise UsageError(f"tolerance={tolerance!r}: must be a zoo.parity.compare.Tolerance")
     names = Names(inputs=input_names, outputs=output_names)
     policy = Policy() if tolerance is None else Policy(tolerance=tolerance)
     with staged_folder(target.parent, target.stem) as folder:
@@ -119,6 +121,23 @@ def export_model(
         for name in exported.written:
             (folder / name).replace(target.with_name(name))
     return report(model, target, exported, samples, time.monotonic() - started)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Return where the file goes; UsageError for what can hold none, and for what is no file."""
+    regular = True
+    try:
+        target = Path(path)
+        regular = stat.S_ISREG(target.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (TypeError, ValueError, OSError) as error:
+        raise UsageError(f"{path!r} is not the path of a file: {error}") from error
+    if not regular:
+        raise UsageError(f"{target} is there and is not a file: name one, such as model.onnx")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target.parent}: there is no such folder")
+    return target
 
 
 def export_samples(
@@ -135,6 +154,7 @@ def export_samples(
 
     Raises CheckFailed also for a portable variant that was requested and cannot be.
     """
+    check_model(model)
     check_requested(options.quantize, with_rows=samples is not None)
     _build(model, samples)
 

@@ -33,8 +33,10 @@ class ExportOptions:
             return
         if self.quantize == NONE:
             raise UsageError("--max-loss says what a smaller variant may lose: give --quantize too")
-        if not (math.isfinite(self.max_loss) and self.max_loss >= 0):
-            raise UsageError(f"--max-loss {self.max_loss:g}: must be a number, 0 or more")
+        number = isinstance(self.max_loss, int | float)
+        if not (number and math.isfinite(self.max_loss) and self.max_loss >= 0):
+            shown = f"{self.max_loss:g}" if number else repr(self.max_loss)
+            raise UsageError(f"--max-loss {shown}: must be a number, 0 or more")
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""

@@ -124,9 +124,8 @@ def sample_rows(signature: Signature, samples: Samples) -> Feeds:
     """Return the user's rows by input name, in the model's types."""
     names = [tensor.name for tensor in signature.inputs]
     if isinstance(samples, Mapping):
-        unknown = sorted(set(samples) ^ set(names))
-        if unknown and not (len(names) == len(samples) == 1):
-            raise UsageError(f"samples are for {sorted(samples)}, and the inputs are {names}")
+        if set(samples) != set(names) and not (len(names) == len(samples) == 1):
+            raise UsageError(f"samples are for {list(samples)}, and the inputs are {names}")
         rows = list(samples.values()) if len(names) == 1 else [samples[name] for name in names]
     else:
         rows = list(samples) if isinstance(samples, list | tuple) else [samples]
@@ -134,15 +133,40 @@ def sample_rows(signature: Signature, samples: Samples) -> Feeds:
         raise UsageError(f"{len(rows)} arrays of samples for the {len(names)} inputs {names}")
     feeds = {}
     for tensor, values in zip(signature.inputs, rows, strict=True):
-        array = np.asarray(values)
+        array = _array(tensor, values)
         shape = (None, *tensor.shape[1:])
         if array.ndim != len(shape) or not len(array):
             raise UsageError(f"samples of {tensor.name} are {list(array.shape)}, not {list(shape)}")
         wrong = [(a, b) for a, b in zip(array.shape[1:], shape[1:], strict=True) if b and a != b]
         if wrong:
             raise UsageError(f"samples of {tensor.name} are {list(array.shape)}, not {list(shape)}")
-        feeds[tensor.name] = array.astype(object if tensor.dtype == "string" else tensor.dtype)
+        feeds[tensor.name] = _converted(tensor, array)
+    sizes = {name: len(rows) for name, rows in feeds.items()}
+    if len(set(sizes.values())) > 1:
+        raise UsageError(f"samples have different numbers of rows: {sizes}")
     return feeds
+
+
+def _array(tensor: Tensor, values: Any) -> np.ndarray:
+    try:
+        array: np.ndarray = np.asarray(values)
+    except (TypeError, ValueError) as error:  # rows of different lengths, a foreign array's refusal
+        raise UsageError(f"samples of {tensor.name} are no array: {error}") from error
+    return array
+
+
+def _converted(tensor: Tensor, array: np.ndarray) -> np.ndarray:
+    """Return rows in an input's type; UsageError for those that would become other values."""
+    if tensor.dtype == "string":
+        return array.astype(object)
+    if array.dtype.kind not in "biuf":
+        raise UsageError(f"samples of {tensor.name} are {array.dtype}, not {tensor.dtype}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        rows = array.astype(tensor.dtype)
+    if not tensor.dtype.startswith("float") and not np.array_equal(rows, array):
+        wrong = array[rows != array].flat[0]
+        raise UsageError(f"samples of {tensor.name} hold {wrong}, which is no {tensor.dtype}")
+    return rows
 
 
 def _rows(user_rows: Mapping[str, np.ndarray], batch: int) -> Feeds:

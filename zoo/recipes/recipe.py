@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from zoo.datasets.dataset import Dataset, Image
@@ -199,6 +200,8 @@ def recipe(**settings: Any) -> Callable[[Builder], Recipe]:
     """
 
     def mark(builder: Builder) -> Recipe:
+        if not isinstance(builder, FunctionType):
+            raise RecipeError(f"@recipe marks a function that builds a model, and not {builder!r}")
         code = builder.__code__
         place = f"recipe {builder.__name__} ({code.co_filename}:{code.co_firstlineno})"
         _check_settings(place, settings)

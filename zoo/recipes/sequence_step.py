@@ -21,8 +21,13 @@ from zoo.recipes.recipe import Recipe
 def sequence_step(source: Recipe, *, name: str, states: Sequence[str]) -> Recipe:
     """Return the recipe of one step of `source`; `states` as in `hidden`, `cell` for an LSTM.
 
-    Each state goes in as STATE_before and comes out as STATE_after, after the forecast.
+    Each state goes in as STATE_before and comes out as STATE_after, after the forecast. Raises
+    RecipeError for what is no recipe, and for states that are not a list of names.
     """
+    if not isinstance(source, Recipe):
+        raise RecipeError(f"step {name}: source={source!r}: must be a recipe")
+    if not isinstance(states, tuple | list) or not states:
+        raise RecipeError(f"step {name}: states={states!r}: must be a tuple of one name or more")
 
     def build() -> Any:
         return step_model(source.build(), name, states)

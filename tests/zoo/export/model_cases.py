@@ -147,6 +147,10 @@ def _stateful(keras: Any) -> Any:
     return keras.Sequential([inputs, keras.layers.LSTM(3, stateful=True)])
 
 
+def _bytes(keras: Any) -> Any:
+    return keras.Sequential([keras.Input((4,), dtype="uint8"), keras.layers.Dense(2)])
+
+
 #: What cannot be exported: a model, where to, and how.
 REFUSED: dict[str, tuple[Callable[[Any], Any], str, dict[str, Any]]] = {
     "not_keras": (lambda k: object(), "a.onnx", {}),
@@ -155,6 +159,15 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str, dict[str, Any]]] = {
     "opset": (tutorial_stack, "a.onnx", {"opset": 3}),
     "samples": (tutorial_stack, "a.onnx", {"samples": np.zeros((2, 3))}),
     "stateful": (_stateful, "a.onnx", {}),
+    "no_model": (lambda k: None, "a.onnx", {}),
+    "path_text": (tutorial_stack, "a\0.onnx", {}),
+    "path_folder": (tutorial_stack, "", {}),
+    "opset_type": (tutorial_stack, "a.onnx", {"opset": 17.0}),
+    "tolerance": (tutorial_stack, "a.onnx", {"tolerance": 1e-3}),
+    "names": (tutorial_stack, "a.onnx", {"input_names": [1]}),
+    "name_twice": (tutorial_stack, "a.onnx", {"input_names": ["y"], "output_names": ["y"]}),
+    "rows_uneven": (branches, "a.onnx", {"samples": [np.zeros((2, 3)), np.zeros((5, 3))]}),
+    "rows_wrapped": (_bytes, "a.onnx", {"samples": np.full((2, 4), 300)}),
 }
 
 

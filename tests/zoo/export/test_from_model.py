@@ -150,6 +150,15 @@ def test_augmentation_is_left_out(exports: Outcomes) -> None:
         ("opset", "UsageError: opset 3 is not one of 15 to 23"),
         ("samples", "UsageError: samples that do not fit"),
         ("stateful", "stateful"),
+        ("no_model", "UsageError: NoneType is not a keras.Model"),
+        ("path_text", "is not the path of a file"),
+        ("path_folder", "is there and is not a file"),
+        ("opset_type", "UsageError: opset 17.0 is not one of"),
+        ("tolerance", "UsageError: tolerance=0.001: must be"),
+        ("names", "UsageError: 1 distinct names are needed"),
+        ("name_twice", "UsageError: y: an input and an output need different names"),
+        ("rows_uneven", "UsageError: samples have different numbers of rows"),
+        ("rows_wrapped", "UsageError: samples of input hold 300, which is no uint8"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_by_reason(

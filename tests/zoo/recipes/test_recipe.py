@@ -223,6 +223,27 @@ def test_a_builder_that_fails_is_named() -> None:
         _make().build()
 
 
+@pytest.mark.parametrize("builder", [None, int, object(), len])
+def test_only_a_function_can_be_a_recipe(builder: Any) -> None:
+    """The author reads what was marked, not that it has no __code__."""
+    with pytest.raises(RecipeError, match="marks a function that builds a model"):
+        recipe(**SETTINGS)(builder)
+
+
+@pytest.mark.parametrize("states", [None, (), "hidden"])
+def test_a_step_needs_a_tuple_of_states(states: Any) -> None:
+    """A text would be taken for a list of its letters."""
+    with pytest.raises(RecipeError, match=r"states=.*: must be a tuple of one name or more"):
+        sequence_step(_make(), name="step", states=states)
+
+
+def test_a_step_needs_a_recipe() -> None:
+    """A builder that was not marked."""
+    builder: Any = flowers
+    with pytest.raises(RecipeError, match="must be a recipe"):
+        sequence_step(builder, name="step", states=("hidden",))
+
+
 def test_two_classes_make_a_binary_task() -> None:
     """Breast cancer's two classes suit one sigmoid unit."""
     assert _make(task="binary", dataset=CANCER).loss == "binary_crossentropy"
