@@ -57,7 +57,9 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     for name in names:
         manifest = read_manifest(options.repository, name)
         row: dict[str, Any] = {"model": name, "owner": known.owners.get(name)}
-        if manifest is not None:
+        if manifest is not None and manifest.damage:
+            row["damage"] = manifest.damage
+        elif manifest is not None:
             row |= _figures(manifest.values) | {"version": int(manifest.folder.name)}
         elif name not in known.owners:
             continue  # a model from elsewhere: the server lists it, and there is no manifest of ours
@@ -99,6 +101,8 @@ RIGHT = "lllrllrr"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
+    if "damage" in row:
+        return [row["model"], row["damage"], "", "", "", "", "", ""]
     if "bytes" not in row:
         return [row["model"], "not exported yet", "", "", "", "", "", ""]
     measured = [f"{row['worst_difference']:.0e}", str(row["bytes"])]
@@ -128,7 +132,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     cells = [[row[i] for i in columns] for row in map(_cells, rows)]
     for row, line in zip(rows, cells, strict=True):
         if "bytes" not in row:
-            line[1] = "not exported yet: zoo export"
+            line[1] = row.get("damage", "not exported yet: zoo export")
     print(text_table([HEADER[i] for i in columns], cells, right="".join(RIGHT[i] for i in columns)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.commands import add_json, add_modules, add_repository, add_runs, print_json, registry
-from zoo.errors import UsageError
+from zoo.errors import CheckFailed, UsageError
 from zoo.recipes.architecture import Layer
 
 SUMMARY = "show a model's layers, output shapes, parameters and connections"
@@ -53,6 +53,8 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
 
     known = registry(options)
     manifest = read_manifest(options.repository, options.model)
+    if manifest is not None and manifest.damage:
+        raise CheckFailed(manifest.damage)
     if manifest is not None:
         values = manifest.values
         facts = {"summary": values["summary"], "layers": values.get("layers", [])}

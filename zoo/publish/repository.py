@@ -146,26 +146,45 @@ class Manifest:
     folder: Path
     values: dict[str, Any]
 
+    @property
+    def damage(self) -> str:
+        """Say that this is no manifest, and the cure; empty for one that people can be shown."""
+        kinds = {"summary": str, "parity": list, "graph": dict, "layers": list, "files": dict}
+        if all(isinstance(self.values.get(key), kind) for key, kind in kinds.items()):
+            return ""
+        path, name = self.folder / layout.MANIFEST_FILE, self.folder.parent.name
+        return f"{path} is damaged: export {name} again, which adds a whole version"
+
 
 def read_manifest(repository: Path, name: str, version: int | None = None) -> Manifest | None:
-    """Return the manifest of one version (the latest by default); None if there is none."""
+    """Return the manifest of one version (the latest by default); None if there is none.
+
+    One that cannot be read has no values.
+    """
     model = repository / name
     numbers = layout.version_numbers(model) if model.is_dir() else []
     if version is None:
         version = numbers[-1] if numbers else 0
     if version not in numbers:
         return None
-    values = _read_json(model / str(version) / layout.MANIFEST_FILE)
+    path = model / str(version) / layout.MANIFEST_FILE
+    if not path.exists():
+        return None
+    values = _read_json(path)
     if "forms" in values:  # what format 2 calls them
         values["variants"] = values.pop("forms")
-    return Manifest(model / str(version), values) if values else None
+    return Manifest(model / str(version), values)
 
 
 def intact(manifest: Manifest) -> bool:
     """Whether every file that the manifest lists still has its checksum."""
-    files: dict[str, dict[str, Any]] = manifest.values.get("files", {})
+    files = manifest.values.get("files")
+    if not isinstance(files, dict):
+        return False
     return bool(files) and all(
-        (manifest.folder / name).is_file() and sha256(manifest.folder / name) == facts["sha256"]
+        isinstance(facts, dict)
+        and (manifest.folder / name).is_file()
+        and sha256(manifest.folder / name) == facts.get("sha256")
         for name, facts in files.items()
     )
 
@@ -253,6 +272,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Return a JSON object from disk, empty if it is absent or not one."""
     try:
         values = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

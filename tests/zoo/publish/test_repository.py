@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from zoo.cli import main
 from zoo.errors import UsageError
 from zoo.files import sha256
 from zoo.parity.variants import PORTABLE_FILE
@@ -287,3 +288,20 @@ def _python(script: str, *arguments: object) -> "subprocess.CompletedProcess[str
     process = _start(script, *arguments)
     stdout, _ = process.communicate(timeout=60)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 3}', '{"files": {"model.onnx": 5}}'])
+def test_a_damaged_manifest_is_named_and_mended_by_an_export(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str
+) -> None:
+    """List goes on, show and verify say which file, and the next export adds a whole version."""
+    _publish(tmp_path, b"one")
+    (tmp_path / "adder" / "1" / layout.MANIFEST_FILE).write_text(text)
+
+    assert main(["list", "--repository", str(tmp_path)]) == 0
+    assert "adder/1/manifest.json is damaged: export adder again" in capfd.readouterr().out
+    assert main(["show", "adder", "--repository", str(tmp_path)]) == 1
+    assert "adder/1/manifest.json is damaged" in capfd.readouterr().err
+    assert main(["verify", "adder", "--repository", str(tmp_path)]) == 1
+    assert "FAILED" in capfd.readouterr().out
+    assert _publish(tmp_path, b"one").version == 2
