@@ -167,6 +167,7 @@ def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
     known = registry(options)
     proofs: list[tuple[str, Proof]] = []
     failures: dict[str, str] = {}
+    status = 0
     for target in targets:
         try:
             if target.endswith(".onnx"):
@@ -175,6 +176,7 @@ def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
                 proofs += prove_published(options.repository, target, known)
         except ZooError as error:
             failures[target] = str(error)
+            status = max(status, error.exit_status)
     if options.json:
         print_json(
             [_json(title, proof) for title, proof in proofs]
@@ -182,7 +184,7 @@ def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
         )
     else:
         _print(proofs, failures)
-    return 0 if not failures and all(proof.report.ok for _, proof in proofs) else 1
+    return max(status, int(not all(proof.report.ok for _, proof in proofs)))
 
 
 def _json(title: str, proof: Proof) -> dict[str, Any]:

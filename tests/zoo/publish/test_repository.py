@@ -303,5 +303,6 @@ def test_a_damaged_manifest_is_named_and_mended_by_an_export(
     assert main(["show", "adder", "--repository", str(tmp_path)]) == 1
     assert "adder/1/manifest.json is damaged" in capfd.readouterr().err
     assert main(["verify", "adder", "--repository", str(tmp_path)]) == 1
+    assert main(["verify", "adder", "ader", "--repository", str(tmp_path)]) == 2
     assert "FAILED" in capfd.readouterr().out
     assert _publish(tmp_path, b"one").version == 2
