@@ -65,8 +65,8 @@ def staging(repository: Path, name: str) -> Iterator[Path]:
         raise UsageError(str(error)) from error
     repository.mkdir(parents=True, exist_ok=True)
     with locked(repository / LOCK_FILE):
-        for leftover in repository.glob(f"{TEMPORARY_PREFIX}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove_leftovers(repository)
+        _remove_leftovers(repository / name)
         with staged_folder(repository, name) as folder:
             yield folder
 
@@ -187,6 +187,15 @@ def intact(manifest: Manifest) -> bool:
         and sha256(manifest.folder / name) == facts.get("sha256")
         for name, facts in files.items()
     )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed was writing there; the repository's lock is held."""
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _publish_first(

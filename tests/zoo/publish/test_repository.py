@@ -235,6 +235,16 @@ for i in range(10):
         assert publish.intact(manifest)
 
 
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
+    """A folder in the repository, and a file beside config.pbtxt."""
+    _publish(tmp_path, b"first")
+    (tmp_path / ".tmp-adder-killed").mkdir()
+    (tmp_path / "adder" / ".tmp-1-.export.json").write_bytes(b"{")
+    _publish(tmp_path, b"second")
+
+    assert not list(tmp_path.rglob(f"{layout.TEMPORARY_PREFIX}*"))
+
+
 def test_kill_nine_at_any_moment_never_shows_half_a_version(tmp_path: Path) -> None:
     """Twenty publishers are killed at random moments; every visible version is whole each time."""
     script = """
