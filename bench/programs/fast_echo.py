@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from zoo_server.protocols.grpc.transport.poller import prefer_older_poller
+from zoo_server.protocols.grpc.poller import prefer_older_poller
 
 prefer_older_poller()
 

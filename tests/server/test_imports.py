@@ -58,6 +58,17 @@ def test_server_loads_no_framework():
     assert run(program) == "[]"
 
 
+@pytest.mark.parametrize("module", ["zoo.commands.serve", "zoo_server.protocols.grpc.poller"])
+def test_the_poller_is_chosen_before_grpc_is_imported(module):
+    """`zoo serve` can still choose: twice the CPU a request if something has imported grpc by then."""
+    program = (
+        f"import sys, {module}; from zoo_server.protocols.grpc.poller import prefer_older_poller;"
+        "print('grpc' in sys.modules, prefer_older_poller())"
+    )
+
+    assert run(program) == "False True"
+
+
 def test_http_is_loaded_once_grpc_answers():
     """Importing the server brings neither the HTTP server nor the metrics' library."""
     late = "uvicorn h11 starlette prometheus_client zoo_server.protocols.rest.application"

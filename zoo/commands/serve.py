@@ -9,7 +9,7 @@ from zoo.commands import DEFAULT_REPOSITORY
 from zoo.errors import UsageError
 from zoo_server import config
 from zoo_server.errors import OperatorError
-from zoo_server.protocols.grpc.transport.poller import prefer_older_poller
+from zoo_server.protocols.grpc.poller import prefer_older_poller
 
 SUMMARY = (
     "serve a model repository over gRPC and HTTP (Open Inference Protocol, TensorFlow Serving)"

@@ -3,7 +3,8 @@
 grpcio's servers have moved to an event engine whose pollers are threads beside the one that waits
 for events. For a loop that takes every event itself, as the fast transport does, the older poller
 costs a fifth to a quarter less CPU a call (bench/results). grpcio takes the choice from its
-environment variable GRPC_EXPERIMENTS, and ignores names it does not know.
+environment variable GRPC_EXPERIMENTS, and ignores names it does not know. This module stands outside
+of transport/, whose import is an import of grpc: the choice would come too late.
 """
 
 import os
