@@ -266,9 +266,8 @@ def join(pieces: Sequence[bytes | memoryview]) -> bytes:
     size = sum([len(piece) for piece in pieces])
     if size <= _COPIED_AT_ONCE:
         return b"".join(pieces)
-    whole = BytesIO(
-        bytes(size)
-    )  # untouched pages, which `write` fills and `getvalue` does not copy
+    # Untouched pages, which `write` fills and `getvalue` does not copy.
+    whole = BytesIO(bytes(size))
     for piece in pieces:
         view = memoryview(piece)
         for at in range(0, len(view), _COPIED_AT_ONCE):

@@ -307,9 +307,8 @@ class _Unread(Generic[S]):
         while True:
             try:
                 self._read(*queue[0])
-            except (
-                Exception
-            ):  # a request that cannot even be refused must not block those behind it
+            # A request that cannot even be refused must not block those behind it.
+            except Exception:
                 _LOG.exception("a request could not be refused")
             with self._lock:
                 queue.popleft()

@@ -174,9 +174,8 @@ class DynamicBatcher(Generic[M, R]):
             outcomes = self._runner.execute(batch, waits=waits)
         except WouldWait:
             raise
-        except (
-            BaseException
-        ) as error:  # whatever it is, the model goes on, and every caller is answered
+        # Whatever it is, the model goes on, and every caller is answered.
+        except BaseException as error:
             _LOG.exception("a run failed outside of the graph")
             failure = error if isinstance(error, Exception) else ExecutionError(repr(error))
             outcomes = [failure] * len(batch)

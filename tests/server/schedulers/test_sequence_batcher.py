@@ -30,7 +30,7 @@ class Noted:
 
 
 class Runner:
-    """Answers with what it is given; `faults` are raised instead, in order."""
+    """Answers with what it is given; `faults` are raised instead, in order. Nothing is run."""
 
     def __init__(self):
         self.faults = []

@@ -42,7 +42,7 @@ def with_custom_layer(path: Path) -> None:
     """A layer that nobody registered."""
     keras = import_keras().keras
 
-    class Mine(keras.layers.Layer):  # type: ignore[misc, name-defined]
+    class Mine(keras.layers.Layer):  # type: ignore[misc, name-defined]  # Keras ships no types
         def call(self, x: Any) -> Any:
             return x * 3
 
@@ -53,7 +53,7 @@ def subclassed(path: Path) -> None:
     """A model that nobody registered, and nobody called."""
     keras = import_keras().keras
 
-    class Net(keras.Model):  # type: ignore[misc, name-defined]
+    class Net(keras.Model):  # type: ignore[misc, name-defined]  # likewise
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.last = keras.layers.Dense(2)

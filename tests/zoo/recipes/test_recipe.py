@@ -163,7 +163,7 @@ def test_what_a_derived_recipe_has_cannot_be_set() -> None:
     with pytest.raises(RecipeError, match="no setting is called 'step'"):
         recipe(**SETTINGS, step=7)(flowers)
     with pytest.raises(RecipeError, match="name=7: must be lower-case letters"):
-        sequence_step(_make(), name=7, states=("hidden",))  # type: ignore[arg-type]
+        sequence_step(_make(), name=7, states=("hidden",))  # type: ignore[arg-type]  # what is tested
     with pytest.raises(RecipeError, match=r"more_inputs=\('my state_before',\): must be"):
         sequence_step(_make(), name="one", states=("my state",))
 
