@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,17 +32,27 @@ class HttpAnswer:
         return self.json["error"]
 
 
+#: The server closes a connection that was idle for 75 s, and a caller shared by the tests of several
+#: files may have been: one that rested for so long asks on a new one.
+_RESTED_SECONDS = 60
+
+
 class HttpCaller:
     """Asks over HTTP, one connection at a time."""
 
     def __init__(self, address: str, timeout: float = 30) -> None:
         self._connection = http.client.HTTPConnection(address, timeout=timeout)
+        self._last = time.monotonic()
 
     def ask(
         self, method: str, path: str, body: bytes | list[bytes] | None = None, **headers: str
     ) -> HttpAnswer:
         """Ask; header names with _ for -; a body in pieces is sent in chunks."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        now = time.monotonic()
+        if now - self._last > _RESTED_SECONDS:
+            self._connection.close()  # the next request opens it again
+        self._last = now
         self._connection.request(method, path, body, named)
         answer = self._connection.getresponse()
         return HttpAnswer(answer.status, answer.headers, answer.read())
