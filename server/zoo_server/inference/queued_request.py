@@ -57,7 +57,8 @@ class QueuedRequest(ABC):
         self.parameters = parameters
         if parameters:
             self.level = int(parameters.get("priority", 0))
-            self.timeout_ns = int(parameters.get("timeout", 0)) * 1000
+            # Below 0 there is no limit, as where Triton reads it without its sign.
+            self.timeout_ns = max(0, int(parameters.get("timeout", 0))) * 1000
 
     def add_inputs(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Take inputs that the caller does not send: what a sequence adds."""

@@ -5,6 +5,7 @@ scan ──> config.pbtxt ──> versions ──> open the graph ──> comple
 """
 
 import logging
+import math
 import threading
 import time
 from concurrent.futures import Executor
@@ -20,7 +21,7 @@ from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import ModelSettings
+from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.self_test import examine
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
@@ -41,6 +42,9 @@ _SMALL_BYTES = 1 << 20
 
 #: A run of one row that takes less is over before a thread pool would have woken.
 _SMALL_RUN_NS = 1_000_000
+
+#: Larger rows are not tried: zeros of that size cost more than is learnt from them.
+_MAX_TRIAL_BYTES = 1 << 28
 
 
 class LoadedGraph(Graph, Protocol):
@@ -231,6 +235,13 @@ def trial(graph: Graph, settings: ModelSettings) -> int:
     It shows how long a run takes before anybody waits for one, and pays what only a first run costs.
     A graph that zeros do not suit is served all the same.
     """
+    if _trial_bytes(settings) > _MAX_TRIAL_BYTES:
+        _LOG.info(
+            "model '%s': no trial run: one row is larger than %d bytes",
+            settings.name,
+            _MAX_TRIAL_BYTES,
+        )
+        return 0
     feeds = {
         tensor.name: np.zeros(_smallest(tensor.graph_dims, settings), tensor.datatype.numpy)
         for tensor in settings.inputs
@@ -254,6 +265,15 @@ def trial(graph: Graph, settings: ModelSettings) -> int:
         took = time.perf_counter_ns() - began
         best = min(best, took) if best else took
     return best
+
+
+def _trial_bytes(settings: ModelSettings) -> int:
+    """Return how much the inputs and outputs of one row take; a word counts as a pointer."""
+    tensors: list[InputSettings | OutputSettings] = [*settings.inputs, *settings.outputs]
+    return sum(
+        math.prod(_smallest(tensor.graph_dims, settings)) * (tensor.datatype.byte_size or 8)
+        for tensor in tensors
+    )
 
 
 def _smallest(dims: tuple[int, ...], settings: ModelSettings) -> tuple[int, ...]:

@@ -6,6 +6,7 @@
 Pure: the files have been read before.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ Tensor = model_config_pb2.ModelInput | model_config_pb2.ModelOutput
 
 #: Rows a derived configuration admits in one request: the zoo's own limit, far above a useful batch.
 DERIVED_MAX_BATCH_SIZE = 1024
+
+#: Elements of one row: far beyond what a message carries, and far below what overflows.
+MAX_ROW_ELEMENTS = 2**40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +242,10 @@ def _dims(
         raise ModelLoadError(
             f"{kind} '{spec.name}' has shape {actual} in the graph, but {layout.CONFIG_FILE} gives "
             f"{expected}" + (" (with the batch dimension)" if batched else "")
+        )
+    if math.prod(1 if dim == VARIABLE else dim for dim in dims) > MAX_ROW_ELEMENTS:
+        raise ModelLoadError(
+            f"{kind} '{spec.name}' of dims {list(dims)} has more than {MAX_ROW_ELEMENTS} elements"
         )
     return dims, graph_dims
 

@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from zoo_proto import model_config_pb2
 from zoo_server.errors import DecoupledModel, ModelLoadError, NoVersion
 from zoo_server.repository import layout
+from zoo_server.repository.bounds import check_bounds
 from zoo_server.repository.scan import ModelFiles
 
 BACKEND = "onnxruntime"
@@ -127,7 +128,6 @@ def _check(name: str, config: ModelConfig) -> None:
             config.model_repository_agents.agents,
             "model_repository_agents are not served",
         ),
-        (config.max_batch_size < 0, "max_batch_size must not be negative"),
         (
             not _is_plain_name(config.default_model_filename or layout.MODEL_FILE),
             f"default_model_filename '{config.default_model_filename}' is not a plain file name",
@@ -150,6 +150,7 @@ def _check(name: str, config: ModelConfig) -> None:
             "decoupled models are not served: an ONNX graph answers once a request"
         )
     _check_tensors(config)
+    check_bounds(config)
 
 
 def _check_tensors(config: ModelConfig) -> None:

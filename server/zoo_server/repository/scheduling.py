@@ -3,6 +3,7 @@
 The names and meanings are Triton's; what cannot be meant is refused at load, not at run.
 """
 
+import math
 from collections.abc import Mapping
 
 from zoo_proto import model_config_pb2
@@ -16,6 +17,12 @@ ModelConfig = model_config_pb2.ModelConfig
 THREADS_PARAMETER = "intra_op_thread_count"
 
 _MAX_INSTANCES = 256
+
+#: Threads of one session, each with a stack of its own.
+_MAX_THREADS = 256
+
+#: What one sequence may keep from one request to the next.
+_MAX_STATE_BYTES = 1 << 28
 
 
 def batching_settings(config: ModelConfig) -> Batching:
@@ -62,8 +69,10 @@ def threads_of(config: ModelConfig) -> int:
     if THREADS_PARAMETER not in config.parameters:
         return 0
     text = config.parameters[THREADS_PARAMETER].string_value
-    if not (text.isascii() and text.isdigit() and int(text[:5]) < 4096):
-        raise ModelLoadError(f"parameter {THREADS_PARAMETER} is '{text[:40]}', not 0 to 4095")
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) <= _MAX_THREADS):
+        raise ModelLoadError(
+            f"parameter {THREADS_PARAMETER} is '{text[:40]}', not 0 to {_MAX_THREADS}"
+        )
     return int(text)
 
 
@@ -117,8 +126,6 @@ def sequence_settings(
         return None
     written = config.sequence_batching
     slots = written.oldest.max_candidate_sequences if written.HasField("oldest") else 0
-    if slots < 0:
-        raise ModelLoadError(f"max_candidate_sequences must not be negative, got {slots}")
     most = (slots or max(1, config.max_batch_size)) * _instances(config)
     batched = config.max_batch_size > 0
     idle = written.max_sequence_idle_microseconds * 1000
@@ -206,11 +213,14 @@ def _state(
         raise ModelLoadError(
             f"initial_state of '{state.input_name}' names a data_file: only zero_data is served"
         )
+    first = tuple(1 if dim == VARIABLE else dim for dim in dims)
+    if math.prod(first) * (before.datatype.byte_size or 1) > _MAX_STATE_BYTES:
+        raise ModelLoadError(
+            f"state '{state.input_name}' of dims {list(dims)} would take more than "
+            f"{_MAX_STATE_BYTES} bytes a sequence"
+        )
     return State(
-        input=state.input_name,
-        output=state.output_name,
-        datatype=before.datatype,
-        dims=tuple(1 if dim == VARIABLE else dim for dim in dims),
+        input=state.input_name, output=state.output_name, datatype=before.datatype, dims=first
     )
 
 

@@ -61,10 +61,10 @@ class RequestQueue(Generic[M]):
 
     def __init__(self, batching: Batching) -> None:
         self._batching = batching
-        self._levels: dict[int, tuple[deque[M], deque[M]]] = {
-            level: (deque(), deque())
-            for level in range(min(1, batching.levels), batching.levels + 1)
-        }
+        #: The levels in use, most urgent first: those who wait, and those who were postponed.
+        self._levels: dict[int, tuple[deque[M], deque[M]]] = {}
+        if not batching.levels:
+            self._levels[0] = (deque(), deque())
         #: What the common case touches: one level, nobody postponed.
         self._only = self._levels[0][0] if not batching.levels else None
         self._largest = max(batching.preferred, default=batching.max_rows)
@@ -89,7 +89,7 @@ class RequestQueue(Generic[M]):
         if batching.levels:
             level = member.level if 0 < member.level <= batching.levels else batching.default_level
         policy = batching.policy(level)
-        ready = self._levels[level][0]
+        ready = self._ready(level)
         if policy.max_size and len(ready) >= policy.max_size:
             raise QueueFull("Exceeds maximum queue size")
         limit = policy.timeout_ns
@@ -102,6 +102,13 @@ class RequestQueue(Generic[M]):
         member.queued_ns = now
         member.expires_ns = now + limit if limit else 0
         ready.append(member)
+
+    def _ready(self, level: int) -> deque[M]:
+        """Return the queue of a level, which begins with its first member."""
+        if level not in self._levels:
+            self._levels[level] = (deque(), deque())
+            self._levels = dict(sorted(self._levels.items()))
+        return self._levels[level][0]
 
     def take(self, now: int, most_rows: int = ALL_ROWS) -> Decision[M]:
         """Decide; what is in the decision has left the queue.

@@ -76,7 +76,7 @@ FAULTS = {
         'max_batch_size: 2 input [{ name: "x" optional: true }]',
         "input 'x' cannot be optional: the graph has no default",
     ),
-    "negative_batch": (GOOD, "max_batch_size: -1", "max_batch_size must not be negative"),
+    "negative_batch": (GOOD, "max_batch_size: -1", "gives max_batch_size -1: it must lie in 0 to"),
     "backend": (GOOD, 'backend: "python"', "backend 'python' is not served"),
     "platform": (GOOD, 'platform: "tensorrt_plan"', "unexpected platform type 'tensorrt_plan'"),
     "ensemble": (GOOD, "ensemble_scheduling {}", "ensembles are not served"),
