@@ -196,6 +196,24 @@ class ServerConfig:
         low=1 << 20,
         high=1 << 50,
     )
+    max_connections: int = _option(
+        4096,
+        "connections on each port at once; over HTTP, the one that has kept the server waiting longest "
+        "makes room for another",
+        convert=int,
+        metavar="N",
+        low=1,
+        high=1 << 20,
+    )
+    max_connections_per_peer: int = _option(
+        1024,
+        "HTTP connections of one address (IPv6: of one /64 network) at once; raise it behind a proxy "
+        "that opens more",
+        convert=int,
+        metavar="N",
+        low=1,
+        high=1 << 20,
+    )
     http_max_input_size: int = _option(
         HTTP_MAX_INPUT_SIZE,
         "largest JSON of an HTTP request, and largest HTTP body once decompressed, in bytes",

@@ -10,6 +10,7 @@ process at once.
 import gc
 import logging
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -101,12 +102,21 @@ def leaving_on_signals(*numbers: signal.Signals) -> Iterator[LeaveRequest]:
 def serve(config: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the process's exit status."""
     logs.configure(config.log_level)
+    _raise_descriptor_limit()
     if config.workers > 1:
         from zoo_server.supervisors.opening import supervise
 
         return supervise(config)
     with leaving_on_signals() as leave:
         return _serve(config, leave, SingleProcess, partial(_LOG.error, "%s"))
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many open files as the system lets us: connections are files, and have their own limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # some systems say "unlimited" and mean less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def work(spec: "WorkerSpec") -> int:

@@ -38,6 +38,7 @@ from zoo_server.protocols.grpc.stream import InferStreams
 from zoo_server.protocols.grpc.transport import Transport, open_transport
 from zoo_server.protocols.grpc.transport.public import TransportOptions
 from zoo_server.protocols.ports import join_address
+from zoo_server.protocols.rest.connections import ConnectionLimits
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
 from zoo_server.protocols.rest.plain import Application, MetricsPage, TokenCheck
 from zoo_server.protocols.tfs.predict import PredictPath
@@ -217,6 +218,9 @@ class Server:
             ],
             None if self._tls is None else self._tls.http,
             partial(self._loop_ended, "HTTP"),
+            ConnectionLimits(
+                most=config.max_connections, most_of_a_peer=config.max_connections_per_peer
+            ),
         )
 
     def _loop_ended(self, name: str, error: BaseException) -> None:

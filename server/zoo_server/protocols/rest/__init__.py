@@ -1,6 +1,8 @@
 """REST v2: the HTTP form of the Open Inference Protocol with Triton's extensions.
 
     http_server.py     the ports: uvicorn on a thread of its own
+    connections.py     how many connections there may be, and which one makes room
+    http_protocol.py   one connection: uvicorn's HTTP/1.1 with time limits on callers
     routes.py          the table of paths and methods; openapi.py makes its document of it
     application.py     the table served; the token; errors to {"error": …}
     bodies.py          a request's body within its limits, compression both ways

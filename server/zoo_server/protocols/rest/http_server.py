@@ -14,21 +14,20 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from zoo_server.protocols.ports import listen
+from zoo_server.protocols.rest.connections import ConnectionLimits, Connections, CountedListener
 from zoo_server.protocols.rest.plain import Application, ConnectionLimit
 
 if TYPE_CHECKING:
     import uvicorn
 
-#: Connections at once on one port; more are answered with 503.
-MOST_CONNECTIONS = 4096
-
 _BACKLOG = 1024
 
-#: How long an idle connection is kept: clients that pool theirs must not find them closed.
-_KEEP_ALIVE_SECONDS = 75
+#: Requests whose connections are gone and which have not noticed yet.
+_MOST_OUTLIVING = 4096
 
 #: The longest request line and headers.
 _MOST_HEADER_BYTES = 65536
@@ -63,12 +62,17 @@ class HttpTransport:
         listeners: Sequence[HttpListener],
         tls: ssl.SSLContext | None = None,
         on_failure: Callable[[BaseException], None] = lambda error: None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
-        """`on_failure` hears of it, on the HTTP thread, if the loop ends without `stop`."""
+        """`on_failure` hears of it, on the HTTP thread, if the loop ends without `stop`.
+
+        `limits` are those of each port.
+        """
         self._host = host
         self._listeners = tuple(listeners)
         self._tls = tls
         self._on_failure = on_failure
+        self._limits = limits or ConnectionLimits()
         self._sockets: list[socket.socket] = []
         self._servers: Sequence[uvicorn.Server] = ()
         self._thread: threading.Thread | None = None
@@ -126,7 +130,15 @@ class HttpTransport:
     async def _serve(
         self, started: "Future[None]", applications: Mapping[str, Callable[[], Application]]
     ) -> None:
-        self._servers = servers = [self._server(applications[name]()) for name in self.names]
+        counts = [Connections(self._limits) for _ in self.names]
+        self._sockets = [
+            CountedListener.of(taken, count)
+            for taken, count in zip(self._sockets, counts, strict=True)
+        ]
+        self._servers = servers = [
+            self._server(applications[name](), count)
+            for name, count in zip(self.names, counts, strict=True)
+        ]
         serving = asyncio.gather(
             *(
                 server.serve(sockets=[taken])
@@ -139,21 +151,21 @@ class HttpTransport:
             started.set_result(None)
         await serving
 
-    def _server(self, application: Application) -> "uvicorn.Server":
+    def _server(self, application: Application, connections: Connections) -> "uvicorn.Server":
         import uvicorn
 
-        from zoo_server.protocols.rest.http_protocol import JsonErrors
+        from zoo_server.protocols.rest.http_protocol import TimedConnection
 
-        def connections() -> int:
-            """Count them, or requests that outlive theirs."""
-            state = server.server_state
-            return max(len(state.connections), len(state.tasks))
+        def count() -> int:
+            """Count connections, or requests that outlive theirs."""
+            return max(len(connections), len(server.server_state.tasks) - _MOST_OUTLIVING)
 
         tls = self._tls
+        protocol = cast("type[asyncio.Protocol]", partial(TimedConnection, connections))
         config = uvicorn.Config(
-            ConnectionLimit(application, MOST_CONNECTIONS, connections),
+            ConnectionLimit(application, self._limits.most, count),
             loop="asyncio",
-            http=JsonErrors,  # on h11; httptools would take headers of any length
+            http=protocol,  # on h11; httptools would take headers of any length
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -162,7 +174,7 @@ class HttpTransport:
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=cast("int", self._limits.idle_seconds),  # fractions will do
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             ssl_context_factory=None if tls is None else lambda *_: tls,
         )

@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from zoo_server.protocols.rest import http_server as transport
-
 HEAD = b"POST /v2/models/identity_fp32/infer HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -106,20 +104,3 @@ def test_bad_bytes_after_the_answer_close_the_connection(rest, log):
         assert connection.recv(1) == b""
 
     assert log() == []
-
-
-def test_more_connections_than_allowed_are_refused(monkeypatch, repository, graphs, serve_rest):
-    """Beyond the most the answer is 503, {"error": …}, until one is gone."""
-    monkeypatch.setattr(transport, "MOST_CONNECTIONS", 3)
-    repository.add("m", graphs.identity())
-    with serve_rest(repository.path) as rest:
-        assert rest.get("/v2").status == 200
-        with caller(rest.server.http_address), caller(rest.server.http_address):
-            assert rest.get("/v2").status == 200
-            with caller(rest.server.http_address) as surplus:
-                surplus.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
-                status, kind, error = answer_on(surplus)
-            lost(rest)
-
-    assert (status, kind) == (503, "application/json")
-    assert error == "more than 3 HTTP connections: try again later"
