@@ -265,6 +265,12 @@ class ServerConfig:
         low=0.01,
         high=86400,
     )
+    follow_links: bool = _option(
+        False,
+        "read model files through links that lead out of the repository; only where all who write the "
+        "repository are trusted",
+        kind="switch",
+    )
     allow_shared_memory: bool = _option(
         False,
         "let callers on this machine name shared memory objects for inputs and outputs; only for "

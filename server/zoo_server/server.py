@@ -44,6 +44,7 @@ from zoo_server.protocols.rest.plain import Application, MetricsPage, TokenCheck
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
+from zoo_server.repository.scan import ModelRepository
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
@@ -257,7 +258,7 @@ class Server:
             self_test=config.self_test,
         )
         control = ModelControl(
-            config.repository,
+            ModelRepository(config.repository, follow_links=config.follow_links),
             Loader(shared),
             self.catalog,
             ControlMode(config.model_control_mode),

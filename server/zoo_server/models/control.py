@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 
 from zoo_server.errors import ControlDisabled, InvalidRequest, NoVersion, OperatorError, ServerError
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
@@ -24,7 +23,7 @@ from zoo_server.models.loader import Loader, LoadPlan, failed
 from zoo_server.models.payload import ControlValue, Override, parse_override, poll_failure, unpacked
 from zoo_server.repository import layout
 from zoo_server.repository.diff import Load, settled
-from zoo_server.repository.scan import ModelFiles, scan
+from zoo_server.repository.scan import ModelFiles, ModelRepository
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class ModelControl:
 
     def __init__(
         self,
-        repository: Path,
+        repository: ModelRepository,
         loader: Loader,
         catalog: Catalog,
         mode: ControlMode,
@@ -71,10 +70,10 @@ class ModelControl:
         `check` is called before each model; what it raises ends the load. ConfigurationError if the
         repository itself cannot be read. A model that cannot be served is listed with its reason.
         """
-        models = scan(self._repository)
+        models = self._repository.scan()
         self._acted = self._before = models
         if not models:
-            _LOG.warning("no models in '%s': nothing to serve", self._repository)
+            _LOG.warning("no models in '%s': nothing to serve", self._repository.path)
         if self._mode is ControlMode.EXPLICIT and ALL_MODELS not in names:
             known = {model.name: model for model in models}
             for name in names:
@@ -132,7 +131,7 @@ class ModelControl:
     def poll(self) -> None:
         """Look at the repository once and act upon what changed and has come to rest."""
         try:
-            now = scan(self._repository)
+            now = self._repository.scan()
         except OperatorError as error:  # a disk that went away takes no model with it
             _LOG.warning("%s; what is loaded is served on", error)
             return
@@ -252,17 +251,16 @@ class ModelControl:
 
     def _find(self, name: str) -> ModelFiles:
         try:
-            models = scan(self._repository)
-        except OperatorError as error:
-            raise poll_failure(name, str(error)) from None
-        for files in models:
-            if files.name == name:
-                return files
-        raise poll_failure(name)
+            files = self._repository.find(name)
+        except OperatorError:
+            raise poll_failure(name, "the repository cannot be read") from None
+        if files is None:
+            raise poll_failure(name)
+        return files
 
     def _names_on_disk(self) -> list[str]:
         try:
-            return [files.name for files in scan(self._repository)]
+            return self._repository.names()
         except OperatorError:
             return []
 

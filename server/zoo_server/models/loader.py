@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -113,14 +114,14 @@ class Loader:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
         if files.fault is not None:
             raise ModelLoadError(files.fault)
-        config = config_pbtxt.read(files)
+        written = config_pbtxt.read(files)
         plan = LoadPlan(
             files=files,
-            config=config,
-            batching_written=config_pbtxt.mentions_batching(files),
-            versions=tuple(config_pbtxt.choose_versions(config, files.versions)),
+            config=written.config,
+            batching_written=written.batching,
+            versions=tuple(config_pbtxt.choose_versions(written.config, files.versions)),
         )
-        _say_idle(files.name, config)
+        _say_idle(files.name, written.config)
         return plan
 
     def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
@@ -144,6 +145,7 @@ def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> Loaded
     path = config_pbtxt.model_file(files, written, version)
     requested = threads_of(written) if written is not None else 0
     opener = runtime.opener
+    files.confinement.check(path, f"{path.parent.name}/{path.name}", config_pbtxt.MAX_GRAPH_BYTES)
     graph = opener.open(path, requested or _first_guess(path, opener.threads))
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = autocomplete.complete(
@@ -155,7 +157,7 @@ def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> Loaded
         config,
         signature,
         version=version,
-        read_labels=lambda filename: config_pbtxt.read_labels(files.folder, filename),
+        read_labels=partial(config_pbtxt.read_labels, files),
     )
     took = trial(graph, settings)
     if not requested and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
@@ -213,10 +215,10 @@ def _self_test(files: ModelFiles, path: Path, graph: LoadedGraph) -> str:
     """Hold a graph against the vectors in its folder; return what was done, for the log."""
     if files.file is not None:
         return "a bare file has no folder of test vectors"  # those beside it may be another's
-    bound = vectors.read_bound(path)
+    bound = vectors.read_bound(files.confinement, path)
     if bound is None:
         return "left out: its manifest says that it is not meant to be equal"
-    sets = vectors.read_vectors(path.parent)
+    sets = vectors.read_vectors(files.confinement, path.parent)
     examine(graph, sets, bound)
     return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
 

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from zoo_server.errors import InvalidRequest, LoadFailed
 from zoo_server.repository import layout
+from zoo_server.repository.confinement import Confinement
 from zoo_server.repository.scan import ModelFiles, read_folder
 
 #: A load parameter's value, as the wire types it.
@@ -109,4 +110,8 @@ def unpacked(model: str, override: Override) -> Iterator[ModelFiles]:
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(content)
         # Its folder is not the repository's, so that the file stamps are unique too.
-        yield replace(read_folder(folder), config_json=override.config, config_file=None)
+        yield replace(
+            read_folder(folder, Confinement(Path(place).resolve())),
+            config_json=override.config,
+            config_file=None,
+        )

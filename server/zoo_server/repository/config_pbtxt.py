@@ -6,6 +6,7 @@ Everything here needs no graph; server/zoo_server/repository/autocomplete.py bri
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,42 @@ VERSION_LABELS = "version_labels"
 #: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
 IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
 
+#: Of configurations: the largest that Triton's own tests hold take a hundredth of it.
+MAX_CONFIG_BYTES = 1 << 20
+
+#: The most that a protobuf message can be; larger weights lie in files of external data.
+MAX_GRAPH_BYTES = 2**31 - 1
+
 #: A class list longer than this is a mistake (or an attack), not labels.
 MAX_LABEL_BYTES = 16 * 2**20
 
 
-def read(files: ModelFiles) -> ModelConfig | None:
-    """Return a model's configuration as written, or None if there is no config.pbtxt.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A configuration as written; None where there is none."""
+
+    config: ModelConfig | None = None
+    #: Whether the text itself speaks of max_batch_size: proto3 cannot tell 0 from absent.
+    batching: bool = False
+
+
+def read(files: ModelFiles) -> Written:
+    """Return a model's configuration as written.
 
     ModelLoadError says where the file is wrong or which setting this server does not offer.
     """
     if files.config_json is not None:
-        config = _from_json(files.config_json)
+        written = _from_json(files.config_json)
     elif files.config_file is not None:
-        config = _from_file(files.config_file)
+        written = _from_file(files)
     else:
-        return None
-    _check(files.name, config)
-    return config
+        return Written()
+    assert written.config is not None
+    _check(files.name, written.config)
+    return written
 
 
-def _from_json(text: str) -> ModelConfig:
+def _from_json(text: str) -> Written:
     """Read ModelConfig's JSON, in which numbers may be strings (docs/protocol.md 2.1)."""
     from google.protobuf import json_format  # few need it, and it is slow to import
 
@@ -62,31 +79,20 @@ def _from_json(text: str) -> ModelConfig:
     except (json_format.ParseError, RecursionError, ValueError) as error:
         detail = " ".join(str(error).split())[:500]
         raise ModelLoadError(f"Invalid config override: {detail}") from None
-    return config
+    return Written(config, not {"max_batch_size", "maxBatchSize"}.isdisjoint(values))
 
 
-def _from_file(file: Path) -> ModelConfig:
+def _from_file(files: ModelFiles) -> Written:
+    assert files.config_file is not None
+    text = files.confinement.read_text(files.config_file, layout.CONFIG_FILE, MAX_CONFIG_BYTES)
     config = ModelConfig()
     try:
-        text_format.Parse(file.read_text(encoding="utf-8"), config)
-    except OSError as error:
-        raise ModelLoadError(f"{layout.CONFIG_FILE} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ModelLoadError(f"{layout.CONFIG_FILE} is not UTF-8 text") from None
-    except text_format.ParseError as error:
-        detail = " ".join(str(error).split())
+        text_format.Parse(text, config)
+    except (text_format.ParseError, RecursionError, ValueError) as error:
+        detail = " ".join(str(error).split())[:500]
         raise ModelLoadError(f"{layout.CONFIG_FILE} does not parse: {detail}") from None
-    return config
-
-
-def mentions_batching(files: ModelFiles) -> bool:
-    """Tell whether the text itself speaks of max_batch_size; proto3 cannot tell 0 from absent."""
-    if files.config_json is not None:
-        return not {"max_batch_size", "maxBatchSize"}.isdisjoint(json.loads(files.config_json))
-    if files.config_file is None:
-        return False
-    text = files.config_file.read_text(encoding="utf-8")
-    return re.search(r"^[^#\n]*\bmax_batch_size\b", text, re.MULTILINE) is not None
+    mentioned = re.search(r"^[^#\n]*\bmax_batch_size\b", text, re.MULTILINE) is not None
+    return Written(config, mentioned)
 
 
 def idle_settings(config: ModelConfig | None) -> list[str]:
@@ -226,22 +232,13 @@ def model_file(files: ModelFiles, config: ModelConfig | None, version: int) -> P
     return files.folder / str(version) / name
 
 
-def read_labels(folder: Path, filename: str) -> tuple[str, ...]:
+def read_labels(files: ModelFiles, filename: str) -> tuple[str, ...]:
     """Return a label file's lines, one class each; it must lie inside the model's folder.
 
     ModelLoadError for a path that leads out (docs/protocol.md 4.4) or a file that cannot be read.
     """
-    path = Path(filename)
+    path, what = Path(filename), f"label_filename '{filename[:300]}'"
     if path.is_absolute() or ".." in path.parts or "\0" in filename:
-        raise ModelLoadError(f"label_filename '{filename}' leads out of the model's folder")
-    try:
-        if (folder / path).stat().st_size > MAX_LABEL_BYTES:
-            raise ModelLoadError(f"label_filename '{filename}' is larger than {MAX_LABEL_BYTES} B")
-        text = (folder / path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelLoadError(
-            f"label_filename '{filename}' cannot be read: {error.strerror}"
-        ) from None
-    except UnicodeDecodeError:
-        raise ModelLoadError(f"label_filename '{filename}' is not UTF-8 text") from None
+        raise ModelLoadError(f"{what} leads out of the model's folder")
+    text = files.confinement.read_text(files.folder / path, what, MAX_LABEL_BYTES)
     return tuple(line.rstrip("\r") for line in text.removesuffix("\n").split("\n"))

@@ -9,16 +9,20 @@ file there is a stamp, so that two scans tell what changed between them (server/
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo_server.errors import ConfigurationError
 from zoo_server.repository import layout
+from zoo_server.repository.confinement import Confinement
 
 BARE_SUFFIX = ".onnx"
 BARE_VERSION = 1
 
+#: Files and folders of one model that are looked at; a change of what lies beyond is not noticed.
+MAX_ENTRIES = 10_000
+MAX_DEPTH = 32
 
 #: Of each file: its path inside the model, size, modification time in ns, inode. Another stamp means
 #: another content; a file that is replaced whole has another inode even if the rest is the same.
@@ -34,6 +38,8 @@ class ModelFiles:
 
     name: str
     folder: Path
+    #: What its files are read through.
+    confinement: Confinement
     versions: tuple[int, ...] = ()
     #: Set for a bare file: the model of BARE_VERSION.
     file: Path | None = None
@@ -46,106 +52,176 @@ class ModelFiles:
     version_stamps: Mapping[int, Stamp] = field(default_factory=dict)
 
 
-def scan(repository: Path) -> list[ModelFiles]:
-    """Return the models of a repository, by name; ConfigurationError if it is not a folder."""
-    if repository.is_file() and repository.suffix == BARE_SUFFIX:
-        return [_bare(repository)]
-    if not repository.is_dir():
-        what = "is not a folder" if repository.exists() else "does not exist"
-        raise ConfigurationError(f"the model repository '{repository}' {what}")
-    try:
-        entries = sorted(repository.iterdir())
-    except OSError as error:
-        raise ConfigurationError(
-            f"the model repository '{repository}' cannot be read: {error.strerror}"
-        ) from None
-    models: dict[str, ModelFiles] = {}
-    for model in _models(entries):
-        if model.name in models:
-            model = ModelFiles(
-                name=model.name,
-                folder=repository,
-                fault=f"both a folder '{model.name}' and a file '{model.name}{BARE_SUFFIX}' exist; "
-                "keep one",
+class ModelRepository:
+    """A repository on disk; every method looks at it anew."""
+
+    def __init__(self, path: Path, *, follow_links: bool = False) -> None:
+        self.path = path
+        real = Path(os.path.realpath(path))
+        self._confinement = Confinement(real if real.is_dir() else real.parent, follow_links)
+
+    def scan(self) -> list[ModelFiles]:
+        """Return the models, by name; ConfigurationError if it is not a folder that can be read."""
+        places = self._places()
+        return [self._read(name, places[name]) for name in sorted(places)]
+
+    def names(self) -> list[str]:
+        """Return the models' names, sorted; ConfigurationError as `scan`."""
+        return sorted(self._places())
+
+    def find(self, name: str) -> ModelFiles | None:
+        """Return one model, None if there is none of that name; ConfigurationError as `scan`."""
+        if self._is_file():
+            places = self._places()
+        else:
+            self._check_folder()
+            entries = (self.path / name, self.path / f"{name}{BARE_SUFFIX}")
+            places = _places(entry for entry in entries if os.path.lexists(entry))
+        return self._read(name, places[name]) if name in places else None
+
+    def _is_file(self) -> bool:
+        return self.path.suffix == BARE_SUFFIX and self.path.is_file()
+
+    def _check_folder(self) -> None:
+        if not self.path.is_dir():
+            what = "is not a folder" if self.path.exists() else "does not exist"
+            raise ConfigurationError(f"the model repository '{self.path}' {what}")
+
+    def _places(self) -> dict[str, list[Path]]:
+        """Return the entries that claim each name."""
+        if self._is_file():
+            return {self.path.stem: [self.path]}
+        self._check_folder()
+        try:
+            with os.scandir(self.path) as entries:
+                return _places(self.path / entry.name for entry in entries)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the model repository '{self.path}' cannot be read: {error.strerror}"
+            ) from None
+
+    def _read(self, name: str, places: list[Path]) -> ModelFiles:
+        if len(places) > 1:
+            return ModelFiles(
+                name=name,
+                folder=self.path,
+                confinement=self._confinement,
+                fault=f"both a folder '{name}' and a file '{name}{BARE_SUFFIX}' exist; keep one",
             )
-        models[model.name] = model
-    return [models[name] for name in sorted(models)]
+        (place,) = places
+        if place.is_dir():
+            return read_folder(place, self._confinement)
+        return _bare(place, self._confinement)
 
 
-def _models(entries: list[Path]) -> Iterator[ModelFiles]:
+def _places(entries: Iterator[Path]) -> dict[str, list[Path]]:
+    places: dict[str, list[Path]] = {}
     for entry in entries:
         if layout.is_hidden(entry.name):
             continue
         if entry.is_dir():
-            yield read_folder(entry)
+            places.setdefault(entry.name, []).append(entry)
         elif entry.suffix == BARE_SUFFIX:
-            yield _bare(entry)
+            places.setdefault(entry.stem, []).append(entry)
+    return places
 
 
-def read_folder(folder: Path) -> ModelFiles:
+def read_folder(folder: Path, confinement: Confinement) -> ModelFiles:
     """Return the model that a folder of its name holds."""
+    name = folder.name
     try:
-        layout.check_model_name(folder.name)
-        versions = tuple(layout.version_numbers(folder))
+        layout.check_model_name(name)
+        stamps = _Stamps(folder, confinement)
     except ValueError as error:
-        return ModelFiles(name=folder.name, folder=folder, fault=str(error))
+        return ModelFiles(name=name, folder=folder, confinement=confinement, fault=str(error))
     except OSError as error:
-        return ModelFiles(name=folder.name, folder=folder, fault=f"unreadable: {error.strerror}")
-    config = folder / layout.CONFIG_FILE
-    fault = None
+        fault = f"unreadable: {error.strerror}"
+        return ModelFiles(name=name, folder=folder, confinement=confinement, fault=fault)
+    versions = tuple(sorted(stamps.versions))
+    missing = None
     if not versions:
-        fault = (
-            f"no version folder: put the graph at {folder.name}/{BARE_VERSION}/{layout.MODEL_FILE}"
-        )
+        missing = f"no version folder: put the graph at {name}/{BARE_VERSION}/{layout.MODEL_FILE}"
     return ModelFiles(
-        name=folder.name,
+        name=name,
         folder=folder,
+        confinement=confinement,
         versions=versions,
-        config_file=config if config.exists() else None,
-        fault=fault,
-        stamp=_stamp(folder, _other_entries(folder)),
-        version_stamps={version: _stamp(folder, [folder / str(version)]) for version in versions},
+        config_file=folder / layout.CONFIG_FILE if stamps.has_config else None,
+        fault=missing,
+        stamp=tuple(sorted(stamps.others)),
+        version_stamps={version: tuple(sorted(stamps.versions[version])) for version in versions},
     )
 
 
-def _other_entries(folder: Path) -> list[Path]:
-    return [
-        entry
-        for entry in folder.iterdir()
-        if layout.version_number(entry.name) is None and not layout.is_hidden(entry.name)
-    ]
+class _Stamps:
+    """The stamps of a model's files; what vanishes meanwhile is not there."""
 
+    def __init__(self, folder: Path, confinement: Confinement) -> None:
+        """ValueError if the folder is a link that leads out, OSError if it cannot be read."""
+        self._confinement = confinement
+        self._left = MAX_ENTRIES
+        self.has_config = False
+        self.versions: dict[int, list[tuple[str, int, int, int]]] = {}
+        self.others: list[tuple[str, int, int, int]] = []
+        if folder.is_symlink() and confinement.leads_out(folder):
+            raise ValueError(
+                "its folder is a link that leads out of the repository: move it, or start the "
+                "server with --follow-links"
+            )
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                self._take(entry)
 
-def _stamp(folder: Path, entries: Iterable[Path]) -> Stamp:
-    """Return the stamps of files, and of what lies below folders; what vanishes meanwhile is not there."""
-    rows = []
-    for path in (file for entry in entries for file in _files(entry)):
+    def _take(self, entry: "os.DirEntry[str]") -> None:
+        number = layout.version_number(entry.name)
+        if number is not None and entry.is_dir():
+            self._add(entry, entry.name, self.versions.setdefault(number, []))
+        elif number is None and not layout.is_hidden(entry.name):
+            self.has_config = self.has_config or entry.name == layout.CONFIG_FILE
+            self._add(entry, entry.name, self.others)
+
+    def _add(
+        self,
+        entry: "os.DirEntry[str]",
+        name: str,
+        rows: list[tuple[str, int, int, int]],
+        depth: int = 0,
+    ) -> None:
+        """Add a file, or all that lies below a folder; links to folders further down are not walked."""
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH:
+            return
         try:
-            status = path.stat()
+            status = entry.stat()
+            if not entry.is_dir():
+                rows.append((name, status.st_size, status.st_mtime_ns, status.st_ino))
+                return
+            if entry.is_symlink() and (depth or self._confinement.leads_out(Path(entry.path))):
+                return  # reading from one that leads out says why that is refused
+            with os.scandir(entry.path) as below:
+                for inner in below:
+                    if not layout.is_hidden(inner.name):
+                        self._add(inner, f"{name}/{inner.name}", rows, depth + 1)
         except OSError:
-            continue
-        name = path.relative_to(folder).as_posix()
-        rows.append((name, status.st_size, status.st_mtime_ns, status.st_ino))
-    return tuple(sorted(rows))
+            return
 
 
-def _files(entry: Path) -> Iterator[Path]:
-    if not entry.is_dir():
-        yield entry
-        return
-    for place, _, names in os.walk(entry):
-        yield from (Path(place, name) for name in names if not layout.is_hidden(name))
-
-
-def _bare(file: Path) -> ModelFiles:
+def _bare(file: Path, confinement: Confinement) -> ModelFiles:
+    name, folder = file.stem, file.parent
     try:
-        layout.check_model_name(file.stem)
+        layout.check_model_name(name)
+        status = file.stat()
     except ValueError as error:
-        return ModelFiles(name=file.stem, folder=file.parent, fault=str(error))
+        return ModelFiles(name=name, folder=folder, confinement=confinement, fault=str(error))
+    except OSError as error:
+        fault = f"unreadable: {error.strerror}"
+        return ModelFiles(name=name, folder=folder, confinement=confinement, fault=fault)
+    stamp = ((file.name, status.st_size, status.st_mtime_ns, status.st_ino),)
     return ModelFiles(
-        name=file.stem,
-        folder=file.parent,
+        name=name,
+        folder=folder,
+        confinement=confinement,
         versions=(BARE_VERSION,),
         file=file,
-        version_stamps={BARE_VERSION: _stamp(file.parent, [file])},
+        version_stamps={BARE_VERSION: stamp},
     )

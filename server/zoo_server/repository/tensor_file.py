@@ -1,6 +1,5 @@
-"""Reads an ONNX TensorProto from a file, without the onnx package."""
+"""Reads an ONNX TensorProto, without the onnx package."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,13 +28,13 @@ _CARRIERS = {
 _BY_ENUM = {row.onnx_enum: row for row in DATA_TYPES}
 
 
-def read_tensor(path: Path) -> tuple[str, np.ndarray[Any, Any]]:
+def parse_tensor(content: bytes) -> tuple[str, np.ndarray[Any, Any]]:
     """Return a tensor's name, which may be empty, and its elements; words are objects of type str.
 
-    ValueError says why the file holds no tensor that can be served; OSError if it cannot be read.
+    ValueError says why these bytes hold no tensor that can be served.
     """
     try:
-        tensor = TensorProto.FromString(path.read_bytes())
+        tensor = TensorProto.FromString(content)
     except DecodeError:
         raise ValueError("it is not a TensorProto") from None
     if tensor.data_location == TensorProto.EXTERNAL:

@@ -14,7 +14,12 @@ import numpy as np
 
 from zoo_server.errors import ModelLoadError
 from zoo_server.repository import layout
-from zoo_server.repository.tensor_file import read_tensor
+from zoo_server.repository.confinement import Confinement
+from zoo_server.repository.tensor_file import parse_tensor
+
+#: Of one file each; a protobuf message cannot be larger.
+MAX_TENSOR_BYTES = 2**31 - 1
+MAX_MANIFEST_BYTES = 16 << 20
 
 #: (name, which may be empty, elements), in the graph's order.
 NamedTensors = tuple[tuple[str, np.ndarray[Any, Any]], ...]
@@ -40,25 +45,28 @@ class Vectors:
     outputs: NamedTensors
 
 
-def read_vectors(version: Path) -> tuple[Vectors, ...]:
+def read_vectors(confinement: Confinement, version: Path) -> tuple[Vectors, ...]:
     """Return a version's test vectors by number; none if it has none.
 
     ModelLoadError names the file that cannot be read.
     """
     folders = [path for path in version.glob(f"{layout.VECTORS_PREFIX}*") if path.is_dir()]
     return tuple(
-        Vectors(name=folder.name, inputs=_read(folder, "input"), outputs=_read(folder, "output"))
+        Vectors(
+            name=folder.name,
+            inputs=_read(confinement, folder, "input"),
+            outputs=_read(confinement, folder, "output"),
+        )
         for folder in sorted(folders, key=_number)
     )
 
 
-def _read(folder: Path, kind: str) -> NamedTensors:
+def _read(confinement: Confinement, folder: Path, kind: str) -> NamedTensors:
     tensors = []
     for path in sorted(folder.glob(f"{kind}_*.pb"), key=_number):
         try:
-            tensors.append(read_tensor(path))
-        except OSError as error:
-            raise ModelLoadError(f"{folder.name}/{path.name}: {error.strerror}") from None
+            what = f"{folder.name}/{path.name}"
+            tensors.append(parse_tensor(confinement.read(path, what, MAX_TENSOR_BYTES)))
         except ValueError as error:
             raise ModelLoadError(f"{folder.name}/{path.name}: {error}") from None
     if not tensors:
@@ -72,13 +80,14 @@ def _number(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def read_bound(model: Path) -> Bound | None:
+def read_bound(confinement: Confinement, model: Path) -> Bound | None:
     """Return how near a model file's answers must be: as its manifest says, else the default.
 
     None if the manifest says that this file is not meant to be equal.
     """
     try:
-        manifest = json.loads((model.parent / layout.MANIFEST_FILE).read_bytes())
+        file = model.parent / layout.MANIFEST_FILE
+        manifest = json.loads(confinement.read(file, layout.MANIFEST_FILE, MAX_MANIFEST_BYTES))
         # "forms" is what manifests of format 2 call them.
         variants = manifest.get("variants", manifest.get("forms", ()))
         own = [variant for variant in variants if variant["file"] == model.name]
@@ -87,5 +96,5 @@ def read_bound(model: Path) -> Bound | None:
             return None
         tolerance = facts["tolerance"]
         return Bound(scaled=float(tolerance["scaled"]), relative=float(tolerance["relative"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ModelLoadError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Bound()  # no manifest, or somebody else's

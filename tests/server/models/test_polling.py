@@ -9,13 +9,15 @@ import pytest
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.repository.diff import Load, Unload, diff, settled
-from zoo_server.repository.scan import ModelFiles, scan
+from zoo_server.repository.scan import ModelFiles, ModelRepository
 
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 
 
 def found(name, stamp=0):
-    return ModelFiles(name=name, folder=None, versions=(1,), stamp=(("f", stamp, 0, 0),))
+    return ModelFiles(
+        name=name, folder=None, confinement=None, versions=(1,), stamp=(("f", stamp, 0, 0),)
+    )
 
 
 A, B, A2 = found("a"), found("b"), found("a", 1)
@@ -76,35 +78,39 @@ CHANGES = {
 def test_every_change_shows(change, repository):
     """A scan tells every change of content; a hidden file and another look change nothing."""
     folder = repository.add("m", b"content")
-    before = scan(repository.path)
+    before = ModelRepository(repository.path).scan()
     (folder / ".tmp-2").mkdir()
     (folder / "1" / ".partial").write_bytes(b"x")
-    assert scan(repository.path) == before
+    assert ModelRepository(repository.path).scan() == before
 
     change(folder)
 
-    assert [action.name for action in diff(before, scan(repository.path))] == ["m"]
+    assert [action.name for action in diff(before, ModelRepository(repository.path).scan())] == [
+        "m"
+    ]
 
 
 def test_a_replaced_file_shows(repository, tmp_path):
     """A file renamed into place is a change, even of the same size and time."""
     folder = repository.add("m", b"content")
-    before = scan(repository.path)
+    before = ModelRepository(repository.path).scan()
     target = folder / "1" / "model.onnx"
     shutil.copy2(target, tmp_path / "other")
     (tmp_path / "other").rename(target)
 
-    assert scan(repository.path) != before
+    assert ModelRepository(repository.path).scan() != before
 
 
 def test_a_bare_file_shows(repository, graphs):
     """A bare NAME.onnx is watched like a folder."""
     file = repository.path / "bare.onnx"
     file.write_bytes(graphs.identity())
-    before = scan(repository.path)
+    before = ModelRepository(repository.path).scan()
     touch_later(file)
 
-    assert [action.name for action in diff(before, scan(repository.path))] == ["bare"]
+    assert [action.name for action in diff(before, ModelRepository(repository.path).scan())] == [
+        "bare"
+    ]
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.datatypes import DATA_TYPES, DataType
 from zoo_server.errors import ModelLoadError
-from zoo_server.repository.tensor_file import read_tensor
+from zoo_server.repository.confinement import Confinement
+from zoo_server.repository.tensor_file import parse_tensor
 from zoo_server.repository.vectors import Bound, read_bound, read_vectors
 
 ELEMENTS = {
@@ -58,7 +59,7 @@ def test_a_tensor_reads_as_onnx_reads_it(tmp_path, row, raw):
     wanted = numpy_helper.to_array(proto)
     if raw:
         proto = numpy_helper.from_array(wanted, "x")
-    name, array = read_tensor(_write(tmp_path / "x.pb", proto))
+    name, array = parse_tensor(proto.SerializeToString())
 
     assert (name, array.shape, array.dtype) == ("x", (3, 1), row.numpy)
     if row.wire == "BYTES":
@@ -70,7 +71,7 @@ def test_a_tensor_reads_as_onnx_reads_it(tmp_path, row, raw):
 def test_scalars_and_empty_tensors_have_their_shape(tmp_path):
     """No dimension is one element; a dimension of 0 is none."""
     for array in (np.float32(3).reshape(()), np.zeros((0, 4), np.int64)):
-        _, read = read_tensor(_write(tmp_path / "x.pb", numpy_helper.from_array(array)))
+        _, read = parse_tensor(numpy_helper.from_array(array).SerializeToString())
         assert (read.shape, read.dtype) == (array.shape, array.dtype)
 
 
@@ -109,7 +110,7 @@ def test_what_is_no_tensor_is_refused_by_reason(tmp_path, name):
     (folder / "input_0.pb").write_bytes(content)
 
     with pytest.raises(ModelLoadError) as caught:
-        read_vectors(tmp_path)
+        read_vectors(Confinement(tmp_path), tmp_path)
     assert str(caught.value).startswith("test_data_set_0/input_0.pb: ")
     assert reason in str(caught.value)
 
@@ -122,7 +123,7 @@ def test_sets_and_tensors_come_in_the_order_of_their_numbers(tmp_path):
             array = np.full(1, position, np.float32)
             _write(folder / f"input_{position}.pb", numpy_helper.from_array(array))
         _write(folder / "output_0.pb", numpy_helper.from_array(array))
-    sets = read_vectors(tmp_path)
+    sets = read_vectors(Confinement(tmp_path), tmp_path)
 
     assert [item.name for item in sets] == [f"test_data_set_{n}" for n in (0, 2, 10)]
     assert [float(array[0]) for _, array in sets[0].inputs] == [0, 9, 10]
@@ -230,7 +231,7 @@ def test_a_variant_that_is_not_meant_to_be_equal_is_not_tested(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
 
     def bound(name: str) -> Bound | None:
-        return read_bound(tmp_path / name)
+        return read_bound(Confinement(tmp_path), tmp_path / name)
 
     assert bound("model.onnx") == Bound(scaled=3, relative=4)
     assert bound("model.portable.onnx") == Bound(scaled=1, relative=2)

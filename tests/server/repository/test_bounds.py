@@ -12,6 +12,7 @@ from zoo_server.errors import ModelLoadError
 from zoo_server.repository import config_pbtxt
 from zoo_server.repository.autocomplete import Signature, complete, settings_of
 from zoo_server.repository.bounds import BOUNDS, is_number, row_name
+from zoo_server.repository.confinement import Confinement
 from zoo_server.repository.scan import ModelFiles
 from zoo_server.schedulers.batch_queue import RequestQueue
 
@@ -86,8 +87,14 @@ def load(config, tmp_path):
     """Go the way of a load up to the graph: read, complete, check, and make the queue."""
     file = tmp_path / "config.pbtxt"
     file.write_text(str(config))
-    files = ModelFiles(name="m", folder=tmp_path, versions=(1,), config_file=file)
-    written = config_pbtxt.read(files)
+    files = ModelFiles(
+        name="m",
+        folder=tmp_path,
+        versions=(1,),
+        config_file=file,
+        confinement=Confinement(tmp_path),
+    )
+    written = config_pbtxt.read(files).config
     config_pbtxt.choose_versions(written, files.versions)
     full, _ = complete("m", written, SIGNATURE, batching_written=True)
     settings = settings_of(full, SIGNATURE, version=1, read_labels=lambda _: ())

@@ -9,7 +9,7 @@ from onnx import helper
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import ConfigurationError
-from zoo_server.repository.scan import scan
+from zoo_server.repository.scan import ModelRepository
 
 X = 'input [{ name: "x" data_type: TYPE_FP32 dims: [ 4 ] }]'
 Y = 'output [{ name: "y" data_type: TYPE_FP32 dims: [ 4 ] }]'
@@ -228,7 +228,9 @@ def test_hidden_entries_are_invisible(repository, graphs):
     (repository.path / "m" / ".tmp-2").mkdir()
     (repository.path / ".hidden.onnx").write_bytes(graphs.identity())
 
-    assert [(model.name, model.versions) for model in scan(repository.path)] == [("m", (1,))]
+    assert [(model.name, model.versions) for model in ModelRepository(repository.path).scan()] == [
+        ("m", (1,))
+    ]
 
 
 def test_folder_and_file_of_one_name(repository, graphs):
@@ -236,7 +238,7 @@ def test_folder_and_file_of_one_name(repository, graphs):
     repository.add("m", graphs.identity())
     (repository.path / "m.onnx").write_bytes(graphs.identity())
 
-    (model,) = scan(repository.path)
+    (model,) = ModelRepository(repository.path).scan()
     assert "both a folder 'm' and a file 'm.onnx' exist" in model.fault
 
 

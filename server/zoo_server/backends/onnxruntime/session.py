@@ -7,7 +7,6 @@ which it reads when it starts (its PyPI wheels report usage by default; onnxrunt
 import importlib
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from zoo_server.backends.onnxruntime import providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
+from zoo_server.backends.onnxruntime.messages import for_callers, one_line
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
 from zoo_server.errors import ExecutionError, ModelLoadError, RuntimeMissing
@@ -67,7 +67,7 @@ class Session:
         except WouldWait:
             raise
         except Exception as error:  # its exceptions share no base below Exception
-            raise ExecutionError(_one_line(error)) from error
+            raise ExecutionError(one_line(error)) from error
         return results
 
 
@@ -109,7 +109,7 @@ class Runtime:
 
     def _open_on_cpu(self, path: Path, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""
-        _LOG.warning("%s: only the CPU can run it: %s", path.name, _one_line(cause))
+        _LOG.warning("%s: only the CPU can run it: %s", path.name, one_line(cause))
         try:
             return self._onnxruntime.InferenceSession(
                 str(path), sess_options=self._options(threads), providers=[providers.CPU]
@@ -180,11 +180,4 @@ def _place(path: Path) -> str:
 
 
 def _load_reason(path: Path, error: Exception) -> str:
-    text = _one_line(error).replace(str(path), _place(path))
-    return f"{_place(path)} cannot be loaded: {text}"
-
-
-def _one_line(error: Exception) -> str:
-    """Return onnxruntime's message without its preamble ("[ONNXRuntimeError] : 7 : NAME : …")."""
-    text = " ".join(str(error).split())
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    return f"{_place(path)} cannot be loaded: {for_callers(error, path.parent)}"
