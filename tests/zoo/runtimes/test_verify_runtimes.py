@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo.publish import repository as publish
-from zoo_server.repository.scan import scan
+from zoo_server.repository.scan import ModelRepository
 
 ZOO = Path(sys.executable).with_name("zoo")
 HERE = "onnxruntime,onnx-reference"
@@ -38,7 +38,9 @@ def _verify(repository: Path, *arguments: object) -> "subprocess.CompletedProces
 
 def seen(repository: Path) -> list[tuple[object, ...]]:
     """What the server finds to serve."""
-    return [(found.name, found.versions, found.fault) for found in scan(repository)]
+    return [
+        (found.name, found.versions, found.fault) for found in ModelRepository(repository).scan()
+    ]
 
 
 def test_every_file_is_measured_and_kept(published: Path) -> None:
