@@ -265,6 +265,27 @@ class ServerConfig:
         low=0.01,
         high=86400,
     )
+    model_load_thread_count: int = _option(
+        4, "models that are loaded at the same time", convert=int, metavar="N", low=1, high=256
+    )
+    model_load_timeout: float = _option(
+        600.0,
+        "seconds that loading one version may take, warm-up included; one that takes longer is not "
+        "served",
+        convert=float,
+        metavar="S",
+        low=0.1,
+        high=86400,
+    )
+    startup_wait: float = _option(
+        30.0,
+        "seconds that the server waits at its start for models to load before it answers; it is not "
+        "ready until all are loaded",
+        convert=float,
+        metavar="S",
+        low=0,
+        high=86400,
+    )
     follow_links: bool = _option(
         False,
         "read model files through links that lead out of the repository; only where all who write the "

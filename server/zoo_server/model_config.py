@@ -128,6 +128,31 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUpInput:
+    """One input of a sample that is run before a version is ready."""
+
+    name: str
+    datatype: DataType
+    #: As clients send it, without the batch dimension; none is variable.
+    dims: tuple[int, ...]
+    #: The data: random, or a file's in the model's folder of warm-up data, else zeros.
+    random: bool = False
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUp:
+    """A sample that is run before a version is ready."""
+
+    name: str
+    #: How often its one row is repeated in a run.
+    batch_size: int
+    #: How often it is run.
+    count: int
+    inputs: tuple[WarmUpInput, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
     """One version of one model."""
 

@@ -25,6 +25,7 @@ from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.control import ControlMode, ModelControl
+from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader, ModelRuntime, OpenerFactory
 from zoo_server.models.polling import Poller
 from zoo_server.protocols import tls
@@ -106,6 +107,7 @@ class Server:
         self._topology = topology(self.catalog, self._health.show)
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self.memory_budget = MemoryBudget(config.max_decoded_bytes)
+        self._loads = LoadThreads(config.model_load_thread_count, config.model_load_timeout)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self.path = InferPath(
             self.catalog,
@@ -183,7 +185,10 @@ class Server:
             _LOG.warning("a model is still being loaded, which is cut off")
             return 1
         self._entrances.close()
-        self._cut_off = left = self.in_flight.wait_until_idle(drain_seconds)
+        loads = self._loads.close(_LOAD_SECONDS)
+        if loads:
+            _LOG.warning("%d models are still being loaded, which are cut off", loads)
+        self._cut_off = left = self.in_flight.wait_until_idle(drain_seconds) + loads
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._resources.close()
@@ -259,18 +264,17 @@ class Server:
         )
         control = ModelControl(
             ModelRepository(config.repository, follow_links=config.follow_links),
-            Loader(shared),
+            Loader(shared, self._loads),
+            self._loads,
             self.catalog,
             ControlMode(config.model_control_mode),
             changed=self._catalog_changed,
         )
-        control.start(config.load_model, self._check_running)
-        self._catalog_changed()
-        return control
-
-    def _check_running(self) -> None:
+        control.start(config.load_model, seconds=config.startup_wait, leave=self._stopping)
         if self._stopping.is_set():
             raise ServerExiting("Server exiting")
+        self._catalog_changed()
+        return control
 
     def _catalog_changed(self) -> None:
         """Tell those who remember or watch models."""

@@ -99,6 +99,25 @@ class Graphs:
             [self.value("y", TensorProto.INT64, [1, "found"])],
         )
 
+    def endless(self) -> bytes:
+        """x -> a loop that never ends, whatever x is."""
+        body = helper.make_graph(
+            [helper.make_node("Identity", ["again"], ["again_out"]),
+             helper.make_node("Identity", ["total"], ["total_out"])],
+            "body",
+            [self.value("i", TensorProto.INT64, []), self.value("again", TensorProto.BOOL, []),
+             self.value("total", TensorProto.FLOAT, ["batch", 4])],
+            [self.value("again_out", TensorProto.BOOL, []),
+             self.value("total_out", TensorProto.FLOAT, ["batch", 4])],
+        )  # fmt: skip
+        always = numpy_helper.from_array(np.array(True), "always")
+        return self.model(
+            [helper.make_node("Loop", ["", "always", "x"], ["y"], body=body)],
+            [self.value("x", TensorProto.FLOAT, ["batch", 4])],
+            [self.value("y", TensorProto.FLOAT, ["batch", 4])],
+            (always,),
+        )
+
     def slow(self) -> bytes:
         """Count to n in a loop: as slow as asked for."""
         one = numpy_helper.from_array(np.ones(1, np.int64), "one")

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows, Run, gather
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.validation import RequestChecker
@@ -31,8 +32,9 @@ class Graph(Protocol):
         feeds: Mapping[str, np.ndarray[Any, Any]],
         *,
         waits: bool = True,
+        cancellation: Cancellation | None = None,
     ) -> list[np.ndarray[Any, Any]]:
-        """Return the named outputs, in order; ExecutionError if the graph fails.
+        """Return the named outputs, in order; ExecutionError if the graph fails or is cancelled.
 
         Without `waits`, WouldWait if the run could not begin at once.
         """

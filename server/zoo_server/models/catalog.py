@@ -94,6 +94,14 @@ class Catalog:
             others = {key: value for key, value in self._models.items() if key != name}
             self._models = {**others, name: versions} if versions else others
 
+    def replace_all(self, models: Mapping[str, Iterable[CatalogEntry]]) -> None:
+        """Put these in the places of what is known of many models, in one step."""
+        versions = {
+            name: {entry.version: entry for entry in entries} for name, entries in models.items()
+        }
+        with self._replacing:
+            self._models = {**self._models, **versions}
+
     def find(self, name: str, version: str) -> LoadedModel:
         """Return the version asked for, or the latest ready one.
 

@@ -11,24 +11,30 @@ it finish, and the last one to end frees it.
 
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 
 from zoo_server.errors import ControlDisabled, InvalidRequest, NoVersion, OperatorError, ServerError
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
+from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader, LoadPlan, failed
 from zoo_server.models.payload import ControlValue, Override, parse_override, poll_failure, unpacked
 from zoo_server.repository import layout
-from zoo_server.repository.diff import Load, settled
+from zoo_server.repository.diff import Action, Load, settled
 from zoo_server.repository.scan import ModelFiles, ModelRepository
 
 _LOG = logging.getLogger(__name__)
 
 #: --load-model: every model of the repository.
 ALL_MODELS = "*"
+
+#: How often it is looked at whether the server is to leave while its first models load.
+_LOOK_SECONDS = 0.1
 
 #: RepositoryIndex's reason for a version that serves no more.
 UNLOADED = "unloaded"
@@ -49,6 +55,7 @@ class ModelControl:
         self,
         repository: ModelRepository,
         loader: Loader,
+        threads: LoadThreads,
         catalog: Catalog,
         mode: ControlMode,
         changed: Callable[[], None] = lambda: None,
@@ -56,6 +63,7 @@ class ModelControl:
         """`changed` is called after each change of the catalog, by the thread that made it."""
         self._repository = repository
         self._loader = loader
+        self._threads = threads
         self._catalog = catalog
         self._mode = mode
         self._changed = changed
@@ -64,11 +72,18 @@ class ModelControl:
         self._acted: list[ModelFiles] = []
         self._before: list[ModelFiles] = []
 
-    def start(self, names: Sequence[str] = (), check: Callable[[], None] = lambda: None) -> None:
+    def start(
+        self,
+        names: Sequence[str] = (),
+        *,
+        seconds: float = float("inf"),
+        leave: threading.Event | None = None,
+    ) -> None:
         """Load what the mode wants loaded from the start; `names` as --load-model gives them.
 
-        `check` is called before each model; what it raises ends the load. ConfigurationError if the
-        repository itself cannot be read. A model that cannot be served is listed with its reason.
+        It returns once all is loaded, after so many seconds, or when `leave` is set: what is not
+        loaded by then is LOADING, and follows. ConfigurationError if the repository itself cannot be
+        read. A model that cannot be served is listed with its reason.
         """
         models = self._repository.scan()
         self._acted = self._before = models
@@ -81,8 +96,13 @@ class ModelControl:
                     _LOG.error("model '%s' is not served: it is not in the repository", name)
                     self._put(name, [_unavailable(name, "it is not in the repository")])
             models = [known[name] for name in dict.fromkeys(names) if name in known]
-        for files in models:
-            check()
+        self._catalog.replace_all({files.name: [_loading(files.name)] for files in models})
+        over = self._threads.run_each(partial(self._install_first, files) for files in models)
+        if not _wait(over, leave or threading.Event(), seconds):
+            _LOG.warning("models are still being loaded after %g s: the others are served", seconds)
+
+    def _install_first(self, files: ModelFiles) -> None:
+        with self._busy.with_name(files.name):
             self._install(files)
 
     def load(self, name: str, parameters: Mapping[str, ControlValue]) -> None:
@@ -140,15 +160,20 @@ class ModelControl:
         acted = {files.name: files for files in self._acted}
         for action in due:
             _LOG.info("model '%s' changed in the repository", action.name)
-            with self._busy.with_name(action.name):
-                if isinstance(action, Load):
-                    self._install(action.files)
-                    # Acted upon even if it failed: it is tried again when it changes again.
-                    acted[action.name] = action.files
-                else:
-                    self._retire(action.name)
-                    del acted[action.name]
+            if isinstance(action, Load):
+                # Acted upon even if it fails: it is tried again when it changes again.
+                acted[action.name] = action.files
+            else:
+                del acted[action.name]
         self._acted = [acted[name] for name in sorted(acted)]
+        self._threads.run_each(partial(self._act, action) for action in due).wait()
+
+    def _act(self, action: Action) -> None:
+        with self._busy.with_name(action.name):
+            if isinstance(action, Load):
+                self._install(action.files)
+            else:
+                self._retire(action.name)
 
     # -- one model -----------------------------------------------------------------------------
 
@@ -296,6 +321,21 @@ def _load_failure(name: str, reason: str) -> ServerError:
 
 def _unavailable(name: str, reason: str) -> CatalogEntry:
     return CatalogEntry(name=name, version=None, state=ModelState.UNAVAILABLE, reason=reason)
+
+
+def _loading(name: str) -> CatalogEntry:
+    return CatalogEntry(name=name, version=None, state=ModelState.LOADING)
+
+
+def _wait(over: threading.Event, leave: threading.Event, seconds: float) -> bool:
+    """Wait for the end of the loads, that of the server, or some seconds; tell whether it was not time."""
+    end = time.monotonic() + seconds
+    while not over.wait(max(0.0, min(_LOOK_SECONDS, end - time.monotonic()))):
+        if leave.is_set():
+            return True
+        if time.monotonic() >= end:
+            return False
+    return True
 
 
 def _unloaded(entry: CatalogEntry) -> CatalogEntry:

@@ -5,7 +5,6 @@ scan ──> config.pbtxt ──> versions ──> open the graph ──> comple
 """
 
 import logging
-import math
 import threading
 import time
 from concurrent.futures import Executor
@@ -14,20 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
-from zoo_server.datatypes import VARIABLE, TensorSpec
-from zoo_server.errors import DecoupledModel, ExecutionError, ModelLoadError
+from zoo_server.datatypes import TensorSpec
+from zoo_server.errors import DecoupledModel, ModelLoadError, ServerExiting
+from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
+from zoo_server.model_config import ModelSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
+from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.self_test import examine
+from zoo_server.models.warm_up import try_out, warm_up
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
 from zoo_server.repository.scan import ModelFiles
 from zoo_server.repository.scheduling import threads_of
+from zoo_server.repository.warm_ups import warm_ups_of
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
 from zoo_server.schedulers.scheduler import Runner, Scheduler
@@ -43,9 +44,6 @@ _SMALL_BYTES = 1 << 20
 
 #: A run of one row that takes less is over before a thread pool would have woken.
 _SMALL_RUN_NS = 1_000_000
-
-#: Larger rows are not tried: zeros of that size cost more than is learnt from them.
-_MAX_TRIAL_BYTES = 1 << 28
 
 
 class LoadedGraph(Graph, Protocol):
@@ -65,7 +63,7 @@ class GraphOpener(Protocol):
     #: The most threads of one run.
     threads: int
 
-    def open(self, path: Path, threads: int) -> LoadedGraph:
+    def open(self, path: Path, threads: int, cancellation: Cancellation) -> LoadedGraph:
         """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
 
 
@@ -107,8 +105,9 @@ class LoadPlan:
 class Loader:
     """Turns what lies in a repository into catalog entries."""
 
-    def __init__(self, runtime: ModelRuntime) -> None:
+    def __init__(self, runtime: ModelRuntime, threads: LoadThreads) -> None:
         self._runtime = runtime
+        self._threads = threads
 
     def plan(self, files: ModelFiles) -> LoadPlan:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
@@ -127,7 +126,10 @@ class Loader:
     def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
         """Load one version; an entry that is UNAVAILABLE says why it cannot be served."""
         try:
-            model = _load_version(plan, version, self._runtime)
+            load = partial(_load_version, plan, version, self._runtime)
+            model = self._threads.run(load)
+        except ServerExiting:
+            raise
         except Exception as error:  # whatever it is, the other models are served
             return failed(plan.files.name, version, error)
         return CatalogEntry(
@@ -139,14 +141,16 @@ class Loader:
         )
 
 
-def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> LoadedModel:
+def _load_version(
+    plan: LoadPlan, version: int, runtime: ModelRuntime, cancellation: Cancellation
+) -> LoadedModel:
     began = time.perf_counter()
     files, written = plan.files, plan.config
     path = config_pbtxt.model_file(files, written, version)
     requested = threads_of(written) if written is not None else 0
     opener = runtime.opener
     files.confinement.check(path, f"{path.parent.name}/{path.name}", config_pbtxt.MAX_GRAPH_BYTES)
-    graph = opener.open(path, requested or _first_guess(path, opener.threads))
+    graph = opener.open(path, requested or _first_guess(path, opener.threads), cancellation)
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = autocomplete.complete(
         files.name, written, signature, batching_written=plan.batching_written
@@ -159,13 +163,14 @@ def _load_version(plan: LoadPlan, version: int, runtime: ModelRuntime) -> Loaded
         version=version,
         read_labels=partial(config_pbtxt.read_labels, files),
     )
-    took = trial(graph, settings)
+    took = try_out(graph, settings, runtime.timer, cancellation)
     if not requested and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
-        graph = opener.open(path, opener.threads)
-        took = trial(graph, settings)
+        graph = opener.open(path, opener.threads, cancellation)
+        took = try_out(graph, settings, runtime.timer, cancellation)
     if runtime.self_test:
-        verdict = _self_test(files, path, graph)
+        verdict = _self_test(files, path, graph, cancellation)
         _LOG.info("model '%s' version %d: self-test: %s", files.name, version, verdict)
+    warm_up(graph, settings, warm_ups_of(config, signature.inputs), files, cancellation)
     model = _model(settings, graph, took, runtime)
     model.load_seconds = time.perf_counter() - began
     return model
@@ -211,7 +216,9 @@ def _scheduler(
     )
 
 
-def _self_test(files: ModelFiles, path: Path, graph: LoadedGraph) -> str:
+def _self_test(
+    files: ModelFiles, path: Path, graph: LoadedGraph, cancellation: Cancellation
+) -> str:
     """Hold a graph against the vectors in its folder; return what was done, for the log."""
     if files.file is not None:
         return "a bare file has no folder of test vectors"  # those beside it may be another's
@@ -219,7 +226,7 @@ def _self_test(files: ModelFiles, path: Path, graph: LoadedGraph) -> str:
     if bound is None:
         return "left out: its manifest says that it is not meant to be equal"
     sets = vectors.read_vectors(files.confinement, path.parent)
-    examine(graph, sets, bound)
+    examine(graph, sets, bound, cancellation)
     return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
 
 
@@ -229,58 +236,6 @@ def _first_guess(path: Path, threads: int) -> int:
         return 1 if path.stat().st_size < _SMALL_BYTES else threads
     except OSError:
         return threads  # opening it says what is wrong
-
-
-def trial(graph: Graph, settings: ModelSettings) -> int:
-    """Run one row of zeros and return how long the faster of two runs took, in ns; 0 if it fails.
-
-    It shows how long a run takes before anybody waits for one, and pays what only a first run costs.
-    A graph that zeros do not suit is served all the same.
-    """
-    if _trial_bytes(settings) > _MAX_TRIAL_BYTES:
-        _LOG.info(
-            "model '%s': no trial run: one row is larger than %d bytes",
-            settings.name,
-            _MAX_TRIAL_BYTES,
-        )
-        return 0
-    feeds = {
-        tensor.name: np.zeros(_smallest(tensor.graph_dims, settings), tensor.datatype.numpy)
-        for tensor in settings.inputs
-        if not tensor.optional
-    }
-    for tensor in settings.inputs:
-        if tensor.datatype.byte_size is None and tensor.name in feeds:
-            feeds[tensor.name][...] = ""
-    for extra in settings.sequences.inputs if settings.sequences is not None else ():
-        shape = _smallest(extra.dims, settings)
-        feeds[extra.input] = np.zeros(shape, extra.datatype.numpy)
-    names = [tensor.name for tensor in settings.outputs]
-    best = 0
-    for _ in range(2):
-        began = time.perf_counter_ns()
-        try:
-            graph.run(names, feeds)
-        except ExecutionError as error:
-            _LOG.debug("model '%s': no trial run: %s", settings.name, error)
-            return 0
-        took = time.perf_counter_ns() - began
-        best = min(best, took) if best else took
-    return best
-
-
-def _trial_bytes(settings: ModelSettings) -> int:
-    """Return how much the inputs and outputs of one row take; a word counts as a pointer."""
-    tensors: list[InputSettings | OutputSettings] = [*settings.inputs, *settings.outputs]
-    return sum(
-        math.prod(_smallest(tensor.graph_dims, settings)) * (tensor.datatype.byte_size or 8)
-        for tensor in tensors
-    )
-
-
-def _smallest(dims: tuple[int, ...], settings: ModelSettings) -> tuple[int, ...]:
-    shape = tuple(1 if dim == VARIABLE else dim for dim in dims)
-    return (1, *shape) if settings.max_batch_size else shape
 
 
 def _say_idle(name: str, config: config_pbtxt.ModelConfig | None) -> None:

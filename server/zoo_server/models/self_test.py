@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo_server.datatypes import TensorSpec
 from zoo_server.errors import ExecutionError, ModelLoadError
+from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.model import Graph
 from zoo_server.repository.vectors import Bound, NamedTensors, Vectors
 
@@ -26,14 +27,19 @@ class SignedGraph(Graph, Protocol):
     outputs: tuple[TensorSpec, ...]
 
 
-def examine(graph: SignedGraph, vectors: Sequence[Vectors], bound: Bound) -> None:
+def examine(
+    graph: SignedGraph,
+    vectors: Sequence[Vectors],
+    bound: Bound,
+    cancellation: Cancellation | None = None,
+) -> None:
     """Run every set of vectors; ModelLoadError names the first answer beyond the bound."""
     outputs = [_named(item.outputs, graph.outputs) for item in vectors]
     scales = _scales(outputs)
     for item, expected in zip(vectors, outputs, strict=True):
         feeds = _named(item.inputs, graph.inputs)
         try:
-            answers = graph.run(list(expected), feeds)
+            answers = graph.run(list(expected), feeds, cancellation=cancellation)
         except ExecutionError as error:
             raise ModelLoadError(f"self-test: {item.name} cannot be run: {error}") from error
         for (name, expected_array), answer in zip(expected.items(), answers, strict=True):

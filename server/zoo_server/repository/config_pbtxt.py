@@ -29,7 +29,7 @@ ModelConfig = model_config_pb2.ModelConfig
 VERSION_LABELS = "version_labels"
 
 #: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
-IDLE_SETTINGS = ("optimization", "model_warmup", "response_cache")
+IDLE_SETTINGS = ("optimization", "response_cache")
 
 #: Of configurations: the largest that Triton's own tests hold take a hundredth of it.
 MAX_CONFIG_BYTES = 1 << 20
@@ -135,7 +135,7 @@ def _check(name: str, config: ModelConfig) -> None:
             "model_repository_agents are not served",
         ),
         (
-            not _is_plain_name(config.default_model_filename or layout.MODEL_FILE),
+            not layout.is_plain_name(config.default_model_filename or layout.MODEL_FILE),
             f"default_model_filename '{config.default_model_filename}' is not a plain file name",
         ),
         (
@@ -174,10 +174,6 @@ def _check_tensors(config: ModelConfig) -> None:
                     f"model {kind} '{tensor.name}' dimension must be integer >= 1, or -1 to "
                     f"indicate a variable-size dimension"
                 )
-
-
-def _is_plain_name(name: str) -> bool:
-    return name not in ("..", ".") and "/" not in name and "\\" not in name and "\0" not in name
 
 
 def choose_versions(config: ModelConfig | None, available: Sequence[int]) -> list[int]:

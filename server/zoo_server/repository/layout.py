@@ -50,6 +50,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name is that of a file in its folder, and leads nowhere else."""
+    return name not in ("", "..", ".") and not any(sign in name for sign in "/\\\0")
+
+
 def version_number(name: str) -> int | None:
     """Return the version that a folder of this name holds, or None.
 

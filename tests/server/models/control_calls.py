@@ -42,13 +42,15 @@ def at_once(open_graph):
 
 
 class Opener:
-    """What opens graphs for a server, and what a test does around it from some moment on."""
+    """What opens graphs for a server, and what a test does around it at any moment."""
+
+    def __init__(self):
+        self.around = at_once
 
     def __call__(self, *, provider, threads):
         self._runtime = Runtime(provider=provider, threads=threads)
         self.version, self.threads = self._runtime.version, threads
-        self.around = at_once
         return self
 
-    def open(self, path, threads):
-        return self.around(lambda: self._runtime.open(path, threads))
+    def open(self, path, threads, cancellation):
+        return self.around(lambda: self._runtime.open(path, threads, cancellation))

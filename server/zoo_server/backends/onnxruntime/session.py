@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from zoo_server.backends.onnxruntime.messages import for_callers, one_line
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
 from zoo_server.errors import ExecutionError, ModelLoadError, RuntimeMissing
+from zoo_server.inference.cancellation import Cancellation
 from zoo_server.schedulers.scheduler import WouldWait
 
 _LOG = logging.getLogger(__name__)
@@ -31,9 +33,16 @@ class Session:
     """One loaded graph. `run` may be called from any number of threads at once."""
 
     def __init__(
-        self, session: Any, provider: str, threads: int, limiter: ThreadLimiter, run: Any = None
+        self,
+        session: Any,
+        provider: str,
+        threads: int,
+        limiter: ThreadLimiter,
+        run_options: Any,
+        run: Any = None,
     ) -> None:
-        """`run` stands in for the session's own."""
+        """`run_options` is onnxruntime.RunOptions; `run` stands in for the session's own."""
+        self._run_options = run_options
         # Its `run` checks again, in Python, what zoo_server.inference.validation has checked.
         self._run = run or getattr(session, "_sess", session).run
         self._limiter = limiter
@@ -52,23 +61,30 @@ class Session:
         feeds: Mapping[str, np.ndarray[Any, Any]],
         *,
         waits: bool = True,
+        cancellation: Cancellation | None = None,
     ) -> list[np.ndarray[Any, Any]]:
         """Return the named outputs, in order; strings go in and come out as objects of type str.
 
-        ExecutionError if onnxruntime fails. Without `waits`, WouldWait if the threads that it
+        ExecutionError if onnxruntime fails or is cancelled, between two nodes. Without `waits`, WouldWait if the threads that it
         computes with are not free.
         """
+        options = None if cancellation is None else self._cancelled_by(cancellation)
         try:
             if self.threads == 1:
-                results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, None)
+                results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, options)
             else:
                 with self._limiter.taking(self.threads, waits=waits):
-                    results = self._run(outputs, feeds, None)
+                    results = self._run(outputs, feeds, options)
         except WouldWait:
             raise
         except Exception as error:  # its exceptions share no base below Exception
             raise ExecutionError(one_line(error)) from error
         return results
+
+    def _cancelled_by(self, cancellation: Cancellation) -> Any:
+        options = self._run_options()
+        cancellation.on_cancel(partial(setattr, options, "terminate", True))
+        return options
 
 
 class Runtime:
@@ -85,17 +101,20 @@ class Runtime:
         # Raised here if the wheel lacks it: no model could load.
         self._ask_for = providers.to_ask_for(provider, self._onnxruntime.get_available_providers())
 
-    def open(self, path: Path, threads: int) -> Session:
-        """Load a graph from a file, to run with so many threads.
+    def open(self, path: Path, threads: int, cancellation: Cancellation) -> Session:
+        """Load a graph from a file, to run with so many threads; it can be cancelled between steps.
 
         ModelLoadError says in one line why it cannot be served.
         """
         _check_file(path)
         module = self._onnxruntime
+        options = self._options(threads)
+        if hasattr(options, "set_load_cancellation_flag"):  # from 1.22 on
+            cancellation.on_cancel(partial(options.set_load_cancellation_flag, True))
         try:
             session = module.InferenceSession(
                 str(path),
-                sess_options=self._options(threads),
+                sess_options=options,
                 providers=self._ask_for,
                 enable_fallback=0,  # its fall-back prints to stdout and hides what failed
             )
@@ -105,7 +124,7 @@ class Runtime:
             session = self._open_on_cpu(path, threads, error)
         taken = providers.taken(self._provider, session.get_providers())
         run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
-        return Session(session, taken, threads, self._limiter, run)
+        return Session(session, taken, threads, self._limiter, module.RunOptions, run)
 
     def _open_on_cpu(self, path: Path, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""
