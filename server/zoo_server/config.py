@@ -265,6 +265,16 @@ class ServerConfig:
         low=0.01,
         high=86400,
     )
+    model_name: str | None = _option(
+        None, "serve the one model in --model-dir, by this name", metavar="NAME"
+    )
+    model_dir: Path | None = _option(
+        None,
+        "folder of the one model that --model-name names, in the place of a repository: model.onnx, "
+        "1/model.onnx, or a model's whole folder",
+        convert=Path,
+        metavar="DIR",
+    )
     model_load_thread_count: int = _option(
         4, "models that are loaded at the same time", convert=int, metavar="N", low=1, high=256
     )
@@ -330,6 +340,10 @@ class ServerConfig:
             raise ConfigurationError(
                 "--tls-client-ca needs --tls-certificate and --tls-key: without TLS no client can "
                 "show a certificate"
+            )
+        if (self.model_name is None) != (self.model_dir is None):
+            raise ConfigurationError(
+                "--model-name and --model-dir go together: one of them is missing"
             )
         if self.load_model and self.model_control_mode != "explicit":
             raise ConfigurationError(

@@ -46,6 +46,7 @@ from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
 from zoo_server.repository.scan import ModelRepository
+from zoo_server.repository.single_model import SingleModel
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
@@ -263,7 +264,7 @@ class Server:
             self_test=config.self_test,
         )
         control = ModelControl(
-            ModelRepository(config.repository, follow_links=config.follow_links),
+            _repository(config),
             Loader(shared, self._loads),
             self._loads,
             self.catalog,
@@ -358,6 +359,13 @@ def running(config: ServerConfig, opener: OpenerFactory = Runtime) -> Iterator[S
         yield server
     finally:
         server.stop(config.drain_seconds)
+
+
+def _repository(config: ServerConfig) -> ModelRepository:
+    """Return what the models are read from; ConfigurationError for a name that is none."""
+    if config.model_dir is not None and config.model_name is not None:
+        return SingleModel(config.model_dir, config.model_name, follow_links=config.follow_links)
+    return ModelRepository(config.repository, follow_links=config.follow_links)
 
 
 def _handler_threads(budget: ThreadBudget) -> int:

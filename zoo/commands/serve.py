@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         configuration = config.ServerConfig.from_arguments(options)
     except OperatorError as error:
         raise UsageError(str(error)) from error
-    if not options.repository.exists():
+    if configuration.model_dir is None and not options.repository.exists():
         raise UsageError(
             f"there is no {options.repository}: name a model repository, or make one with "
             "`zoo export`"

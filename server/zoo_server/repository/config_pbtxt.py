@@ -62,7 +62,7 @@ def read(files: ModelFiles) -> Written:
     else:
         return Written()
     assert written.config is not None
-    _check(files.name, written.config)
+    _check(written.config.name if files.renamed else files.name, written.config)
     return written
 
 

@@ -45,6 +45,8 @@ class ModelFiles:
     file: Path | None = None
     config_file: Path | None = None
     fault: str | None = field(default=None)
+    #: Whether its name was given, whatever its configuration says.
+    renamed: bool = False
     #: A configuration in JSON that takes the place of config.pbtxt (docs/protocol.md 2.1).
     config_json: str | None = None
     #: Of everything in the folder but the versions, and of each version.
@@ -58,7 +60,7 @@ class ModelRepository:
     def __init__(self, path: Path, *, follow_links: bool = False) -> None:
         self.path = path
         real = Path(os.path.realpath(path))
-        self._confinement = Confinement(real if real.is_dir() else real.parent, follow_links)
+        self.confinement = Confinement(real if real.is_dir() else real.parent, follow_links)
 
     def scan(self) -> list[ModelFiles]:
         """Return the models, by name; ConfigurationError if it is not a folder that can be read."""
@@ -74,7 +76,7 @@ class ModelRepository:
         if self._is_file():
             places = self._places()
         else:
-            self._check_folder()
+            self.check_folder()
             entries = (self.path / name, self.path / f"{name}{BARE_SUFFIX}")
             places = _places(entry for entry in entries if os.path.lexists(entry))
         return self._read(name, places[name]) if name in places else None
@@ -82,7 +84,8 @@ class ModelRepository:
     def _is_file(self) -> bool:
         return self.path.suffix == BARE_SUFFIX and self.path.is_file()
 
-    def _check_folder(self) -> None:
+    def check_folder(self) -> None:
+        """ConfigurationError if the repository is no folder."""
         if not self.path.is_dir():
             what = "is not a folder" if self.path.exists() else "does not exist"
             raise ConfigurationError(f"the model repository '{self.path}' {what}")
@@ -91,7 +94,7 @@ class ModelRepository:
         """Return the entries that claim each name."""
         if self._is_file():
             return {self.path.stem: [self.path]}
-        self._check_folder()
+        self.check_folder()
         try:
             with os.scandir(self.path) as entries:
                 return _places(self.path / entry.name for entry in entries)
@@ -105,13 +108,13 @@ class ModelRepository:
             return ModelFiles(
                 name=name,
                 folder=self.path,
-                confinement=self._confinement,
+                confinement=self.confinement,
                 fault=f"both a folder '{name}' and a file '{name}{BARE_SUFFIX}' exist; keep one",
             )
         (place,) = places
         if place.is_dir():
-            return read_folder(place, self._confinement)
-        return _bare(place, self._confinement)
+            return read_folder(place, self.confinement)
+        return read_bare(place, self.confinement)
 
 
 def _places(entries: Iterator[Path]) -> dict[str, list[Path]]:
@@ -126,9 +129,9 @@ def _places(entries: Iterator[Path]) -> dict[str, list[Path]]:
     return places
 
 
-def read_folder(folder: Path, confinement: Confinement) -> ModelFiles:
-    """Return the model that a folder of its name holds."""
-    name = folder.name
+def read_folder(folder: Path, confinement: Confinement, name: str = "") -> ModelFiles:
+    """Return the model that a folder holds, which is named as the folder unless `name` says."""
+    name = name or folder.name
     try:
         layout.check_model_name(name)
         stamps = _Stamps(folder, confinement)
@@ -206,8 +209,9 @@ class _Stamps:
             return
 
 
-def _bare(file: Path, confinement: Confinement) -> ModelFiles:
-    name, folder = file.stem, file.parent
+def read_bare(file: Path, confinement: Confinement, name: str = "") -> ModelFiles:
+    """Return the model of a graph's file, which is named as the file unless `name` says."""
+    name, folder = name or file.stem, file.parent
     try:
         layout.check_model_name(name)
         status = file.stat()
