@@ -198,7 +198,7 @@ class ServerConfig:
     )
     max_connections: int = _option(
         4096,
-        "connections on each port at once; over HTTP, the one that has kept the server waiting longest "
+        "connections on each port at once; the one that has kept the server waiting longest "
         "makes room for another",
         convert=int,
         metavar="N",
@@ -207,7 +207,7 @@ class ServerConfig:
     )
     max_connections_per_peer: int = _option(
         1024,
-        "HTTP connections of one address (IPv6: of one /64 network) at once; raise it behind a proxy "
+        "connections of one address (IPv6: of one /64 network) at once; raise it behind a proxy "
         "that opens more",
         convert=int,
         metavar="N",

@@ -204,6 +204,8 @@ class Server:
             port=config.grpc_port,
             max_message_bytes=config.max_message_bytes,
             handler_threads=_handler_threads(self._budget),
+            max_connections=config.max_connections,
+            max_connections_of_a_peer=config.max_connections_per_peer,
             credentials=None if self._tls is None else self._tls.grpc,
             guard=None if self._token is None else TokenGuard(self._token),
             shared=self._topology.shares_port,

@@ -1,17 +1,20 @@
-"""Binds ports with plain sockets, before anything is loaded or for other processes.
+"""Ports and addresses: binds them with plain sockets, before anything is loaded or for other processes.
 
 listen   binds an HTTP port: connections wait until the server accepts them
 hold     binds the gRPC port for several processes, which share it with SO_REUSEPORT
 probe    says why a port cannot be bound, where gRPC gives no reason
+peer_of  says whose connection it is, where those of one peer are bounded
 """
 
 import errno
+import ipaddress
 import socket
+from typing import Any
 
 from zoo_server.errors import AddressError
 
 #: Connections that may wait to be taken.
-_BACKLOG = 1024
+_BACKLOG = 4096
 
 
 def listen(host: str, port: int, flag: str) -> socket.socket:
@@ -97,3 +100,14 @@ def address_error(host: str, port: int, cause: str) -> AddressError:
 def join_address(host: str, port: int) -> str:
     """Return HOST:PORT, with brackets where the host is an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def peer_of(address: Any) -> str:
+    """Return whose connection comes from a socket address: an IPv4 address, or an IPv6 /64 network."""
+    host = str(address[0])
+    if ":" not in host:
+        return host
+    whole = ipaddress.IPv6Address(host.partition("%")[0])
+    if whole.ipv4_mapped is not None:
+        return str(whole.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(whole) >> 64 << 64, 64)))

@@ -4,10 +4,8 @@
                  └─ no ──> the connection that has kept the server waiting longest is closed
 
 Connections are counted as sockets, from accept to close: a TLS handshake that never ends counts too.
-A peer is an IPv4 address, or the /64 network of an IPv6 address.
 """
 
-import ipaddress
 import logging
 import socket
 import time
@@ -17,7 +15,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from zoo_server.protocols.ports import peer_of
+
 _LOG = logging.getLogger(__name__)
+
+#: Connections that are accepted before the requests of others are read.
+_ACCEPTED_AT_ONCE = 64
 
 #: At most one line about connections that had to go in so many seconds.
 _LOG_SECONDS = 1.0
@@ -83,7 +86,7 @@ class Connections:
 
     def add(self, accepted: socket.socket, address: Any) -> None:
         """Count a connection, and close another one if there are too many."""
-        one = _Accepted(accepted, _peer_of(address))
+        one = _Accepted(accepted, peer_of(address))
         limits, peer = self.limits, one.peer
         longest = None
         if self._of_peer[peer] >= limits.most_of_a_peer:
@@ -156,6 +159,7 @@ class CountedListener(socket.socket):
     """A listening socket whose connections are counted."""
 
     connections: Connections
+    _accepted = 0
 
     @classmethod
     def of(cls, listener: socket.socket, connections: Connections) -> "CountedListener":
@@ -165,7 +169,14 @@ class CountedListener(socket.socket):
         return counted
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection, as socket.socket does."""
+        """Accept a connection, as socket.socket does; now and then none, as if there were no more.
+
+        The event loop accepts all that wait before it reads a request: of very many, the first
+        would make room for the last unread.
+        """
+        self._accepted += 1
+        if not self._accepted % _ACCEPTED_AT_ONCE:
+            raise BlockingIOError
         plain, address = super().accept()
         accepted = _CountedSocket(fileno=plain.detach())
         accepted.connections = self.connections
@@ -183,13 +194,3 @@ class _CountedSocket(socket.socket):
         if number >= 0:
             self.connections.discard(number)
         super().close()
-
-
-def _peer_of(address: Any) -> str:
-    host = str(address[0])
-    if ":" not in host:
-        return host
-    whole = ipaddress.IPv6Address(host.partition("%")[0])
-    if whole.ipv4_mapped is not None:
-        return str(whole.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(whole) >> 64 << 64, 64)))

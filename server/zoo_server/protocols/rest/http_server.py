@@ -24,7 +24,7 @@ from zoo_server.protocols.rest.plain import Application, ConnectionLimit
 if TYPE_CHECKING:
     import uvicorn
 
-_BACKLOG = 1024
+_BACKLOG = 4096
 
 #: Requests whose connections are gone and which have not noticed yet.
 _MOST_OUTLIVING = 4096

@@ -1,12 +1,14 @@
 """What the fast transport does otherwise than grpcio's own server, and how it rests on grpcio's core."""
 
 import logging
+import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
+import pytest
 
 from zoo_server.protocols.grpc.transport import core, open_transport
 from zoo_server.protocols.grpc.transport.fast import FastTransport
@@ -58,7 +60,7 @@ class Arrivals:
     def __init__(self):
         self.looks = 0
         self._sizes = []
-        self._loop = BurstLoop(self, replenish=lambda count: None)
+        self._loop = BurstLoop(self, lambda count: None, deputies=0)
         self._gather = self._loop.gatherer(self._answer)
 
     def serve(self, *rounds):
@@ -69,7 +71,7 @@ class Arrivals:
         return self._sizes
 
     def poll(self, deadline=None):
-        if deadline is None:
+        if deadline:
             if not self._rounds:
                 self._loop.over.set()
                 return self._event(core.TIMED_OUT)
@@ -100,6 +102,62 @@ def test_who_answers_one_by_one_finds_out_that_there_are_several():
     changed = arrivals.serve(*[1] * 20, *[2] * 50)
     assert changed[:20] == [1] * 20
     assert changed[-20:] == [2] * 20
+
+
+class Held:
+    """A completion queue that keeps whoever asks it first, as a socket does that is never empty."""
+
+    def __init__(self):
+        self.events = queue.SimpleQueue()
+        self.let_go = threading.Event()
+        self._first = [True]
+
+    def poll(self, deadline=None):
+        try:
+            self._first.pop()
+        except IndexError:
+            pass
+        else:
+            self.let_go.wait(20)
+        try:
+            tag = self.events.get(timeout=0.01 if deadline else 0)
+        except queue.Empty:
+            return SimpleNamespace(completion_type=core.TIMED_OUT, tag=None)
+        return SimpleNamespace(completion_type=None, tag=tag)
+
+
+def test_a_thread_that_the_core_keeps_keeps_no_event():
+    """While one socket keeps the loop in the core, a deputy takes the events of the others."""
+    held, seen = Held(), queue.SimpleQueue()
+    loop = BurstLoop(held, lambda count: None)
+    gather = loop.gatherer(lambda calls, _budget, *, stays: seen.put(len(calls)))
+    running = threading.Thread(target=loop.run)
+    running.start()
+    for _ in range(3):
+        held.events.put(lambda _: gather(SimpleNamespace(watch=lambda: None)))
+        assert seen.get(timeout=10) == 1
+    held.events.put(lambda _: loop.over.set())
+    assert loop.over.wait(10)
+    held.let_go.set()
+    running.join(10)
+    assert not running.is_alive()
+
+
+def test_what_ends_a_deputy_ends_the_loop():
+    """A fault that the loop itself would end of is raised by it, whichever thread it befalls."""
+
+    def end(_):
+        raise SystemExit("a bug")
+
+    held = Held()
+    loop = BurstLoop(held, lambda count: None)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(loop.run)
+        held.events.put(end)
+        assert loop.over.wait(10)
+        held.let_go.set()
+        with pytest.raises(SystemExit, match="a bug"):
+            running.result(10)
 
 
 def test_a_changed_core_falls_back(monkeypatch, caplog):

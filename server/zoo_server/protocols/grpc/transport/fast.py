@@ -21,19 +21,22 @@ import logging
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, NamedTuple, cast
+from urllib.parse import unquote
 
 import grpc
 
 from zoo_server.protocols.grpc.transport import core
+from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit
 from zoo_server.protocols.grpc.transport.fast_calls import RawCall, UnaryCall, run_unary
 from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
 from zoo_server.protocols.grpc.transport.public import TransportOptions
-from zoo_server.protocols.ports import address_error, join_address, probe
+from zoo_server.protocols.ports import address_error, join_address, peer_of, probe
 from zoo_server.protocols.unary import SMALL_MESSAGE
 
 _LOG = logging.getLogger(__name__)
@@ -43,6 +46,9 @@ _ARRIVALS = 256
 
 #: How long a worker may keep the interpreter's lock once the loop wants it.
 _SWITCH_SECONDS = 0.001
+
+#: The share of the most calls from which on those are ended whose messages do not come.
+_CROWDED = 3 / 4
 
 #: How long a cancelled call may take to come back.
 _CANCEL_SECONDS = 2.0
@@ -68,21 +74,22 @@ class FastTransport:
         self._options = options
         self._workers = workers
         self._queue = core.CompletionQueue()
-        self._server = core.Server(
-            (
-                ("grpc.max_receive_message_length", options.max_message_bytes),
-                ("grpc.max_send_message_length", options.max_message_bytes),
-                ("grpc.so_reuseport", int(options.shared)),
-                *options.channel_arguments,
-            ),
-            False,
+        self._server = core.Server(options.arguments(), False)
+        self._connections = ConnectionLimit(
+            options.max_connections, options.max_connections_of_a_peer
         )
+        self._port = options.port
         self._server.register_completion_queue(self._queue)
         self._handlers: Sequence[grpc.GenericRpcHandler] = ()
         self._routes: dict[bytes, tuple[Opens, Any]] = {}
         self._loop = BurstLoop(self._queue, self._replenish)
         #: Calls that are not over; touched by the loop only.
         self._calls: set[RawCall] = set()
+        #: Of them, streams by peer.
+        self._streams: Counter[str] = Counter()
+        #: Calls whose message had not come at the last look, and when the next is due.
+        self._silent: set[UnaryCall] = set()
+        self._next_look = 0.0
         self._lock = threading.Lock()
         self._accepting = False
         self._stopping = False
@@ -105,6 +112,7 @@ class FastTransport:
             port = 0
         if not port:
             raise address_error(options.host, options.port, "the address cannot be bound")
+        self._port = port
         return port
 
     def start(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -119,12 +127,14 @@ class FastTransport:
             self._server.request_call(self._queue, self._queue, self._arrived)
         self._thread = threading.Thread(target=self._run, name="grpc-loop", daemon=True)
         self._thread.start()
+        self._connections.start(self._port)
 
     def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, cancel what is still under way after the grace, and return.
 
         A handler that cannot be stopped may outlive this; its answer goes nowhere.
         """
+        self._connections.stop()
         if self._thread is None:
             self._close_unstarted()
             return
@@ -187,17 +197,38 @@ class FastTransport:
             RawCall(event.call, self._ended).reject(
                 grpc.StatusCode.UNIMPLEMENTED, "Method not found!"
             )
-        elif len(self._calls) >= self._options.max_calls:
+            return
+        calls, most = len(self._calls), self._options.max_calls
+        if calls >= most * _CROWDED:
+            self._end_silent_calls()
+        if calls >= most:
             RawCall(event.call, self._ended).reject(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"
             )
-        else:
-            opens, handler = route
-            self._calls.add(opens(event, handler))
+            return
+        opens, handler = route
+        self._calls.add(opens(event, handler))
+
+    def _end_silent_calls(self) -> None:
+        """End the calls whose message has not come since the last look, at least a second ago."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + 1.0
+        silent = {
+            call for call in self._calls if isinstance(call, UnaryCall) and not call.has_message
+        }
+        for call in silent & self._silent:
+            call.reject(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request took too long to arrive")
+        self._silent = silent - self._silent
 
     def _ended(self, call: RawCall) -> None:
         """A call's last operation is done."""
         self._calls.discard(call)
+        if isinstance(call, StreamCall):
+            self._streams[call.peer] -= 1
+            if not self._streams[call.peer]:
+                del self._streams[call.peer]
         if self._stopping and not self._calls and self._shut:
             self._loop.over.set()
 
@@ -258,8 +289,26 @@ class FastTransport:
 
     def _open_stream(
         self, gather: Callable[[Any], None] | None, event: Any, handler: Any
-    ) -> StreamCall:
-        call = StreamCall(event, self._ended, gather)
+    ) -> RawCall:
+        options, peer = self._options, _peer_of(event.call)
+        if (
+            self._streams[peer] >= options.max_streams_of_a_peer
+            or self._streams.total() >= options.max_streams
+        ):
+            refused = RawCall(event.call, self._ended)
+            refused.reject(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent stream limit exceeded!")
+            return refused
+        call = StreamCall(event, self._ended, gather, peer)
+        self._streams[peer] += 1
         call.watch()
         run_stream(call, handler, self._workers)
         return call
+
+
+def _peer_of(call: Any) -> str:
+    """Return whose call it is; grpcio writes ipv4:1.2.3.4:5678 and ipv6:%5B::1%5D:5678."""
+    peer = unquote(call.peer().decode())
+    kind, _, address = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return peer
+    return peer_of((address.rpartition(":")[0].strip("[]"),))

@@ -124,6 +124,7 @@ class UnaryCall(RawCall):
     def __init__(self, event: Any, ended: Ended, received: Callable[["UnaryCall"], None]) -> None:
         super().__init__(event.call, ended)
         self.message = b""
+        self.has_message = False
         self.event = event
         self.deadline: float = event.call_details.deadline
         self._received = received
@@ -141,6 +142,7 @@ class UnaryCall(RawCall):
             )
             return
         self.message = message
+        self.has_message = True
         self._received(self)
 
     @property

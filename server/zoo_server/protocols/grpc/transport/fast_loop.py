@@ -2,10 +2,15 @@
 
 poll ──> event ──> its tag ──> … gathered for a burst handler
   └────── nothing more ready ──────> each handler gets its burst
+
+The core reads sockets on the thread that polls, and reads one for as long as something comes: a
+connection that sends without end, frames that are no call, would keep the thread from all others.
+Deputies, threads that poll while those before them stay in the core, serve the others meanwhile.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -29,6 +34,13 @@ _ALONE, _TRY_AGAIN = 4, 32
 #: tiny model takes about a millisecond.
 _INLINE_BUDGET_NS = 2_000_000
 
+#: How many connections that send without end may be served beside all others; and how long the loop
+#: may stay in the core before the next thread polls.
+_DEPUTIES, _DEPUTY_SECONDS = 3, 0.05
+
+#: How long the loop waits for an event before it looks whether all is over.
+_POLL_SECONDS = 1.0
+
 
 class EventQueue(Protocol):
     """Where events come from: the core's completion queue."""
@@ -42,9 +54,14 @@ class EventQueue(Protocol):
 
 
 class BurstLoop:
-    """Takes events until `over` is set; all of it but `over` belongs to the thread that runs it."""
+    """Takes events until `over` is set; what it calls is called by one thread at a time."""
 
-    def __init__(self, queue: EventQueue, replenish: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        queue: EventQueue,
+        replenish: Callable[[int], None],
+        deputies: int = _DEPUTIES,
+    ) -> None:
         """`replenish` asks the core for so many arrivals more, in place of those that were taken."""
         self._queue = queue
         self._replenish = replenish
@@ -54,51 +71,94 @@ class BurstLoop:
         self.owed = 0
         #: To be set when there is nothing more to wait for.
         self.over = threading.Event()
+        #: Held by the thread that handles events; polling needs it not.
+        self._handling = threading.Lock()
+        #: How often each thread has come back from the core.
+        self._turns = [0] * (1 + deputies)
+        self._alone = 0
+        #: What ended the loop.
+        self._error: BaseException | None = None
 
     def gatherer(self, handler: Callable[..., None]) -> Callable[[Any], None]:
         """Return what adds a call to the handler's next burst."""
         return self._bursts.setdefault(handler, []).append
 
     def run(self) -> None:
-        """Take events and answer them until `over` is set."""
-        poll, timed_out, bursts = self._queue.poll, core.TIMED_OUT, self._bursts
-        alone = 0
-        while not self.over.is_set():
-            event = poll()
-            taken = looks = 0
+        """Take events and answer them until `over` is set; raises what a handler must not raise."""
+        deputies = [
+            threading.Thread(target=self._stand_in, args=(place,), daemon=True, name="grpc-deputy")
+            for place in range(1, len(self._turns))
+        ]
+        for deputy in deputies:
+            deputy.start()
+        try:
+            while not self.over.is_set():
+                self._turn(0, _POLL_SECONDS)
+        finally:
+            self.over.set()
+            for deputy in deputies:
+                deputy.join(_POLL_SECONDS)
+        if self._error is not None:
+            raise self._error
+
+    def _stand_in(self, place: int) -> None:
+        """Take events while every thread before this one stays in the core."""
+        before = list(self._turns[:place])
+        while not self.over.wait(_DEPUTY_SECONDS):
+            try:
+                while self._turns[:place] == before and not self.over.is_set():
+                    self._turn(place, _DEPUTY_SECONDS)
+            except BaseException as error:
+                self._error = error
+                self.over.set()
+            before = self._turns[:place]
+
+    def _turn(self, place: int, seconds: float) -> None:
+        """Wait for events, at most so long; handle all that are ready, and then their bursts."""
+        poll, timed_out, handling = self._queue.poll, core.TIMED_OUT, self._handling
+        event = poll(time.time() + seconds)
+        taken = looks = 0
+        with handling:
+            self._turns[place] += 1
             while True:
                 if event.completion_type == timed_out:
                     # One look takes one socket's events: where several calls came together lately,
                     # others are likely to be ready on other connections. Answered one by one they
                     # keep coming one by one, at twice the time each.
                     looks += 1
-                    likely = alone < _ALONE or not alone % _TRY_AGAIN
+                    likely = self._alone < _ALONE or not self._alone % _TRY_AGAIN
                     if looks > _PATIENCE or not (likely and self._has_gathered()):
                         break
-                    event = poll(0)
-                    continue
+                else:
+                    try:
+                        event.tag(event)
+                    except Exception:  # one call's fault must not end all others
+                        _LOG.exception("a call could not be handled")
+                    taken += 1
+                    if taken >= _MOST_EVENTS:
+                        break
+                    # Drop the event first: it may hold the last reference to a call.
+                    event = None
+                handling.release()
                 try:
-                    event.tag(event)
-                except Exception:  # one call's fault must not end all others
-                    _LOG.exception("a call could not be handled")
-                taken += 1
-                if taken >= _MOST_EVENTS:
-                    break
-                # Drop the event first: it may hold the last reference to a call.
-                event = None
-                event = poll(0)
+                    event = poll(0)
+                finally:
+                    handling.acquire()
             event = None
-            gathered = 0
-            for handler, calls in bursts.items():
-                if calls:
-                    gathered += len(calls)
-                    _answer_burst(handler, calls)
-            if gathered:
-                alone = alone + 1 if gathered == 1 else 0
-            if self.owed:
-                # After the answers, which do not wait for it.
-                owed, self.owed = self.owed, 0
-                self._replenish(owed)
+            self._answer()
+
+    def _answer(self) -> None:
+        gathered = 0
+        for handler, calls in self._bursts.items():
+            if calls:
+                gathered += len(calls)
+                _answer_burst(handler, calls)
+        if gathered:
+            self._alone = self._alone + 1 if gathered == 1 else 0
+        if self.owed:
+            # After the answers, which do not wait for it.
+            owed, self.owed = self.owed, 0
+            self._replenish(owed)
 
     def _has_gathered(self) -> bool:
         """Tell whether a burst has begun, or will with the message of a call that has arrived."""

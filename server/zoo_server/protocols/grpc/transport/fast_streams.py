@@ -26,9 +26,12 @@ Sent = Callable[[], None]
 class StreamCall(RawCall):
     """One stream; every method from any thread."""
 
-    def __init__(self, event: Any, ended: Ended, gather: Callable[[Any], None] | None) -> None:
+    def __init__(
+        self, event: Any, ended: Ended, gather: Callable[[Any], None] | None, peer: str
+    ) -> None:
         """`gather`, on the loop: lets a request of the stream join the burst being gathered."""
         super().__init__(event.call, ended)
+        self.peer = peer
         self.gather = gather
         self.event = event
         self._lock = threading.Lock()

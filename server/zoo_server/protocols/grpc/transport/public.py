@@ -5,6 +5,7 @@ start   begins to answer
 stop    refuses new calls, gives those under way some time, then ends
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,8 +13,22 @@ from typing import Any, cast
 
 import grpc
 
+from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit
 from zoo_server.protocols.grpc.transport.threads import GrowingThreads
 from zoo_server.protocols.ports import address_error, join_address, probe
+
+#: Calls of one connection at once; a client's further ones wait on its side.
+_STREAMS_OF_A_CONNECTION = 1024
+
+#: Connections beyond the most that may be there until the next look at them.
+_MARGIN = 4096
+
+#: Milliseconds for a handshake, TLS and HTTP/2; for a connection without calls; and after which a
+#: silent caller is asked for a sign of life, and may take to give it.
+_HANDSHAKE_MS, _IDLE_MS, _KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 20_000, 600_000, 60_000, 20_000
+
+#: How long cancelled calls may take to come back.
+_CANCEL_SECONDS = 2.0
 
 #: Asked with a call's method and metadata before its message is read; None lets it in, else the
 #: status that it is refused with.
@@ -34,6 +49,12 @@ class TransportOptions:
     most_handler_threads: int = 1024
     #: Calls under way at once, streams included; more are refused with RESOURCE_EXHAUSTED.
     max_calls: int = 16_384
+    #: Open streams at once on the fast transport, in all and of one peer: likewise.
+    max_streams: int = 4096
+    max_streams_of_a_peer: int = 1024
+    #: Connections at once, in all and of one peer: see connection_limit.py.
+    max_connections: int = 4096
+    max_connections_of_a_peer: int = 1024
     #: More arguments of grpcio's, by name.
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
     #: None serves in plain text.
@@ -41,9 +62,30 @@ class TransportOptions:
     guard: Guard | None = None
     #: Other processes of this server listen on the same port; who starts them has probed it.
     shared: bool = False
-    #: Called on the transport's own thread if that ends without `stop`. grpcio's own server keeps
-    #: its thread to itself: only the fast transport calls it.
+    #: Called on a thread of the transport's if its loop ends without `stop`.
     on_failure: Callable[[BaseException], None] = lambda error: None
+
+    def arguments(self) -> tuple[tuple[str, int | str], ...]:
+        """Return grpcio's channel arguments.
+
+        Of pings without data its defaults allow one in five minutes, and end the connection at the
+        third that comes sooner.
+        """
+        return (
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.max_send_message_length", self.max_message_bytes),
+            # If it is not to be shared: else a second server on the same port would silently take
+            # half of the calls.
+            ("grpc.so_reuseport", int(self.shared)),
+            ("grpc.max_concurrent_streams", _STREAMS_OF_A_CONNECTION),
+            ("grpc.max_allowed_incoming_connections", self.max_connections + _MARGIN),
+            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+            ("grpc.max_connection_idle_ms", _IDLE_MS),
+            # A caller that reads nothing does not read the ping either, and loses its connection.
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+            *self.channel_arguments,
+        )
 
 
 class PublicTransport:
@@ -56,18 +98,16 @@ class PublicTransport:
         )
         self.held_threads = max(options.handler_threads, options.most_handler_threads)
         self._started = False
+        self._stopping = False
+        self._port = options.port
+        self._connections = ConnectionLimit(
+            options.max_connections, options.max_connections_of_a_peer
+        )
         self._server = grpc.server(
             cast("ThreadPoolExecutor", self._threads),  # of which it calls `submit` only
             interceptors=[] if options.guard is None else [_Guarded(options.guard)],
             maximum_concurrent_rpcs=options.max_calls,
-            options=(
-                ("grpc.max_receive_message_length", options.max_message_bytes),
-                ("grpc.max_send_message_length", options.max_message_bytes),
-                # If it is not to be shared: else a second server on the same port would silently
-                # take half of the calls.
-                ("grpc.so_reuseport", int(options.shared)),
-                *options.channel_arguments,
-            ),
+            options=options.arguments(),
         )
 
     def bind(self) -> int:
@@ -83,19 +123,37 @@ class PublicTransport:
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise address_error(options.host, options.port, "the address cannot be bound") from None
+        self._port = port
         return port
 
     def start(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Begin to answer."""
         self._server.add_generic_rpc_handlers(tuple(handlers))
+        before = set(threading.enumerate())
         self._server.start()
         self._started = True
+        # grpcio gives no sign of its loop but the thread that `start` begins for it.
+        for thread in set(threading.enumerate()) - before:
+            if "_serve" in thread.name:
+                threading.Thread(
+                    target=self._watch, args=(thread,), name="grpc-watch", daemon=True
+                ).start()
+        self._connections.start(self._port)
+
+    def _watch(self, loop: threading.Thread) -> None:
+        """Wait for the end of grpcio's loop, which only a stop may bring."""
+        loop.join()
+        if not self._stopping:
+            self._options.on_failure(RuntimeError("the thread of grpcio's server has ended"))
 
     def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, cancel what is still under way after the grace, and return."""
+        self._stopping = True
+        self._connections.stop()
         if not self._started:  # grpcio gives the port back of a server that has been started only
             self._server.start()
-        self._server.stop(grace_seconds).wait()
+        # Not for ever: a loop that has ended stops nothing any more.
+        self._server.stop(grace_seconds).wait(grace_seconds + _CANCEL_SECONDS)
         self._threads.shutdown(wait=False)
 
 
