@@ -17,6 +17,8 @@ layers.py        every layer of the atlas with other exporters: `python -m bench
 peers.py         those exporters
 applications.py  every model of keras.applications: `python -m bench.applications`
 quantize.py      the time of smaller variants: `python -m bench.quantize`
+goodput.py       answers in time under overload: `python -m bench.goodput`
+stall.py         what one request does to others: `python -m bench.stall`
 workers.py       two workers against one, by itself: `python -m bench.workers`
 report.py        medians, ratios and the tables
 

@@ -214,6 +214,15 @@ class ServerConfig:
         low=1,
         high=1 << 20,
     )
+    max_queue_size: int = _option(
+        4096,
+        "requests that may wait for a model whose config.pbtxt gives no max_queue_size; more are "
+        "answered UNAVAILABLE (503). 0 is Triton's default, any number",
+        convert=int,
+        metavar="N",
+        low=0,
+        high=1 << 31,
+    )
     http_max_input_size: int = _option(
         HTTP_MAX_INPUT_SIZE,
         "largest JSON of an HTTP request, and largest HTTP body once decompressed, in bytes",

@@ -16,6 +16,7 @@
     │   ├── ControlDisabled        model control is off
     │   ├── QueueFull              a limit on waiting requests or on memory is reached
     │   ├── QueueTimeout           its time in the queue ran out
+    │   ├── Overloaded             with what waits before it, the answer would be too late
     │   ├── WorkerLost             the process that had to answer has ended
     │   └── ServerExiting          shutting down
     ├── OperatorError              the operator's mistake: the text says what to change
@@ -82,6 +83,11 @@ class DeadlineExpired(RequestError):
 class Unavailable(ServerError):
     """Nobody's mistake: the same request may succeed later."""
 
+    def __init__(self, message: str, *, retry_ms: int = 0) -> None:
+        """`retry_ms`: when it is worth asking again, 0 if nothing tells."""
+        super().__init__(message)
+        self.retry_ms = retry_ms
+
 
 class ModelNotReady(Unavailable):
     """The model or version is known but not loaded."""
@@ -93,6 +99,10 @@ class QueueFull(Unavailable):
 
 class QueueTimeout(Unavailable):
     """The request's time in the queue ran out before its turn came."""
+
+
+class Overloaded(Unavailable):
+    """What waits before the request would delay its answer beyond its deadline."""
 
 
 class ControlDisabled(Unavailable):

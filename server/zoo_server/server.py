@@ -263,6 +263,7 @@ class Server:
             workers=self._workers,
             timer=self._timer,
             waiting=threading.Semaphore(self._share(_SEQUENCES_SHARE) or MOST_WAITING),
+            max_queue_size=config.max_queue_size,
             self_test=config.self_test,
         )
         control = ModelControl(

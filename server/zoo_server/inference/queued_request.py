@@ -22,8 +22,8 @@ class QueuedRequest(ABC):
     """
 
     __slots__ = (
-        "arrived_ns", "data", "expires_ns", "key", "level", "parameters", "plan", "queued_ns",
-        "rows", "sequence", "size", "timeout_ns",
+        "arrived_ns", "data", "deadline_ns", "expires_ns", "key", "level", "nbytes", "parameters",
+        "plan", "queued_ns", "rows", "sequence", "size", "timeout_ns",
     )  # fmt: skip
 
     #: Outputs of so many bytes are written in little more than the time that handing them to another
@@ -37,9 +37,12 @@ class QueuedRequest(ABC):
     size: int
     key: Hashable
 
-    def __init__(self, arrived_ns: int) -> None:
+    def __init__(self, arrived_ns: int, deadline_ns: int = 0, nbytes: int = 0) -> None:
+        """`deadline_ns`: when the caller gives up, 0 if never; `nbytes`: the message's size."""
         self.arrived_ns = arrived_ns
-        self.level = self.timeout_ns = 0
+        self.deadline_ns = deadline_ns
+        self.nbytes = nbytes
+        self.level = self.timeout_ns = self.size = 0
         self.queued_ns = self.expires_ns = 0
         self.sequence: Any = None
 

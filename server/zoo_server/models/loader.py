@@ -83,6 +83,8 @@ class ModelRuntime:
     timer: Timer
     #: A place for each request that may wait in the sequences of any model.
     waiting: threading.Semaphore
+    #: How many requests may wait for a model whose configuration gives no bound, 0 for any number.
+    max_queue_size: int = 0
     #: A version with test vectors is served only if it answers them right.
     self_test: bool = False
 
@@ -200,7 +202,14 @@ def _scheduler(
     """Return the scheduler that the configuration asks for."""
 
     def batcher(driven: Runner[QueuedRequest, Rows]) -> DynamicBatcher[QueuedRequest, Rows]:
-        return DynamicBatcher(settings.batching, driven, latency, runtime.workers, runtime.timer)
+        return DynamicBatcher(
+            settings.batching,
+            driven,
+            latency,
+            runtime.workers,
+            runtime.timer,
+            runtime.max_queue_size,
+        )
 
     if settings.sequences is None:
         return batcher(runner)

@@ -7,6 +7,7 @@ Handlers are plain functions from message to message and know nothing of gRPC's 
 has a path of its own (server/zoo_server/protocols/grpc/infer.py), which answers calls and not messages.
 """
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from zoo_server.errors import Cancelled, DeadlineExpired, InvalidRequest
-from zoo_server.protocols.status import status_of
+from zoo_server.protocols.status import RETRY_KEY, status_of
 
 
 class Context(Protocol):
@@ -30,6 +31,9 @@ class Context(Protocol):
 
     def time_remaining(self) -> float | None:
         """Return the seconds to the caller's deadline, None without one."""
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        """Set what the caller gets besides the status."""
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call with a status, by raising."""
@@ -72,6 +76,7 @@ class BlockingCall:
         self._done.acquire()
         self._answer = b""
         self._status: tuple[grpc.StatusCode, str] | None = None
+        self._retry_ms = 0
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
@@ -82,14 +87,20 @@ class BlockingCall:
         """Tell whether the caller no longer waits for the answer."""
         return not self._context.is_active()
 
+    def time_remaining(self) -> float:
+        """Return the seconds to the call's deadline; infinite without one."""
+        remaining = self._context.time_remaining()
+        return math.inf if remaining is None else remaining
+
     def reply(self, answer: bytes) -> None:
         """Hand the answer to the thread that waits."""
         self._answer = answer
         self._done.release()
 
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
+    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
         """Hand it a status instead."""
         self._status = (code, details)
+        self._retry_ms = retry_ms
         self._done.release()
 
     def outcome(self) -> tuple[bytes, tuple[grpc.StatusCode, str] | None]:
@@ -101,6 +112,8 @@ class BlockingCall:
         """Return the answer, or end the call."""
         answer, status = self.outcome()
         if status is not None:
+            if self._retry_ms:
+                self._context.set_trailing_metadata(((RETRY_KEY, str(self._retry_ms)),))
             self._context.abort(*status)
         return answer
 

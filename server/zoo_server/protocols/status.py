@@ -5,6 +5,7 @@ The codes are Triton's and TensorFlow Serving's (docs/protocol.md 1c): clients b
 
 import logging
 import secrets
+import time
 
 import grpc
 
@@ -27,6 +28,7 @@ STATUS: dict[type[errors.ServerError], grpc.StatusCode] = {
     errors.ModelNotReady: grpc.StatusCode.UNAVAILABLE,
     errors.QueueFull: grpc.StatusCode.UNAVAILABLE,
     errors.QueueTimeout: grpc.StatusCode.UNAVAILABLE,
+    errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
     errors.ControlDisabled: grpc.StatusCode.UNAVAILABLE,
     errors.WorkerLost: grpc.StatusCode.UNAVAILABLE,
     errors.ServerExiting: grpc.StatusCode.UNAVAILABLE,
@@ -44,6 +46,15 @@ STATUS: dict[type[errors.ServerError], grpc.StatusCode] = {
 
 #: Errors whose text goes out as it is, whatever their status.
 _FOR_THE_CALLER = (errors.RequestError, errors.OperationFailed)
+
+#: What an overload refuses by the thousand.
+_MANY = (errors.Unavailable, errors.Cancelled, errors.DeadlineExpired)
+
+#: What a refused call's trailing metadata tell of when to try again (gRPC proposal A6).
+RETRY_KEY = "grpc-retry-pushback-ms"
+
+#: Seconds between two lines of the log for refusals of one kind.
+_BETWEEN_LINES = 1.0
 
 #: HTTP/2 caps the size of headers, and the message travels in one: a longer one would lose the call.
 MAX_MESSAGE = 2000
@@ -64,8 +75,41 @@ def status_of(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
         _LOG.error("%s failed, incident %s", method, incident, exc_info=error)
         return code, f"internal error, incident {incident}: the server's log has the details"
     text = str(error)
-    _LOG.info("%s: %s: %s", method, code.name, _printable(text[:MAX_MESSAGE]))
+    if isinstance(error, _MANY):
+        _REFUSALS.log(method, code, type(error), text)
+    else:
+        _LOG.info("%s: %s: %s", method, code.name, _printable(text[:MAX_MESSAGE]))
     return code, text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+
+def retry_ms_of(error: Exception) -> int:
+    """Return in how many milliseconds a refused request is worth another try, 0 if nothing tells."""
+    return error.retry_ms if isinstance(error, errors.Unavailable) else 0
+
+
+class _Refusals:
+    """Writes at most one line a second for each kind of refusal, with how many there were.
+
+    The counter of all of them is nv_inference_request_failure.
+    """
+
+    def __init__(self) -> None:
+        #: By kind: when the last line was written, and how many refusals there were since.
+        self._kinds: dict[type[Exception], tuple[float, int]] = {}
+
+    def log(self, method: str, code: grpc.StatusCode, kind: type[Exception], text: str) -> None:
+        now = time.monotonic()
+        last, count = self._kinds.get(kind, (0.0, 0))
+        if last and now - last < _BETWEEN_LINES:
+            # Two threads may lose a count to each other: the line says about how many.
+            self._kinds[kind] = last, count + 1
+            return
+        self._kinds[kind] = now, 0
+        more = f" (and about {count} like it since the last such line)" if count else ""
+        _LOG.info("%s: %s: %s%s", method, code.name, _printable(text[:MAX_MESSAGE]), more)
+
+
+_REFUSALS = _Refusals()
 
 
 def _printable(text: str) -> str:

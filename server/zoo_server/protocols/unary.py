@@ -20,12 +20,12 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 import grpc
 
-from zoo_server.errors import ServerError
+from zoo_server.errors import Cancelled, ServerError
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.limits import InFlight, MemoryBudget, Reservation
-from zoo_server.protocols.status import status_of
+from zoo_server.protocols.status import retry_ms_of, status_of
 from zoo_server.schedulers.scheduler import UNBOUNDED
 
 _LOG = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ SMALL_MESSAGE = 1024
 
 #: Messages from this on are a worker's even where they are recognised: they may have to be copied.
 _LARGE_MESSAGE = 1 << 20
+
+#: A deadline that is further away than a year is none.
+_LONGEST_SECONDS = 365 * 86_400.0
 
 
 class Call(Protocol):
@@ -49,11 +52,14 @@ class Call(Protocol):
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits: cancelled, or the deadline has passed."""
 
+    def time_remaining(self) -> float:
+        """Return the seconds to the call's deadline; infinite without one."""
+
     def reply(self, answer: bytes) -> None:
         """Send the answer and status OK."""
 
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
-        """End the call with another status."""
+    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+        """End the call with another status; `retry_ms` says when it is worth another try."""
 
 
 class ResponseSender(QueuedRequest):
@@ -69,7 +75,9 @@ class ResponseSender(QueuedRequest):
 
     def __init__(self, call: Call, leave: Callable[[], None], arrived_ns: int) -> None:
         """`leave` is called once, when the call is over."""
-        super().__init__(arrived_ns)
+        remaining = call.time_remaining()
+        deadline_ns = arrived_ns + int(remaining * 1e9) if remaining < _LONGEST_SECONDS else 0
+        super().__init__(arrived_ns, deadline_ns, len(call.message))
         self._call = call
         self._leave: Callable[[], None] | None = leave
         #: What its request takes in memory, where that is known to be more than its bytes.
@@ -111,7 +119,7 @@ class ResponseSender(QueuedRequest):
     def refuse(self, error: Exception) -> None:
         """Fail a call that was not let in."""
         code, text = status_of(error, self.method)
-        self._call.abort(code, text)
+        self._call.abort(code, text, retry_ms_of(error))
 
     def _reply(self, answer: bytes) -> None:
         self._release()
@@ -267,6 +275,8 @@ class UnaryPath(ABC, Generic[S]):
     def _read_and_submit(self, raw: bytes, sender: S) -> None:
         """On a worker; the run is another's, for this one may have more to read."""
         try:
+            if sender.is_gone():
+                raise Cancelled("the caller hung up before the request was read")
             if self._read_now(raw, sender):
                 sender.model.submit((sender,), 0)
         except Exception as error:

@@ -1,12 +1,14 @@
 """The queue of one model, and the decision what to run next. Pure: no threads, no clock, no I/O.
 
-    push(member, now)    QueueFull if its level's queue is full
+    push(member, now)    QueueFull if its level's queue is full, QueueTimeout if it would wait too long
     take(now)        ──> Decision: what to run, whom to refuse, or when to ask again
 
 The rules are Triton's dynamic batcher's:
 
+- A level whose policy gives no bound has the server's (`most_waiting`); so have the bytes that wait.
 - Members leave by priority, then in order of arrival; those whose time in the queue ran out are
   refused, or under `rejects=False` wait on behind everybody of their level.
+- Who hung up, or can no longer be answered before the deadline, is refused and not run.
 - A batch holds members of one key (like shapes) and at most `max_rows` rows; the first member that
   does not fit ends it. Where nothing else is asked for, it also ends where joining has been seen not
   to pay (latency_model.py).
@@ -15,11 +17,11 @@ The rules are Triton's dynamic batcher's:
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from zoo_server.errors import Cancelled, QueueFull, QueueTimeout
+from zoo_server.errors import Cancelled, DeadlineExpired, QueueFull, QueueTimeout
 from zoo_server.model_config import Batching
 from zoo_server.schedulers.latency_model import ALL_ROWS
 
@@ -36,6 +38,10 @@ class Member(Protocol):
     level: int
     #: The request's own limit on its time in the queue, 0 for none.
     timeout_ns: int
+    #: The moment at which its caller gives up, 0 if never.
+    deadline_ns: int
+    #: What its message takes in memory while it waits.
+    nbytes: int
     #: Set by the queue.
     queued_ns: int
     expires_ns: int
@@ -43,6 +49,9 @@ class Member(Protocol):
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits for the answer."""
 
+
+#: The bytes of messages that may wait for one model; a single message may have more.
+_MOST_BYTES = 1 << 28
 
 M = TypeVar("M", bound=Member)
 
@@ -59,8 +68,22 @@ class Decision(Generic[M]):
 class RequestQueue(Generic[M]):
     """Those who wait for one model."""
 
-    def __init__(self, batching: Batching) -> None:
+    def __init__(
+        self,
+        batching: Batching,
+        most_waiting: int = 0,
+        run_ns: Callable[[int], int] = lambda size: 0,
+    ) -> None:
+        """`most_waiting`: the bound of a level whose policy has none, 0 for none.
+
+        `run_ns` returns what a run of a size usually takes, 0 if that is not known.
+        """
         self._batching = batching
+        self._most_waiting = most_waiting
+        self._run_ns = run_ns
+        self._nbytes = 0
+        #: The sizes of those who wait, added up, by level.
+        self._units: dict[int, int] = {}
         #: The levels in use, most urgent first: those who wait, and those who were postponed.
         self._levels: dict[int, tuple[deque[M], deque[M]]] = {}
         if not batching.levels:
@@ -82,16 +105,27 @@ class RequestQueue(Generic[M]):
             return len(self._only)
         return sum(len(ready) + len(late) for ready, late in self._levels.values())
 
-    def push(self, member: M, now: int) -> None:
-        """Let one wait; QueueFull if its level's queue has reached its bound."""
-        batching = self._batching
-        level = 0
-        if batching.levels:
-            level = member.level if 0 < member.level <= batching.levels else batching.default_level
-        policy = batching.policy(level)
+    def units_before(self, member: M) -> int:
+        """Return the sizes of those who leave before a newcomer, added up (units_of)."""
+        level = self._level(member)
+        return sum([units for other, units in self._units.items() if other <= level])
+
+    def push(self, member: M, now: int, wait_ns: int = 0) -> None:
+        """Let one wait; QueueFull if its level's queue has reached its bound.
+
+        QueueTimeout if it is expected to wait (`wait_ns`) for longer than it may.
+        """
+        level = self._level(member)
+        policy = self._batching.policy(level)
         ready = self._ready(level)
-        if policy.max_size and len(ready) >= policy.max_size:
-            raise QueueFull("Exceeds maximum queue size")
+        most = policy.max_size or self._most_waiting
+        if most and len(ready) >= most:
+            raise QueueFull("Exceeds maximum queue size", retry_ms=_retry_ms(wait_ns))
+        if self._nbytes and self._nbytes + member.nbytes > _MOST_BYTES:
+            raise QueueFull(
+                f"Exceeds maximum queue size: {_MOST_BYTES} bytes of requests",
+                retry_ms=_retry_ms(wait_ns),
+            )
         limit = policy.timeout_ns
         if (
             policy.allows_override
@@ -99,9 +133,32 @@ class RequestQueue(Generic[M]):
             and (not limit or member.timeout_ns < limit)
         ):
             limit = member.timeout_ns
+        if limit and policy.rejects and wait_ns > limit:
+            raise QueueTimeout("Request timeout expired")
+        member.level = level
         member.queued_ns = now
         member.expires_ns = now + limit if limit else 0
         ready.append(member)
+        self._units[level] = self._units.get(level, 0) + units_of(member)
+        self._nbytes += member.nbytes
+
+    def remove_lost(self, now: int) -> list[tuple[M, Exception]]:
+        """Take out those who need not be run any more, and return why."""
+        decision: Decision[M] = Decision()
+        self._expire(now, decision)
+        return decision.refused
+
+    def _level(self, member: M) -> int:
+        levels = self._batching.levels
+        if not levels:
+            return 0
+        return member.level if 0 < member.level <= levels else self._batching.default_level
+
+    def _left(self, member: M) -> M:
+        """Account for one that has left."""
+        self._units[member.level] -= units_of(member)
+        self._nbytes -= member.nbytes
+        return member
 
     def _ready(self, level: int) -> deque[M]:
         """Return the queue of a level, which begins with its first member."""
@@ -116,7 +173,7 @@ class RequestQueue(Generic[M]):
         More than `most_rows` are not joined, unless preferred sizes or a delay say what is wanted.
         """
         if self.is_simple:
-            return self._take_waiting(most_rows)
+            return self._take_waiting(now, most_rows)
         decision: Decision[M] = Decision()
         self._expire(now, decision)
         chosen, closed = self._grow()
@@ -137,7 +194,7 @@ class RequestQueue(Generic[M]):
         decision.batch = chosen
         return decision
 
-    def _take_waiting(self, most_rows: int) -> Decision[M]:
+    def _take_waiting(self, now: int, most_rows: int) -> Decision[M]:
         """The common case: everybody who waits and fits, in order of arrival."""
         waiting = self._only
         assert waiting is not None
@@ -148,9 +205,10 @@ class RequestQueue(Generic[M]):
             member = waiting[0]
             if batch and (not joins or rows + member.rows > limit or member.key != batch[0].key):
                 break
-            waiting.popleft()
-            if member.is_gone():
-                decision.refused.append((member, _gone()))
+            self._left(waiting.popleft())
+            lost = self._lost(member, now, len(waiting))
+            if lost is not None:
+                decision.refused.append((member, lost))
                 continue
             batch.append(member)
             rows += member.rows
@@ -158,22 +216,45 @@ class RequestQueue(Generic[M]):
 
     def _expire(self, now: int, decision: Decision[M]) -> None:
         """Take out requests that waited too long or whose callers hung up."""
+        left = len(self)
         for level, (ready, late) in self._levels.items():
             policy = self._batching.policy(level)
             kept: list[M] = []
             for member in ready:
-                if member.is_gone():
-                    decision.refused.append((member, _gone()))
+                left -= 1
+                lost = self._lost(member, now, left)
+                if lost is not None:
+                    decision.refused.append((self._left(member), lost))
                 elif not member.expires_ns or now < member.expires_ns:
                     kept.append(member)
                 elif policy.rejects:
-                    decision.refused.append((member, QueueTimeout("Request timeout expired")))
+                    expired = QueueTimeout("Request timeout expired")
+                    decision.refused.append((self._left(member), expired))
                 else:
                     member.expires_ns = 0
                     late.append(member)
             if len(kept) < len(ready):
                 ready.clear()
                 ready.extend(kept)
+            for _ in range(len(late)):
+                member = late.popleft()
+                lost = self._lost(member, now, left)
+                if lost is None:
+                    late.append(member)
+                else:
+                    decision.refused.append((self._left(member), lost))
+
+    def _lost(self, member: M, now: int, others: int) -> Exception | None:
+        """Return why a member need not be run any more, None if it is to be.
+
+        Where no others wait, what a run takes does not count: this one may show that it is less.
+        """
+        deadline = member.deadline_ns
+        if deadline and now + (self._run_ns(member.size) if others else 0) >= deadline:
+            return DeadlineExpired("the deadline passed before the request was run")
+        if member.is_gone():
+            return Cancelled("the caller hung up before the request was run")
+        return None
 
     def _grow(self) -> tuple[list[M], bool]:
         """Return the longest batch from the front, and whether it can grow no more."""
@@ -200,7 +281,7 @@ class RequestQueue(Generic[M]):
         for queues in self._levels.values():
             for queue in queues:
                 while left and queue:
-                    queue.popleft()
+                    self._left(queue.popleft())
                     left -= 1
 
 
@@ -218,5 +299,11 @@ def _rows(members: list[M]) -> int:
     return sum(member.rows for member in members)
 
 
-def _gone() -> Exception:
-    return Cancelled("the caller hung up before the request was run")
+def _retry_ms(wait_ns: int) -> int:
+    """Return when a quarter of the queue is expected to have left, 0 if nothing tells."""
+    return -(-wait_ns // 4_000_000)
+
+
+def units_of(member: Member) -> int:
+    """Return what a member counts where work is added up."""
+    return member.size or 1

@@ -18,14 +18,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-from zoo_server.errors import ExecutionError, QueueFull
+from zoo_server.errors import ExecutionError, ServerError, Unavailable
 from zoo_server.model_config import Batching
-from zoo_server.schedulers.batch_queue import Decision, M, RequestQueue
+from zoo_server.schedulers.backlog import Backlog, check_deadline
+from zoo_server.schedulers.batch_queue import Decision, M, RequestQueue, units_of
 from zoo_server.schedulers.latency_model import LatencyModel
 from zoo_server.schedulers.scheduler import UNBOUNDED, Runner, WouldWait
 from zoo_server.schedulers.timer import Timer
 
 _LOG = logging.getLogger(__name__)
+
+#: Between two searches of a full queue for requests that need not be run.
+_SEARCH_NS = 10_000_000
 
 R = TypeVar("R")
 
@@ -40,13 +44,21 @@ class DynamicBatcher(Generic[M, R]):
         latency: LatencyModel,
         workers: Executor,
         timer: Timer,
+        most_waiting: int = 0,
     ) -> None:
-        """`runner` reports the duration of its runs to `latency`."""
+        """`runner` reports the duration of its runs to `latency`.
+
+        `most_waiting`: how many requests may wait where the configuration gives no bound, 0 for any
+        number.
+        """
         self._runner = runner
         self.latency = latency
         self._workers = workers
         self._timer = timer
-        self._queue: RequestQueue[M] = RequestQueue(batching)
+        self._queue: RequestQueue[M] = RequestQueue(batching, most_waiting, latency.usual_ns)
+        self._backlog = Backlog()
+        #: When the queue was last searched for requests that need not be run.
+        self._searched_ns = 0
         self._lock = threading.Lock()
         self._nothing: Decision[M] = Decision()
         self._instances = batching.instances
@@ -82,14 +94,12 @@ class DynamicBatcher(Generic[M, R]):
             if alone and self._direct and not len(self._queue) and not members[0].is_gone():
                 # The common case: no other request waits, and there is nothing to decide.
                 self._running += 1
+                self._backlog.begin(units_of(members[0]), now)
                 members[0].queued_ns = now
             else:
                 alone = False
                 for member in members:
-                    try:
-                        self._queue.push(member, now)
-                    except QueueFull as refusal:
-                        full.append((member, refusal))
+                    self._push(member, now, full)
         if alone:
             runs = self._place([members[0]], inline_budget_ns, runs)
         for member, error in full:
@@ -103,15 +113,48 @@ class DynamicBatcher(Generic[M, R]):
         full: list[tuple[M, Exception]] = []
         with self._lock:
             for member in members:
-                try:
-                    self._queue.push(member, now)
-                except QueueFull as refusal:
-                    full.append((member, refusal))
+                self._push(member, now, full)
             idle = not (self._running or self._answering)
         for member, error in full:
             self._refuse(member, error)
         if idle:
             self._workers.submit(self._drive, UNBOUNDED, UNBOUNDED)
+
+    def check(self, member: M) -> None:
+        """Raise what a request would be refused with if it came now (Scheduler.check)."""
+        now = time.perf_counter_ns()
+        with self._lock:
+            self._expected_wait_ns(member, now)
+
+    def _expected_wait_ns(self, member: M, now: int) -> int:
+        """Return how long a request would wait; raise if its answer would be late."""
+        if self._running < self._instances and not len(self._queue):
+            return 0
+        wait_ns = self._backlog.wait_ns(self._queue.units_before(member), now)
+        if member.deadline_ns:
+            check_deadline(member.deadline_ns - now, wait_ns, self.latency.usual_ns(member.size))
+        return wait_ns
+
+    def _push(self, member: M, now: int, refused: list[tuple[M, Exception]]) -> None:
+        """Queue a request, or refuse it; those who have left make room first. The lock is held."""
+        try:
+            try:
+                self._queue.push(member, now, self._expected_wait_ns(member, now))
+            except Unavailable:
+                if not self._make_room(now, refused):
+                    raise
+                self._queue.push(member, now, self._expected_wait_ns(member, now))
+        except ServerError as error:
+            refused.append((member, error))
+
+    def _make_room(self, now: int, refused: list[tuple[M, Exception]]) -> bool:
+        """Take out the requests that need not be run; False if there are none, or it is too soon."""
+        if now - self._searched_ns < _SEARCH_NS:
+            return False
+        self._searched_ns = now
+        lost = self._queue.remove_lost(now)
+        refused += lost
+        return bool(lost)
 
     def _drive(self, inline_budget_ns: int, runs: int) -> None:
         """Run what waits: up to `runs` batches here, the rest on a worker."""
@@ -152,9 +195,11 @@ class DynamicBatcher(Generic[M, R]):
         with self._lock:
             if self._running >= self._instances or not len(self._queue):
                 return self._nothing
-            decision = self._queue.take(time.perf_counter_ns(), self.latency.most_rows)
+            now = time.perf_counter_ns()
+            decision = self._queue.take(now, self.latency.most_rows)
             if decision.batch:
                 self._running += 1
+                self._backlog.begin(_units(decision.batch), now)
                 if self._order is not None:
                     self._order.enter(decision.batch)
             again = decision.ask_again_ns
@@ -182,6 +227,8 @@ class DynamicBatcher(Generic[M, R]):
         with self._lock:
             self._running -= 1
             self._answering += 1
+            waiting = len(self._queue) > 0
+            self._backlog.end(_units(batch), time.perf_counter_ns(), waiting=waiting)
         if waits or self._runner.is_short_to_answer(batch, outcomes):
             self._answer(batch, outcomes)
         else:
@@ -217,6 +264,10 @@ class DynamicBatcher(Generic[M, R]):
             self._runner.refuse(member, error)
         except Exception:
             _LOG.exception("a request could not be refused")
+
+
+def _units(batch: list[M]) -> int:
+    return units_of(batch[0]) if len(batch) == 1 else sum([units_of(member) for member in batch])
 
 
 class _Order(Generic[M, R]):

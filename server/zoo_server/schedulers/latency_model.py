@@ -104,6 +104,14 @@ class LatencyModel:
                 return expected if self._comparable else expected << (largest - order)
         return _UNKNOWN_NS
 
+    def usual_ns(self, size: int) -> int:
+        """Return the time of a run that nothing holds up; 0 if nothing is known."""
+        for order in range(size.bit_length(), 0, -1):
+            seen = self._orders[order]
+            if seen is not None:
+                return int(seen.usual_ns * size)
+        return 0
+
     def _judge(self) -> None:
         """Use the largest size no more if a smaller one is better."""
         top = self._top

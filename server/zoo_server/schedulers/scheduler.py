@@ -42,6 +42,13 @@ class Scheduler(Protocol[M_contra]):
         requests that others brought meanwhile.
         """
 
+    def check(self, member: M_contra) -> None:
+        """Raise what a request would be refused with if it came now, though nothing of it is read.
+
+        Only `deadline_ns` is looked at, and that nothing else is known: what may be refused as well
+        once it is read passes.
+        """
+
 
 class Runner(Protocol[M, R]):
     """What a scheduler drives: the runs of one model."""

@@ -144,6 +144,10 @@ class SequenceBatcher(Generic[M, R]):
         if ready:
             self._batcher.submit(ready, inline_budget_ns, stays=stays)
 
+    def check(self, member: M) -> None:
+        """Raise what a request would be refused with if it came now (Scheduler.check)."""
+        self._batcher.check(member)
+
     def _enter(self, member: M) -> list[M]:
         """Take a request; return it if it may be scheduled now."""
         parameters = member.parameters

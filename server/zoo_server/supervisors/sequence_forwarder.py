@@ -13,6 +13,7 @@ supervisor ends it, and the stream with it: that is the bound on an answer.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -155,7 +156,11 @@ class _ForwardedCall:
     def reply(self, answer: bytes) -> None:
         self._answers.put((self._number, None, answer))
 
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
+    def time_remaining(self) -> float:
+        """Infinite, for the same reason."""
+        return math.inf
+
+    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
         self._answers.put((self._number, (code, details), b""))
 
 

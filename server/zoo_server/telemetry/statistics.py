@@ -42,6 +42,7 @@ class Reason(StrEnum):
 _REASONS: dict[type[Exception], Reason] = {
     errors.QueueFull: Reason.REJECTED,
     errors.QueueTimeout: Reason.REJECTED,
+    errors.Overloaded: Reason.REJECTED,
     errors.Cancelled: Reason.CANCELED,
     errors.DeadlineExpired: Reason.CANCELED,
     errors.ExecutionError: Reason.BACKEND,

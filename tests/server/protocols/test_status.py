@@ -1,5 +1,7 @@
 """The status table: a row per error, each sent over the wire by a handler that raises it."""
 
+import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -8,9 +10,9 @@ import pytest
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server import errors
-from zoo_server.errors import Cancelled, DeadlineExpired, ServerError
+from zoo_server.errors import Cancelled, DeadlineExpired, QueueTimeout, ServerError
 from zoo_server.protocols.interceptor import guarded_unary
-from zoo_server.protocols.status import STATUS
+from zoo_server.protocols.status import STATUS, status_of
 
 
 def leaves(base):
@@ -31,6 +33,7 @@ EXPECTED = {
     "ModelNotReady": "UNAVAILABLE",
     "QueueFull": "UNAVAILABLE",
     "QueueTimeout": "UNAVAILABLE",
+    "Overloaded": "UNAVAILABLE",
     "ControlDisabled": "UNAVAILABLE",
     "WorkerLost": "UNAVAILABLE",
     "ServerExiting": "UNAVAILABLE",
@@ -132,3 +135,19 @@ def test_dead_call_is_not_run(remaining, active, error):
         behaviour(b"", DeadContext(remaining, active))
 
     assert ran == []
+
+
+def test_refusals_write_a_line_a_second_at_most(caplog, monkeypatch):
+    """By the thousand they would cost more than what they keep away; the next line says how many."""
+    now = [time.monotonic() + 10]
+    monkeypatch.setattr("zoo_server.protocols.status.time.monotonic", lambda: now[0])
+    caplog.set_level(logging.INFO, "zoo_server")
+    for _ in range(1000):
+        status_of(QueueTimeout("too long"), "X")
+    now[0] += 1
+    status_of(QueueTimeout("too long"), "X")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "X: UNAVAILABLE: too long",
+        "X: UNAVAILABLE: too long (and about 999 like it since the last such line)",
+    ]

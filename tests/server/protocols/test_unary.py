@@ -1,5 +1,6 @@
 """What a transport's loop does itself of a hot call, what it leaves to a worker, and what is remembered."""
 
+import math
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -34,11 +35,14 @@ class Call:
     def is_gone(self) -> bool:
         return False
 
+    def time_remaining(self) -> float:
+        return math.inf
+
     def reply(self, answer: bytes) -> None:
         self._answer = answer
         self._end()
 
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
+    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
         self.status = (code, details)
         self._end()
 
@@ -236,7 +240,7 @@ def test_a_request_that_cannot_be_refused_holds_up_nobody(catalog, count):
     wrong.inputs[0].shape[1] = 999
     lost, behind, later = Call(wrong), Call(right), Call(right)
 
-    def abort(code, details):
+    def abort(code, details, retry_ms=0):
         raise RuntimeError("the transport has let go of it")
 
     lost.abort = abort
@@ -256,7 +260,7 @@ def test_a_relayed_status_that_cannot_be_sent_ends_the_call():
     left = []
     call = Call(text("text", 2))
 
-    def abort(code, details):
+    def abort(code, details, retry_ms=0):
         raise RuntimeError("the transport has let go of it")
 
     call.abort = abort

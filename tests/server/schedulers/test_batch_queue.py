@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo_server.errors import Cancelled, QueueFull, QueueTimeout
+from zoo_server.errors import Cancelled, DeadlineExpired, QueueFull, QueueTimeout
 from zoo_server.model_config import Batching, QueuePolicy
 from zoo_server.schedulers.batch_queue import RequestQueue
 
@@ -23,6 +23,9 @@ class Waiting:
     queued_ns: int = 0
     expires_ns: int = 0
     gone: bool = False
+    size: int = 1
+    deadline_ns: int = 0
+    nbytes: int = 0
 
     def is_gone(self):
         return self.gone
@@ -242,3 +245,79 @@ def test_nobody_is_lost_and_no_batch_is_wrong(batching, given_members):
             break
 
     assert sorted(seen) == sorted(member.name for member in given_members)
+
+
+def test_a_queue_without_a_bound_has_the_servers():
+    """And one that says what it wants has that."""
+    queue = RequestQueue(Batching(), most_waiting=2)
+    for member in many(2):
+        queue.push(member, 0)
+    with pytest.raises(QueueFull) as caught:
+        queue.push(Waiting("third"), 0, wait_ns=400_000_000)
+    assert caught.value.retry_ms == 100
+
+    chosen = RequestQueue(Batching(default_policy=QueuePolicy(max_size=3)), most_waiting=2)
+    for member in many(3):
+        chosen.push(member, 0)
+
+
+def test_the_bytes_that_wait_are_bounded():
+    """One message may have any size; more than 256 MiB together do not wait."""
+    queue = RequestQueue(Batching())
+    queue.push(Waiting("large", nbytes=1 << 29), 0)
+    with pytest.raises(QueueFull, match="bytes of requests"):
+        queue.push(Waiting("next", nbytes=1), 0)
+
+    assert names(queue.take(0)) == ["large"]
+    queue.push(Waiting("next", nbytes=1), 0)
+
+
+@pytest.mark.parametrize("batching", [Batching(), Batching(delay_ns=1)], ids=["simple", "delay"])
+def test_who_could_not_be_answered_in_time_is_not_run(batching):
+    """5 of time left for a run of 10: refused, as long as others wait; the last one is tried."""
+    queue = RequestQueue(batching, run_ns=lambda size: 10)
+    for member in many(2, deadline_ns=105):
+        queue.push(member, 0)
+    decision = queue.take(100)
+
+    assert [(member.name, type(error)) for member, error in decision.refused] == [
+        ("0", DeadlineExpired)
+    ]
+    assert names(decision) == ["1"]
+    queue.push(Waiting("over", deadline_ns=105), 0)
+    assert [member.name for member, _ in queue.take(105).refused] == ["over"]
+
+
+def test_a_wait_that_is_known_to_be_too_long_is_refused_at_once():
+    policy = QueuePolicy(timeout_ns=50)
+    queue = RequestQueue(Batching(default_policy=policy))
+    queue.push(Waiting("short"), 0, wait_ns=50)
+    with pytest.raises(QueueTimeout):
+        queue.push(Waiting("long"), 0, wait_ns=51)
+
+    patient = RequestQueue(Batching(default_policy=QueuePolicy(timeout_ns=50, rejects=False)))
+    patient.push(Waiting("long"), 0, wait_ns=51)
+
+
+def test_units_of_urgent_levels_are_before_a_newcomer():
+    queue = RequestQueue(Batching(levels=3, default_level=2))
+    for level, size in ((1, 5), (2, 7), (3, 11)):
+        queue.push(Waiting("x", level=level, size=size), 0)
+
+    assert [queue.units_before(Waiting("new", level=level)) for level in (1, 2, 3)] == [5, 12, 23]
+    queue.take(0)
+    assert queue.units_before(Waiting("new", level=3)) == 18
+
+
+def test_those_who_left_are_taken_out():
+    """Also those that were postponed; they count for nothing any more."""
+    policy = QueuePolicy(timeout_ns=10, rejects=False)
+    queue = RequestQueue(Batching(default_policy=policy))
+    members = many(4)
+    for member in members:
+        queue.push(member, 0)
+    queue.take(20)  # which postpones all but the one that it takes
+    members[1].gone = members[3].gone = True
+
+    assert [member.name for member, _ in queue.remove_lost(21)] == ["1", "3"]
+    assert len(queue) == queue.units_before(Waiting("new")) == 1

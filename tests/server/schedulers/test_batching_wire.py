@@ -116,6 +116,7 @@ class OverHttp(threading.Thread):
         connection.request("POST", "/v2/models/m/infer", json.dumps({"inputs": [tensor]}))
         answer = connection.getresponse()
         self.answer = answer.status, json.loads(answer.read()).get("error")
+        self.retry_after = answer.getheader("retry-after")
         connection.close()
 
     def outcome(self) -> tuple[int, str]:
@@ -140,6 +141,29 @@ def test_a_full_queue_is_unavailable(scheduled):
     assert outcome(running) == outcome(waiting) == ("OK", "")
     assert hold.order == [1, 2]
     assert outcome(ask(wire, 4)) == ("OK", "")
+
+
+def test_a_refused_caller_is_told_when_to_try_again(scheduled):
+    """As gRPC's retries and HTTP's know it, once the model's pace is known."""
+    wire, hold = scheduled("dynamic_batching { default_queue_policy { max_queue_size: 1 } }")
+    hold.go_on.set()
+    assert outcome(ask(wire, 0)) == ("OK", "")
+    hold.go_on.clear()
+    hold.begun.clear()
+    running = ask(wire, 1)
+    assert hold.begun.wait(20)
+    waiting = ask(wire, 2)
+    hold.until_waiting(1)
+    refused = ask(wire, 3)
+
+    assert outcome(refused) == FULL
+    hints = dict(refused.trailing_metadata())
+    assert int(hints["grpc-retry-pushback-ms"]) >= 1
+    over_http = OverHttp(wire)
+    assert over_http.outcome() == (503, FULL[1])
+    assert over_http.retry_after == "1"
+    hold.go_on.set()
+    assert outcome(running) == outcome(waiting) == ("OK", "")
 
 
 def test_a_timeout_of_config_is_unavailable(scheduled):

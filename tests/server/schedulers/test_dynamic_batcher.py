@@ -1,11 +1,12 @@
 """The scheduler's shell: who runs, on which thread, and that everybody is answered once."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from zoo_server.errors import QueueFull
+from zoo_server.errors import Cancelled, Overloaded, QueueFull
 from zoo_server.model_config import Batching, QueuePolicy
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.scheduler import UNBOUNDED, WouldWait
@@ -20,11 +21,13 @@ class Member:
         self.rows = self.size = rows
         self.key = "k"
         self.level = self.timeout_ns = self.queued_ns = self.expires_ns = 0
+        self.deadline_ns = self.nbytes = 0
+        self.gone = False
         self.answers = []
         self.done = threading.Event()
 
     def is_gone(self):
-        return False
+        return self.gone
 
 
 class Latency:
@@ -35,6 +38,9 @@ class Latency:
         self.most_rows = most
 
     def expected_ns(self, size):
+        return self.expected
+
+    def usual_ns(self, size):
         return self.expected
 
 
@@ -310,3 +316,49 @@ def test_large_answers_are_a_workers(scheduled):
     assert all(member.done.wait(10) for member in members)
     assert model.threads == [threading.current_thread().name] * 2
     assert all(name.startswith("worker") for name in model.answered_by)
+
+
+def held(model, scheduler):
+    """Let a scheduler learn a pace and then run something that lasts; return that, and one that waits."""
+    scheduler.submit([Member("first")])
+    model.hold("long")
+    running, waiting = Member("long"), Member("waiting")
+    scheduler.submit([running], 0)
+    assert model.entered["long"].wait(10)
+    scheduler.submit([waiting], 0)
+    return running, waiting
+
+
+def test_who_would_be_late_is_refused_at_once(scheduled):
+    """A run takes a minute, and the caller waits for half of one; without a deadline it may wait."""
+    model = Model(expected=60 * 10**9)
+    scheduler = scheduled(model, joins=False)
+    running, waiting = held(model, scheduler)
+    late, patient = Member("late"), Member("patient")
+    late.deadline_ns = time.perf_counter_ns() + 30 * 10**9
+    with pytest.raises(Overloaded):
+        scheduler.check(late)
+    scheduler.submit([late, patient], 0)
+
+    assert isinstance(late.answers[0], Overloaded)
+    assert late.answers[0].retry_ms > 20_000
+    model.gates["long"].set()
+    for member in (running, waiting, patient):
+        assert member.done.wait(10)
+        assert member.answers == [f"answer {member.name}"]
+
+
+def test_who_has_left_takes_no_place(scheduled):
+    """A queue of one that is full of somebody who hung up has room."""
+    model = Model(expected=1)
+    scheduler = scheduled(model, joins=False, default_policy=QueuePolicy(max_size=1))
+    running, left = held(model, scheduler)
+    left.gone = True
+    caller = Member("caller")
+    scheduler.submit([caller], 0)
+
+    assert isinstance(left.answers[0], Cancelled)
+    model.gates["long"].set()
+    assert caller.done.wait(10)
+    assert caller.answers == ["answer caller"]
+    assert running.done.wait(10)

@@ -145,6 +145,7 @@ class InferPath(UnaryPath[InferSender]):
         if self._forward is not None and model.settings.sequences is not None:
             self._forward(raw, sender)
             return False
+        model.scheduler.check(sender)
         request = decode(message, self._memory, views, bulk.lists)
         reserve_strings(reservation, request.inputs)
         checked = model.checker.check(request)

@@ -9,6 +9,7 @@ unless the caller asked for real statuses with the header `triton_grpc_error: tr
 says that it is final; when the caller has no more to ask, what is under way is finished.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -232,6 +233,10 @@ class _Slot:
         self._stream = stream
         self.is_gone = stream.is_cancelled
 
+    def time_remaining(self) -> float:
+        """The stream's deadline is none of a request's."""
+        return math.inf
+
     @property
     def metadata(self) -> Metadata:
         """What came with the stream besides its messages."""
@@ -244,7 +249,7 @@ class _Slot:
         self.answer = _answer(answer)
         self._stream.filled()
 
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
+    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
         self.status = (code, details)
         self.answer = _error(self.message, details)
         self._stream.filled()

@@ -179,7 +179,7 @@ class _Answer(QueuedRequest):
     def __init__(
         self, caller: _Caller, model: LoadedModel, decoded: RestRequest, sent: _Body
     ) -> None:
-        super().__init__(sent.arrived_ns)
+        super().__init__(sent.arrived_ns, nbytes=len(sent.content))
         self._caller = caller
         self._model = model
         self._decoded = decoded

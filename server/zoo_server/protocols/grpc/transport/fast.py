@@ -36,19 +36,32 @@ from zoo_server.protocols.grpc.transport.fast_calls import RawCall, UnaryCall, r
 from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
 from zoo_server.protocols.grpc.transport.public import TransportOptions
+from zoo_server.protocols.grpc.transport.throttle import Throttle
 from zoo_server.protocols.ports import address_error, join_address, peer_of, probe
 from zoo_server.protocols.unary import SMALL_MESSAGE
 
 _LOG = logging.getLogger(__name__)
 
 #: Arrivals that the core may hand over before the loop has asked for more: at least a burst.
-_ARRIVALS = 256
+_ARRIVALS = 1024
+
+#: Calls beyond those that the core keeps while the loop is busy; from here on it refuses more and more of
+#: them itself, and all beyond twice as many. What waits here is old before anybody sees it.
+_PENDING = 256
 
 #: How long a worker may keep the interpreter's lock once the loop wants it.
 _SWITCH_SECONDS = 0.001
 
 #: The share of the most calls from which on those are ended whose messages do not come.
 _CROWDED = 3 / 4
+
+#: A call must have so many times longer to its deadline as the loop has been behind: what lies in the
+#: queue of events is refused faster than it is answered, oldest first, and those that follow are in time.
+_WORTH_WAITING = 4
+_BEHIND = "too many requests: the answer would be late"
+
+#: What a call is told that is refused unread.
+_THROTTLED = "too many requests: those of this connection were refused or late just now"
 
 #: How long a cancelled call may take to come back.
 _CANCEL_SECONDS = 2.0
@@ -74,7 +87,11 @@ class FastTransport:
         self._options = options
         self._workers = workers
         self._queue = core.CompletionQueue()
-        self._server = core.Server(options.arguments(), False)
+        pending = (
+            ("grpc.server.max_pending_requests", _PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING),
+        )
+        self._server = core.Server((*pending, *options.arguments()), False)
         self._connections = ConnectionLimit(
             options.max_connections, options.max_connections_of_a_peer
         )
@@ -83,6 +100,7 @@ class FastTransport:
         self._handlers: Sequence[grpc.GenericRpcHandler] = ()
         self._routes: dict[bytes, tuple[Opens, Any]] = {}
         self._loop = BurstLoop(self._queue, self._replenish)
+        self._throttle = Throttle()
         #: Calls that are not over; touched by the loop only.
         self._calls: set[RawCall] = set()
         #: Of them, streams by peer.
@@ -263,7 +281,19 @@ class FastTransport:
         return self._open_unary
 
     def _open_burst(self, gather: Callable[[Any], None], event: Any, _: Any) -> UnaryCall:
-        call = UnaryCall(event, self._ended, gather)
+        throttle = self._throttle
+        if self._loop.behind_since:
+            now = time.time()
+            behind = now - self._loop.behind_since
+            if event.call_details.deadline - now < _WORTH_WAITING * behind:
+                late = UnaryCall(event, self._ended, gather, throttle)
+                late.abort(grpc.StatusCode.UNAVAILABLE, _BEHIND, max(1, int(behind * 1000)))
+                return late
+        if throttle.active and (retry_ms := throttle.refuses(event.call.peer())):
+            refused = UnaryCall(event, self._ended, gather)
+            refused.abort(grpc.StatusCode.UNAVAILABLE, _THROTTLED, retry_ms)
+            return refused
+        call = UnaryCall(event, self._ended, gather, throttle)
         call.receive()
         return call
 

@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 import grpc
 
 from zoo_server.protocols.grpc.transport import core
+from zoo_server.protocols.grpc.transport.throttle import Throttle
+from zoo_server.protocols.status import RETRY_KEY
 
 _LOG = logging.getLogger(__name__)
 
@@ -121,11 +123,19 @@ def _nothing(_: Any) -> None:
 class UnaryCall(RawCall):
     """One message in, one out (zoo_server.protocols.unary.Call)."""
 
-    def __init__(self, event: Any, ended: Ended, received: Callable[["UnaryCall"], None]) -> None:
+    def __init__(
+        self,
+        event: Any,
+        ended: Ended,
+        received: Callable[["UnaryCall"], None],
+        throttle: Throttle | None = None,
+    ) -> None:
+        """`throttle` learns what came of the call."""
         super().__init__(event.call, ended)
         self.message = b""
         self.has_message = False
         self.event = event
+        self._throttle = throttle
         self.deadline: float = event.call_details.deadline
         self._received = received
 
@@ -161,6 +171,9 @@ class UnaryCall(RawCall):
             self._end.pop()
         except IndexError:
             return
+        throttle = self._throttle
+        if throttle is not None and throttle.active:
+            throttle.answered(self._call.peer())
         operations = [
             core.SendInitialMetadata(None, core.NO_FLAGS),
             core.SendMessage(answer, core.NO_FLAGS),
@@ -172,8 +185,16 @@ class UnaryCall(RawCall):
                 operations.append(core.ReceiveClose(core.NO_FLAGS))
         self._call.start_server_batch(operations, self._finished)
 
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
+    def time_remaining(self) -> float:
+        """Return the seconds to the call's deadline; infinite without one."""
+        return self.deadline - time.time()
+
+    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
         """End the call with another status."""
+        if retry_ms:
+            self.trailing_metadata = ((RETRY_KEY, str(retry_ms)),)
+        if self._throttle is not None and (retry_ms or self.is_gone()):
+            self._throttle.refused(self._call.peer(), retry_ms)
         self.reject(code, details)
 
 

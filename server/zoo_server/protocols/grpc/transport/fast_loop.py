@@ -69,6 +69,8 @@ class BurstLoop:
         self._bursts: dict[Callable[..., None], list[Any]] = {}
         #: Arrivals taken that the core has not been asked to make up for.
         self.owed = 0
+        #: When the loop first left events for its next round, 0.0 if it took all that were ready.
+        self.behind_since = 0.0
         #: To be set when there is nothing more to wait for.
         self.over = threading.Event()
         #: Held by the thread that handles events; polling needs it not.
@@ -128,6 +130,7 @@ class BurstLoop:
                     looks += 1
                     likely = self._alone < _ALONE or not self._alone % _TRY_AGAIN
                     if looks > _PATIENCE or not (likely and self._has_gathered()):
+                        self.behind_since = 0.0
                         break
                 else:
                     try:
@@ -136,6 +139,7 @@ class BurstLoop:
                         _LOG.exception("a call could not be handled")
                     taken += 1
                     if taken >= _MOST_EVENTS:
+                        self.behind_since = self.behind_since or time.time()
                         break
                     # Drop the event first: it may hold the last reference to a call.
                     event = None
