@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 REPOSITORY ?= models
+# Processes that `make test` runs in: two where the machine has two cores. A file's tests stay in one.
+JOBS ?= $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1)
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
@@ -64,8 +66,8 @@ check: .venv/.installed-dev proto-check ## check formatting, lint, types, import
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-test: .venv/.installed-dev ## run the tests, a few minutes (JOBS=2: in two processes)
-	@.venv/bin/python -m pytest -m "not slow" $(if $(JOBS),-n $(JOBS) --dist loadfile)
+test: .venv/.installed-dev ## run the tests in two processes, minutes (JOBS=1: in one)
+	@.venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 test-all: .venv/.installed-dev ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest

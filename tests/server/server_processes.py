@@ -63,6 +63,12 @@ class ServerProcess:
         pid = self.process.pid
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    def cpu_ticks(self) -> int:
+        """Return the processor time that it and its workers have used, in clock ticks."""
+        pids = [self.process.pid, *self.workers()]
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+        return sum(int(each[11]) + int(each[12]) for each in fields)
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.server.slow_runs import trips_for
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import (
@@ -48,12 +49,15 @@ def slow(repository, graphs):
 
 
 def trips(stub, seconds):
-    """Return how many trips of the slow model's loop take about that long."""
-    probe = 20_000
-    for _ in range(2):  # the first call warms up
-        began = time.perf_counter()
-        ask(stub, probe).result()
-    return int(probe * seconds / (time.perf_counter() - began))
+    return trips_for(seconds, lambda count: ask(stub, count).result())
+
+
+def until_busy(process, start):
+    """Wait until the process works on what `start` sends; return what that returns."""
+    before = process.cpu_ticks()
+    started = start()
+    until(lambda: process.cpu_ticks() > before + 5)
+    return started
 
 
 def counting(count):
@@ -86,13 +90,13 @@ def test_sigterm_drains_and_exits_0(slow, server_process):
         stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
         health = health_pb2_grpc.HealthStub(channel)
         count = trips(stub, 1.0)
-        under_way, predicted = ask(stub, count), predict(channel, count)
-        time.sleep(0.3)
+        under_way, predicted = until_busy(
+            process, lambda: (ask(stub, count), predict(channel, count))
+        )
         process.send(signal.SIGTERM)
         process.wait_for("leaving: no new requests")
-        time.sleep(0.1)
+        until(lambda: health.Check(health_pb2.HealthCheckRequest()).status == 2)
 
-        assert health.Check(health_pb2.HealthCheckRequest()).status == 2
         for call in (
             lambda: ask(stub, 1).result(),
             lambda: stub.ServerReady(pb.ServerReadyRequest()),
@@ -112,15 +116,13 @@ def test_drain_ends_on_time(slow, server_process):
     process = server_process(slow, "--grpc-port", "0", "--drain-seconds", "0.3")
     with grpc.insecure_channel(process.address()) as channel:
         stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        under_way = ask(stub, trips(stub, 30))
-        time.sleep(0.3)
+        count = trips(stub, 60)
+        under_way = until_busy(process, lambda: ask(stub, count))
         process.send(signal.SIGTERM)
-        began = time.perf_counter()
         status, log = process.finish()
         under_way.cancel()
 
     assert status == 0
-    assert time.perf_counter() - began < 5
     assert "1 requests did not finish within 0.3 s" in log
 
 
@@ -130,45 +132,41 @@ def test_drain_ends_on_time_over_http(slow, server_process):
     address = process.wait_for(r"HTTP on (\S+),").group(1)
     connection = http.client.HTTPConnection(address, timeout=30)
     tensor = {"name": "n", "datatype": "INT64", "shape": [1], "data": [10**12]}
-    connection.request("POST", "/v2/models/slow/infer", json.dumps({"inputs": [tensor]}))
-    time.sleep(0.5)
+    body = json.dumps({"inputs": [tensor]})
+    until_busy(process, lambda: connection.request("POST", "/v2/models/slow/infer", body))
     process.send(signal.SIGTERM)
-    began = time.perf_counter()
     status, log = process.finish()
     connection.close()
 
     assert status == 0
-    assert time.perf_counter() - began < 8
     assert "1 requests did not finish within 0.3 s" in log
 
 
 def test_second_signal_exits_at_once(slow, server_process):
     """Asked twice, the process ends without waiting for anybody."""
-    process = server_process(slow, "--grpc-port", "0")
+    process = server_process(slow, "--grpc-port", "0", "--drain-seconds", "60")
     with grpc.insecure_channel(process.address()) as channel:
         stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        under_way = ask(stub, trips(stub, 30))
-        time.sleep(0.3)
+        count = trips(stub, 60)
+        under_way = until_busy(process, lambda: ask(stub, count))
         process.send(signal.SIGINT)
         process.wait_for("leaving: no new requests")
         process.send(signal.SIGTERM)
-        status, _ = process.finish(5)
+        status, _ = process.finish()
         under_way.cancel()
 
     assert status == 1
 
 
-def test_idle_server_leaves_within_a_second(slow, server_process):
-    """Nobody under way: SIGTERM ends it at once, open watches included."""
-    process = server_process(slow, "--grpc-port", "0")
+def test_idle_server_leaves_at_once(slow, server_process):
+    """Nobody under way: SIGTERM ends it long before the drain is over, open watches included."""
+    process = server_process(slow, "--grpc-port", "0", "--drain-seconds", "60")
     with grpc.insecure_channel(process.address()) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == 1
-        began = time.perf_counter()
         process.send(signal.SIGTERM)
         assert [update.status for update in watch] == [2]
         assert process.finish()[0] == 0
-        assert time.perf_counter() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -315,14 +313,12 @@ def test_sigterm_ends_the_load_of_many_models(repository, graphs, server_process
         repository.add(f"m{number}", graphs.identity())
     process = server_process(repository.path, "--grpc-port", "0")
     process.wait_for("derived")
-    began = time.perf_counter()
     process.send(signal.SIGTERM)
     status, log = process.finish()
 
     assert (status, "Traceback" in log, "ready:" in log) == (0, False, False)
     assert "leaving: no more models are loaded" in log
     assert log.count("derived") < 400
-    assert time.perf_counter() - began < 2
 
 
 #: Loads each model for a minute, as a large one may, and says when it begins.
@@ -343,12 +339,10 @@ def test_sigterm_does_not_wait_for_a_model_that_loads_long(repository, graphs, s
     repository.add("m", graphs.identity())
     process = server_process(repository.path, "--grpc-port", "0", first=SLOW_LOADING)
     process.wait_for("opening")
-    began = time.perf_counter()
     process.send(signal.SIGTERM)
     status, log = process.finish()
 
     assert (status, "Traceback" in log, "ready:" in log) == (0, False, False)
-    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -364,15 +358,13 @@ def test_sigterm_does_not_wait_for_a_model_that_loads_long(repository, graphs, s
     ],
 )
 def test_the_ready_line_names_what_listens(options, pattern, slow, server_process):
-    """Ports that are off are not named; SIGTERM ends them all within a second."""
-    process = server_process(slow, "--grpc-port", "0", *options)
+    """Ports that are off are not named; SIGTERM ends them all, long before the drain is over."""
+    process = server_process(slow, "--grpc-port", "0", "--drain-seconds", "60", *options)
     process.wait_for(pattern)
-    began = time.perf_counter()
     process.send(signal.SIGTERM)
     status, log = process.finish()
 
     assert (status, "Traceback" in log) == (0, False)
-    assert time.perf_counter() - began < 2
 
 
 def test_two_servers_do_not_share_a_port(slow, serve, server_process):
@@ -388,6 +380,8 @@ def test_expired_call_is_not_run(slow, serve, make_request):
     """A call whose deadline passes while it waits for its turn never reaches the graph."""
     with serve(slow) as wire:
         count = trips(wire.stub, 0.15)
+        statistics = wire.server.catalog.find("slow", "").statistics
+        before = statistics.snapshot().execution_count
         busy = [ask(wire.stub, count) for _ in range(16)]
         time.sleep(0.1)
         with pytest.raises(grpc.RpcError) as caught:
@@ -395,8 +389,7 @@ def test_expired_call_is_not_run(slow, serve, make_request):
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         for call in busy:
             call.result()
-        (stats,) = wire.stub.ModelStatistics(pb.ModelStatisticsRequest(name="slow")).model_stats
-        assert stats.execution_count == 16 + 2
+        assert statistics.snapshot().execution_count == before + 16
 
 
 @pytest.mark.parametrize("way", ["unary", "stream", "predict"])

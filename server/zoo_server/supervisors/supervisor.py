@@ -270,7 +270,9 @@ class Supervisor:
             self._log_ready(models, unavailable)
 
     async def _failed(self, worker: WorkerProcess, text: str) -> None:
-        """A worker cannot start; at the beginning the others would fail alike."""
+        """A worker cannot start; at the beginning the others fail alike, and the first has said it."""
+        if self._leaving.is_set():
+            return
         if self._all_joined.is_set():
             _LOG.error("%s: %s", worker, text)
         else:

@@ -3,7 +3,6 @@
 import gc
 import os
 import threading
-import time
 from pathlib import Path
 
 import grpc
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.server.inference.shared_segments import PAGE, error_of, part, register
+from tests.server.slow_runs import trips_for
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import InvalidRequest
@@ -91,10 +91,7 @@ def test_unregistered_while_a_request_runs(shm, segment):
 
     register(shm, "in", one, byte_size=8)
     register(shm, "out", one, offset=64, byte_size=8)
-    ask(20_000).result()
-    began = time.perf_counter()
-    ask(20_000).result()
-    trips = int(20_000 * 0.7 / (time.perf_counter() - began))
+    trips = trips_for(0.7, lambda count: ask(count).result())
     before = mappings(one)
     assert before > 0
     under_way = ask(trips)

@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 import weakref
 
 import grpc
@@ -12,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import TensorProto, helper
 
 from tests.server.models.control_calls import ROW, at_once, index, load, outcome, unload
+from tests.server.slow_runs import trips_for
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 
@@ -111,11 +111,7 @@ def test_unload_lets_requests_finish_and_then_frees(repository, graphs, serve):
         (model,) = wire.server.catalog.loaded()
         session = weakref.ref(model.runner.graph)
         del model
-        ask(20_000).result()
-        began = time.perf_counter()
-        ask(20_000).result()
-        trips = int(20_000 * 1.0 / (time.perf_counter() - began))
-        under_way = ask(trips)
+        under_way = ask(trips_for(1.0, lambda count: ask(count).result()))
         until(lambda: wire.server.catalog.loaded()[0].scheduler.running > 0)
 
         assert unload(wire, "slow") is None

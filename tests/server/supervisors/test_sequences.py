@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from tests.server.slow_runs import trips_for
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc, tensorflow_serving_pb2, tensorflow_serving_pb2_grpc
@@ -242,16 +242,12 @@ def slow(sequence, count):
 def begun(channels, seconds):
     """Have a slow request under way on each connection, one a sequence; together they take so long."""
     stub = stub_of(channels[0])
-    for _ in range(2):  # the first call warms up
-        began = time.perf_counter()
-        stub.ModelInfer(slow(1, 20_000))
-    count = int(20_000 * seconds / len(channels) / (time.perf_counter() - began))
+    count = trips_for(seconds / len(channels), lambda count: stub.ModelInfer(slow(1, count)))
     calls = [
         stub_of(channel).ModelInfer.future(slow(number + 2, count), timeout=60)
         for number, channel in enumerate(channels)
     ]
-    while not any(call.done() for call in calls):
-        time.sleep(0.01)
+    until(lambda: any(call.done() for call in calls))
     return calls
 
 

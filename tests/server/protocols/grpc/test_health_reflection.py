@@ -66,7 +66,7 @@ def test_watch_hears_of_the_end(repository, graphs, serve):
         listener = threading.Thread(target=listen, args=(watch,))
         listener.start()
         wire.server.stop(1)
-        assert heard.get(timeout=5) == [NOT_SERVING]
+        assert heard.get(timeout=20) == [NOT_SERVING]
         listener.join()
 
 

@@ -124,7 +124,7 @@ def test_a_stream_ends_when_the_server_leaves(transport, serve, repository, grap
         assert next(stream.answers).infer_response.id == "1"
         time.sleep(0.2)  # until it is idle; one that is just answered hears the former either way
         began = time.monotonic()
-        wire.server.stop(10)
+        wire.server.stop(60)
         took = time.monotonic() - began
         with pytest.raises(grpc.RpcError) as caught:
             next(stream.answers)
@@ -133,7 +133,7 @@ def test_a_stream_ends_when_the_server_leaves(transport, serve, repository, grap
     words = {"fast": "Server exiting", "public": "Cancelling all calls"}
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert caught.value.details() == words[transport]
-    assert took < 5
+    assert took < 30  # the grace is not waited for
 
 
 def test_a_stream_is_answered_before_the_server_leaves(serve, repository, graphs):
@@ -167,8 +167,8 @@ def test_idle_streams_starve_nobody(converse, wire, make_request):
         stream.ask(asked(make_request, number))
     for number, stream in enumerate(streams):
         assert next(stream.answers).infer_response.id == str(number)
-    live = wire.stub.ServerLive(pb.ServerLiveRequest(), timeout=5)
-    answer = wire.stub.ModelInfer(asked(make_request, 1), timeout=5)
+    live = wire.stub.ServerLive(pb.ServerLiveRequest(), timeout=20)
+    answer = wire.stub.ModelInfer(asked(make_request, 1), timeout=20)
 
     assert live.live
     assert answer.id == "1"

@@ -122,10 +122,10 @@ def test_a_byte_at_a_time_is_too_slow(http_port, first, byte, what):
 
 def test_a_body_that_moves_has_its_time(http_port):
     """Slower than all limits together, but never too slow."""
-    port = http_port(**BRIEF, progress_bytes=1000)
+    port = http_port(**{**BRIEF, "progress_seconds": 1.0}, progress_bytes=1000)
     with caller(port) as connection:
-        connection.sendall(HEAD + b"Content-Length: 60000\r\n\r\n")
-        for _ in range(20):
+        connection.sendall(HEAD + b"Content-Length: 90000\r\n\r\n")
+        for _ in range(30):
             connection.sendall(bytes(3000))
             time.sleep(0.05)
         assert connection.recv(12) == b"HTTP/1.1 200"
