@@ -8,7 +8,7 @@ after the JSON. FP16 and BF16 have no JSON form. A header of length 0 means that
 data of the model's only input.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,9 @@ BINARY_ONLY = frozenset({"FP16", "BF16"})
 
 #: What Triton reads `binary_data_size` as; more than a body has is another fault than no number.
 _MOST_BYTES = 2**64 - 1
+
+#: Elements converted at once: in between other threads run.
+_ELEMENTS_AT_ONCE = 1 << 14
 
 _FLAGS = ("sequence_start", "sequence_end")
 _NUMBERS = ("priority", "timeout")
@@ -234,18 +237,28 @@ def _typed(data: list[Any], datatype: str, name: str, shape: tuple[int, ...]) ->
 def flatten(data: list[Any]) -> list[Any]:
     """Return the elements of nested arrays, row-major; InvalidRequest below 100 levels."""
     for _ in range(MAX_DEPTH):
-        kinds = set(map(type, data))
+        kinds = _types(data)
         if list not in kinds:
             return data
         flat: list[Any] = []
         if len(kinds) == 1:
             for item in data:
                 flat += item
+                item.clear()  # the elements go with `flat`
         else:
             for item in data:
                 flat += item if type(item) is list else (item,)
         data = flat
     raise InvalidRequest(f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
+
+
+def _types(elements: list[Any]) -> set[type]:
+    return {kind for part in _parts(elements) for kind in set(map(type, part))}
+
+
+def _parts(elements: list[Any]) -> Iterator[list[Any]]:
+    for begin in range(0, len(elements), _ELEMENTS_AT_ONCE):
+        yield elements[begin : begin + _ELEMENTS_AT_ONCE]
 
 
 #: What JSON's elements must be, by the kind of the datatype's numpy dtype, and Triton's words if not.
@@ -263,14 +276,14 @@ _CARRIERS = {"i": np.iinfo(np.int64), "u": np.iinfo(np.uint64)}
 
 def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
     kinds, words = _JSON_TYPES[row.numpy.kind]
-    if not set(map(type, flat)) <= kinds:
+    if not _types(flat) <= kinds:
         raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
     try:
         if row.byte_size is None:
             return [element.encode() for element in flat]
         if row.numpy.kind in "iu" and flat:
             limits = np.iinfo(row.numpy)
-            low, high = min(flat), max(flat)
+            low, high = min(map(min, _parts(flat))), max(map(max, _parts(flat)))
             if low < _CARRIERS[row.numpy.kind].min or high > _CARRIERS[row.numpy.kind].max:
                 raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
             if low < limits.min or high > limits.max:
@@ -280,11 +293,21 @@ def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
                     f"'{row.wire}'"
                 )
         with np.errstate(over="ignore"):  # too large for FP32 is infinite, as in Triton
-            return np.array(flat, dtype=row.numpy)
+            return _array(flat, row.numpy)
     except UnicodeEncodeError:
         raise UnreadableJson(f"a string element of input '{name}' is not valid Unicode") from None
     except OverflowError:
         raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
+
+
+def _array(flat: list[Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return the elements as an array, and empty the list: to free it at once takes as long."""
+    values = np.empty(len(flat), dtype)
+    while flat:
+        begin = max(0, len(flat) - _ELEMENTS_AT_ONCE)
+        values[begin : len(flat)] = np.array(flat[begin:], dtype)
+        del flat[begin:]
+    return values
 
 
 def _raw(body: memoryview, settings: ModelSettings) -> RestRequest:

@@ -18,8 +18,8 @@ from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
 
 #: Elements made text at a time: as Python objects they take ten times their size, and no
-#: other thread of the interpreter runs meanwhile.
-ELEMENTS_AT_ONCE = 1 << 16
+#: other thread of the interpreter runs meanwhile, for some milliseconds.
+ELEMENTS_AT_ONCE = 1 << 13
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 

@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from zoo_server.errors import InvalidRequest, UnreadableJson
+from zoo_server.protocols.rest.sliced_json import SLICE, SlicedDecoder
 
 #: Arrays and objects in one request. Each takes thirty times its two bytes of text, and time of the
 #: garbage collector; a tensor that needs more is better sent flat, or as bytes.
@@ -39,7 +40,7 @@ def parse_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
             "in the binary form"
         )
     try:
-        value = json.loads(text_bytes)
+        value = json.loads(text_bytes, cls=SlicedDecoder if len(text_bytes) > SLICE else None)
     except RecursionError:
         raise InvalidRequest("JSON nesting depth exceeds maximum allowed limit (100)") from None
     except ValueError as error:  # bad JSON, bad UTF-8, or a number of thousands of digits
