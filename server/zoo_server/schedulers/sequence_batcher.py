@@ -4,7 +4,8 @@
                      └─ no ──> controls and state added ──> the batcher ──> answer, new state ──┘
 
 Requests of different sequences still share runs. A sequence lives from its START to its END, or until
-it was silent for too long; beyond the bound on live ones, new sequences wait until another ends. The
+it was silent for too long; beyond the bound on live ones, new sequences wait until another ends. One of
+which nothing was run, since its callers left or came too late, takes no place. The
 rules and stems are Triton's sequence batcher's (docs/protocol.md 2.4 and 5.2). "direct" and "oldest"
 differ in the row of a batch that a sequence gets, which no answer shows.
 """
@@ -13,12 +14,19 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from zoo_server.errors import InvalidRequest, QueueFull, Unsupported
+from zoo_server.errors import (
+    Cancelled,
+    DeadlineExpired,
+    InvalidRequest,
+    QueueFull,
+    Unavailable,
+    Unsupported,
+)
 from zoo_server.model_config import Control, ControlKind, Sequences
 from zoo_server.schedulers.batch_queue import Member
 from zoo_server.schedulers.scheduler import UNBOUNDED, Runner, Scheduler
@@ -31,6 +39,9 @@ SequenceId = int | str
 #: Requests of all models that may wait behind others of their sequence, or for a sequence to end,
 #: where none of them holds a thread.
 MOST_WAITING = 65_536
+
+#: What a request is refused with that was not run.
+_NOT_RUN = (Cancelled, DeadlineExpired, Unavailable)
 
 #: Triton's bound on a sequence's name.
 LONGEST_NAME = 128
@@ -69,6 +80,8 @@ class _Sequence(Generic[M]):
         self.state: dict[str, Array] = {}
         self.waiting: deque[tuple[M, bool, bool]] = deque()
         self.busy = False
+        #: Whether any of its requests was run.
+        self.began = False
         self.ends = False
         self.last_ns = time.perf_counter_ns()
 
@@ -235,6 +248,13 @@ class SequenceBatcher(Generic[M, R]):
         sequence.busy, sequence.ends = True, end
         return member
 
+    def _fail(self, lost: Iterable[tuple[M, Exception]]) -> None:
+        for member, error in lost:
+            try:
+                member.fail(error)
+            except Exception:
+                _LOG.exception("a request could not be refused")
+
     # -- what an answer changes ----------------------------------------------------------------
 
     def keep(self, sequence: _Sequence[M], outcome: R) -> None:
@@ -244,47 +264,57 @@ class SequenceBatcher(Generic[M, R]):
             # A copy of a row, or the whole batch would stay as long as it.
             sequence.state[state.input] = array.copy() if self._lead else array
 
-    def leave(self, sequence: _Sequence[M]) -> None:
+    def leave(self, sequence: _Sequence[M], *, was_run: bool) -> None:
         """One request is answered: let in the sequence's next, or another sequence."""
+        lost: list[tuple[M, Exception]] = []
         with self._lock:
             sequence.busy = False
+            sequence.began |= was_run
+            if not (sequence.began or sequence.waiting):
+                sequence.ends = True
             sequence.last_ns = time.perf_counter_ns()
             ready: list[M] = []
-            late = self._late(sequence)
+            lost += self._late(sequence)
             if sequence.waiting:
                 ready.append(self._next_of(sequence))
             elif sequence.ends:
                 self._live.pop(sequence.id, None)
-                ready = self._promote()
+                ready = self._promote(lost)
             elif sequence.id in self._live:
                 self._live.move_to_end(sequence.id)
-        for member in late:
-            try:
-                member.fail(self._must_start(sequence.id))
-            except Exception:
-                _LOG.exception("a request could not be refused")
+        self._fail(lost)
         if ready:
             self._batcher.follow(ready)
 
-    def _late(self, sequence: _Sequence[M]) -> list[M]:
+    def _late(self, sequence: _Sequence[M]) -> list[tuple[M, Exception]]:
         """Take out those who came after the end of the sequence, and begin no other."""
-        late = []
+        late: list[tuple[M, Exception]] = []
         while sequence.ends and sequence.waiting and not sequence.waiting[0][1]:
-            late.append(sequence.waiting.popleft()[0])
+            late.append((sequence.waiting.popleft()[0], self._must_start(sequence.id)))
             self._places.release()
         return late
+
+    def _left(self, sequence: _Sequence[M]) -> list[tuple[M, Exception]]:
+        """Take out those in front whose callers left; what others of the sequence wait for goes on."""
+        left: list[tuple[M, Exception]] = []
+        while sequence.waiting and sequence.waiting[0][0].is_gone():
+            error = Cancelled("the caller hung up before the request was run")
+            left.append((sequence.waiting.popleft()[0], error))
+            self._places.release()
+        return left
 
     def _next_of(self, sequence: _Sequence[M]) -> M:
         self._places.release()
         return self._prepared(sequence, *sequence.waiting.popleft())
 
-    def _promote(self) -> list[M]:
-        """Let those in who waited for a place."""
+    def _promote(self, lost: list[tuple[M, Exception]]) -> list[M]:
+        """Let those in who waited for a place and still want it; the others are added to `lost`."""
         ready = []
         while self._backlog and len(self._live) < self._settings.most:
             sequence_id, sequence = self._backlog.popitem(last=False)
-            self._live[sequence_id] = sequence
+            lost += self._left(sequence)
             if sequence.waiting:
+                self._live[sequence_id] = sequence
                 ready.append(self._next_of(sequence))
         return ready
 
@@ -305,11 +335,13 @@ class SequenceBatcher(Generic[M, R]):
         self._timer.at(time.perf_counter_ns() + self._settings.idle_ns, self._look)
 
     def _look(self) -> None:
+        lost: list[tuple[M, Exception]] = []
         with self._lock:
             self._expire()
-            ready = self._promote()
+            ready = self._promote(lost)
             if self._backlog:
                 self._watch()
+        self._fail(lost)
         if ready:
             self._batcher.follow(ready)
 
@@ -333,20 +365,20 @@ class _StatefulRunner(Generic[M, R]):
         batcher, sequence = member.sequence
         batcher.keep(sequence, outcome)
         self._runner.answer(member, outcome)
-        self._leave(member)
+        self._leave(member, was_run=True)
 
     def refuse(self, member: M, error: Exception) -> None:
         try:
             self._runner.refuse(member, error)
         finally:
-            self._leave(member)
+            self._leave(member, was_run=not isinstance(error, _NOT_RUN))
 
-    def _leave(self, member: M) -> None:
+    def _leave(self, member: M, *, was_run: bool) -> None:
         """Once: what fails after an answer is refused as well."""
         place, member.sequence = member.sequence, None
         if place is not None:
             batcher, sequence = place
-            batcher.leave(sequence)
+            batcher.leave(sequence, was_run=was_run)
 
 
 def _correlation(control: Control, sequence_id: SequenceId, model: str) -> int | str:

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from zoo_server.errors import InvalidRequest, QueueFull
+from zoo_server.errors import Cancelled, InvalidRequest, QueueFull
 from zoo_server.model_config import Sequences
 from zoo_server.schedulers.sequence_batcher import SequenceBatcher
 from zoo_server.schedulers.timer import Timer
@@ -16,6 +16,10 @@ class Noted:
 
     rows = 1
     sequence = None
+    gone = False
+
+    def is_gone(self):
+        return self.gone
 
     def __init__(self, parameters):
         self.parameters = parameters
@@ -97,6 +101,10 @@ class Batcher:
             raise noted.outcome
         return noted
 
+    def refuse(self, error):
+        """Refuse the oldest, without a run."""
+        self._inner.runner.refuse(self.running.pop(0), error)
+
     def answer(self):
         """Answer the oldest as the dynamic batcher does: what fails to be answered is refused."""
         member, runner = self.running.pop(0), self._inner.runner
@@ -168,3 +176,40 @@ def test_what_comes_behind_the_end_must_begin_anew(make_batcher):
         batcher.enter(1)
     with pytest.raises(QueueFull):
         batcher.enter(1)
+
+
+def test_a_start_whose_caller_left_takes_no_place(make_batcher):
+    """Not while it waits for one: of a thousand in line the first that is still wanted gets it."""
+    batcher = make_batcher(places=2000, most=1)
+    batcher.enter(1, start=True, end=True)
+    left = [batcher.enter(number, start=True) for number in range(2, 1002)]
+    wanted = batcher.enter(2000, start=True)
+    for noted in left:
+        noted.gone = True
+    batcher.answer()
+
+    assert batcher.running == [wanted]
+    assert all(isinstance(noted.outcome, Cancelled) for noted in left)
+
+
+def test_a_start_that_was_not_run_has_begun_nothing(make_batcher):
+    """Nor while it waits for its run: its place goes to the next, and its sequence must start anew."""
+    batcher = make_batcher(places=4, most=1)
+    batcher.enter(1, start=True)
+    other = batcher.enter(2, start=True)
+    batcher.refuse(Cancelled("gone"))
+
+    assert batcher.running == [other]
+    with pytest.raises(InvalidRequest, match="START flag"):
+        batcher.enter(1)
+
+
+def test_a_later_request_that_was_not_run_ends_nothing(make_batcher):
+    batcher = make_batcher(places=4, most=1)
+    batcher.enter(1, start=True)
+    batcher.answer()
+    batcher.enter(1)
+    batcher.refuse(Cancelled("gone"))
+    following = batcher.enter(1)
+
+    assert batcher.running == [following]
