@@ -127,6 +127,8 @@ def make_models(folder: Path) -> None:
         helper.make_graph(nodes, "variable", ends[:1], ends[1:]),
         "max_batch_size: 8\n",
     )
+    _save(folder, "loop", _loop())
+    _save(folder, "lstm", _lstm(), "max_batch_size: 8\n")
     # Two models that want every thread: a run of one takes long, of the other next to nothing.
     for name, size, layers in (("long", 1024, 48), ("brief", 16, 1)):
         weights = numpy_helper.from_array(np.eye(size, dtype=np.float32), "w")
@@ -138,6 +140,52 @@ def make_models(folder: Path) -> None:
         ends = [_values(end, TensorProto.FLOAT, "n", size) for end in "xy"]
         graph = helper.make_graph(nodes, name, ends[:1], ends[1:], [weights])
         _save(folder, name, graph, _THREADS)
+
+
+def _loop() -> onnx.GraphProto:
+    """Count to n, which is data: as slow as asked for."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["c"], ["d"]),
+            helper.make_node("Add", ["t", "one"], ["u"]),
+        ],
+        "body",
+        [
+            _values("i", TensorProto.INT64),
+            _values("c", TensorProto.BOOL),
+            _values("t", TensorProto.INT64, 1),
+        ],
+        [_values("d", TensorProto.BOOL), _values("u", TensorProto.INT64, 1)],
+        [numpy_helper.from_array(np.ones(1, np.int64), "one")],
+    )
+    nodes = [
+        helper.make_node("Squeeze", ["x"], ["trips"]),
+        helper.make_node("Loop", ["trips", "", "zero"], ["y"], body=body),
+    ]
+    ends = [_values(end, TensorProto.INT64, 1) for end in "xy"]
+    zero = numpy_helper.from_array(np.zeros(1, np.int64), "zero")
+    return helper.make_graph(nodes, "loop", ends[:1], ends[1:], [zero])
+
+
+def _lstm(units: int = 32) -> onnx.GraphProto:
+    """A layer over sequences of any length, one number a step."""
+    weights = {"w": (1, 4 * units, 1), "r": (1, 4 * units, units)}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["steps", "w", "r"], ["", "last"], hidden_size=units),
+        helper.make_node("Squeeze", ["last", "zero"], ["y"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.full(shape, 0.01, np.float32), name)
+        for name, shape in weights.items()
+    ]
+    return helper.make_graph(
+        nodes,
+        "lstm",
+        [_values("x", TensorProto.FLOAT, "rows", "steps", 1)],
+        [_values("y", TensorProto.FLOAT, "rows", units)],
+        [*constants, numpy_helper.from_array(np.zeros(1, np.int64), "zero")],
+    )
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -244,6 +292,43 @@ def _behind_a_long_run() -> Send:
     return send
 
 
+def _turns(count: int) -> bytes:
+    raw = np.array([count], np.int64).tobytes()
+    return _request("loop", "INT64", [1], raw).SerializeToString()
+
+
+def _rows_then_steps() -> Send:
+    """Both have as many elements; what the first took says nothing of the second."""
+    many = _raw("lstm", np.zeros((8, 1_000, 1), np.float32))
+    long = _raw("lstm", np.zeros((1, 8_000, 1), np.float32))
+
+    def send(opened: grpc.Channel, _: int) -> None:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = opened.unary_unary(INFER)
+        call(many, timeout=60)
+        call(long, timeout=60)
+
+    return send
+
+
+def _cancelled() -> Send:
+    """Without an end, and left by its caller; a short one, which is known, waits behind it."""
+    endless, short = _turns(2**50), _turns(1)
+
+    def send(opened: grpc.Channel, _: int) -> None:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = opened.unary_unary(INFER)
+        future = call.future(endless, timeout=60)
+        time.sleep(0.1)
+        future.cancel()
+        call(short, timeout=60)
+
+    return send
+
+
+def _rest_loop(turns: int) -> Send:
+    body = f'{{"inputs":[{{"name":"x","datatype":"INT64","shape":[1],"data":[{turns}]}}]}}'
+    return _http("/v2/models/loop/infer", body.encode(), {})
+
+
 def rows() -> list[Row]:
     """Return every row; the messages are built when a row is about to be sent."""
     floats = np.zeros
@@ -269,6 +354,11 @@ def rows() -> list[Row]:
             "bytes_contents: 4 MB",
             lambda: _unary(_request_text(1 << 20)),
         ),
+        ("lstm: one sequence of 4 MB", lambda: _unary(_raw("lstm", floats((1, 1 << 20, 1), np.float32)))),
+        ("lstm: many rows, then one long row of as many steps", _rows_then_steps),
+        ("loop: its length is in the data", lambda: _unary(_turns(400_000))),
+        ("loop: cancelled after 100 ms", _cancelled),
+        ("REST: a loop whose length is in the data", lambda: _rest_loop(400_000)),
         ("raw: 16 MB echo", lambda: _unary(_raw("echo", floats(4 << 20, np.float32)))),
         ("raw: 64 MB echo", lambda: _unary(_raw("echo", floats(16 << 20, np.float32)))),
         ("stream: 8 MB of raw BYTES", lambda: _stream(_text(8 << 20))),

@@ -9,7 +9,7 @@
     │   ├── AlreadyExists          the name is taken
     │   ├── Unsupported            the server, or this model, does not offer it
     │   ├── Unauthenticated        the call's bearer token is missing or wrong
-    │   ├── Cancelled              the caller cancelled the call
+    │   ├── Cancelled              the caller cancelled the call, or its run has been ended for that
     │   └── DeadlineExpired        the deadline passed before the work began
     ├── Unavailable                temporary: the same request may succeed later
     │   ├── ModelNotReady          known, but not loaded
@@ -73,7 +73,7 @@ class Unauthenticated(RequestError):
 
 
 class Cancelled(RequestError):
-    """The caller hung up before the work began."""
+    """The caller hung up before the work was done."""
 
 
 class DeadlineExpired(RequestError):

@@ -153,6 +153,16 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphTraits:
+    """What is known of a graph's runs from its operators."""
+
+    #: An operator that ends the process on tensors without elements; "" if there is none.
+    ends_on_empty: str = ""
+    #: An operator whose size or repetitions the data decides, and with it the time; "" for none.
+    open_ended: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
     """One version of one model."""
 

@@ -21,6 +21,7 @@ from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
 from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata
 from zoo_server.errors import ConfigurationError, ServerExiting
+from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
@@ -68,6 +69,9 @@ _STREAMS_SHARE, _SEQUENCES_SHARE = 1 / 2, 1 / 4
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
 
+#: How long runs may take to end that are told to, once the drain is over.
+_TERMINATION_SECONDS = 1.0
+
 #: How long `stop` waits for a model that is just being loaded: onnxruntime cannot be interrupted.
 _LOAD_SECONDS = 2.0
 
@@ -110,6 +114,7 @@ class Server:
         self.memory_budget = MemoryBudget(config.max_decoded_bytes)
         self._loads = LoadThreads(config.model_load_thread_count, config.model_load_timeout)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
+        self._watch = RunWatch()
         self.path = InferPath(
             self.catalog,
             self.in_flight,
@@ -190,6 +195,8 @@ class Server:
         if loads:
             _LOG.warning("%d models are still being loaded, which are cut off", loads)
         self._cut_off = left = self.in_flight.wait_until_idle(drain_seconds) + loads
+        if self._watch.close():
+            self.in_flight.wait_until_idle(_TERMINATION_SECONDS)
         if left:
             _LOG.warning("%d requests did not finish within %g s", left, drain_seconds)
         self._resources.close()
@@ -263,6 +270,7 @@ class Server:
             workers=self._workers,
             timer=self._timer,
             waiting=threading.Semaphore(self._share(_SEQUENCES_SHARE) or MOST_WAITING),
+            watch=self._watch,
             max_queue_size=config.max_queue_size,
             self_test=config.self_test,
         )

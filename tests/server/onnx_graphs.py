@@ -120,8 +120,37 @@ class Graphs:
 
     def slow(self) -> bytes:
         """Count to n in a loop: as slow as asked for."""
+        zero = numpy_helper.from_array(np.zeros(1, np.int64), "zero")
+        return self.model(
+            [
+                helper.make_node("Squeeze", ["n"], ["trips"]),
+                helper.make_node("Loop", ["trips", "", "zero"], ["y"], body=self._count()),
+            ],
+            [self.value("n", TensorProto.INT64, [1])],
+            [self.value("y", TensorProto.INT64, [1])],
+            (zero,),
+        )
+
+    def slow_rows(self) -> bytes:
+        """Count to the largest n of a batch: its rows, together, take as long as that one."""
+        rows = ["batch", 1]
+        zero = numpy_helper.from_array(np.zeros(1, np.int64), "zero")
+        return self.model(
+            [
+                helper.make_node("ReduceMax", ["n"], ["trips"], keepdims=0),
+                helper.make_node("Loop", ["trips", "", "zero"], ["end"], body=self._count()),
+                helper.make_node("Mul", ["n", "zero"], ["zeros"]),
+                helper.make_node("Add", ["zeros", "end"], ["y"]),
+            ],
+            [self.value("n", TensorProto.INT64, rows)],
+            [self.value("y", TensorProto.INT64, rows)],
+            (zero,),
+        )
+
+    def _count(self) -> Any:
+        """Return the body of a loop that counts its turns."""
         one = numpy_helper.from_array(np.ones(1, np.int64), "one")
-        body = helper.make_graph(
+        return helper.make_graph(
             [
                 helper.make_node("Identity", ["cond"], ["cond_out"]),
                 helper.make_node("Add", ["total", "one"], ["total_out"]),
@@ -137,14 +166,4 @@ class Graphs:
                 self.value("total_out", TensorProto.INT64, [1]),
             ],
             initializer=[one],
-        )
-        zero = numpy_helper.from_array(np.zeros(1, np.int64), "zero")
-        return self.model(
-            [
-                helper.make_node("Squeeze", ["n"], ["trips"]),
-                helper.make_node("Loop", ["trips", "", "zero"], ["y"], body=body),
-            ],
-            [self.value("n", TensorProto.INT64, [1])],
-            [self.value("y", TensorProto.INT64, [1])],
-            (zero,),
         )

@@ -7,14 +7,16 @@ is. A batch that fails is run again one by one, so that one bad request cannot f
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from zoo_server.errors import Cancelled, ServerExiting
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows, Run, gather
 from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
 from zoo_server.model_config import ModelSettings
 from zoo_server.schedulers.scheduler import UNBOUNDED, Scheduler, WouldWait
@@ -99,17 +101,19 @@ class GraphRunner:
         self,
         graph: Graph,
         statistics: ModelStatistics,
-        learn: Callable[[int, int], None],
+        learn: Callable[[int, int, Hashable], None],
+        watch: RunWatch,
         *,
         always: Sequence[str] = (),
     ) -> None:
-        """`learn` receives the size of each run and its time in ns (Plan.size).
+        """`learn` receives the size of each run, its time in ns, and its key (Plan).
 
-        `always`: outputs that every run must give, requested or not.
+        `watch` ends runs that nobody waits for. `always`: outputs that every run must give, requested or not.
         """
         self.graph = graph
         self.statistics = statistics
         self._learn = learn
+        self._watch = watch
         self._always = always
 
     def execute(self, batch: list[QueuedRequest], *, waits: bool = True) -> Sequence[Outcome]:
@@ -118,6 +122,8 @@ class GraphRunner:
             return self._run(batch, waits)
         except WouldWait:
             raise
+        except (Cancelled, ServerExiting) as error:
+            return [error] * len(batch)
         except Exception as error:
             if len(batch) == 1:
                 return [error]
@@ -161,7 +167,11 @@ class GraphRunner:
         names = first.plan.names if self._alike(batch) else _wanted(batch, self._always)
         feeds = gather(batch)
         ready = time.perf_counter_ns()
-        arrays = self.graph.run(names, feeds, waits=waits)
+        if waits:
+            with self._watch.watching(batch) as cancellation:
+                arrays = self.graph.run(names, feeds, cancellation=cancellation)
+        else:
+            arrays = self.graph.run(names, feeds, waits=False)
         inferred = time.perf_counter_ns()
         rows = first.rows if len(batch) == 1 else sum([member.rows for member in batch])
         size = first.size if len(batch) == 1 else sum([member.size for member in batch])
@@ -171,7 +181,7 @@ class GraphRunner:
         for member in batch:
             begin, end = end, end + member.rows
             parts.append(Rows(run, begin, end))
-        self._learn(size, inferred - ready)
+        self._learn(size, inferred - ready, first.key)
         self.statistics.record_run(
             Execution(
                 requests=len(batch),

@@ -18,6 +18,7 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
 from zoo_server.inference.shared_memory import Source
 from zoo_server.model_config import (
+    GraphTraits,
     InputSettings,
     ModelSettings,
     OutputSettings,
@@ -59,8 +60,9 @@ class Plan:
     outputs: tuple[tuple[OutputSettings, OutputRequest], ...]
     #: The outputs' names, for the graph.
     names: tuple[str, ...]
-    #: Equal for requests that may share a run: the same inputs, of like shape.
-    key: tuple[tuple[str, tuple[int, ...]], ...]
+    #: Equal for requests that may share a run: the same inputs, of like shape, as a text, which
+    #: keeps its hash.
+    key: str
     #: The rows of a run that it takes: the batch size, or 1.
     rows: int
     #: Whether classification of an output is requested, which takes sorting.
@@ -93,8 +95,9 @@ class CheckedRequest:
 class RequestChecker:
     """Checks requests for one version; made once at load."""
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, traits: GraphTraits | None = None) -> None:
         self._settings = settings
+        self._traits = traits or GraphTraits()
         self._inputs = {tensor.name: tensor for tensor in settings.inputs}
         self._outputs = {tensor.name: tensor for tensor in settings.outputs}
         self._varies = any(VARIABLE in tensor.dims for tensor in settings.inputs)
@@ -131,27 +134,30 @@ class RequestChecker:
             rows=batch_size or 1,
             classifies=any(output.classes for _, output in outputs),
             size=self._size(inputs, batch_size or 1),
-            key=tuple((planned.name, planned.shape[batched:]) for planned in inputs),
+            key=_key(inputs, batched),
         )
         return CheckedRequest(plan, data)
 
-    @property
-    def smallest_size(self) -> int:
-        """The size of a run of one row whose variable dimensions are 1 (Plan.size)."""
+    def smallest(self) -> tuple[int, str]:
+        """Return size and key of a run of one row whose variable dimensions are 1 (Plan)."""
+        batched = self._settings.max_batch_size > 0
         planned = [
             PlannedInput(
                 name=tensor.name,
                 dtype=tensor.datatype.numpy,
-                shape=tuple(1 if dim == VARIABLE else dim for dim in tensor.graph_dims),
+                shape=(1,) * batched
+                + tuple(1 if dim == VARIABLE else dim for dim in tensor.graph_dims),
                 nbytes=None if tensor.datatype.byte_size is None else 0,
             )
             for tensor in self._inputs.values()
             if not tensor.optional
         ]
-        return self._size(planned, 1)
+        return self._size(planned, 1), _key(planned, batched)
 
     def _size(self, inputs: Sequence[PlannedInput], rows: int) -> int:
         """Return what the time of a run grows with (Plan.size)."""
+        if self._traits.open_ended:
+            return 0  # the data decides how long a run takes
         if any(planned.nbytes is None for planned in inputs):
             return 0  # strings are of any length, and are read one by one
         if self.rows_are_alike:
@@ -263,6 +269,11 @@ class RequestChecker:
             raise InvalidRequest(
                 f"{error} for input '{sent.name}' for model '{self._name}'"
             ) from None
+        if not count and self._traits.ends_on_empty:
+            raise InvalidRequest(
+                f"input '{sent.name}' has shape {_dims_text(sent.shape)}, which is without elements: "
+                f"operator {self._traits.ends_on_empty} of model '{self._name}' takes one or more"
+            )
         size = settings.datatype.byte_size
         return PlannedInput(
             name=sent.name,
@@ -333,6 +344,10 @@ class RequestChecker:
     @property
     def _name(self) -> str:
         return self._settings.name
+
+
+def _key(inputs: Sequence[PlannedInput], batched: bool) -> str:
+    return repr([(planned.name, planned.shape[batched:]) for planned in inputs])
 
 
 def _quoted(names: Sequence[str]) -> str:

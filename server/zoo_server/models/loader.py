@@ -19,8 +19,9 @@ from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import ModelSettings
+from zoo_server.model_config import GraphTraits, ModelSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.self_test import examine
@@ -53,6 +54,7 @@ class LoadedGraph(Graph, Protocol):
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    traits: GraphTraits
 
 
 class GraphOpener(Protocol):
@@ -83,6 +85,8 @@ class ModelRuntime:
     timer: Timer
     #: A place for each request that may wait in the sequences of any model.
     waiting: threading.Semaphore
+    #: Ends runs that nobody waits for, and all once the server leaves.
+    watch: RunWatch
     #: How many requests may wait for a model whose configuration gives no bound, 0 for any number.
     max_queue_size: int = 0
     #: A version with test vectors is served only if it answers them right.
@@ -182,15 +186,17 @@ def _model(
     settings: ModelSettings, graph: LoadedGraph, trial_ns: int, runtime: ModelRuntime
 ) -> LoadedModel:
     """Put a version together; `trial_ns` is what a run of one row took, 0 if that is not known."""
-    checker = RequestChecker(settings)
+    checker = RequestChecker(settings, graph.traits)
     latency = LatencyModel(comparable=checker.rows_are_alike)
     if trial_ns:
-        latency.begin(checker.smallest_size, trial_ns)
+        size, key = checker.smallest()
+        latency.begin(size, trial_ns, key)
     states = settings.sequences.states if settings.sequences is not None else ()
     runner = GraphRunner(
         graph,
         ModelStatistics(),
         latency.learn,
+        runtime.watch,
         always=tuple(state.output for state in states),
     )
     return LoadedModel(settings, runner, _scheduler(settings, runner, latency, runtime), checker)

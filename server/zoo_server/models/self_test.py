@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from zoo_server.datatypes import TensorSpec
-from zoo_server.errors import ExecutionError, ModelLoadError
+from zoo_server.errors import ExecutionError, InvalidRequest, ModelLoadError
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.model import Graph
 from zoo_server.repository.vectors import Bound, NamedTensors, Vectors
@@ -40,7 +40,7 @@ def examine(
         feeds = _named(item.inputs, graph.inputs)
         try:
             answers = graph.run(list(expected), feeds, cancellation=cancellation)
-        except ExecutionError as error:
+        except (ExecutionError, InvalidRequest) as error:
             raise ModelLoadError(f"self-test: {item.name} cannot be run: {error}") from error
         for (name, expected_array), answer in zip(expected.items(), answers, strict=True):
             reason = _differs(expected_array, answer, bound, scales[name])

@@ -173,7 +173,8 @@ class DynamicBatcher(Generic[M, R]):
         """Run a batch here and return how many more may be run, or send it to a worker: -1."""
         size = batch[0].size if len(batch) == 1 else sum([member.size for member in batch])
         if runs > 0 and (
-            inline_budget_ns == UNBOUNDED or self.latency.expected_ns(size) <= inline_budget_ns
+            inline_budget_ns == UNBOUNDED
+            or self.latency.measured_ns(size, batch[0].key) <= inline_budget_ns
         ):
             waits = inline_budget_ns == UNBOUNDED
             try:

@@ -6,11 +6,16 @@ model's time. A large model gains nothing by it, and on a CPU may lose: eight im
 longer fit the cache that one image's did, so that eight rows in one run take longer than eight runs.
 The runs themselves show which of the two a model is.
 
-Runs are told apart by their size: rows, where all rows are alike, else the elements of the inputs. A
+A transport's loop, which everybody waits for, may run what is known to be short, and known is only what
+was measured: inputs of these very shapes, and rows up to twice as many as have been run together. Of
+one number of elements the shapes decide how often a recurrent layer steps.
+
+Else runs are told apart by their size: rows, where all rows are alike, else the elements of the inputs. A
 size above all that were seen is taken to cost a row as much as the next smaller one did; where sizes
 are elements, the square of that, as attention over a longer text does.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 #: What a run costs the server besides the graph's time: its place in the queue, gathering, counting.
@@ -36,6 +41,9 @@ _UNKNOWN_NS = 86_400 * 10**9
 
 #: Binary orders of a size.
 _ORDERS = 64
+
+#: Shapes whose runs are remembered; a caller may send any number of them.
+_MOST_KEYS = 256
 
 
 @dataclass(slots=True)
@@ -65,21 +73,28 @@ class LatencyModel:
         """`comparable`: that sizes are rows, all alike, so that a run's time tells what a row costs."""
         self._comparable = comparable
         self._orders: list[_Seen | None] = [None] * _ORDERS
+        #: By the runs' shapes, and then by their binary order.
+        self._measured: dict[Hashable, dict[int, _Seen]] = {}
         #: The most rows that are worth running together, as far as is known.
         self.most_rows = ALL_ROWS
         #: The largest order in use that is known well.
         self._top = 1
         self._since = 0
 
-    def begin(self, size: int, ns: int) -> None:
+    def begin(self, size: int, ns: int, key: Hashable = None) -> None:
         """Take note of how long a run took when the model was tried, before anybody asked."""
         if size:
             self._orders[size.bit_length()] = _Seen(ns / size, ns / size, _TRIES)
+            self._measure(size, ns, key)
 
-    def learn(self, size: int, ns: int) -> None:
-        """Take note of a run; one whose size says nothing has the size 0."""
+    def learn(self, size: int, ns: int, key: Hashable = None) -> None:
+        """Take note of a run; one whose size says nothing has the size 0.
+
+        `key` is equal for inputs of equal shapes but for their rows.
+        """
         if not size:
             return
+        self._measure(size, ns, key)
         order = size.bit_length()
         seen = self._orders[order]
         if seen is None:
@@ -111,6 +126,35 @@ class LatencyModel:
             if seen is not None:
                 return int(seen.usual_ns * size)
         return 0
+
+    def measured_ns(self, size: int, key: Hashable) -> int:
+        """Return what a run of these shapes takes, as those that were measured; a day if none was."""
+        orders = self._measured.get(key)
+        if orders is None or not size:
+            return _UNKNOWN_NS
+        order = size.bit_length()
+        seen = orders.get(order)
+        if seen is None:
+            if order > max(orders):
+                return _UNKNOWN_NS
+            # One of fewer rows takes no longer than the next larger one did.
+            larger = min(each for each in orders if each > order)
+            return int(orders[larger].expected_ns * (1 << larger))
+        return int(seen.expected_ns * size)
+
+    def _measure(self, size: int, ns: int, key: Hashable) -> None:
+        orders = self._measured.get(key)
+        if orders is None:
+            if len(self._measured) >= _MOST_KEYS:
+                self._measured = {}
+            orders = self._measured[key] = {}
+        order = size.bit_length()
+        seen = orders.get(order)
+        if seen is None:
+            # By copy: other threads look through the orders meanwhile.
+            self._measured[key] = {**orders, order: _Seen(ns / size, ns / size)}
+        else:
+            seen.add(ns / size)
 
     def _judge(self) -> None:
         """Use the largest size no more if a smaller one is better."""

@@ -41,7 +41,7 @@ class Held:
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.order: list[float] = []
 
-    def run(self, outputs, feeds, *, waits=True):
+    def run(self, outputs, feeds, *, waits=True, cancellation=None):
         self.order.append(float(feeds["x"].flat[0]))
         self.begun.set()
         assert self.go_on.wait(20)

@@ -7,6 +7,7 @@ which it reads when it starts (its PyPI wheels report usage by default; onnxrunt
 import importlib
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,14 +20,19 @@ from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
 from zoo_server.backends.onnxruntime.messages import for_callers, one_line
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
-from zoo_server.errors import ExecutionError, ModelLoadError, RuntimeMissing
+from zoo_server.errors import ExecutionError, InvalidRequest, ModelLoadError, RuntimeMissing
 from zoo_server.inference.cancellation import Cancellation
+from zoo_server.model_config import GraphTraits
+from zoo_server.repository.graph_file import GUARD, GraphFile, read_graph
 from zoo_server.schedulers.scheduler import WouldWait
 
 _LOG = logging.getLogger(__name__)
 
 #: onnxruntime's severities: its errors reach us as exceptions too, and once is enough.
 _ERROR, _FATAL = 3, 4
+
+#: What onnxruntime says where a guard of the graph has failed.
+_GUARDED = re.compile(rf"{re.escape(GUARD)}(\w+)")
 
 
 class Session:
@@ -38,6 +44,7 @@ class Session:
         provider: str,
         threads: int,
         limiter: ThreadLimiter,
+        traits: GraphTraits,
         run_options: Any,
         run: Any = None,
     ) -> None:
@@ -47,6 +54,7 @@ class Session:
         self._run = run or getattr(session, "_sess", session).run
         self._limiter = limiter
         self.provider = provider
+        self.traits = traits
         #: Threads of one run.
         self.threads = threads
         self.inputs = (
@@ -65,8 +73,9 @@ class Session:
     ) -> list[np.ndarray[Any, Any]]:
         """Return the named outputs, in order; strings go in and come out as objects of type str.
 
-        ExecutionError if onnxruntime fails or is cancelled, between two nodes. Without `waits`, WouldWait if the threads that it
-        computes with are not free.
+        ExecutionError if onnxruntime fails or is cancelled, between two nodes; InvalidRequest where a
+        guard of the graph fails (server/zoo_server/repository/graph_file.py). Without `waits`, WouldWait
+        if the threads that it computes with are not free.
         """
         options = None if cancellation is None else self._cancelled_by(cancellation)
         try:
@@ -78,6 +87,12 @@ class Session:
         except WouldWait:
             raise
         except Exception as error:  # its exceptions share no base below Exception
+            guarded = _GUARDED.search(str(error))
+            if guarded is not None:
+                raise InvalidRequest(
+                    f"the request leaves operator {guarded[1]} a tensor without elements, and it takes "
+                    "one or more: send a larger input"
+                ) from None
             raise ExecutionError(one_line(error)) from error
         return results
 
@@ -108,12 +123,13 @@ class Runtime:
         """
         _check_file(path)
         module = self._onnxruntime
-        options = self._options(threads)
+        file = read_graph(path)
+        options = self._options(threads, path)
         if hasattr(options, "set_load_cancellation_flag"):  # from 1.22 on
             cancellation.on_cancel(partial(options.set_load_cancellation_flag, True))
         try:
             session = module.InferenceSession(
-                str(path),
+                file.guarded or str(path),
                 sess_options=options,
                 providers=self._ask_for,
                 enable_fallback=0,  # its fall-back prints to stdout and hides what failed
@@ -121,23 +137,29 @@ class Runtime:
         except Exception as error:
             if self._provider != "auto" or self._ask_for == [providers.CPU]:
                 raise ModelLoadError(_load_reason(path, error)) from error
-            session = self._open_on_cpu(path, threads, error)
+            session = self._open_on_cpu(path, file, threads, error)
         taken = providers.taken(self._provider, session.get_providers())
         run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
-        return Session(session, taken, threads, self._limiter, module.RunOptions, run)
+        return Session(session, taken, threads, self._limiter, file.traits, module.RunOptions, run)
 
-    def _open_on_cpu(self, path: Path, threads: int, cause: Exception) -> Any:
+    def _open_on_cpu(self, path: Path, file: GraphFile, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""
         _LOG.warning("%s: only the CPU can run it: %s", path.name, one_line(cause))
         try:
             return self._onnxruntime.InferenceSession(
-                str(path), sess_options=self._options(threads), providers=[providers.CPU]
+                file.guarded or str(path),
+                sess_options=self._options(threads, path),
+                providers=[providers.CPU],
             )
         except Exception as error:
             raise ModelLoadError(_load_reason(path, error)) from error
 
-    def _options(self, threads: int) -> Any:
+    def _options(self, threads: int, path: Path) -> Any:
         options = self._onnxruntime.SessionOptions()
+        # Where a graph that is loaded from memory finds weights that lie in other files.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path.parent)
+        )
         # An explicit count also keeps onnxruntime from pinning threads to CPUs it may not use.
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -35,7 +35,6 @@ from zoo_server.protocols.rest.bodies import (
 from zoo_server.protocols.rest.errors import JSON
 from zoo_server.protocols.rest.infer_request import RestRequest, decode
 from zoo_server.protocols.rest.infer_response import check_forms, encode
-from zoo_server.schedulers.scheduler import UNBOUNDED
 
 #: The header that says how much of a body is JSON, in requests and in answers.
 LENGTH_HEADER = "inference-header-content-length"
@@ -86,7 +85,8 @@ class Inference:
             return await self._finished(request, caller)
 
     async def _on_a_worker(self, begin: Callable[[int], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._workers, begin, UNBOUNDED)
+        # Decoded there; the run is another's, so that this one hears of a caller that hangs up.
+        await asyncio.get_running_loop().run_in_executor(self._workers, begin, 0)
 
     def _begin(
         self, caller: "_Caller", model: LoadedModel, sent: "_Body", inline_budget_ns: int

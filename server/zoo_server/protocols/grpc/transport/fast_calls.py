@@ -190,11 +190,13 @@ class UnaryCall(RawCall):
         return self.deadline - time.time()
 
     def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
-        """End the call with another status."""
+        """End the call with another status; who is gone because of its deadline hears that."""
         if retry_ms:
             self.trailing_metadata = ((RETRY_KEY, str(retry_ms)),)
         if self._throttle is not None and (retry_ms or self.is_gone()):
             self._throttle.refused(self._call.peer(), retry_ms)
+        if code is grpc.StatusCode.CANCELLED and self.deadline < time.time():
+            code, details = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
         self.reject(code, details)
 
 

@@ -1,0 +1,81 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AttributeProto(_message.Message):
+    __slots__ = ("name", "g", "graphs")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    G_FIELD_NUMBER: _ClassVar[int]
+    GRAPHS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    g: GraphProto
+    graphs: _containers.RepeatedCompositeFieldContainer[GraphProto]
+    def __init__(self, name: _Optional[str] = ..., g: _Optional[_Union[GraphProto, _Mapping]] = ..., graphs: _Optional[_Iterable[_Union[GraphProto, _Mapping]]] = ...) -> None: ...
+
+class NodeProto(_message.Message):
+    __slots__ = ("input", "output", "name", "op_type", "attribute", "domain")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OP_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    input: _containers.RepeatedScalarFieldContainer[str]
+    output: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    op_type: str
+    attribute: _containers.RepeatedCompositeFieldContainer[AttributeProto]
+    domain: str
+    def __init__(self, input: _Optional[_Iterable[str]] = ..., output: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., op_type: _Optional[str] = ..., attribute: _Optional[_Iterable[_Union[AttributeProto, _Mapping]]] = ..., domain: _Optional[str] = ...) -> None: ...
+
+class TensorProto(_message.Message):
+    __slots__ = ("dims", "name")
+    DIMS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    dims: _containers.RepeatedScalarFieldContainer[int]
+    name: str
+    def __init__(self, dims: _Optional[_Iterable[int]] = ..., name: _Optional[str] = ...) -> None: ...
+
+class ValueInfoProto(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GraphProto(_message.Message):
+    __slots__ = ("node", "initializer", "input")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    INITIALIZER_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    node: _containers.RepeatedCompositeFieldContainer[NodeProto]
+    initializer: _containers.RepeatedCompositeFieldContainer[TensorProto]
+    input: _containers.RepeatedCompositeFieldContainer[ValueInfoProto]
+    def __init__(self, node: _Optional[_Iterable[_Union[NodeProto, _Mapping]]] = ..., initializer: _Optional[_Iterable[_Union[TensorProto, _Mapping]]] = ..., input: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ...) -> None: ...
+
+class FunctionProto(_message.Message):
+    __slots__ = ("node",)
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    node: _containers.RepeatedCompositeFieldContainer[NodeProto]
+    def __init__(self, node: _Optional[_Iterable[_Union[NodeProto, _Mapping]]] = ...) -> None: ...
+
+class OperatorSetIdProto(_message.Message):
+    __slots__ = ("domain", "version")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    version: int
+    def __init__(self, domain: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class ModelProto(_message.Message):
+    __slots__ = ("graph", "opset_import", "functions")
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    OPSET_IMPORT_FIELD_NUMBER: _ClassVar[int]
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    graph: GraphProto
+    opset_import: _containers.RepeatedCompositeFieldContainer[OperatorSetIdProto]
+    functions: _containers.RepeatedCompositeFieldContainer[FunctionProto]
+    def __init__(self, graph: _Optional[_Union[GraphProto, _Mapping]] = ..., opset_import: _Optional[_Iterable[_Union[OperatorSetIdProto, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[FunctionProto, _Mapping]]] = ...) -> None: ...

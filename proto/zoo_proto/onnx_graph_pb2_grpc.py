@@ -1,0 +1,1 @@
+"""onnx_graph.proto declares no service."""
