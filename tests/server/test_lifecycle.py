@@ -386,7 +386,8 @@ def test_expired_call_is_not_run(slow, serve, make_request):
         time.sleep(0.1)
         with pytest.raises(grpc.RpcError) as caught:
             wire.stub.ModelInfer(make_request("slow", n=np.ones(1, np.int64)), timeout=0.05)
-        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        # Refused at once where it is known to come too late.
+        assert caught.value.code().name in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
         for call in busy:
             call.result()
         assert statistics.snapshot().execution_count == before + 16
