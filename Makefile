@@ -7,7 +7,7 @@ JOBS ?= $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help install install-dev train export verify serve format check test test-all bench examples differential proto proto-check cards build clean
+.PHONY: help install install-dev train export verify serve site format check test test-all bench examples differential proto proto-check cards build clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -54,6 +54,9 @@ verify: export ## verify the published models again
 serve: export ## serve the published models on 127.0.0.1:8001
 	@exec $(ZOO) serve $(REPOSITORY)
 
+site: export ## build the gallery (site): a static site whose models run in the browser
+	@$(ZOO) site --repository $(REPOSITORY)
+
 # -- development ----------------------------------------------------------------------------------
 
 format: .venv/.installed-dev ## format and fix
@@ -96,5 +99,5 @@ cards: export ## rewrite the README's table of models from the manifests
 build: .venv/.installed-dev ## build the wheel and the source archive
 	@.venv/bin/python -m build --quiet
 
-clean: ## remove build, dist and models; keep .venv
-	rm -rf build dist models
+clean: ## remove build, dist, models and site; keep .venv
+	rm -rf build dist models site

@@ -16,7 +16,11 @@ IMAGES = Path(__file__).parent / "images"
 #: Rooms from top to bottom, each with what it is for: a room imports rooms of lower rows only.
 ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("cli", "the command"), ("commands", "one module a command")),
-    (("export", "recipe, model or file to ONNX"), ("runtimes", "other programs that run ONNX")),
+    (
+        ("export", "recipe, model or file to ONNX"),
+        ("runtimes", "other programs that run ONNX"),
+        ("site", "the gallery"),
+    ),
     (
         ("publish", "versions on disk"),
         ("card", "model card, plots"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from zoo.errors import ZooError
 
-COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict", "layers")
+COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict", "site", "layers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -39,13 +39,18 @@ MAX_HTTP_BYTES = 2**31
 #: Triton's default for its option of the same name.
 HTTP_MAX_INPUT_SIZE = 1 << 26
 
-#: The value of a port that stays closed.
+#: The value of an option that leaves something out.
 OFF = "off"
 
 
 def port_or_off(text: str) -> int | None:
     """Return a port's number, None for `off`."""
     return None if text == OFF else int(text)
+
+
+def folder_or_off(text: str) -> Path | None:
+    """Return a folder's path, None for `off`."""
+    return None if text == OFF else Path(text)
 
 
 def _switch(text: str) -> bool:
@@ -324,6 +329,13 @@ class ServerConfig:
         metavar="S",
         low=0,
         high=86400,
+    )
+    site: Path | None = _option(
+        Path("site"),
+        "folder of the gallery, as `zoo site` builds it, shown at / of the HTTP port once it is there; "
+        "`off` shows none",
+        convert=folder_or_off,
+        metavar="DIR",
     )
     server_name: str = _option(
         "layer-zoo", "name in the server's metadata; some clients want `triton`", metavar="NAME"

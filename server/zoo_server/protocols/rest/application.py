@@ -28,6 +28,7 @@ from zoo_server.protocols.rest.infer import Inference
 from zoo_server.protocols.rest.json_values import parse_json
 from zoo_server.protocols.rest.plain import Application, TokenCheck
 from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, Operation
+from zoo_server.protocols.rest.site import SiteRoute
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Function = Callable[[Path, Body], Answer]
@@ -46,8 +47,9 @@ def rest_application(
     asked for.
     """
     routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers)
+    site = [] if config.site is None else [SiteRoute(config.site)]
     application = Starlette(
-        routes=routes.all(),
+        routes=[*routes.all(), *site],
         exception_handlers={HTTPException: _http_error, Exception: _unforeseen},
     )
     application.router.redirect_slashes = False

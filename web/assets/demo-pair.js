@@ -1,0 +1,63 @@
+// Two digits side by side: which is larger, and what is their sum?
+import { Bars } from "./bars.js";
+import { digit, TWO } from "./digits.js";
+import { h, short, t } from "./dom.js";
+import { decoded } from "./maps.js";
+import { newest } from "./ort.js";
+import { Pad } from "./pad.js";
+
+const SEVEN = [[[0.3, 0.18], [0.72, 0.18], [0.6, 0.45], [0.45, 0.84]]];
+
+export async function start(context) {
+  const { page, place } = context;
+  const [rows, columns, channels] = page.inputs[0].shape.slice(1);
+  const high = page.image.high;
+  const bars = new Bars([`${t("left")} ≥`, t("larger")]);
+  const sum = h("p", { class: "reading-answer", "aria-live": "polite" });
+  const images = [null, null];
+  const run = newest(async () => {
+    if (images.some((image) => image === null)) return;
+    const feeds = Object.fromEntries(page.inputs.map(({ name }, at) => [name, { shape: [1, rows, columns, channels], data: images[at] }]));
+    const answers = await context.model.run(feeds);
+    const [larger, total] = page.outputs.map(({ name }) => answers[name].data[0]);
+    bars.show([1 - larger, larger]);
+    sum.replaceChildren(short(total), h("small", { text: t("sum") }));
+    place.dataset.answer = total;
+    context.answered(feeds, answers);
+  });
+  const pads = page.inputs.map((_, at) => {
+    const pad = new Pad(`${t(at ? "right" : "left")}. ${t("pad")}`, () => {
+      images[at] = digit(pad.ink(), pad.size, rows, high);
+      run();
+    });
+    return pad;
+  });
+  const clear = (at) => {
+    pads[at].clear();
+    images[at] = null;
+    bars.clear();
+    sum.replaceChildren(h("small", { text: t("nothing_drawn") }));
+  };
+  const sample = () => {
+    const { inputs } = page.samples[Math.floor(Math.random() * page.samples.length)];
+    page.inputs.forEach(({ name }, at) => {
+      images[at] = decoded(inputs[name]);
+      pads[at].show(Array.from(images[at], (value) => value / high), rows, columns);
+    });
+    run();
+  };
+  place.replaceChildren(
+    h(
+      "div",
+      { class: "two" },
+      h(
+        "div",
+        { class: "pair" },
+        ...pads.map((pad, at) => h("div", {}, h("div", { class: "row-between" }, h("p", { class: "sub", text: t(at ? "right" : "left") }), h("button", { type: "button", class: "plain", text: t("clear"), onclick: () => clear(at) })), pad.canvas)),
+      ),
+      h("div", { class: "stack-gap" }, sum, bars.element, h("div", { class: "buttons" }, h("button", { type: "button", class: "plain", text: t("samples"), onclick: sample }))),
+    ),
+  );
+  pads[0].draw(TWO);
+  pads[1].draw(SEVEN);
+}

@@ -1,0 +1,231 @@
+"""Builds the gallery of a repository: pages, models, runtime; the folder appears whole or not at all.
+
+index.html  ko/  models/NAME/  tutorial/  try/     the pages
+assets/                                            style and modules, as they are in web/
+data/NAME/  model.onnx  taps.onnx  page.json  model.svg  picture.svg
+runtime/    ort.mjs  ort.wasm.gz
+site.json                                          every file with its checksum, for the server
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from zoo.card.picture import draw
+from zoo.errors import UsageError
+from zoo.files import flush_tree, sha256, staged_folder
+from zoo.parity.compare import Case
+from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.vectors import read_vectors
+from zoo.publish.published import published, published_models
+from zoo.publish.repository import Manifest
+from zoo.recipes.architecture import Layer
+from zoo.recipes.recipe import Recipe
+from zoo.recipes.registry import Registry
+from zoo.site import charts
+from zoo.site.code import examples, keras_code
+from zoo.site.evidence import HeldOut, held_out, page_data
+from zoo.site.facts import model_facts
+from zoo.site.graph import describe, taps
+from zoo.site.pages import render, web_folder
+from zoo.site.pictures import picture
+from zoo.site.runtime import runtime_files
+from zoo.training.runs import RunFolder
+from zoo.version import zoo_version
+from zoo_server.repository import layout
+
+#: What says that a folder is a site of ours, and what is in it.
+SITE_FILE, SITE_FORMAT = "site.json", 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where a site is built from."""
+
+    repository: Path
+    runs: Path
+    registry: Registry
+    runtime_archive: Path | None = None
+
+
+def build_site(sources: Sources, output: Path) -> dict[str, int]:
+    """Build the site into `output`, replacing one that is there; return the bytes of each file.
+
+    Raises UsageError for a repository without models and for an `output` that is something else.
+    """
+    names = published_models(sources.repository)
+    if not names:
+        raise UsageError(
+            f"no model is published in {sources.repository}: run `zoo export` first, or give "
+            "--repository"
+        )
+    _check_output(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with staged_folder(output.parent, output.name) as staged:
+        shutil.copytree(web_folder() / "assets", staged / "assets")
+        _write(staged / "runtime", runtime_files(sources.runtime_archive))
+        models = [_model(sources, name, staged) for name in _ordered(names, sources.registry)]
+        for page in render(models, zoo_version()):
+            _write(staged, {page.path: page.html.encode()})
+        paths = {
+            path.relative_to(staged).as_posix(): path
+            for path in sorted(staged.rglob("*"))
+            if path.is_file()
+        }
+        sizes = {name: path.stat().st_size for name, path in paths.items()}
+        files = {name: {"bytes": sizes[name], "sha256": sha256(paths[name])} for name in paths}
+        _write(staged, {SITE_FILE: _json({"format": SITE_FORMAT, "files": files})})
+        flush_tree(staged)
+        _replace(output, staged)
+    return sizes
+
+
+def _check_output(output: Path) -> None:
+    if not output.exists() or (output / SITE_FILE).is_file():
+        return
+    if not output.is_dir() or any(output.iterdir()):
+        raise UsageError(f"{output} is there and is no site of `zoo site`: give another --output")
+
+
+def _replace(output: Path, staged: Path) -> None:
+    """Put the staged folder in place of the old one, which goes with the staging."""
+    if output.exists():
+        old = staged.with_name(f"{staged.name}-old")
+        output.rename(old)
+        staged.rename(output)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        staged.rename(output)
+
+
+def _ordered(names: Iterable[str], registry: Registry) -> list[str]:
+    """Return the registry's models in its order, which is the tutorial's, then others by name."""
+    known = list(registry.owners)
+    return sorted(
+        names, key=lambda name: (known.index(name) if name in known else len(known), name)
+    )
+
+
+def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
+    """Write one model's data, and return what its page shows."""
+    manifest = published(sources.repository, name, sources.registry)
+    recipe = sources.registry.get(name) if name in sources.registry.owners else None
+    content = (manifest.folder / layout.MODEL_FILE).read_bytes()
+    model = onnx.load_model_from_string(content)
+    tapped = taps(model)
+    layers = manifest.values["layers"]
+    nodes = describe(tapped, layers)
+    evidence = held_out(manifest, recipe) if recipe else None
+    facts = model_facts(manifest, recipe)
+    folder = staged / "data" / name
+    documents = {"model.onnx": content, "taps.onnx": tapped.SerializeToString(deterministic=True)}
+    case = _first_case(manifest)
+    row = case.feeds
+    page = {"nodes": nodes, "layers": layers, **facts["page"]}
+    page |= {"example": _tensors(row), "expected": _tensors(case.expected)}
+    page |= page_data(evidence) if evidence else {}
+    documents["page.json"] = _json(page)
+    _write(folder, documents)
+    shown = _shown_row(evidence) or row
+    tensors = OnnxRuntime().load(folder / "taps.onnx")(shown)
+    pictures = {"picture.svg": picture(nodes, tensors, evidence)}
+    if layers:
+        pictures["model.svg"] = draw(name, [Layer.from_json(each) for each in layers])
+    _write(folder, {file: text.encode() for file, text in pictures.items()})
+    stateful = bool(recipe and recipe.states)
+    return facts | {
+        "sample": _sample(recipe, shown, tensors),
+        "code": examples(name, row, stateful),
+        "keras": keras_code(recipe) if recipe else "",
+        "charts": _charts(sources, manifest, recipe, evidence),
+    }
+
+
+def _first_case(manifest: Manifest) -> Case:
+    """Return the first published test vector: one row, and Keras's answers to it."""
+    cases = read_vectors(manifest.folder / layout.MODEL_FILE)
+    if not cases:
+        raise UsageError(f"{manifest.folder} has no test vectors: export the model again")
+    return cases[0]
+
+
+def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {
+        key: {"shape": list(value.shape), "values": value.ravel().tolist()}
+        for key, value in arrays.items()
+    }
+
+
+def _shown_row(evidence: HeldOut | None) -> dict[str, np.ndarray] | None:
+    """Return the held-out row of the third class (of digits: a 2) that the model is surest of.
+
+    Of models without a third class: the row with the largest contrast.
+    """
+    if evidence is None:
+        return None
+    rows, answers = evidence.rows, evidence.answers[evidence.recipe.output_name]
+    chosen = np.flatnonzero(evidence.truth == 2)
+    if len(chosen) and answers.shape[-1] > 2:
+        at = int(chosen[answers[chosen, 2].argmax()])
+    else:
+        at = int(rows.x.reshape(len(rows.x), -1).std(axis=1).argmax())
+    return {
+        name: values[at : at + 1]
+        for name, values in zip(evidence.recipe.inputs, rows.inputs, strict=True)
+    }
+
+
+def _sample(
+    recipe: Recipe | None, shown: Mapping[str, np.ndarray], tensors: Mapping[str, np.ndarray]
+) -> dict[str, Any] | None:
+    """Return a grey image, 0 to 1, with the model's answer to it; None for other models."""
+    if recipe is None or recipe.image is None or recipe.image.mode != "L":
+        return None
+    image = shown[recipe.input_name][0, ..., 0]
+    return {
+        "pixels": np.round(image.ravel() / recipe.image.high, 3).tolist(),
+        "side": len(image),
+        "shares": np.round(tensors[recipe.output_name][0].astype(float), 4).tolist(),
+    }
+
+
+def _charts(
+    sources: Sources, manifest: Manifest, recipe: Recipe | None, evidence: HeldOut | None
+) -> dict[str, Any]:
+    """Return a function of each chart, which draws it in the words of a language."""
+    found: dict[str, Any] = {}
+    if recipe is not None:
+        run = RunFolder.of(sources.runs, recipe)
+        weights = manifest.values["training"]["weights_sha256"]
+        if run.record is not None and run.record.weights_sha256 == weights:
+            values = run.history()
+            found["history"] = lambda words: charts.history(values, words)
+    if evidence is None or recipe is None:
+        return found
+    truth, decided = evidence.truth, evidence.decided
+    if recipe.classes:
+        found["held_out"] = lambda words: charts.confusion(truth, decided, recipe.classes, words)
+    elif recipe.task == "forecast":
+        found["held_out"] = lambda words: charts.forecast(truth, decided, words, recipe.units)
+    else:
+        found["held_out"] = lambda words: charts.scatter(truth, decided, words)
+    return found
+
+
+def _write(folder: Path, documents: Mapping[str, bytes]) -> None:
+    for name, content in documents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _json(values: Any) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
