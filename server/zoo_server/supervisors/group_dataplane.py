@@ -7,10 +7,12 @@
 Everything else is the same in every worker and answered from its own memory, inference above all.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zoo_server.dataplane import DataPlane, DataPlaneParts
+from zoo_server.errors import ServerExiting
 from zoo_server.inference.model import LoadedModel
 from zoo_server.models.payload import ControlValue
 from zoo_server.supervisors import rpc
@@ -20,6 +22,8 @@ from zoo_server.telemetry.logs import LogSettings, LogValue
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.statistics import Snapshot
 from zoo_server.telemetry.traces import Settings as TraceValues
+
+_LOG = logging.getLogger(__name__)
 
 
 class GroupDataPlane(DataPlane):
@@ -43,7 +47,13 @@ class GroupDataPlane(DataPlane):
         return self._group().readiness.is_model_ready(name, version)
 
     def readings(self, models: Sequence[LoadedModel]) -> list[ModelReading]:
-        whole: Sequence[ModelReading] = self._supervisor.call("readings")
+        try:
+            whole: Sequence[ModelReading] = self._supervisor.call(
+                "readings", seconds=rpc.ASK_READINGS_SECONDS
+            )
+        except ServerExiting:
+            _LOG.warning("the supervisor does not answer: only this worker's counts are told")
+            return super().readings(models)
         known = {(reading.name, reading.version): reading for reading in whole}
         names = [(model.settings.name, model.settings.version) for model in models]
         return [known.get(name) or _nothing(*name) for name in names]

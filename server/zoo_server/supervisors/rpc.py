@@ -18,6 +18,14 @@ _SERVICE = "zoo.Processes"
 #: Seconds in which a worker answers: a load of a model, and anything else.
 LOAD_SECONDS, ANSWER_SECONDS = 1800.0, 60.0
 
+#: A worker is asked for a sign of life every so many seconds, gets so many to give it, and is replaced
+#: once it has given none so often in a row: once may be the supervisor's own pause.
+ALIVE_EVERY_SECONDS, ALIVE_SECONDS, MOST_MISSED = 2.0, 5.0, 2
+
+#: Seconds in which a worker tells its counts to who asks for the whole's; the supervisor tells the last
+#: that are known of one that does not, and gets a little longer itself.
+READINGS_SECONDS, ASK_READINGS_SECONDS = 1.0, 3.0
+
 #: Seconds in which the supervisor answers: first one worker is asked, then the others, then all told.
 CHANGE_SECONDS, ASK_SECONDS = 2 * LOAD_SECONDS + 2 * ANSWER_SECONDS, 2 * ANSWER_SECONDS
 

@@ -145,11 +145,12 @@ class Supervisor:
         self.workers[worker.spec.address] = worker
         if self._leaving.is_set():
             worker.leave()
-        watch = asyncio.create_task(self._watch(worker))
+        watches = [asyncio.create_task(each(worker)) for each in (self._watch, self._watch_life)]
         try:
             return await worker.wait()
         finally:
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             del self.workers[worker.spec.address]
             self._statistics.end(worker.spec.address)
 
@@ -158,6 +159,16 @@ class Supervisor:
             await asyncio.sleep(_EXCHANGE_SECONDS)
             if worker.serving_since is not None and not worker.changing:
                 await self._exchange(worker)
+
+    async def _watch_life(self, worker: WorkerProcess) -> None:
+        """End a worker that gives no sign of life: its callers then find one that answers."""
+        missed = 0
+        while missed < rpc.MOST_MISSED:
+            await asyncio.sleep(rpc.ALIVE_EVERY_SECONDS)
+            if worker.has_joined:
+                missed = 0 if await worker.is_alive() else missed + 1
+        _LOG.error("%s gives no sign of life and is ended", worker)
+        worker.kill()
 
     def _spec(self, number: int, start: int) -> WorkerSpec:
         """Return what a process is; the first worker owns the ports of HTTP."""
@@ -286,7 +297,13 @@ class Supervisor:
             self._begin(self._exchange_all())  # who tells does not wait for all the others
 
     async def _readings(self, _: WorkerProcess) -> list[ModelReading]:
-        await self._exchange_all()
+        """Return the counts of all; of a worker that does not answer in time, those it told last."""
+        exchanges = {self._begin(self._exchange(worker)): worker for worker in self._joined()}
+        if exchanges:
+            _answered, silent = await asyncio.wait(exchanges, timeout=rpc.READINGS_SECONDS)
+            for each in silent:
+                text = "%s does not answer: of it, statistics have what it told last"
+                _LOG.warning(text, exchanges[each])
         return self._statistics.total()
 
     async def change(self, method: str, first: WorkerProcess, *arguments: Any) -> Any:

@@ -61,7 +61,10 @@ class WorkerGroup:
 
     def join(self, parts: DataPlaneParts, path: InferPath) -> DataPlane:
         local = DataPlane(parts)
-        functions: dict[str, Callable[..., Any]] = {"exchange": self._exchange}
+        functions: dict[str, Callable[..., Any]] = {
+            "alive": lambda: None,
+            "exchange": self._exchange,
+        }
         functions |= {method: getattr(local, method) for method in LANES}
         handlers = rpc.handlers(
             {name: rpc.answering(function) for name, function in functions.items()},

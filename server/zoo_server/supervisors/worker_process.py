@@ -75,6 +75,15 @@ class WorkerProcess:
             raise rpc.error_of(error, lost) from None
         return rpc.result_of(answer)
 
+    async def is_alive(self) -> bool:
+        """Tell whether it answers in time, whatever else it is at."""
+        ask = rpc.unary(self._channel, "alive")
+        try:
+            await ask((), timeout=rpc.ALIVE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+        return True
+
     async def change(self, method: str, *arguments: Any) -> Any:
         """Have it make a change, during which it may be too busy to answer anything else in time."""
         seconds = rpc.LOAD_SECONDS if LANES[method] == "models" else rpc.ANSWER_SECONDS
