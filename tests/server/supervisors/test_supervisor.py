@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import tempfile
+import time
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 

@@ -8,6 +8,7 @@ import json
 
 import grpc
 
+from zoo_server.errors import ServerExiting
 from zoo_server.protocols.status import retry_ms_of, status_of
 
 HTTP_STATUS: dict[grpc.StatusCode, int] = {
@@ -37,6 +38,8 @@ def error_response(error: Exception, method: str) -> tuple[int, bytes, dict[str,
     headers = {"content-type": JSON}
     if code is grpc.StatusCode.UNAUTHENTICATED:
         headers["www-authenticate"] = "Bearer"
+    if isinstance(error, ServerExiting):
+        headers["connection"] = "close"  # or the next request meets its end
     if retry_ms := retry_ms_of(error):
         headers["retry-after"] = str(-(-retry_ms // 1000))  # which counts in seconds
     return HTTP_STATUS.get(code, 500), error_body(text), headers

@@ -31,11 +31,11 @@ from urllib.parse import unquote
 import grpc
 
 from zoo_server.protocols.grpc.transport import core
-from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit
+from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit, close_connections
 from zoo_server.protocols.grpc.transport.fast_calls import RawCall, UnaryCall, run_unary
 from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
-from zoo_server.protocols.grpc.transport.public import TransportOptions
+from zoo_server.protocols.grpc.transport.public import EXITING, TransportOptions
 from zoo_server.protocols.grpc.transport.throttle import Throttle
 from zoo_server.protocols.ports import address_error, join_address, peer_of, probe
 from zoo_server.protocols.unary import SMALL_MESSAGE
@@ -63,8 +63,11 @@ _BEHIND = "too many requests: the answer would be late"
 #: What a call is told that is refused unread.
 _THROTTLED = "too many requests: those of this connection were refused or late just now"
 
-#: How long a cancelled call may take to come back.
-_CANCEL_SECONDS = 2.0
+#: How long the status of a call that is cut off may take to leave, and a cancelled one to come back.
+_REFUSE_SECONDS, _CANCEL_SECONDS = 0.5, 2.0
+
+#: How often it is looked whether calls are under way.
+_LOOK_SECONDS = 0.005
 
 
 class HandlerCallDetails(NamedTuple):
@@ -157,15 +160,29 @@ class FastTransport:
             self._close_unstarted()
             return
         with self._lock:
-            if not self._stopping:
-                self._stopping = True
-                self._accepting = False
-                self._server.shutdown(self._queue, self._shut_down)
-        if not self._loop.over.wait(grace_seconds):
+            if self._stopping:
+                return
+            self._stopping = True
+        # Calls that come now are refused by us: the core would cancel them.
+        self._wait_until_idle(grace_seconds)
+        for call in list(self._calls):
+            call.reject(grpc.StatusCode.UNAVAILABLE, EXITING)
+        self._wait_until_idle(_REFUSE_SECONDS)
+        close_connections(self._port)
+        with self._lock:
+            self._accepting = False
+            self._server.shutdown(self._queue, self._shut_down)
+        if not self._loop.over.wait(_REFUSE_SECONDS):
             with self._lock:
                 if not self._loop.over.is_set():
                     self._server.cancel_all_calls()
             self._loop.over.wait(_CANCEL_SECONDS)
+
+    def _wait_until_idle(self, seconds: float) -> None:
+        """Wait until no call is under way, at most so long."""
+        end = time.monotonic() + seconds
+        while self._calls and time.monotonic() < end and not self._loop.over.wait(_LOOK_SECONDS):
+            pass
 
     def _close_unstarted(self) -> None:
         """Let go of the port: the core does that for a server that has been started only."""
@@ -203,6 +220,9 @@ class FastTransport:
         if not event.success:
             return
         self._loop.owed += 1
+        if self._stopping:
+            RawCall(event.call, self._ended).reject(grpc.StatusCode.UNAVAILABLE, EXITING)
+            return
         method = event.call_details.method
         guard = self._options.guard
         if guard is not None:

@@ -6,6 +6,7 @@ stop    refuses new calls, gives those under way some time, then ends
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, cast
 
 import grpc
 
-from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit
+from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit, close_connections
 from zoo_server.protocols.grpc.transport.threads import GrowingThreads
 from zoo_server.protocols.ports import address_error, join_address, probe
 
@@ -27,8 +28,11 @@ _MARGIN = 4096
 #: silent caller is asked for a sign of life, and may take to give it.
 _HANDSHAKE_MS, _IDLE_MS, _KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 20_000, 600_000, 60_000, 20_000
 
-#: How long cancelled calls may take to come back.
-_CANCEL_SECONDS = 2.0
+#: How long cancelled calls may take to come back, and how often it is looked whether any are left.
+_CANCEL_SECONDS, _LOOK_SECONDS = 2.0, 0.01
+
+#: What a caller hears who comes too late.
+EXITING = "Server exiting"
 
 #: Asked with a call's method and metadata before its message is read; None lets it in, else the
 #: status that it is refused with.
@@ -105,7 +109,7 @@ class PublicTransport:
         )
         self._server = grpc.server(
             cast("ThreadPoolExecutor", self._threads),  # of which it calls `submit` only
-            interceptors=[] if options.guard is None else [_Guarded(options.guard)],
+            interceptors=[_Guarded(self._refusal)],
             maximum_concurrent_rpcs=options.max_calls,
             options=options.arguments(),
         )
@@ -140,6 +144,13 @@ class PublicTransport:
                 ).start()
         self._connections.start(self._port)
 
+    def _refusal(self, method: str, metadata: Any) -> tuple[grpc.StatusCode, str] | None:
+        """Return what a call is refused with before its message is read (Guard)."""
+        if self._stopping:
+            return grpc.StatusCode.UNAVAILABLE, EXITING
+        guard = self._options.guard
+        return None if guard is None else guard(method, metadata)
+
     def _watch(self, loop: threading.Thread) -> None:
         """Wait for the end of grpcio's loop, which only a stop may bring."""
         loop.join()
@@ -152,8 +163,14 @@ class PublicTransport:
         self._connections.stop()
         if not self._started:  # grpcio gives the port back of a server that has been started only
             self._server.start()
+        # New calls are refused by us (_Guarded): grpcio would cancel them.
+        end = time.monotonic() + grace_seconds
+        while self._threads.are_busy() and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # the last answers are on their way
+        close_connections(self._port)
         # Not for ever: a loop that has ended stops nothing any more.
-        self._server.stop(grace_seconds).wait(grace_seconds + _CANCEL_SECONDS)
+        self._server.stop(0).wait(_CANCEL_SECONDS)
         self._threads.shutdown(wait=False)
 
 

@@ -37,6 +37,8 @@ class GrowingThreads(Executor):
         self._threads: list[threading.Thread] = []
         #: Grows with each call taken; only whether it does is looked at, so no lock guards it.
         self._taken = 0
+        #: The threads that have a call.
+        self._busy: set[int] = set()
         self._wanted = threading.Event()
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
@@ -50,6 +52,10 @@ class GrowingThreads(Executor):
         elif not self._wanted.is_set():
             self._wanted.set()
         return future
+
+    def are_busy(self) -> bool:
+        """Tell whether calls wait or are under way."""
+        return bool(self._busy) or not self._tasks.empty()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the threads go once what waits has been run; `cancel_futures` is not offered."""
@@ -85,7 +91,9 @@ class GrowingThreads(Executor):
                 self._threads.append(thread)
 
     def _work(self) -> None:
+        itself = threading.get_ident()
         while (task := self._tasks.get()) is not None:
+            self._busy.add(itself)
             self._taken += 1
             future, function, args, kwargs = task
             if future.set_running_or_notify_cancel():
@@ -98,6 +106,7 @@ class GrowingThreads(Executor):
                     del result
             # Waiting for the next, it must not keep the last.
             del task, future, function, args, kwargs
+            self._busy.discard(itself)
 
     def _watch(self) -> None:
         while not self._closed.is_set():
