@@ -6,7 +6,8 @@
 
 A worker takes connections only once it has loaded and knows every change so far, and at the start
 only once all have, or the first would get the connections of all. While one is replaced the others
-serve; what its callers had under way is lost, and their next calls go elsewhere.
+serve; what its callers had under way is lost, and their next calls go elsewhere. However often a worker
+dies, once the server has served another is started, at last every few seconds: no request ends it.
 
 A change (LANES) is made by the worker that received it and then by the others; its answer comes once
 all have made it. Where the first fails nothing is changed; another worker that then fails is
@@ -130,12 +131,19 @@ class Supervisor:
                 return
             await self._exchange_all()
             delay = backoff.after(served)
-            if delay is None:
+            if backoff.is_lasting and not self._all_joined.is_set():
                 reason = f"for the {backoff.deaths}th time in a row"
                 _LOG.error("worker %d %s, %s: giving up", number, ending, reason)
                 self._leave(FAILED)
                 return
-            _LOG.warning("worker %d %s: another takes its place", number, ending)
+            _LOG.warning(
+                "worker %d %s: another takes its place%s, %d of %d serve",
+                number,
+                ending,
+                f" in {delay:g} s, for the {backoff.deaths}th time in a row" if delay else "",
+                len(self._joined()),
+                self._config.workers,
+            )
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._leaving.wait()

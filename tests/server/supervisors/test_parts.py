@@ -19,17 +19,21 @@ from zoo_server.telemetry.statistics import Execution, ModelStatistics, Snapshot
 # -- backoff ---------------------------------------------------------------------------------------
 
 
-def test_backoff_waits_longer_and_gives_up():
-    """The first death is made up for at once, each further one later, and the seventh not."""
+def test_backoff_waits_longer_up_to_a_bound():
+    """The first death is made up for at once, each further one later, and none is the last."""
     backoff = Backoff()
+    delays = [backoff.after(0.1) for _ in range(6)]
+    assert not backoff.is_lasting
+    delays += [backoff.after(0.1) for _ in range(3)]
 
-    assert [backoff.after(0.1) for _ in range(7)] == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, None]
+    assert delays == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert backoff.is_lasting
 
 
 def test_backoff_forgets():
     """A worker that served for a minute did not die of its start: it counts as the first."""
     backoff = Backoff()
-    for _ in range(6):
+    for _ in range(8):
         backoff.after(0)
 
     assert [backoff.after(60), backoff.after(59)] == [0.0, 0.25]
