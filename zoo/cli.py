@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
-from typing import Any
+from typing import Any, NoReturn
 
 from zoo.errors import ZooError
 
@@ -44,9 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; argparse would print the usage before it, dozens of lines."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (options: {self.prog} --help)\n")
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; import only the requested command, or all of them for the help."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="zoo",
         description="From a Keras model to a portable ONNX file: trained, proven equal, served.",
     )

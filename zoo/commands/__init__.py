@@ -68,7 +68,7 @@ def add_compat(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse.ArgumentParser | argparse._MutuallyExclusiveGroup) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -20,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_modules(parser)
     add_repository(parser)
-    add_json(parser)
-    parser.add_argument(
+    forms = parser.add_mutually_exclusive_group()
+    add_json(forms)
+    forms.add_argument(
         "--markdown",
         type=Path,
         metavar="README.md",

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from zoo.commands import DEFAULT_REPOSITORY
 from zoo.errors import UsageError
@@ -46,6 +51,22 @@ def run(options: argparse.Namespace) -> int:
         )
     if configuration.transport == "fast":
         prefer_older_poller()
-    from zoo_server import main
+    with _ending_on_sigterm():
+        from zoo_server import main
 
     return main.serve(configuration)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """While the server is imported, which takes a second or two: SIGTERM ends that with a line."""
+
+    def end(*_: object) -> NoReturn:
+        sys.stderr.write("zoo: leaving: the server was not started yet\n")
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

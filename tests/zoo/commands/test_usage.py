@@ -1,0 +1,52 @@
+"""A mistake on the command line is one line that names it, and the exit status 2."""
+
+import subprocess
+import sys
+
+import pytest
+
+from zoo import cli
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["list", "--json", "--markdown", "README.md"],
+            "zoo list: argument --markdown: not allowed",
+        ),
+        (["serve", "--grpc-port"], "zoo serve: argument --grpc-port: expected one argument"),
+        (["list", "--no-such"], "unrecognized arguments: --no-such"),
+        (["nothing"], "invalid choice: 'nothing'"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The usage of dozens of options is what --help is for."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    said = capsys.readouterr().err
+
+    assert caught.value.code == 2
+    assert said.count("\n") == 1
+    assert words in said
+
+
+def test_sigterm_while_the_server_is_imported_says_so() -> None:
+    """A process that is ended before it serves leaves with a line and status 0."""
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'zoo_server.main':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from zoo.cli import main\n"
+        "sys.exit(main(['serve', '.']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "zoo: leaving: the server was not started yet\n")
