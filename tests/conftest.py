@@ -14,8 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tests.shared_folder import shared_folder
+
+# Hypothesis fails an example that takes 0.2 s, which any does while other work has the processors.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 ZOO = Path(sys.executable).with_name("zoo")
 
