@@ -10,8 +10,8 @@ machine's own part. The models are made here; nothing is trained or downloaded.
 
 No request is read, run or answered on the loop unless it is known to be short. What the probe still sees
 of large ones is time that libraries keep the interpreter's lock for: onnxruntime while it converts
-strings (an eighth of a microsecond each, both ways), grpcio while it copies a message (tens of
-megabytes), json.loads.
+strings (an eighth of a microsecond each, both ways), and grpcio while it copies a message (tens of
+megabytes).
 """
 
 import argparse

@@ -8,7 +8,9 @@ after the JSON. FP16 and BF16 have no JSON form. A header of length 0 means that
 data of the model's only input.
 """
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +46,7 @@ from zoo_server.protocols.rest.json_values import (
     text,
     unsigned,
 )
+from zoo_server.protocols.rest.sliced_json import SLICE
 
 _BY_WIRE = {row.wire: row for row in DATA_TYPES}
 
@@ -87,6 +90,15 @@ def decode(
     """
     if header_length == 0:
         return _raw(body, settings)
+    if header_length <= SLICE:
+        return _decode(body, header_length, settings, memory)
+    with _no_collection():
+        return _decode(body, header_length, settings, memory)
+
+
+def _decode(
+    body: memoryview, header_length: int, settings: ModelSettings, memory: SharedMemory
+) -> RestRequest:
     header = parse_json(body[:header_length])
     members = parameters(header)
     binary_by_default = flag(members, "binary_data_output")
@@ -102,6 +114,21 @@ def decode(
         binary_by_default=binary_by_default,
         binary={output.name: binary for output, binary in pairs},
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at a large request, during which no thread runs.
+
+    Its nested arrays are in no circle, and gone once they are arrays of numpy.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _parameters(members: Mapping[str, Any]) -> dict[str, ParameterValue]:

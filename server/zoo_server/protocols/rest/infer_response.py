@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import orjson
 
 from zoo_server.datatypes import by_wire, element_count, from_raw, parse_bytes
 from zoo_server.errors import InvalidRequest
@@ -76,19 +77,29 @@ def _with_data(entry: dict[str, Any], tensor: OutputTensor) -> Iterator[bytes]:
     yield _json(entry)[:-1]
     separator = b',"data":['
     for elements in _data(tensor):
-        yield separator + _json(elements)[1:-1]
+        yield separator + elements[1:-1]
         separator = b","
     yield b"]}" if separator == b"," else b',"data":[]}'
 
 
-def _data(tensor: OutputTensor) -> Iterator[list[Any]]:
-    """Yield the elements in one dimension, as Triton writes them whatever the shape."""
+def _data(tensor: OutputTensor) -> Iterator[bytes]:
+    """Yield arrays of the elements in one dimension, as Triton writes them whatever the shape."""
     datatype = by_wire(tensor.datatype)
     if datatype.byte_size is None:
         elements = parse_bytes(tensor.raw, element_count(tensor.shape), tensor=tensor.name)
         for begin in range(0, len(elements), ELEMENTS_AT_ONCE):
-            yield [element.decode() for element in elements[begin : begin + ELEMENTS_AT_ONCE]]
+            part = elements[begin : begin + ELEMENTS_AT_ONCE]
+            yield _json([element.decode() for element in part])
         return
     values: np.ndarray[Any, Any] = from_raw(datatype, tensor.shape, tensor.raw).reshape(-1)
     for begin in range(0, len(values), ELEMENTS_AT_ONCE):
-        yield values[begin : begin + ELEMENTS_AT_ONCE].tolist()
+        yield _numbers(values[begin : begin + ELEMENTS_AT_ONCE])
+
+
+def _numbers(values: np.ndarray[Any, Any]) -> bytes:
+    """Return numbers as JSON, FP32 with the digits of the same double, as Triton writes it."""
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64)
+        if not np.isfinite(values).all():
+            return _json(values.tolist())  # NaN and Infinity as such; orjson writes null
+    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -8,13 +8,12 @@ of its own, 64-bit numbers as numbers (protobuf's own JSON makes them strings).
 
 import base64
 import binascii
-import json
 from typing import Any
 
 from google.protobuf.message import Message
 
 from zoo_server.errors import InvalidRequest, UnreadableJson
-from zoo_server.protocols.rest.sliced_json import SLICE, SlicedDecoder
+from zoo_server.protocols.rest import sliced_json
 
 #: Arrays and objects in one request. Each takes thirty times its two bytes of text, and time of the
 #: garbage collector; a tensor that needs more is better sent flat, or as bytes.
@@ -40,7 +39,7 @@ def parse_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
             "in the binary form"
         )
     try:
-        value = json.loads(text_bytes, cls=SlicedDecoder if len(text_bytes) > SLICE else None)
+        value = sliced_json.loads(text_bytes)
     except RecursionError:
         raise InvalidRequest("JSON nesting depth exceeds maximum allowed limit (100)") from None
     except ValueError as error:  # bad JSON, bad UTF-8, or a number of thousands of digits

@@ -11,7 +11,7 @@ from zoo_server.protocols.rest.sliced_json import SlicedDecoder
 
 #: What json.dumps writes and json.loads reads, with what is only Python's: NaN, half a pair of surrogates.
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats()
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats()
     | st.text(st.sampled_from('ab",[]{}:\\\n é\ud800'), max_size=9),
     lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.sampled_from("abc"), inner),
     max_leaves=60,
