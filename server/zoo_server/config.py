@@ -310,6 +310,24 @@ class ServerConfig:
         low=0,
         high=86400,
     )
+    model_memory: int = _option(
+        0,
+        "load models when they are asked for, and keep so many bytes of them in memory, the most "
+        "recently used; 0 loads all at the start",
+        convert=int,
+        metavar="BYTES",
+        low=0,
+        high=1 << 50,
+    )
+    keep_alive: float = _option(
+        0.0,
+        "load models when they are asked for, and take those out of memory that were not for so many "
+        "seconds; 0 keeps them",
+        convert=float,
+        metavar="S",
+        low=0,
+        high=86400 * 365,
+    )
     follow_links: bool = _option(
         False,
         "read model files through links that lead out of the repository; only where all who write the "
@@ -366,11 +384,21 @@ class ServerConfig:
             raise ConfigurationError(
                 "--model-name and --model-dir go together: one of them is missing"
             )
+        if self.is_lazy and self.workers > 1:
+            raise ConfigurationError(
+                "--model-memory and --keep-alive need --workers 1: each worker would load the same "
+                "models"
+            )
         if self.load_model and self.model_control_mode != "explicit":
             raise ConfigurationError(
                 f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
                 f"{self.model_control_mode!r} loads every model"
             )
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether models are loaded when they are asked for."""
+        return bool(self.model_memory or self.keep_alive)
 
     @classmethod
     def from_arguments(cls, namespace: argparse.Namespace) -> Self:

@@ -126,7 +126,8 @@ class DataPlane:
 
     def entries(self, name: str) -> list[CatalogEntry]:
         """Return what is known of a model, by version; empty if nothing is."""
-        return [entry for entry in self.catalog.entries() if entry.name == name]
+        entries = [entry.at_present() for entry in self.catalog.versions(name)]
+        return sorted(entries, key=lambda entry: entry.version or 0)
 
     def ready_versions(self, name: str) -> list[LoadedModel]:
         """Return the ready versions of a model, ascending; empty if there are none."""

@@ -25,6 +25,7 @@ from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
+from zoo_server.models.composition import model_control
 from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader, ModelRuntime, OpenerFactory
@@ -46,8 +47,6 @@ from zoo_server.protocols.rest.plain import Application, MetricsPage, TokenCheck
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
-from zoo_server.repository.scan import ModelRepository
-from zoo_server.repository.single_model import SingleModel
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
@@ -65,6 +64,12 @@ _WORKERS = 64
 #: Of the threads that calls may hold, the share that open streams may, and that requests may which
 #: wait in a sequence: what these wait for comes with other calls, and those need threads too.
 _STREAMS_SHARE, _SEQUENCES_SHARE = 1 / 2, 1 / 4
+
+#: RPCs that find a model, for which it may have to be loaded first.
+_FINDING = frozenset({"ModelMetadata", "ModelConfig"})
+
+#: Between two looks at which models are idle, in seconds.
+_LONGEST_SWEEP = 10.0
 
 #: How long answers that are already computed may take to leave once the server is idle.
 _FLUSH_SECONDS = 2.0
@@ -123,6 +128,7 @@ class Server:
             self._memory,
             self._topology.forward,
         )
+        self.path.reads_small_here = not config.is_lazy
         self._tls = tls.load(config)
         self._token = None if config.token_file is None else read_token(config.token_file)
         self._budget = measure(config.threads).shared_by(config.workers)
@@ -254,9 +260,7 @@ class Server:
             {"HTTP": lambda: self._rest(dataplane), "metrics": lambda: self._metrics(dataplane)}
         )
         if config.model_control_mode == ControlMode.POLL:
-            poller = Poller(control, config.repository_poll_secs)
-            poller.start()
-            self._entrances.callback(poller.stop)
+            self._watch("polling the model repository", control.poll, config.repository_poll_secs)
         self._topology.log_ready(self._addresses(), time.perf_counter() - self._began)
         self._topology.serving()
 
@@ -274,24 +278,28 @@ class Server:
             max_queue_size=config.max_queue_size,
             self_test=config.self_test,
         )
-        control = ModelControl(
-            _repository(config),
-            Loader(shared, self._loads),
-            self._loads,
-            self.catalog,
-            ControlMode(config.model_control_mode),
-            changed=self._catalog_changed,
+        control = model_control(
+            config, Loader(shared, self._loads), self._loads, self.catalog, self._model_changed
         )
+        if control.residency is not None and config.keep_alive:
+            pause = min(_LONGEST_SWEEP, config.keep_alive / 4)
+            self._watch("evicting models", control.residency.sweep, pause)
         control.start(config.load_model, seconds=config.startup_wait, leave=self._stopping)
         if self._stopping.is_set():
             raise ServerExiting("Server exiting")
-        self._catalog_changed()
+        self._topology.changed()
         return control
 
-    def _catalog_changed(self) -> None:
-        """Tell those who remember or watch models."""
-        self.path.forget()
-        self._topology.changed()
+    def _watch(self, name: str, call: Callable[[], None], seconds: float) -> None:
+        poller = Poller(name, call, seconds)
+        poller.start()
+        self._entrances.callback(poller.stop)
+
+    def _model_changed(self, name: str, readiness: bool) -> None:
+        """Tell those who remember a model, and those who watch what is ready."""
+        self.path.forget_model(name)
+        if readiness:
+            self._topology.changed()
 
     def _parts(self) -> DataPlaneParts:
         """Return what the data plane of this process speaks for."""
@@ -312,7 +320,7 @@ class Server:
                 self.path,
                 self._streams,
                 self.in_flight,
-                self._topology.waits,
+                self._topology.waits | (_FINDING if self.config.is_lazy else frozenset()),
             ),
             *tensorflow_handlers(
                 TensorFlowServing(dataplane),
@@ -370,13 +378,6 @@ def running(config: ServerConfig, opener: OpenerFactory = Runtime) -> Iterator[S
         yield server
     finally:
         server.stop(config.drain_seconds)
-
-
-def _repository(config: ServerConfig) -> ModelRepository:
-    """Return what the models are read from; ConfigurationError for a name that is none."""
-    if config.model_dir is not None and config.model_name is not None:
-        return SingleModel(config.model_dir, config.model_name, follow_links=config.follow_links)
-    return ModelRepository(config.repository, follow_links=config.follow_links)
 
 
 def _handler_threads(budget: ThreadBudget) -> int:

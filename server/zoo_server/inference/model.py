@@ -67,6 +67,10 @@ class LoadedModel:
         self.scheduler = scheduler
         #: How long it took to load, set by who loads it.
         self.load_seconds = 0.0
+        #: What it takes in memory, about, set by who loads it.
+        self.memory_bytes = 0
+        #: Whether it stays in memory whatever else is needed there.
+        self.pinned = False
         #: When it was made: its counts begin here.
         self.loaded_ns = time.time_ns()
 
@@ -74,6 +78,17 @@ class LoadedModel:
     def provider(self) -> str:
         """The execution provider its session runs on, by our short name."""
         return self.runner.graph.provider
+
+    @property
+    def used_ns(self) -> int:
+        """When it last ran, or was loaded; in ns since the epoch."""
+        return max(self.loaded_ns, self.statistics.last_inference_ms * 1_000_000)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a request runs or waits, or a sequence is alive."""
+        scheduler = self.scheduler
+        return bool(scheduler.waiting or scheduler.running or getattr(scheduler, "live", 0))
 
     @property
     def waiting(self) -> int:

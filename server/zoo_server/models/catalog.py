@@ -5,6 +5,7 @@ A request keeps the model that it looked up, and the last reference frees the mo
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -46,8 +47,17 @@ class CatalogEntry:
     wanted: bool = True
     #: What it was loaded from: a load with an equal origin keeps the model.
     origin: object = None
+    #: Not in memory, and loaded when a request asks for it; of a whole model if `version` is None.
+    dormant: bool = False
+    #: Of a dormant one whose load failed: until when it is not tried again, in ns of time.monotonic_ns.
+    retry_ns: int = 0
     #: Of an unloaded version, returns its model for as long as a request still runs on it.
     leaving: Callable[[], LoadedModel | None] | None = None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a request for it is served, at once or after it is loaded."""
+        return self.model is not None or (self.dormant and not self.retry_ns)
 
     def at_present(self) -> "CatalogEntry":
         """Return the entry as it stands now: UNLOADING until the last request has ended."""
@@ -86,6 +96,19 @@ class Catalog:
             models.setdefault(entry.name, {})[entry.version] = entry
         self._models: Mapping[str, Versions] = models
         self._replacing = threading.Lock()
+        #: A table, and how many of its versions are missing.
+        self._counted: tuple[object, int] = None, 0
+        #: Loads a dormant model, and returns when that is done or has failed.
+        self._wake: Callable[[str], None] | None = None
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether finding a model may take as long as loading it."""
+        return self._wake is not None
+
+    def wake_with(self, wake: Callable[[str], None]) -> None:
+        """Load dormant models with this when they are asked for."""
+        self._wake = wake
 
     def replace(self, name: str, entries: Iterable[CatalogEntry]) -> None:
         """Put these in the place of all that is known of a model; without any, forget it."""
@@ -102,13 +125,29 @@ class Catalog:
         with self._replacing:
             self._models = {**self._models, **versions}
 
+    def replace_loaded(self, name: str, entries: Iterable[CatalogEntry]) -> None:
+        """Put these in the place of a model that is loaded; leave any other as it is."""
+        with self._replacing:
+            if _ready(self._models.get(name, {})):
+                self._models = {**self._models, name: {entry.version: entry for entry in entries}}
+
+    def may_wake(self, name: str) -> bool:
+        """Tell whether a model is dormant, and loading it is worth a try."""
+        return _may_wake(self._models.get(name, {}))
+
     def find(self, name: str, version: str) -> LoadedModel:
-        """Return the version asked for, or the latest ready one.
+        """Return the version asked for, or the latest ready one; a dormant model is loaded first.
 
         NotFound for an unknown name or version, ModelNotReady for one that is not loaded,
         Unsupported for a decoupled model, InvalidRequest if `version` is no number.
         """
         number = parse_version(version)
+        if self._wake is not None and self.may_wake(name):
+            self._wake(name)
+        return self.find_loaded(name, number)
+
+    def find_loaded(self, name: str, number: int | None) -> LoadedModel:
+        """Return a version as `find` does, without loading any."""
         versions = self._models.get(name)
         if versions is None:
             raise NotFound(f"Request for unknown model: '{name}' is not found")
@@ -129,8 +168,12 @@ class Catalog:
 
     def is_model_ready(self, name: str, version: str) -> bool:
         """ModelReady: False, no error, for what is unknown or unloaded (docs/protocol.md 2.1)."""
+        number = parse_version(version)
+        versions = self._models.get(name, {})
+        if any(entry.is_available for entry in versions.values() if entry.dormant):
+            return True  # as soon as it is asked for
         try:
-            self.find(name, version)
+            self.find_loaded(name, number)
         except (NotFound, ModelNotReady, Unsupported):
             return False
         return True
@@ -141,15 +184,26 @@ class Catalog:
 
     def missing(self) -> int:
         """Return how many versions should be served and are not."""
-        return sum(
-            entry.wanted and entry.state is not ModelState.READY
-            for versions in self._models.values()
-            for entry in versions.values()
-        )
+        models = self._models
+        if self._counted[0] is not models:
+            count = sum(
+                entry.wanted and entry.state is not ModelState.READY
+                for versions in models.values()
+                for entry in versions.values()
+            )
+            self._counted = models, count
+        return self._counted[1]
 
     def ready_versions(self, name: str) -> list[LoadedModel]:
         """Return the ready versions of a model, ascending; empty if there are none."""
         return _ready(self._models.get(name, {}))
+
+    def available_versions(self, name: str) -> list[int]:
+        """Return the numbers of the ready versions, ascending; a dormant model has all, as 0."""
+        versions = self._models.get(name, {})
+        if any(entry.is_available for entry in versions.values() if entry.dormant):
+            return [0]
+        return [model.settings.version for model in _ready(versions)]
 
     def loaded(self) -> list[LoadedModel]:
         """Return every ready version, by name and then version."""
@@ -180,7 +234,16 @@ def reading_of(model: LoadedModel) -> ModelReading:
         sums=model.statistics.snapshot(),
         pending=model.waiting,
         load_seconds=model.load_seconds,
+        memory_bytes=model.memory_bytes,
         loaded_ns=model.loaded_ns,
+    )
+
+
+def _may_wake(versions: Versions) -> bool:
+    """Tell whether a model is to be loaded: nothing of it is, and it is not known to fail."""
+    now = time.monotonic_ns()
+    return any(entry.dormant and entry.retry_ns <= now for entry in versions.values()) and not any(
+        entry.model is not None for entry in versions.values()
     )
 
 

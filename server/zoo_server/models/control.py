@@ -12,18 +12,21 @@ it finish, and the last one to end frees it.
 import logging
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
-from zoo_server.errors import ControlDisabled, InvalidRequest, NoVersion, OperatorError, ServerError
+from zoo_server.errors import ControlDisabled, InvalidRequest, ModelNotReady, OperatorError
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
+from zoo_server.models.entries import dormant, loading, unavailable
+from zoo_server.models.installer import Installer
 from zoo_server.models.load_threads import LoadThreads
-from zoo_server.models.loader import Loader, LoadPlan, failed
+from zoo_server.models.name_locks import NameLocks
+from zoo_server.models.on_request import OnRequest
 from zoo_server.models.payload import ControlValue, Override, parse_override, poll_failure, unpacked
+from zoo_server.models.residency import Residency
 from zoo_server.repository import layout
 from zoo_server.repository.diff import Action, Load, settled
 from zoo_server.repository.scan import ModelFiles, ModelRepository
@@ -35,9 +38,6 @@ ALL_MODELS = "*"
 
 #: How often it is looked at whether the server is to leave while its first models load.
 _LOOK_SECONDS = 0.1
-
-#: RepositoryIndex's reason for a version that serves no more.
-UNLOADED = "unloaded"
 
 
 class ControlMode(StrEnum):
@@ -54,23 +54,29 @@ class ModelControl:
     def __init__(
         self,
         repository: ModelRepository,
-        loader: Loader,
+        installer: Installer,
         threads: LoadThreads,
         catalog: Catalog,
         mode: ControlMode,
-        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`changed` is called after each change of the catalog, by the thread that made it."""
+        """`installer` puts the models in place: all of them, or on request (OnRequest)."""
         self._repository = repository
-        self._loader = loader
+        self._installer = installer
+        self._lazy = installer if isinstance(installer, OnRequest) else None
         self._threads = threads
         self._catalog = catalog
         self._mode = mode
-        self._changed = changed
-        self._busy = _Busy()
+        self._busy = NameLocks()
+        if self._lazy is not None:
+            catalog.wake_with(self._wake)
         #: Of poll mode: the scan that was acted upon, and the one after it.
         self._acted: list[ModelFiles] = []
         self._before: list[ModelFiles] = []
+
+    @property
+    def residency(self) -> Residency | None:
+        """What decides which models are in memory; None where all are."""
+        return None if self._lazy is None else self._lazy.residency
 
     def start(
         self,
@@ -85,25 +91,48 @@ class ModelControl:
         loaded by then is LOADING, and follows. ConfigurationError if the repository itself cannot be
         read. A model that cannot be served is listed with its reason.
         """
-        models = self._repository.scan()
-        self._acted = self._before = models
-        if not models:
+        if self._mode is ControlMode.POLL:
+            self._acted = self._before = self._repository.scan()
+        present = self._repository.names()
+        if not present:
             _LOG.warning("no models in '%s': nothing to serve", self._repository.path)
+        chosen = present
         if self._mode is ControlMode.EXPLICIT and ALL_MODELS not in names:
-            known = {model.name: model for model in models}
-            for name in names:
-                if name not in known:
-                    _LOG.error("model '%s' is not served: it is not in the repository", name)
-                    self._put(name, [_unavailable(name, "it is not in the repository")])
-            models = [known[name] for name in dict.fromkeys(names) if name in known]
-        self._catalog.replace_all({files.name: [_loading(files.name)] for files in models})
-        over = self._threads.run_each(partial(self._install_first, files) for files in models)
+            for name in sorted({*names} - {*present}):
+                _LOG.error("model '%s' is not served: it is not in the repository", name)
+                self._installer.put(name, [unavailable(name, "it is not in the repository")])
+            chosen = [name for name in dict.fromkeys(names) if name in present]
+        if self._lazy is not None:
+            self._catalog.replace_all({name: [dormant(name)] for name in chosen})
+            return
+        self._catalog.replace_all({name: [loading(name)] for name in chosen})
+        over = self._threads.run_each(partial(self._install_first, name) for name in chosen)
         if not _wait(over, leave or threading.Event(), seconds):
             _LOG.warning("models are still being loaded after %g s: the others are served", seconds)
 
-    def _install_first(self, files: ModelFiles) -> None:
-        with self._busy.with_name(files.name):
-            self._install(files)
+    def _install_first(self, name: str) -> None:
+        with self._busy.with_name(name):
+            files = next((one for one in self._acted if one.name == name), None)
+            files = files or self._repository.find(name)
+            if files is not None:
+                self._installer.install(files)
+            else:  # it went meanwhile
+                self._installer.put(name, [])
+
+    def _wake(self, name: str) -> None:
+        """Load a dormant model; what becomes of it is in the catalog."""
+        assert self._lazy is not None
+        with self._lazy.residency.waiting(), self._busy.with_name(name):
+            if not self._catalog.may_wake(name):
+                return  # another request has loaded it
+            try:
+                files = self._repository.find(name)
+            except OperatorError:
+                raise ModelNotReady(f"model '{name}': the repository cannot be read") from None
+            if files is None:
+                self._installer.put(name, [])
+            else:
+                self._installer.install(files)
 
     def load(self, name: str, parameters: Mapping[str, ControlValue]) -> None:
         """Load a model, or load it again, and return once it serves.
@@ -118,10 +147,10 @@ class ModelControl:
         with self._busy.with_name(name):
             if override.files:
                 with _written(name, override) as files:
-                    problem = self._install(files, repeatable=False)
+                    problem = self._installer.install(files, repeatable=False)
             else:
                 files = replace(self._find(name), config_json=override.config)
-                problem = self._install(files)
+                problem = self._installer.install(files)
         if problem is not None:
             raise problem
 
@@ -132,7 +161,7 @@ class ModelControl:
         """
         self._check_mode()
         with self._busy.with_name(name):
-            self._retire(name)
+            self._installer.retire(name)
 
     def index(self, *, ready: bool) -> list[CatalogEntry]:
         """Return RepositoryIndex's entries; a model never loaded has neither version nor state."""
@@ -171,98 +200,12 @@ class ModelControl:
     def _act(self, action: Action) -> None:
         with self._busy.with_name(action.name):
             if isinstance(action, Load):
-                self._install(action.files)
+                if self._lazy is not None and not self._catalog.ready_versions(action.name):
+                    self._lazy.rest(action.name)
+                else:
+                    self._installer.install(action.files)
             else:
-                self._retire(action.name)
-
-    # -- one model -----------------------------------------------------------------------------
-
-    def _install(self, files: ModelFiles, *, repeatable: bool = True) -> ServerError | None:
-        """Load a model and put it in place; return why that could not be done, None if it was.
-
-        `repeatable` False: an equal model found later is not this one.
-        """
-        name = files.name
-        serving = {
-            entry.version: entry
-            for entry in self._catalog.versions(name)
-            if entry.model is not None
-        }
-        try:
-            plan = self._loader.plan(files)
-        except Exception as error:
-            entry = failed(name, None, error)
-            self._keep(name, [entry]) if serving else self._put(name, [entry])
-            if isinstance(error, NoVersion):
-                return _load_failure(
-                    name,
-                    f"at least one version must be available under the version policy of model "
-                    f"'{name}': {entry.reason}",
-                )
-            return poll_failure(name, entry.reason)
-        self._announce(plan, serving)
-        entries = [self._version(plan, version, serving) for version in plan.versions]
-        problems = [
-            f"version {entry.version} is at UNAVAILABLE state: {entry.reason}"
-            for entry in entries
-            if entry.model is None
-        ]
-        if problems and serving:
-            self._keep(name, [entry for entry in entries if entry.model is None])
-            return _load_failure(name, "; ".join(problems))
-        if not repeatable:
-            entries = [replace(entry, origin=None) for entry in entries]
-        gone = [entry for version, entry in serving.items() if version not in plan.versions]
-        self._put(name, [*entries, *(_unloaded(entry) for entry in gone)])
-        return _load_failure(name, "; ".join(problems)) if problems else None
-
-    def _version(
-        self, plan: LoadPlan, version: int, serving: Mapping[int | None, CatalogEntry]
-    ) -> CatalogEntry:
-        """Return a version, the one that serves if nothing about it has changed."""
-        present = serving.get(version)
-        if present is not None and present.origin == plan.origin(version):
-            return replace(present, reason="", wanted=True)
-        return self._loader.load(plan, version)
-
-    def _announce(self, plan: LoadPlan, serving: Mapping[int | None, CatalogEntry]) -> None:
-        """Show LOADING for the versions that serve no request meanwhile."""
-        loading = [
-            CatalogEntry(
-                name=plan.files.name,
-                version=version,
-                state=ModelState.LOADING,
-                wanted=not serving,
-            )
-            for version in plan.versions
-            if version not in serving
-        ]
-        if loading:
-            self._put(plan.files.name, [*serving.values(), *loading])
-
-    def _keep(self, name: str, problems: list[CatalogEntry]) -> None:
-        """Leave what serves in place and list what should have taken it; the server stays ready."""
-        serving = [entry for entry in self._catalog.versions(name) if entry.model is not None]
-        taken = {entry.version for entry in serving}
-        listed = [
-            replace(entry, wanted=False)
-            for entry in problems
-            if entry.version is not None and entry.version not in taken
-        ]
-        self._put(name, [*serving, *listed])
-        _LOG.warning("model '%s' is served as it was before", name)
-
-    def _retire(self, name: str) -> None:
-        entries = self._catalog.versions(name)
-        if not entries:
-            return
-        if any(entry.model is not None for entry in entries):
-            _LOG.info("model '%s' is unloaded", name)
-        self._put(name, [_unloaded(entry) for entry in entries])
-
-    def _put(self, name: str, entries: Sequence[CatalogEntry]) -> None:
-        self._catalog.replace(name, entries)
-        self._changed()
+                self._installer.retire(action.name)
 
     # -- the repository ------------------------------------------------------------------------
 
@@ -314,19 +257,6 @@ def _check_name(name: str) -> None:
         raise InvalidRequest(f"invalid model name: {error}") from None
 
 
-def _load_failure(name: str, reason: str) -> ServerError:
-    """Return the error for a model that was read and cannot be loaded; Triton blames the caller."""
-    return InvalidRequest(f"load failed for model '{name}': {reason}; failed to load '{name}'")
-
-
-def _unavailable(name: str, reason: str) -> CatalogEntry:
-    return CatalogEntry(name=name, version=None, state=ModelState.UNAVAILABLE, reason=reason)
-
-
-def _loading(name: str) -> CatalogEntry:
-    return CatalogEntry(name=name, version=None, state=ModelState.LOADING)
-
-
 def _wait(over: threading.Event, leave: threading.Event, seconds: float) -> bool:
     """Wait for the end of the loads, that of the server, or some seconds; tell whether it was not time."""
     end = time.monotonic() + seconds
@@ -336,38 +266,3 @@ def _wait(over: threading.Event, leave: threading.Event, seconds: float) -> bool
         if time.monotonic() >= end:
             return False
     return True
-
-
-def _unloaded(entry: CatalogEntry) -> CatalogEntry:
-    """Return what is left of an entry once its model takes no more requests."""
-    return replace(
-        entry,
-        state=ModelState.UNAVAILABLE,
-        reason=UNLOADED,
-        model=None,
-        wanted=False,
-        unsupported=False,
-        origin=None,
-        leaving=weakref.ref(entry.model) if entry.model is not None else entry.leaving,
-    )
-
-
-class _Busy:
-    """One change of a model at a time; of different models, any number."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._names: set[str] = set()
-
-    @contextmanager
-    def with_name(self, name: str) -> Iterator[None]:
-        """Hold this model's lock: one change of a model at a time."""
-        with self._changed:
-            self._changed.wait_for(lambda: name not in self._names)
-            self._names.add(name)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._names.discard(name)
-                self._changed.notify_all()

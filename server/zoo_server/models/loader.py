@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from zoo_server.datatypes import TensorSpec
-from zoo_server.errors import DecoupledModel, ModelLoadError, ServerExiting
+from zoo_server.errors import ModelLoadError, ServerExiting
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
@@ -23,6 +23,7 @@ from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
 from zoo_server.model_config import GraphTraits, ModelSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
+from zoo_server.models.entries import failed
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.self_test import examine
 from zoo_server.models.warm_up import try_out, warm_up
@@ -35,6 +36,7 @@ from zoo_server.schedulers.latency_model import LatencyModel
 from zoo_server.schedulers.scheduler import Runner, Scheduler
 from zoo_server.schedulers.sequence_batcher import SequenceBatcher
 from zoo_server.schedulers.timer import Timer
+from zoo_server.telemetry import memory
 from zoo_server.telemetry.statistics import ModelStatistics
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +44,9 @@ _LOG = logging.getLogger(__name__)
 
 #: A graph file below this may be too small for threads of its own: it is timed.
 _SMALL_BYTES = 1 << 20
+
+#: What a session may take beside its weights, in bytes, without that it is seen.
+_MOST_BESIDE_FILES = 16 << 20
 
 #: A run of one row that takes less is over before a thread pool would have woken.
 _SMALL_RUN_NS = 1_000_000
@@ -150,7 +155,7 @@ class Loader:
 def _load_version(
     plan: LoadPlan, version: int, runtime: ModelRuntime, cancellation: Cancellation
 ) -> LoadedModel:
-    began = time.perf_counter()
+    began, before = time.perf_counter(), memory.resident_bytes()
     files, written = plan.files, plan.config
     path = config_pbtxt.model_file(files, written, version)
     requested = threads_of(written) if written is not None else 0
@@ -178,6 +183,10 @@ def _load_version(
         _LOG.info("model '%s' version %d: self-test: %s", files.name, version, verdict)
     warm_up(graph, settings, warm_ups_of(config, signature.inputs), files, cancellation)
     model = _model(settings, graph, took, runtime)
+    size = files.graph_bytes(version)
+    # What other loads and requests took meanwhile is not this model's: hence a limit.
+    grown = min(memory.resident_bytes() - before, 4 * size + _MOST_BESIDE_FILES)
+    model.memory_bytes = max(size, grown)
     model.load_seconds = time.perf_counter() - began
     return model
 
@@ -257,21 +266,3 @@ def _say_idle(name: str, config: config_pbtxt.ModelConfig | None) -> None:
     idle = config_pbtxt.idle_settings(config)
     if idle:
         _LOG.info("model '%s': %s accepted, not acted upon", name, ", ".join(idle))
-
-
-def failed(name: str, version: int | None, error: Exception) -> CatalogEntry:
-    """Return the entry of what cannot be served, and log why; what is no ModelLoadError is our bug."""
-    place = f"model '{name}'" + (f" version {version}" if version is not None else "")
-    if isinstance(error, ModelLoadError):
-        reason = str(error)
-        _LOG.error("%s is not served: %s", place, reason)
-    else:
-        reason = f"failed to load: unexpected {type(error).__name__}, see the server's log"
-        _LOG.error("%s is not served", place, exc_info=error)
-    return CatalogEntry(
-        name=name,
-        version=version,
-        state=ModelState.UNAVAILABLE,
-        reason=reason,
-        unsupported=isinstance(error, DecoupledModel),
-    )

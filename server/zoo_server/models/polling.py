@@ -1,33 +1,33 @@
-"""Poll mode's thread: scans the repository at an interval, until it is stopped."""
+"""A thread that does something at an interval, until it is stopped: scans, or evicts."""
 
 import logging
 import threading
-
-from zoo_server.models.control import ModelControl
+from collections.abc import Callable
 
 _LOG = logging.getLogger(__name__)
 
 
 class Poller:
-    """Calls ModelControl.poll at an interval, in a thread of its own."""
+    """Calls a function at an interval, in a thread of its own."""
 
-    def __init__(self, control: ModelControl, seconds: float) -> None:
-        self._control = control
+    def __init__(self, name: str, call: Callable[[], None], seconds: float) -> None:
+        self._name = name
+        self._call = call
         self._seconds = seconds
         self._leave = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="poll", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin; the first look is one interval from now."""
+        """Begin; the first call is one interval from now."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; a load under way is not waited for."""
+        """Call no more; a call under way is not waited for."""
         self._leave.set()
 
     def _run(self) -> None:
         while not self._leave.wait(self._seconds):
             try:
-                self._control.poll()
+                self._call()
             except Exception:  # one bad look must not be the last
-                _LOG.exception("polling the model repository failed")
+                _LOG.exception("%s failed", self._name)

@@ -21,10 +21,7 @@ class Readiness:
         """Return a catalog's."""
         return cls(
             server=catalog.is_ready(),
-            models={
-                name: [model.settings.version for model in catalog.ready_versions(name)]
-                for name in catalog.names()
-            },
+            models={name: catalog.available_versions(name) for name in catalog.names()},
         )
 
     @classmethod

@@ -169,6 +169,8 @@ class UnaryPath(ABC, Generic[S]):
         workers: Executor,
     ) -> None:
         """`workers` read what a transport's loop must not."""
+        #: Whether reading a small message is short: not where it may have to load a model.
+        self.reads_small_here = True
         self._sender = sender
         self._in_flight = in_flight
         self._budget = budget
@@ -260,7 +262,7 @@ class UnaryPath(ABC, Generic[S]):
         if not (self._unread.models and self._must_follow(raw)):
             if self.recognise(raw, sender):
                 return True
-            if len(raw) <= SMALL_MESSAGE:
+            if len(raw) <= SMALL_MESSAGE and self.reads_small_here:
                 return self.read(raw, sender)
         model = self.model_name(raw)
         if self._unread.put(model, raw, sender):

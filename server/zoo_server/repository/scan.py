@@ -53,6 +53,14 @@ class ModelFiles:
     stamp: Stamp = ()
     version_stamps: Mapping[int, Stamp] = field(default_factory=dict)
 
+    def graph_bytes(self, version: int) -> int:
+        """Return the size of a version's graph and weights: its files but the test vectors."""
+        return sum(
+            size
+            for name, size, _, _ in self.version_stamps.get(version, ())
+            if f"/{layout.VECTORS_PREFIX}" not in name
+        )
+
 
 class ModelRepository:
     """A repository on disk; every method looks at it anew."""

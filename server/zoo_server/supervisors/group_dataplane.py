@@ -91,5 +91,11 @@ class GroupDataPlane(DataPlane):
 
 def _nothing(name: str, version: int) -> ModelReading:
     return ModelReading(
-        name=name, version=version, sums=Snapshot(), pending=0, load_seconds=0.0, loaded_ns=0
+        name=name,
+        version=version,
+        sums=Snapshot(),
+        pending=0,
+        load_seconds=0.0,
+        memory_bytes=0,
+        loaded_ns=0,
     )

@@ -83,6 +83,8 @@ _ROWS = (
          lambda model: model.pending),
     _Row("nv_model_load_duration_secs", "gauge", "Time it took to load the model, in seconds",
          lambda model: model.load_seconds),
+    _Row("nv_model_memory_bytes", "gauge", "Memory that the loaded model takes, about, in bytes",
+         lambda model: model.memory_bytes),
 )  # fmt: skip
 
 #: Name, text, unit in ns, and which times.

@@ -22,6 +22,8 @@ class ModelReading:
     sums: Snapshot
     pending: int
     load_seconds: float
+    #: What the version takes in memory, about; of several processes, in all of them.
+    memory_bytes: int
     #: When it was loaded: in one process, another moment is another load, whose counts began anew.
     loaded_ns: int
 
@@ -37,6 +39,7 @@ def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
             version=version,
             sums=add([reading.sums for reading in same]),
             pending=sum(reading.pending for reading in same),
+            memory_bytes=sum(reading.memory_bytes for reading in same),
             load_seconds=max(reading.load_seconds for reading in same),
             loaded_ns=max(reading.loaded_ns for reading in same),
         )

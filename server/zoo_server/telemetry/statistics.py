@@ -131,6 +131,11 @@ class ModelStatistics:
         self._sums = Snapshot()
         self._last_inference_ms = 0
 
+    @property
+    def last_inference_ms(self) -> int:
+        """When a request was last run, in ms since the epoch; 0 if none was."""
+        return self._last_inference_ms
+
     def record_run(self, execution: Execution) -> None:
         """Count one run and the requests that it answered."""
         self._last_inference_ms = time.time_ns() // 1_000_000

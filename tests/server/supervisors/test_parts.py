@@ -165,6 +165,7 @@ def reading(name, version, runs, failures=0):
         sums=counted(runs, failures),
         pending=0,
         load_seconds=0.0,
+        memory_bytes=0,
         loaded_ns=7,
     )
 

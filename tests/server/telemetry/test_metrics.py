@@ -165,6 +165,7 @@ def test_histograms_are_cumulative():
         sums=statistics.snapshot(),
         pending=3,
         load_seconds=0.5,
+        memory_bytes=2,
         loaded_ns=1,
     )
     page = Metrics(lambda: [reading]).page().decode()

@@ -97,12 +97,21 @@ class InferPath(UnaryPath[InferSender]):
         """Forget the models and regions that are remembered: they may be others by now."""
         self._templates = {}
 
+    def forget_model(self, name: str) -> None:
+        """Forget what is remembered of one model, which leaves memory with its last reference."""
+        kept = dict(self._templates)
+        self._templates = {
+            head: template
+            for head, template in kept.items()
+            if template.model.settings.name != name
+        }
+
     def model_name(self, raw: bytes) -> bytes:
         return wire.model_name(raw)
 
     def keeps_order(self, model: bytes) -> bool:
         try:
-            return self._catalog.find(model.decode(), "").settings.sequences is not None
+            return self._catalog.find_loaded(model.decode(), None).settings.sequences is not None
         except (ServerError, UnicodeDecodeError):
             return False
 

@@ -78,6 +78,7 @@ def _statistics(reading: ModelReading) -> pb.ModelStatistics:
         inference_count=sums.inference_count,
         execution_count=sums.execution_count,
         inference_stats=_inference_statistics(sums),
+        memory_usage=[pb.MemoryUsage(type="CPU", id=0, byte_size=reading.memory_bytes)],
         batch_stats=[
             pb.InferBatchStatistics(
                 batch_size=size,

@@ -62,7 +62,11 @@ class Inference:
         """Answer one request; raises what zoo_server.errors says can go wrong."""
         arrived = time.perf_counter_ns()
         # The model first: an unknown one is 404 whatever else is wrong, as in Triton.
-        model = self._dataplane.find(name, version)
+        if self._dataplane.catalog.is_lazy:
+            find = partial(self._dataplane.find, name, version)
+            model = await asyncio.get_running_loop().run_in_executor(self._workers, find)
+        else:
+            model = self._dataplane.find(name, version)
         encoding = encoding_of(request)
         with self._bodies.holding() as holding:
             body = await holding.read(request)

@@ -65,6 +65,7 @@ class PredictPath(UnaryPath[PredictSender]):
     ) -> None:
         super().__init__(PredictSender, in_flight, budget, workers)
         self._dataplane = dataplane
+        self.reads_small_here = not dataplane.catalog.is_lazy
 
     def model_name(self, raw: bytes) -> bytes:
         """Return the message's first bytes: who writes like messages most likely means one model."""

@@ -23,7 +23,7 @@ from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest, NotFound, Unsupported
 from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
-from zoo_server.models.control import UNLOADED
+from zoo_server.models.entries import UNLOADED
 from zoo_server.protocols.behaviour import Behaviour, burst_behaviour
 from zoo_server.protocols.interceptor import guarded_unary
 from zoo_server.protocols.tfs.predict import METHOD as PREDICT

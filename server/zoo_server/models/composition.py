@@ -1,0 +1,41 @@
+"""Builds model control from the server's options: which repository, and when models are loaded."""
+
+from collections.abc import Callable
+from functools import partial
+
+from zoo_server.config import ServerConfig
+from zoo_server.models.catalog import Catalog
+from zoo_server.models.control import ControlMode, ModelControl
+from zoo_server.models.installer import Installer
+from zoo_server.models.load_threads import LoadThreads
+from zoo_server.models.loader import Loader
+from zoo_server.models.on_request import OnRequest
+from zoo_server.models.residency import Residency
+from zoo_server.repository.scan import ModelRepository
+from zoo_server.repository.single_model import SingleModel
+
+
+def model_control(
+    config: ServerConfig,
+    loader: Loader,
+    threads: LoadThreads,
+    catalog: Catalog,
+    changed: Callable[[str, bool], None],
+) -> ModelControl:
+    """Return what loads the models; ConfigurationError for a model's name that is none.
+
+    `changed` is called after each change of the catalog (Installer).
+    """
+    if config.is_lazy:
+        residency = partial(Residency, config.model_memory, config.keep_alive)
+        installer: Installer = OnRequest(loader, catalog, changed, residency)
+    else:
+        installer = Installer(loader, catalog, changed)
+    mode = ControlMode(config.model_control_mode)
+    return ModelControl(_repository(config), installer, threads, catalog, mode)
+
+
+def _repository(config: ServerConfig) -> ModelRepository:
+    if config.model_dir is not None and config.model_name is not None:
+        return SingleModel(config.model_dir, config.model_name, follow_links=config.follow_links)
+    return ModelRepository(config.repository, follow_links=config.follow_links)

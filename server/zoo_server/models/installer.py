@@ -1,0 +1,125 @@
+"""Puts one model in place: reads it, loads its versions beside those that serve, and swaps them.
+
+A load that fails leaves what was there. The caller holds the model's lock.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from zoo_server.errors import InvalidRequest, NoVersion, ServerError
+from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
+from zoo_server.models.entries import failed, unloaded
+from zoo_server.models.loader import Loader, LoadPlan
+from zoo_server.models.payload import poll_failure
+from zoo_server.repository.scan import ModelFiles
+
+_LOG = logging.getLogger(__name__)
+
+
+class Installer:
+    """Changes the catalog, one model at a time; of different models, from any number of threads."""
+
+    def __init__(
+        self, loader: Loader, catalog: Catalog, changed: Callable[[str, bool], None]
+    ) -> None:
+        """`changed` is called after each change, with the model's name and whether another answer of
+        readiness may follow from it.
+        """
+        self._loader = loader
+        self._catalog = catalog
+        self._changed = changed
+
+    def install(self, files: ModelFiles, *, repeatable: bool = True) -> ServerError | None:
+        """Load a model and put it in place; return why that could not be done, None if it was.
+
+        `repeatable` False: an equal model found later is not this one.
+        """
+        name = files.name
+        serving = {
+            entry.version: entry
+            for entry in self._catalog.versions(name)
+            if entry.model is not None
+        }
+        try:
+            plan = self._loader.plan(files)
+        except Exception as error:
+            entry = failed(name, None, error)
+            self._keep(name, [entry]) if serving else self.put(name, [entry])
+            if isinstance(error, NoVersion):
+                return _load_failure(
+                    name,
+                    f"at least one version must be available under the version policy of model "
+                    f"'{name}': {entry.reason}",
+                )
+            return poll_failure(name, entry.reason)
+        self._announce(plan, serving)
+        entries = [self._version(plan, version, serving) for version in plan.versions]
+        problems = [
+            f"version {entry.version} is at UNAVAILABLE state: {entry.reason}"
+            for entry in entries
+            if entry.model is None
+        ]
+        if problems and serving:
+            self._keep(name, [entry for entry in entries if entry.model is None])
+            return _load_failure(name, "; ".join(problems))
+        if not repeatable:
+            entries = [replace(entry, origin=None) for entry in entries]
+        gone = [entry for version, entry in serving.items() if version not in plan.versions]
+        self.put(name, [*entries, *(unloaded(entry) for entry in gone)])
+        return _load_failure(name, "; ".join(problems)) if problems else None
+
+    def _version(
+        self, plan: LoadPlan, version: int, serving: Mapping[int | None, CatalogEntry]
+    ) -> CatalogEntry:
+        """Return a version, the one that serves if nothing about it has changed."""
+        present = serving.get(version)
+        if present is not None and present.origin == plan.origin(version):
+            return replace(present, reason="", wanted=True)
+        return self._loader.load(plan, version)
+
+    def _announce(self, plan: LoadPlan, serving: Mapping[int | None, CatalogEntry]) -> None:
+        """Show LOADING for the versions that serve no request meanwhile."""
+        loading = [
+            CatalogEntry(
+                name=plan.files.name,
+                version=version,
+                state=ModelState.LOADING,
+                wanted=not serving,
+            )
+            for version in plan.versions
+            if version not in serving
+        ]
+        if loading:
+            self.put(plan.files.name, [*serving.values(), *loading])
+
+    def _keep(self, name: str, problems: list[CatalogEntry]) -> None:
+        """Leave what serves in place and list what should have taken it; the server stays ready."""
+        serving = [entry for entry in self._catalog.versions(name) if entry.model is not None]
+        taken = {entry.version for entry in serving}
+        listed = [
+            replace(entry, wanted=False)
+            for entry in problems
+            if entry.version is not None and entry.version not in taken
+        ]
+        self.put(name, [*serving, *listed])
+        _LOG.warning("model '%s' is served as it was before", name)
+
+    def retire(self, name: str) -> None:
+        """Take a model out of service; requests that run on it finish."""
+        entries = self._catalog.versions(name)
+        if not entries:
+            return
+        if any(entry.model is not None for entry in entries):
+            _LOG.info("model '%s' is unloaded", name)
+        self.put(name, [unloaded(entry) for entry in entries])
+
+    def put(self, name: str, entries: Sequence[CatalogEntry]) -> None:
+        """Replace what is known of a model, and tell so."""
+        self._catalog.replace(name, entries)
+        self._changed(name, True)
+
+
+def _load_failure(name: str, reason: str) -> ServerError:
+    """Return the error for a model that was read and cannot be loaded; Triton blames the caller."""
+    return InvalidRequest(f"load failed for model '{name}': {reason}; failed to load '{name}'")
