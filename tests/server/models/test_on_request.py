@@ -184,7 +184,7 @@ def test_over_rest(repository, graphs, serve_rest):
     repository.add("m", graphs.identity())
     with (
         serve_rest(repository.path, model_memory=TWO) as rest,
-        triton_http.InferenceServerClient(rest.address) as client,
+        triton_http.InferenceServerClient(rest.server.http_address) as client,
     ):
         assert client.is_model_ready("m")
         given = triton_http.InferInput("x", list(ROW.shape), "FP32")
