@@ -260,7 +260,7 @@ class Server:
             {"HTTP": lambda: self._rest(dataplane), "metrics": lambda: self._metrics(dataplane)}
         )
         if config.model_control_mode == ControlMode.POLL:
-            self._watch("polling the model repository", control.poll, config.repository_poll_secs)
+            self._repeat("polling the model repository", control.poll, config.repository_poll_secs)
         self._topology.log_ready(self._addresses(), time.perf_counter() - self._began)
         self._topology.serving()
 
@@ -283,14 +283,14 @@ class Server:
         )
         if control.residency is not None and config.keep_alive:
             pause = min(_LONGEST_SWEEP, config.keep_alive / 4)
-            self._watch("evicting models", control.residency.sweep, pause)
+            self._repeat("evicting models", control.residency.sweep, pause)
         control.start(config.load_model, seconds=config.startup_wait, leave=self._stopping)
         if self._stopping.is_set():
             raise ServerExiting("Server exiting")
         self._topology.changed()
         return control
 
-    def _watch(self, name: str, call: Callable[[], None], seconds: float) -> None:
+    def _repeat(self, name: str, call: Callable[[], None], seconds: float) -> None:
         poller = Poller(name, call, seconds)
         poller.start()
         self._entrances.callback(poller.stop)
