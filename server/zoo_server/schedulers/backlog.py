@@ -34,8 +34,10 @@ class Backlog:
         self._running += units
         self._began = now
 
-    def end(self, units: int, now: int, *, waiting: bool) -> None:
-        """Note that a run has ended, and whether other requests wait."""
+    def end(self, units: int | None, now: int, *, waiting: bool) -> None:
+        """Note that a run has ended, None for the only one, and whether other requests wait."""
+        if units is None:
+            units = self._running
         self._running -= units
         sample = (now - (self._ended or self._began)) / units
         known = self._ns_per_unit

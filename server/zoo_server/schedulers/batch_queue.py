@@ -53,6 +53,9 @@ class Member(Protocol):
 #: The bytes of messages that may wait for one model; a single message may have more.
 _MOST_BYTES = 1 << 28
 
+#: A deadline that is further away than any run is not held against what a run takes.
+_SOON_NS = 60 * 10**9
+
 M = TypeVar("M", bound=Member)
 
 
@@ -107,6 +110,8 @@ class RequestQueue(Generic[M]):
 
     def units_before(self, member: M) -> int:
         """Return the sizes of those who leave before a newcomer, added up (units_of)."""
+        if not self._batching.levels:
+            return self._units.get(0, 0)
         level = self._level(member)
         return sum([units for other, units in self._units.items() if other <= level])
 
@@ -120,12 +125,9 @@ class RequestQueue(Generic[M]):
         ready = self._ready(level)
         most = policy.max_size or self._most_waiting
         if most and len(ready) >= most:
-            raise QueueFull("Exceeds maximum queue size", retry_ms=_retry_ms(wait_ns))
+            raise QueueFull("Exceeds maximum queue size")
         if self._nbytes and self._nbytes + member.nbytes > _MOST_BYTES:
-            raise QueueFull(
-                f"Exceeds maximum queue size: {_MOST_BYTES} bytes of requests",
-                retry_ms=_retry_ms(wait_ns),
-            )
+            raise QueueFull(f"Exceeds maximum queue size: {_MOST_BYTES} bytes of requests")
         limit = policy.timeout_ns
         if (
             policy.allows_override
@@ -201,17 +203,23 @@ class RequestQueue(Generic[M]):
         decision: Decision[M] = Decision()
         batch, limit, rows = decision.batch, min(self._batching.max_rows, most_rows), 0
         joins = self._batching.joins
+        units = nbytes = 0
         while waiting:
             member = waiting[0]
             if batch and (not joins or rows + member.rows > limit or member.key != batch[0].key):
                 break
-            self._left(waiting.popleft())
+            waiting.popleft()
+            # Accounted for together (_left): this is a part of what every request costs.
+            units += member.size or 1
+            nbytes += member.nbytes
             lost = self._lost(member, now, len(waiting))
             if lost is not None:
                 decision.refused.append((member, lost))
                 continue
             batch.append(member)
             rows += member.rows
+        self._units[0] = self._units.get(0, 0) - units
+        self._nbytes -= nbytes
         return decision
 
     def _expire(self, now: int, decision: Decision[M]) -> None:
@@ -250,7 +258,11 @@ class RequestQueue(Generic[M]):
         Where no others wait, what a run takes does not count: this one may show that it is less.
         """
         deadline = member.deadline_ns
-        if deadline and now + (self._run_ns(member.size) if others else 0) >= deadline:
+        if (
+            deadline
+            and deadline - now < _SOON_NS
+            and now + (self._run_ns(member.size) if others else 0) >= deadline
+        ):
             return DeadlineExpired("the deadline passed before the request was run")
         if member.is_gone():
             return Cancelled("the caller hung up before the request was run")
@@ -297,11 +309,6 @@ def _preferred(chosen: list[M], preferred: frozenset[int]) -> int:
 
 def _rows(members: list[M]) -> int:
     return sum(member.rows for member in members)
-
-
-def _retry_ms(wait_ns: int) -> int:
-    """Return when a quarter of the queue is expected to have left, 0 if nothing tells."""
-    return -(-wait_ns // 4_000_000)
 
 
 def units_of(member: Member) -> int:

@@ -28,6 +28,9 @@ from zoo_server.schedulers.timer import Timer
 
 _LOG = logging.getLogger(__name__)
 
+#: A full queue is worth another try once a quarter of it has left: divided by this, ns are ms.
+_A_QUARTER_NS = 4_000_000
+
 #: Between two searches of a full queue for requests that need not be run.
 _SEARCH_NS = 10_000_000
 
@@ -127,9 +130,11 @@ class DynamicBatcher(Generic[M, R]):
             self._expected_wait_ns(member, now)
 
     def _expected_wait_ns(self, member: M, now: int) -> int:
-        """Return how long a request would wait; raise if its answer would be late."""
+        """Return how long a request would wait, if that matters; raise if its answer would be late."""
         if self._running < self._instances and not len(self._queue):
             return 0
+        if self._queue.is_simple and not member.deadline_ns:
+            return 0  # nothing depends on it
         wait_ns = self._backlog.wait_ns(self._queue.units_before(member), now)
         if member.deadline_ns:
             check_deadline(member.deadline_ns - now, wait_ns, self.latency.usual_ns(member.size))
@@ -145,6 +150,9 @@ class DynamicBatcher(Generic[M, R]):
                     raise
                 self._queue.push(member, now, self._expected_wait_ns(member, now))
         except ServerError as error:
+            if isinstance(error, Unavailable) and not error.retry_ms:
+                wait_ns = self._backlog.wait_ns(self._queue.units_before(member), now)
+                error.retry_ms = -(-wait_ns // _A_QUARTER_NS)
             refused.append((member, error))
 
     def _make_room(self, now: int, refused: list[tuple[M, Exception]]) -> bool:
@@ -229,7 +237,9 @@ class DynamicBatcher(Generic[M, R]):
             self._running -= 1
             self._answering += 1
             waiting = len(self._queue) > 0
-            self._backlog.end(_units(batch), time.perf_counter_ns(), waiting=waiting)
+            # Where one run is under way at a time, it is the one that ends.
+            units = None if self._instances == 1 else _units(batch)
+            self._backlog.end(units, time.perf_counter_ns(), waiting=waiting)
         if waits or self._runner.is_short_to_answer(batch, outcomes):
             self._answer(batch, outcomes)
         else:

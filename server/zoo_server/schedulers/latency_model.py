@@ -121,11 +121,12 @@ class LatencyModel:
 
     def usual_ns(self, size: int) -> int:
         """Return the time of a run that nothing holds up; 0 if nothing is known."""
-        for order in range(size.bit_length(), 0, -1):
+        order = size.bit_length()
+        seen = self._orders[order]
+        while seen is None and order > 1:
+            order -= 1
             seen = self._orders[order]
-            if seen is not None:
-                return int(seen.usual_ns * size)
-        return 0
+        return 0 if seen is None else int(seen.usual_ns * size)
 
     def measured_ns(self, size: int, key: Hashable) -> int:
         """Return what a run of these shapes takes, as those that were measured; a day if none was."""
