@@ -23,6 +23,11 @@ class InFlight:
         self._count = 0
         self._open = True
 
+    @property
+    def count(self) -> int:
+        """How many calls are under way."""
+        return self._count
+
     def enter(self) -> None:
         """Let one call in; ServerExiting once that is over (docs/protocol.md 1c)."""
         with self._lock:

@@ -24,6 +24,7 @@ from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
+from zoo_server.memory import LOOK_SECONDS, MemoryTrimmer
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.composition import model_control
 from zoo_server.models.control import ControlMode, ModelControl
@@ -261,6 +262,8 @@ class Server:
         )
         if config.model_control_mode == ControlMode.POLL:
             self._repeat("polling the model repository", control.poll, config.repository_poll_secs)
+        trimmer = MemoryTrimmer(lambda: not self.in_flight.count)
+        self._repeat("giving memory back", trimmer.look, LOOK_SECONDS)
         self._topology.log_ready(self._addresses(), time.perf_counter() - self._began)
         self._topology.serving()
 

@@ -1,0 +1,56 @@
+"""When memory is given back; the readings are the test's own."""
+
+import pytest
+
+from zoo_server.memory import MemoryTrimmer
+
+MB = 1 << 20
+
+
+class Process:
+    """A process of a size, of which a trim leaves what it needs."""
+
+    def __init__(self):
+        self.resident, self.needed, self.idle, self.trims = 100 * MB, 100 * MB, True, 0
+
+    def trim(self):
+        self.trims += 1
+        self.resident = self.needed
+
+    def trimmer(self):
+        return MemoryTrimmer(lambda: self.idle, lambda: self.resident, self.trim)
+
+
+@pytest.fixture
+def watched():
+    process = Process()
+    return process, process.trimmer()
+
+
+def test_a_burst_is_given_back_once_nothing_is_under_way(watched):
+    process, trimmer = watched
+    process.resident, process.idle = 500 * MB, False
+    trimmer.look()
+    assert process.trims == 0
+    process.idle = True
+    trimmer.look()
+
+    assert (process.trims, process.resident) == (1, 100 * MB)
+
+
+def test_what_stays_is_not_tried_again(watched):
+    """As a model that was loaded: it is what the process needs from now on."""
+    process, trimmer = watched
+    process.resident = process.needed = 300 * MB
+    for _ in range(3):
+        trimmer.look()
+
+    assert process.trims == 1
+
+
+def test_a_little_is_not_worth_it(watched):
+    process, trimmer = watched
+    process.resident += 8 * MB
+    trimmer.look()
+
+    assert process.trims == 0
