@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import abc
 from contextlib import closing
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import grpc
 
@@ -18,11 +19,12 @@ from zoo.client.calls import (
     ModelMetadata,
     RequestOptions,
 )
-from zoo.client.connection import MAX_RETRIES, TLS, Channels, Connection, Deadline
+from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline, Retries
 from zoo.client.errors import ClientError
 from zoo.client.operations import Operation, Outputs
 from zoo.client.sequence import SequenceState, StepOptions
 from zoo_proto import model_config_pb2
+from zoo_proto.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -52,7 +54,8 @@ class AsyncClient:
         self._connection = Connection(
             address=address, token=token, tls=tls, timeout=timeout, retries=retries
         )
-        self._channels: Channels | None = None
+        self._channel: Any = None
+        self._stub: Any = None
         self._inference = operations.Inference()
 
     async def __aenter__(self) -> Self:
@@ -63,9 +66,8 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        if self._channels is not None:
-            for channel in self._channels.opened:
-                await channel.close()
+        if self._channel is not None:
+            await self._channel.close()
 
     async def ready(
         self, model: str = "", version: str = "", *, timeout: float | None = None
@@ -169,16 +171,23 @@ class AsyncClient:
                 return result
 
     async def _send(self, call: Call[T], deadline: Deadline) -> T:
-        if self._channels is None:  # here, for a channel belongs to the loop that is running
-            self._channels = Channels(self._connection, grpc.aio)
-        method = self._channels.method(call.method, once=call.once)
-        try:
-            answer = await method(
-                call.request, timeout=deadline.left(), metadata=self._connection.metadata()
-            )
-        except grpc.RpcError as error:
-            raise deadline.error(error) from None
-        return call.read(answer)
+        if self._channel is None:  # here, for a channel belongs to the loop that is running
+            self._channel = self._connection.open(grpc.aio)
+            self._stub = GRPCInferenceServiceStub(self._channel)
+        method = getattr(self._stub, call.method)
+        retries = Retries(self._connection, call, deadline)
+        while True:
+            try:
+                answer = await method(
+                    call.request, timeout=deadline.left(), metadata=self._connection.metadata()
+                )
+            except grpc.RpcError as error:
+                seconds = retries.wait_after(error)
+                if seconds is None:
+                    raise deadline.error(error) from None
+                await asyncio.sleep(seconds)
+            else:
+                return call.read(answer)
 
 
 class AsyncSequence:

@@ -1,25 +1,24 @@
 """Connection options: address, timeout, retries, TLS and authentication, checked once.
 
-Retries are gRPC's own (its service configuration): an UNAVAILABLE call is sent again with exponential
-backoff and jitter, inside the deadline, before the caller hears of it. What is listed in RETRIED may
-be sent twice without harm: inference of a model without state changes nothing on the server. A step
-of a sequence does change what the server keeps, and goes over a channel of its own, without retries.
+An UNAVAILABLE call is sent again with exponential backoff and jitter, or when the server says that it
+is worth it, for as long as its time lasts: a restart of the server is outlasted. gRPC's own retries end
+at the fourth, after three seconds. What is listed in RETRIED may be sent twice without harm: inference
+of a model without state changes nothing on the server. A step of a sequence does change what the
+server keeps, and is sent once.
 """
 
 from __future__ import annotations
 
-import json
+import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from zoo.client.calls import Call
 from zoo.client.errors import ClientError, error_of
-from zoo_proto import grpc_service_pb2, grpc_service_pb2_grpc
-
-SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 #: tritonclient's own limit; grpcio's default of 4 MB is too small for tensors.
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -27,12 +26,16 @@ MAX_MESSAGE_BYTES = 2**31 - 1
 #: Not readiness: there, "not now" is the answer.
 RETRIED = ("ModelConfig", "ModelInfer", "ModelMetadata", "RepositoryIndex")
 
-#: gRPC caps the attempts of one call at five.
-MAX_RETRIES = 4
+#: The most retries; with the waits below, a call's time usually ends first.
+MAX_RETRIES = 20
 
-#: Waits before the retries: about 0.1, 0.3, 0.9 and 2 s, each 20 % more or less. Together they
-#: outlast a full queue and the restart of a server.
-_BACKOFF = {"initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 3}
+#: Seconds before the first retries and before each further one, each 20 % more or less: short, since a
+#: queue that is full is soon empty, and then as long as a server may take to start.
+_WAITS, _LAST_WAIT = (0.1, 0.3, 0.9), 2.0
+
+#: The trailing metadata in which a server says when another attempt is worth it, in milliseconds; a
+#: negative number asks for none (gRPC's A6 proposal).
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,39 +98,38 @@ class Connection:
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             # Half a retry's wait, or a server that is back would not be tried again in time.
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 2000),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.enable_retries", 0),
         ]
         if self.tls is not None and self.tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))
-        if self.retries:
-            options += [
-                ("grpc.service_config", json.dumps(_service_config(self.retries + 1))),
-                # A request longer than this is sent once; the default is 256 KB, half an image.
-                ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-            ]
-        else:
-            options.append(("grpc.enable_retries", 0))
         return options
 
 
-class Channels:
-    """A client's channels to its server: one that sends again, and one that sends once.
+class Retries:
+    """The attempts of one call."""
 
-    gRPC decides on retries by channel and procedure, never by call, and a step is ModelInfer like any
-    other inference. A channel connects when it is first called: the second costs nothing until then.
-    """
+    def __init__(self, connection: Connection, call: Call[Any], deadline: Deadline) -> None:
+        may_repeat = call.method in RETRIED and not call.once
+        self._left = connection.retries if may_repeat else 0
+        self._deadline = deadline
+        self._made = 0
 
-    def __init__(self, connection: Connection, module: Any) -> None:
-        """Open them in `module`: grpc, or grpc.aio."""
-        self.opened = tuple(
-            one.open(module) for one in (connection, replace(connection, retries=0))
-        )
-        stub: Any = grpc_service_pb2_grpc.GRPCInferenceServiceStub
-        self._again, self._once = (stub(channel) for channel in self.opened)
-
-    def method(self, name: str, *, once: bool) -> Any:
-        """Return the procedure of that name, over the channel that sends once or again."""
-        return getattr(self._once if once else self._again, name)
+    def wait_after(self, error: Any) -> float | None:
+        """Return the seconds to wait after a failed attempt; None to give up."""
+        if not self._left or error.code() is not grpc.StatusCode.UNAVAILABLE:
+            return None
+        seconds = _WAITS[self._made] if self._made < len(_WAITS) else _LAST_WAIT
+        seconds *= random.uniform(0.8, 1.2)
+        for key, value in error.trailing_metadata() or ():
+            if key == _PUSHBACK:
+                if not (value.isascii() and value.isdigit()):
+                    return None
+                seconds = int(value[:9]) / 1000
+        self._left -= 1
+        self._made += 1
+        # A wait that outlasts the caller's time is not his to sit out.
+        return seconds if seconds < self._deadline.left() else None
 
 
 class Deadline:
@@ -151,12 +153,6 @@ class Deadline:
             address=self._address,
             seconds=self._seconds,
         )
-
-
-def _service_config(attempts: int) -> dict[str, Any]:
-    policy = {**_BACKOFF, "maxAttempts": attempts, "retryableStatusCodes": ["UNAVAILABLE"]}
-    names = [{"service": SERVICE, "method": method} for method in RETRIED]
-    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}
 
 
 def _check_timeout(seconds: float) -> float:

@@ -77,6 +77,6 @@ def error_of(status: str, details: str, *, address: str, seconds: float) -> Clie
         )
     if status == "UNAVAILABLE" and "resolution failed" in details:
         return Unreachable(status, f"the host of {address} cannot be resolved")
-    if status == "DEADLINE_EXCEEDED" and details == "Deadline Exceeded":
+    if status == "DEADLINE_EXCEEDED" and details.strip("()").endswith("Deadline Exceeded"):
         details = f"no answer from {address} within {seconds:g} s"
     return _BY_STATUS.get(status, ClientError)(status, details or status)

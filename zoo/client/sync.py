@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import abc
 from contextlib import closing
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import grpc
 
@@ -18,11 +19,12 @@ from zoo.client.calls import (
     ModelMetadata,
     RequestOptions,
 )
-from zoo.client.connection import MAX_RETRIES, TLS, Channels, Connection, Deadline
+from zoo.client.connection import MAX_RETRIES, TLS, Connection, Deadline, Retries
 from zoo.client.errors import ClientError
 from zoo.client.operations import Operation, Outputs
 from zoo.client.sequence import SequenceState, StepOptions
 from zoo_proto import model_config_pb2
+from zoo_proto.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -34,8 +36,9 @@ class Client:
     """A connection to one server; a context manager, or `close()` it.
 
     `token` goes as a bearer token with every call; `tls` holds the files for TLS and mTLS; `timeout`
-    is the seconds that a method may take, `retries` on UNAVAILABLE (0 to 4) included. Each method
-    takes a `timeout` of its own, and raises a ClientError.
+    is the seconds that a method may take, `retries` on UNAVAILABLE (0 to 20) included: as many as
+    fit into it, and so it has to be longer than a restart that is to be outlasted. Each method takes a
+    `timeout` of its own, and raises a ClientError.
 
     >>> with Client("127.0.0.1:8001") as client:
     ...     client.infer("dense_iris", [[5.1, 3.5, 1.4, 0.2]])
@@ -54,7 +57,8 @@ class Client:
         self._connection = Connection(
             address=address, token=token, tls=tls, timeout=timeout, retries=retries
         )
-        self._channels = Channels(self._connection, grpc)
+        self._channel = self._connection.open(grpc)
+        self._stub: Any = GRPCInferenceServiceStub(self._channel)
         self._inference = operations.Inference()
 
     def __enter__(self) -> Self:
@@ -65,8 +69,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        for channel in self._channels.opened:
-            channel.close()
+        self._channel.close()
 
     def ready(self, model: str = "", version: str = "", *, timeout: float | None = None) -> bool:
         """Return whether the server, or one of its models, can answer; False if there is none."""
@@ -175,14 +178,20 @@ class Client:
                 return result
 
     def _send(self, call: Call[T], deadline: Deadline) -> T:
-        method = self._channels.method(call.method, once=call.once)
-        try:
-            answer = method(
-                call.request, timeout=deadline.left(), metadata=self._connection.metadata()
-            )
-        except grpc.RpcError as error:
-            raise deadline.error(error) from None
-        return call.read(answer)
+        method = getattr(self._stub, call.method)
+        retries = Retries(self._connection, call, deadline)
+        while True:
+            try:
+                answer = method(
+                    call.request, timeout=deadline.left(), metadata=self._connection.metadata()
+                )
+            except grpc.RpcError as error:
+                seconds = retries.wait_after(error)
+                if seconds is None:
+                    raise deadline.error(error) from None
+                time.sleep(seconds)
+            else:
+                return call.read(answer)
 
 
 class Sequence:

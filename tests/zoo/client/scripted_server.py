@@ -27,7 +27,7 @@ class FakeServer:
     `script`: what each ModelInfer does in turn: a status, an Event to wait for, or None to answer.
     """
 
-    def __init__(self, credentials: Any = None) -> None:
+    def __init__(self, credentials: Any = None, port: int = 0) -> None:
         self.script: list[Status | threading.Event | None] = []
         #: The metadata of each attempt.
         self.attempts: list[dict[str, str]] = []
@@ -37,6 +37,8 @@ class FakeServer:
         #: The requests of each ModelInfer.
         self.requests: list[pb.ModelInferRequest] = []
         self.typed = False
+        #: What goes with each failure as grpc-retry-pushback-ms.
+        self.pushback: str | None = None
         self.wants_certificate = False
         self._server = grpc.server(ThreadPoolExecutor(4))
         handlers = {
@@ -48,7 +50,7 @@ class FakeServer:
             (grpc.method_handlers_generic_handler(SERVICE, handlers),)
         )
         if credentials is None:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         else:
             self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
         self.address = f"127.0.0.1:{self.port}"
@@ -100,6 +102,8 @@ class FakeServer:
         if isinstance(step, threading.Event):
             step.wait(20)
         elif step is not None:
+            if self.pushback is not None:
+                context.set_trailing_metadata((("grpc-retry-pushback-ms", self.pushback),))
             context.abort(step, f"scripted {step.name}")
 
 
