@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import MissingPackage, UsageError, ZooError
 from zoo.files import sha256
+from zoo.images.description import Image
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -68,15 +69,6 @@ class Splits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """How an input encodes an image: Pillow's mode and the values of black and white."""
-
-    mode: str
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class External:
     """A file that does not ship in a package and can stand in for the packaged data."""
 
@@ -92,8 +84,9 @@ class External:
 class Dataset:
     """A dataset's facts and the function that reads its files.
 
-    `paths` are relative to the folder of `package` (an import name), or to the folder of the
-    file that defines `read` when there is no package.
+    `paths` are relative to the folder of `package` (an import name), to the folder that `home`
+    returns, or to that of the file that defines `read`. Data in a `home` is optional: where it is
+    not there, `obtain` says how to get it.
     """
 
     name: str
@@ -103,6 +96,8 @@ class Dataset:
     paths: tuple[str, ...]
     read: Callable[[tuple[Path, ...]], Splits]
     package: str | None = None
+    home: Callable[[], Path] | None = None
+    obtain: str = ""
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     units: str = ""
@@ -121,15 +116,30 @@ class Dataset:
         """
         if data is not None:
             return (_check_external(self, data),)
-        folder = package_folder(self.package, self.title) if self.package else self.code.parent
-        files = tuple(folder / path for path in self.paths)
+        files = self._own_files()
         for path in files:
+            if not path.is_file() and self.home is not None:
+                raise UsageError(f"{self.title}: there is no {path}: {self.obtain}")
             if not path.is_file():
                 raise ZooError(
                     f"dataset {self.name}: {path} is missing: "
                     + (f"reinstall {self.package}" if self.package else "put it there")
                 )
         return files
+
+    @property
+    def is_left_out(self) -> bool:
+        """Tell whether this is optional data that is not on this machine."""
+        return self.home is not None and not all(path.is_file() for path in self._own_files())
+
+    def _own_files(self) -> tuple[Path, ...]:
+        if self.home is not None:
+            folder = self.home()
+        elif self.package:
+            folder = package_folder(self.package, self.title)
+        else:
+            folder = self.code.parent
+        return tuple(folder / path for path in self.paths)
 
     def load(self, data: Path | None = None) -> Splits:
         """Read the three splits; raises as `files` does, and UsageError on a wrong checksum."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.datasets.dataset import Dataset, Image, Rows, Splits
+from zoo.datasets.dataset import Dataset, Rows, Splits
 from zoo.errors import MissingPackage
+from zoo.images.description import Image
 
 SIDE, STRIDE = 32, 16
 GRID_ROWS, GRID_COLUMNS = 4, 5
@@ -66,5 +67,5 @@ PHOTOGRAPHS = Dataset(
     paths=("datasets/images/china.jpg", "datasets/images/flower.jpg"),
     read=read,
     classes=("china", "flower"),
-    image=Image(mode="RGB", low=0, high=255),
+    image=Image(mode="RGB", size=(SIDE, SIDE), low=0, high=255),
 )

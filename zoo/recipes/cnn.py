@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.datasets.digits import DIGIT_PAIRS, DIGITS, DIGITS_012, DIGITS_28
+from zoo.datasets.digits import DIGIT_PAIRS, DIGITS, DIGITS_012, DIGITS_28, DIGITS_DISTORTED
 from zoo.datasets.photographs import PHOTOGRAPHS
 from zoo.recipes.recipe import recipe
 
@@ -25,6 +25,8 @@ from zoo.recipes.recipe import recipe
     batch_size=16,
     learning_rate=0.005,
     patience=40,
+    why_not_linear="Three kinds of digits are parted by planes in the space of their 64 pixels, and a linear "
+    "model has 195 weights for it; this is the tutorial's stack as it stands, two filters of 3×3 first.",
 )
 def cnn_digits() -> Any:
     """Read the digits 0, 1 and 2 with the tutorial's own stack of 178 parameters.
@@ -50,22 +52,22 @@ def cnn_digits() -> Any:
 
 @recipe(
     tutorial="Conv2D → MaxPooling2D → Conv2D → MaxPooling2D → Flatten → Dense(relu) → Dense(softmax)",
-    dataset=DIGITS,
+    dataset=DIGITS_DISTORTED,
     task="multiclass",
     input_name="image",
     output_name="probabilities",
     parameters=53002,
     baseline="majority",
     seed=2,
-    epochs=60,
-    batch_size=16,
-    learning_rate=0.001,
+    epochs=30,
+    batch_size=64,
+    learning_rate=0.002,
     patience=12,
 )
 def cnn_digits10() -> Any:
-    """Read all ten digits with the tutorial's kinds of layers, sized to read them well.
+    """Read all ten digits, written or printed, with the tutorial's kinds of layers.
 
-    Reaches: accuracy >= 0.98 on 359 held-out digits, in about 6 s on two cores.
+    Reaches: accuracy >= 0.98 on 359 held-out digits, in about 30 s on two cores.
     """
     import keras
 

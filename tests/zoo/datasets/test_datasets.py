@@ -11,7 +11,15 @@ import pytest
 
 from zoo.datasets import photographs, sunspots
 from zoo.datasets.dataset import Dataset, Rows, Splits, package_folder
-from zoo.datasets.digits import DIGITS, DIGITS_012, DIGITS_28, enlarge, read_mnist
+from zoo.datasets.digits import (
+    COPIES,
+    DIGITS,
+    DIGITS_012,
+    DIGITS_28,
+    DIGITS_DISTORTED,
+    enlarge,
+)
+from zoo.datasets.mnist import MNIST, read_mnist
 from zoo.datasets.photographs import PHOTOGRAPHS
 from zoo.datasets.splitting import split_rows
 from zoo.datasets.sunspots import SUNSPOTS, SUNSPOTS_SEQUENCE
@@ -159,6 +167,36 @@ def _mnist(path: Path, rows: int = 100) -> Path:
     }
     np.savez(path, **arrays)
     return path
+
+
+def test_distorted_copies_train_and_nothing_else_changes() -> None:
+    """Of each digit as many, counted like the data's; the held-out splits are the data's own."""
+    plain, splits = DIGITS.load(), DIGITS_DISTORTED.load()
+    train = splits.train
+
+    np.testing.assert_array_equal(splits.test.x, plain.test.x)
+    np.testing.assert_array_equal(splits.validation.x, plain.validation.x)
+    assert len(train) == (COPIES + 1) * len(plain.train)
+    np.testing.assert_array_equal(train.x[: len(plain.train)], plain.train.x)
+    copies = train.x[len(plain.train) :]
+    assert set(np.unique(copies)) == set(range(17))
+    assert (copies[: len(plain.train)] != plain.train.x).any(axis=(1, 2, 3)).mean() > 0.99
+    again = DIGITS_DISTORTED.load().train.x
+    np.testing.assert_array_equal(again, train.x)
+
+
+def test_mnist_is_optional_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not there: named with how to get it. Something else in its place: refused."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert MNIST.is_left_out
+    with pytest.raises(UsageError, match=r"there is no .*mnist\.npz: python -c .*load_data"):
+        MNIST.load()
+    (tmp_path / "datasets").mkdir()
+    _mnist(tmp_path / "datasets/mnist.npz", 500)
+    assert not MNIST.is_left_out
+    with pytest.raises(UsageError, match="does not hold MNIST's digits"):
+        MNIST.load()
+    assert not DIGITS.is_left_out
 
 
 def test_mnist_keeps_its_own_test_split(tmp_path: Path) -> None:
