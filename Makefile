@@ -96,8 +96,9 @@ proto-check: .venv/.installed-dev ## check that the committed stubs are what the
 cards: export ## rewrite the README's table of models from the manifests
 	@$(ZOO) list --repository $(REPOSITORY) --markdown README.md
 
-build: .venv/.installed-dev ## build the wheel and the source archive
+build: .venv/.installed-dev export ## build wheel and source archive, and the wheel of the published models
 	@.venv/bin/python -m build --quiet
+	@.venv/bin/python packaging/models_wheel.py $(REPOSITORY) dist
 
 clean: ## remove build, dist, models and site; keep .venv
 	rm -rf build dist models site

@@ -18,6 +18,7 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("cli", "the command"), ("commands", "one module a command")),
     (
         ("export", "recipe, model or file to ONNX"),
+        ("models", "load, ask, compare"),
         ("runtimes", "other programs that run ONNX"),
         ("site", "the gallery"),
     ),
@@ -31,7 +32,7 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("training", "fit, metrics, runs; starts Keras"),),
     (("recipes", "models with data and claim"),),
     (("datasets", "data from packages"), ("convert", "Keras to ONNX; knows tf2onnx")),
-    (("files", "checksum, atomic write, lock"),),
+    (("images", "pictures to values"), ("files", "checksum, atomic write, lock")),
     (("errors", "who is to blame"), ("table", "printed tables"), ("version", "the release")),
 )
 SERVER: tuple[tuple[tuple[str, str], ...], ...] = (

@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any, NoReturn
 
-from zoo.errors import ZooError
+from zoo.errors import MissingPackage, ZooError
 
 COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict", "site", "layers")
+
+#: The extra that brings each package of those that are not always there.
+EXTRAS = {"onnxruntime": "cpu"} | dict.fromkeys(
+    ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "statsmodels", "tqdm", "matplotlib"),
+    "train",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        arguments = [_positional(word) for word in arguments]
         parser = _parser(arguments)
         options = parser.parse_args(arguments)
         if options.command is None:
@@ -32,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ZooError as error:
         return _fail(str(error), error.exit_status)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        missing = MissingPackage(package, f"`zoo {options.command}`", EXTRAS[package])
+        return _fail(str(missing), missing.exit_status)
     except BrokenPipeError:
         # The reader of the output has ended (zoo list | head).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,6 +88,14 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _positional(word: str) -> str:
+    """Return a word so that argparse takes numbers that start with a minus for no option.
+
+    It passes over words with a space in them; no option of ours starts with a digit.
+    """
+    return f" {word}" if re.match(r"-\.?\d", word) else word
 
 
 def _fail(message: str, status: int) -> int:

@@ -50,6 +50,17 @@ def test_the_python_examples_print_the_probabilities(address: str, name: str) ->
     assert ("setosa" in done.stdout) == ("classify" in code)
 
 
+def test_the_library_example_finds_a_setosa(trained) -> None:
+    """It runs as it stands, where there is a folder `models`."""
+    done = subprocess.run(
+        [sys.executable, "-c", _example("library")],
+        capture_output=True, text=True, timeout=60, check=False, cwd=trained.folder,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith("setosa {'setosa': 0.9")
+
+
 def test_the_sequence_example_ends_where_the_whole_window_does(address: str) -> None:
     """Its values one by one give the forecast of the model that takes them all at once."""
     code = _example("sequence").replace("127.0.0.1:8001", address)
@@ -109,7 +120,7 @@ def test_the_terminal_session_shows_real_output(address: str) -> None:
     found = re.search(r"\$ \.venv/bin/zoo (predict .*)\n((?:.+\n)+?)```", README)
     assert found is not None
     done = subprocess.run(
-        [str(ZOO), *shlex.split(found[1]), "--grpc-port", address.rpartition(":")[2]],
+        [str(ZOO), *shlex.split(found[1]), "--server", address],
         capture_output=True,
         text=True,
         timeout=60,
@@ -132,8 +143,8 @@ def test_predict_speaks_json(address: str) -> None:
             "dense_cancer",
             "-",
             "--json",
-            "--grpc-port",
-            address.rpartition(":")[2],
+            "--server",
+            address,
         ],
         input="\n".join([",".join(["1"] * 30)] * 2),
         capture_output=True,

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.interop
 
 KNOWN = Registry.default()
 #: A step is asked in sequences (test_step.py).
-MODELS = tuple(sorted(name for name in KNOWN.names() if KNOWN.get(name).step_of is None))
+RECIPES = [KNOWN.get(name) for name in KNOWN.names()]
+MODELS = tuple(sorted(r.name for r in RECIPES if r.step_of is None and r.dataset.home is None))
 
 #: What the tutorial asks for; more may be added, none may go.
 TUTORIAL = {

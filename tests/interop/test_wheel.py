@@ -1,5 +1,7 @@
 """The wheel and the source archive, and the wheel in an environment with nothing but what it asks for."""
 
+import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -51,8 +53,19 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def models_wheel(trained, dist: Path) -> Path:
+    """The wheel of the published models, beside the others."""
+    done = _run(
+        sys.executable, ROOT / "packaging/models_wheel.py", trained.repository, dist, cwd=dist
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = dist.glob("layer_zoo_models-*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
 def wheel(dist: Path) -> Path:
-    (path,) = dist.glob("*.whl")
+    (path,) = dist.glob("layer_zoo-*.whl")
     return path
 
 
@@ -89,7 +102,7 @@ def test_the_source_archive_can_be_checked_and_tested(dist: Path) -> None:
     for needed in ("Makefile", "constraints.txt", "docs/protocol.md", "tests/conftest.py"):
         assert needed in names
     assert {name.split("/")[0] for name in names} <= {
-        "bench", "docs", "proto", "server", "tests", "zoo",
+        "bench", "docs", "packaging", "proto", "server", "tests", "zoo",
         "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "PKG-INFO",
         "README.md", "SECURITY.md", "constraints.txt", "pyproject.toml", ".gitignore",
     }  # fmt: skip
@@ -135,7 +148,7 @@ def test_the_installed_command_serves_and_answers(trained, clean: Path, tmp_path
         ready = next(line for line in server.stderr if "ready: gRPC on" in line)
         port = ready.split("127.0.0.1:")[1].split(",")[0]
         done = _run(
-            clean / "zoo", "predict", "dense_iris", "5.1,3.5,1.4,0.2", "--grpc-port", port,
+            clean / "zoo", "predict", "dense_iris", "5.1,3.5,1.4,0.2", "--server", f"127.0.0.1:{port}",
             cwd=tmp_path,
         )  # fmt: skip
     finally:
@@ -149,3 +162,34 @@ def test_the_installed_command_serves_and_answers(trained, clean: Path, tmp_path
     assert refused.returncode == 1
     assert "pip install 'layer-zoo[train]'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_the_installed_models_are_found_where_there_is_no_folder(
+    clean: Path, models_wheel: Path, tmp_path: Path
+) -> None:
+    """README's lines as they stand: install both wheels from `dist`, and ask a model."""
+    (tmp_path / "dist").symlink_to(models_wheel.parent)
+    readme = (ROOT / "README.md").read_text()
+    block = readme.split("<!-- example: install -->")[1].split("```")[1]
+    install, predict = re.findall(r"^\$ (.+)$", block, re.MULTILINE)
+    constrained = [*shlex.split(install)[1:], "-q", "-c", str(ROOT / "constraints.txt")]
+    installed = _run(clean / "python", "-m", "pip", *constrained, cwd=tmp_path)
+    asked = _run(clean / "zoo", *shlex.split(predict)[1:], cwd=tmp_path)
+    listed = _run(
+        clean / "python", "-c", "import zoo; print(zoo.list_models('cnn*'))", cwd=tmp_path
+    )
+    served = subprocess.Popen(
+        [str(clean / "zoo"), "serve", *PORTS], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    try:
+        assert served.stderr is not None
+        ready = next((line for line in served.stderr if "ready: gRPC on" in line), "")
+    finally:
+        served.terminate()
+        served.communicate(timeout=30)
+
+    assert models_wheel.stat().st_size < 3_000_000
+    assert installed.returncode == 0, installed.stderr
+    assert asked.stdout.splitlines()[2].startswith("setosa"), asked.stderr
+    assert "cnn_digits10" in listed.stdout
+    assert ready

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.errors import MissingPackage
+from zoo.models.find import REPOSITORY
+
 if TYPE_CHECKING:
+    from zoo.recipes.recipe import Recipe
     from zoo.recipes.registry import Registry
 
-DEFAULT_REPOSITORY = Path("models")
+DEFAULT_REPOSITORY = REPOSITORY
 DEFAULT_RUNS = Path("build/runs")
 DEFAULT_COMPAT = Path("build/compat")
 
@@ -42,6 +48,16 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_REPOSITORY,
         metavar="DIR",
         help="the model repository (default: %(default)s)",
+    )
+
+
+def add_published(parser: argparse.ArgumentParser) -> None:
+    """Add --repository DIR for a command that only reads: None where it is not given."""
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        metavar="DIR",
+        help="the model repository (default: models, else the installed layer-zoo-models)",
     )
 
 
@@ -81,6 +97,28 @@ def registry(options: argparse.Namespace) -> Registry:
     for path in options.modules:
         known.add_file(path)
     return known
+
+
+def chosen_recipes(options: argparse.Namespace) -> list[Recipe]:
+    """Return the recipes of MODEL..., or all whose data is here; says which are left out and why."""
+    known = registry(options)
+    if options.models:
+        return [known.get(name) for name in dict.fromkeys(options.models)]
+    recipes = [known.get(name) for name in known.names()]
+    for recipe in recipes:
+        if recipe.dataset.is_left_out:
+            sys.stderr.write(
+                f"zoo: {recipe.name} is left out: its data, {recipe.dataset.title}, is not on this "
+                f"machine: {recipe.dataset.obtain}\n"
+            )
+    return [recipe for recipe in recipes if not recipe.dataset.is_left_out]
+
+
+def require_training(purpose: str) -> None:
+    """Raise MissingPackage before anything is begun that needs the train extra."""
+    for package in ("tensorflow", "keras", "tf2onnx", "onnx", "tqdm"):
+        if find_spec(package) is None:
+            raise MissingPackage(package, purpose)
 
 
 def print_json(values: Any) -> None:

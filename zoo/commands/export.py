@@ -16,8 +16,9 @@ from zoo.commands import (
     add_models,
     add_repository,
     add_runs,
+    chosen_recipes,
     print_json,
-    registry,
+    require_training,
 )
 from zoo.commands.train import print_table as print_training
 from zoo.commands.train import report, train_all
@@ -112,9 +113,7 @@ def run(options: argparse.Namespace) -> int:
     if any(is_model_file(name) for name in options.models):
         return _run_file(options, chosen)
     _refuse_file_options(options)
-    known = registry(options)
-    names = list(dict.fromkeys(options.models or known.names()))
-    recipes = [known.get(name) for name in names]
+    recipes = chosen_recipes(options)
     records, failures, fresh = train_all(recipes, options.runs)
     if fresh and not options.json:
         print_training(records, fresh)
@@ -134,6 +133,7 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
     if len(options.models) != 1:
         raise UsageError("give one FILE.keras at a time, and no recipe beside it")
     (source,) = options.models
+    require_training("exporting a Keras file")
     check_requested(options.quantize, with_rows=options.samples is not None)
     report = export_in_own_process(
         FileExport(

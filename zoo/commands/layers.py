@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.commands import add_json, print_json
+from zoo.commands import add_json, print_json, require_training
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print; exit 1 if a case went otherwise than the atlas expects."""
+    require_training("`zoo layers`")
     from tqdm import tqdm
 
     from zoo.atlas.isolated import measured

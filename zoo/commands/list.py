@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from zoo.commands import add_json, add_modules, add_repository, print_json, registry
+from zoo.commands import add_json, add_modules, add_published, print_json, registry
 from zoo.errors import UsageError
+from zoo.models.find import existing_repository, model_names
 
 SUMMARY = "list the models: architecture, metric, and what is published"
 EXAMPLE = "zoo list --json"
@@ -19,7 +20,7 @@ BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_modules(parser)
-    add_repository(parser)
+    add_published(parser)
     forms = parser.add_mutually_exclusive_group()
     add_json(forms)
     forms.add_argument(
@@ -45,18 +46,14 @@ def run(options: argparse.Namespace) -> int:
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one record a model; figures come from manifests, so they were measured."""
     from zoo.publish.repository import read_manifest
-    from zoo_server.repository import layout
 
     known = registry(options)
-    published = (
-        [p.name for p in sorted(options.repository.iterdir()) if not layout.is_hidden(p.name)]
-        if options.repository.is_dir()
-        else []
-    )
+    repository = existing_repository(options.repository)
+    published = model_names(repository)
     names = [*known.names(), *(name for name in published if name not in known.owners)]
     rows = []
     for name in names:
-        manifest = read_manifest(options.repository, name)
+        manifest = read_manifest(repository, name)
         row: dict[str, Any] = {"model": name, "owner": known.owners.get(name)}
         if manifest is not None and manifest.damage:
             row["damage"] = manifest.damage
@@ -85,6 +82,7 @@ def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
         "parameters": training["parameters"],
         "metric": training["metric"],
         "baseline": training["baseline"],
+        "linear": training.get("linear"),
     }
 
 
@@ -95,20 +93,21 @@ HEADER = (
     "parameters",
     "held-out",
     "baseline",
+    "linear",
     "Δ Keras",
     "bytes",
 )
-RIGHT = "lllrllrr"
+RIGHT = "lllrlllrr"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     if "damage" in row:
-        return [row["model"], row["damage"], "", "", "", "", "", ""]
+        return [row["model"], row["damage"], "", "", "", "", "", "", ""]
     if "bytes" not in row:
-        return [row["model"], "not exported yet", "", "", "", "", "", ""]
+        return [row["model"], "not exported yet", "", "", "", "", "", "", ""]
     measured = [f"{row['worst_difference']:.0e}", str(row["bytes"])]
     if "metric" not in row:
-        return [row["model"], "", row["data"], "", "", "", *measured]
+        return [row["model"], "", row["data"], "", "", "", "", *measured]
     metric, baseline = row["metric"], row["baseline"]
     return [
         row["model"],
@@ -117,6 +116,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         str(row["parameters"]),
         f"{metric['name']} {_short(metric['value'])}",
         _short(baseline["value"]),
+        _short(row["linear"]["value"]) if row["linear"] else "",
         *measured,
     ]
 
@@ -129,7 +129,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     """Print the table without its two widest columns, so that it fits a terminal."""
     from zoo.table import text_table
 
-    columns = [0, 2, 3, 4, 5, 6, 7]
+    columns = [0, 2, 3, 4, 5, 6, 7, 8]
     cells = [[row[i] for i in columns] for row in map(_cells, rows)]
     for row, line in zip(rows, cells, strict=True):
         if "bytes" not in row:
@@ -145,6 +145,11 @@ def _rewrite(path: Path, rows: list[dict[str, Any]]) -> None:
         text = path.read_text()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    lacking = [row["model"] for row in rows if "bytes" not in row]
+    if lacking:
+        raise UsageError(
+            f"{path} would lose its figures of {', '.join(lacking)}: export them first"
+        )
     cells = [_cells(row) for row in rows]
     for line in cells:
         line[0], line[1] = f"`{line[0]}`", f"`{line[1]}`"

@@ -1,22 +1,25 @@
-"""zoo predict: send one request to a running server."""
+"""zoo predict: ask a published model, here or on a server."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from zoo.commands import add_json, print_json
-from zoo.errors import CheckFailed, UsageError, ZooError
+from zoo.commands import add_json, add_published, print_json
+from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from zoo.models.interface import Array
+    from zoo.models.model import Model
+    from zoo.models.predictions import Prediction
 
-    from zoo.client import Answer, Client, ClientError
-
-SUMMARY = "send one request to a running server and print the answer"
-EXAMPLE = "zoo predict dense_iris 5.1,3.5,1.4,0.2"
+SUMMARY = "ask a published model, here or on a running server, and print the answer"
+EXAMPLE = (
+    "zoo predict dense_iris 5.1,3.5,1.4,0.2\n"
+    "  zoo predict cnn_digits10 three.png --show\n"
+    "  zoo predict cnn_digit_pair left.png right.png --server 127.0.0.1:8001"
+)
 
 #: More classes than this, and only the likeliest are printed.
 SHOWN_CLASSES = 10
@@ -24,126 +27,128 @@ SHOWN_CLASSES = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("model", metavar="MODEL", help="the model's name on the server")
+    parser.add_argument("model", metavar="MODEL", help="a model's name, its folder, or a FILE.onnx")
     parser.add_argument(
         "input",
+        nargs="+",
         metavar="INPUT",
-        help="numbers, JSON, a .npy, .json, .csv or image file, or - for standard input; "
-        "write -- before numbers that start with a minus sign",
+        help="one for each input of the model: numbers, JSON, a .npy, .json, .csv or image file, or "
+        "- for standard input; or one JSON object by the inputs' names. The rows of a model with a "
+        "state are the steps of one sequence",
     )
     parser.add_argument(
-        "--model-version", default="", metavar="N", help="version (default: the latest)"
-    )
-    parser.add_argument("--invert", action="store_true", help="invert an image's brightness")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="the server's address (default: %(default)s)"
+        "--show", action="store_true", help="draw what the model sees of an image before the answer"
     )
     parser.add_argument(
-        "--grpc-port", type=int, default=8001, help="its gRPC port (default: %(default)s)"
+        "--model-version", type=int, metavar="N", help="version (default: the latest)"
     )
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
+    add_published(parser)
+    parser.add_argument(
+        "--server", metavar="HOST:PORT", help="ask the server whose gRPC listens there"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long a server may take (default: %(default)g)",
+    )
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read INPUT as the model wants it, ask, print the answer."""
-    from zoo.client import Client, ClientError
-    from zoo.commands.predict_input import read_input, specs
-
-    address = f"{options.host}:{options.grpc_port}"
-    # A person waits: no retries, so that a failure is reported at once.
-    with Client(address, timeout=options.timeout, retries=0) as client:
-        try:
-            config = client.config(options.model, options.model_version)
-            feeds = read_input(options.input, specs(config), invert=options.invert)
-            answer = client.infer_answer(options.model, feeds, version=options.model_version)
-        except ClientError as error:
-            raise _explained(error, client, options.model) from error
-    parameters = {key: value.string_value for key, value in config.parameters.items()}
-    rows = predictions(answer, parameters)
+    with _load(options) as model:
+        feeds = model.preprocess(*options.input)
+        outputs = model.run(feeds)
+        answers = model.postprocess(outputs, feeds)
     if options.json:
-        outputs = {name: array.tolist() for name, array in answer.outputs.items()}
-        print_json(
-            {"model": answer.model, "version": answer.version, "outputs": outputs}
-            | {"predictions": rows}
-        )
-    else:
-        _print(rows)
+        print_json(_json(model, outputs, answers))
+        return 0
+    if options.show:
+        _show(model, feeds)
+    _print(answers)
     return 0
 
 
-def _explained(error: ClientError, client: Client, model: str) -> ZooError:
-    """Return the server's refusal, with near matches for a model it does not have."""
-    from zoo.client import ClientError
+def _load(options: argparse.Namespace) -> Model:
+    from zoo.models.model import load
 
-    if error.status != "NOT_FOUND":
-        kind = UsageError if error.status == "INVALID_ARGUMENT" else CheckFailed
-        return kind(str(error))
+    if options.server is None:
+        return load(options.model, version=options.model_version, repository=options.repository)
+    from zoo.client import Client
+
     try:
-        names = client.models()
-    except ClientError:
-        names = ()
-    near = difflib.get_close_matches(model, names)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"it serves {', '.join(names)}"
-    return UsageError(f"{error}; {hint}")
+        # A person waits: no retries, so that a failure is reported at once.
+        client = Client(options.server, timeout=options.timeout, retries=0)
+    except ValueError as error:
+        raise UsageError(f"--server {options.server}: {error}") from error
+    return load(options.model, version=options.model_version, server=client)
 
 
-def predictions(answer: Answer, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return one record a row: the first output's labels with probabilities, or its values.
-
-    Further outputs stand under `others`, by name.
-    """
-    (name, first), *more = answer.outputs.items()
-    if any(array.dtype == object or array.ndim == 0 for array in answer.outputs.values()):
-        return [{key: value.tolist()} for key, value in answer.outputs.items()]
-    rows = _first(name, first, parameters)
-    if more:
-        for i, row in enumerate(rows):
-            row["others"] = {key: array[i].reshape(-1).tolist() for key, array in more}
-    return rows
+def _json(
+    model: Model, outputs: dict[str, Array], answers: Sequence[Prediction]
+) -> dict[str, object]:
+    return {
+        "model": model.name,
+        "version": model.version,
+        "outputs": {name: array.tolist() for name, array in outputs.items()},
+        "predictions": [answer.to_json() for answer in answers],
+    }
 
 
-def _first(name: str, array: np.ndarray, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Read the first output, which task and classes speak of."""
-    classes = [name for name in parameters.get("classes", "").split(",") if name]
-    units = parameters.get("units", "")
-    if parameters.get("task") == "binary" and len(classes) == 2 and array.shape[1:] == (1,):
-        return [_labelled(classes, [1.0 - p, p]) for p in array[:, 0].astype(float)]
-    if classes and array.shape[1:] == (len(classes),):
-        return [_labelled(classes, row.astype(float)) for row in array]
-    return [{"output": name, "values": row.reshape(-1).tolist(), "units": units} for row in array]
+def _show(model: Model, feeds: dict[str, Array]) -> None:
+    """Draw each image as the model gets it."""
+    from zoo.images.terminal import draw
+
+    images = [spec for spec in model.inputs if spec.image is not None]
+    if not images:
+        raise UsageError(f"--show: {model.name} takes no image")
+    for spec in images:
+        assert spec.image is not None
+        for row in feeds[spec.name]:
+            print(f"{spec.name}: {spec.image.sentence}")
+            print(draw(row, spec.image))
 
 
-def _labelled(classes: list[str], values: Any) -> dict[str, Any]:
-    ranked = sorted(zip(classes, map(float, values), strict=True), key=lambda pair: -pair[1])
-    return {"label": ranked[0][0], "probabilities": dict(ranked)}
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: Sequence[Prediction]) -> None:
     """Print all classes for a single row, one line a row for several."""
+    from zoo.models.predictions import plain
     from zoo.table import text_table
 
-    if len(rows) == 1 and "label" in rows[0]:
-        pairs = list(rows[0]["probabilities"].items())[:SHOWN_CLASSES]
+    first = rows[0]
+    if len(rows) == 1 and first.note:
+        print(first.note)
+    elif len(rows) == 1 and first.label is not None:
+        pairs = list(first.probabilities.items())[:SHOWN_CLASSES]
         print(text_table(("label", "probability"), [[k, f"{v:.4f}"] for k, v in pairs], right="lr"))
-    elif "label" in rows[0]:
+    elif any(row.label is not None for row in rows):
         cells = [
-            [str(i), row["label"], f"{row['probabilities'][row['label']]:.4f}"]
+            [
+                str(i),
+                row.note or row.label or "",
+                f"{max(row.probabilities.values(), default=0):.4f}",
+            ]
             for i, row in enumerate(rows)
         ]
         print(text_table(("row", "label", "probability"), cells, right="rlr"))
-    elif "values" in rows[0]:
-        title = f"{rows[0]['output']} ({rows[0]['units']})".replace(" ()", "")
-        _print_values(title, [row["values"] for row in rows])
     else:
-        print_json(rows)
-    for name in rows[0].get("others", ()):
+        title = f"{first.output} ({first.units})".replace(" ()", "")
+        _print_values(title, [row.note or plain(row.values) for row in rows])
+    for name in first.others:
         print()
-        _print_values(name, [row["others"][name] for row in rows])
+        _print_values(name, [plain(row.others[name]) if row.others else "" for row in rows])
 
 
-def _print_values(title: str, values: Sequence[Sequence[float]]) -> None:
+def _print_values(title: str, values: Sequence[Sequence[object] | str]) -> None:
     from zoo.table import text_table
 
-    cells = [[str(i), " ".join(f"{v:.6g}" for v in row)] for i, row in enumerate(values)]
+    cells = [
+        [str(i), row if isinstance(row, str) else " ".join(map(_number, row))]
+        for i, row in enumerate(values)
+    ]
     print(text_table(("row", title), cells, right="rl"))
+
+
+def _number(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from zoo.commands import DEFAULT_REPOSITORY
 from zoo.errors import UsageError
+from zoo.models.find import default_repository
 from zoo_server import config
 from zoo_server.errors import OperatorError
 from zoo_server.protocols.grpc.poller import prefer_older_poller
@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "repository",
         nargs="?",
         type=Path,
-        default=DEFAULT_REPOSITORY,
+        default=default_repository(),
         metavar="REPOSITORY",
-        help="the model repository (default: %(default)s)",
+        help="the model repository (default: models, else the installed layer-zoo-models)",
     )
     try:
         config.add_arguments(parser)

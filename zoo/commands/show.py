@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zoo.commands import add_json, add_modules, add_repository, add_runs, print_json, registry
+from zoo.commands import add_json, add_modules, add_published, add_runs, print_json, registry
 from zoo.errors import CheckFailed, UsageError
+from zoo.models.find import existing_repository
 from zoo.recipes.architecture import Layer
 
 SUMMARY = "show a model's layers, output shapes, parameters and connections"
@@ -21,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--svg", type=Path, metavar="FILE", help="draw the model with shapes, as SVG"
     )
     add_modules(parser)
-    add_repository(parser)
+    add_published(parser)
     add_runs(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the model's layers, or its tensors where its layers are not known; draw with --svg."""
+    if options.svg and options.svg.suffix.lower() != ".svg":
+        raise UsageError(f"--svg {options.svg}: the picture is SVG: give a name that ends in .svg")
     facts = _facts(options)
     layers = [Layer.from_json(values) for values in facts["layers"]]
     if options.svg:
@@ -52,7 +55,7 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
     from zoo.training.runs import RunFolder
 
     known = registry(options)
-    manifest = read_manifest(options.repository, options.model)
+    manifest = read_manifest(existing_repository(options.repository), options.model)
     if manifest is not None and manifest.damage:
         raise CheckFailed(manifest.damage)
     if manifest is not None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.commands import add_json, add_models, add_runs, print_json, registry
-from zoo.errors import UsageError, ZooError
+from zoo.commands import add_json, add_models, add_runs, chosen_recipes, print_json
+from zoo.errors import RecipeError, UsageError, ZooError
 
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
@@ -34,11 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the final table; exit 1 if a model missed its claim or failed."""
-    known = registry(options)
-    names = list(dict.fromkeys(options.models or known.names()))
-    if options.data is not None and len(names) != 1:
+    if options.data is not None and len(set(options.models)) != 1:
         raise UsageError("--data is the data of one model: name it")
-    recipes = [known.get(name) for name in names]
+    recipes = chosen_recipes(options)
     records, failures, fresh = train_all(recipes, options.runs, data=options.data)
     if options.json:
         print_json([_json(record, record.name in fresh) for record in records])
@@ -52,14 +50,16 @@ def train_all(
 ) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
     """Train what is out of date; returns records, failures by name, and the names just trained.
 
-    A step of a recurrent model is trained as its source. One model's failure does not keep the
-    others from being trained.
+    A step of a recurrent model is trained as its source. Nothing is trained if a recipe of the
+    user's is wrong; but one model that misses its claim does not keep the others back.
     """
     from zoo.training.runs import RunFolder
     from zoo.training.train import train
 
     records: list[TrainingRecord] = []
-    failures: dict[str, ZooError] = {}
+    failures = _faulty(recipes, runs, data)
+    if failures:
+        return [], failures, set()
     fresh: set[str] = set()
     for recipe in {r.trained_as.name: r.trained_as for r in recipes}.values():
         try:
@@ -73,6 +73,22 @@ def train_all(
         except ZooError as error:
             failures[recipe.name] = error
     return records, failures, fresh
+
+
+def _faulty(recipes: Sequence[Recipe], runs: Path, data: str | None) -> dict[str, ZooError]:
+    """Return what is wrong with the recipes from outside this package that are to be trained."""
+    from zoo.training.runs import RunFolder
+    from zoo.training.train import check_recipe
+
+    failures: dict[str, ZooError] = {}
+    for recipe in {r.trained_as.name: r.trained_as for r in recipes}.values():
+        if data is not None or recipe.is_own or RunFolder(runs, recipe.name).is_current(recipe):
+            continue
+        try:
+            check_recipe(recipe)
+        except RecipeError as error:
+            failures[recipe.name] = error
+    return failures
 
 
 def report(failures: dict[str, ZooError]) -> int:
@@ -116,6 +132,7 @@ def _json(record: TrainingRecord, fresh: bool) -> dict[str, Any]:
         "trained_now": fresh,
         "metric": record.metric,
         "baseline": record.baseline,
+        "linear": record.linear,
         "claim": record.claim,
         "parameters": record.trainable,
         "epochs": record.epochs_run,
@@ -133,6 +150,7 @@ def print_table(records: Sequence[TrainingRecord], fresh: set[str]) -> None:
             record.name,
             f"{record.metric['name']} {record.metric['value']:.4g}",
             f"{record.baseline['value']:.4g}",
+            f"{record.linear['value']:.4g}",
             str(record.trainable),
             str(record.epochs_run),
             f"{record.seconds:.1f}" if record.name in fresh else "up to date",
@@ -140,8 +158,16 @@ def print_table(records: Sequence[TrainingRecord], fresh: set[str]) -> None:
         for record in records
     ]
     if rows:
-        header = ("model", "on held-out rows", "baseline", "parameters", "epochs", "seconds")
-        print(text_table(header, rows, right="llrrrr"))
+        header = (
+            "model",
+            "on held-out rows",
+            "baseline",
+            "linear",
+            "parameters",
+            "epochs",
+            "seconds",
+        )
+        print(text_table(header, rows, right="llrrrrr"))
     for record in records:
         for warning in record.warnings if record.name in fresh else ():
             sys.stderr.write(f"zoo: {record.name}: warning: {warning}\n")

@@ -31,6 +31,7 @@ from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.parity.vectors import write_vectors
 from zoo.publish import repository as publish
 from zoo.publish.config import model_config
+from zoo.publish.keras_file import write_keras
 from zoo.publish.manifest import PACKAGES, file_facts, recipe_manifest, write_manifest
 from zoo.publish.properties import documents, properties
 from zoo.quantize import report
@@ -135,6 +136,7 @@ def export_recipe(
         values["options"] = chosen.to_json()
         values["rebuild"]["export_key"] = export_key(recipe, run, options)
         write_vectors(staged, cases.small)
+        write_keras(staged, source.model)
         _write_plots(staged, recipe, run, source, cases)
         _write_documents(staged, values)
         labels = _labels(recipe)

@@ -56,6 +56,7 @@ def recipe_manifest(
             "best_epoch": record.best_epoch,
             "metric": dict(record.metric),
             "baseline": dict(record.baseline),
+            "linear": dict(record.linear),
             "claim": dict(record.claim),
             "parameters": record.trainable,
             "total_parameters": record.total,

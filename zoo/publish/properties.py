@@ -41,8 +41,7 @@ def parameters(recipe: Recipe) -> dict[str, str]:
         "features": ",".join(recipe.dataset.features),
     }
     if recipe.image is not None:
-        image = recipe.image
-        values |= {"image_mode": image.mode, "image_range": f"{image.low:g} {image.high:g}"}
+        values["image"] = recipe.image.to_text()
     return {key: value for key, value in values.items() if value}
 
 
@@ -56,6 +55,8 @@ def properties(
     values = {
         "name": recipe.name,
         **parameters(recipe),
+        # Where a file runs alone; a server has them from config.pbtxt.
+        "states": ",".join(f"{b}={a}" for b, a in recipe.state_tensors.items()),
         "preprocessing": preprocessing(recipe, record),
         "held_out_range": ", ".join(
             f"{name} {rows.min():g} to {rows.max():g}"
@@ -77,7 +78,16 @@ def properties(
 
 
 def preprocessing(recipe: Recipe, record: TrainingRecord) -> str:
-    """Say whether values must be prepared before they are sent; states are never sent as data."""
+    """Say what becomes of a picture, and whether values must be prepared before they are sent.
+
+    States are never sent as data.
+    """
+    picture = f"of a picture: {recipe.image.sentence}; of values: " if recipe.image else ""
+    return picture + _scaling(recipe, record)
+
+
+def _scaling(recipe: Recipe, record: TrainingRecord) -> str:
+    """Say whether the graph scales what it is given."""
     inputs = {layer["name"] for layer in record.layers if layer["type"] == "InputLayer"}
     inputs -= set(recipe.state_tensors)
     first = [layer for layer in record.layers if inputs & set(layer["sources"])]
@@ -93,7 +103,7 @@ def documents(
     """Return one sentence for each input and output, by name."""
     sentences = {
         name: f"{_meaning(recipe, rows)}; held-out values lie between {rows.min():g} and "
-        f"{rows.max():g}; {preprocessing(recipe, record).removeprefix('none: ')}"
+        f"{rows.max():g}; {_scaling(recipe, record).removeprefix('none: ')}"
         for name, rows in zip(recipe.inputs, held_out, strict=True)
     }
     for position, (name, task) in enumerate(zip(recipe.outputs, recipe.tasks, strict=True)):

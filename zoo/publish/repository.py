@@ -81,7 +81,8 @@ def publish(
 ) -> Published:
     """Publish the staged version folder (model file, manifest, ...) of `config.name`.
 
-    If the latest version is whole and its ONNX files are the same, no version is added.
+    If the latest version is whole and its model files, ONNX and Keras, are the same, no version is
+    added.
     `variants` is kept for `last_variants`.
     Raises UsageError if the kept versions would not satisfy the new configuration.
     """
@@ -94,7 +95,7 @@ def publish(
     kept = _check_and_keep(model, config)
     manifest = read_manifest(repository, config.name, versions[-1])
     whole = manifest is not None and intact(manifest)
-    if whole and _graphs(latest) == _graphs(staged):
+    if whole and _models(latest) == _models(staged):
         version, created = versions[-1], False
     else:
         version, created = versions[-1] + 1, True
@@ -272,9 +273,10 @@ def _state(key: str, version: int, text: bytes, variants: Sequence[Mapping[str, 
     return (json.dumps(values, indent=2) + "\n").encode()
 
 
-def _graphs(version: Path) -> dict[str, str]:
-    """Return what makes a version that version: the checksum of each of its ONNX files."""
-    return {path.name: sha256(path) for path in version.glob("*.onnx")}
+def _models(version: Path) -> dict[str, str]:
+    """Return what makes a version that version: the checksum of each of its model files."""
+    paths = (*version.glob("*.onnx"), *version.glob("*.keras"))
+    return {path.name: sha256(path) for path in paths}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

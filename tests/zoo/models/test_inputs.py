@@ -1,4 +1,4 @@
-"""What a person types becomes the tensors a model takes."""
+"""What a person types, and what a program has, becomes the tensors a model takes."""
 
 import io
 import sys
@@ -6,25 +6,26 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image as Pillow
 
-from zoo.commands.predict_input import InputSpec, read_input
 from zoo.errors import UsageError
+from zoo.images.description import Image
+from zoo.models.inputs import tensors
+from zoo.models.interface import InputSpec
 
-FLOWER = InputSpec(name="measurements", dtype=np.dtype("<f4"), dims=(4,), batched=True)
-DIGIT = InputSpec(
-    name="image",
-    dtype=np.dtype("<f4"),
-    dims=(2, 2, 1),
-    batched=True,
-    image_mode="L",
-    image_range=(0.0, 16.0),
+FEATURES = ("length", "width", "height", "depth")
+FLOWER = InputSpec(
+    name="measurements", dtype=np.dtype("<f4"), dims=(4,), batched=True, features=FEATURES
 )
+GREY = Image(mode="L", size=(2, 2), low=0.0, high=16.0)
+DIGIT = InputSpec(name="image", dtype=np.dtype("<f4"), dims=(2, 2, 1), batched=True, image=GREY)
+ROW = np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)
 
 
-def _read(text: str, spec: InputSpec = FLOWER, **options: bool) -> np.ndarray:
-    (array,) = read_input(text, (spec,), **options).values()
+def _read(value: object, spec: InputSpec = FLOWER) -> np.ndarray:
+    (array,) = tensors((value,), {}, (spec,)).values()
     return array
 
 
@@ -40,7 +41,7 @@ def _read(text: str, spec: InputSpec = FLOWER, **options: bool) -> np.ndarray:
 )
 def test_numbers_and_json_are_one_row(text: str) -> None:
     """All the ways to write four numbers mean the same."""
-    np.testing.assert_array_equal(_read(text), np.array([[5.1, 3.5, 1.4, 0.2]], np.float32))
+    np.testing.assert_array_equal(_read(text), ROW)
 
 
 def test_a_file_is_read_by_what_it_holds(tmp_path: Path) -> None:
@@ -75,16 +76,33 @@ def test_flat_numbers_fill_an_open_dimension() -> None:
     assert _read("[[[1], [2]], [[3], [4]]]", series).shape == (2, 2, 1)
 
 
-def test_an_image_file_takes_the_models_size_mode_and_range(tmp_path: Path) -> None:
-    """A 4×4 colour picture becomes 2×2 grey in 0..16; --invert swaps dark and bright."""
-    picture = Image.new("RGB", (4, 4), "black")
+def test_an_image_takes_the_models_size_mode_and_range(tmp_path: Path) -> None:
+    """A 4×4 colour picture becomes 2×2 grey in 0..16; of a wide one the middle counts."""
+    picture = Pillow.new("RGB", (4, 4), "black")
     picture.paste("white", (2, 0, 4, 4))
     picture.save(tmp_path / "half.png")
-    expected = np.array([[[0], [16]], [[0], [16]]], np.float32)
+    expected = np.array([[[[0], [16]], [[0], [16]]]], np.float32)
 
-    np.testing.assert_array_equal(_read(str(tmp_path / "half.png"), DIGIT)[0], expected)
-    inverted = _read(str(tmp_path / "half.png"), DIGIT, invert=True)[0]
-    np.testing.assert_array_equal(inverted, 16 - expected)
+    for value in (tmp_path / "half.png", str(tmp_path / "half.png"), picture, [picture]):
+        np.testing.assert_array_equal(_read(value, DIGIT), expected)
+    pixels = np.asarray(picture)
+    assert _read(np.stack([pixels, pixels, pixels]), DIGIT).shape == (3, 2, 2, 1)
+    wide = Pillow.new("L", (8, 4), "white")
+    wide.paste("black", (2, 0, 6, 4))
+    np.testing.assert_array_equal(_read(wide, DIGIT), np.zeros((1, 2, 2, 1)))
+
+
+def test_rows_of_pandas_and_mappings_are_read_by_the_features_names() -> None:
+    """In any order, with columns to spare; without names, by position."""
+    table = pd.DataFrame(
+        [[0.2, 1.4, "setosa", 3.5, 5.1]], columns=["depth", "height", "kind", "width", "length"]
+    )
+
+    for value in (table, table.iloc[0], dict(zip(FEATURES, ROW[0], strict=True))):
+        np.testing.assert_array_equal(_read(value), ROW)
+    np.testing.assert_array_equal(_read(pd.DataFrame(ROW)), ROW)
+    with pytest.raises(UsageError, match="takes the columns length, width, height, depth, not"):
+        tensors(({"length": 1.0},), {}, (FLOWER, DIGIT)[:1])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +136,7 @@ def test_rows_of_different_length_are_refused(tmp_path: Path) -> None:
 
 def test_an_image_for_a_model_without_images_is_refused(tmp_path: Path) -> None:
     """So is a file that only claims to be an image."""
-    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    Pillow.new("L", (2, 2)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"not a picture")
 
     with pytest.raises(UsageError, match="does not take images"):
@@ -134,12 +152,29 @@ def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
         _read(str(tmp_path / "objects.npy"))
 
 
-def test_two_inputs_want_an_object() -> None:
-    """With several inputs, names decide."""
+def test_two_inputs_are_given_in_order_or_by_name() -> None:
+    """As JSON, as arguments, as a mapping; one alone is refused."""
     other = InputSpec(name="other", dtype=np.dtype("<i8"), dims=(1,), batched=True)
-    feeds = read_input('{"measurements": [1,2,3,4], "other": 7}', (FLOWER, other))
+    both = (FLOWER, other)
+    feeds = tensors(('{"measurements": [1,2,3,4], "other": 7}',), {}, both)
 
     assert feeds["other"].dtype == np.int64
     assert feeds["other"].shape == (1, 1)
-    with pytest.raises(UsageError, match=r"give a JSON object"):
-        read_input("1,2,3,4", (FLOWER, other))
+    for values, named in (
+        (([1, 2, 3, 4], 7), {}),
+        (("1,2,3,4", "7"), {}),
+        (({"measurements": [1, 2, 3, 4], "other": 7},), {}),
+        ((), {"measurements": [1, 2, 3, 4], "other": 7}),
+    ):
+        np.testing.assert_array_equal(tensors(values, named, both)["measurements"], [[1, 2, 3, 4]])
+    with pytest.raises(UsageError, match="the model's inputs are measurements, other: give each"):
+        tensors(("1,2,3,4",), {}, both)
+    with pytest.raises(UsageError, match="measurements has 1, other has 2"):
+        tensors(([1, 2, 3, 4], [7, 8]), {}, both)
+
+
+def test_bytes_that_are_nothing_known_are_not_called_an_image(tmp_path: Path) -> None:
+    """A protobuf file has zeros too."""
+    (tmp_path / "input_0.pb").write_bytes(b"\x08\x00\x10\xff")
+    with pytest.raises(UsageError, match=r"neither text, a \.npy array nor an image"):
+        _read(str(tmp_path / "input_0.pb"))

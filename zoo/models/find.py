@@ -1,0 +1,102 @@
+"""Finds published models: the repository in this folder, else that of the package layer-zoo-models."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+
+from zoo.errors import UsageError
+from zoo_server.repository import layout
+
+#: Where `zoo export` publishes unless it is told otherwise.
+REPOSITORY = Path("models")
+
+#: The import package of the data wheel `layer-zoo-models`.
+DATA_PACKAGE = "layer_zoo_models"
+
+
+def default_repository() -> Path:
+    """Return `models` if it is there, else the installed models, else `models` all the same."""
+    if REPOSITORY.is_dir():
+        return REPOSITORY
+    spec = find_spec(DATA_PACKAGE)
+    if spec is not None and spec.submodule_search_locations:
+        installed = Path(spec.submodule_search_locations[0]) / "models"
+        if installed.is_dir():
+            return installed
+    return REPOSITORY
+
+
+def existing_repository(repository: Path | None) -> Path:
+    """Return the repository to read; raises UsageError for one that is named and is not there."""
+    if repository is None:
+        return default_repository()
+    if not repository.is_dir():
+        raise UsageError(
+            f"there is no {repository}: name a model repository, or make one with `zoo export`"
+        )
+    return repository
+
+
+def model_names(repository: Path) -> list[str]:
+    """Return the names of the models in a repository, in order; hidden entries are none."""
+    if not repository.is_dir():
+        return []
+    return sorted(
+        path.name
+        for path in repository.iterdir()
+        if path.is_dir() and not layout.is_hidden(path.name) and _latest(path) is not None
+    )
+
+
+def model_file(
+    model: str | PathLike[str], version: int | None = None, repository: Path | None = None
+) -> Path:
+    """Return the ONNX file of a name, a folder or a path; raises UsageError if there is none."""
+    path = Path(model)
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise UsageError(f"{path}: there is no such file")
+        return path
+    # A name never has a separator; a folder of that name here is not meant by it.
+    named = isinstance(model, str) and path.name == model
+    folder = existing_repository(repository) / path if named else path
+    if not folder.is_dir():
+        raise (
+            _unknown(str(model), folder.parent)
+            if named
+            else UsageError(f"{folder}: there is no such folder")
+        )
+    return _file_of(folder, version)
+
+
+def _file_of(folder: Path, version: int | None) -> Path:
+    """Return the file of a version's folder, or of a model's folder and a version."""
+    if version is None and (folder / layout.MODEL_FILE).is_file():
+        return folder / layout.MODEL_FILE
+    number = version if version is not None else _latest(folder)
+    path = folder / str(number) / layout.MODEL_FILE
+    if number is None or not path.is_file():
+        numbers = ", ".join(map(str, layout.version_numbers(folder)))
+        has = f"it has {numbers}" if numbers else "it has none"
+        raise UsageError(f"{folder.name} has no version {number or ''}: {has}".replace(" :", ":"))
+    return path
+
+
+def _latest(folder: Path) -> int | None:
+    numbers = layout.version_numbers(folder)
+    return numbers[-1] if numbers else None
+
+
+def _unknown(name: str, repository: Path) -> UsageError:
+    names = model_names(repository)
+    if not names:
+        return UsageError(
+            f"no model {name!r}: {repository} holds none: run `zoo export {name}`, or "
+            "pip install layer-zoo-models"
+        )
+    near = get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}"
+    return UsageError(f"{repository} has no model {name!r}: {hint}")

@@ -1,0 +1,31 @@
+"""Gives a published model as the Keras model that it was exported from."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import UsageError
+from zoo.models.find import model_file
+from zoo.publish.keras_file import KERAS_FILE
+
+
+def load_keras(
+    model: str | PathLike[str],
+    *,
+    version: int | None = None,
+    repository: str | PathLike[str] | None = None,
+) -> Any:
+    """Return the trained Keras model of a published one, not compiled, to train on or to change.
+
+    Needs the train extra. Raises UsageError for what is not published or has no model.keras,
+    MissingPackage.
+    """
+    where = Path(repository) if repository is not None else None
+    path = model_file(model, version, where).with_name(KERAS_FILE)
+    if not path.is_file():
+        raise UsageError(f"there is no {path}: export the model again")
+    from zoo.training.framework import import_keras
+
+    return import_keras().keras.saving.load_model(path, compile=False)

@@ -1,0 +1,37 @@
+"""Writes a Keras model beside its ONNX file, the same bytes for the same model."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+KERAS_FILE = "model.keras"
+
+#: The earliest time that a zip file can say, in place of the hour at which it was written.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write_keras(folder: Path, model: Any) -> None:
+    """Write `model.keras`, for `keras.saving.load_model`, without the hour of its writing.
+
+    Keras puts it in the archive's entries and in metadata.json.
+    """
+    path = folder / KERAS_FILE
+    model.save(path)
+    content = io.BytesIO()
+    with zipfile.ZipFile(path) as saved, zipfile.ZipFile(content, "w") as archive:
+        for name in sorted(saved.namelist()):
+            data = saved.read(name)
+            if name == "metadata.json":
+                data = _undated(data)
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), data)
+    path.write_bytes(content.getvalue())
+
+
+def _undated(metadata: bytes) -> bytes:
+    values = json.loads(metadata)
+    values.pop("date_saved", None)
+    return json.dumps(values, sort_keys=True).encode()
