@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        missing = MissingPackage(package, f"`zoo {options.command}`", EXTRAS[package])
+        missing = MissingPackage(package, f"`zoo {arguments[0]}`", EXTRAS[package])
         return _fail(str(missing), missing.exit_status)
     except BrokenPipeError:
         # The reader of the output has ended (zoo list | head).

@@ -26,7 +26,7 @@ def card(manifest: Mapping[str, Any], *, smaller: str = "") -> str:
         f"The tutorial's piece: `{manifest['tutorial']}`",
         "![the model's layers and shapes](model.svg)",
         "## What it reaches",
-        _results(training, data),
+        results(training, data),
         "![answers on held-out rows](held_out.png)",
         "![loss by epoch](history.png)",
         "## What goes in and what comes out",
@@ -69,12 +69,13 @@ def layer_table(layers: Sequence[Layer]) -> str:
     return markdown_table(LAYER_HEADER, rows, right="lllrr")
 
 
-def _results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Return the measured metric beside the claim and the baseline."""
     metric, baseline = training["metric"], training["baseline"]
     rows = [
         [f"{metric['name']} on {data['rows']['test']} held-out rows", _value(metric)],
         [f"the naive baseline: {baseline['name'].replace('_', ' ')}", f"{baseline['value']:.4g}"],
+        *_linear_row(training),
         ["the recipe's claim", training["claim"]["text"]],
         [
             "trained for",
@@ -82,7 +83,27 @@ def _results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         ],
         ["parameters", f"{training['parameters']} trained, {training['total_parameters']} in all"],
     ]
-    return markdown_table(("", "measured"), rows)
+    table = markdown_table(("", "measured"), rows)
+    return "\n\n".join([table, *_lost(training)])
+
+
+def _linear_row(training: Mapping[str, Any]) -> list[list[str]]:
+    if "linear" not in training:
+        return []
+    linear = training["linear"]
+    return [[f"a linear model of the same rows: {linear['name']}", f"{linear['value']:.4g}"]]
+
+
+def _lost(training: Mapping[str, Any]) -> list[str]:
+    """Say so where the linear model is better, and why the recipe stays."""
+    metric, linear = training["metric"], training.get("linear")
+    if linear is None:
+        return []
+    sign = 1 if metric["higher_is_better"] else -1
+    if sign * metric["value"] >= sign * linear["value"]:
+        return []
+    reason = training["recipe"].get("why_not_linear", "")
+    return [f"**The linear model does better on these rows.** {reason}".rstrip()]
 
 
 def _value(metric: Mapping[str, Any]) -> str:

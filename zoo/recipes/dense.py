@@ -25,6 +25,9 @@ from zoo.recipes.recipe import recipe
     batch_size=16,
     learning_rate=0.01,
     patience=30,
+    why_not_linear="The kinds are nearly parted by planes, so that hidden units add little to learn from "
+    "90 flowers, and one of 30 held-out flowers is 0.033. Thirteen other settings, compared on the "
+    "validation split, gave no network that does better.",
 )
 def dense_iris() -> Any:
     """Tell three kinds of iris apart by four measurements in centimetres.
@@ -56,6 +59,8 @@ def dense_iris() -> Any:
     batch_size=32,
     learning_rate=0.003,
     patience=30,
+    why_not_linear="The difference is one of 113 held-out tumours: the kinds are nearly parted by a plane. "
+    "The best of five other settings on the validation split has the same accuracy here.",
 )
 def dense_cancer() -> Any:
     """Tell benign from malignant breast tumours by thirty measurements of cell nuclei.

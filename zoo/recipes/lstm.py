@@ -21,16 +21,17 @@ from zoo.recipes.sequence_step import sequence_step
     output_name="forecast",
     parameters=64,
     baseline="last_value",
-    seed=2,
-    epochs=300,
+    # Of ten settings this one has the smallest mean absolute error on the validation split.
+    seed=1,
+    epochs=400,
     batch_size=16,
-    learning_rate=0.02,
-    patience=60,
+    learning_rate=0.01,
+    patience=80,
 )
 def lstm_sunspots() -> Any:
     """Forecast next year's sunspots from the last five years.
 
-    Reaches: mean absolute error <= 20 on 54 held-out windows, in about 4 s on two cores.
+    Reaches: mean absolute error <= 18 on 54 held-out windows, in about 4 s on two cores.
     """
     import keras
 
@@ -64,6 +65,8 @@ lstm_sunspots_step = sequence_step(
     learning_rate=0.02,
     patience=60,
     loss="mean_absolute_error",
+    why_not_linear="One LSTM(3) with 64 weights answers at every step; the autoregression has a model of its "
+    "own for each step. Three other settings, compared on the validation split, do no better.",
 )
 def lstm_sunspots_sequence() -> Any:
     """Forecast the next year's sunspots after each of five years.

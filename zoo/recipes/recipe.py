@@ -25,11 +25,14 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from zoo.datasets.dataset import Dataset, Image
+from zoo.datasets.dataset import Dataset
 from zoo.errors import RecipeError
+from zoo.images.description import Image
 from zoo.recipes.claim import Claim
 
 Builder = Callable[[], Any]
+
+PACKAGE = Path(__file__).parents[1]
 
 #: What a task is trained on unless the recipe says otherwise.
 LOSSES: Mapping[str, str] = {
@@ -83,32 +86,42 @@ class Recipe:
     # training is its own, and the states that go in and out.
     step_of: Recipe | None = None
     states: tuple[str, ...] = ()
+    why_not_linear: str = ""  # why it stays although a linear model does better, for its card
     backup: bool = False  # save the state each epoch, and go on from it after a kill
 
     def __post_init__(self) -> None:
         if self.loss == "" and _is_task(self.task):
             object.__setattr__(self, "loss", LOSSES[self.task])
-        for key, (valid, wanted) in RULES.items():
-            value = getattr(self, key)
-            if not valid(value):
-                raise RecipeError(f"{self.where}: {key}={value!r}: must be {wanted}")
+        faults = self._faults()
+        if faults:
+            raise RecipeError(f"{self.where}: {'; '.join(faults)}")
+
+    def _faults(self) -> list[str]:
+        """Return all that is wrong: each value by itself, then those that contradict each other."""
+        faults = [
+            f"{key}={getattr(self, key)!r}: must be {wanted}"
+            for key, (valid, wanted) in RULES.items()
+            if not valid(getattr(self, key))
+        ]
+        if faults:
+            return faults
         for side, names in (("inputs", self.inputs), ("outputs", self.outputs)):
             if len(set(names)) != len(names):
-                raise RecipeError(f"{self.where}: {side}={names!r}: must have a name each")
+                faults.append(f"{side}={names!r}: must have a name each")
         if self.task not in BASELINES[self.baseline]:
             suited = [name for name, tasks in BASELINES.items() if self.task in tasks]
-            raise RecipeError(
-                f"{self.where}: baseline={self.baseline!r} makes no sense for task={self.task!r}: "
+            faults.append(
+                f"baseline={self.baseline!r} makes no sense for task={self.task!r}: "
                 f"must be {_one_of(suited)}"
             )
         if (self.metric == "accuracy") != (self.task in ("multiclass", "binary")):
-            raise RecipeError(f"{self.where}: task={self.task!r} cannot claim {self.metric!r}")
+            faults.append(f"task={self.task!r} cannot claim {self.metric!r}")
         classes = len(self.classes)
         if (self.task == "multiclass" and classes < 2) or (self.task == "binary" and classes != 2):
-            raise RecipeError(
-                f"{self.where}: task={self.task!r}, but dataset {self.dataset.name} has "
-                f"{classes} classes"
+            faults.append(
+                f"task={self.task!r}, but dataset {self.dataset.name} has {classes} classes"
             )
+        return faults
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -151,11 +164,16 @@ class Recipe:
         return f"{self.file}:{self.line}"
 
     @property
+    def is_own(self) -> bool:
+        """Tell whether it is one of this package's own recipes, which its tests have checked."""
+        return self.file.is_relative_to(PACKAGE)
+
+    @property
     def source(self) -> str:
         """Return file:line without the folders of this machine: for records and cards."""
-        package = Path(__file__).parents[1]
-        inside = self.file.is_relative_to(package)
-        path = self.file.relative_to(package.parent).as_posix() if inside else self.file.name
+        path = self.file.name
+        if self.is_own:
+            path = self.file.relative_to(PACKAGE.parent).as_posix()
         return f"{path}:{self.line}"
 
     @property
@@ -232,18 +250,27 @@ READ_OFF = frozenset({"name", "doc", "claim", "builder", "file", "line", "step_o
 def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
     """Refuse unknown and missing settings by name."""
     known = {field.name: field for field in fields(Recipe) if field.name not in READ_OFF}
+    faults = []
     for key in settings:
         if key not in known:
             near = get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
-            raise RecipeError(f"{place}: no setting is called {key!r}: {hint}")
+            faults.append(f"no setting is called {key!r}: {hint}")
     missing = [
         k
         for k, f in known.items()
         if f.default is MISSING and f.default_factory is MISSING and k not in settings
     ]
     if missing:
-        raise RecipeError(f"{place}: {', '.join(missing)} must be given")
+        faults.append(f"{', '.join(missing)} must be given")
+    # What is wrong with the values that are given is told with it.
+    faults += [
+        f"{key}={settings[key]!r}: must be {wanted}"
+        for key, (valid, wanted) in RULES.items()
+        if faults and key in settings and not valid(settings[key])
+    ]
+    if faults:
+        raise RecipeError(f"{place}: {'; '.join(faults)}")
 
 
 def _first_line(error: BaseException) -> str:
@@ -309,6 +336,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "patience": (_is_count, "a whole number of epochs, 1 or more"),
     "loss": (_is_text, "the name of a Keras loss"),
     "backup": (lambda value: isinstance(value, bool), "True or False"),
+    "why_not_linear": (lambda value: isinstance(value, str), "a sentence, or nothing"),
     "step_of": (lambda value: value is None or isinstance(value, Recipe), "a recipe, or None"),
     "states": (
         lambda value: isinstance(value, tuple) and all(map(_is_tensor_name, value)),

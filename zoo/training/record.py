@@ -17,7 +17,7 @@ from zoo.recipes.recipe import Recipe
 class TrainingRecord:
     """What one training did, as written to record.json: plain JSON values all the way down.
 
-    `recipe`, `dataset`, `metric`, `baseline` and `claim` are the parts a model card speaks of.
+    `recipe`, `dataset`, `metric`, `baseline`, `linear` and `claim` are the parts a model card speaks of.
     `data_path` is where an external data file lay on this machine: for this machine alone.
     """
 
@@ -30,7 +30,8 @@ class TrainingRecord:
     epochs_run: int
     best_epoch: int
     metric: Mapping[str, Any]  # name, value, units, higher_is_better
-    baseline: Mapping[str, Any]  # name, value
+    baseline: Mapping[str, Any]  # of a naive answer: name, value
+    linear: Mapping[str, Any]  # of a linear model trained on the same rows: name, value
     claim: Mapping[str, Any]  # text, metric, relation, value, rows, what, seconds, held
     trainable: int
     total: int
@@ -71,6 +72,7 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
         "learning_rate",
         "patience",
         "loss",
+        "why_not_linear",
         "source",
         "summary",
     )

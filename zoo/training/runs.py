@@ -45,7 +45,7 @@ MORE_X, MORE_Y = "x:", "y:"
 
 #: The rooms below zoo/ that a training depends on. Of the recipes' families, a file each, it is
 #: only the recipe's own.
-TRAINING_CODE = ("datasets", "recipes", "training")
+TRAINING_CODE = ("datasets", "images/description.py", "images/ink.py", "recipes", "training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def key(recipe: Recipe, data_sha256: str | None = None) -> str:
 def versions() -> dict[str, str]:
     """Return the versions of what computes the weights, from package metadata alone."""
     installed = {"python": platform.python_version()}
-    for name in ("numpy", "keras", "tensorflow", "tensorflow-cpu", "pillow"):
+    for name in ("numpy", "keras", "tensorflow", "tensorflow-cpu", "pillow", "scikit-learn"):
         try:
             installed[name] = version(name)
         except PackageNotFoundError:

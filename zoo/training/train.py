@@ -20,6 +20,7 @@ from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
 from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
+from zoo.training.linear import NAMES, linear_metric
 from zoo.training.loop import History, Progress, fit, predict, prepare
 from zoo.training.metrics import baseline_metric, metric_value, shortfalls
 from zoo.training.record import TrainingRecord, dataset_facts, port, recipe_facts
@@ -179,14 +180,32 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     naive = baseline_metric(recipe, splits.train, splits.test)
     _write_results(model, folder, history, splits)
     seconds = time.perf_counter() - begun
-    log.write(f"{recipe.metric} {value:.6g}, baseline {naive:.6g}, {seconds:.2f} s\n")
-    record = _record(job, model, splits, history, (value, naive, seconds))
+    # Not counted in the training's time.
+    linear = linear_metric(recipe, splits.train, splits.test)
+    log.write(
+        f"{recipe.metric} {value:.6g}, baseline {naive:.6g}, linear {linear:.6g}, {seconds:.2f} s\n"
+    )
+    record = _record(job, model, splits, history, (value, naive, linear, seconds))
     log.writelines(f"warning: {warning}\n" for warning in record.warnings)
     return record
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """Build a recipe's model and compare it with recipe and data, and train nothing.
+
+    Raises RecipeError with everything that is wrong, and as reading the data does.
+    """
+    from zoo.training.framework import seed_everything
+
+    splits = recipe.dataset.load()
+    seed_everything(recipe.seed)
+    model = recipe.build()
+    check_model(recipe, model, splits)
+    prepare(recipe, model, splits.train)
+
+
 def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = True) -> None:
-    """Compare a built model with its recipe and its data; raises RecipeError naming what differs."""
+    """Compare a built model with its recipe and its data; raises RecipeError with all that differs."""
     where = recipe.where
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
         raise RecipeError(f"{where}: returns a model without shapes: begin it with keras.Input")
@@ -197,31 +216,39 @@ def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = T
         ("data's inputs are called", list(train.more_x), list(recipe.more_inputs)),
         ("data's outputs are called", list(train.more_y), list(recipe.more_outputs)),
     ]
-    for what, seen, wanted in facts:
-        if seen != wanted:
-            raise RecipeError(f"{where}: its {what} {seen}, but recipe and data say {wanted}")
-    shapes = [
-        *((t, (None, *x.shape[1:])) for t, x in zip(model.inputs, train.inputs, strict=True)),
-        *zip(model.outputs, output_shapes(recipe, train), strict=True),
+    faults = [
+        f"its {what} {seen}, but recipe and data say {wanted}"
+        for what, seen, wanted in facts
+        if seen != wanted
     ]
-    for tensor, wanted_shape in shapes:
-        if not _fits(tuple(tensor.shape), wanted_shape):
-            side = "input" if any(tensor is taken for taken in model.inputs) else "output"
-            raise RecipeError(
-                f"{where}: its {side} has the shape {tuple(tensor.shape)}, but recipe and data say "
-                f"{wanted_shape}"
-            )
+    if not faults:  # else nothing says which shapes belong together
+        faults = _wrong_shapes(recipe, model, train)
     trainable = _count(model.trainable_weights)
     if trainable != recipe.parameters:
-        raise RecipeError(
-            f"{where}: its trainable parameters are {trainable}, but recipe and data say "
-            f"{recipe.parameters}"
+        faults.append(
+            f"its trainable parameters are {trainable}, but recipe and data say {recipe.parameters}"
         )
     promised, rows = recipe.claim.rows, len(splits.test)
     if claimed and promised != rows:
-        raise RecipeError(
-            f"{where}: claims {promised} held-out rows, but the test split has {rows}"
-        )
+        faults.append(f"claims {promised} held-out rows, but the test split has {rows}")
+    if faults:
+        raise RecipeError(f"{where}: {'; '.join(faults)}")
+
+
+def _wrong_shapes(recipe: Recipe, model: Any, train: Rows) -> list[str]:
+    inputs = [
+        ("input", tensor, (None, *x.shape[1:]))
+        for tensor, x in zip(model.inputs, train.inputs, strict=True)
+    ]
+    outputs = [
+        ("output", tensor, wanted)
+        for tensor, wanted in zip(model.outputs, output_shapes(recipe, train), strict=True)
+    ]
+    return [
+        f"its {side} has the shape {tuple(tensor.shape)}, but recipe and data say {wanted}"
+        for side, tensor, wanted in (*inputs, *outputs)
+        if not _fits(tuple(tensor.shape), wanted)
+    ]
 
 
 def output_shapes(recipe: Recipe, rows: Rows) -> list[tuple[int | None, ...]]:
@@ -257,12 +284,16 @@ def _count(weights: Any) -> int:
 
 
 def _record(
-    job: _Job, model: Any, splits: Splits, history: History, measured: tuple[float, float, float]
+    job: _Job,
+    model: Any,
+    splits: Splits,
+    history: History,
+    measured: tuple[float, float, float, float],
 ) -> TrainingRecord:
-    """Gather what the run was and reached; `measured` is (metric, baseline, seconds)."""
+    """Gather what the run was and reached; `measured` is (metric, baseline, linear, seconds)."""
     from zoo.recipes.architecture import describe
 
-    recipe, claim, (value, naive, seconds) = job.recipe, job.recipe.claim, measured
+    recipe, claim, (value, naive, linear, seconds) = job.recipe, job.recipe.claim, measured
     slow = (
         f"took {seconds:.1f} s, and about {claim.seconds:g} s are claimed"
         if job.claimed and seconds > SLOWER * claim.seconds
@@ -284,6 +315,7 @@ def _record(
             "higher_is_better": METRICS[recipe.metric] == ">=",
         },
         baseline={"name": recipe.baseline, "value": naive},
+        linear={"name": NAMES[recipe.task], "value": linear},
         claim=asdict(claim) | {"held": claim.holds(value) if job.claimed else None},
         trainable=_count(model.trainable_weights),
         total=_count(model.weights),

@@ -26,7 +26,9 @@ from zoo_server.repository import layout
 from zoo_server.server import running
 
 ZOO = Path(sys.executable).with_name("zoo")
-MODELS = Registry.default().names()
+KNOWN = Registry.default()
+#: Those whose data is in a package.
+MODELS = [name for name in KNOWN.names() if KNOWN.get(name).dataset.home is None]
 
 #: Runs a command in this Python and says which frameworks it imported.
 IMPORTS = """

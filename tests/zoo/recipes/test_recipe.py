@@ -152,6 +152,22 @@ def test_fields_that_contradict_each_other_are_refused(changes: dict[str, Any], 
     assert words in str(caught.value)
 
 
+def test_all_faults_are_told_at_once() -> None:
+    """Misspelt, missing and wrong settings together, and all contradictions together."""
+    settings = {key: value for key, value in SETTINGS.items() if key != "seed"}
+    with pytest.raises(RecipeError) as caught:
+        recipe(**(settings | {"epoch": 3, "patience": 0, "task": "clustering"}))(flowers)
+    for words in ("called 'epoch'", "seed must be given", "patience=0: must", "task='clustering'"):
+        assert words in str(caught.value)
+
+    with pytest.raises(RecipeError) as caught:
+        _make(epochs=0, batch_size=0, learning_rate=-1.0)
+    assert str(caught.value).count("must be") == 3
+    with pytest.raises(RecipeError) as caught:
+        _make(task="regression", more_inputs=("measurements",))
+    assert str(caught.value).count("; ") == 2
+
+
 def test_a_misspelt_setting_gets_the_right_spelling() -> None:
     """An unknown setting is answered with its nearest neighbour."""
     with pytest.raises(RecipeError, match=r"no setting is called 'epoch': did you mean epochs\?"):

@@ -1,0 +1,44 @@
+"""What a card says of the figures."""
+
+from typing import Any
+
+import pytest
+
+from zoo.card.text import results
+
+
+def _training(value: float, linear: float, *, higher: bool, why: str = "") -> dict[str, Any]:
+    name = "accuracy" if higher else "mean absolute error"
+    return {
+        "metric": {"name": name, "value": value, "units": "", "higher_is_better": higher},
+        "baseline": {"name": "last_value", "value": 0.3},
+        "linear": {"name": "autoregression", "value": linear},
+        "claim": {"text": "Reaches: …"},
+        "recipe": {"why_not_linear": why},
+        "epochs": 3,
+        "best_epoch": 2,
+        "parameters": 10,
+        "total_parameters": 12,
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "linear", "higher", "lost"),
+    [
+        (0.9, 0.8, True, False),
+        (0.8, 0.8, True, False),
+        (0.8, 0.9, True, True),
+        (5.0, 6.0, False, False),
+        (6.0, 5.0, False, True),
+    ],
+)
+def test_a_model_that_loses_to_the_linear_one_says_so(
+    value: float, linear: float, higher: bool, lost: bool
+) -> None:
+    """Whichever way is better; with the recipe's reason."""
+    training = _training(value, linear, higher=higher, why="Because it shows LSTM.")
+    section = results(training, {"rows": {"test": 30}})
+
+    assert f"a linear model of the same rows: autoregression | {linear:.4g} |" in section
+    assert ("The linear model does better on these rows" in section) == lost
+    assert ("Because it shows LSTM." in section) == lost
