@@ -42,7 +42,7 @@ def test_every_fault_of_every_recipe_is_told_and_nothing_is_trained(tmp_path: Pa
     (tmp_path / "mine.py").write_text(TWO_FAULTY)
     done = subprocess.run(
         [str(ZOO), "train", "dense_iris", "first", "second", "--module", "mine.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
     first, second = done.stderr.strip().splitlines()
 
