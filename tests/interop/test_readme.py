@@ -39,7 +39,7 @@ def test_the_python_examples_print_the_probabilities(address: str, name: str) ->
     """Each runs as it stands, but for the port, and finds a setosa."""
     code = _example(name).replace("127.0.0.1:8001", address)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
     )
 
     assert done.returncode == 0, done.stderr
@@ -65,7 +65,7 @@ def test_the_sequence_example_ends_where_the_whole_window_does(address: str) -> 
     """Its values one by one give the forecast of the model that takes them all at once."""
     code = _example("sequence").replace("127.0.0.1:8001", address)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
     )
     found = re.search(r"for sunspots in \((.+)\):", code)
     assert found is not None
@@ -123,7 +123,7 @@ def test_the_terminal_session_shows_real_output(address: str) -> None:
         [str(ZOO), *shlex.split(found[1]), "--server", address],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -149,7 +149,7 @@ def test_predict_speaks_json(address: str) -> None:
         input="\n".join([",".join(["1"] * 30)] * 2),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

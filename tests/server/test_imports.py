@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def run(program: str) -> str:
     """Run a program in a fresh interpreter, warnings ignored; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -94,27 +94,6 @@ def test_stubs_share_a_process_with_tritonclient(first):
     assert run(program) == "m"
 
 
-@pytest.mark.parametrize("first", ["tensorflow", "zoo_proto.tensorflow_serving_pb2"])
-def test_stubs_share_a_process_with_tensorflow(first):
-    """Our copy of TensorFlow's messages and its own load in either order, and mean the same."""
-    if find_spec("tensorflow") is None:
-        pytest.skip("tensorflow is not installed: that our stubs live beside it is not shown")
-    ours = "zoo_proto.tensorflow_serving_pb2"
-    second = ours if first == "tensorflow" else "tensorflow"
-    program = (
-        "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3';"
-        f"import {first}; import {second};"
-        "import tensorflow; from zoo_proto import tensorflow_framework_pb2 as ours;"
-        "theirs = tensorflow.make_tensor_proto([[1.0, 2.0]]);"
-        "read = ours.TensorProto.FromString(theirs.SerializeToString());"
-        "back = type(theirs).FromString(read.SerializeToString());"
-        "assert type(read) is not type(theirs);"
-        "print(tensorflow.make_ndarray(back).tolist())"
-    )
-
-    assert run(program).splitlines()[-1] == "[[1.0, 2.0]]"
-
-
 @pytest.mark.parametrize("first", ["tritonclient.grpc", "zoo_proto.tensorflow_serving_pb2"])
 def test_every_stub_loads_beside_tritonclient(first):
     """TensorFlow Serving's too: one process may hold the three protocols."""
@@ -158,6 +137,7 @@ def test_stubs_share_a_process_with_both(order):
         "made = tensorflow.make_tensor_proto([[1.0, 2.0]]);"
         "predict = serving.PredictRequest();"
         "predict.inputs['x'].ParseFromString(made.SerializeToString());"
+        "assert type(predict.inputs['x']) is not type(made);"
         "back = type(made).FromString(predict.inputs['x'].SerializeToString());"
         "print(name, tensorflow.make_ndarray(back).tolist())"
     )

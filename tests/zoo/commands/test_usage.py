@@ -46,7 +46,7 @@ def test_sigterm_while_the_server_is_imported_says_so() -> None:
         "sys.exit(main(['serve', '.']))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False
     )
 
     assert (done.returncode, done.stderr) == (0, "zoo: leaving: the server was not started yet\n")

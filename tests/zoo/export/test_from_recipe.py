@@ -478,7 +478,7 @@ def test_a_users_mistake_is_one_line(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

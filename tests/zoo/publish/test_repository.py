@@ -224,7 +224,7 @@ for i in range(10):
 """
     processes = [_start(script, tmp_path, who) for who in ("left", "right")]
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
     assert [process.returncode for process in processes] == [0, 0]
 
     versions = layout.version_numbers(tmp_path / "adder")
@@ -296,7 +296,7 @@ def _start(script: str, *arguments: object) -> "subprocess.Popen[str]":
 
 def _python(script: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     process = _start(script, *arguments)
-    stdout, _ = process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout)
 
 
