@@ -31,6 +31,7 @@
     │   ├── LoadFailed             a model could not be loaded
     │   └── SharedMemoryFailed     a shared memory object could not be opened
     └── ExecutionError             a bug, or the model failed while it ran: details stay in the log
+        └── MemoryExhausted        it wanted more memory than there is
 
 Every message is one line that names the culprit, the value seen and, where there is one, the cure.
 """
@@ -163,3 +164,7 @@ class SharedMemoryFailed(OperationFailed):
 
 class ExecutionError(ServerError):
     """The model failed while it ran; the caller gets a fixed text and an id."""
+
+
+class MemoryExhausted(ExecutionError):
+    """The model wanted more memory for its run than there is."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from zoo_server.errors import ModelLoadError, ServerExiting
 from zoo_server.inference.cancellation import Cancellation
+from zoo_server.models.growth_limit import GrowthLimit
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class LoadThreads:
         self._changed = threading.Condition(self._lock)
         #: Those that run, also the ones that are no longer waited for.
         self._under_way: set[Cancellation] = set()
+        self._limit = GrowthLimit()
         self._open = True
 
     def run(self, load: Callable[[Cancellation], T]) -> T:
@@ -43,7 +45,8 @@ class LoadThreads:
 
         def work() -> None:
             try:
-                outcome.set_result(load(cancellation))
+                with self._limit.held():
+                    outcome.set_result(load(cancellation))
             except BaseException as error:
                 outcome.set_exception(error)
             finally:

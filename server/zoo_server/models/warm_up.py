@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo_server.datatypes import VARIABLE, DataType, from_raw
-from zoo_server.errors import ExecutionError, InvalidRequest, ModelLoadError
+from zoo_server.errors import ExecutionError, InvalidRequest, MemoryExhausted, ModelLoadError
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.model import Graph
 from zoo_server.model_config import (
@@ -63,6 +63,10 @@ def try_out(graph: Graph, settings: ModelSettings, timer: Timer, cancellation: C
         began = time.perf_counter_ns()
         try:
             graph.run(names, feeds, cancellation=stop)
+        except MemoryExhausted as error:
+            raise ModelLoadError(
+                f"a run of one row wants more memory than there is: {error}"
+            ) from None
         except (ExecutionError, InvalidRequest) as error:
             if stop.raised:
                 _LOG.warning("model '%s': a run of zeros did not end, and was ended", settings.name)

@@ -42,6 +42,7 @@ STATUS: dict[type[errors.ServerError], grpc.StatusCode] = {
     errors.LoadFailed: grpc.StatusCode.INTERNAL,
     errors.SharedMemoryFailed: grpc.StatusCode.INTERNAL,
     errors.ExecutionError: grpc.StatusCode.INTERNAL,
+    errors.MemoryExhausted: grpc.StatusCode.INTERNAL,
 }
 
 #: Errors whose text goes out as it is, whatever their status.

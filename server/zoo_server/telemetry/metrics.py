@@ -1,11 +1,12 @@
 """Prometheus metrics, by the names of docs/protocol.md 1b, read from the statistics at each scrape.
 
 Names are Triton's, and so are their meanings; the histograms are ours, with bounds for microseconds
-(Triton's only one starts at 100 ms). Nothing here touches a request: a scrape folds and formats.
+(Triton's only one starts at 100 ms). Nothing here touches a request: a scrape folds and formats what has
+changed. The models' lines are written here, since the library takes milliseconds a model, and names
+counters by OpenMetrics's rule, with _total, which dashboards do not ask for.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,15 +17,12 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.statistics import BOUNDS_NS, Histogram, Reason, Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-
-#: The library writes counters by OpenMetrics's rule, with _total behind the name; Triton does not,
-#: and dashboards ask by its names.
-_TOTAL = re.compile(rb"^(# (?:HELP|TYPE) nv_\w+)_total ", re.MULTILINE)
 
 
 def _itself() -> list[int]:
@@ -40,13 +38,13 @@ class Metrics:
         processes: Callable[[], Iterable[int]] = _itself,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Models(read))
+        self._models = _ModelText(read)
         self._registry.register(_Machine())
         self._registry.register(_Processes(processes))
 
     def page(self) -> bytes:
         """Return what a scrape gets, in the format of CONTENT_TYPE."""
-        return _TOTAL.sub(rb"\1 ", generate_latest(self._registry))
+        return self._models.text().encode() + generate_latest(self._registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,42 +114,76 @@ _HISTOGRAMS: tuple[tuple[str, str, int, Callable[[Snapshot], Histogram]], ...] =
 )
 
 
-class _Models(Collector):
+class _ModelText:
+    """The models' part of the page; a version about which nothing has changed is not written again."""
+
     def __init__(self, read: Callable[[], Iterable[ModelReading]]) -> None:
         self._read = read
+        self._heads = [_head(row.name, row.text, row.kind) for row in _ROWS]
+        self._heads.append(
+            _head("nv_inference_request_failure", "Number of failed requests", "counter")
+        )
+        self._heads += [_head(name, text, "histogram") for name, text, _, _ in _HISTOGRAMS]
+        #: By name and version: the reading, and what was written of it, a text a metric.
+        self._written: dict[tuple[str, int], tuple[ModelReading, list[str]]] = {}
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield every model's metrics, all of one reading."""
-        models = [
-            ({"model": reading.name, "version": str(reading.version)}, reading)
-            for reading in self._read()
-        ]
-        for row in _ROWS:
-            metric = Metric(row.name, row.text, row.kind)
-            for labels, model in models:
-                metric.add_sample(row.name, labels, row.value(model))
-            yield metric
-        failure = Metric("nv_inference_request_failure", "Number of failed requests", "counter")
-        for labels, model in models:
-            for reason in Reason:
-                failure.add_sample(
-                    failure.name, {**labels, "reason": reason}, model.sums.failures[reason]
-                )
-        yield failure
-        for name, text, unit, times in _HISTOGRAMS:
-            metric = Metric(name, text, "histogram")
-            for labels, model in models:
-                _add_histogram(metric, labels, times(model.sums), unit)
-            yield metric
+    def text(self) -> str:
+        """Return every model's metrics, all of one reading."""
+        written: dict[tuple[str, int], tuple[ModelReading, list[str]]] = {}
+        for reading in self._read():
+            key = reading.name, reading.version
+            known = self._written.get(key)
+            if known is None or known[0] != reading:
+                known = reading, _samples(reading)
+            written[key] = known
+        self._written = written
+        columns = zip(*(texts for _, texts in written.values()), strict=True)
+        parts = list(columns) or [()] * len(self._heads)
+        return "".join(
+            piece
+            for head, texts in zip(self._heads, parts, strict=True)
+            for piece in (head, *texts)
+        )
 
 
-def _add_histogram(metric: Metric, labels: dict[str, str], times: Histogram, unit: int) -> None:
+def _number(value: float) -> str:
+    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+    return text
+
+
+def _head(name: str, text: str, kind: str) -> str:
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+
+
+def _samples(model: ModelReading) -> list[str]:
+    """Return the lines of one version, a text a metric."""
+    name = model.name.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    labels = f'model="{name}",version="{model.version}"'
+    texts = [f"{row.name}{{{labels}}} {_number(row.value(model))}\n" for row in _ROWS]
+    failures = model.sums.failures
+    texts.append(
+        "".join(
+            f'nv_inference_request_failure{{{labels},reason="{reason}"}} '
+            f"{_number(failures[reason])}\n"
+            for reason in Reason
+        )
+    )
+    texts += [
+        _histogram(name, labels, times(model.sums), unit) for name, _, unit, times in _HISTOGRAMS
+    ]
+    return texts
+
+
+def _histogram(name: str, labels: str, times: Histogram, unit: int) -> str:
     totals = list(accumulate(times.counts))
     bounds = [*(f"{bound / unit:.10g}" for bound in BOUNDS_NS), "+Inf"]
-    for bound, total in zip(bounds, totals, strict=True):
-        metric.add_sample(f"{metric.name}_bucket", {**labels, "le": bound}, total)
-    metric.add_sample(f"{metric.name}_count", labels, totals[-1])
-    metric.add_sample(f"{metric.name}_sum", labels, times.ns / unit)
+    lines = [
+        f'{name}_bucket{{{labels},le="{bound}"}} {total}.0\n'
+        for bound, total in zip(bounds, totals, strict=True)
+    ]
+    lines.append(f"{name}_count{{{labels}}} {totals[-1]}.0\n")
+    lines.append(f"{name}_sum{{{labels}}} {_number(times.ns / unit)}\n")
+    return "".join(lines)
 
 
 #: Of these the least counts: when the first process started, and what is left to each.

@@ -46,6 +46,7 @@ _REASONS: dict[type[Exception], Reason] = {
     errors.Cancelled: Reason.CANCELED,
     errors.DeadlineExpired: Reason.CANCELED,
     errors.ExecutionError: Reason.BACKEND,
+    errors.MemoryExhausted: Reason.BACKEND,
 }
 
 
@@ -129,6 +130,8 @@ class ModelStatistics:
         self._gathered: deque[Execution | tuple[int, Reason]] = deque()
         self._lock = threading.Lock()
         self._sums = Snapshot()
+        #: Of the sums, until they change.
+        self._copy: Snapshot | None = None
         self._last_inference_ms = 0
 
     @property
@@ -150,15 +153,22 @@ class ModelStatistics:
             self._fold()
 
     def snapshot(self) -> Snapshot:
-        """Return the sums of one moment: a copy, or counts that must be equal could differ."""
-        self._fold()
+        """Return the sums of one moment: a copy, or counts that must be equal could differ.
+
+        It is the same one, not to be changed, for as long as nothing is counted.
+        """
+        if self._copy is None or self._gathered:
+            self._fold()
         with self._lock:
-            return copy.deepcopy(self._sums)
+            if self._copy is None:
+                self._copy = copy.deepcopy(self._sums)
+            return self._copy
 
     def _fold(self) -> None:
         with self._lock:
             sums = self._sums
             while self._gathered:
+                self._copy = None
                 item = self._gathered.popleft()
                 if isinstance(item, tuple):
                     ns, reason = item

@@ -47,6 +47,7 @@ EXPECTED = {
     "LoadFailed": "INTERNAL",
     "SharedMemoryFailed": "INTERNAL",
     "ExecutionError": "INTERNAL",
+    "MemoryExhausted": "INTERNAL",
 }
 
 #: INTERNAL whose text is for the caller: it asked for the operation, or sent the JSON.

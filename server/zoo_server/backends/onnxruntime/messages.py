@@ -16,10 +16,18 @@ _SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ ")
 
 _LONGEST = 1000
 
+#: What its arena and the C++ library say.
+_ALLOCATIONS = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+
 
 def one_line(error: Exception) -> str:
     """Return a message without its preamble."""
     return _PREAMBLE.sub("", " ".join(str(error).split()))
+
+
+def wants_memory(error: Exception) -> bool:
+    """Tell whether an allocation failed: onnxruntime has no status for it."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _ALLOCATIONS)
 
 
 def for_callers(error: Exception, folder: Path) -> str:

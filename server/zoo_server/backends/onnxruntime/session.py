@@ -17,10 +17,16 @@ import numpy as np
 
 from zoo_server.backends.onnxruntime import providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
-from zoo_server.backends.onnxruntime.messages import for_callers, one_line
+from zoo_server.backends.onnxruntime.messages import for_callers, one_line, wants_memory
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
-from zoo_server.errors import ExecutionError, InvalidRequest, ModelLoadError, RuntimeMissing
+from zoo_server.errors import (
+    ExecutionError,
+    InvalidRequest,
+    MemoryExhausted,
+    ModelLoadError,
+    RuntimeMissing,
+)
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.model_config import GraphTraits
 from zoo_server.repository.graph_file import GUARD, GraphFile, read_graph
@@ -93,7 +99,8 @@ class Session:
                     f"the request leaves operator {guarded[1]} a tensor without elements, and it takes "
                     "one or more: send a larger input"
                 ) from None
-            raise ExecutionError(one_line(error)) from error
+            kind = MemoryExhausted if wants_memory(error) else ExecutionError
+            raise kind(one_line(error)) from error
         return results
 
     def _cancelled_by(self, cancellation: Cancellation) -> Any:

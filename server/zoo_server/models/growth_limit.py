@@ -1,0 +1,54 @@
+"""Keeps a load from taking more memory than there is: it fails, and the process lives.
+
+A graph of 300 bytes may ask for gigabytes. While models load, RLIMIT_DATA stands at what the process
+has and what its cgroups and the machine still have: an allocation beyond it fails at once, which
+onnxruntime reports. Memory that is reserved and never touched counts too, such as threads' stacks,
+hence an allowance.
+"""
+
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zoo_server.telemetry import memory
+
+#: Of what is available; the rest is for the requests that run meanwhile.
+_SHARE = 0.9
+
+#: For what is reserved and not touched: stacks of threads, arenas of malloc.
+_ALLOWANCE = 512 << 20
+
+
+class GrowthLimit:
+    """Holds the limit for as long as any load runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loads = 0
+        self._before = resource.RLIM_INFINITY
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the limit, as of the moment when the latest load began."""
+        with self._lock:
+            if not self._loads:
+                self._before, _ = resource.getrlimit(resource.RLIMIT_DATA)
+            self._loads += 1
+            available = memory.available_bytes()
+            if available is not None:
+                self._set(memory.data_bytes() + int(available * _SHARE) + _ALLOWANCE)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loads -= 1
+                if not self._loads:
+                    self._set(self._before)
+
+    def _set(self, soft: int) -> None:
+        """Set the soft limit, never above the one that was there."""
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limits = [limit for limit in (soft, self._before, hard) if limit != resource.RLIM_INFINITY]
+        chosen = min(limits) if limits else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_DATA, (chosen, hard))
