@@ -30,7 +30,7 @@ def test_another_connection_is_let_in():
 
 
 def test_what_is_mostly_answered_is_let_in():
-    """Half as many refusals as answers are what makes sure that the model has enough to do."""
+    """As many refusals as answers are what makes sure that the model has enough to do."""
     assert flooded(Clock(), refused=50, answered=100).refuses(b"flood") == 0
 
 

@@ -4,7 +4,7 @@
 
 To receive and decode a message costs a part of what a short run does, and a large one more; under
 overload the server would do little else. So as soon as calls are refused for want of time or room, each
-connection may have half as many messages more read as were answered lately; of the rest as many are
+connection may have twice as many messages read as were answered lately; of the rest as many are
 refused at once, at random, as that takes. This is adaptive throttling (Site Reliability Engineering,
 O'Reilly 2016, chapter 21), kept by the server for each connection: one that floods a slow model does not
 hurt those that ask for other models, or seldom.
@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 #: Messages read for one that is answered.
-_READ_PER_ANSWER = 1.5
+_READ_PER_ANSWER = 2
 
 #: Messages that are read in any case, of what is counted: or nothing would show that there is room.
 _TRIED = 2
 
-#: The counts are halved so often, in seconds: what they show is about the last second.
-_HALF_LIFE = 0.5
+#: The counts are halved so often, in seconds: what is let in can double as often once there is room.
+_HALF_LIFE = 0.1
 
 #: Without a refusal for so long, nothing is counted any more.
 _REST_SECONDS = 2.0
