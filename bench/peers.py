@@ -26,10 +26,11 @@ from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome
 from zoo.atlas.isolated import answer
 from zoo.atlas.measure import batches, build, first_line, loops, rows
 from zoo.convert.patches import half_precision
-from zoo.convert.signature import Tensor, signature_of
+from zoo.convert.signature import Tensor
+from zoo.convert.specification import signature_of
 from zoo.parity.compare import Case, Report, Tolerance, compare_answers
+from zoo.parity.keras_answers import answers
 from zoo.parity.onnxruntime_session import OnnxRuntime
-from zoo.parity.samples import answers
 from zoo.training.framework import import_keras
 
 #: Writes a model's file; the model was called before.
@@ -50,7 +51,7 @@ def write_tf2onnx(model: Any, path: Path) -> None:
     specification = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in signature.inputs]
 
     def infer(*tensors: Any) -> Any:
-        return model(signature.pack(tensors), training=False)
+        return signature.call(model, tensors)
 
     function = tf.function(infer, input_signature=specification)
     tf2onnx.convert.from_function(function, specification, opset=17, output_path=str(path))

@@ -4,6 +4,27 @@ from zoo.atlas.case import case
 
 CASES = (
     case("ops:cumsum", lambda k, x: k.ops.cumsum(x, axis=1), (4, 3)),
+    case(
+        "ops:one_hot",
+        lambda k, x: k.ops.one_hot(x - 2, 3),
+        (4,),
+        values="integers",
+        dtype="int32",
+    ),
+    case(
+        "ops:one_hot[axis 1]",
+        lambda k, x: k.ops.one_hot(x - 2, 3, axis=1, dtype="int32"),
+        (4,),
+        values="integers",
+        dtype="int32",
+    ),
+    case("ops:fft", lambda k, x: k.ops.fft((x, 2 * x)), (4, 6)),
+    case("ops:fft2", lambda k, x: k.ops.fft2((x, k.ops.zeros_like(x)))[0], (4, 6)),
+    case("ops:fft2[dyn T]", lambda k, x: k.ops.fft2((x, k.ops.zeros_like(x)))[0], (None, 6)),
+    case("ops:ifft2", lambda k, x: k.ops.ifft2((x, 2 * x)), (4, 6)),
+    case("ops:rfft", lambda k, x: k.ops.rfft(x), (9,)),
+    case("ops:irfft", lambda k, x: k.ops.irfft(k.ops.rfft(x)), (8,)),
+    case("ops:stft", lambda k, x: k.ops.stft(x, 8, 4, 8), (32,)),
     case("ops:argmax", lambda k, x: k.ops.argmax(x, axis=-1), (4, 3)),
     case("ops:top_k", lambda k, x: k.ops.top_k(x, 2), (4,)),
     case("ops:sort", lambda k, x: k.ops.sort(x), (4,)),

@@ -111,6 +111,13 @@ CASES = (
         (5, 4),
     ),
     case(
+        "TimeDistributed[mask,dyn T]",
+        lambda k, x: k.layers.LSTM(2)(
+            k.layers.TimeDistributed(k.layers.Dense(3))(k.layers.Masking()(x))
+        ),
+        (None, 4),
+    ),
+    case(
         "Bidirectional[two kinds]",
         lambda k, x: k.layers.Bidirectional(
             k.layers.LSTM(3), backward_layer=k.layers.LSTM(3, activation="relu", go_backwards=True)

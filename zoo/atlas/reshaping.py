@@ -23,6 +23,17 @@ CASES = (
         lambda k, x: k.layers.UpSampling2D(2, interpolation="bicubic")(x),
         (4, 4, 2),
     ),
+    case(
+        "UpSampling2D[bilinear,dyn HW]",
+        lambda k, x: k.layers.UpSampling2D(3, interpolation="bilinear")(x),
+        (None, None, 2),
+    ),
+    case(
+        "UpSampling2D[bicubic,dyn HW]",
+        lambda k, x: k.layers.UpSampling2D(2, interpolation="bicubic")(x),
+        (None, None, 2),
+        refused="fixed input size",
+    ),
     case("UpSampling3D", lambda k, x: k.layers.UpSampling3D(2)(x), (3, 3, 3, 2)),
     case("Flatten", lambda k, x: k.layers.Flatten()(x), (3, 4, 2)),
     case("Flatten[dyn T]", lambda k, x: k.layers.Flatten()(x), (None, 2)),
@@ -45,6 +56,21 @@ CASES = (
         "TimeDistributed[Conv2D]",
         lambda k, x: k.layers.TimeDistributed(k.layers.Conv2D(2, 2))(x),
         (3, 4, 4, 2),
+    ),
+    case(
+        "TimeDistributed[dyn T]",
+        lambda k, x: k.layers.TimeDistributed(k.layers.Dense(3))(x),
+        (None, 4),
+    ),
+    case(
+        "TimeDistributed[Conv2D,dyn T]",
+        lambda k, x: k.layers.TimeDistributed(k.layers.Conv2D(2, 2))(x),
+        (None, 4, 4, 2),
+    ),
+    case(
+        "TimeDistributed[Conv2D,dyn THW]",
+        lambda k, x: k.layers.TimeDistributed(k.layers.Conv2D(2, 2))(x),
+        (None, None, None, 2),
     ),
     case("UpSampling2D[dyn HW]", lambda k, x: k.layers.UpSampling2D(2)(x), (None, None, 2)),
     case(

@@ -28,7 +28,7 @@ def add_models(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_modules(parser: argparse.ArgumentParser) -> None:
-    """Add --module FILE.py, for recipes outside the package."""
+    """Add --module FILE.py, for recipes and classes outside the package."""
     parser.add_argument(
         "--module",
         dest="modules",
@@ -36,7 +36,7 @@ def add_modules(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE.py",
-        help="add the recipes of this file (repeatable)",
+        help="add the recipes of this file, or the layers and models that FILE.keras needs (repeatable)",
     )
 
 

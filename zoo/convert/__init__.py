@@ -1,11 +1,15 @@
 """From a Keras model to an ONNX graph, in memory: no file is read or written, no graph is run.
 
-signature      names, types and shapes of inputs and outputs, in Keras's order
+signature      names, types and shapes of inputs and outputs, in Keras's order, and the call
+specification  the signature as Keras recorded it, or as the caller says it (with integers)
 function       the traced function: inference only, batch unknown, every tensor named by us
-patches        what is different in Keras while tracing, and put back whatever happens
+effects        what differs from call to call: random numbers, variables that a call writes
+patches        what is different in Keras while tracing, and put back whatever happens (with
+               open_dimensions)
 tokens         operators that exist in the trace only, for which ONNX nodes are written later
 from_function  tf2onnx, and what it cannot convert
-handlers       operators that tf2onnx does not know, or writes wrong (with resizing, nodes)
+handlers       operators that tf2onnx does not know, or writes wrong (with resizing,
+               fourier, nodes)
 recurrent      Keras's recurrent layers as ONNX's own operators
 passes         passes over the graph, each with the condition under which it is right; onnx alone
 conversion     all of these in order

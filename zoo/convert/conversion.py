@@ -27,7 +27,8 @@ from zoo.convert.patches import patched
 from zoo.convert.recurrent.operators import Operators, Writer, expand
 from zoo.convert.recurrent.plan import Plan
 from zoo.convert.recurrent.portable import NoPortableVariant, Portable
-from zoo.convert.signature import Signature, Tensor, signature_of
+from zoo.convert.signature import Signature, Tensor
+from zoo.convert.specification import signature_of
 from zoo.errors import CheckFailed
 from zoo.version import zoo_version
 from zoo_server import datatypes
@@ -48,7 +49,8 @@ class Conversion:
     """A checked ONNX model, and the signature that Keras gives it.
 
     `portable` is the same model without recurrent operators, None if it has none, if it was not
-    requested, or if `no_portable` says why there cannot be one.
+    requested, or if `no_portable` says why there cannot be one. `written`: the variables that
+    every call of the Keras model assigns and reads; the graph has their values of now.
     """
 
     onnx: ModelProto
@@ -56,25 +58,25 @@ class Conversion:
     no_portable: str
     signature: Signature
     outputs: tuple[Tensor, ...]
+    written: tuple[Any, ...] = ()
 
 
 def convert(
     model: Any,
     *,
-    input_names: Sequence[str] | None = None,
-    output_names: Sequence[str] | None = None,
+    signature: Signature | None = None,
     opset: int = OPSET,
     reset_states: bool = False,
     portable: bool = False,
 ) -> Conversion:
     """Convert a built Keras model; nothing is compared yet (zoo/parity/prove.py does).
 
-    Inputs and outputs come in Keras's order under Keras's names unless others are given; the first
-    dimension is `batch` where Keras leaves it open. Raises CheckFailed with the reason if the
+    Inputs and outputs come in Keras's order under Keras's names unless `signature` has others; the
+    first dimension is `batch` where that leaves it open. Raises CheckFailed with the reason if the
     model cannot be converted right, UsageError for an unknown opset.
     """
     check_opset(opset)
-    signature = signature_of(model, input_names=input_names, output_names=output_names)
+    signature = signature or signature_of(model)
     _check_size(model)
     with patched(model, reset_states=reset_states) as tokens:
         traced = trace(model, signature, tokens)
@@ -91,6 +93,7 @@ def convert(
         no_portable=reason,
         signature=signature,
         outputs=traced.outputs,
+        written=traced.written,
     )
 
 

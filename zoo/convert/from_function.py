@@ -13,6 +13,7 @@ from typing import Any
 
 from onnx import ModelProto
 
+from zoo.convert.effects import layer_of
 from zoo.convert.function import Traced
 from zoo.convert.handlers import EXTRA_OPSETS, handlers
 from zoo.errors import CheckFailed
@@ -87,7 +88,7 @@ def _reason(model: Any, messages: Sequence[str]) -> str:
         if not match:
             continue
         facts = match.groupdict()
-        layer = _layer(model, facts["name"])
+        layer = layer_of(model, facts["name"])
         where = f"layer {layer}" if layer else f"{model.name} ({facts['name']})"
         if not facts.get("kind"):
             return f"{where} cannot be converted: {facts['reason']}"
@@ -98,13 +99,3 @@ def _reason(model: Any, messages: Sequence[str]) -> str:
             f"take it out of the model; {cure}"
         )
     return f"tf2onnx cannot convert {model.name}: {'; '.join(dict.fromkeys(messages))}"
-
-
-def _layer(model: Any, name: str) -> str | None:
-    """Return the layer in whose scope an operator lies."""
-    scopes = [re.sub(r"_\d+$", "", part) for part in name.split("/")]
-    layers = {layer.name: type(layer).__name__ for layer in model._flatten_layers()}
-    for part in (*name.split("/"), *scopes):
-        if part in layers and part != model.name:
-            return f"{part} ({layers[part]})"
-    return None

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.convert.signature import Signature, Tensor, output_names
+from zoo.convert.effects import refuse_random, written_variables
+from zoo.convert.signature import Signature, Tensor
+from zoo.convert.specification import output_names
 from zoo.convert.tokens import Tokens
 from zoo.errors import CheckFailed
 
@@ -18,7 +20,10 @@ Captures = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traced:
-    """What tf2onnx converts, and what the conversion is held against."""
+    """What tf2onnx converts, and what the conversion is held against.
+
+    `written`: the variables that a call assigns, and on which its answer depends.
+    """
 
     function: Any
     specification: list[Any]
@@ -26,6 +31,7 @@ class Traced:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     tokens: Tokens
+    written: tuple[Any, ...] = ()
 
 
 def input_key(position: int) -> str:
@@ -42,7 +48,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     """Trace a model for inference. The patches (zoo.convert.patches) must be in place.
 
     The batch stays unknown where Keras does not fix it: with a fixed one tf2onnx writes every LSTM as
-    a Loop. Raises CheckFailed if the model cannot be called symbolically.
+    a Loop. Raises CheckFailed if the model cannot be called symbolically, or draws random numbers.
     """
     import keras
     import tensorflow as tf
@@ -50,7 +56,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     structures: list[Any] = []
 
     def infer(*tensors: Any) -> dict[str, Any]:
-        answer = model(signature.pack(tensors), training=False)
+        answer = signature.call(model, tensors)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
         leaves = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(answer)]
         # Two outputs may be one tensor, or an input: each graph output needs a value of its own.
@@ -66,6 +72,8 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     except Exception as error:  # a model's own code may raise anything
         reason = reason_of(error)
         raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error
+    answers = list(concrete.structured_outputs.values())
+    refuse_random(model, concrete.graph, answers)
     return Traced(
         function=function,
         specification=specification,
@@ -73,6 +81,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
         inputs=signature.inputs,
         outputs=_outputs(concrete, signature.output_names or output_names(structures[-1])),
         tokens=tokens,
+        written=written_variables(model, concrete, answers),
     )
 
 

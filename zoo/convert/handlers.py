@@ -3,8 +3,9 @@
     PyFuncStateless          our tokens: a recurrent layer, or a lookup table
     Erfc, Expm1, Log1p       1 - Erf(x), Exp(x) - 1 and Log(1 + x)
     Bucketize                how many boundaries are not above x
+    OneHot                   by comparing: ONNX counts -1 from the end, and TensorFlow gives zeros
     Equal, NotEqual          of words and one constant word: a LabelEncoder that knows this one
-    RFFT, Real, Imag, ComplexAbs    DFT (opset 17), with re and im along a last axis of two
+    FFT, RFFT, Real ...      DFT (fourier.py)
     ResizeBicubic, ResizeArea, ScaleAndTranslate    two products with constant matrices
     ResizeBilinear, ResizeNearestNeighbor    likewise where tf2onnx's scales give another size
 
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from zoo.convert import fourier
 from zoo.convert.nodes import constant, make, replace
 from zoo.convert.patches import Lookup
 from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
@@ -64,19 +66,16 @@ def handlers(
         "Expm1": _expm1,
         "Log1p": _log1p,
         "Bucketize": _bucketize,
+        "OneHot": _one_hot,
         "Equal": partial(_equal, captures),
         "NotEqual": partial(_equal, captures),
-        "RFFT": _rfft,
-        "Real": _real,
-        "Imag": _imaginary,
-        "ComplexAbs": _magnitude,
         "ResizeArea": resize_by_kernel,
         "ResizeBicubic": resize_by_kernel,
         "ResizeBilinear": resize_bilinear,
         "ResizeNearestNeighbor": resize_nearest,
         "ScaleAndTranslate": scale_and_translate,
     }
-    return {name: (handler, []) for name, handler in table.items()}
+    return {name: (handler, []) for name, handler in (table | fourier.HANDLERS).items()}
 
 
 def _label_encoder(graph: Any, node: Any, table: Lookup) -> None:
@@ -158,6 +157,47 @@ def _bucketize(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Sub", [total, above])
 
 
+def _one_hot(graph: Any, node: Any, name: str, _: Any) -> None:
+    """The value `on` where an index is the position along a new axis, else `off`."""
+    indices, depth, on, off = node.input
+    axis, rank = node.get_attr_value("axis", -1), graph.get_rank(indices)
+    if axis != -1 and rank is None:
+        raise ValueError("OneHot of a tensor with an unknown number of dimensions")
+    # On the last axis the positions stand as they are; on another, axes of size 1 follow them.
+    behind = 0 if axis == -1 else rank - axis
+    kind = graph.get_dtype(indices)
+    if kind not in (TensorProto.INT32, TensorProto.INT64):
+        kind = TensorProto.INT64
+        indices = make(graph, "Cast", [indices], graph.get_shape(node.input[0]), kind, to=kind)
+    if node.inputs[1].is_const():
+        size = int(node.inputs[1].get_tensor_value())
+        positions = np.arange(size, dtype=helper.tensor_dtype_to_np_dtype(kind))
+        places = constant(graph, node, "positions", positions.reshape(-1, *[1] * behind))
+    else:
+        depth = make(graph, "Cast", [depth], [], kind, to=kind)
+        zero, one = (
+            constant(graph, node, stem, np.array(value, helper.tensor_dtype_to_np_dtype(kind)))
+            for stem, value in (("zero", 0), ("one", 1))
+        )
+        places = make(graph, "Range", [zero, depth, one], [-1], kind)
+        if behind:
+            shape = constant(graph, node, "column", np.array([-1, *[1] * behind], np.int64))
+            places = make(graph, "Reshape", [places, shape], [-1, *[1] * behind], kind)
+    wide = None if rank is None else [-1] * (rank + 1)
+    where = constant(graph, node, "axis", np.array([axis], np.int64))
+    indices = make(graph, "Unsqueeze", [indices, where], wide, kind)
+    shape = graph.get_shape(node.output[0])
+    hot = make(graph, "Equal", [indices, places], shape, TensorProto.BOOL)
+    if graph.get_dtype(node.output[0]) == TensorProto.BOOL:
+        # onnxruntime's Where takes no truth values: `on` where hot, `off` elsewhere, said without it.
+        negated = make(graph, "Not", [hot], shape, TensorProto.BOOL)
+        hot = make(graph, "And", [hot, on], shape, TensorProto.BOOL)
+        negated = make(graph, "And", [negated, off], shape, TensorProto.BOOL)
+        replace(graph, node, "Or", [hot, negated])
+    else:
+        replace(graph, node, "Where", [hot, on, off])
+
+
 def _equal(captures: Mapping[str, np.ndarray], graph: Any, node: Any, name: str, _: Any) -> None:
     """Words can be compared by Equal from opset 19 on, and looked up since long before.
 
@@ -191,54 +231,3 @@ def _equal(captures: Mapping[str, np.ndarray], graph: Any, node: Any, name: str,
         infer_shape_dtype=False,
     )
     replace(graph, node, "Cast", [known.output[0]], {"to": TensorProto.BOOL})
-
-
-def _rfft(graph: Any, node: Any, name: str, _: Any) -> None:
-    """DFT gives [..., n/2+1, 2]; only operators that take it apart again may follow."""
-    if graph.opset < 17:
-        raise ValueError("RFFT needs ONNX's DFT operator, which exists from opset 17 on")
-    consumers = {c.type for c in graph.find_output_consumers(node.output[0])}
-    if not consumers <= {"Real", "Imag", "ComplexAbs"}:
-        raise ValueError(f"complex numbers flow on into {', '.join(sorted(consumers))}")
-    length = node.inputs[1].get_tensor_value()
-    (points,) = length if isinstance(length, list) else [length]
-    x, output = node.input[0], node.output[0]
-    shape = graph.get_shape(x)
-    if shape is None:
-        raise ValueError("RFFT of a tensor with an unknown number of dimensions")
-    last = constant(graph, node, "last", np.array([-1], np.int64))
-    x = make(graph, "Unsqueeze", [x, last], [*shape, 1], TensorProto.FLOAT)
-    count = constant(graph, node, "points", np.array(points, np.int64))
-    graph.set_dtype(output, TensorProto.FLOAT)
-    graph.set_shape(output, [*shape[:-1], points // 2 + 1, 2])
-    attributes = {"axis": len(shape) - 1, "onesided": 1}
-    if graph.opset >= 20:
-        raise ValueError("DFT-20 takes its axis as an input")  # from_function stops at 18
-    replace(graph, node, "DFT", [x, count], attributes)
-
-
-def _part(graph: Any, node: Any, index: int) -> None:
-    if node.inputs[0].type != "DFT":
-        raise ValueError(f"{node.type} of complex numbers from {node.inputs[0].type}")
-    (x,) = node.input
-    replace(graph, node, "Gather", [x, constant(graph, node, "part", index)], {"axis": -1})
-
-
-def _real(graph: Any, node: Any, name: str, _: Any) -> None:
-    _part(graph, node, 0)
-
-
-def _imaginary(graph: Any, node: Any, name: str, _: Any) -> None:
-    _part(graph, node, 1)
-
-
-def _magnitude(graph: Any, node: Any, name: str, _: Any) -> None:
-    """|re + i im|, the length along the last axis."""
-    if node.inputs[0].type != "DFT":
-        raise ValueError(f"ComplexAbs of complex numbers from {node.inputs[0].type}")
-    (x,) = node.input
-    if graph.opset >= 18:
-        last = constant(graph, node, "last", np.array([-1], np.int64))
-        replace(graph, node, "ReduceL2", [x, last], {"keepdims": 0})
-    else:
-        replace(graph, node, "ReduceL2", [x], {"axes": [-1], "keepdims": 0})

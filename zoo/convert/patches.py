@@ -3,6 +3,7 @@
 recurrent layers    call answers with a token, for which the ONNX operator is written later
 lookup tables       likewise: the frozen graph has no tables
 inner jit           tf.function(jit_compile=True) becomes a plain function, which is inlined
+open dimensions     resizing and TimeDistributed where sizes are not known (open_dimensions.py)
 signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
 dtype policies      mixed_float16 and the like compute in float32, as their weights are
 recurrent state     reset before, restored after
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from zoo.convert.open_dimensions import open_dimensions
 from zoo.convert.recurrent.substitute import substituted
 from zoo.convert.tokens import Tokens, placeholder
 from zoo.errors import CheckFailed
@@ -35,6 +37,7 @@ def patched(model: Any, *, reset_states: bool = False) -> Iterator[Tokens]:
         stack.enter_context(computing_in_float32(model))
         stack.enter_context(_without_inner_jit())
         stack.enter_context(_signbit_by_comparing())
+        stack.enter_context(open_dimensions(layers))
         for layer in layers:
             stack.enter_context(_lookup_tokens(layer, tokens))
         stack.enter_context(substituted(layers, tokens))

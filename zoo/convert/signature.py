@@ -6,24 +6,24 @@ leaf gets one name:
     a dict's leaf              its key (nested: keys and positions joined by _)
     keras.Input(name=...)      that name; Keras's own keras_tensor_7 becomes input, or input_0 ...
     an output                  the name of the layer that makes it, as Keras's `output_names` says
-    a subclassed model's       input_0 ..., and output or output_0 ...
+    a subclassed model's       input (its arguments' names if its call takes several), output
+
+What is not said there is the batch: it is open, whatever size Keras saw first (a Sequential
+records the one it was fitted on), unless the caller asks for another or the model keeps a state
+of so many rows (specification.py reads what a model and its caller say).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zoo.errors import CheckFailed, UsageError
+from zoo.errors import UsageError
 
 Shape = tuple[int | None, ...]
 
 BATCH = "batch"
-
-#: Keras numbers unnamed inputs through the process, so these names say nothing.
-AUTOMATIC = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 
 #: What unknown dimensions after the batch are called, by rank, when one input alone has any.
 SPACE = {3: ("time",), 4: ("height", "width"), 5: ("depth", "height", "width")}
@@ -50,17 +50,32 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """The inputs, the names of the outputs as far as known before tracing, and the structure."""
+    """The inputs, the names of the outputs as far as known before tracing, and the call.
+
+    `structure` is one structure an argument of the model's call, and `arguments` has their names:
+    None for those given by position. `recorded_batch` is the size that Keras saw where the batch
+    is open here.
+    """
 
     inputs: tuple[Tensor, ...]
     output_names: tuple[str, ...] | None
-    structure: Any
+    structure: Sequence[Any]
+    arguments: tuple[str | None, ...] = (None,)
+    recorded_batch: int | None = None
 
-    def pack(self, tensors: Sequence[Any]) -> Any:
-        """Return flat tensors in the structure that the model takes."""
+    def call(self, model: Any, tensors: Sequence[Any]) -> Any:
+        """Call a model for inference on flat tensors."""
         import keras
 
-        return keras.tree.pack_sequence_as(self.structure, list(tensors))
+        values = keras.tree.pack_sequence_as(list(self.structure), list(tensors))
+        pairs = list(zip(self.arguments, values, strict=True))
+        named = {name: value for name, value in pairs if name is not None}
+        return model(*[v for name, v in pairs if name is None], **named, training=False)
+
+    def with_batch(self, size: int | None) -> Signature:
+        """Return the signature with every input's batch of a size, None for any."""
+        inputs = tuple(replace(t, shape=(size, *t.shape[1:])) for t in self.inputs)
+        return replace(self, inputs=inputs, recorded_batch=None)
 
     def input_dims(self) -> dict[str, tuple[int | str, ...]]:
         """Return each input's dimensions: `batch`, fixed sizes, and `time`, `height`, ...
@@ -80,138 +95,10 @@ class Signature:
         return dims
 
 
-def check_model(model: Any) -> None:
-    """Raise UsageError for what is not a Keras model."""
-    import keras
-
-    if not isinstance(model, keras.Model):
-        raise UsageError(f"{type(model).__name__} is not a keras.Model")
-
-
-def signature_of(
-    model: Any,
-    *,
-    input_names: Sequence[str] | None = None,
-    output_names: Sequence[str] | None = None,
-) -> Signature:
-    """Return a built model's signature; `input_names` and `output_names` replace Keras's.
-
-    Raises UsageError for what is not a Keras model, or was never built, or names that do not fit.
-    """
-    check_model(model)
-    if not model.built:
-        raise CheckFailed(
-            f"{model.name} is not built, so its shapes are unknown: "
-            "give it a keras.Input, call it once, or give samples"
-        )
-    functional = getattr(model, "_functional", None) or model
-    if hasattr(functional, "_inputs_struct"):
-        signature = _functional(functional)
-    else:
-        signature = _subclassed(model)
-    return _renamed(signature, input_names, output_names)
-
-
-def _functional(model: Any) -> Signature:
-    """Return the signature of a Functional or Sequential model."""
-    import keras
-
-    structure = model._inputs_struct
-    leaves = keras.tree.flatten(structure)
-    named = [_leaf_name(path, leaf.name) for path, leaf in _paths(structure)]
-    stem = [("input" if AUTOMATIC.fullmatch(name) else name) for name in named]
-    if any(getattr(leaf, "sparse", False) or getattr(leaf, "ragged", False) for leaf in leaves):
-        raise CheckFailed(f"{model.name} has a sparse or ragged input, which ONNX does not have")
-    inputs = tuple(
-        Tensor(name=name, dtype=_dtype(leaf.dtype), shape=tuple(leaf.shape))
-        for name, leaf in zip(_unique(stem), leaves, strict=True)
-    )
-    outputs = _paths(model._outputs_struct)
-    layers = list(getattr(model, "output_names", [])) or [leaf.name for _, leaf in outputs]
-    names = [_leaf_name(path, layers[i]) for i, (path, _) in enumerate(outputs)]
-    taken = [tensor.name for tensor in inputs]
-    distinct = _unique([f"{name}_output" if name in taken else name for name in names])
-    return Signature(inputs=inputs, output_names=tuple(distinct), structure=structure)
-
-
-def _subclassed(model: Any) -> Signature:
-    """Return the signature of a subclassed model from the shapes Keras recorded when building it."""
-    import keras
-
-    shapes = getattr(model, "_build_shapes_dict", None)
-    if not shapes or not model._called:
-        raise CheckFailed(
-            f"{model.name} was never called, so its inputs are unknown: call it, or give samples"
-        )
-    if len(shapes) != 1:
-        raise CheckFailed(
-            f"{model.name}.call takes {len(shapes)} arguments ({', '.join(shapes)}): "
-            "put them in one dict or list, or wrap the model in a functional one"
-        )
-    (recorded,) = shapes.values()
-    structure = _shape_leaves(recorded)
-    paths = _paths(structure)
-    names = [_leaf_name(path, "input") for path, _ in paths]
-    dtype = _dtype(model.input_dtype)
-    inputs = tuple(
-        Tensor(name=name, dtype=dtype, shape=(None, *leaf.shape[1:]))
-        for name, (_, leaf) in zip(_unique(names), paths, strict=True)
-    )
-    structure = keras.tree.map_structure(lambda leaf: 0, structure)
-    return Signature(inputs=inputs, output_names=None, structure=structure)
-
-
-class _ShapeLeaf:
-    """A recorded shape as one leaf, since a tuple of sizes would be flattened itself."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-
-
-def _shape_leaves(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _shape_leaves(item) for key, item in value.items()}
-    if all(size is None or isinstance(size, int) for size in value):
-        return _ShapeLeaf(tuple(value))
-    return [_shape_leaves(item) for item in value]
-
-
-def _paths(structure: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """Return (path, leaf) pairs in Keras's order."""
-    import keras
-
-    pairs: list[tuple[tuple[Any, ...], Any]] = keras.src.tree.flatten_with_path(structure)
-    return pairs
-
-
-def _leaf_name(path: Sequence[Any], own: str) -> str:
-    """Return the name of a leaf: the keys on its way if it lies in a dict, else its own."""
-    if not any(isinstance(part, str) for part in path):
-        return own
-    return "_".join(str(part) for part in path)
-
-
-def output_names(structure: Any) -> tuple[str, ...]:
-    """Return names for what a subclassed model answers."""
-    return tuple(_unique([_leaf_name(path, "output") for path, _ in _paths(structure)]))
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Number those names that occur more than once."""
-    return [
-        name if names.count(name) == 1 else f"{name}_{list(names[:i]).count(name)}"
-        for i, name in enumerate(names)
-    ]
-
-
-def _dtype(dtype: str) -> str:
-    return "float32" if dtype in WIDENED else str(dtype)
-
-
-def _renamed(
+def renamed(
     signature: Signature, inputs: Sequence[str] | None, outputs: Sequence[str] | None
 ) -> Signature:
-    """Replace Keras's names by the caller's."""
+    """Replace Keras's names by the caller's. Raises UsageError for names that do not fit."""
     for names, known, side in (
         (inputs, [t.name for t in signature.inputs], "inputs"),
         (outputs, signature.output_names, "outputs"),

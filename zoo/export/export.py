@@ -9,13 +9,14 @@ What is written lies in the caller's staged folder, so that a failure leaves not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo.convert.conversion import Conversion, convert, facts, serialized
 from zoo.convert.passes.annotate import annotate
+from zoo.convert.signature import Signature
 from zoo.export.options import ExportOptions
 from zoo.parity.compare import Case, Tolerance
 from zoo.parity.prove import Policy, Proof, prove
@@ -24,14 +25,6 @@ from zoo.quantize.decision import NONE
 from zoo.quantize.evidence import Evidence
 from zoo.quantize.variants import smaller_variants
 from zoo_server.repository import layout
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What inputs and outputs are called, in Keras's order; None keeps Keras's own names."""
-
-    inputs: Sequence[str] | None = None
-    outputs: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +68,7 @@ class Export:
 
 def export(
     model: Any,
-    names: Names,
+    signature: Signature,
     cases: Callable[[Conversion], Cases],
     policy: Policy,
     *,
@@ -93,8 +86,7 @@ def export(
     """
     conversion = convert(
         model,
-        input_names=names.inputs,
-        output_names=names.outputs,
+        signature=signature,
         opset=options.opset,
         reset_states=options.reset_states,
         portable=options.portable,

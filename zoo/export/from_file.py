@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,17 +99,36 @@ def _last_json(text: str) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def load(path: Path, *, trust: bool = False) -> Any:
+def definitions(modules: Sequence[str]) -> dict[str, Any]:
+    """Run Python files and return the classes and functions that they define, by name.
+
+    Raises UsageError naming the file, and the line, when one cannot be run.
+    """
+    from zoo.recipes.registry import run_file
+    from zoo.training.framework import import_keras
+
+    import_keras()  # before a file does, as every command of the zoo starts it
+    return {
+        name: value
+        for module in map(run_file, map(Path, modules))
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def load(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = None) -> Any:
     """Load a Keras model from a file, without running code in it unless it is trusted.
 
-    Raises UsageError for what is no such file, CheckFailed for what Keras cannot load.
+    `custom`: classes and functions of the caller's that the file may name. Raises UsageError for what is no such file, CheckFailed for what Keras cannot load.
     """
     _check_file(path, trust)
     from zoo.training.framework import import_keras
 
     keras = import_keras().keras
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=not trust)
+        return keras.models.load_model(
+            path, custom_objects=dict(custom or {}), compile=False, safe_mode=not trust
+        )
     except Exception as error:  # a file may name any class, and Keras raises any kind
         reason = _why(path, error, keras.__version__)
         raise CheckFailed(f"{path}: Keras cannot load it: {reason}") from error
@@ -127,13 +146,13 @@ def _why(path: Path, error: Exception, version: str) -> str:
         return "it contains Python code (a Lambda layer): --trust runs it"
     if missing := re.search(r"Could not locate (class|function) '([^']+)'", text):
         return (
-            f"it contains the {missing[1]} {missing[2]}, which is not Keras's: decorate it with "
-            "keras.saving.register_keras_serializable() and name its file with --module"
+            f"it contains the {missing[1]} {missing[2]}, which is not Keras's: name the Python "
+            "file that defines it with --module"
         )
     if config := re.search(r"'module': None, 'class_name': '(\w+)'", text):
         return (
-            f"it contains the class {config[1]}, which is not Keras's: decorate it with "
-            "keras.saving.register_keras_serializable() and name its file with --module"
+            f"it contains the class {config[1]}, which is not Keras's: name the Python "
+            "file that defines it with --module"
         )
     inner = re.findall(r"Exception encountered: (.+)", text)
     reason = inner[-1] if inner else reason_of(error)
@@ -197,13 +216,11 @@ def _samples(path: str | None) -> Any:
 def run(request: FileExport) -> dict[str, Any]:
     """Load, export, prove; return the report as JSON-able values."""
     from zoo.export.from_model import export_model
-    from zoo.recipes.registry import Registry
 
-    for module in request.modules:
-        Registry().add_file(Path(module))  # for the classes that it registers with Keras
     source = Path(request.source)
     samples = _samples(request.samples)
-    model = load(source, trust=request.trust)
+    custom = definitions(request.modules)
+    model = load(source, trust=request.trust, custom=custom)
     if request.output is None:
         return _publish(model, request, samples)
     return export_model(

@@ -16,17 +16,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.convert.conversion import Conversion
 from zoo.convert.function import reason_of
 from zoo.convert.opsets import OPSET
 from zoo.convert.patches import half_precision
-from zoo.convert.signature import check_model
+from zoo.convert.signature import BATCH
+from zoo.convert.specification import call_arguments, check_model, signature_of
 from zoo.errors import CheckFailed, UsageError
-from zoo.export.export import Cases, Export, Metadata, Names, export
+from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
 from zoo.files import flush_tree, staged_folder
 from zoo.parity import samples as rows
 from zoo.parity.compare import Comparison, Tolerance
+from zoo.parity.keras_answers import answered_rows, refuse_state
 from zoo.parity.prove import Policy
 from zoo.parity.variants import PORTABLE_SUFFIX, Variant
 from zoo.publish.manifest import variant_entry
@@ -78,6 +82,7 @@ def export_model(
     samples: Any = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
+    input_signature: Any = None,
     reset_states: bool = False,
     portable: bool = False,
     quantize: str = NONE,
@@ -86,9 +91,11 @@ def export_model(
 ) -> ExportReport:
     """Write a built Keras model as an ONNX file, proven equal to Keras.
 
-    `samples`: rows to compare on, as an array, a list in Keras's order, or a mapping by input
+    A `path` that is a folder gets a file named after the model; the report says which. `samples`: rows to compare on, as an array, a list in Keras's order, or a mapping by input
     name; without, seeded random rows are used and the report says so. A model that is not built
-    yet is called on one sample first. `reset_states` allows stateful layers, exported as from
+    yet is called on one sample first. `input_signature` says what the model's call takes, as
+    Keras's own `Model.export` has it: for integers and arguments that Keras does not record, or
+    for a fixed batch. `reset_states` allows stateful layers, exported as from
     their reset state. `portable` also writes PATH's stem + .portable.onnx, without recurrent
     operators, if the model has any.
 
@@ -108,14 +115,22 @@ def export_model(
         quantize=quantize,
         max_loss=max_loss,
     )
-    target = _target(path)
+    check_model(model)
+    target = _target(model, path)
     if tolerance is not None and not isinstance(tolerance, Tolerance):
         raise UsageError(f"tolerance={tolerance!r}: must be a zoo.parity.compare.Tolerance")
-    names = Names(inputs=input_names, outputs=output_names)
     policy = Policy() if tolerance is None else Policy(tolerance=tolerance)
     with staged_folder(target.parent, target.stem) as folder:
         exported = export_samples(
-            model, folder, options, samples, names=names, policy=policy, file=target.name
+            model,
+            folder,
+            options,
+            samples,
+            policy=policy,
+            file=target.name,
+            input_names=input_names,
+            output_names=output_names,
+            input_signature=input_signature,
         )
         flush_tree(folder)
         for name in exported.written:
@@ -123,11 +138,13 @@ def export_model(
     return report(model, target, exported, samples, time.monotonic() - started)
 
 
-def _target(path: str | os.PathLike[str]) -> Path:
+def _target(model: Any, path: str | os.PathLike[str]) -> Path:
     """Return where the file goes; UsageError for what can hold none, and for what is no file."""
     regular = True
     try:
         target = Path(path)
+        if stat.S_ISDIR(target.stat().st_mode):
+            target /= f"{stable_name(model)}.onnx"
         regular = stat.S_ISREG(target.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         pass
@@ -147,8 +164,10 @@ def export_samples(
     samples: Any,
     *,
     file: str,
-    names: Names | None = None,
     policy: Policy | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    input_signature: Any = None,
 ) -> Export:
     """Export a model into a folder, held against Keras on samples, or on random rows for None.
 
@@ -157,20 +176,28 @@ def export_samples(
     check_model(model)
     check_requested(options.quantize, with_rows=samples is not None)
     _build(model, samples)
+    signature = signature_of(
+        model,
+        input_names=input_names,
+        output_names=output_names,
+        input_signature=input_signature,
+        samples=samples,
+    )
+    reset = options.reset_states
+    # Before the conversion: a first call may set up what later ones use.
+    signature, answered = answered_rows(model, signature, samples, reset_states=reset)
 
     def cases(conversion: Conversion) -> Cases:
-        signature, outputs = conversion.signature, conversion.outputs
-        reset = options.reset_states
-        return Cases(all=rows.cases(model, signature, outputs, samples, reset_states=reset))
+        refuse_state(model, conversion.written, signature, answered[0].feeds)
+        return Cases(all=tuple(row.case(conversion.outputs) for row in answered))
 
     def evidence(conversion: Conversion) -> Evidence:
-        signature = conversion.signature
         batch = signature.inputs[0].shape[0]
         return of_rows(rows.sample_rows(signature, samples), rows.SEED, batch)
 
     exported = export(
         model,
-        names or Names(),
+        signature,
         cases,
         policy or Policy(),
         folder=folder,
@@ -220,6 +247,12 @@ def notes(model: Any, samples: Any, exported: Export) -> list[str]:
     lines = [f"{', '.join(policies)}: exported and compared in float32"] if policies else []
     if samples is None:
         lines.append(f"no samples given: compared on random rows (seed {rows.SEED})")
+    batches = {
+        tensor["shape"][0] for tensor in exported.variants[0].graph["inputs"] if tensor["shape"]
+    }
+    lines += [
+        f"the batch is {size}, the one that the model takes" for size in batches if size != BATCH
+    ]
     return [*lines, *exported.notes]
 
 
@@ -229,10 +262,15 @@ def _build(model: Any, samples: Any) -> None:
         return
     import keras
 
-    row = samples
+    names, values = call_arguments(model, samples)
     if isinstance(samples, dict) and len(samples) == 1:
-        (row,) = samples.values()
+        names, values = [None], list(samples.values())
     try:
-        model(keras.tree.map_structure(lambda rows: keras.ops.convert_to_tensor(rows[:1]), row))
+        first = keras.tree.map_structure(
+            lambda rows: keras.ops.convert_to_tensor(np.asarray(rows)[:1]), values
+        )
+        pairs = list(zip(names, first, strict=True))
+        named = {name: value for name, value in pairs if name is not None}
+        model(*[value for name, value in pairs if name is None], **named)
     except Exception as error:  # Keras refuses rows by whatever its backend raises
         raise UsageError(f"samples that do not fit: Keras says {reason_of(error)}") from error

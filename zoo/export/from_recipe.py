@@ -175,7 +175,8 @@ def _export(
     options: ExportOptions,
 ) -> Export:
     """Write the ONNX files, held against Keras on real, random and adversarial rows."""
-    from zoo.export.export import Cases, Metadata, Names, export
+    from zoo.convert.specification import signature_of
+    from zoo.export.export import Cases, Metadata, export
     from zoo.parity.prove import Policy
     from zoo.quantize.evidence import of_recipe
 
@@ -189,7 +190,7 @@ def _export(
     rows = source.held_out.inputs
     return export(
         source.model,
-        Names(inputs=recipe.inputs, outputs=recipe.outputs),
+        signature_of(source.model, input_names=recipe.inputs, output_names=recipe.outputs),
         compared,
         Policy(argmax=recipe.task == "multiclass"),
         folder=staged,

@@ -41,6 +41,9 @@ REFERENCE = "onnx-reference"
 REFERENCE_BYTES = 4_000_000
 REFERENCE_ELEMENTS = 100_000
 
+#: It computes a ConvTranspose in a loop over batch, channels, kernel and pixels: so many a second or two.
+REFERENCE_STEPS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -195,7 +198,37 @@ def exclusion(runtime: str, path: Path, graph: Any, cases: Sequence[Case]) -> st
         for feed in case.feeds.values()
     ):
         return "it would take minutes on a model of this size"
+    if graph is not None and transposed_steps(path, graph, cases) > REFERENCE_STEPS:
+        return "it would take minutes on ConvTranspose of this size"
     return reference_lacks(graph)
+
+
+def transposed_steps(path: Path, graph: Any, cases: Sequence[Case]) -> int:
+    """Return how often the reference evaluator's loops for ConvTranspose run on the largest case."""
+    nodes = [node for node in graph.node if node.op_type == "ConvTranspose"]
+    if not nodes or not cases:
+        return 0
+    import onnx
+
+    model = onnx.load(path)
+    feeds = max(
+        (case.feeds for case in cases), key=lambda feeds: sum(f.size for f in feeds.values())
+    )
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        for dim, size in zip(dims, np.shape(feeds.get(value.name, ())), strict=False):
+            dim.dim_value = size
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    known = (*inferred.value_info, *inferred.input)
+    shapes = {v.name: [dim.dim_value for dim in v.type.tensor_type.shape.dim] for v in known}
+    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
+    steps = 0
+    for node in nodes:
+        x, w = (shapes.get(name, []) for name in node.input[:2])
+        if len(w) > 2:
+            pixels = x[2:] if len(x) > 2 and all(x) else [64] * (len(w) - 2)
+            steps += (x or [1])[0] * w[1] * int(np.prod(w[2:])) * int(np.prod(pixels))
+    return steps
 
 
 def reference_lacks(graph: Any) -> str:

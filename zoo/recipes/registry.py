@@ -53,7 +53,7 @@ class Registry:
 
         Raises UsageError naming the file, and the line, when it cannot be run or defines none.
         """
-        recipes = recipes_of(_run_file(path))
+        recipes = recipes_of(run_file(path))
         if not recipes:
             raise UsageError(
                 f"{path} defines no recipe: mark a function with @zoo.recipes.recipe.recipe"
@@ -107,7 +107,8 @@ def _entry_loader(entry: EntryPoint) -> Callable[[], Recipe]:
     return load
 
 
-def _run_file(path: Path) -> ModuleType:
+def run_file(path: Path) -> ModuleType:
+    """Run a Python file and return its module. Raises UsageError naming the file and the line."""
     if not path.is_file():
         raise UsageError(f"--module {path}: there is no such file")
     name = f"zoo_module_{path.stem}_{abs(hash(path.resolve()))}"

@@ -172,10 +172,28 @@ def exported(name: str, write: Write, folder: Path, **options: Any) -> dict[str,
     return said
 
 
+#: The class that with_custom_layer saves, for --module; not decorated, as it was not when saved.
+MINE = """
+import keras
+
+class Mine(keras.layers.Layer):
+    def call(self, x):
+        return x * 3
+"""
+
+
+def exported_with_module(folder: Path) -> dict[str, Any]:
+    """Do what the refusal of a foreign layer says."""
+    module = folder / "mine.py"
+    module.write_text(MINE)
+    return exported("custom.keras", with_custom_layer, folder, modules=(str(module),))
+
+
 CASES: dict[str, Callable[[Path], Any]] = {
     name: partial(exported, f"{name}.keras", write) for name, write in FILES.items()
 } | {
     "old": partial(exported, "old.h5", good),
     "old, trusted": partial(exported, "old.h5", good, trust=True),
     "lambda, trusted": partial(exported, "lambda.keras", with_lambda, trust=True),
+    "custom, module": exported_with_module,
 }

@@ -161,7 +161,6 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str, dict[str, Any]]] = {
     "stateful": (_stateful, "a.onnx", {}),
     "no_model": (lambda k: None, "a.onnx", {}),
     "path_text": (tutorial_stack, "a\0.onnx", {}),
-    "path_folder": (tutorial_stack, "", {}),
     "opset_type": (tutorial_stack, "a.onnx", {"opset": 17.0}),
     "tolerance": (tutorial_stack, "a.onnx", {"tolerance": 1e-3}),
     "names": (tutorial_stack, "a.onnx", {"input_names": [1]}),

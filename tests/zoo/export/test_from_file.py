@@ -24,9 +24,9 @@ def said(files: Path) -> Outcomes:
     return run_cases("tests.zoo.export.file_cases", files)
 
 
-@pytest.mark.parametrize("name", ["good", "old, trusted", "lambda, trusted"])
+@pytest.mark.parametrize("name", ["good", "old, trusted", "lambda, trusted", "custom, module"])
 def test_what_keras_loads_is_exported(said: Outcomes, name: str) -> None:
-    """Code in a file runs once it is trusted."""
+    """Code in a file runs once it is trusted, and classes are found in the file that --module names."""
     assert said[name]["kind"] == "ok", said[name]
     assert said[name]["left"] == ["out.onnx"]
 
@@ -45,8 +45,8 @@ def test_what_keras_loads_is_exported(said: Outcomes, name: str) -> None:
         ("damaged", 2, "is damaged"),
         ("old", 2, "Keras's old HDF5 format, whose code cannot be kept from running"),
         ("lambda", 1, "it contains Python code (a Lambda layer): --trust runs it"),
-        ("custom", 1, "it contains the class Mine, which is not Keras's: decorate it with"),
-        ("subclassed", 1, "it contains the class Net, which is not Keras's: decorate it with"),
+        ("custom", 1, "it contains the class Mine, which is not Keras's: name the Python"),
+        ("subclassed", 1, "it contains the class Net, which is not Keras's: name the Python"),
         ("lazy", 1, "is not built, so its shapes are unknown: give it a keras.Input"),
         (
             "future",

@@ -152,7 +152,6 @@ def test_augmentation_is_left_out(exports: Outcomes) -> None:
         ("stateful", "stateful"),
         ("no_model", "UsageError: NoneType is not a keras.Model"),
         ("path_text", "is not the path of a file"),
-        ("path_folder", "is there and is not a file"),
         ("opset_type", "UsageError: opset 17.0 is not one of"),
         ("tolerance", "UsageError: tolerance=0.001: must be"),
         ("names", "UsageError: 1 distinct names are needed"),

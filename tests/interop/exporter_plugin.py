@@ -1,0 +1,230 @@
+"""A pytest plugin: lets other projects' export tests call another exporter than their own.
+
+EXPORTER   zoo       zoo.export_model
+           tf2onnx   tf2onnx.convert.from_function, as Keras's users call it
+           keras     Model.export(format="onnx")
+
+Their tests stay as they are. Replaced is what they call to export: tf2onnx's `convert_keras`, and
+Keras's `export_onnx` and `export_saved_model`, whose SavedModel becomes an ONNX file that
+onnxruntime runs where the test loads it. One line a test goes to the file that EXPORTER_OUTCOMES
+names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+EXPORTER = os.environ.get("EXPORTER", "zoo")
+OUTCOMES = os.environ.get("EXPORTER_OUTCOMES", "")
+
+#: Opsets that all three exporters write.
+OPSET = 17
+
+
+def _by_zoo(model: Any, path: str, signature: Any, opset: int) -> None:
+    import zoo
+
+    options: dict[str, Any] = {} if signature is None else {"input_signature": signature}
+    zoo.export_model(model, path, opset=opset, **options)
+
+
+def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int) -> None:
+    import keras
+    import tensorflow as tf
+    import tf2onnx
+
+    if signature is None:
+        signature = [keras.src.export.export_utils.get_input_signature(model)]
+        signature = keras.tree.flatten(signature)
+    leaves = [
+        tf.TensorSpec(s.shape, keras.backend.standardize_dtype(s.dtype), name=f"input_{i:03d}")
+        for i, s in enumerate(keras.tree.flatten(signature))
+    ]
+    structure = getattr(model, "_inputs_struct", None) or [0] * len(leaves)
+    single = len(leaves) == 1
+
+    def infer(*tensors: Any) -> Any:
+        packed = tensors[0] if single else keras.tree.pack_sequence_as(structure, list(tensors))
+        return model(packed, training=False)
+
+    function = tf.function(infer, input_signature=leaves, autograph=False)
+    converted, _ = tf2onnx.convert.from_function(function, input_signature=leaves, opset=opset)
+    Path(path).write_bytes(converted.SerializeToString())
+
+
+def _by_keras(model: Any, path: str, signature: Any, opset: int) -> None:
+    from keras.src.export.onnx import export_onnx
+
+    export_onnx.original(  # type: ignore[attr-defined]
+        model, path, verbose=False, input_signature=signature, opset_version=opset
+    )
+
+
+EXPORTERS: dict[str, Callable[[Any, str, Any, int], None]] = {
+    "zoo": _by_zoo,
+    "tf2onnx": _by_tf2onnx,
+    "keras": _by_keras,
+}
+
+
+def export(model: Any, path: str, signature: Any = None, opset: int | None = None) -> None:
+    """Write a model by the exporter that was chosen; a folder gets a file of a fixed name."""
+    EXPORTERS[EXPORTER](model, _file(path), signature, opset or OPSET)
+
+
+def _file(path: str) -> str:
+    return f"{path}/serve.onnx" if Path(path).is_dir() else str(path)
+
+
+def _convert_keras(model: Any, name: Any = None, *_: Any, **options: Any) -> Any:
+    """Stand in for tf2onnx.keras2onnx_api.convert_keras."""
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(model, str(path), options.get("initial_types"))
+        return onnx.load(path)
+
+
+class _Served:
+    """Stands in for a loaded SavedModel: an endpoint runs its ONNX file."""
+
+    def __init__(self, path: str, *_: Any, **__: Any) -> None:
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        import onnxruntime
+        import tensorflow as tf
+
+        folder = Path(self._path)
+        file = folder / f"{name}.onnx" if folder.is_dir() else folder
+        session = onnxruntime.InferenceSession(file)
+
+        def run(*arguments: Any, **named: Any) -> Any:
+            inputs = session.get_inputs()
+            leaves = [_array(leaf) for leaf in tf.nest.flatten([arguments, named])]
+            if len(leaves) != len(inputs):
+                raise AssertionError(f"{len(leaves)} tensors for {[i.name for i in inputs]}")
+            feeds = {item.name: leaf for item, leaf in zip(inputs, leaves, strict=True)}
+            answers = [tf.constant(answer) for answer in session.run(None, feeds)]
+            return answers[0] if len(answers) == 1 else answers
+
+        return run
+
+
+def _array(value: Any) -> Any:
+    """Return a tensor as onnxruntime takes it."""
+    array = np.asarray(value)
+    return array.astype(str).astype(object) if array.dtype.kind in "SO" else array
+
+
+class _Archive:
+    """Stands in for Keras's ExportArchive, as far as its endpoints are models."""
+
+    def __init__(self) -> None:
+        self._endpoints: dict[str, tuple[Any, Any]] = {}
+        self._tracked: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.endswith("variables"):
+            return [v for model in self._tracked for v in getattr(model, name)]
+        return lambda *_, **__: pytest.skip("concerns the SavedModel format alone")
+
+    def track(self, resource: Any) -> None:
+        """Keep a model for the lists of variables: an ONNX file holds what its model needs."""
+        self._tracked.append(resource)
+
+    def add_endpoint(self, name: str, fn: Any, input_signature: Any = None, **_: Any) -> Any:
+        """Keep a model for `write_out`."""
+        import keras
+
+        model = getattr(fn, "__self__", fn)
+        if not isinstance(model, keras.Model):
+            pytest.skip("exports functions and layers, which are no models")
+        self._endpoints[name] = (model, input_signature)
+        return fn
+
+    def write_out(self, path: str, *_: Any, **__: Any) -> None:
+        """Write one file an endpoint."""
+        Path(path).mkdir(exist_ok=True)
+        for name, (model, signature) in self._endpoints.items():
+            EXPORTERS[EXPORTER](model, f"{path}/{name}.onnx", signature, OPSET)
+
+
+def _patch_tf2onnx() -> None:
+    """Put a module of ours in the place of tf2onnx's, which newer onnx cannot import."""
+    stand_in: Any = types.ModuleType("tf2onnx.keras2onnx_api")
+    stand_in.convert_keras = _convert_keras
+    stand_in.get_maximum_opset_supported = lambda: OPSET
+    sys.modules["tf2onnx.keras2onnx_api"] = stand_in
+
+
+def _patch_keras() -> None:
+    import keras
+    from keras.src.export import onnx, saved_model
+
+    original = onnx.export_onnx
+
+    def export_onnx(
+        model: Any, path: str, verbose: Any = None, input_signature: Any = None,
+        opset_version: int | None = None, **_: Any,
+    ) -> None:  # fmt: skip
+        export(model, path, input_signature, opset_version)
+
+    def export_saved_model(
+        model: Any, path: str, verbose: Any = None, input_signature: Any = None, **_: Any
+    ) -> None:
+        export(model, path, input_signature)
+
+    export_onnx.original = original  # type: ignore[attr-defined]
+    onnx.export_onnx = export_onnx
+    saved_model.export_saved_model = export_saved_model
+    saved_model.ExportArchive = _Archive
+    keras.Model.export = export_saved_model
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Replace Keras's exporters before any test is imported."""
+    _patch_keras()
+
+
+#: What says how Keras's own errors are worded, or what its archive refuses.
+NOT_ABOUT_EXPORTS = ("_errors", "_signature_error")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Replace the loader of SavedModels; skip what compares words."""
+    import tensorflow as tf
+
+    if item.name.endswith(NOT_ABOUT_EXPORTS):
+        pytest.skip("compares the words of Keras's own errors")
+    assert tf.saved_model.load  # loads the module: a lazy loader would forget what is set on it
+    tf.saved_model.load = _Served
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write down what became of each test."""
+    if report.when != "call" and not (report.when == "setup" and report.outcome != "passed"):
+        return
+    reason = ""
+    if report.outcome != "passed":
+        lines = str(report.longrepr).strip().splitlines()
+        errors = [line[2:].strip() for line in lines if line.startswith("E ")]
+        reason = (errors or lines)[0]
+    row = {"test": report.nodeid, "outcome": report.outcome, "reason": reason}
+    with Path(OUTCOMES).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+# A conftest imports it before pytest is configured.
+_patch_tf2onnx()

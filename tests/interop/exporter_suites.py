@@ -1,0 +1,96 @@
+"""Runs other projects' tests of their exporters through ours, and theirs through the same adaptation.
+
+    python tests/interop/exporter_suites.py CHECKOUT [--exporter zoo tf2onnx keras] [--json FILE] [NAME ...]
+
+CHECKOUT is one of github.com/onnx/tensorflow-onnx (its keras2onnx tests) or
+github.com/keras-team/keras (its tests of export to ONNX and SavedModel). Nothing in it is changed,
+and nothing of it is kept: exporter_plugin.py replaces what the tests call. With NAMEs, the tests
+whose name contains one. Prints what failed, with its reason, and the counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+EXPORTERS = ("zoo", "tf2onnx", "keras")
+
+#: Where a checkout keeps its tests, and which; Keras's are copied out, lest its sources shadow the
+#: installed package.
+SUITES = {
+    Path("tests") / "keras2onnx_unit_tests": (
+        "test_layers.py",
+        "test_subclassing.py",
+        "test_cgan.py",
+    ),
+    Path("keras") / "src" / "export": ("onnx_test.py", "saved_model_test.py"),
+}
+
+Row = dict[str, str]
+
+
+def run(folder: Path, files: tuple[str, ...], exporter: str, names: list[str]) -> list[Row]:
+    """Run the tests in a process of their own; one row each."""
+    with tempfile.TemporaryDirectory(prefix="suite-") as work:
+        place = Path(work) / "tests"
+        shutil.copytree(folder, place)
+        outcomes = Path(work) / "outcomes.jsonl"
+        outcomes.touch()
+        command = [
+            sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--confcutdir=.",
+            "-p", "tests.interop.exporter_plugin", "-p", "no:cacheprovider",
+            *(["-k", " or ".join(names)] if names else []), *files,
+        ]  # fmt: skip
+        environment = os.environ | {
+            "EXPORTER": exporter,
+            "EXPORTER_OUTCOMES": str(outcomes),
+            "PYTHONPATH": str(ROOT),
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
+        subprocess.run(
+            command, cwd=place, env=environment, check=False, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        return [json.loads(line) for line in outcomes.read_text().splitlines()]
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--exporter", nargs="+", choices=EXPORTERS, default=["zoo"])
+    parser.add_argument("--json", type=Path, help="write every outcome to this file")
+    options = parser.parse_args()
+    suites = [(options.checkout / place, files) for place, files in SUITES.items()]
+    present = [(folder.resolve(), files) for folder, files in suites if folder.is_dir()]
+    if not present:
+        print(f"{options.checkout} holds none of {', '.join(map(str, SUITES))}")
+        return 2
+    results: dict[str, list[Row]] = {}
+    for exporter in options.exporter:
+        rows = [
+            row for folder, files in present for row in run(folder, files, exporter, options.names)
+        ]
+        results[exporter] = rows
+        for row in rows:
+            if row["outcome"] == "failed":
+                print(f"{exporter}  {row['test'].partition('::')[2]}\n    {row['reason'][:300]}")
+        counts = Counter(row["outcome"] for row in rows)
+        print(f"{exporter}: {len(rows)} tests, {dict(sorted(counts.items()))}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Models that are called in every way that Keras allows, exported (test_calls.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import zoo
+from zoo.errors import ZooError
+from zoo.training.framework import import_keras, seed_everything
+
+Build = Callable[[Any], Any]
+
+
+def fitted(keras: Any) -> Any:
+    """A Sequential that learns its shape from the batches it is fitted on."""
+    model = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((32, 10)), np.zeros((32, 1)), verbose=0, batch_size=32)
+    return model
+
+
+def two_arguments(keras: Any, *, build: bool) -> Any:
+    """A call of two tensors; without `build`, Keras records the first alone."""
+
+    class Both(keras.Model):  # type: ignore[misc, name-defined]  # Keras ships no types
+        def call(self, x: Any, context: Any, mask: Any = None, training: Any = None) -> Any:
+            return x - 2 * context[:, :3]
+
+    if build:
+        Both.build = lambda self, context_shape, x_shape: None
+    model = Both()
+    model(np.zeros((2, 3)), np.zeros((2, 5)))
+    return model
+
+
+def token_ids(keras: Any) -> Any:
+    """A subclassed model of integers, called with rows of them; Keras records no type."""
+
+    class Ids(keras.Model):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = keras.layers.Embedding(10, 4)
+
+        def call(self, ids: Any, weights: Any = None) -> Any:
+            return self.table(ids[:, 1:])
+
+    model = Ids()
+    model(np.zeros((2, 6), "int32"))
+    return model
+
+
+def one_layer(keras: Any, call: Callable[..., Any], *shape: int | None) -> Any:
+    """A functional model around a layer whose call is a function of the layer and its input."""
+
+    class Mine(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="mine")
+            options = {"initializer": "ones", "trainable": False}
+            self.total = self.add_weight(shape=(), name="total", **options)
+            self.seeds = keras.random.SeedGenerator(3)
+
+        def call(self, x: Any) -> Any:
+            return call(self, x)
+
+        def compute_output_shape(self, input_shape: Any) -> Any:
+            return input_shape
+
+    x = keras.Input(shape)
+    return keras.Model(x, Mine()(x))
+
+
+def _counting(layer: Any, x: Any) -> Any:
+    layer.total.assign_add(1.0)
+    return x + layer.total
+
+
+def _clipping(layer: Any, x: Any) -> Any:
+    """What the second call finds is as the first left it."""
+    layer.total.assign(layer.total * 0 + 0.5)
+    return x * layer.total
+
+
+def _noisy(keras: Any, layer: Any, x: Any) -> Any:
+    return x + keras.random.uniform(keras.ops.shape(x), seed=layer.seeds)
+
+
+def fixed_noise(keras: Any) -> Any:
+    """Random numbers in a model of fixed shape, where TensorFlow folds them into a constant."""
+    x = keras.Input(batch_shape=(3, 4))
+    seeds = keras.random.SeedGenerator(3)
+    noise = keras.layers.Lambda(
+        lambda x: x + keras.random.uniform((3, 4), seed=seeds), output_shape=(4,), name="noise"
+    )
+    return keras.Model(x, noise(x))
+
+
+def rows_of_three(keras: Any) -> Any:
+    """A model that divides its batch by three, so that it takes no other."""
+    layer = keras.layers.Lambda(lambda x: keras.ops.reshape(x, (3, 5, 2)), output_shape=(5, 2))
+    x = keras.Input((10,))
+    return keras.Model(x, layer(x))
+
+
+def wide_windows(keras: Any) -> Any:
+    """A text CNN: rows shorter than its windows have no answer."""
+    x = keras.Input((None, 4))
+    y = keras.layers.Conv1D(3, 9)(keras.layers.MaxPooling1D(2)(x))
+    return keras.Model(x, keras.layers.GlobalMaxPooling1D()(y))
+
+
+PAIR = {"x": np.ones((4, 3), "float32"), "context": np.arange(20.0).reshape(4, 5)}
+
+#: A model each, and how it is exported.
+MODELS: dict[str, tuple[Build, dict[str, Any]]] = {
+    "fitted": (fitted, {}),
+    "built": (partial(two_arguments, build=True), {}),
+    "recorded": (partial(two_arguments, build=False), {}),
+    "named": (partial(two_arguments, build=False), {"samples": PAIR}),
+    "listed": (partial(two_arguments, build=True), {"samples": list(PAIR.values())}),
+    "ids": (token_ids, {}),
+    "ids_int64": (token_ids, {"samples": np.arange(6).reshape(1, 6)}),
+    "counter": (lambda k: one_layer(k, _counting, 4), {}),
+    "settled": (lambda k: one_layer(k, _clipping, 4), {}),
+    "noise": (lambda k: one_layer(k, partial(_noisy, k), 4), {}),
+    "fixed_noise": (fixed_noise, {}),
+    "rows_of_three": (rows_of_three, {}),
+    "wide_windows": (wide_windows, {}),
+}
+
+
+def exported(name: str, folder: Path) -> dict[str, Any]:
+    """Export one into a folder, which names no file; what was written, or said."""
+    seed_everything(5)
+    build, options = MODELS[name]
+    target = folder / name
+    target.mkdir()
+    keras = import_keras().keras
+    try:
+        report = zoo.export_model(build(keras), target, **options)
+    except ZooError as error:
+        return {"text": str(error), "left": [path.name for path in target.iterdir()]}
+    inputs = {t["name"]: [t["datatype"], *t["shape"]] for t in report.inputs}
+    cases = sorted({row.case for row in report.parity})
+    return {"text": "", "inputs": inputs, "notes": report.notes, "cases": cases} | {
+        "left": [path.name for path in target.iterdir()]
+    }
+
+
+def signed(folder: Path) -> dict[str, Any]:
+    """Say what a call takes, in the forms that Keras's own export accepts."""
+    keras = import_keras().keras
+    spec = keras.InputSpec
+    x, context = spec(shape=(None, 3), dtype="float32"), spec(shape=(None, 5), dtype="float32")
+    forms = {
+        "list": [x, context],
+        "dict": {"context": context, "x": x},
+        "fixed": [spec(shape=(2, 3), dtype="float32"), spec(shape=(2, 5), dtype="float32")],
+        "tensors": [np.zeros((2, 3), "float32"), np.zeros((2, 5), "float32")],
+    }
+    inputs = {}
+    for name, form in forms.items():
+        model = two_arguments(keras, build=False)
+        report = zoo.export_model(model, folder / "signed.onnx", input_signature=form)
+        inputs[name] = {t["name"]: t["shape"] for t in report.inputs}
+    ids = [spec(shape=(None, 6), dtype="int64", name="tokens")]
+    report = zoo.export_model(token_ids(keras), folder / "signed.onnx", input_signature=ids)
+    inputs["named"] = {t["name"]: [t["datatype"], *t["shape"]] for t in report.inputs}
+    try:
+        zoo.export_model(token_ids(keras), folder / "signed.onnx", input_signature=[123])
+    except ZooError as error:
+        inputs["wrong"] = str(error)
+    return inputs
+
+
+CASES: dict[str, Callable[[Path], Any]] = {name: partial(exported, name) for name in MODELS} | {
+    "signed": signed
+}

@@ -1,0 +1,119 @@
+"""Finds what makes a traced model answer otherwise the next time: random numbers, variables it writes.
+
+The frozen graph would hold one draw, or one count, for ever. Random numbers from a seed that is a
+constant are the same in every call, and stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from zoo.errors import CheckFailed
+
+#: TensorFlow's operators that draw; those called Stateless draw the same from the same seed.
+DRAWS = re.compile(
+    r"(Stateless|Stateful)?(Random\w*|\w*Multinomial|ParameterizedTruncatedNormal|TruncatedNormal"
+    r"|StandardNormal\w*|Uniform(Int|FullInt)?|SampleDistortedBoundingBox\w*)(V\d)?"
+)
+#: Not draws: what they look up depends on the machine alone.
+HELPERS = re.compile(r"StatelessRandomGetAlg|RandomStandardNormalInitializer")
+
+WRITES = re.compile(r"Assign(Add|Sub)?VariableOp|ResourceScatter\w+")
+
+
+def refuse_random(model: Any, graph: Any, outputs: Iterable[Any]) -> None:
+    """Raise CheckFailed, naming the layer, if an output depends on numbers drawn anew each call."""
+    ancestors = _ancestors(value.op for value in outputs)
+    functions: dict[str, Any] = {}
+    for operator in ancestors:
+        name = operator.name
+        drawn = _draws_anew(operator)
+        if not drawn and operator.type not in ("ReadVariableOp", "Placeholder", "Const"):
+            drawn = _draws_inside(operator, graph, functions)
+        if drawn:
+            layer = layer_of(model, name)
+            where = f"layer {layer}" if layer else f"{model.name} ({name})"
+            raise CheckFailed(
+                f"{where} draws random numbers at inference ({drawn}), and a file would repeat one "
+                "draw for ever: draw only if training, or give the numbers as an input"
+            )
+
+
+def _draws_anew(operator: Any) -> str:
+    """Return an operator's type if each run gives other numbers, else nothing."""
+    kind: str = operator.type
+    if not DRAWS.fullmatch(kind) or HELPERS.fullmatch(kind):
+        return ""
+    if not kind.startswith("Stateless"):
+        return kind
+    # The first input of all but the one that makes a key is a shape, and others are parameters.
+    first = 0 if kind.startswith("StatelessRandomGetKey") else 1
+    seeds = [value for value in list(operator.inputs)[first:] if value.dtype.is_integer]
+    computed = any(o.type == "Placeholder" for o in _ancestors(value.op for value in seeds))
+    return kind if computed else ""
+
+
+def _draws_inside(operator: Any, graph: Any, functions: dict[str, Any]) -> str:
+    """Return the type of an operator that draws in a function that this one calls."""
+    names = [
+        item.func.name
+        for item in operator.node_def.attr.values()
+        if item.WhichOneof("value") == "func"
+    ]
+    if names and not functions:
+        functions |= {f.signature.name: f for f in graph.as_graph_def().library.function}
+    seen = set()
+    while names:
+        name = names.pop()
+        if name in seen or name not in functions:
+            continue
+        seen.add(name)
+        for node in functions[name].node_def:
+            if DRAWS.fullmatch(node.op) and not HELPERS.fullmatch(node.op):
+                return str(node.op)
+            names += [a.func.name for a in node.attr.values() if a.WhichOneof("value") == "func"]
+    return ""
+
+
+def written_variables(model: Any, concrete: Any, outputs: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the model's variables that a call assigns, and on which its outputs depend."""
+    written = {
+        operator.inputs[0].name
+        for operator in concrete.graph.get_operations()
+        if WRITES.fullmatch(operator.type)
+    }
+    if not written:
+        return ()
+    read = {o.outputs[0].name for o in _ancestors(v.op for v in outputs) if o.type == "Placeholder"}
+    handles = {
+        id(outer): inner.name for outer, inner in concrete.graph.captures if inner.name in written
+    }
+    return tuple(
+        variable
+        for variable in model.variables
+        if handles.get(id(getattr(variable.value, "handle", None))) in read
+    )
+
+
+def _ancestors(operators: Iterable[Any]) -> list[Any]:
+    """Return operators and all that their values are computed from."""
+    todo, seen = list(operators), {}
+    while todo:
+        operator = todo.pop()
+        if operator.name in seen:
+            continue
+        seen[operator.name] = operator
+        todo += [value.op for value in operator.inputs]
+    return list(seen.values())
+
+
+def layer_of(model: Any, name: str) -> str | None:
+    """Return the layer in whose scope an operator lies."""
+    scopes = [re.sub(r"_\d+$", "", part) for part in name.split("/")]
+    layers = {layer.name: type(layer).__name__ for layer in model._flatten_layers()}
+    for part in (*name.split("/"), *scopes):
+        if part in layers and part != model.name:
+            return f"{part} ({layers[part]})"
+    return None

@@ -1,0 +1,139 @@
+"""Finds which inputs of a subclassed model are integers or words, of which Keras records no type.
+
+What an Embedding or a lookup reads, by way of operators that only rearrange, is an integer (a word
+for StringLookup and TextVectorization). The caller's samples tell more surely, and come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from zoo.convert.patches import all_layers
+from zoo.convert.signature import Signature
+
+#: Layers that look up, and the type of what they take.
+LOOKUPS = {
+    "Embedding": "int32",
+    "ReversibleEmbedding": "int32",
+    "IntegerLookup": "int64",
+    "CategoryEncoding": "int32",
+    "StringLookup": "string",
+    "TextVectorization": "string",
+    "Hashing": "string",
+}
+
+#: Operators that give the numbers they take.
+REARRANGING = {
+    "Identity", "Cast", "Reshape", "StridedSlice", "ExpandDims", "Squeeze", "Transpose", "ConcatV2",
+    "Pack", "Unpack", "GatherV2", "Slice", "Pad", "PadV2", "EnsureShape", "Split", "SplitV",
+}  # fmt: skip
+
+
+def integer_inputs(model: Any, signature: Signature, samples: Any) -> Signature:
+    """Return the signature with the types that samples or the model's own lookups tell."""
+    if samples is not None:
+        return _of_samples(signature, samples)
+    readers = [layer for layer in all_layers(model) if _kind(layer)]
+    if not readers:
+        return signature
+    found = _read_by(model, signature, readers)
+    if not found:
+        return signature
+    inputs = tuple(
+        replace(tensor, dtype=found.get(i, tensor.dtype))
+        for i, tensor in enumerate(signature.inputs)
+    )
+    typed = replace(signature, inputs=inputs)
+    return typed if _traced(model, typed) is not None else signature
+
+
+def _of_samples(signature: Signature, samples: Any) -> Signature:
+    import keras
+
+    leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(samples)]
+    if len(leaves) != len(signature.inputs):
+        return signature  # what compares them with the inputs says so
+    by_name = samples if isinstance(samples, dict) else {}
+    inputs = []
+    for tensor, leaf in zip(signature.inputs, leaves, strict=True):
+        array = np.asarray(by_name.get(tensor.name, leaf))
+        if array.dtype.kind in "iub":
+            tensor = replace(tensor, dtype=array.dtype.name)
+        elif array.dtype.kind in "OSU":
+            tensor = replace(tensor, dtype="string")
+        inputs.append(tensor)
+    return replace(signature, inputs=tuple(inputs))
+
+
+def _kind(layer: Any) -> str:
+    """Return what a layer of Keras's looks up, empty for one that does not."""
+    names = [kind.__name__ for kind in type(layer).__mro__ if kind.__module__.startswith("keras.")]
+    return next((LOOKUPS[name] for name in names if name in LOOKUPS), "")
+
+
+def _read_by(model: Any, signature: Signature, readers: list[Any]) -> dict[int, str]:
+    """Return the types of those inputs, by position, that reach a lookup rearranged at most."""
+    kinds: dict[int, str] = {}
+
+    def watch(layer: Any, inputs: Any) -> None:
+        for name in _sources(inputs):
+            if name.startswith("typed_input_"):
+                kinds[int(name.removeprefix("typed_input_"))] = _kind(layer)
+
+    with ExitStack() as stack:
+        for layer in readers:
+            stack.enter_context(_watched(layer, watch))
+        _traced(model, signature)
+    return kinds
+
+
+@contextmanager
+def _watched(layer: Any, watch: Any) -> Iterator[None]:
+    original = layer.call
+
+    def call(inputs: Any, *arguments: Any, **options: Any) -> Any:
+        watch(layer, inputs)
+        return original(inputs, *arguments, **options)
+
+    layer.__dict__["call"] = call
+    try:
+        yield
+    finally:
+        layer.__dict__.pop("call", None)
+
+
+def _sources(tensor: Any) -> set[str]:
+    """Return the names of the placeholders that a traced tensor is rearranged from."""
+    names, todo = set(), [getattr(tensor, "op", None)]
+    while todo:
+        operator = todo.pop()
+        if operator is None:
+            continue
+        if operator.type == "Placeholder":
+            names.add(operator.name)
+        elif operator.type in REARRANGING:
+            todo += [value.op for value in operator.inputs]
+    return names
+
+
+def _traced(model: Any, signature: Signature) -> Any:
+    """Return the traced model, None if it cannot be with inputs of these types."""
+    import tensorflow as tf
+
+    specification = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=f"typed_input_{i}")
+        for i, tensor in enumerate(signature.inputs)
+    ]
+    try:
+        return tf.function(
+            lambda *tensors: signature.call(model, tensors),
+            input_signature=specification,
+            autograph=False,
+        ).get_concrete_function()
+    except Exception:  # a model's own code may raise anything; `trace` says what, later
+        return None

@@ -1,0 +1,236 @@
+"""Asks Keras: rows that a model answers, in batches of 1 and 7, with its answers.
+
+A model may take larger rows than the smallest, or batches of certain sizes alone. Keras itself is
+the judge: other sizes are tried until it answers with numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.convert.function import reason_of
+from zoo.convert.patches import all_layers, computing_in_float32, without_state
+from zoo.convert.signature import Signature, Tensor
+from zoo.errors import CheckFailed, UsageError
+from zoo.parity.compare import Case
+from zoo.parity.samples import Feeds, Samples, random_rows, repeated, sample_rows
+
+BATCHES = (1, 7)
+
+#: Sizes tried for dimensions that the model leaves open, one pair for the two batches: they differ,
+#: so that a size frozen into the graph shows. Larger ones for models that shrink their input.
+OPEN_SIZES = ((5, 8), (16, 24), (32, 48), (64, 96), (224, 256))
+
+#: Batches tried for a model that does not answer both of BATCHES; for one that answers a single one
+#: of these, the file has that batch.
+OTHER_BATCHES = (1, 2, 3, 4, 5, 6, 8, 16, 32)
+
+#: What integers are drawn from: below the number of entries that the model looks up; then 0 and 1,
+#: for a model that takes sizes or places.
+INTEGERS = (None, (0, 2), (0, 1), (1, 2))
+
+
+class CannotAnswer(CheckFailed):
+    """Keras itself answers no such rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Rows and Keras's answers to them, in the order of its outputs."""
+
+    name: str
+    feeds: Feeds
+    leaves: tuple[np.ndarray, ...]
+
+    def case(self, outputs: Sequence[Tensor]) -> Case:
+        """Return the case, the answers named and typed as the outputs are."""
+        return Case(name=self.name, feeds=self.feeds, expected=_named(self.leaves, outputs))
+
+    @property
+    def telling(self) -> bool:
+        """Whether every answer is made of numbers: a window larger than its rows gives none."""
+        numbers = [leaf for leaf in self.leaves if leaf.dtype.kind in "fc"]
+        return all(leaf.size for leaf in self.leaves) and all(
+            np.isfinite(leaf).all() for leaf in numbers
+        )
+
+
+def answered_rows(
+    model: Any, signature: Signature, samples: Samples = None, *, reset_states: bool = False
+) -> tuple[Signature, tuple[Answered, ...]]:
+    """Return rows with Keras's answers, at batch 1 and 7, or at the batch that the model fixes.
+
+    `samples` is an array, a list in Keras's order or a mapping by input name, at least one row
+    each; None draws seeded random rows, larger ones in open dimensions until Keras answers them.
+    The signature comes back with a fixed batch where Keras answers no other. Raises UsageError
+    for samples that do not fit, CheckFailed if Keras itself cannot answer.
+    """
+    user_rows = None if samples is None else sample_rows(signature, samples)
+    fixed = {t.shape[0] for t in signature.inputs if t.shape and t.shape[0] is not None}
+    batches = tuple(sorted(fixed)[:1]) or BATCHES
+    try:
+        return signature, _answered(model, signature, user_rows, batches, reset_states)
+    except CannotAnswer:
+        if fixed:
+            raise
+        own = [signature.recorded_batch, user_rows and len(next(iter(user_rows.values())))]
+        sizes = dict.fromkeys(size for size in (*own, *OTHER_BATCHES) if size)
+        rows = tuple(_answers_of(model, signature, user_rows, sizes, reset_states))
+        if not rows:
+            raise
+    if len(rows) == 1:
+        signature = signature.with_batch(len(next(iter(rows[0].feeds.values()))))
+    return signature, rows
+
+
+def _answers_of(
+    model: Any,
+    signature: Signature,
+    user_rows: Feeds | None,
+    batches: Iterable[int],
+    reset_states: bool,
+) -> Iterator[Answered]:
+    """Yield the first two of the batches that Keras answers."""
+    found = 0
+    for size in batches:
+        try:
+            yield from _answered(model, signature, user_rows, (size,), reset_states)
+        except CannotAnswer:
+            continue
+        found += 1
+        if found == 2:
+            return
+
+
+def _answered(
+    model: Any,
+    signature: Signature,
+    user_rows: Feeds | None,
+    batches: tuple[int, ...],
+    reset_states: bool,
+) -> tuple[Answered, ...]:
+    """Ask Keras at each batch; without rows, in the first sizes that make telling answers."""
+    first_error: Exception | None = None
+    untold: tuple[Answered, ...] = ()
+    drawn = user_rows is None
+    is_open = drawn and any(None in t.shape[1:] for t in signature.inputs)
+    whole = drawn and any(t.dtype.startswith(("int", "uint")) for t in signature.inputs)
+    for sizes, integers in itertools.product(
+        OPEN_SIZES if is_open else OPEN_SIZES[:1], INTEGERS if whole else INTEGERS[:1]
+    ):
+        try:
+            rows = tuple(
+                _ask(model, signature, user_rows, batch, (size, integers), reset_states)
+                for batch, size in zip(batches, sizes, strict=False)
+            )
+        except (UsageError, CheckFailed):
+            raise
+        except Exception as error:  # Keras refuses rows by whatever its backend raises
+            first_error = first_error or error
+            continue
+        if all(row.telling for row in rows):
+            return rows
+        untold = untold or rows
+    if untold:
+        return untold
+    assert first_error is not None
+    cure = (
+        "give rows that it can answer (samples, --samples)"
+        if user_rows is None
+        else "mend the rows"
+    )
+    raise CannotAnswer(f"Keras itself cannot answer: {reason_of(first_error)}; {cure}")
+
+
+def _ask(
+    model: Any,
+    signature: Signature,
+    user_rows: Feeds | None,
+    batch: int,
+    drawn: tuple[int, tuple[int, int] | None],
+    reset_states: bool,
+) -> Answered:
+    if user_rows is None:
+        feeds, kind = random_rows(model, signature, batch, *drawn), "random rows"
+    else:
+        feeds, kind = repeated(user_rows, batch), "given rows"
+    leaves = _leaves(model, signature, feeds, reset_states)
+    return Answered(name=f"{kind}, batch {batch}", feeds=feeds, leaves=leaves)
+
+
+def refuse_state(
+    model: Any, written: Sequence[Any], signature: Signature, feeds: Mapping[str, np.ndarray]
+) -> None:
+    """Raise CheckFailed if another call changes one of the variables that calls write and read."""
+    if not written:
+        return
+    before = [np.array(variable) for variable in written]
+    _leaves(model, signature, feeds, reset_states=False)
+    for variable, value in zip(written, before, strict=True):
+        if not np.array_equal(value, np.array(variable), equal_nan=value.dtype.kind == "f"):
+            raise CheckFailed(
+                f"{model.name} changes its variable {variable.path} in every call and answers by "
+                "it, and an ONNX graph keeps nothing: make it an input and an output, or write it "
+                "only if training"
+            )
+
+
+def answers(
+    model: Any,
+    signature: Signature,
+    outputs: Sequence[Tensor],
+    feeds: Mapping[str, np.ndarray],
+    *,
+    reset_states: bool = False,
+) -> Feeds:
+    """Return Keras's answers by output name, computed in float32 and from reset state."""
+    return _named(_leaves(model, signature, feeds, reset_states), outputs)
+
+
+def _named(leaves: Sequence[np.ndarray], outputs: Sequence[Tensor]) -> Feeds:
+    return {t.name: _typed(leaf, t.dtype) for t, leaf in zip(outputs, leaves, strict=True)}
+
+
+def _leaves(
+    model: Any, signature: Signature, feeds: Mapping[str, np.ndarray], reset_states: bool
+) -> tuple[np.ndarray, ...]:
+    """Return Keras's answers, flat."""
+    import keras
+    import tensorflow as tf
+
+    tensors = [tf.constant(feeds[tensor.name]) for tensor in signature.inputs]
+
+    def ask() -> Any:
+        return signature.call(model, tensors)
+
+    with _inference(model, reset_states):
+        try:
+            answer = ask()
+        except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
+            # channels_first and dilated transposed convolutions have no plain kernel on the CPU,
+            # and XLA has one. TensorFlow reports either of these, by operator.
+            try:
+                answer = tf.function(ask, jit_compile=True, autograph=False)()
+            except Exception:  # what XLA cannot either: the first error says more
+                raise error from None
+    return tuple(np.asarray(leaf) for leaf in keras.tree.flatten(answer))
+
+
+def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return an answer as runtimes give it: strings as str, and no half precision."""
+    if array.dtype == object:
+        text = [item.decode() if isinstance(item, bytes) else item for item in array.ravel()]
+        return np.array(text, object).reshape(array.shape)
+    return array.astype(dtype)
+
+
+@contextmanager
+def _inference(model: Any, reset_states: bool) -> Iterator[None]:
+    with without_state(model, all_layers(model), reset_states), computing_in_float32(model):
+        yield
