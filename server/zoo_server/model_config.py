@@ -153,6 +153,14 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """A model in a process of its own."""
+
+    #: The private memory that the process may take, 0 without limit.
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphTraits:
     """What is known of a graph's runs from its operators."""
 

@@ -21,7 +21,7 @@ from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import GraphTraits, ModelSettings
+from zoo_server.model_config import GraphTraits, Isolation, ModelSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.entries import failed
 from zoo_server.models.load_threads import LoadThreads
@@ -29,7 +29,7 @@ from zoo_server.models.self_test import examine
 from zoo_server.models.warm_up import try_out, warm_up
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
 from zoo_server.repository.scan import ModelFiles
-from zoo_server.repository.scheduling import threads_of
+from zoo_server.repository.scheduling import isolation_of, threads_of
 from zoo_server.repository.warm_ups import warm_ups_of
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
@@ -72,6 +72,9 @@ class GraphOpener(Protocol):
 
     def open(self, path: Path, threads: int, cancellation: Cancellation) -> LoadedGraph:
         """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
+
+    def isolated(self, isolation: Isolation) -> "GraphOpener":
+        """Return what opens graphs in processes of their own."""
 
 
 class OpenerFactory(Protocol):
@@ -160,6 +163,9 @@ def _load_version(
     path = config_pbtxt.model_file(files, written, version)
     requested = threads_of(written) if written is not None else 0
     opener = runtime.opener
+    isolation = isolation_of(written) if written is not None else None
+    if isolation is not None:
+        opener = opener.isolated(isolation)
     files.confinement.check(path, f"{path.parent.name}/{path.name}", config_pbtxt.MAX_GRAPH_BYTES)
     graph = opener.open(path, requested or _first_guess(path, opener.threads), cancellation)
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)

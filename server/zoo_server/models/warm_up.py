@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from zoo_server.datatypes import VARIABLE, DataType, from_raw
-from zoo_server.errors import ExecutionError, InvalidRequest, MemoryExhausted, ModelLoadError
+from zoo_server.errors import (
+    ExecutionError,
+    InvalidRequest,
+    MemoryExhausted,
+    ModelLoadError,
+    WorkerLost,
+)
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.model import Graph
 from zoo_server.model_config import (
@@ -67,7 +73,7 @@ def try_out(graph: Graph, settings: ModelSettings, timer: Timer, cancellation: C
             raise ModelLoadError(
                 f"a run of one row wants more memory than there is: {error}"
             ) from None
-        except (ExecutionError, InvalidRequest) as error:
+        except (ExecutionError, InvalidRequest, WorkerLost) as error:
             if stop.raised:
                 _LOG.warning("model '%s': a run of zeros did not end, and was ended", settings.name)
             else:
@@ -92,7 +98,7 @@ def warm_up(
         for _ in range(sample.count):
             try:
                 graph.run(names, feeds, cancellation=cancellation)
-            except (ExecutionError, InvalidRequest) as error:
+            except (ExecutionError, InvalidRequest, WorkerLost) as error:
                 raise ModelLoadError(
                     f"failed to run warmup sample '{sample.name}': {error}"
                 ) from None

@@ -9,12 +9,25 @@ from collections.abc import Mapping
 from zoo_proto import model_config_pb2
 from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
 from zoo_server.errors import ModelLoadError
-from zoo_server.model_config import Batching, Control, ControlKind, QueuePolicy, Sequences, State
+from zoo_server.model_config import (
+    Batching,
+    Control,
+    ControlKind,
+    Isolation,
+    QueuePolicy,
+    Sequences,
+    State,
+)
 
 ModelConfig = model_config_pb2.ModelConfig
 
 #: The name of Triton's onnxruntime backend for a session's threads.
 THREADS_PARAMETER = "intra_op_thread_count"
+
+#: Ours; Triton passes unknown parameters on to the backend, which ignores them.
+ISOLATION_PARAMETER, MEMORY_PARAMETER = "isolation", "isolation_memory_mb"
+
+_MAX_MEMORY_MB = 1 << 22
 
 _MAX_INSTANCES = 256
 
@@ -62,6 +75,26 @@ def batching_settings(config: ModelConfig) -> Batching:
         },
         instances=instances,
     )
+
+
+def isolation_of(config: ModelConfig) -> Isolation | None:
+    """Return the process of its own that `parameters` ask for, None for the server's.
+
+    ModelLoadError for what is none.
+    """
+    if ISOLATION_PARAMETER not in config.parameters:
+        return None
+    kind = config.parameters[ISOLATION_PARAMETER].string_value
+    if kind != "process":
+        raise ModelLoadError(f"parameter {ISOLATION_PARAMETER} is '{kind[:40]}', not process")
+    if MEMORY_PARAMETER not in config.parameters:
+        return Isolation()
+    text = config.parameters[MEMORY_PARAMETER].string_value
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:8]) <= _MAX_MEMORY_MB):
+        raise ModelLoadError(
+            f"parameter {MEMORY_PARAMETER} is '{text[:40]}', not 1 to {_MAX_MEMORY_MB}"
+        )
+    return Isolation(memory_bytes=int(text) << 20)
 
 
 def threads_of(config: ModelConfig) -> int:

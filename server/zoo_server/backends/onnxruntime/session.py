@@ -17,6 +17,7 @@ import numpy as np
 
 from zoo_server.backends.onnxruntime import providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
+from zoo_server.backends.onnxruntime.isolated import IsolatedRuntime
 from zoo_server.backends.onnxruntime.messages import for_callers, one_line, wants_memory
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
@@ -28,7 +29,7 @@ from zoo_server.errors import (
     RuntimeMissing,
 )
 from zoo_server.inference.cancellation import Cancellation
-from zoo_server.model_config import GraphTraits
+from zoo_server.model_config import GraphTraits, Isolation
 from zoo_server.repository.graph_file import GUARD, GraphFile, read_graph
 from zoo_server.schedulers.scheduler import WouldWait
 
@@ -112,9 +113,14 @@ class Session:
 class Runtime:
     """onnxruntime, loaded and configured; opens sessions."""
 
-    def __init__(self, *, provider: str, threads: int) -> None:
-        """Load onnxruntime; RuntimeMissing if neither of its wheels is installed."""
+    def __init__(self, *, provider: str, threads: int, arena: bool = True) -> None:
+        """Load onnxruntime; RuntimeMissing if neither of its wheels is installed.
+
+        Without `arena` its memory is given back after each run: where memory is bounded, an arena that
+        was refused a large piece takes all that is left, and keeps it.
+        """
         self._provider = provider
+        self._arena = arena
         #: The budget: the most threads of one session, and of all that run at once.
         self.threads = threads
         self._limiter = ThreadLimiter(threads)
@@ -149,6 +155,10 @@ class Runtime:
         run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
         return Session(session, taken, threads, self._limiter, file.traits, module.RunOptions, run)
 
+    def isolated(self, isolation: Isolation) -> "IsolatedRuntime":
+        """Return what opens graphs in processes of their own."""
+        return IsolatedRuntime(self.version, self._provider, self._limiter, isolation)
+
     def _open_on_cpu(self, path: Path, file: GraphFile, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""
         _LOG.warning("%s: only the CPU can run it: %s", path.name, one_line(cause))
@@ -170,6 +180,7 @@ class Runtime:
         # An explicit count also keeps onnxruntime from pinning threads to CPUs it may not use.
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = self._arena
         options.execution_mode = self._onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # A spinning pool burns the CPU that its neighbours on the machine need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -63,7 +63,8 @@ class ThreadLimiter:
 
     def __init__(self, threads: int) -> None:
         self._lock = threading.Lock()
-        self._threads = self._free = threads
+        #: The budget that is shared.
+        self.threads = self._free = threads
         self._waiting: deque[tuple[int, threading.Lock]] = deque()
 
     @contextmanager
@@ -72,7 +73,7 @@ class ThreadLimiter:
 
         Without `waits`, WouldWait if they are not free at once.
         """
-        wanted = min(threads, self._threads)
+        wanted = min(threads, self.threads)
         turn = threading.Lock()
         with self._lock:
             if not self._waiting and wanted <= self._free:

@@ -1,0 +1,241 @@
+"""A session in a process of its own: what ends that process ends no other (docs/serving.md).
+
+    run ──> feeds ──socket──> isolated_process ──run──> outputs ──socket──> answer
+                                    └─ ends ──> WorkerLost for this run; the next one starts another
+
+One run at a time; the process is started with the load and again when it is needed, at once after its
+first end and then after delays. It ends with the socket, so that none outlives its server.
+"""
+
+import logging
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo_server.backends.onnxruntime.messages_of_arrays import Closed, receive, send
+from zoo_server.backends.onnxruntime.threads import ThreadLimiter
+from zoo_server.datatypes import TensorSpec, by_wire
+from zoo_server.errors import ModelLoadError, ServerError, WorkerLost
+from zoo_server.inference.cancellation import Cancellation
+from zoo_server.model_config import Isolation
+from zoo_server.schedulers.scheduler import WouldWait
+
+_LOG = logging.getLogger(__name__)
+
+_PROGRAM = (
+    "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from zoo_server.backends.onnxruntime.isolated_process import main; main(int(sys.argv[1]))"
+)
+
+#: Seconds before a process that has ended is started again, by how often it has in a row; the last is
+#: that of all further ones.
+_DELAYS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+#: A process that has lived for so long did not end of how it was started.
+_HEALTHY_SECONDS = 60.0
+
+#: A run waits so long for the process to be started; one that would wait longer is refused.
+_PATIENCE_SECONDS = 1.0
+
+#: How long a process may take to end once its socket is closed.
+_END_SECONDS = 2.0
+
+
+class IsolatedSession:
+    """One loaded graph in another process (zoo_server.models.loader.LoadedGraph)."""
+
+    def __init__(
+        self,
+        path: Path,
+        provider: str,
+        threads: int,
+        isolation: Isolation,
+        limiter: ThreadLimiter,
+        cancellation: Cancellation,
+    ) -> None:
+        """Start the process and load; ModelLoadError says why that cannot be."""
+        self._path = path
+        self._spec = (str(path), provider, threads, isolation.memory_bytes)
+        self._limiter = limiter
+        self.threads = threads
+        #: Held by the run under way.
+        self._lock = threading.Lock()
+        self._deaths = 0
+        self._not_before = 0.0
+        self._process: _Process | None = None
+        self._finalizer: Any = None
+        self._start(cancellation)
+
+    def run(
+        self,
+        outputs: Sequence[str],
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        waits: bool = True,
+        cancellation: Cancellation | None = None,
+    ) -> list[np.ndarray[Any, Any]]:
+        """Return the named outputs, in order; errors as Session.run's.
+
+        WorkerLost if the process ends of it, or has ended too often to be started again by now. It may
+        always have to wait: WouldWait without `waits`.
+        """
+        if not waits:
+            raise WouldWait
+        with self._limiter.taking(self.threads), self._lock:
+            if self._process is None:
+                self._wait()
+                self._start(cancellation or Cancellation())
+            process = self._process
+            assert process is not None
+            if cancellation is not None:
+                cancellation.on_cancel(process.cancel)
+            try:
+                return list(process.ask((list(outputs), dict(feeds))))
+            except Closed:
+                raise self._lost(process) from None
+
+    def _start(self, cancellation: Cancellation) -> None:
+        process = _Process(self._spec)
+        cancellation.on_cancel(process.kill_unless_loaded)
+        try:
+            self.provider, inputs, outputs, self.traits = process.loaded()
+        except Closed:
+            raise self._lost(process) from None
+        except ServerError:
+            process.close()
+            raise
+        self.inputs, self.outputs = _of_this_process(inputs), _of_this_process(outputs)
+        self._process = process
+        self._finalizer = weakref.finalize(self, process.close)
+
+    def _wait(self) -> None:
+        """Wait until the process may be started again; WorkerLost if that takes long."""
+        left = self._not_before - time.monotonic()
+        if left > _PATIENCE_SECONDS:
+            raise WorkerLost(
+                f"the model's own process has ended {self._deaths} times in a row, and is started again "
+                f"in {left:.0f} s"
+            )
+        time.sleep(max(0.0, left))
+
+    def _lost(self, process: "_Process") -> WorkerLost:
+        """Take note of a process that has ended; return what its run's callers hear."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._process = None
+        ending, lived = process.close()
+        self._deaths = 1 if lived >= _HEALTHY_SECONDS else self._deaths + 1
+        delay = _DELAYS[min(self._deaths, len(_DELAYS)) - 1]
+        self._not_before = time.monotonic() + delay
+        place = f"{self._path.parent.parent.name}/{self._path.parent.name}"
+        _LOG.error("the process of model %s %s: started again after %g s", place, ending, delay)
+        return WorkerLost(f"the model's own process {ending} while it ran the request")
+
+
+def _of_this_process(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return specs with the datatypes of this process's table, which are compared by identity."""
+    return tuple(replace(spec, datatype=by_wire(spec.datatype.wire)) for spec in specs)
+
+
+class IsolatedRuntime:
+    """Opens graphs in processes of their own (zoo_server.models.loader.GraphOpener)."""
+
+    def __init__(
+        self, version: str, provider: str, limiter: ThreadLimiter, isolation: Isolation
+    ) -> None:
+        self.version = version
+        self._provider = provider
+        self._limiter = limiter
+        self._isolation = isolation
+        self.threads = limiter.threads
+
+    def open(self, path: Path, threads: int, cancellation: Cancellation) -> IsolatedSession:
+        """Load a graph in a new process; ModelLoadError says why it cannot be served."""
+        try:
+            return IsolatedSession(
+                path, self._provider, threads, self._isolation, self._limiter, cancellation
+            )
+        except WorkerLost as error:
+            raise ModelLoadError(f"it cannot be loaded: {error}") from None
+
+    def isolated(self, isolation: Isolation) -> "IsolatedRuntime":
+        """Return the same with other limits."""
+        return IsolatedRuntime(self.version, self._provider, self._limiter, isolation)
+
+
+class _Process:
+    """One process that holds a session."""
+
+    def __init__(self, spec: tuple[Any, ...]) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._began = time.monotonic()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+            )
+        self._sending = threading.Lock()
+        self._is_loaded = False
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError), self._process.stdin as stdin:
+            stdin.write(pickle.dumps(sys.path))
+        self._send(spec)
+
+    def loaded(self) -> Any:
+        """Wait until the graph is loaded; return what is to be known of it."""
+        answer = self._answer()
+        self._is_loaded = True
+        return answer
+
+    def ask(self, request: Any) -> Any:
+        """Send a request and return its answer, or raise its error; Closed if the process ends."""
+        self._send(request)
+        return self._answer()
+
+    def cancel(self) -> None:
+        """Tell it to end the run under way, if there is one."""
+        with suppress(Closed):
+            self._send(None)
+
+    def kill_unless_loaded(self) -> None:
+        if not self._is_loaded:
+            self._process.kill()
+
+    def close(self) -> tuple[str, float]:
+        """Let it end; return how it ended, in words, and how long it lived."""
+        self._socket.close()
+        try:
+            status = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        lived = time.monotonic() - self._began
+        if status < 0:
+            with suppress(ValueError):
+                return f"was ended by {signal.Signals(-status).name}", lived
+        return f"ended with status {status}", lived
+
+    def _send(self, message: Any) -> None:
+        with self._sending:
+            send(self._socket, message)
+
+    def _answer(self) -> Any:
+        answer = receive(self._socket)
+        if isinstance(answer, ServerError):
+            raise answer
+        return answer

@@ -1,0 +1,69 @@
+"""What runs in the process of an isolated model: one session, one run at a time.
+
+A thread reads the socket, so that a run under way hears of its cancellation, and the process ends at
+once when the server is gone.
+"""
+
+import os
+import queue
+import resource
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from zoo_server.backends.onnxruntime.messages_of_arrays import Closed, receive, send
+from zoo_server.backends.onnxruntime.session import Runtime, Session
+from zoo_server.errors import ExecutionError, ModelLoadError, ServerError
+from zoo_server.inference.cancellation import Cancellation
+
+
+def main(descriptor: int) -> None:
+    """Serve one session on a socket until its other end is closed."""
+    connection = socket.socket(fileno=descriptor)
+    path, provider, threads, memory_bytes = receive(connection)
+    try:
+        if memory_bytes:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        runtime = Runtime(provider=provider, threads=threads, arena=not memory_bytes)
+        session = runtime.open(Path(path), threads, Cancellation())
+    except ServerError as error:
+        send(connection, error)
+        return
+    except (MemoryError, OSError, ValueError) as error:
+        send(connection, ModelLoadError(f"its own process cannot load it: {error!r}"))
+        return
+    send(connection, (session.provider, session.inputs, session.outputs, session.traits))
+    _serve(connection, session)
+
+
+def _serve(connection: socket.socket, session: Session) -> None:
+    asked: queue.SimpleQueue[tuple[Any, Cancellation]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, asked), daemon=True).start()
+    while True:
+        (outputs, feeds), cancellation = asked.get()
+        answer: Any
+        try:
+            answer = session.run(outputs, feeds, cancellation=cancellation)
+        except ServerError as error:
+            answer = error
+        except MemoryError:
+            answer = ExecutionError("the memory of the model's own process does not suffice")
+        try:
+            send(connection, answer)
+        except Closed:
+            os._exit(0)
+
+
+def _read(connection: socket.socket, asked: "queue.SimpleQueue[tuple[Any, Cancellation]]") -> None:
+    cancellation = Cancellation()
+    while True:
+        try:
+            request = receive(connection)
+        except Closed:
+            os._exit(0)
+        if request is None:
+            cancellation.cancel()
+        else:
+            cancellation = Cancellation()
+            asked.put((request, cancellation))
