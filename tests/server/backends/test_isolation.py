@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -38,7 +39,8 @@ def children():
     """Return the processes that this one has started, by id."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
+        with suppress(OSError):  # the thread has ended meanwhile
+            found += map(int, (task / "children").read_text().split())
     return found
 
 
@@ -49,6 +51,7 @@ def served(repository, graphs, serve):
     repository.add("neighbour", graphs.identity())
     before = set(children())
     with serve(repository.path) as wire:
+        until(lambda: set(children()) - before)
         wire.process = (set(children()) - before).pop()
         yield wire
 
