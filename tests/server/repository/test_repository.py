@@ -19,6 +19,11 @@ GOOD = "good graph"
 FAULTS = {
     "corrupt": (b"\x07garbage" * 50, None, "1/model.onnx cannot be loaded: "),
     "truncated": ("cut", None, "1/model.onnx cannot be loaded: "),
+    "names": (
+        "not text",
+        None,
+        "1/model.onnx names an input, output or dimension in bytes that are not UTF-8",
+    ),
     "empty": (b"", None, "1/model.onnx is empty"),
     "absent": (None, None, "1/model.onnx cannot be read: No such file or directory"),
     "syntax": (GOOD, "max_batch_size: [", "config.pbtxt does not parse: 1:"),
@@ -118,6 +123,7 @@ def faulty(tmp_path_factory, graphs, serve):
     models = {
         GOOD: graphs.identity(),
         "cut": graphs.identity()[:60],
+        "not text": graphs.identity().replace(b"\x01x", b"\x01\xff"),
         "fixed": graphs.identity(shape=(2, 3)),
     }
     for name, (model, config, _) in {**FAULTS, "healthy": (GOOD, None, "")}.items():

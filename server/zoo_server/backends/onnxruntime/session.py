@@ -152,8 +152,15 @@ class Runtime:
                 raise ModelLoadError(_load_reason(path, error)) from error
             session = self._open_on_cpu(path, file, threads, error)
         taken = providers.taken(self._provider, session.get_providers())
-        run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
-        return Session(session, taken, threads, self._limiter, file.traits, module.RunOptions, run)
+        try:
+            run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
+            return Session(
+                session, taken, threads, self._limiter, file.traits, module.RunOptions, run
+            )
+        except UnicodeDecodeError:  # onnxruntime takes them, and its Python interface does not
+            raise ModelLoadError(
+                f"{_place(path)} names an input, output or dimension in bytes that are not UTF-8"
+            ) from None
 
     def isolated(self, isolation: Isolation) -> "IsolatedRuntime":
         """Return what opens graphs in processes of their own."""
