@@ -20,7 +20,6 @@ CASES = (
     ),
     case("ops:fft", lambda k, x: k.ops.fft((x, 2 * x)), (4, 6)),
     case("ops:fft2", lambda k, x: k.ops.fft2((x, k.ops.zeros_like(x)))[0], (4, 6)),
-    case("ops:fft2[dyn T]", lambda k, x: k.ops.fft2((x, k.ops.zeros_like(x)))[0], (None, 6)),
     case("ops:ifft2", lambda k, x: k.ops.ifft2((x, 2 * x)), (4, 6)),
     case("ops:rfft", lambda k, x: k.ops.rfft(x), (9,)),
     case("ops:irfft", lambda k, x: k.ops.irfft(k.ops.rfft(x)), (8,)),
