@@ -19,7 +19,8 @@ def load_keras(
 ) -> Any:
     """Return the trained Keras model of a published one, not compiled, to train on or to change.
 
-    Needs the train extra. Raises UsageError for what is not published or has no model.keras,
+    Needs the train extra. TensorFlow is made deterministic, as the zoo trains, and the seed is set to 0:
+    set another with `keras.utils.set_random_seed`. Raises UsageError for what is not published or has no model.keras,
     MissingPackage.
     """
     where = Path(repository) if repository is not None else None
@@ -28,4 +29,7 @@ def load_keras(
         raise UsageError(f"there is no {path}: export the model again")
     from zoo.training.framework import import_keras
 
-    return import_keras().keras.saving.load_model(path, compile=False)
+    keras = import_keras().keras
+    # Deterministic operations refuse to draw random numbers, as for a shuffle, without a seed.
+    keras.utils.set_random_seed(0)
+    return keras.saving.load_model(path, compile=False)
