@@ -146,7 +146,8 @@ def test_every_file_says_what_it_is(trained, name: str) -> None:
         assert (facts["name"], facts["task"]) == (name, recipe.task)
         assert facts.get("classes", "") == ",".join(recipe.classes)
         assert facts.get("units", "") == recipe.units
-        assert facts["preprocessing"].startswith("none: raw values go in, and the graph scales")
+        assert "none: raw values go in, and the graph scales" in facts["preprocessing"]
+        assert ("the ink" in facts["preprocessing"]) == ("ink" in facts.get("image", ""))
         assert facts["data_licence"] == values["data"]["licence"]
         assert float(facts["metric_value"]) == pytest.approx(
             values["training"]["metric"]["value"], rel=1e-5
