@@ -27,6 +27,9 @@ BATCHES = (1, 7)
 #: so that a size frozen into the graph shows. Larger ones for models that shrink their input.
 OPEN_SIZES = ((5, 8), (16, 24), (32, 48), (64, 96), (224, 256))
 
+#: Numbers in an answer to one row, beyond which seven rows would take minutes and gigabytes to prove.
+LARGE_ANSWER = 4_000_000
+
 #: Batches tried for a model that does not answer both of BATCHES; for one that answers a single one
 #: of these, the file has that batch.
 OTHER_BATCHES = (1, 2, 3, 4, 5, 6, 8, 16, 32)
@@ -125,10 +128,7 @@ def _answered(
         OPEN_SIZES if is_open else OPEN_SIZES[:1], INTEGERS if whole else INTEGERS[:1]
     ):
         try:
-            rows = tuple(
-                _ask(model, signature, user_rows, batch, (size, integers), reset_states)
-                for batch, size in zip(batches, sizes, strict=False)
-            )
+            rows = _asked(model, signature, user_rows, batches, sizes, integers, reset_states)
         except (UsageError, CheckFailed):
             raise
         except Exception as error:  # Keras refuses rows by whatever its backend raises
@@ -146,6 +146,25 @@ def _answered(
         else "mend the rows"
     )
     raise CannotAnswer(f"Keras itself cannot answer: {reason_of(first_error)}; {cure}")
+
+
+def _asked(
+    model: Any,
+    signature: Signature,
+    user_rows: Feeds | None,
+    batches: tuple[int, ...],
+    sizes: tuple[int, ...],
+    integers: tuple[int, int] | None,
+    reset_states: bool,
+) -> tuple[Answered, ...]:
+    """Ask at each batch, at 2 in the place of a larger one where the answers are large."""
+    rows: list[Answered] = []
+    for batch, size in zip(batches, sizes, strict=False):
+        if rows and sum(leaf.size for leaf in rows[0].leaves) > LARGE_ANSWER:
+            batch = min(batch, 2)
+        drawn = (size, integers)
+        rows.append(_ask(model, signature, user_rows, batch, drawn, reset_states))
+    return tuple(rows)
 
 
 def _ask(

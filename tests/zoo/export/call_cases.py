@@ -113,6 +113,12 @@ def wide_windows(keras: Any) -> Any:
     return keras.Model(x, keras.layers.GlobalMaxPooling1D()(y))
 
 
+def large_answer(keras: Any) -> Any:
+    """More than four million numbers for each row."""
+    x = keras.Input((2,))
+    return keras.Model(x, keras.layers.RepeatVector(2_100_000)(x))
+
+
 PAIR = {"x": np.ones((4, 3), "float32"), "context": np.arange(20.0).reshape(4, 5)}
 
 #: A model each, and how it is exported.
@@ -130,6 +136,7 @@ MODELS: dict[str, tuple[Build, dict[str, Any]]] = {
     "fixed_noise": (fixed_noise, {}),
     "rows_of_three": (rows_of_three, {}),
     "wide_windows": (wide_windows, {}),
+    "large_answer": (large_answer, {}),
 }
 
 

@@ -59,6 +59,11 @@ def test_a_model_of_one_batch_is_proven_at_that_one(exports: Outcomes) -> None:
     assert "the batch is 3, the one that the model takes" in exports["rows_of_three"]["notes"]
 
 
+def test_large_answers_are_compared_at_smaller_batches(exports: Outcomes) -> None:
+    """Seven rows of them would take gigabytes."""
+    assert exports["large_answer"]["cases"] == ["random rows, batch 1", "random rows, batch 2"]
+
+
 def test_a_folder_gets_a_file_named_after_the_model(exports: Outcomes) -> None:
     """As `zoo.export_model(model, ".")`."""
     assert exports["fitted"]["left"] == ["sequential.onnx"]
