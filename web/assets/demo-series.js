@@ -184,7 +184,7 @@ class Series {
           const plot = new Plot({ width: 300, height: 150, x: [years[0], years.at(-1)], y: isGate ? [0, 1] : [-most, most], left: 34, title: t(title) });
           plot.frame(years.length > 6 ? [years[0], years.at(-1)] : years, isGate ? [0, 0.5, 1] : [-most, 0, most].map((value) => Number(value.toPrecision(2))));
           steps[0][key].forEach((_, unit) => plot.line(years, steps.map((step) => step[key][unit]), `line-${unit % 3}`));
-          return h("div", {}, h("h4", { text: t(title) }), h("p", { text: t(NOTES[title]) }), plot.element);
+          return h("div", {}, h("h3", { text: t(title) }), h("p", { text: t(NOTES[title]) }), plot.element);
         });
         const title = directions.length > 1 ? h("h3", { text: t(direction ? "direction_backward" : "direction_forward") }) : null;
         return h("div", {}, title, h("div", { class: "small-plots" }, ...plots));

@@ -56,7 +56,7 @@ export async function start(context) {
         small.frame([from, from + 60], [Number((-most).toPrecision(2)), 0, Number(most.toPrecision(2))]);
         for (let unit = 0; unit < (last?.states[place_].length ?? 0); unit++)
           small.line(history.map((_, at) => from + at), history.map((each) => each.states[place_][unit]), `line-${unit % 3}`);
-        return h("div", {}, h("h4", { text: t(title) }), h("p", { text: t(`${title}_note`) }), small.element);
+        return h("div", {}, h("h3", { text: t(title) }), h("p", { text: t(`${title}_note`) }), small.element);
       }),
     );
   }

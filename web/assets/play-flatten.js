@@ -38,5 +38,5 @@ export async function start(place, name) {
     });
   maps.forEach((element, channel) => wire(element, (cell) => cell * channels + channel));
   wire(row, (at) => at);
-  place.replaceChildren(h("div", { class: "stack-gap" }, h("div", { class: "sum-row" }, ...maps), h("div", { class: "scroll flat", tabindex: 0, role: "region", "aria-label": t("vector") }, row), where));
+  place.replaceChildren(h("div", { class: "stack-gap" }, h("div", { class: "sum-row" }, ...maps), h("div", { class: "scroll flat", tabindex: 0, role: "group", "aria-label": t("vector") }, row), where));
 }
