@@ -9,15 +9,26 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.conftest import listening
 from zoo.errors import ZooError
+from zoo.images.description import Ink
+from zoo.images.ink import normalise, resize
 from zoo.site.build import Sources, build_site
+from zoo.site.npm import Package
 
 pytestmark = pytest.mark.slow
+
+AXE = Package(
+    "axe-core",
+    "4.14.1",
+    "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+)
 
 #: A two by hand, from 0 to 1 across and down the pad.
 TWO = [(0.3, 0.3), (0.4, 0.18), (0.55, 0.17), (0.66, 0.3), (0.55, 0.5), (0.32, 0.82), (0.72, 0.8)]
@@ -197,6 +208,36 @@ def test_the_server_s_sequence_is_the_browser_s(page: Page) -> None:
     _agree(page)
 
 
+@pytest.mark.parametrize("model", ["cnn_digits10", "cnn_valid"])
+def test_ink_becomes_the_numbers_that_python_makes_of_it(page: Page, model: str) -> None:
+    """By the one description in the metadata; `mass` and `keep` are MNIST's, which no model has here."""
+    page.goto(f"models/{model}/")
+    rows, columns = np.mgrid[0:120, 0:120]
+    ring = (np.hypot(rows - 40, columns - 70) < 25) & (np.hypot(rows - 40, columns - 70) > 17)
+    stroke = (np.abs(rows - 60) < 50) & (np.abs(columns - 40 - rows / 3) < 6)
+    for ink in (ring, stroke, ring | stroke):
+        for changes in ({}, {"fit": "keep", "centre": "mass", "binary": False, "box": (20, 20)}):
+            values = page.evaluate(
+                """async ({ ink, model, changes }) => {
+                  const { imageOf } = await import("/assets/digits.js");
+                  const page = await (await fetch(`/data/${model}/page.json`)).json();
+                  const image = { ...page.image, ink: { ...page.image.ink, ...changes } };
+                  return { image, values: Array.from(imageOf(ink, 120, image)) };
+                }""",
+                {"ink": ink.astype(float).ravel().tolist(), "model": model, "changes": changes},
+            )
+            image = values["image"]
+            how = Ink(**{**image["ink"], "box": tuple(image["ink"]["box"])})
+            drawn = normalise(ink.astype(np.float32), how)
+            assert drawn is not None
+            wanted = image["low"] + resize(drawn, tuple(image["size"])) * (
+                image["high"] - image["low"]
+            )
+            np.testing.assert_allclose(
+                np.array(values["values"]).reshape(wanted.shape), wanted, atol=1e-4 * image["high"]
+            )
+
+
 def test_two_digits_are_compared_and_added(page: Page) -> None:
     _open(page, "cnn_digit_pair")
     page.locator("#demo button:has-text('Clear')").nth(1).click()
@@ -269,6 +310,18 @@ def test_a_dropped_file_runs_and_wrong_ones_are_explained(
     page.goto("try/")
     page.set_input_files("#file", sources.repository / "dense_iris/1/model.onnx")
     page.wait_for_selector("#dropped[data-opened='model.onnx']")
+    page.evaluate(
+        """async () => {
+          const bytes = await (await fetch("/data/cnn_rgb/model.onnx")).arrayBuffer();
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], "dropped.onnx"));
+          dispatchEvent(new DragEvent("drop", { dataTransfer }));
+        }"""
+    )
+    page.wait_for_selector("#dropped[data-opened='dropped.onnx']")
+    page.set_input_files("#file", [])
+    page.set_input_files("#file", sources.repository / "dense_iris/1/model.onnx")
+    page.wait_for_selector("#dropped[data-opened='model.onnx']")
     page.fill("#dropped textarea", "5.1, 3.5, 1.4, 0.2")
     page.click("#dropped button:has-text('Run')")
     page.wait_for_selector("#dropped .result")
@@ -280,6 +333,33 @@ def test_a_dropped_file_runs_and_wrong_ones_are_explained(
     (tmp_path / "letter.onnx").write_text("dear")
     page.set_input_files("#file", tmp_path / "letter.onnx")
     page.wait_for_selector("#status >> text=letter.onnx cannot be run")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "path", ["", "try/", "tutorial/", "ko/tutorial/", "models/dense_iris/", "models/cnn_digits10/",
+             "models/cnn_digit_pair/", "models/lstm_sunspots/", "models/lstm_sunspots_step/"],
+)  # fmt: skip
+def test_axe_finds_no_serious_fault(
+    browser: Browser, address: str, path: str, scheme: Literal["light", "dark"]
+) -> None:
+    try:
+        (axe,) = AXE.files(("axe.min.js",))
+    except ZooError as error:
+        pytest.skip(f"axe-core cannot be fetched here: {error}")
+    # The policy of the pages would refuse what a tool brings along.
+    context = browser.new_context(color_scheme=scheme, base_url=address, bypass_csp=True)
+    page = context.new_page()
+    page.goto(path)
+    if path.startswith("models/"):
+        page.wait_for_selector("[data-ready=yes]")
+    for figure in page.locator("[data-play]").all():
+        figure.scroll_into_view_if_needed()
+        page.wait_for_function("f => f.dataset.ready === 'yes'", arg=figure.element_handle())
+    page.evaluate(axe.decode())
+    found = page.evaluate("() => axe.run()")["violations"]
+    context.close()
+    assert not [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] != "minor"]
 
 
 def test_the_scheme_is_chosen_and_kept(page: Page) -> None:

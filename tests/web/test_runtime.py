@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import CheckFailed, UsageError
-from zoo.site.runtime import REGISTRY, registry, runtime_files
+from zoo.site.npm import REGISTRY, registry
+from zoo.site.runtime import runtime_files
 
 
 def test_the_registry_is_npm_s_own_unless_it_is_set(

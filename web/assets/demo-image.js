@@ -1,6 +1,6 @@
 // Draw a digit, or take a picture of the data: every layer's feature maps, and the answer.
 import { Bars } from "./bars.js";
-import { digit, TWO } from "./digits.js";
+import { imageOf, TWO } from "./digits.js";
 import { h, onScheme, t } from "./dom.js";
 import { decoded, paintImage } from "./maps.js";
 import { newest } from "./ort.js";
@@ -48,7 +48,7 @@ export async function start(context) {
   const grey = channels === 1;
   const pad = grey
     ? new Pad(t("pad"), () => {
-        const pixels = digit(pad.ink(), pad.size, rows, high);
+        const pixels = imageOf(pad.ink(), pad.size, page.image);
         if (pixels) run(pixels);
         else nothing();
       })

@@ -1,6 +1,6 @@
 // Two digits side by side: which is larger, and what is their sum?
 import { Bars } from "./bars.js";
-import { digit, TWO } from "./digits.js";
+import { imageOf, TWO } from "./digits.js";
 import { h, short, t } from "./dom.js";
 import { decoded } from "./maps.js";
 import { newest } from "./ort.js";
@@ -27,7 +27,7 @@ export async function start(context) {
   });
   const pads = page.inputs.map((_, at) => {
     const pad = new Pad(`${t(at ? "right" : "left")}. ${t("pad")}`, () => {
-      images[at] = digit(pad.ink(), pad.size, rows, high);
+      images[at] = imageOf(pad.ink(), pad.size, page.image);
       run();
     });
     return pad;

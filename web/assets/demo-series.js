@@ -1,7 +1,7 @@
 // The sunspots: drag the last years, extend the series by forecasts, and watch the cells and gates.
 import { get, h, onScheme, short, t } from "./dom.js";
 import { largestDifference, Model, newest } from "./ort.js";
-import { Plot, ticks } from "./plot.js";
+import { Plot, roomFor, ticks } from "./plot.js";
 import { unrolled } from "./recurrent.js";
 
 /** Years of the past that the chart shows, and years that a model of any length reads. */
@@ -133,7 +133,7 @@ class Series {
     const shown = values.slice(first);
     const high = Math.max(160, ...shown, ...forecasts) * 1.05;
     const next = from + values.length;
-    const plot = new Plot({ width: 900, height: 300, x: [years[0], next], y: [0, high], title: t("years", { count: window }) });
+    const plot = new Plot({ width: roomFor(this.chart), height: 300, x: [years[0], next], y: [0, high], title: t("years", { count: window }) });
     plot.frame(ticks(years[0], next, 8), ticks(0, high, 4));
     plot.add(h("rect", { class: "window", x: plot.px(next - window) - 8, y: plot.top, width: plot.px(next - 1) - plot.px(next - window) + 16, height: plot.height - plot.top - plot.bottom }));
     plot.line(years, shown, "line-a");

@@ -1,7 +1,7 @@
 // One step at a time: the state goes in with each value and comes out again; the server keeps its own.
 import { get, h, onScheme, short, t } from "./dom.js";
 import { newest } from "./ort.js";
-import { Plot, ticks } from "./plot.js";
+import { Plot, roomFor, ticks } from "./plot.js";
 
 export async function start(context) {
   const { page, place } = context;
@@ -44,7 +44,7 @@ export async function start(context) {
     count.textContent = history.length ? t("state", { count: history.length }) : t("steps_none");
     const last = history.at(-1);
     reading.replaceChildren(last ? short(last.forecast) : "–", h("small", { text: t("forecast", { year: from + history.length }) }));
-    const plot = new Plot({ width: 900, height: 260, x: [from, from + 60], y: [0, 210], title: t("series_line") });
+    const plot = new Plot({ width: roomFor(chart), height: 260, x: [from, from + 60], y: [0, 210], title: t("series_line") });
     plot.frame(ticks(from, from + 60, 8), ticks(0, 200, 4));
     plot.line(history.map((_, at) => from + at), history.map(({ value }) => value), "line-a");
     plot.line(history.map((_, at) => from + at + 1), history.map((each) => each.forecast), "line-b");

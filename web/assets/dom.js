@@ -47,8 +47,15 @@ export function short(value, digits = 3) {
   return String(Number(value.toPrecision(Math.max(digits, Math.ceil(Math.log10(size + 1e-12))))));
 }
 
+const colours = new Map();
+
 /** Return a CSS colour of the page as [red, green, blue], whatever the scheme. */
 export function colour(name) {
+  if (!colours.has(name)) colours.set(name, computed(name));
+  return colours.get(name);
+}
+
+function computed(name) {
   const probe = document.createElement("i");
   probe.hidden = true;
   document.body.append(probe);
@@ -58,11 +65,12 @@ export function colour(name) {
   return parts.slice(0, 3);
 }
 
-/** Call a function now and whenever the colour scheme changes. */
+/** Call a function whenever the colour scheme changes. */
 export function onScheme(paint) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   addEventListener("scheme", paint);
 }
+onScheme(() => colours.clear());
 
 /** Fetch one of the site's own files; raises an Error that names it. */
 export async function get(path) {

@@ -1,6 +1,6 @@
 // The head of the index: draw a digit, and it is read; the runtime comes when the reader does.
 import { Bars } from "./bars.js";
-import { digit } from "./digits.js";
+import { imageOf } from "./digits.js";
 import { get, h, t } from "./dom.js";
 import { Model, newest } from "./ort.js";
 import { Pad } from "./pad.js";
@@ -17,7 +17,7 @@ export function start(figure) {
     const { page, model } = await (opening ??= open());
     const [input] = page.inputs;
     const [, rows, columns, channels] = input.shape;
-    const pixels = digit(pad.ink(), pad.size, rows, page.image.high);
+    const pixels = imageOf(pad.ink(), pad.size, page.image);
     if (!pixels) return bars.clear();
     const answers = await model.run({ [input.name]: { shape: [1, rows, columns, channels], data: pixels } });
     const shares = Array.from(answers[page.outputs[0].name].data);

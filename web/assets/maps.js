@@ -9,7 +9,7 @@ export function paintMap(canvas, values, rows, columns, scale) {
   }
   const context = canvas.getContext("2d");
   const image = context.createImageData(columns, rows);
-  const [plus, minus] = [colourOf("blue"), colourOf("orange")];
+  const [plus, minus] = [colour("blue"), colour("orange")];
   for (let at = 0; at < rows * columns; at++) {
     const [red, green, blue] = values[at] < 0 ? minus : plus;
     image.data.set([red, green, blue, 255 * Math.min(1, Math.abs(values[at]) / (scale || 1))], at * 4);
@@ -23,7 +23,7 @@ export function paintImage(canvas, values, rows, columns, channels, high) {
   canvas.height = rows;
   const context = canvas.getContext("2d");
   const image = context.createImageData(columns, rows);
-  const ink = colourOf("text");
+  const ink = colour("text");
   for (let at = 0; at < rows * columns; at++) {
     if (channels === 3) {
       const value = (channel) => (255 * values[at * 3 + channel]) / high;
@@ -32,14 +32,6 @@ export function paintImage(canvas, values, rows, columns, channels, high) {
   }
   context.putImageData(image, 0, 0);
 }
-
-const colours = new Map();
-function colourOf(name) {
-  if (!colours.has(name)) colours.set(name, colour(name));
-  return colours.get(name);
-}
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => colours.clear());
-addEventListener("scheme", () => colours.clear());
 
 /** Return base64 values as numbers: `u8` bytes, or `f32`. */
 export function decoded({ type, data }) {

@@ -1,10 +1,10 @@
-// Loads onnxruntime-web once, and runs models one call at a time.
+// Loads onnxruntime-web once, in a worker beside the page, and asks it to run models.
 import { get } from "./dom.js";
 
 let loading = null;
 
-/** Return the runtime's module; `progress` hears the share that has arrived, 0 to 1. */
-export function runtime(progress = () => {}) {
+/** Return what asks the worker, once it has its program; `progress` hears the share that has arrived. */
+function runtime(progress = () => {}) {
   loading ??= load(progress).catch((error) => {
     loading = null;
     throw error;
@@ -13,15 +13,22 @@ export function runtime(progress = () => {}) {
 }
 
 async function load(progress) {
-  const [ort, program] = await Promise.all([
-    import("../runtime/ort.mjs"),
-    download("runtime/ort.wasm.gz", progress),
-  ]);
-  // One thread needs no cross-origin isolation, and these models are small.
-  ort.env.wasm.numThreads = 1;
-  ort.env.wasm.wasmBinary = program;
-  ort.env.logLevel = "error";
-  return ort;
+  const worker = new Worker(new URL("./ort-worker.js", import.meta.url), { type: "module" });
+  const waiting = new Map();
+  let count = 0;
+  worker.addEventListener("message", ({ data: { id, error, ...answer } }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (error) reject(new Error(error));
+    else resolve(answer);
+  });
+  const ask = (question) =>
+    new Promise((resolve, reject) => {
+      waiting.set(++count, { resolve, reject });
+      worker.postMessage({ id: count, ...question });
+    });
+  await ask({ program: await download("runtime/ort.wasm.gz", progress) });
+  return ask;
 }
 
 async function download(path, progress) {
@@ -37,54 +44,31 @@ async function download(path, progress) {
     size += value.length;
     progress(Math.min(1, size / total));
   }
-  const file = new Blob(parts);
-  const head = new Uint8Array(await file.slice(0, 2).arrayBuffer());
-  // A host that says `content-encoding: gzip` has had it unpacked by the browser.
-  const packed = head[0] === 0x1f && head[1] === 0x8b;
-  const stream = packed ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream();
-  return new Response(stream).arrayBuffer();
+  return new Blob(parts);
 }
 
 /** A model in the browser. Tensors are {shape, data} with a typed array, `type` for others than float32. */
 export class Model {
-  #session;
-  #last = Promise.resolve();
+  #ask;
+  #number;
 
-  constructor(ort, session) {
-    this.ort = ort;
-    this.#session = session;
-    this.inputs = session.inputMetadata;
-    this.outputs = session.outputMetadata;
+  constructor(ask, { model, inputs, outputs }) {
+    this.#ask = ask;
+    this.#number = model;
+    this.inputs = inputs;
+    this.outputs = outputs;
   }
 
   /** Open a model from bytes, or from a path of the site. */
   static async open(source, progress) {
     const bytes = typeof source === "string" ? get(source).then((answer) => answer.arrayBuffer()) : source;
-    const [ort, content] = await Promise.all([runtime(progress), bytes]);
-    const session = await ort.InferenceSession.create(new Uint8Array(content), {
-      executionProviders: ["wasm"],
-      logSeverityLevel: 3,
-    });
-    return new Model(ort, session);
+    const [ask, content] = await Promise.all([runtime(progress), bytes]);
+    return new Model(ask, await ask({ open: content }));
   }
 
   /** Run, and return {name: {shape, data}} of the outputs named, or of all. */
-  run(feeds, outputs = this.#session.outputNames) {
-    const call = async () => {
-      const tensors = Object.fromEntries(
-        Object.entries(feeds).map(([name, { type = "float32", data, shape }]) => [
-          name,
-          new this.ort.Tensor(type, data, shape),
-        ]),
-      );
-      const answers = await this.#session.run(tensors, outputs);
-      return Object.fromEntries(
-        Object.entries(answers).map(([name, { dims, data }]) => [name, { shape: [...dims], data }]),
-      );
-    };
-    const result = this.#last.then(call);
-    this.#last = result.catch(() => {});
-    return result;
+  async run(feeds, outputs) {
+    return (await this.#ask({ run: this.#number, feeds, outputs })).answers;
   }
 }
 

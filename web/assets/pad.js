@@ -28,14 +28,14 @@ export class Pad {
     return SIZE;
   }
 
-  /** Return the ink, one byte a pixel, from left to right and down. */
+  /** Return the ink of each pixel, 0 to 1, from left to right and down. */
   ink() {
     const context = this.mask.getContext("2d", { willReadFrequently: true });
     context.clearRect(0, 0, SIZE, SIZE);
     context.lineWidth = PEN * 2;
     this.#trace(context);
     const { data } = context.getImageData(0, 0, SIZE, SIZE);
-    return Uint8Array.from({ length: SIZE * SIZE }, (_, at) => data[at * 4 + 3] > 127);
+    return Float32Array.from({ length: SIZE * SIZE }, (_, at) => data[at * 4 + 3] / 255);
   }
 
   get isEmpty() {

@@ -1,5 +1,5 @@
 // Flatten: the maps of a model, and the row that they become.
-import { digit, TWO } from "./digits.js";
+import { imageOf, TWO } from "./digits.js";
 import { get, h, onScheme, short, t } from "./dom.js";
 import { Model } from "./ort.js";
 import { Pad } from "./pad.js";
@@ -11,7 +11,7 @@ export async function start(place, name) {
   const [input] = page.inputs;
   const pad = new Pad("", () => {});
   pad.draw(TWO);
-  const pixels = digit(pad.ink(), pad.size, input.shape[1], page.image.high);
+  const pixels = imageOf(pad.ink(), pad.size, page.image);
   const tensor = page.nodes.filter(({ op }) => op === "MaxPool").at(-1).outputs[0];
   const { shape, data } = (await taps.run({ [input.name]: { shape: [1, ...input.shape.slice(1)], data: pixels } }, [tensor]))[tensor];
   const [, channels, rows, columns] = shape;

@@ -42,6 +42,9 @@ export class Plot {
   }
 }
 
+/** Return the width of a plot in an element: text keeps its size on a phone. */
+export const roomFor = (element) => Math.max(320, Math.min(900, element.clientWidth || 900));
+
 /** Return about `count` round numbers within a range. */
 export function ticks(low, high, count = 5) {
   const raw = (high - low) / count || 1;

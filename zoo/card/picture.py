@@ -1,17 +1,17 @@
 """Draws a model as SVG: one box a layer, with its input and output shape.
 
 Drawn from described layers (zoo/recipes/architecture.py) with no system package: Keras's own model_to_dot
-needs the Graphviz binary to become an SVG. Layers stand below those that feed them, side by side
-where a model branches.
+needs the Graphviz binary to become an SVG. Where a model branches, zoo/card/layout.py places the boxes.
+Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
+from zoo.card.layout import Layout, Point, arrange
 from zoo.recipes.architecture import Layer, call_text, shape_text
 
 FONT = 13
@@ -23,124 +23,140 @@ GAP = 30
 MARGIN = 12
 LABEL = len("output:") * CHARACTER + 1.5 * PADDING
 
-COLOURS = {
-    "InputLayer": "#e8eaed",
-    "Normalization": "#f3e8fd",
-    "Rescaling": "#f3e8fd",
-    "BatchNormalization": "#f3e8fd",
-    "Conv2D": "#d2e3fc",
-    "MaxPooling2D": "#ceead6",
-    "GlobalAveragePooling2D": "#ceead6",
-    "Flatten": "#fef7e0",
-    "Concatenate": "#fef7e0",
-    "Dense": "#fce8e6",
-    "LSTM": "#fde7d4",
-    "GRU": "#fde7d4",
-    "Bidirectional": "#fde7d4",
+#: Kinds of layers that share a colour: the class of style, light and dark.
+COLOURS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "input": (("InputLayer",), "#e8eaed", "#2b2f36"),
+    "scale": (("Normalization", "Rescaling", "BatchNormalization"), "#f3e8fd", "#37294a"),
+    "conv": (("Conv2D",), "#d2e3fc", "#1c3557"),
+    "pool": (("MaxPooling2D", "GlobalAveragePooling2D"), "#ceead6", "#1d3f2a"),
+    "shape": (("Flatten", "Concatenate"), "#fef7e0", "#403817"),
+    "dense": (("Dense",), "#fce8e6", "#4a2725"),
+    "recurrent": (("LSTM", "GRU", "LSTMCell", "GRUCell", "Bidirectional"), "#fde7d4", "#4a2f1a"),
+    "other": ((), "#f1f3f4", "#2b2f36"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Box:
-    """One layer's texts, and where its box stands."""
+    """One layer's texts, and the widths of its left and right part."""
 
     layer: Layer
     kind: str
     shapes: tuple[str, str]
-    x: float
-    y: float
     left: float
     right: float
 
     @property
-    def middle(self) -> float:
-        return self.x + (self.left + self.right) / 2
+    def width(self) -> float:
+        return self.left + self.right
 
 
 def draw(name: str, layers: Sequence[Layer]) -> str:
     """Return the model as an SVG document, inputs on top."""
-    boxes = _placed(layers)
-    width = max(box.x + box.left + box.right for box in boxes.values()) + MARGIN
-    height = max(box.y for box in boxes.values()) + 2 * ROW + MARGIN
+    boxes = _boxes(layers)
+    layout = arrange(
+        {key: box.width for key, box in boxes.items()},
+        {layer.name: layer.sources for layer in layers},
+        GAP,
+    )
+    width = layout.width + 2 * MARGIN
+    height = _top(max(point.row for point in layout.nodes.values())) + 2 * ROW + MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label={quoteattr(name)} '
         'font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" '
         f'font-size="{FONT}">',
         f"<title>{escape(name)}: {len(layers)} layers</title>",
+        _style(),
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#5f6368"/></marker></defs>',
-        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
+        'markerHeight="8" orient="auto"><path class="head" d="M0,0 L8,4 L0,8 z"/></marker></defs>',
+        f'<rect class="page" width="{width:.0f}" height="{height:.0f}"/>',
+        *_arrows(layout),
     ]
-    for box in boxes.values():
-        parts += [_arrow(boxes[source], box) for source in box.layer.sources if source in boxes]
-    for box in boxes.values():
-        parts += _drawn(box)
+    for key, box in boxes.items():
+        parts += _drawn(box, layout.nodes[key])
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _placed(layers: Sequence[Layer]) -> dict[str, _Box]:
-    """Place each layer one row below the lowest of those that feed it, rows centred."""
-    depth: dict[str, int] = {}
-    rows: defaultdict[int, list[Layer]] = defaultdict(list)
-    for layer in layers:
-        depth[layer.name] = max((depth[s] + 1 for s in layer.sources if s in depth), default=0)
-        rows[depth[layer.name]].append(layer)
-    texts = {layer.name: _texts(layer) for layer in layers}
-    left = max(len(t) for name, (kind, *_) in texts.items() for t in (name, kind))
-    right = max(len(t) for _, *shapes in texts.values() for t in shapes)
-    box_left, box_right = left * CHARACTER + 2 * PADDING, LABEL + right * CHARACTER + PADDING
-    step = box_left + box_right + GAP
-    widest = max(map(len, rows.values()))
-    placed = {}
-    for row, members in rows.items():
-        start = MARGIN + (widest - len(members)) * step / 2
-        for position, layer in enumerate(members):
-            kind, *shapes = texts[layer.name]
-            placed[layer.name] = _Box(
-                layer=layer,
-                kind=kind,
-                shapes=(shapes[0], shapes[1]),
-                x=start + position * step,
-                y=MARGIN + row * (2 * ROW + GAP),
-                left=box_left,
-                right=box_right,
-            )
-    return placed
-
-
-def _texts(layer: Layer) -> tuple[str, str, str]:
-    """Return what a layer is, its input shapes and its output shape."""
-    kind = layer.type if layer.type == "InputLayer" else call_text(layer)
-    shapes = ", ".join(map(shape_text, layer.input_shapes))
-    return kind, shapes, shape_text(layer.output_shape)
-
-
-def _arrow(source: _Box, target: _Box) -> str:
+def _style() -> str:
+    light = "".join(f".{key}{{fill:{colour}}}" for key, (_, colour, _) in COLOURS.items())
+    dark = "".join(f".{key}{{fill:{colour}}}" for key, (_, _, colour) in COLOURS.items())
     return (
-        f'<line x1="{source.middle:.1f}" y1="{source.y + 2 * ROW:.0f}" x2="{target.middle:.1f}" '
-        f'y2="{target.y - 2:.0f}" stroke="#5f6368" stroke-width="1.3" marker-end="url(#arrow)"/>'
+        f"<style>{light}.page{{fill:#ffffff}}text{{fill:#1b1c1e}}.edge{{stroke:#5f6368;fill:none}}"
+        f".head{{fill:#5f6368}}@media (prefers-color-scheme:dark){{{dark}.page{{fill:#101114}}"
+        "text{fill:#eceef2}.edge{stroke:#9aa0a6}.head{fill:#9aa0a6}}</style>"
     )
 
 
-def _drawn(box: _Box) -> list[str]:
-    """Return one layer's box: its name and call on the left, its shapes on the right."""
-    fill = COLOURS.get(box.layer.type, "#f1f3f4")
-    top, middle, split = box.y, box.y + ROW, box.x + box.left
-    edge = 'stroke="#5f6368" stroke-width="1"'
+def _boxes(layers: Sequence[Layer]) -> dict[str, _Box]:
+    """Return the boxes; those of a plain stack are all as wide as the widest."""
+    boxes = {layer.name: _box(layer) for layer in layers}
+    fed = [source for layer in layers for source in layer.sources]
+    if any(len(layer.sources) > 1 for layer in layers) or len(fed) != len(set(fed)):
+        return boxes
+    left = max(box.left for box in boxes.values())
+    right = max(box.right for box in boxes.values())
+    return {
+        key: _Box(layer=box.layer, kind=box.kind, shapes=box.shapes, left=left, right=right)
+        for key, box in boxes.items()
+    }
 
-    def text(x: float, row: float, content: str, style: str = "") -> str:
+
+def _box(layer: Layer) -> _Box:
+    """Return what a layer is, its input shapes and its output shape, and the room they take."""
+    kind = layer.type if layer.type == "InputLayer" else call_text(layer)
+    shapes = ", ".join(map(shape_text, layer.input_shapes)), shape_text(layer.output_shape)
+    return _Box(
+        layer=layer,
+        kind=kind,
+        shapes=shapes,
+        left=max(len(layer.name), len(kind)) * CHARACTER + 2 * PADDING,
+        right=LABEL + max(map(len, shapes)) * CHARACTER + PADDING,
+    )
+
+
+def _top(row: int) -> float:
+    return MARGIN + row * (2 * ROW + GAP)
+
+
+def _arrows(layout: Layout) -> list[str]:
+    """Return a curve for each edge; it passes a row that it has no box in as a straight line."""
+    parts = []
+    for edge in layout.edges:
+        first, *others = edge
+        path = f"M{MARGIN + first.x:.1f},{_top(first.row) + 2 * ROW:.0f}"
+        for point in others:
+            above, below = _top(point.row - 1) + 2 * ROW, _top(point.row)
+            end = below - 2 if point is edge[-1] else below
+            middle = (above + end) / 2
+            before = MARGIN + edge[edge.index(point) - 1].x
+            at = MARGIN + point.x
+            path += f" C{before:.1f},{middle:.0f} {at:.1f},{middle:.0f} {at:.1f},{end:.0f}"
+            if point is not edge[-1]:
+                path += f" V{below + 2 * ROW:.0f}"
+        parts.append(f'<path class="edge" d="{path}" stroke-width="1.3" marker-end="url(#arrow)"/>')
+    return parts
+
+
+def _drawn(box: _Box, at: Point) -> list[str]:
+    """Return one layer's box: its name and call on the left, its shapes on the right."""
+    kind = next((key for key, (types, *_) in COLOURS.items() if box.layer.type in types), "other")
+    x, top = MARGIN + at.x - box.width / 2, _top(at.row)
+    middle, split = top + ROW, x + box.left
+
+    def text(across: float, row: float, content: str, style: str = "") -> str:
         baseline = row + ROW / 2 + FONT * 0.36
-        return f'<text x="{x:.1f}" y="{baseline:.1f}"{style}>{escape(content)}</text>'
+        return f'<text x="{across:.1f}" y="{baseline:.1f}"{style}>{escape(content)}</text>'
 
     return [
-        f'<rect x="{box.x:.1f}" y="{top:.0f}" width="{box.left + box.right:.1f}" '
-        f'height="{2 * ROW}" rx="4" fill="{fill}" {edge}/>',
-        f'<line x1="{split:.1f}" y1="{top:.0f}" x2="{split:.1f}" y2="{top + 2 * ROW:.0f}" {edge}/>',
-        f'<line x1="{split:.1f}" y1="{middle:.0f}" x2="{split + box.right:.1f}" '
-        f'y2="{middle:.0f}" {edge}/>',
-        text(box.x + PADDING, top, box.layer.name, ' font-weight="bold"'),
-        text(box.x + PADDING, middle, box.kind),
+        f'<rect class="{kind}" x="{x:.1f}" y="{top:.0f}" width="{box.width:.1f}" '
+        f'height="{2 * ROW}" rx="4"/>',
+        f'<path class="edge" d="M{split:.1f},{top:.0f} v{2 * ROW} M{split:.1f},{middle:.0f} '
+        f'h{box.right:.1f}" stroke-opacity="0.5"/>',
+        f'<rect class="edge" x="{x:.1f}" y="{top:.0f}" width="{box.width:.1f}" '
+        f'height="{2 * ROW}" rx="4"/>',
+        text(x + PADDING, top, box.layer.name, ' font-weight="bold"'),
+        text(x + PADDING, middle, box.kind),
         text(split + PADDING, top, "input:"),
         text(split + LABEL, top, box.shapes[0]),
         text(split + PADDING, middle, "output:"),

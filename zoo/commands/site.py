@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zoo.commands import add_modules, add_repository, add_runs, registry
+from zoo.commands import add_modules, add_published, add_runs, registry
 
 SUMMARY = "build the gallery: a static site whose models run in the browser"
 EXAMPLE = "zoo site --output site && zoo serve"
@@ -27,16 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the npm package of onnxruntime-web, for a machine without network",
     )
     add_modules(parser)
-    add_repository(parser)
+    add_published(parser)
     add_runs(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Build the site, and say what it holds."""
+    from zoo.models.find import existing_repository
     from zoo.site.build import Sources, build_site
 
     sources = Sources(
-        repository=options.repository,
+        repository=existing_repository(options.repository),
         runs=options.runs,
         registry=registry(options),
         runtime_archive=options.runtime_archive,

@@ -10,6 +10,7 @@ site.json                                          every file with its checksum,
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -139,11 +140,16 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
     pictures = {"picture.svg": picture(nodes, tensors, evidence)}
     if layers:
         pictures["model.svg"] = draw(name, [Layer.from_json(each) for each in layers])
+        facts["picture_size"] = re.findall(r'(?:width|height)="(\d+)"', pictures["model.svg"])[:2]
     _write(folder, {file: text.encode() for file, text in pictures.items()})
-    stateful = bool(recipe and recipe.states)
     return facts | {
-        "sample": _sample(recipe, shown, tensors),
-        "code": examples(name, row, stateful),
+        "sample": _sample(recipe, shown, tensors) if page["kind"] == "image" else None,
+        "code": examples(
+            name,
+            row,
+            stateful=bool(recipe and recipe.states),
+            image=bool(recipe and recipe.image),
+        ),
         "keras": keras_code(recipe) if recipe else "",
         "charts": _charts(sources, manifest, recipe, evidence),
     }

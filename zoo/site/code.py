@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,22 @@ import numpy as np
 from zoo.recipes.recipe import Recipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Example:
-    """One way to ask."""
+    """One way to ask: the id of its tab, the tab's title, the code."""
 
     key: str
     title: str
-    language: str
     text: str
 
 
-def examples(name: str, feeds: Mapping[str, np.ndarray], stateful: bool) -> list[Example]:
-    """Return code that asks a running server for one row; `feeds` is that row, by input."""
+def examples(
+    name: str, feeds: Mapping[str, np.ndarray], *, stateful: bool, image: bool
+) -> list[Example]:
+    """Return code that asks for one row; `feeds` is that row, by input.
+
+    Of a stateful model only the first input is asked for: the server keeps the others.
+    """
     if stateful:
         first = next(iter(feeds))
         feeds = {first: feeds[first]}
@@ -35,19 +39,16 @@ def examples(name: str, feeds: Mapping[str, np.ndarray], stateful: bool) -> list
         key: json.dumps(_plain(value)) if small else f"np.zeros({tuple(value.shape)}, np.float32)"
         for key, value in feeds.items()
     }
-    made = [
-        Example(key="python", title="Python", language="python", text=_file(name, feeds, arrays)),
-        Example(key="client", title="zoo.client", language="python", text=_client(name, arrays)),
-        Example(
-            key="triton",
-            title="tritonclient",
-            language="python",
-            text=_triton(name, shapes, arrays),
-        ),
-        Example(key="grpcurl", title="grpcurl", language="console", text=_grpcurl(name, feeds)),
-        Example(key="curl", title="curl", language="console", text=_curl(name, feeds)),
+    asked = [f'"{key}.png"' for key in feeds] if image else list(arrays.values())
+    if not (image or small):
+        asked = [f'"{key}.npy"' for key in feeds]
+    return [
+        Example("python", "Python", _library(name, asked)),
+        Example("client", "zoo.client", _client(name, arrays)),
+        Example("triton", "tritonclient", _triton(name, shapes, arrays)),
+        Example("grpcurl", "grpcurl", _grpcurl(name, feeds)),
+        Example("curl", "curl", _curl(name, feeds)),
     ]
-    return [each for each in made if not (stateful and each.key == "python")]
 
 
 def keras_code(recipe: Recipe) -> str:
@@ -67,16 +68,8 @@ def _numpy(arrays: Mapping[str, str]) -> str:
     return "import numpy as np\n" if any("np." in text for text in arrays.values()) else ""
 
 
-def _file(name: str, feeds: Mapping[str, np.ndarray], arrays: Mapping[str, str]) -> str:
-    values = ", ".join(
-        f'"{key}": {text if "np." in text else f"np.array({text}, np.float32)"}'
-        for key, text in arrays.items()
-    )
-    return (
-        "import numpy as np\nimport onnxruntime\n\n"
-        f'session = onnxruntime.InferenceSession("models/{name}/1/model.onnx")\n'
-        f"print(session.run(None, {{{values}}}))"
-    )
+def _library(name: str, values: Sequence[str]) -> str:
+    return f'import zoo\n\nmodel = zoo.load("{name}")\nprint(model.predict({", ".join(values)}))'
 
 
 def _client(name: str, arrays: Mapping[str, str]) -> str:

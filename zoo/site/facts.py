@@ -62,7 +62,8 @@ def family(layers: list[Mapping[str, Any]]) -> str:
 def kind(values: Mapping[str, Any], recipe: Recipe | None) -> str:
     """Return which demonstration fits: web/assets/demo-KIND.js."""
     inputs = values["graph"]["inputs"]
-    if recipe is None:
+    # Versions that were published before images were described say too little of theirs.
+    if recipe is None or (recipe.image and "crop" not in values["data"]["image"]):
         return "numbers"
     if recipe.states:
         return "step"
@@ -74,7 +75,8 @@ def kind(values: Mapping[str, Any], recipe: Recipe | None) -> str:
 
 
 def _metric(training: Mapping[str, Any]) -> dict[str, Any]:
-    metric, baseline = training["metric"], training["baseline"]
+    metric, baseline, linear = training["metric"], training["baseline"], training.get("linear")
+    sign = 1 if metric["higher_is_better"] else -1
     return {
         "name": metric["name"],
         "value": metric["value"],
@@ -82,6 +84,10 @@ def _metric(training: Mapping[str, Any]) -> dict[str, Any]:
         "higher": metric["higher_is_better"],
         "baseline": baseline["value"],
         "baseline_name": baseline["name"].replace("_", " "),
+        # Absent from versions that were published before it was measured.
+        "linear": linear["value"] if linear else None,
+        "linear_name": linear["name"] if linear else "",
+        "loses": bool(linear) and (linear["value"] - metric["value"]) * sign > 0,
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import MissingPackage, ZooError
+from zoo.site.runtime import RUNTIME
 
 LANGUAGES: Mapping[str, str] = {"en": "", "ko": "ko/"}
 
@@ -41,7 +42,13 @@ def render(models: Sequence[Mapping[str, Any]], version: str) -> Iterator[Page]:
     environment = _environment(web / "templates")
     for language, below in LANGUAGES.items():
         texts = json.loads((web / "text" / f"{language}.json").read_text(encoding="utf-8"))
-        common = {"models": models, "version": version, "lang": language, "t": texts}
+        common = {
+            "models": models,
+            "version": version,
+            "runtime": RUNTIME.version,
+            "lang": language,
+            "t": texts,
+        }
         for template, folder in PAGES.items():
             yield _page(environment, template, below, folder, common)
         for model in models:

@@ -43,7 +43,9 @@ _HEADERS: Mapping[str, str] = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    # Both isolate the pages: none of another origin shares their process or reads them.
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",
     "cache-control": "no-cache",  # asked for again each time, and answered 304
     # Tells a page that the server behind it answers inference too (web/assets/server.js).
     "x-layer-zoo": "serve",
