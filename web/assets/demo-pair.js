@@ -1,12 +1,10 @@
 // Two digits side by side: which is larger, and what is their sum?
 import { Bars } from "./bars.js";
-import { imageOf, TWO } from "./digits.js";
+import { imageOf } from "./digits.js";
 import { h, short, t } from "./dom.js";
 import { decoded } from "./maps.js";
 import { newest } from "./ort.js";
 import { Pad } from "./pad.js";
-
-const SEVEN = [[[0.3, 0.18], [0.72, 0.18], [0.6, 0.45], [0.45, 0.84]]];
 
 export async function start(context) {
   const { page, place } = context;
@@ -38,8 +36,7 @@ export async function start(context) {
     bars.clear();
     sum.replaceChildren(h("small", { text: t("nothing_drawn") }));
   };
-  const sample = () => {
-    const { inputs } = page.samples[Math.floor(Math.random() * page.samples.length)];
+  const sample = ({ inputs }) => {
     page.inputs.forEach(({ name }, at) => {
       images[at] = decoded(inputs[name]);
       pads[at].show(Array.from(images[at], (value) => value / high), rows, columns);
@@ -55,9 +52,8 @@ export async function start(context) {
         { class: "pair" },
         ...pads.map((pad, at) => h("div", {}, h("div", { class: "row-between" }, h("p", { class: "sub", text: t(at ? "right" : "left") }), h("button", { type: "button", class: "plain", text: t("clear"), onclick: () => clear(at) })), pad.canvas)),
       ),
-      h("div", { class: "stack-gap" }, sum, bars.element, h("div", { class: "buttons" }, h("button", { type: "button", class: "plain", text: t("samples"), onclick: sample }))),
+      h("div", { class: "stack-gap" }, sum, bars.element, h("div", { class: "buttons" }, h("button", { type: "button", class: "plain", text: t("samples"), onclick: () => sample(page.samples[Math.floor(Math.random() * page.samples.length)]) }))),
     ),
   );
-  pads[0].draw(TWO);
-  pads[1].draw(SEVEN);
+  sample(page.samples[0]);
 }

@@ -125,10 +125,10 @@ export class Stages {
     const source = this.#tensors[node.inputs[0]];
     const value = at4(this.#tensors[tensor], channel, y, x);
     const window = windowOf(node, source.shape, y, x);
-    this.#mark(at, channel, y, x, node, window);
     const where = t("pixel", { map: channel + 1, row: y + 1, column: x + 1 });
-    const parts =
-      node.op === "Conv" ? this.#convolution(node, activation, source, window, channel, value) : this.#pooling(source, window, channel, value);
+    const [from, parts] =
+      node.op === "Conv" ? this.#convolution(node, activation, source, window, channel, value) : [channel, this.#pooling(source, window, channel, value)];
+    this.#mark(at, channel, y, x, node, window, from);
     this.explanation.classList.add("filled");
     this.explanation.replaceChildren(h("p", { text: where }), ...parts);
     this.explanation.dataset.value = value;
@@ -151,7 +151,7 @@ export class Stages {
     this.explanation.dataset.total = total;
     const result = activation?.op === "Relu" ? `relu(${short(total)}) = ` : "= ";
     const from = sums.length > 1 ? t("window_of", { number: strongest + 1 }) : t("window");
-    return [
+    const row = [
       h(
         "div",
         { class: "sum-row" },
@@ -163,6 +163,7 @@ export class Stages {
         h("div", { class: "total" }, ...lines.flatMap((line) => [line, h("br")]), result, h("strong", { text: short(value) })),
       ),
     ];
+    return [strongest, row];
   }
 
   #pooling(source, window, channel, value) {
@@ -177,8 +178,8 @@ export class Stages {
     ];
   }
 
-  /** Frame the pixel, and the window it comes from in the stage before. */
-  #mark(at, channel, y, x, node, window) {
+  /** Frame the pixel, and the window it comes from in map `from` of the stage before. */
+  #mark(at, channel, y, x, node, window, from) {
     for (const each of document.querySelectorAll(".frame")) each.remove();
     for (const view of this.#views) for (const canvas of view.canvases) canvas.classList.remove("chosen");
     const canvas = this.#views[at].canvases[channel];
@@ -186,8 +187,7 @@ export class Stages {
     frame(canvas, y, x, 1, 1);
     const before = this.stages.findIndex((stage) => stage.tensor === node.inputs[0]);
     const sources = before < 0 ? this.#input : this.#views[before].canvases;
-    const seen = node.op === "Conv" ? sources.slice(0, 8) : [sources[channel] ?? sources[0]];
-    for (const each of seen) frame(each, window.top, window.left, window.rows, window.columns);
+    frame(sources[from] ?? sources[0], window.top, window.left, window.rows, window.columns);
   }
 }
 
