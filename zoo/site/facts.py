@@ -87,7 +87,7 @@ def _metric(training: Mapping[str, Any]) -> dict[str, Any]:
         # Absent from versions that were published before it was measured.
         "linear": linear["value"] if linear else None,
         "linear_name": linear["name"] if linear else "",
-        "loses": bool(linear) and (linear["value"] - metric["value"]) * sign > 0,
+        "loses": linear is not None and (linear["value"] - metric["value"]) * sign > 0,
     }
 
 
