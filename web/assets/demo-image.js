@@ -31,7 +31,7 @@ export async function start(context) {
     const [answers, tensors] = await Promise.all([context.model.run(feeds), taps.run(feeds, wanted)]);
     const shares = Array.from(answers[output].data);
     paintImage(seen, pixels, rows, columns, channels, high);
-    view.show(tensors);
+    await view.show(tensors);
     bars.show(shares);
     const best = shares.indexOf(Math.max(...shares));
     reading.replaceChildren(page.classes[best], h("small", { text: t("probability", { value: (100 * shares[best]).toFixed(1) }) }));

@@ -45,9 +45,14 @@ export class Stages {
   }
 
   /** Show what the taps gave. */
-  show(tensors) {
+  async show(tensors) {
+    const isFirst = this.#tensors === null;
     this.#tensors = tensors;
-    this.stages.forEach((stage, at) => this.#paint(stage, this.#views[at], tensors[stage.tensor]));
+    for (const [at, stage] of this.stages.entries()) {
+      this.#paint(stage, this.#views[at], tensors[stage.tensor]);
+      // The first time hundreds of canvases are made: a task each, so that the page stays responsive.
+      if (isFirst) await new Promise((resolve) => setTimeout(resolve));
+    }
     if (this.#chosen) this.#explain(...this.#chosen);
   }
 

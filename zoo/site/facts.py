@@ -8,6 +8,7 @@ from typing import Any
 from zoo.publish.repository import Manifest
 from zoo.recipes.architecture import Layer, call_text, shape_text
 from zoo.recipes.recipe import Recipe
+from zoo.runtimes.results import read_record
 from zoo_server.repository import layout
 
 
@@ -34,6 +35,7 @@ def model_facts(manifest: Manifest, recipe: Recipe | None) -> dict[str, Any]:
         "parity": _parity(values),
         "tolerance": values["tolerance"],
         "files": _files(values),
+        "runtimes": _runtimes(manifest),
         "page": {
             "name": manifest.folder.parent.name,
             "kind": kind(values, recipe),
@@ -121,6 +123,31 @@ def _parity(values: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "share": max(row["ratio"] for row in rows),
                 }
             )
+    return found
+
+
+def _runtimes(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return what `zoo verify --runtimes` measured of this version's files in other programs.
+
+    A runtime's best file counts: some cannot read recurrent operators, and run the portable file.
+    """
+    files = manifest.values["files"]
+    checksums = [facts["sha256"] for name, facts in files.items() if name.endswith(".onnx")]
+    record = read_record(manifest.folder.parent).only(checksums)
+    order = ("ok", "differs", "refused")
+    found = []
+    for runtime in record.runtimes:
+        cells = [(item.file, item.cells[runtime]) for item in record.files if runtime in item.cells]
+        file, cell = min(cells, key=lambda each: order.index(each[1].status))
+        found.append(
+            {
+                "runtime": runtime,
+                "version": cell.version,
+                "status": cell.status,
+                "largest": cell.max_abs,
+                "file": "" if file == layout.MODEL_FILE else file,
+            }
+        )
     return found
 
 
