@@ -73,7 +73,7 @@ async function measure(page, model) {
     size = Math.max(size, ...values.map(Math.abs));
   }
   const share = difference / (page.tolerance * size);
-  document.getElementById("browser-difference").textContent = difference.toExponential(1);
+  document.getElementById("browser-difference").textContent = difference ? difference.toExponential(1) : "0";
   document.getElementById("browser-share").textContent = `${(100 * share).toFixed(1)} %`;
   document.getElementById("browser-row").dataset.share = share;
 }
