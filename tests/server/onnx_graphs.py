@@ -19,12 +19,14 @@ class Graphs:
     def value(self, name: str, kind: int, shape: list) -> Any:
         return helper.make_tensor_value_info(name, kind, shape)
 
-    def identity(self, kind: int = TensorProto.FLOAT, shape: tuple = ("batch", 4)) -> bytes:
+    def identity(
+        self, kind: int = TensorProto.FLOAT, shape: tuple = ("batch", 4), output: str = "y"
+    ) -> bytes:
         """x -> y, unchanged."""
         return self.model(
-            [helper.make_node("Identity", ["x"], ["y"])],
+            [helper.make_node("Identity", ["x"], [output])],
             [self.value("x", kind, list(shape))],
-            [self.value("y", kind, list(shape))],
+            [self.value(output, kind, list(shape))],
         )
 
     def simple(self, first: object = "batch") -> bytes:

@@ -48,6 +48,9 @@ CASES = {
 #: What TensorFlow Serving's protocol has no words for: versions that are text, regions, classes.
 NOT_IN_TENSORFLOW = re.compile("version beyond|region|classes")
 
+#: What its REST has no words for besides: datatypes, outputs, and inputs that it passes over.
+NOT_IN_ITS_REST = re.compile(f"{NOT_IN_TENSORFLOW.pattern}|unknown input|datatype|output")
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, graphs, serve):
@@ -134,6 +137,13 @@ def by_tensorflow(wire, model, version, inputs, outputs):
     return caught.value.code()
 
 
+def by_tensorflow_rest(wire, model, version, inputs, _):
+    """Return the status: the texts are upstream's."""
+    path = f"/v1/models/{model}" + (f"/versions/{version}" if version else "")
+    body = json.dumps({"inputs": {name: array.tolist() for name, _, array, _ in inputs}})
+    return wire.http.ask("POST", f"{path}:predict", body.encode()).status
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_mistake_is_the_same_on_every_wire(case, served):
     """gRPC and REST say the same; TensorFlow Serving's protocol answers the same status."""
@@ -143,6 +153,8 @@ def test_a_mistake_is_the_same_on_every_wire(case, served):
     assert (status, error) == (HTTP_STATUS[code], text)
     if not NOT_IN_TENSORFLOW.search(case):
         assert by_tensorflow(served, *CASES[case]) is code
+    if not NOT_IN_ITS_REST.search(case):
+        assert by_tensorflow_rest(served, *CASES[case]) == HTTP_STATUS[code]
 
 
 def test_readiness_needs_no_token_on_any_wire(repository, graphs, serve, tmp_path):

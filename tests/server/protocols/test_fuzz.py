@@ -125,13 +125,18 @@ def http_wire(process: ServerProcess, count: int, source: random.Random) -> None
         b"/v2/models/m/infer", b"/v2/models/m/versions/1/infer", b"/v2/repository/index",
         b"/v2/models/m/trace/setting", b"/v2/logging", b"/v2/systemsharedmemory/region/r/register",
     )  # fmt: skip
+    bodies = {
+        b"/v1/models/m:predict": json.dumps({"instances": [[1, 2, 3, 4], [0.5, 6, 7, 8]]}).encode(),
+        b"/v1/models/m/versions/1:predict": json.dumps({"inputs": {"x": [[1, 2, 3, 4]]}}).encode(),
+        **dict.fromkeys(paths, body),
+    }
     sent = 0
     while sent < count:
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             parts = []
             for _ in range(source.randint(1, 8)):
-                whole, path = source.random() < 0.7, source.choice(paths)
-                content = spoilt(body, source)
+                whole, path = source.random() < 0.7, source.choice(list(bodies))
+                content = spoilt(bodies[path], source)
                 head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (
                     path if whole else spoilt(path, source).replace(b"\n", b""),
                     len(content),

@@ -9,7 +9,8 @@ import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,11 +25,16 @@ from zoo_server.protocols.rest import openapi
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 from zoo_server.protocols.rest.control import Answer, Body, Control, Path
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
+from zoo_server.protocols.rest.forms import Form, OpenInference
 from zoo_server.protocols.rest.infer import Inference
 from zoo_server.protocols.rest.json_values import parse_json
 from zoo_server.protocols.rest.plain import Application, TokenCheck
-from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, Operation
+from zoo_server.protocols.rest.predict import Predict, TensorFlowServing
+from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, PREDICT, Operation
 from zoo_server.protocols.rest.site import SiteRoute
+
+#: Where TensorFlow Serving's paths begin.
+_SERVABLES = "/v1/"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Function = Callable[[Path, Body], Answer]
@@ -70,9 +76,13 @@ class _Routes:
         self._limits = limits
         self._in_flight = in_flight
         self._workers = workers
-        self._control = Control(dataplane)
+        self._functions = (Control(dataplane), TensorFlowServing(dataplane))
         self._bodies = Bodies(limits)
         self._inference = Inference(dataplane, self._bodies, workers)
+        self._forms: dict[str, Form] = {
+            INFER: OpenInference(dataplane),
+            PREDICT: Predict(dataplane),
+        }
 
     def all(self) -> list[Route]:
         return [
@@ -82,15 +92,16 @@ class _Routes:
         ]
 
     def _endpoint(self, operation: Operation) -> Endpoint:
-        if operation.function == INFER:
-            return _guarded(INFER, self._infer)
+        if operation.function in self._forms:
+            infer = partial(self._infer, self._forms[operation.function])
+            return _guarded(operation.function, infer)
         if operation.function == OPENAPI:
             return _guarded(OPENAPI, self._document)
-        function: Function = getattr(self._control, operation.function)
+        function = self._function(operation.function)
 
         async def endpoint(request: Request) -> Response:
             with self._in_flight:
-                if operation.method == "POST":
+                if operation.body is not None:
                     answer = await self._changed(request, function, operation.needs_body)
                 elif operation.waits:
                     answer = await self._on_a_worker(function, _path(request), {})
@@ -99,6 +110,10 @@ class _Routes:
             return _answer(answer)
 
         return _guarded(operation.function, endpoint)
+
+    def _function(self, name: str) -> Function:
+        (function,) = (getattr(place, name) for place in self._functions if hasattr(place, name))
+        return cast("Function", function)
 
     async def _changed(self, request: Request, function: Function, needs_body: bool) -> Answer:
         """Call a function that may take long, such as a load, with the body's JSON."""
@@ -112,10 +127,10 @@ class _Routes:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, function, *arguments)
 
-    async def _infer(self, request: Request) -> Response:
+    async def _infer(self, form: Form, request: Request) -> Response:
         path = _path(request)
         with self._in_flight:
-            return await self._inference.infer(request, path["model"], path.get("version", ""))
+            return await self._inference.infer(form, request, path)
 
     async def _document(self, _: Request) -> Response:
         return _json(openapi.document(self._version))
@@ -142,10 +157,15 @@ def _guarded(name: str, endpoint: Endpoint) -> Endpoint:
 
 
 def _path(request: Request) -> Path:
-    """Return what the path names; a version that is no number is no path of ours, as in Triton."""
+    """Return what the path names; a version that is no number is no path of ours, as in Triton.
+
+    Nor is, in TensorFlow Serving's paths, a model or label with a colon: a verb follows that.
+    """
     named: dict[str, str] = request.path_params
     version = named.get("version", "0")
     if not (version.isascii() and version.isdigit()):
+        raise HTTPException(404)
+    if request.url.path.startswith(_SERVABLES) and any(":" in part for part in named.values()):
         raise HTTPException(404)
     return named
 
@@ -158,9 +178,12 @@ def _answer(answer: Answer) -> Response:
     return _json(answer)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
-    """No such path (404), or not with this method (405): Triton's words."""
+async def _http_error(request: Request, error: Exception) -> Response:
+    """No such path (404), or not with this method (405): Triton's words, below /v1/ upstream's."""
     assert isinstance(error, HTTPException)
+    if request.url.path.startswith(_SERVABLES) and error.status_code in (404, 405):
+        text = f"Malformed request: {request.method} {request.url.path}"
+        return Response(error_body(text), 400, media_type=JSON)
     text = {404: "Not Found", 405: "Method Not Allowed"}.get(error.status_code, error.detail)
     return Response(error_body(text), error.status_code, error.headers, JSON)
 

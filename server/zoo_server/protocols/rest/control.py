@@ -211,7 +211,7 @@ def _statistics(reading: ModelReading) -> dict[str, Any]:
             }
             for size, batch in sorted(sums.batches.items())
         ],
-        "memory_usage": [],
+        "memory_usage": [{"type": "CPU", "id": 0, "byte_size": reading.memory_bytes}],
         "response_stats": {},
     }
 

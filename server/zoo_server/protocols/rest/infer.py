@@ -10,7 +10,7 @@ does, for the same reason: handing them to a thread costs more than they do); th
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,8 +33,7 @@ from zoo_server.protocols.rest.bodies import (
     wanted_encoding,
 )
 from zoo_server.protocols.rest.errors import JSON
-from zoo_server.protocols.rest.infer_request import RestRequest, decode
-from zoo_server.protocols.rest.infer_response import check_forms, encode
+from zoo_server.protocols.rest.forms import DecodedRequest, Form
 
 #: The header that says how much of a body is JSON, in requests and in answers.
 LENGTH_HEADER = "inference-header-content-length"
@@ -58,27 +57,27 @@ class Inference:
         self._workers = workers
         self._large = asyncio.Semaphore(1)
 
-    async def infer(self, request: Request, name: str, version: str) -> Response:
+    async def infer(self, form: Form, request: Request, path: Mapping[str, str]) -> Response:
         """Answer one request; raises what zoo_server.errors says can go wrong."""
         arrived = time.perf_counter_ns()
         # The model first: an unknown one is 404 whatever else is wrong, as in Triton.
         if self._dataplane.catalog.is_lazy:
-            find = partial(self._dataplane.find, name, version)
-            model = await asyncio.get_running_loop().run_in_executor(self._workers, find)
+            loop = asyncio.get_running_loop()
+            model = await loop.run_in_executor(self._workers, form.find, path)
         else:
-            model = self._dataplane.find(name, version)
+            model = form.find(path)
         encoding = encoding_of(request)
         with self._bodies.holding() as holding:
             body = await holding.read(request)
             caller = _Caller()
             sent = _Body(
                 body,
-                request.headers.get(LENGTH_HEADER),
+                request.headers.get(LENGTH_HEADER) if form.has_bytes else None,
                 is_compressed=encoding is not None,
                 wanted=wanted_encoding(request.headers.get("accept-encoding", "")),
                 arrived_ns=arrived,
             )
-            begin = partial(self._begin, caller, model, sent)
+            begin = partial(self._begin, form, caller, model, sent)
             if len(body) <= _SMALL_BYTES and encoding is None:
                 begin(_INLINE_BUDGET_NS)
             elif encoding is None and sent.header_length() <= _LARGE_BYTES:
@@ -93,7 +92,12 @@ class Inference:
         await asyncio.get_running_loop().run_in_executor(self._workers, begin, 0)
 
     def _begin(
-        self, caller: "_Caller", model: LoadedModel, sent: "_Body", inline_budget_ns: int
+        self,
+        form: Form,
+        caller: "_Caller",
+        model: LoadedModel,
+        sent: "_Body",
+        inline_budget_ns: int,
     ) -> None:
         """Decode, check and submit."""
         limit = self._bodies.limits.input
@@ -104,11 +108,12 @@ class Inference:
                 f"request JSON size of {header_length} bytes exceeds the maximum allowed input "
                 f"size of {limit} bytes. Use --http-max-input-size to increase the limit."
             )
-        decoded = decode(memoryview(body), header_length, model.settings, self._dataplane.memory)
+        decoded = form.decode(memoryview(body), header_length, model)
 
         def queue(plan: Plan) -> _Answer:
-            check_forms(plan, decoded)
-            return _Answer(caller, model, decoded, sent)
+            decoded.check(plan)
+            kind = _Answer if form.has_bytes else _TextAnswer
+            return kind(caller, model, decoded, sent)
 
         self._dataplane.infer(model, decoded.request, queue, inline_budget_ns)
 
@@ -181,7 +186,7 @@ class _Answer(QueuedRequest):
     short_bytes = 1 << 12  # as JSON, written one by one, or compressed
 
     def __init__(
-        self, caller: _Caller, model: LoadedModel, decoded: RestRequest, sent: _Body
+        self, caller: _Caller, model: LoadedModel, decoded: DecodedRequest, sent: _Body
     ) -> None:
         super().__init__(sent.arrived_ns, nbytes=len(sent.content))
         self._caller = caller
@@ -207,7 +212,7 @@ class _Answer(QueuedRequest):
         self._caller.hand_over(error)
 
     def _response(self, rows: Rows) -> Response:
-        body, header_length = encode(self._model.settings, self.plan, rows, self._decoded)
+        body, header_length = self._decoded.encode(self._model.settings, self.plan, rows)
         headers = {}
         if header_length is not None:
             headers[LENGTH_HEADER] = str(header_length)
@@ -216,6 +221,14 @@ class _Answer(QueuedRequest):
             headers["content-encoding"] = self._encoding
         kind = JSON if header_length is None else "application/octet-stream"
         return Response(body, headers=headers, media_type=kind)
+
+
+class _TextAnswer(_Answer):
+    """One whose numbers are written with as few digits as tell them, which takes longer."""
+
+    __slots__ = ()
+
+    short_bytes = 1 << 10
 
 
 def _header_length(text: str | None, size: int) -> int:

@@ -8,15 +8,11 @@ after the JSON. FP16 and BF16 have no JSON form. A header of length 0 means that
 data of the model's only input.
 """
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from zoo_server.datatypes import DATA_TYPES, VARIABLE, DataType, element_count, serialize_bytes
+from zoo_server.datatypes import DATA_TYPES, VARIABLE, element_count, serialize_bytes
 from zoo_server.errors import InvalidRequest, UnreadableJson
 from zoo_server.inference.request import (
     InferRequest,
@@ -37,6 +33,7 @@ from zoo_server.protocols.parameters import (
     check_output,
     region_part,
 )
+from zoo_server.protocols.rest.elements import elements, flatten, no_collection
 from zoo_server.protocols.rest.json_values import (
     SET,
     array,
@@ -50,17 +47,11 @@ from zoo_server.protocols.rest.sliced_json import SLICE
 
 _BY_WIRE = {row.wire: row for row in DATA_TYPES}
 
-#: Triton's bound on how deep `data` may be nested.
-MAX_DEPTH = 100
-
 #: Datatypes that only bytes can carry.
 BINARY_ONLY = frozenset({"FP16", "BF16"})
 
 #: What Triton reads `binary_data_size` as; more than a body has is another fault than no number.
 _MOST_BYTES = 2**64 - 1
-
-#: Elements converted at once: in between other threads run.
-_ELEMENTS_AT_ONCE = 1 << 14
 
 _FLAGS = ("sequence_start", "sequence_end")
 _NUMBERS = ("priority", "timeout")
@@ -92,7 +83,7 @@ def decode(
         return _raw(body, settings)
     if header_length <= SLICE:
         return _decode(body, header_length, settings, memory)
-    with _no_collection():
+    with no_collection():
         return _decode(body, header_length, settings, memory)
 
 
@@ -114,21 +105,6 @@ def _decode(
         binary_by_default=binary_by_default,
         binary={output.name: binary for output, binary in pairs},
     )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking at a large request, during which no thread runs.
-
-    Its nested arrays are in no circle, and gone once they are arrays of numpy.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _parameters(members: Mapping[str, Any]) -> dict[str, ParameterValue]:
@@ -258,83 +234,7 @@ def _typed(data: list[Any], datatype: str, name: str, shape: tuple[int, ...]) ->
             f"Unable to parse 'data': Shape does not match true shape of 'data' field: input "
             f"'{name}' has {len(flat)} elements, its shape {count}"
         )
-    return _elements(flat, row, name)
-
-
-def flatten(data: list[Any]) -> list[Any]:
-    """Return the elements of nested arrays, row-major; InvalidRequest below 100 levels."""
-    for _ in range(MAX_DEPTH):
-        kinds = _types(data)
-        if list not in kinds:
-            return data
-        flat: list[Any] = []
-        if len(kinds) == 1:
-            for item in data:
-                flat += item
-                item.clear()  # the elements go with `flat`
-        else:
-            for item in data:
-                flat += item if type(item) is list else (item,)
-        data = flat
-    raise InvalidRequest(f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
-
-
-def _types(elements: list[Any]) -> set[type]:
-    return {kind for part in _parts(elements) for kind in set(map(type, part))}
-
-
-def _parts(elements: list[Any]) -> Iterator[list[Any]]:
-    for begin in range(0, len(elements), _ELEMENTS_AT_ONCE):
-        yield elements[begin : begin + _ELEMENTS_AT_ONCE]
-
-
-#: What JSON's elements must be, by the kind of the datatype's numpy dtype, and Triton's words if not.
-_JSON_TYPES: dict[str, tuple[set[type], str]] = {
-    "b": ({bool}, "'data': attempt to access JSON non-boolean as boolean"),
-    "i": ({int}, "'data': attempt to access JSON non-signed-integer as signed-integer"),
-    "u": ({int}, "'data': attempt to access JSON non-unsigned-integer as unsigned-integer"),
-    "f": ({int, float}, "'data': attempt to access JSON non-number as double"),
-    "O": ({str}, "JSON bytes array: attempt to access JSON non-string as string"),
-}
-
-#: What Triton reads JSON integers as, before it looks at the datatype.
-_CARRIERS = {"i": np.iinfo(np.int64), "u": np.iinfo(np.uint64)}
-
-
-def _elements(flat: list[Any], row: DataType, name: str) -> TensorData:
-    kinds, words = _JSON_TYPES[row.numpy.kind]
-    if not _types(flat) <= kinds:
-        raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
-    try:
-        if row.byte_size is None:
-            return [element.encode() for element in flat]
-        if row.numpy.kind in "iu" and flat:
-            limits = np.iinfo(row.numpy)
-            low, high = min(map(min, _parts(flat))), max(map(max, _parts(flat)))
-            if low < _CARRIERS[row.numpy.kind].min or high > _CARRIERS[row.numpy.kind].max:
-                raise UnreadableJson(f"Unable to parse {words} in input '{name}'")
-            if low < limits.min or high > limits.max:
-                bad = low if low < limits.min else high
-                raise InvalidRequest(
-                    f"value {str(bad)[:40]} of input '{name}' is out of range for datatype "
-                    f"'{row.wire}'"
-                )
-        with np.errstate(over="ignore"):  # too large for FP32 is infinite, as in Triton
-            return _array(flat, row.numpy)
-    except UnicodeEncodeError:
-        raise UnreadableJson(f"a string element of input '{name}' is not valid Unicode") from None
-    except OverflowError:
-        raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
-
-
-def _array(flat: list[Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Return the elements as an array, and empty the list: to free it at once takes as long."""
-    values = np.empty(len(flat), dtype)
-    while flat:
-        begin = max(0, len(flat) - _ELEMENTS_AT_ONCE)
-        values[begin : len(flat)] = np.array(flat[begin:], dtype)
-        del flat[begin:]
-    return values
+    return elements(flat, row, name)
 
 
 def _raw(body: memoryview, settings: ModelSettings) -> RestRequest:

@@ -27,16 +27,22 @@ _MAX_INT = 2**63 - 1
 PARSE, SET, READ = "parse", "set", ""
 
 
-def parse_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
+#: How the error begins of bytes that are no JSON object.
+NO_JSON = "failed to parse the request JSON buffer: "
+
+
+def parse_json(
+    raw: bytes | bytearray | memoryview,
+    instead: str = "send 'data' flat, or in the binary form",
+) -> dict[str, Any]:
     """Return a JSON object; UnreadableJson if the bytes are none, InvalidRequest if it is too much.
 
-    NaN and Infinity are numbers here, as they are to Triton.
+    NaN and Infinity are numbers here, as they are to Triton. `instead`: what to do if it is too much.
     """
     text_bytes = bytes(raw)
     if text_bytes.count(b"[") + text_bytes.count(b"{") > MAX_CONTAINERS:
         raise InvalidRequest(
-            f"request JSON has more than {MAX_CONTAINERS} arrays and objects: send 'data' flat, or "
-            "in the binary form"
+            f"request JSON has more than {MAX_CONTAINERS} arrays and objects: {instead}"
         )
     try:
         value = sliced_json.loads(text_bytes)
@@ -44,9 +50,9 @@ def parse_json(raw: bytes | bytearray | memoryview) -> dict[str, Any]:
         raise InvalidRequest("JSON nesting depth exceeds maximum allowed limit (100)") from None
     except ValueError as error:  # bad JSON, bad UTF-8, or a number of thousands of digits
         why = " ".join(str(error).split())[:200]
-        raise UnreadableJson(f"failed to parse the request JSON buffer: {why}") from None
+        raise UnreadableJson(f"{NO_JSON}{why}") from None
     if not isinstance(value, dict):
-        raise UnreadableJson("failed to parse the request JSON buffer: it is not an object")
+        raise UnreadableJson(f"{NO_JSON}it is not an object")
     return value
 
 

@@ -18,7 +18,8 @@ def document(version: str) -> dict[str, Any]:
         "info": {
             "title": "Layer Zoo",
             "version": version,
-            "summary": "The Open Inference Protocol v2 with Triton's extensions.",
+            "summary": "The Open Inference Protocol v2 with Triton's extensions, and "
+            "TensorFlow Serving's REST.",
         },
         "paths": _paths(),
         "components": {
@@ -35,7 +36,7 @@ def document(version: str) -> dict[str, Any]:
     }
 
 
-_PARAMETERS = ("model", "version", "region", "repository")
+_PARAMETERS = ("model", "version", "label", "region", "repository")
 
 
 def _parameter(name: str) -> dict[str, Any]:

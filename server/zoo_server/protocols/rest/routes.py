@@ -3,22 +3,25 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: What answers a route in the application and not in server/zoo_server/protocols/rest/control.py.
-INFER, OPENAPI = "infer", "openapi"
+#: What answers a route in the application, and not a function of control.py or predict.py.
+INFER, PREDICT, OPENAPI = "infer", "predict", "openapi"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path; a part of the path in [brackets] may be left out."""
+    """One method of one path; a part of the path in [brackets] may be left out.
+
+    Of [several|parts] there is one.
+    """
 
     method: str
     path: str
-    #: The function that answers: one of Control's, INFER or OPENAPI.
+    #: The function that answers: one of Control's or TensorFlowServing's, INFER, PREDICT or OPENAPI.
     function: str
     summary: str
     #: The schema of the answer (openapi.py); None for an answer without a body.
     answer: str | None = None
-    #: The schema of the body.
+    #: The schema of the body; None for one that is not read.
     body: str | None = None
     #: Whether the body must be there; an empty one is else read as `{}`.
     needs_body: bool = False
@@ -26,12 +29,13 @@ class Operation:
     waits: bool = False
 
     def paths(self) -> Iterator[str]:
-        """Yield the path without and with its optional part."""
+        """Yield the path without and with each of its optional parts."""
         before, bracket, rest = self.path.partition("[")
         optional, _, after = rest.partition("]")
         yield before + after
         if bracket:
-            yield before + optional + after
+            for part in optional.split("|"):
+                yield before + part + after
 
 
 def _get(
@@ -53,6 +57,7 @@ def _post(
 
 
 _MODEL = "/v2/models/{model}[/versions/{version}]"
+_SERVABLE = "/v1/models/{model}[/versions/{version}|/labels/{label}]"
 _REPOSITORY = "/v2/repository[/{repository}]"
 _SYSTEM, _CUDA = (f"/v2/{kind}sharedmemory[/region/{{region}}]" for kind in ("system", "cuda"))
 _TRACE = "/v2[/models/{model}]/trace/setting"
@@ -60,6 +65,7 @@ _TRACE = "/v2[/models/{model}]/trace/setting"
 #: In the order in which they are tried: the hot one first.
 OPERATIONS: tuple[Operation, ...] = (
     _post(f"{_MODEL}/infer", INFER, "Run the model", "Answer", body="Request", needs_body=True),
+    _post(f"{_SERVABLE}:predict", PREDICT, "Run the model", "Object", needs_body=True),
     _get("/v2/health/live", "live", "200 once the server answers"),
     _get("/v2/health/ready", "ready", "200 if every model is ready, else 400"),
     _get("/v2", "server", "The server's name, version and extensions", "Server"),
@@ -80,6 +86,11 @@ OPERATIONS: tuple[Operation, ...] = (
     _post(f"{_CUDA}/unregister", "cuda_unregister", "Unregister one region, or all"),
     _get(_TRACE, "trace", "The trace settings", "Object"),
     _post(_TRACE, "trace", "Change trace settings", "Object", needs_body=True),
+    _get("/v1/models", "models", "The names of the models that are ready", "Object"),
+    _get(_SERVABLE, "status", "The state of every version", "Object"),
+    _get(f"{_SERVABLE}/metadata", "metadata", "Inputs and outputs", "Object", waits=True),
+    Operation("POST", f"{_SERVABLE}:classify", "classify", "Refused: call predict"),
+    Operation("POST", f"{_SERVABLE}:regress", "regress", "Refused: call predict"),
     _get("/v2/logging", "log", "The log settings", "Object"),
     _post("/v2/logging", "log", "Change log settings", "Object", needs_body=True),
 )

@@ -12,27 +12,20 @@ from typing import Any
 
 from zoo_proto import tensorflow_serving_pb2 as pb
 from zoo_server.dataplane import DataPlane
-from zoo_server.errors import (
-    InvalidRequest,
-    ModelNotReady,
-    NotFound,
-    PreconditionFailed,
-    Unsupported,
-)
+from zoo_server.errors import InvalidRequest, PreconditionFailed
 from zoo_server.inference.execution import Rows
-from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.request import InferRequest, OutputRequest
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.bulk import PREDICT, join, take_out
 from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.interceptor import parse
+from zoo_server.protocols.servables import SIGNATURE, find, model_spec
 from zoo_server.protocols.tfs import tensors
 from zoo_server.protocols.unary import ResponseSender, UnaryPath
 from zoo_server.protocols.varint import delimited
 
 METHOD = "Predict"
-SIGNATURE = "serving_default"
 
 _OUTPUTS = pb.PredictResponse.DESCRIPTOR.fields_by_name["outputs"].number
 
@@ -105,35 +98,6 @@ def _map_entry(name: bytes, tensor: Sequence[bytes]) -> Iterator[bytes]:
     yield from tensor
 
 
-def find(dataplane: DataPlane, spec: pb.ModelSpec) -> LoadedModel:
-    """Return the version asked for; NotFound if it is not served, for whatever reason (1c)."""
-    if not spec.name:
-        raise InvalidRequest("ModelSpec has no name specified.")
-    number = _version(dataplane, spec)
-    servable = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
-    if number is not None and number < 0:
-        raise NotFound(f"Servable not found for request: {servable}")
-    try:
-        return dataplane.find(spec.name, "" if number is None else str(number))
-    except (NotFound, ModelNotReady, Unsupported) as error:
-        raise NotFound(f"Servable not found for request: {servable}: {error}") from None
-
-
-def _version(dataplane: DataPlane, spec: pb.ModelSpec) -> int | None:
-    choice = spec.WhichOneof("version_choice")
-    if choice is None:
-        return None
-    if choice == "version":
-        return spec.version.value
-    label = spec.version_label
-    for model in reversed(dataplane.ready_versions(spec.name)):
-        if label in model.settings.version_labels:
-            return model.settings.version_labels[label]
-    if label.isascii() and label.isdigit() and len(label) < 19:
-        return int(label)
-    raise InvalidRequest(f"Unrecognized servable version label: {label}")
-
-
 def check_model_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
         raise InvalidRequest("Missing ModelSpec")
@@ -180,9 +144,3 @@ def _check_outputs(requested: Iterable[str], settings: ModelSettings) -> None:
 
 def _names(names: Iterable[str]) -> str:
     return "{" + ",".join(sorted(names)) + "}"
-
-
-def model_spec(model: LoadedModel, signature: str = "") -> pb.ModelSpec:
-    spec = pb.ModelSpec(name=model.settings.name, signature_name=signature)
-    spec.version.value = model.settings.version
-    return spec

@@ -110,9 +110,12 @@ def test_openapi_document_names_exactly_the_routes(rest):
     document = rest.get("/v2/openapi.json").json
     for path, item in document["paths"].items():
         methods = {method.upper() for method in item if method != "parameters"}
-        named = path.format(model="none", version="1", region="none", repository="none")
+        named = path.format(
+            model="none", version="1", label="none", region="none", repository="none"
+        )
         for method in ("GET", "POST"):
-            is_wrong = rest.ask(method, named).status == 405
+            answer = rest.ask(method, named)
+            is_wrong = answer.status == 405 or b"Malformed request" in answer.body
             assert is_wrong is (method not in methods), (method, path)
     for reference in set(json.dumps(document).split('"$ref": "#/')[1:]):
         found = document
@@ -125,7 +128,6 @@ def test_openapi_document_names_exactly_the_routes(rest):
     [
         ("GET", "/", 404, "Not Found"),
         ("GET", "/v2/", 404, "Not Found"),
-        ("POST", "/v1/models/simple:predict", 404, "Not Found"),
         ("GET", "/v2/models/simple/versions/x", 404, "Not Found"),
         ("GET", "/v2/models/simple/versions/x/ready", 404, "Not Found"),
         ("GET", "/v2/models/simple/nothing", 404, "Not Found"),
