@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttributeProto(_message.Message):
-    __slots__ = ("name", "g", "graphs")
+    __slots__ = ("name", "i", "g", "graphs")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    I_FIELD_NUMBER: _ClassVar[int]
     G_FIELD_NUMBER: _ClassVar[int]
     GRAPHS_FIELD_NUMBER: _ClassVar[int]
     name: str
+    i: int
     g: GraphProto
     graphs: _containers.RepeatedCompositeFieldContainer[GraphProto]
-    def __init__(self, name: _Optional[str] = ..., g: _Optional[_Union[GraphProto, _Mapping]] = ..., graphs: _Optional[_Iterable[_Union[GraphProto, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., i: _Optional[int] = ..., g: _Optional[_Union[GraphProto, _Mapping]] = ..., graphs: _Optional[_Iterable[_Union[GraphProto, _Mapping]]] = ...) -> None: ...
 
 class NodeProto(_message.Message):
     __slots__ = ("input", "output", "name", "op_type", "attribute", "domain")
@@ -33,28 +35,45 @@ class NodeProto(_message.Message):
     def __init__(self, input: _Optional[_Iterable[str]] = ..., output: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., op_type: _Optional[str] = ..., attribute: _Optional[_Iterable[_Union[AttributeProto, _Mapping]]] = ..., domain: _Optional[str] = ...) -> None: ...
 
 class TensorProto(_message.Message):
-    __slots__ = ("dims", "name")
+    __slots__ = ("dims", "data_type", "name")
     DIMS_FIELD_NUMBER: _ClassVar[int]
+    DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     dims: _containers.RepeatedScalarFieldContainer[int]
+    data_type: int
     name: str
-    def __init__(self, dims: _Optional[_Iterable[int]] = ..., name: _Optional[str] = ...) -> None: ...
+    def __init__(self, dims: _Optional[_Iterable[int]] = ..., data_type: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+
+class TypeProto(_message.Message):
+    __slots__ = ("tensor_type",)
+    class Tensor(_message.Message):
+        __slots__ = ("elem_type",)
+        ELEM_TYPE_FIELD_NUMBER: _ClassVar[int]
+        elem_type: int
+        def __init__(self, elem_type: _Optional[int] = ...) -> None: ...
+    TENSOR_TYPE_FIELD_NUMBER: _ClassVar[int]
+    tensor_type: TypeProto.Tensor
+    def __init__(self, tensor_type: _Optional[_Union[TypeProto.Tensor, _Mapping]] = ...) -> None: ...
 
 class ValueInfoProto(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "type")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    type: TypeProto
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TypeProto, _Mapping]] = ...) -> None: ...
 
 class GraphProto(_message.Message):
-    __slots__ = ("node", "initializer", "input")
+    __slots__ = ("node", "initializer", "input", "value_info")
     NODE_FIELD_NUMBER: _ClassVar[int]
     INITIALIZER_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_INFO_FIELD_NUMBER: _ClassVar[int]
     node: _containers.RepeatedCompositeFieldContainer[NodeProto]
     initializer: _containers.RepeatedCompositeFieldContainer[TensorProto]
     input: _containers.RepeatedCompositeFieldContainer[ValueInfoProto]
-    def __init__(self, node: _Optional[_Iterable[_Union[NodeProto, _Mapping]]] = ..., initializer: _Optional[_Iterable[_Union[TensorProto, _Mapping]]] = ..., input: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ...) -> None: ...
+    value_info: _containers.RepeatedCompositeFieldContainer[ValueInfoProto]
+    def __init__(self, node: _Optional[_Iterable[_Union[NodeProto, _Mapping]]] = ..., initializer: _Optional[_Iterable[_Union[TensorProto, _Mapping]]] = ..., input: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ..., value_info: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ...) -> None: ...
 
 class FunctionProto(_message.Message):
     __slots__ = ("node",)

@@ -31,7 +31,7 @@
     │   ├── LoadFailed             a model could not be loaded
     │   └── SharedMemoryFailed     a shared memory object could not be opened
     └── ExecutionError             a bug, or the model failed while it ran: details stay in the log
-        └── MemoryExhausted        it wanted more memory than there is
+        └── MemoryExhausted        it wanted more memory than there is: the text is for the caller
 
 Every message is one line that names the culprit, the value seen and, where there is one, the cure.
 """

@@ -166,6 +166,8 @@ class GraphTraits:
 
     #: An operator that ends the process on tensors without elements; "" if there is none.
     ends_on_empty: str = ""
+    #: A node that may end the process on some data, named; "" if there is none.
+    ends_on_data: str = ""
     #: An operator whose size or repetitions the data decides, and with it the time; "" for none.
     open_ended: str = ""
 

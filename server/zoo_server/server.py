@@ -271,6 +271,7 @@ class Server:
         """Load the models; ServerExiting if the server is stopped meanwhile."""
         config, budget = self.config, self._budget
         opener = self._opener(provider=config.provider, threads=budget.threads)
+        self._resources.callback(opener.close)
         _LOG.info("onnxruntime %s, %d threads (%s)", opener.version, budget.threads, budget.why)
         shared = ModelRuntime(
             opener=opener,
@@ -344,7 +345,9 @@ class Server:
         """Return the application of the metrics port, with all that it imports."""
         from zoo_server.telemetry.metrics import CONTENT_TYPE, Metrics
 
-        metrics = Metrics(lambda: dataplane.statistics("", ""), self._topology.processes)
+        metrics = Metrics(
+            lambda: dataplane.statistics("", ""), self._topology.processes, self._topology.restarts
+        )
         page = MetricsPage(metrics.page, CONTENT_TYPE)
         return page if self._token is None else TokenCheck(page, self._token)
 

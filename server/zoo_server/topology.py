@@ -54,6 +54,9 @@ class Topology(Protocol):
     def processes(self) -> Sequence[int]:
         """Return the ids of the server's processes."""
 
+    def restarts(self) -> int:
+        """Return how many workers were started in the place of one that had ended."""
+
     def log_ready(self, addresses: Mapping[str, str], seconds: float) -> None:
         """Log that calls are answered, at addresses by what they are for, after a start of so long."""
 
@@ -86,6 +89,9 @@ class SingleProcess:
 
     def processes(self) -> Sequence[int]:
         return [os.getpid()]
+
+    def restarts(self) -> int:
+        return 0
 
     def log_ready(self, addresses: Mapping[str, str], seconds: float) -> None:
         log_models(self._catalog)

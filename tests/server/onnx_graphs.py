@@ -29,6 +29,24 @@ class Graphs:
             [self.value(output, kind, list(shape))],
         )
 
+    def ends_the_load(self) -> bytes:
+        """A GRU over no steps, which onnxruntime folds while it loads and aborts; opset 11 has no guards."""
+        constants = {"none": (0, 1, 4), "W": (1, 15, 4), "R": (1, 15, 5)}
+        nodes = [
+            helper.make_node("GRU", ["none", "W", "R"], ["", "h"], hidden_size=5),
+            helper.make_node("Add", ["x", "h"], ["y"]),
+        ]
+        shape = [None, 1, 5]
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [self.value("x", TensorProto.FLOAT, shape)],
+            [self.value("y", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(np.zeros(s, np.float32), n) for n, s in constants.items()],
+        )
+        imports = [helper.make_opsetid("", 11)]
+        return helper.make_model(graph, opset_imports=imports, ir_version=6).SerializeToString()
+
     def simple(self, first: object = "batch") -> bytes:
         """INPUT0, INPUT1 -> their sum and difference: Triton's example model."""
         shape = [first, 16]

@@ -80,6 +80,11 @@ class LoadedModel:
         return self.runner.graph.provider
 
     @property
+    def restarts(self) -> int:
+        """How often its process was started again, where it has one of its own."""
+        return int(getattr(self.runner.graph, "restarts", 0))
+
+    @property
     def used_ns(self) -> int:
         """When it last ran, or was loaded; in ns since the epoch."""
         return max(self.loaded_ns, self.statistics.last_inference_ms * 1_000_000)

@@ -236,6 +236,7 @@ def reading_of(model: LoadedModel) -> ModelReading:
         load_seconds=model.load_seconds,
         memory_bytes=model.memory_bytes,
         loaded_ns=model.loaded_ns,
+        restarts=model.restarts,
     )
 
 

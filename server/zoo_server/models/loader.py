@@ -52,6 +52,13 @@ _MOST_BESIDE_FILES = 16 << 20
 _SMALL_RUN_NS = 1_000_000
 
 
+#: Names the model, the version, and the node.
+_ENDS_ON_DATA = (
+    "model '%s' version %d: %s may end the server's process, by the data of a request alone: "
+    'the parameter isolation "process" in config.pbtxt gives the model a process of its own'
+)
+
+
 class LoadedGraph(Graph, Protocol):
     """A graph that also says what it takes and gives."""
 
@@ -75,6 +82,9 @@ class GraphOpener(Protocol):
 
     def isolated(self, isolation: Isolation) -> "GraphOpener":
         """Return what opens graphs in processes of their own."""
+
+    def close(self) -> None:
+        """End the processes that isolated graphs have."""
 
 
 class OpenerFactory(Protocol):
@@ -168,6 +178,8 @@ def _load_version(
         opener = opener.isolated(isolation)
     files.confinement.check(path, f"{path.parent.name}/{path.name}", config_pbtxt.MAX_GRAPH_BYTES)
     graph = opener.open(path, requested or _first_guess(path, opener.threads), cancellation)
+    if graph.traits.ends_on_data and isolation is None:
+        _LOG.warning(_ENDS_ON_DATA, files.name, version, graph.traits.ends_on_data)
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = autocomplete.complete(
         files.name, written, signature, batching_written=plan.batching_written

@@ -42,14 +42,19 @@ STATUS: dict[type[errors.ServerError], grpc.StatusCode] = {
     errors.LoadFailed: grpc.StatusCode.INTERNAL,
     errors.SharedMemoryFailed: grpc.StatusCode.INTERNAL,
     errors.ExecutionError: grpc.StatusCode.INTERNAL,
-    errors.MemoryExhausted: grpc.StatusCode.INTERNAL,
+    errors.MemoryExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 #: Errors whose text goes out as it is, whatever their status.
 _FOR_THE_CALLER = (errors.RequestError, errors.OperationFailed)
 
 #: What an overload refuses by the thousand.
-_MANY = (errors.Unavailable, errors.Cancelled, errors.DeadlineExpired)
+_MANY = (
+    errors.Unavailable,
+    errors.Cancelled,
+    errors.DeadlineExpired,
+    errors.MemoryExhausted,
+)
 
 #: What a refused call's trailing metadata tell of when to try again (gRPC proposal A6).
 RETRY_KEY = "grpc-retry-pushback-ms"

@@ -68,6 +68,21 @@ _KEEPS_ELEMENTS = frozenset(
     }
 )  # fmt: skip
 
+#: The integers of which the least divided by -1 ends the process (SIGFPE).
+_DIVISIBLE = frozenset(by_wire(name).onnx_enum for name in ("INT32", "INT64"))
+
+#: Their first output is of another type than their first input.
+_CHANGES_TYPE = frozenset(
+    {
+        "And", "DequantizeLinear", "DynamicQuantizeLinear", "Equal", "EyeLike", "Greater",
+        "GreaterOrEqual", "If", "Less", "LessOrEqual", "Loop", "Not", "OneHot", "Or", "QuantizeLinear",
+        "Scan", "Xor",
+    }
+)  # fmt: skip
+
+#: Their first output holds int64 whatever they get.
+_GIVES_INT64 = frozenset({"ArgMax", "ArgMin", "NonMaxSuppression", "NonZero", "Shape", "Size"})
+
 #: Begins the names of the nodes that guard; what follows names the operator.
 GUARD = "layer_zoo_guard:"
 
@@ -94,7 +109,11 @@ def read_graph(path: Path) -> GraphFile:
         return GraphFile(traits=GraphTraits())
     walk = _Walk(model)
     return GraphFile(
-        traits=GraphTraits(ends_on_empty=walk.ends_on_empty, open_ended=walk.open_ended),
+        traits=GraphTraits(
+            ends_on_empty=walk.ends_on_empty,
+            ends_on_data=walk.ends_on_data,
+            open_ended=walk.open_ended,
+        ),
         guarded=model.SerializeToString() if walk.guards else None,
     )
 
@@ -104,6 +123,9 @@ class _Walk:
 
     def __init__(self, model: pb.ModelProto) -> None:
         self.ends_on_empty = ""
+        self.ends_on_data = ""
+        #: What holds integers that may end a division.
+        self._integers: set[str] = set()
         self.open_ended = ""
         self.guards = 0
         self._can_guard = any(
@@ -120,10 +142,16 @@ class _Walk:
         inputs = {value.name for value in graph.input}
         filled = filled | {each.name for each in graph.initializer if 0 not in each.dims}
         decided = decided | {each.name for each in graph.initializer} - inputs
+        self._integers |= {
+            value.name
+            for value in (*graph.input, *graph.value_info)
+            if value.type.tensor_type.elem_type in _DIVISIBLE
+        } | {each.name for each in graph.initializer if each.data_type in _DIVISIBLE}
         one = f"{GUARD}one:{self.guards}"
         nodes: list[pb.NodeProto] = []
         for node in graph.node:
             self._note(node, open_ended=self._reads_data(node, decided))
+            self._note_data(node, decided)
             if self._can_guard and node.op_type in _ENDS_ON_EMPTY and _ends(node):
                 nodes += self._guard(node, filled, one)
             for attribute in node.attribute:
@@ -147,6 +175,27 @@ class _Walk:
             self.ends_on_empty = self.ends_on_empty or operator
         if open_ended or operator in _OPEN_ENDED:
             self.open_ended = self.open_ended or operator
+
+    def _note_data(self, node: pb.NodeProto, decided: set[str]) -> None:
+        """Note a node that some data ends the process with; a constant divisor is taken not to be -1."""
+        if node.op_type == "Div":
+            free = not any(name in decided for name in node.input)
+            ends = free and any(name in self._integers for name in node.input)
+        else:
+            ends = node.op_type == "STFT" and any(name not in decided for name in _at(node, (3,)))
+        if ends and not self.ends_on_data:
+            kind = "a division of integers" if node.op_type == "Div" else "STFT"
+            self.ends_on_data = f"node '{node.name or node.output[0]}' ({kind})"
+        if node.output and self._gives_integers(node):
+            self._integers.add(node.output[0])
+
+    def _gives_integers(self, node: pb.NodeProto) -> bool:
+        if node.op_type in _GIVES_INT64:
+            return True
+        if node.op_type == "Cast":
+            return any(each.name == "to" and each.i in _DIVISIBLE for each in node.attribute)
+        first = _at(node, (1,) if node.op_type == "Where" else (0,))
+        return node.op_type not in _CHANGES_TYPE and any(name in self._integers for name in first)
 
     def _reads_data(self, node: pb.NodeProto, decided: set[str]) -> bool:
         """Tell whether the data decides how large an output is, or which branch is run."""

@@ -46,3 +46,5 @@ class GroupState:
     sequence_worker: str | None = None
     #: The ids of all processes of the server.
     processes: Sequence[int] = ()
+    #: How many workers were started in the place of one that had ended.
+    restarts: int = 0

@@ -84,6 +84,7 @@ class Supervisor:
         #: Set once every worker has loaded its models for the first time.
         self._all_joined = asyncio.Event()
         self._ready = False
+        self._restarts = 0
         self._status = OK
 
     async def run(self) -> int:
@@ -124,6 +125,7 @@ class Supervisor:
             except OSError as error:
                 ending = f"cannot be started: {error}"
             else:
+                self._restarts += start > 0
                 ending = await self._attend(worker)
                 if worker.serving_since is not None:
                     served = loop.time() - worker.serving_since
@@ -348,6 +350,7 @@ class Supervisor:
             readiness=Readiness.common([worker.state.readiness for worker in joined]),
             sequence_worker=sequence_workers[0] if sequence_workers else None,
             processes=[os.getpid(), *(worker.process.pid for worker in self.workers.values())],
+            restarts=self._restarts,
         )
 
     async def _exchange_all(self) -> None:

@@ -89,6 +89,9 @@ class WorkerGroup:
     def processes(self) -> Sequence[int]:
         return self._group.processes
 
+    def restarts(self) -> int:
+        return self._group.restarts
+
     def log_ready(self, _: Mapping[str, str], __: float) -> None:
         """The models are the same in all workers: one of them names them."""
         if self._spec.number == 1:

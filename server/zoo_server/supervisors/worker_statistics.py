@@ -36,7 +36,7 @@ class WorkerStatistics:
         """Keep the sums of a worker that has ended; nothing waits in it or is loaded in it."""
         last = self._running.pop(worker, {})
         self._ended = _by_version(
-            replace(sums, pending=0, load_seconds=0.0, loaded_ns=0)
+            replace(sums, pending=0, memory_bytes=0, load_seconds=0.0, loaded_ns=0)
             for sums in readings.total([*self._ended.values(), *last.values()])
         )
 

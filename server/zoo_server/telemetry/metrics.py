@@ -30,21 +30,27 @@ def _itself() -> list[int]:
 
 
 class Metrics:
-    """The page; `read` returns every served version, `processes` the ids of the server's own."""
+    """The page; `read` returns every served version, `processes` the ids of the server's own.
+
+    `restarts` returns how many workers have taken the place of one that had ended.
+    """
 
     def __init__(
         self,
         read: Callable[[], Iterable[ModelReading]],
         processes: Callable[[], Iterable[int]] = _itself,
+        restarts: Callable[[], int] = int,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._models = _ModelText(read)
         self._registry.register(_Machine())
         self._registry.register(_Processes(processes))
+        self._restarts = restarts
 
     def page(self) -> bytes:
         """Return what a scrape gets, in the format of CONTENT_TYPE."""
-        return self._models.text().encode() + generate_latest(self._registry)
+        restarts = f"{_RESTARTS_HEAD}nv_worker_restarts {_number(self._restarts())}\n"
+        return (self._models.text() + restarts).encode() + generate_latest(self._registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,9 @@ _ROWS = (
          lambda model: model.load_seconds),
     _Row("nv_model_memory_bytes", "gauge", "Memory that the loaded model takes, about, in bytes",
          lambda model: model.memory_bytes),
+    _Row("nv_model_process_restarts", "counter",
+         "How often the model's own process was started again after it had ended",
+         lambda model: model.restarts),
 )  # fmt: skip
 
 #: Name, text, unit in ns, and which times.
@@ -153,6 +162,14 @@ def _number(value: float) -> str:
 
 def _head(name: str, text: str, kind: str) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+
+
+#: Of a server of one process it is 0.
+_RESTARTS_HEAD = _head(
+    "nv_worker_restarts",
+    "How often a worker process was started in the place of one that had ended",
+    "counter",
+)
 
 
 def _samples(model: ModelReading) -> list[str]:

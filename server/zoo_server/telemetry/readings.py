@@ -26,6 +26,8 @@ class ModelReading:
     memory_bytes: int
     #: When it was loaded: in one process, another moment is another load, whose counts began anew.
     loaded_ns: int
+    #: How often a process of its own was started again after it had ended.
+    restarts: int = 0
 
 
 def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
@@ -42,6 +44,7 @@ def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
             memory_bytes=sum(reading.memory_bytes for reading in same),
             load_seconds=max(reading.load_seconds for reading in same),
             loaded_ns=max(reading.loaded_ns for reading in same),
+            restarts=sum(reading.restarts for reading in same),
         )
         for (name, version), same in sorted(versions.items())
     ]

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from tests.server.grpc_callers import infer_request
 from tests.waiting import until
+from zoo_server.errors import MemoryExhausted, ServerExiting
 
 ISOLATED = 'parameters { key: "isolation" value { string_value: "process" } }\n'
 LIMITED = ISOLATED + (
@@ -111,13 +112,49 @@ def test_a_run_in_another_process_is_cancelled(repository, graphs, serve):
 
 
 def test_a_process_has_a_memory_of_its_own(repository, serve):
-    """Sixteen bytes that want 8 GB get an error; the process, or the next one, answers on."""
+    """Sixteen bytes that want 8 GB get an error that says what to do; the process answers on."""
     repository.add("huge", _model("ConstantOfShape", "x", TensorProto.FLOAT, 2), LIMITED)
     with serve(repository.path) as wire:
-        code, _ = status(lambda: wire.infer("huge", x=np.array([1 << 16, 1 << 15])))
+        code, text = status(lambda: wire.infer("huge", x=np.array([1 << 16, 1 << 15])))
 
-        assert code in ("INTERNAL", "UNAVAILABLE")
+        assert code == "RESOURCE_EXHAUSTED"
+        assert "wants more than isolation_memory_mb 600 allows: send a smaller request" in text
         assert wire.infer("huge", x=np.array([2, 3]))["y"].shape == (2, 3)
+
+
+def test_a_request_that_does_not_fit_into_the_process_is_refused(repository, graphs, serve):
+    """800 MB of input where 600 may be taken: not even read, and the caller hears of the limit."""
+    repository.add("m", graphs.identity(shape=("n",)), LIMITED)
+    with serve(repository.path) as wire:
+        model = wire.server.catalog.find("m", "")
+        with pytest.raises(MemoryExhausted, match="isolation_memory_mb 600 allows"):
+            model.runner.graph.run(["y"], {"x": np.ones(200 << 20, np.float32)})
+
+        assert wire.infer("m", x=np.ones(3, np.float32))["y"].tolist() == [1, 1, 1]
+
+
+def test_processes_that_were_started_again_are_counted(served):
+    """The metric tells how often, by model."""
+    with pytest.raises(grpc.RpcError):
+        divide(served, LEAST, [-1])
+    divide(served, [6], [3])
+    restarts = {each.settings.name: each.restarts for each in served.server.catalog.loaded()}
+
+    assert restarts == {"division": 1, "neighbour": 0}
+
+
+def test_a_stopped_server_has_no_processes(repository, graphs, serve):
+    """Also where somebody still holds the server, as who embeds it may."""
+    repository.add("m", graphs.identity(), ISOLATED)
+    before = set(children())
+    with serve(repository.path) as wire:
+        held = wire.server
+        assert set(children()) - before
+    graph = next(iter(held.catalog.loaded())).runner.graph
+
+    assert not set(children()) - before
+    with pytest.raises(ServerExiting):
+        graph.run(["y"], {"x": np.ones((1, 4), np.float32)})
 
 
 @pytest.mark.parametrize(

@@ -54,3 +54,6 @@ class Opener:
 
     def open(self, path, threads, cancellation):
         return self.around(lambda: self._runtime.open(path, threads, cancellation))
+
+    def close(self):
+        self._runtime.close()

@@ -47,7 +47,7 @@ EXPECTED = {
     "LoadFailed": "INTERNAL",
     "SharedMemoryFailed": "INTERNAL",
     "ExecutionError": "INTERNAL",
-    "MemoryExhausted": "INTERNAL",
+    "MemoryExhausted": "RESOURCE_EXHAUSTED",
 }
 
 #: INTERNAL whose text is for the caller: it asked for the operation, or sent the JSON.

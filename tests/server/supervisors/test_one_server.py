@@ -83,6 +83,7 @@ def test_counters_do_not_fall_when_a_worker_is_killed(victim, two, make_request,
                 "nv_inference_pending_request_count",
             )
         }
+        restarts = process_metric(found.group(3), "nv_worker_restarts")
         stub = stub_of(channels[0])
         stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
         stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="m"))
@@ -90,6 +91,7 @@ def test_counters_do_not_fall_when_a_worker_is_killed(victim, two, make_request,
 
     assert (while_it_is_replaced, after, more) == (CONNECTIONS, {CONNECTIONS}, {2 * CONNECTIONS})
     assert list(page.values()) == [2 * CONNECTIONS] * 3 + [0]
+    assert restarts == 1
     assert anew == {0}
 
 

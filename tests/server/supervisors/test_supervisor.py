@@ -217,6 +217,19 @@ def test_a_worker_that_cannot_live_is_tried_again(repository, two, make_request,
     process.wait_for("worker 1 serves", 60)
 
 
+@pytest.mark.slow
+def test_workers_that_die_before_the_first_start_end_it(repository, graphs, server_process):
+    """What ends a worker while it loads ends every other alike: one line says so, exit 1."""
+    repository.add("m", graphs.ends_the_load())
+    process = server_process(repository.path, "--grpc-port", "0", "--workers", "2")
+    status, log = process.finish(180)
+
+    assert status == 1
+    assert "was ended by SIGABRT, for the 7th time in a row: giving up" in log
+    assert log.count("giving up") == 1
+    assert "Traceback" not in log
+
+
 #: Asks for a sign of life ten times as often as else.
 IMPATIENT = """
 from zoo_server.supervisors import rpc

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSet, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +24,22 @@ from typing import Any
 
 import numpy as np
 
-from zoo_server.backends.onnxruntime.messages_of_arrays import Closed, receive, send
+from zoo_server.backends.onnxruntime.messages import memory_reason
+from zoo_server.backends.onnxruntime.messages_of_arrays import (
+    OUT_OF_MEMORY,
+    Closed,
+    receive,
+    send,
+)
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_wire
-from zoo_server.errors import ModelLoadError, ServerError, WorkerLost
+from zoo_server.errors import (
+    MemoryExhausted,
+    ModelLoadError,
+    ServerError,
+    ServerExiting,
+    WorkerLost,
+)
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.model_config import Isolation
 from zoo_server.schedulers.scheduler import WouldWait
@@ -71,9 +83,13 @@ class IsolatedSession:
         self._spec = (str(path), provider, threads, isolation.memory_bytes)
         self._limiter = limiter
         self.threads = threads
+        self._memory_bytes = isolation.memory_bytes
         #: Held by the run under way.
         self._lock = threading.Lock()
+        self._is_closed = False
         self._deaths = 0
+        #: How often another process has taken the place of one that had ended.
+        self.restarts = 0
         self._not_before = 0.0
         self._process: _Process | None = None
         self._finalizer: Any = None
@@ -95,9 +111,12 @@ class IsolatedSession:
         if not waits:
             raise WouldWait
         with self._limiter.taking(self.threads), self._lock:
+            if self._is_closed:
+                raise ServerExiting("Server exiting")
             if self._process is None:
                 self._wait()
                 self._start(cancellation or Cancellation())
+                self.restarts += 1
             process = self._process
             assert process is not None
             if cancellation is not None:
@@ -106,6 +125,13 @@ class IsolatedSession:
                 return list(process.ask((list(outputs), dict(feeds))))
             except Closed:
                 raise self._lost(process) from None
+
+    def close(self) -> None:
+        """End the process, a run under way with it; it is not started again."""
+        self._is_closed = True
+        finalizer = self._finalizer
+        if finalizer is not None:
+            finalizer()
 
     def _start(self, cancellation: Cancellation) -> None:
         process = _Process(self._spec)
@@ -120,6 +146,8 @@ class IsolatedSession:
         self.inputs, self.outputs = _of_this_process(inputs), _of_this_process(outputs)
         self._process = process
         self._finalizer = weakref.finalize(self, process.close)
+        if self._is_closed:
+            self._finalizer()
 
     def _wait(self) -> None:
         """Wait until the process may be started again; WorkerLost if that takes long."""
@@ -131,18 +159,33 @@ class IsolatedSession:
             )
         time.sleep(max(0.0, left))
 
-    def _lost(self, process: "_Process") -> WorkerLost:
+    def _lost(self, process: "_Process") -> ServerError:
         """Take note of a process that has ended; return what its run's callers hear."""
         if self._finalizer is not None:
             self._finalizer.detach()
         self._process = None
-        ending, lived = process.close()
+        status, lived = process.close()
+        if self._is_closed:
+            return ServerExiting("Server exiting")
+        ending = _in_words(status)
         self._deaths = 1 if lived >= _HEALTHY_SECONDS else self._deaths + 1
         delay = _DELAYS[min(self._deaths, len(_DELAYS)) - 1]
         self._not_before = time.monotonic() + delay
         place = f"{self._path.parent.parent.name}/{self._path.parent.name}"
         _LOG.error("the process of model %s %s: started again after %g s", place, ending, delay)
+        if status == OUT_OF_MEMORY:
+            return MemoryExhausted(memory_reason(None, self._memory_bytes))
         return WorkerLost(f"the model's own process {ending} while it ran the request")
+
+
+def _in_words(status: int) -> str:
+    """Say how a process ended."""
+    if status < 0:
+        with suppress(ValueError):
+            return f"was ended by {signal.Signals(-status).name}"
+    if status == OUT_OF_MEMORY:
+        return "ran out of memory"
+    return f"ended with status {status}"
 
 
 def _of_this_process(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
@@ -154,9 +197,16 @@ class IsolatedRuntime:
     """Opens graphs in processes of their own (zoo_server.models.loader.GraphOpener)."""
 
     def __init__(
-        self, version: str, provider: str, limiter: ThreadLimiter, isolation: Isolation
+        self,
+        version: str,
+        provider: str,
+        limiter: ThreadLimiter,
+        isolation: Isolation,
+        opened: MutableSet[IsolatedSession],
     ) -> None:
+        """`opened` gets each session, for who has to close them."""
         self.version = version
+        self._opened = opened
         self._provider = provider
         self._limiter = limiter
         self._isolation = isolation
@@ -165,15 +215,22 @@ class IsolatedRuntime:
     def open(self, path: Path, threads: int, cancellation: Cancellation) -> IsolatedSession:
         """Load a graph in a new process; ModelLoadError says why it cannot be served."""
         try:
-            return IsolatedSession(
+            session = IsolatedSession(
                 path, self._provider, threads, self._isolation, self._limiter, cancellation
             )
-        except WorkerLost as error:
+        except (MemoryExhausted, WorkerLost) as error:
             raise ModelLoadError(f"it cannot be loaded: {error}") from None
+        self._opened.add(session)
+        return session
 
     def isolated(self, isolation: Isolation) -> "IsolatedRuntime":
         """Return the same with other limits."""
-        return IsolatedRuntime(self.version, self._provider, self._limiter, isolation)
+        return IsolatedRuntime(self.version, self._provider, self._limiter, isolation, self._opened)
+
+    def close(self) -> None:
+        """End the processes of all that are open."""
+        for session in list(self._opened):
+            session.close()
 
 
 class _Process:
@@ -216,19 +273,17 @@ class _Process:
         if not self._is_loaded:
             self._process.kill()
 
-    def close(self) -> tuple[str, float]:
-        """Let it end; return how it ended, in words, and how long it lived."""
+    def close(self) -> tuple[int, float]:
+        """Let it end; return its status and how long it lived."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a run that waits for its answer
         self._socket.close()
         try:
             status = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        lived = time.monotonic() - self._began
-        if status < 0:
-            with suppress(ValueError):
-                return f"was ended by {signal.Signals(-status).name}", lived
-        return f"ended with status {status}", lived
+        return status, time.monotonic() - self._began
 
     def _send(self, message: Any) -> None:
         with self._sending:

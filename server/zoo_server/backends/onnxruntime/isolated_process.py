@@ -12,9 +12,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from zoo_server.backends.onnxruntime.messages_of_arrays import Closed, receive, send
+from zoo_server.backends.onnxruntime.messages_of_arrays import OUT_OF_MEMORY, Closed, receive, send
 from zoo_server.backends.onnxruntime.session import Runtime, Session
-from zoo_server.errors import ExecutionError, ModelLoadError, ServerError
+from zoo_server.errors import ModelLoadError, ServerError
 from zoo_server.inference.cancellation import Cancellation
 
 
@@ -25,7 +25,7 @@ def main(descriptor: int) -> None:
     try:
         if memory_bytes:
             resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-        runtime = Runtime(provider=provider, threads=threads, arena=not memory_bytes)
+        runtime = Runtime(provider=provider, threads=threads, memory_bytes=memory_bytes)
         session = runtime.open(Path(path), threads, Cancellation())
     except ServerError as error:
         send(connection, error)
@@ -48,11 +48,13 @@ def _serve(connection: socket.socket, session: Session) -> None:
         except ServerError as error:
             answer = error
         except MemoryError:
-            answer = ExecutionError("the memory of the model's own process does not suffice")
+            os._exit(OUT_OF_MEMORY)
         try:
             send(connection, answer)
         except Closed:
             os._exit(0)
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
 
 
 def _read(connection: socket.socket, asked: "queue.SimpleQueue[tuple[Any, Cancellation]]") -> None:
@@ -62,6 +64,8 @@ def _read(connection: socket.socket, asked: "queue.SimpleQueue[tuple[Any, Cancel
             request = receive(connection)
         except Closed:
             os._exit(0)
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
         if request is None:
             cancellation.cancel()
         else:

@@ -14,6 +14,9 @@ _BARE = re.compile(r"""(?<![\w./"'])/[^\s"',;]+""")
 #: Where onnxruntime was built; a line of its source tells a caller nothing.
 _SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ ")
 
+#: Which operator an allocation failed in.
+_OPERATOR = re.compile(r"while running (\w+) node")
+
 _LONGEST = 1000
 
 #: What its arena and the C++ library say.
@@ -28,6 +31,18 @@ def one_line(error: Exception) -> str:
 def wants_memory(error: Exception) -> bool:
     """Tell whether an allocation failed: onnxruntime has no status for it."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in _ALLOCATIONS)
+
+
+def memory_reason(error: Exception | None, limit_bytes: int) -> str:
+    """Return what a caller hears whose run was refused memory; the process has a limit, or 0."""
+    operator = _OPERATOR.search(str(error))
+    wants = f"operator {operator[1]} of the model wants" if operator else "the run wants"
+    if not limit_bytes:
+        return f"{wants} more memory than there is: send a smaller request"
+    return (
+        f"{wants} more than isolation_memory_mb {limit_bytes >> 20} allows: send a smaller request, or "
+        "raise it in config.pbtxt"
+    )
 
 
 def for_callers(error: Exception, folder: Path) -> str:

@@ -10,6 +10,9 @@ import socket
 import struct
 from typing import Any
 
+#: With this status a process ends that cannot hold a message: what follows in it could not be read.
+OUT_OF_MEMORY = 12
+
 _NUMBER = struct.Struct("<Q")
 
 

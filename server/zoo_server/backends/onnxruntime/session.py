@@ -12,13 +12,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from zoo_server.backends.onnxruntime import providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
-from zoo_server.backends.onnxruntime.isolated import IsolatedRuntime
-from zoo_server.backends.onnxruntime.messages import for_callers, one_line, wants_memory
+from zoo_server.backends.onnxruntime.isolated import IsolatedRuntime, IsolatedSession
+from zoo_server.backends.onnxruntime.messages import (
+    for_callers,
+    memory_reason,
+    one_line,
+    wants_memory,
+)
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
 from zoo_server.errors import (
@@ -54,8 +60,13 @@ class Session:
         traits: GraphTraits,
         run_options: Any,
         run: Any = None,
+        memory_bytes: int = 0,
     ) -> None:
-        """`run_options` is onnxruntime.RunOptions; `run` stands in for the session's own."""
+        """`run_options` is onnxruntime.RunOptions; `run` stands in for the session's own.
+
+        `memory_bytes` is what the process may take, 0 without limit.
+        """
+        self._memory_bytes = memory_bytes
         self._run_options = run_options
         # Its `run` checks again, in Python, what zoo_server.inference.validation has checked.
         self._run = run or getattr(session, "_sess", session).run
@@ -100,8 +111,9 @@ class Session:
                     f"the request leaves operator {guarded[1]} a tensor without elements, and it takes "
                     "one or more: send a larger input"
                 ) from None
-            kind = MemoryExhausted if wants_memory(error) else ExecutionError
-            raise kind(one_line(error)) from error
+            if wants_memory(error):
+                raise MemoryExhausted(memory_reason(error, self._memory_bytes)) from error
+            raise ExecutionError(one_line(error)) from error
         return results
 
     def _cancelled_by(self, cancellation: Cancellation) -> Any:
@@ -113,14 +125,16 @@ class Session:
 class Runtime:
     """onnxruntime, loaded and configured; opens sessions."""
 
-    def __init__(self, *, provider: str, threads: int, arena: bool = True) -> None:
+    def __init__(self, *, provider: str, threads: int, memory_bytes: int = 0) -> None:
         """Load onnxruntime; RuntimeMissing if neither of its wheels is installed.
 
-        Without `arena` its memory is given back after each run: where memory is bounded, an arena that
-        was refused a large piece takes all that is left, and keeps it.
+        `memory_bytes` is what the process may take, 0 without limit. Where there is one, memory is given
+        back after each run: an arena that was refused a large piece takes all that is left, and keeps it.
         """
         self._provider = provider
-        self._arena = arena
+        self._memory_bytes = memory_bytes
+        #: The sessions in processes of their own that are open.
+        self._isolated: WeakSet[IsolatedSession] = WeakSet()
         #: The budget: the most threads of one session, and of all that run at once.
         self.threads = threads
         self._limiter = ThreadLimiter(threads)
@@ -155,7 +169,14 @@ class Runtime:
         try:
             run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
             return Session(
-                session, taken, threads, self._limiter, file.traits, module.RunOptions, run
+                session,
+                taken,
+                threads,
+                self._limiter,
+                file.traits,
+                module.RunOptions,
+                run,
+                self._memory_bytes,
             )
         except UnicodeDecodeError:  # onnxruntime takes them, and its Python interface does not
             raise ModelLoadError(
@@ -164,7 +185,14 @@ class Runtime:
 
     def isolated(self, isolation: Isolation) -> "IsolatedRuntime":
         """Return what opens graphs in processes of their own."""
-        return IsolatedRuntime(self.version, self._provider, self._limiter, isolation)
+        return IsolatedRuntime(
+            self.version, self._provider, self._limiter, isolation, self._isolated
+        )
+
+    def close(self) -> None:
+        """End the processes of isolated models; their further runs are refused."""
+        for session in list(self._isolated):
+            session.close()
 
     def _open_on_cpu(self, path: Path, file: GraphFile, threads: int, cause: Exception) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""
@@ -187,7 +215,7 @@ class Runtime:
         # An explicit count also keeps onnxruntime from pinning threads to CPUs it may not use.
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = self._arena
+        options.enable_cpu_mem_arena = not self._memory_bytes
         options.execution_mode = self._onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # A spinning pool burns the CPU that its neighbours on the machine need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

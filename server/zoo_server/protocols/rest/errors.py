@@ -16,6 +16,7 @@ HTTP_STATUS: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.ALREADY_EXISTS: 400,
     grpc.StatusCode.FAILED_PRECONDITION: 400,
     grpc.StatusCode.CANCELLED: 400,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 400,
     grpc.StatusCode.UNAUTHENTICATED: 401,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.INTERNAL: 500,
