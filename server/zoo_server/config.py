@@ -253,7 +253,8 @@ class ServerConfig:
     )
     token_file: Path | None = _option(
         None,
-        "accept only calls with the bearer token in this file, on every port; health needs none",
+        "accept only calls with a bearer token of this file, each with its rights, on every port; "
+        "health needs none",
         convert=Path,
         metavar="FILE",
     )

@@ -9,6 +9,7 @@
     │   ├── AlreadyExists          the name is taken
     │   ├── Unsupported            the server, or this model, does not offer it
     │   ├── Unauthenticated        the call's bearer token is missing or wrong
+    │   ├── PermissionDenied       the token is good, but not for this call
     │   ├── Cancelled              the caller cancelled the call, or its run has been ended for that
     │   └── DeadlineExpired        the deadline passed before the work began
     ├── Unavailable                temporary: the same request may succeed later
@@ -71,6 +72,10 @@ class Unsupported(RequestError):
 
 class Unauthenticated(RequestError):
     """The server wants a token, and the call shows none or another."""
+
+
+class PermissionDenied(RequestError):
+    """The call's token lacks the right that the call needs."""
 
 
 class Cancelled(RequestError):

@@ -32,7 +32,7 @@ from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader, ModelRuntime, OpenerFactory
 from zoo_server.models.polling import Poller
 from zoo_server.protocols import tls
-from zoo_server.protocols.auth import TokenGuard, read_token
+from zoo_server.protocols.auth import TokenGuard, Tokens
 from zoo_server.protocols.grpc.handlers import SERVICE, inference_handlers
 from zoo_server.protocols.grpc.health import Health, health_handlers
 from zoo_server.protocols.grpc.infer import InferPath
@@ -44,10 +44,11 @@ from zoo_server.protocols.grpc.transport.public import TransportOptions
 from zoo_server.protocols.ports import join_address
 from zoo_server.protocols.rest.connections import ConnectionLimits
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
-from zoo_server.protocols.rest.plain import Application, MetricsPage, TokenCheck
+from zoo_server.protocols.rest.plain import Application, MetricsPage, TokenCheck, right_to_read
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
+from zoo_server.protocols.watched_files import LOOK_SECONDS as LOOK_AT_FILES_SECONDS
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
@@ -131,7 +132,7 @@ class Server:
         )
         self.path.reads_small_here = not config.is_lazy
         self._tls = tls.load(config)
-        self._token = None if config.token_file is None else read_token(config.token_file)
+        self._tokens = None if config.token_file is None else Tokens(config.token_file)
         self._budget = measure(config.threads).shared_by(config.workers)
         with ExitStack() as resources:
             resources.callback(self._end_workers)
@@ -221,7 +222,7 @@ class Server:
             max_connections=config.max_connections,
             max_connections_of_a_peer=config.max_connections_per_peer,
             credentials=None if self._tls is None else self._tls.grpc,
-            guard=None if self._token is None else TokenGuard(self._token),
+            guard=None if self._tokens is None else TokenGuard(self._tokens),
             shared=self._topology.shares_port,
             on_failure=partial(self._loop_ended, "gRPC"),
         )
@@ -262,6 +263,9 @@ class Server:
         )
         if config.model_control_mode == ControlMode.POLL:
             self._repeat("polling the model repository", control.poll, config.repository_poll_secs)
+        for watched in (self._tls, self._tokens):
+            if watched is not None:
+                self._repeat("reading tokens and certificates", watched.look, LOOK_AT_FILES_SECONDS)
         trimmer = MemoryTrimmer(lambda: not self.in_flight.count)
         self._repeat("giving memory back", trimmer.look, LOOK_SECONDS)
         self._topology.log_ready(self._addresses(), time.perf_counter() - self._began)
@@ -339,7 +343,7 @@ class Server:
         """Return the application of the HTTP port, with all that it imports."""
         from zoo_server.protocols.rest.application import rest_application
 
-        return rest_application(dataplane, self.config, self.in_flight, self._workers, self._token)
+        return rest_application(dataplane, self.config, self.in_flight, self._workers, self._tokens)
 
     def _metrics(self, dataplane: DataPlane) -> Application:
         """Return the application of the metrics port, with all that it imports."""
@@ -349,7 +353,7 @@ class Server:
             lambda: dataplane.statistics("", ""), self._topology.processes, self._topology.restarts
         )
         page = MetricsPage(metrics.page, CONTENT_TYPE)
-        return page if self._token is None else TokenCheck(page, self._token)
+        return page if self._tokens is None else TokenCheck(page, self._tokens, right_to_read)
 
     # -- facts -----------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""TLS, mutual TLS and the token, on each port; and what is wrong with their files, in one line."""
+"""TLS, mutual TLS, the tokens and their rights, on each port; and what is wrong with their files, in one line."""
 
 import http.client
 import json
+import logging
 import ssl
 
 import grpc
@@ -10,7 +11,10 @@ import pytest
 import tritonclient.http as triton
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
+from tests.server.http_callers import HttpCaller
+from tests.waiting import until
 from zoo.client import Client
 from zoo.client import errors as client_errors
 from zoo.client.connection import TLS
@@ -18,7 +22,19 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
 from zoo_server.config import ServerConfig
 from zoo_server.errors import ConfigurationError, Unauthenticated
-from zoo_server.protocols.auth import authorised, read_token
+from zoo_server.protocols.auth import (
+    EVERY_RIGHT,
+    OPEN,
+    RPC_RIGHTS,
+    Right,
+    Tokens,
+    digest,
+    parse_tokens,
+    rights_of,
+)
+from zoo_server.protocols.grpc.handlers import SERVICE
+from zoo_server.protocols.rest.routes import OPERATIONS
+from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.server import running
 
 TOKEN = "sesame-1234"
@@ -28,15 +44,16 @@ class Papers:
     """Certificates on disk: one authority, the server's and a client's certificate, and a stranger's."""
 
     def __init__(self, folder):
-        authority, stranger = trustme.CA(), trustme.CA()
+        self.authority, stranger = trustme.CA(), trustme.CA()
+        authority = self.authority
         server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client")
         self.ca = folder / "ca.pem"
         authority.cert_pem.write_to_path(self.ca)
-        self.certificate, self.key = self._write(folder, "server", server)
-        self.client = self._write(folder, "client", client)
-        self.stranger = self._write(folder, "stranger", stranger.issue_cert("client"))
+        self.certificate, self.key = self.write(folder, "server", server)
+        self.client = self.write(folder, "client", client)
+        self.stranger = self.write(folder, "stranger", stranger.issue_cert("client"))
 
-    def _write(self, folder, name, leaf):
+    def write(self, folder, name, leaf):
         certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
         chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
         certificate.write_bytes(chain)
@@ -289,6 +306,148 @@ def test_every_path_but_health_needs_the_token(serve_secure, tmp_path):
         assert ask("/metrics", server.metrics_address, Authorization=f"Bearer {TOKEN}") == 200
 
 
+# -- its rights ------------------------------------------------------------------------------------
+
+
+def test_every_rpc_has_a_right():
+    """The table names each RPC of each service, and no other."""
+    served = {
+        service.full_name: {method.name for method in service.methods}
+        for service in (
+            SERVICE,
+            *TENSORFLOW_SERVICES,
+            *health_pb2.DESCRIPTOR.services_by_name.values(),
+            *reflection_pb2.DESCRIPTOR.services_by_name.values(),
+        )
+    }
+
+    assert {service: set(rpcs) for service, rpcs in RPC_RIGHTS.items()} == served
+
+
+@pytest.fixture
+def rights_file(tmp_path):
+    """A token for each right alone, named like it."""
+    path = tmp_path / "rights"
+    path.write_text("".join(f"{right} {right}\n" for right in Right))
+    return path
+
+
+def test_a_token_is_good_for_its_rights_on_every_route(serve_secure, rights_file):
+    """Each route takes the token with its right, and 403 is for all others; health takes none."""
+    with serve_secure(token_file=rights_file, allow_shared_memory=True) as server:
+        caller = HttpCaller(server.http_address)
+        for operation in OPERATIONS:
+            for path in operation.paths():
+                named = path.format(model="m", version="1", label="l", region="r", repository="r")
+                for token in Right:
+                    bearer = {"Authorization": f"Bearer {token}"}
+                    answer = caller.ask(operation.method, named, **bearer)
+                    is_denied = operation.right not in (OPEN, token)
+                    assert (answer.status == 403) is is_denied, (operation, token, answer)
+                    assert not is_denied or f"the right '{operation.right}'" in answer.error
+                if operation.right is not OPEN:
+                    assert caller.ask(operation.method, named).status == 401
+        for path, right, other in (
+            ("/v2/repository/models/m/load%0A", "control", "inference"),
+            ("/pages.html", "read", "control"),
+        ):
+            method = "GET" if right == "read" else "POST"
+            assert caller.ask(method, path, Authorization=f"Bearer {other}").status == 403
+            assert caller.ask(method, path, Authorization=f"Bearer {right}").status != 403
+        caller.close()
+        for token in Right:
+            asked = http.client.HTTPConnection(server.metrics_address, timeout=10)
+            told = status(asked, "/metrics", Authorization=f"Bearer {token}")
+            assert told == (200 if token is Right.READ else 403)
+
+
+def test_a_token_is_good_for_its_rights_on_every_rpc(serve_secure, rights_file):
+    """Each RPC takes the token with its right; others are PERMISSION_DENIED."""
+    with (
+        serve_secure(token_file=rights_file, allow_shared_memory=True) as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        for service, rpcs in RPC_RIGHTS.items():
+            for name, right in rpcs.items():
+                if right is OPEN:
+                    continue
+                for token in Right:
+                    options = {"metadata": (("authorization", f"Bearer {token}"),), "timeout": 10}
+                    code = outcome(channel, f"/{service}/{name}", **options)
+                    is_denied = code is grpc.StatusCode.PERMISSION_DENIED
+                    assert is_denied is (token is not right), (name, token, code)
+
+
+def outcome(channel, method, **options):
+    """Return the status of a call with an empty message, None for an answer."""
+    try:
+        if "Stream" in method or "Reflection" in method:
+            list(channel.stream_stream(method)(iter([b""]), **options))
+        else:
+            channel.unary_unary(method)(b"", **options)
+    except grpc.RpcError as error:
+        return error.code()
+    return None
+
+
+def test_tokens_and_certificates_are_read_again(serve_secure, papers, tmp_path, caplog):
+    """New calls need the new token and see the new certificate; what is broken changes nothing."""
+    certificate, key, token = (tmp_path / name for name in ("server.pem", "server.key", "token"))
+    certificate.write_bytes(papers.certificate.read_bytes())
+    key.write_bytes(papers.key.read_bytes())
+    options = {"tls_certificate": certificate, "tls_key": key, "token_file": token}
+    with serve_secure(**options) as server, caplog.at_level(logging.INFO, "zoo_server"):
+
+        def asked(word):
+            return status(papers.https(server.http_address), "/v2", Authorization=f"Bearer {word}")
+
+        def metadata_by_grpc(word):
+            with papers.channel(server.grpc_address) as channel:
+                stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+                bearer = (("authorization", f"Bearer {word}"),)
+                stub.ServerMetadata(pb.ServerMetadataRequest(), metadata=bearer, timeout=10)
+
+        def shown():
+            """What each kind of port shows to a new connection."""
+            return {
+                ssl.get_server_certificate(("127.0.0.1", int(address.rpartition(":")[2])))
+                for address in (server.grpc_address, server.http_address, server.metrics_address)
+            }
+
+        before = shown()
+        assert asked(TOKEN) == 200
+        token.write_text("next  read\n")
+        key.write_text("no key")
+        until(lambda: asked("next") == 200)
+        assert asked(TOKEN) == 401
+        metadata_by_grpc("next")
+        until(lambda: "in PEM form; what was read before stays in force" in caplog.text)
+        assert shown() == before
+
+        token.write_text("last  nonsense\n")
+        papers.write(tmp_path, "server", papers.authority.issue_cert("127.0.0.1"))
+        until(lambda: "unknown" in caplog.text or "known are" in caplog.text)
+        until(lambda: len(shown() | before) == 2 and not shown() & before)
+        assert asked("next") == 200
+        metadata_by_grpc("next")
+        assert "last" not in caplog.text
+
+
+def test_a_broken_file_is_one_line_of_the_log(tmp_path, caplog):
+    """However often it is looked at, until it is mended or broken otherwise."""
+    path = tmp_path / "token"
+    path.write_text("one\n")
+    tokens = Tokens(path)
+    path.unlink()
+    for _ in range(3):
+        tokens.look()
+    path.write_text("one\n")
+    tokens.look()
+    tokens.check([("authorization", "Bearer one")], Right.CONTROL)
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [
@@ -307,28 +466,45 @@ def test_every_path_but_health_needs_the_token(serve_secure, tmp_path):
 def test_metadata_without_the_token(metadata, text):
     """None, another, another scheme, two at once."""
     with pytest.raises(Unauthenticated, match=text):
-        authorised(b"t", metadata)
+        rights_of({digest(b"t"): EVERY_RIGHT}, metadata)
 
 
 @pytest.mark.parametrize("value", ["Bearer t", b"bearer t", "BEARER  t "])
 def test_metadata_with_the_token(value):
     """As text or bytes; the scheme in either case."""
-    authorised(b"t", [("other", "x"), ("authorization", value)])
+    told = rights_of(
+        {digest(b"s"): EVERY_RIGHT, digest(b"t"): frozenset({Right.READ})},
+        [("other", "x"), ("authorization", value)],
+    )
+    assert told == {Right.READ}
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (None, "cannot be read: No such file"), (b"", "is empty"), (b" \n", "is empty"),
-        (b"two words", "more than one word"), (b"caf\xc3\xa9", "printable ASCII"),
+        (None, "cannot be read: No such file"), (b"", "is empty"), (b" \n# none\n", "is empty"),
+        (b"one two", "line 1: behind the token stand rights between commas; known are inference, "),
+        (b"one\ntwo read,,control", "line 2: behind the token"), (b"caf\xc3\xa9", "printable ASCII"),
+        (b"one\none read", "line 2: the token is there twice"),
+        (b"\n".join(b"t%d" % n for n in range(257)), "has 257 tokens, 256 at most"),
     ],
 )  # fmt: skip
 def test_bad_token_file(tmp_path, content, text):
-    """It must be there, and hold one word that a header can carry."""
+    """It must be there, and hold words that a header can carry, and rights that there are."""
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match=text):
-        read_token(path)
-    path.write_bytes(b" good\n")
-    assert read_token(path) == b"good"
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        Tokens(path)
+    assert "two" not in str(caught.value).partition("line")[2]  # a token, perhaps
+
+
+def test_good_token_file(tmp_path):
+    """Comments, white space, a token alone; rights in any order, with spaces between."""
+    tokens = parse_tokens(tmp_path, b"# all\n a \n\nb\tread, inference\r\nc shared-memory")
+
+    assert tokens == {
+        digest(b"a"): EVERY_RIGHT,
+        digest(b"b"): {Right.READ, Right.INFERENCE},
+        digest(b"c"): {Right.SHARED_MEMORY},
+    }

@@ -28,6 +28,7 @@ EXPECTED = {
     "AlreadyExists": "ALREADY_EXISTS",
     "Unsupported": "UNIMPLEMENTED",
     "Unauthenticated": "UNAUTHENTICATED",
+    "PermissionDenied": "PERMISSION_DENIED",
     "Cancelled": "CANCELLED",
     "DeadlineExpired": "DEADLINE_EXCEEDED",
     "ModelNotReady": "UNAVAILABLE",

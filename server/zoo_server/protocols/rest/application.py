@@ -16,11 +16,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 
 from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane
 from zoo_server.errors import Cancelled
+from zoo_server.protocols.auth import Right, Tokens
 from zoo_server.protocols.rest import openapi
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 from zoo_server.protocols.rest.control import Answer, Body, Control, Path
@@ -28,7 +29,7 @@ from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 from zoo_server.protocols.rest.forms import Form, OpenInference
 from zoo_server.protocols.rest.infer import Inference
 from zoo_server.protocols.rest.json_values import parse_json
-from zoo_server.protocols.rest.plain import Application, TokenCheck
+from zoo_server.protocols.rest.plain import Application, RightOf, TokenCheck
 from zoo_server.protocols.rest.predict import Predict, TensorFlowServing
 from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, PREDICT, Operation
 from zoo_server.protocols.rest.site import SiteRoute
@@ -45,11 +46,11 @@ def rest_application(
     config: ServerConfig,
     in_flight: AbstractContextManager[None],
     workers: Executor,
-    token: bytes | None = None,
+    tokens: Tokens | None = None,
 ) -> Application:
     """Return the application.
 
-    `workers` run what may take long, so that the event loop does not wait; without a token none is
+    `workers` run what may take long, so that the event loop does not wait; without tokens none is
     asked for.
     """
     routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers)
@@ -59,7 +60,25 @@ def rest_application(
         exception_handlers={HTTPException: _http_error, Exception: _unforeseen},
     )
     application.router.redirect_slashes = False
-    return application if token is None else TokenCheck(application, token)
+    return application if tokens is None else TokenCheck(application, tokens, _rights())
+
+
+def _rights() -> RightOf:
+    """Return what tells the right of a route; what is none, such as a page, is for who may read."""
+    routes = [
+        (operation.method, compile_path(path)[0], operation.right)
+        for operation in OPERATIONS
+        for path in operation.paths()
+    ]
+
+    def right_of(method: str, path: str) -> Right | None:
+        asked = "GET" if method == "HEAD" else method
+        for known, pattern, right in routes:  # as Starlette finds the route
+            if known == asked and pattern.match(path):
+                return right
+        return Right.READ
+
+    return right_of
 
 
 class _Routes:

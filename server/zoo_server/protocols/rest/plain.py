@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from zoo_server.errors import Unauthenticated
-from zoo_server.protocols.auth import OPEN_PATHS, authorised
+from zoo_server.errors import PermissionDenied, Unauthenticated
+from zoo_server.protocols.auth import Right, Tokens
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 
 Message = MutableMapping[str, Any]
@@ -16,6 +16,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Returns the right that a method of a path needs, None for none.
+RightOf = Callable[[str, str], Right | None]
 
 
 class ConnectionLimit:
@@ -37,21 +40,27 @@ class ConnectionLimit:
 
 
 class TokenCheck:
-    """Lets only those requests in that bear the token, before anything of them is read."""
+    """Lets only those requests in whose token has the right, before anything of them is read."""
 
-    def __init__(self, application: Application, token: bytes) -> None:
+    def __init__(self, application: Application, tokens: Tokens, right_of: RightOf) -> None:
         self._application = application
-        self._token = token
+        self._tokens = tokens
+        self._right_of = right_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not OPEN_PATHS.fullmatch(scope["path"]):
+        if scope["type"] == "http":
             headers = [(name.decode("latin-1"), value) for name, value in scope["headers"]]
             try:
-                authorised(self._token, headers)
-            except Unauthenticated as error:
+                self._tokens.check(headers, self._right_of(scope["method"], scope["path"]))
+            except (Unauthenticated, PermissionDenied) as error:
                 await respond(send, *error_response(error, f"HTTP {scope['method']}"))
                 return
         await self._application(scope, receive, send)
+
+
+def right_to_read(_: str, __: str) -> Right:
+    """The right that the metrics' port asks for."""
+    return Right.READ
 
 
 class MetricsPage:

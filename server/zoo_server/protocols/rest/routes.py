@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zoo_server.protocols.auth import OPEN, Right
+
 #: What answers a route in the application, and not a function of control.py or predict.py.
 INFER, PREDICT, OPENAPI = "infer", "predict", "openapi"
 
@@ -18,6 +20,8 @@ class Operation:
     path: str
     #: The function that answers: one of Control's or TensorFlowServing's, INFER, PREDICT or OPENAPI.
     function: str
+    #: The right that a token needs, None for none at all.
+    right: Right | None
     summary: str
     #: The schema of the answer (openapi.py); None for an answer without a body.
     answer: str | None = None
@@ -39,9 +43,15 @@ class Operation:
 
 
 def _get(
-    path: str, function: str, summary: str, answer: str | None = None, *, waits: bool = False
+    path: str,
+    function: str,
+    summary: str,
+    answer: str | None = None,
+    *,
+    right: Right | None = Right.READ,
+    waits: bool = False,
 ) -> Operation:
-    return Operation("GET", path, function, summary, answer, waits=waits)
+    return Operation("GET", path, function, right, summary, answer, waits=waits)
 
 
 def _post(
@@ -50,10 +60,11 @@ def _post(
     summary: str,
     answer: str | None = None,
     *,
-    body: str = "Object",
+    right: Right,
+    body: str | None = "Object",
     needs_body: bool = False,
 ) -> Operation:
-    return Operation("POST", path, function, summary, answer, body, needs_body, waits=True)
+    return Operation("POST", path, function, right, summary, answer, body, needs_body, waits=True)
 
 
 _MODEL = "/v2/models/{model}[/versions/{version}]"
@@ -64,33 +75,96 @@ _TRACE = "/v2[/models/{model}]/trace/setting"
 
 #: In the order in which they are tried: the hot one first.
 OPERATIONS: tuple[Operation, ...] = (
-    _post(f"{_MODEL}/infer", INFER, "Run the model", "Answer", body="Request", needs_body=True),
-    _post(f"{_SERVABLE}:predict", PREDICT, "Run the model", "Object", needs_body=True),
-    _get("/v2/health/live", "live", "200 once the server answers"),
-    _get("/v2/health/ready", "ready", "200 if every model is ready, else 400"),
+    _post(
+        f"{_MODEL}/infer",
+        INFER,
+        "Run the model",
+        "Answer",
+        body="Request",
+        needs_body=True,
+        right=Right.INFERENCE,
+    ),
+    _post(
+        f"{_SERVABLE}:predict",
+        PREDICT,
+        "Run the model",
+        "Object",
+        needs_body=True,
+        right=Right.INFERENCE,
+    ),
+    _get("/v2/health/live", "live", "200 once the server answers", right=OPEN),
+    _get("/v2/health/ready", "ready", "200 if every model is ready, else 400", right=OPEN),
     _get("/v2", "server", "The server's name, version and extensions", "Server"),
     _get("/v2/models/stats", "statistics", "Statistics of every model", "Object", waits=True),
     _get("/v2/openapi.json", OPENAPI, "This document", "Object"),
     _get(_MODEL, "model", "The model's inputs and outputs", "Model"),
-    _get(f"{_MODEL}/ready", "model_ready", "200 if the model is ready, else 400"),
+    _get(f"{_MODEL}/ready", "model_ready", "200 if the model is ready, else 400", right=OPEN),
     _get(f"{_MODEL}/config", "config", "The model's configuration", "Object"),
     _get(f"{_MODEL}/stats", "statistics", "The model's statistics", "Object", waits=True),
-    _post(f"{_REPOSITORY}/index", "index", "The models of the repository", "Index"),
-    _post(f"{_REPOSITORY}/models/{{model}}/load", "load", "Load a model"),
-    _post(f"{_REPOSITORY}/models/{{model}}/unload", "unload", "Unload a model"),
-    _get(f"{_SYSTEM}/status", "system_status", "The registered regions", "Index"),
-    _post(f"{_SYSTEM}/register", "system_register", "Register a region", needs_body=True),
-    _post(f"{_SYSTEM}/unregister", "system_unregister", "Unregister one region, or all"),
-    _get(f"{_CUDA}/status", "cuda_status", "The registered regions", "Index"),
-    _post(f"{_CUDA}/register", "cuda_register", "Register a region", needs_body=True),
-    _post(f"{_CUDA}/unregister", "cuda_unregister", "Unregister one region, or all"),
+    _post(
+        f"{_REPOSITORY}/index", "index", "The models of the repository", "Index", right=Right.READ
+    ),
+    _post(f"{_REPOSITORY}/models/{{model}}/load", "load", "Load a model", right=Right.CONTROL),
+    _post(
+        f"{_REPOSITORY}/models/{{model}}/unload", "unload", "Unload a model", right=Right.CONTROL
+    ),
+    _get(
+        f"{_SYSTEM}/status",
+        "system_status",
+        "The registered regions",
+        "Index",
+        right=Right.SHARED_MEMORY,
+    ),
+    _post(
+        f"{_SYSTEM}/register",
+        "system_register",
+        "Register a region",
+        needs_body=True,
+        right=Right.SHARED_MEMORY,
+    ),
+    _post(
+        f"{_SYSTEM}/unregister",
+        "system_unregister",
+        "Unregister one region, or all",
+        right=Right.SHARED_MEMORY,
+    ),
+    _get(
+        f"{_CUDA}/status",
+        "cuda_status",
+        "The registered regions",
+        "Index",
+        right=Right.SHARED_MEMORY,
+    ),
+    _post(
+        f"{_CUDA}/register",
+        "cuda_register",
+        "Register a region",
+        needs_body=True,
+        right=Right.SHARED_MEMORY,
+    ),
+    _post(
+        f"{_CUDA}/unregister",
+        "cuda_unregister",
+        "Unregister one region, or all",
+        right=Right.SHARED_MEMORY,
+    ),
     _get(_TRACE, "trace", "The trace settings", "Object"),
-    _post(_TRACE, "trace", "Change trace settings", "Object", needs_body=True),
+    _post(_TRACE, "trace", "Change trace settings", "Object", needs_body=True, right=Right.CONTROL),
     _get("/v1/models", "models", "The names of the models that are ready", "Object"),
     _get(_SERVABLE, "status", "The state of every version", "Object"),
     _get(f"{_SERVABLE}/metadata", "metadata", "Inputs and outputs", "Object", waits=True),
-    Operation("POST", f"{_SERVABLE}:classify", "classify", "Refused: call predict"),
-    Operation("POST", f"{_SERVABLE}:regress", "regress", "Refused: call predict"),
+    _post(
+        f"{_SERVABLE}:classify",
+        "classify",
+        "Refused: call predict",
+        right=Right.INFERENCE,
+        body=None,
+    ),
+    _post(
+        f"{_SERVABLE}:regress", "regress", "Refused: call predict", right=Right.INFERENCE, body=None
+    ),
     _get("/v2/logging", "log", "The log settings", "Object"),
-    _post("/v2/logging", "log", "Change log settings", "Object", needs_body=True),
+    _post(
+        "/v2/logging", "log", "Change log settings", "Object", needs_body=True, right=Right.CONTROL
+    ),
 )
