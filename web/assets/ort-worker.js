@@ -1,13 +1,37 @@
 // Runs onnxruntime-web beside the page, so that the page never waits for it.
 //
 // Asked with {id, open: bytes}, {id, run: model, feeds, outputs}; answers {id, ...} or {id, error}.
-// The first message is {program}: the WebAssembly program, packed or not.
+// The first message is {program}: the address of the WebAssembly program, packed or not. While it comes,
+// {share} says how much of it is there, 0 to 1.
+
+/** Bytes of the program, where the host does not say how many come. */
+const EXPECTED = 3_800_000;
 
 const models = [];
 let ort = null;
 let last = Promise.resolve();
 
-async function load(program) {
+async function download(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  const total = Number(answer.headers.get("content-length")) || EXPECTED;
+  const reader = answer.body.getReader();
+  const parts = [];
+  let [size, said] = [0, 0];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    size += value.length;
+    if (size < said + total / 20) continue;
+    said = size;
+    postMessage({ share: Math.min(1, size / total) });
+  }
+  return new Blob(parts);
+}
+
+async function load(address) {
+  const program = await download(address);
   const head = new Uint8Array(await program.slice(0, 2).arrayBuffer());
   // A host that says `content-encoding: gzip` has had it unpacked by the browser.
   const packed = head[0] === 0x1f && head[1] === 0x8b;

@@ -16,35 +16,24 @@ async function load(progress) {
   const worker = new Worker(new URL("./ort-worker.js", import.meta.url), { type: "module" });
   const waiting = new Map();
   let count = 0;
-  worker.addEventListener("message", ({ data: { id, error, ...answer } }) => {
+  worker.addEventListener("message", ({ data: { id, share, error, ...answer } }) => {
+    if (share !== undefined) return progress(share);
     const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
     if (error) reject(new Error(error));
     else resolve(answer);
+  });
+  worker.addEventListener("error", (event) => {
+    for (const { reject } of waiting.values()) reject(new Error(event.message ?? "ort-worker.js"));
+    waiting.clear();
   });
   const ask = (question) =>
     new Promise((resolve, reject) => {
       waiting.set(++count, { resolve, reject });
       worker.postMessage({ id: count, ...question });
     });
-  await ask({ program: await download("runtime/ort.wasm.gz", progress) });
+  await ask({ program: new URL("../runtime/ort.wasm.gz", import.meta.url).href });
   return ask;
-}
-
-async function download(path, progress) {
-  const answer = await get(path);
-  const total = Number(answer.headers.get("content-length")) || 3_800_000;
-  const reader = answer.body.getReader();
-  const parts = [];
-  let size = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    size += value.length;
-    progress(Math.min(1, size / total));
-  }
-  return new Blob(parts);
 }
 
 /** A model in the browser. Tensors are {shape, data} with a typed array, `type` for others than float32. */
