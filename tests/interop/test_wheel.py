@@ -91,6 +91,8 @@ def test_the_wheel_holds_three_typed_packages(wheel: Path) -> None:
     assert packages == {"zoo", "zoo_server", "zoo_proto"}
     assert all(f"{package}/py.typed" in names for package in packages)
     assert not [name for name in names if name.endswith((".onnx", ".keras", ".pyc"))]
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "web").rglob("*.*")}
+    assert {f"zoo/site/{source}" for source in sources} <= set(names)
 
 
 def test_the_source_archive_can_be_checked_and_tested(dist: Path) -> None:
@@ -102,7 +104,7 @@ def test_the_source_archive_can_be_checked_and_tested(dist: Path) -> None:
     for needed in ("Makefile", "constraints.txt", "docs/protocol.md", "tests/conftest.py"):
         assert needed in names
     assert {name.split("/")[0] for name in names} <= {
-        "bench", "docs", "packaging", "proto", "server", "tests", "zoo",
+        "bench", "docs", "packaging", "proto", "server", "tests", "web", "zoo",
         "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "PKG-INFO",
         "README.md", "SECURITY.md", "constraints.txt", "pyproject.toml", ".gitignore",
     }  # fmt: skip

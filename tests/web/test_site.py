@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from tests.web.conftest import STAND_IN
 from zoo.errors import UsageError, ZooError
 from zoo.site import build
 from zoo.site.build import SITE_FILE, Sources, build_site
@@ -208,3 +210,27 @@ def test_a_repository_without_models_is_refused(sources: Sources, tmp_path: Path
     empty = Sources(repository=tmp_path, runs=tmp_path, registry=sources.registry)
     with pytest.raises(UsageError, match="no model is published"):
         build_site(empty, tmp_path / "site")
+
+
+def test_a_model_from_a_keras_file_has_a_page_too(
+    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest knows neither data nor training, and no recipe has its name."""
+    model = tmp_path / "models/mine"
+    shutil.copytree(sources.repository / "dense_iris", model)
+    path = max(model.glob("*/manifest.json"))
+    values = json.loads(path.read_text("utf-8"))
+    for key in ("task", "tutorial", "training", "data", "parameters", "recipe", "held_out"):
+        values.pop(key, None)
+    path.write_text(json.dumps(values | {"name": "mine", "layers": []}))
+    monkeypatch.setattr(build, "runtime_files", lambda _: STAND_IN)
+
+    mine = Sources(repository=tmp_path / "models", runs=tmp_path, registry=sources.registry)
+    build_site(mine, tmp_path / "site")
+
+    page = json.loads((tmp_path / "site/data/mine/page.json").read_text("utf-8"))
+    assert page["kind"] == "numbers"
+    assert "mine" in (tmp_path / "site/models/mine/index.html").read_text("utf-8")
+    # What the tutorial shows is not here: it names those models, and links to none.
+    links = _Links(tmp_path / "site/tutorial/index.html").links
+    assert not [link for link in links if "dense_iris" in link]
