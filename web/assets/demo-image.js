@@ -3,7 +3,7 @@ import { Bars } from "./bars.js";
 import { imageOf, TWO } from "./digits.js";
 import { h, onScheme, t } from "./dom.js";
 import { decoded, paintImage } from "./maps.js";
-import { newest } from "./ort.js";
+import { feedsOf, newest } from "./ort.js";
 import { Pad } from "./pad.js";
 import { Stages, stagesOf } from "./stages.js";
 
@@ -14,8 +14,7 @@ export async function start(context) {
   const high = page.image.high;
   const stages = stagesOf(page.nodes, page.layers);
   const weightNames = stages.flatMap(({ node }) => (node.op === "Conv" ? node.weights : []));
-  const example = { [input.name]: { shape: [1, rows, columns, channels], data: Float32Array.from(page.example[input.name].values) } };
-  const weights = await taps.run(example, weightNames);
+  const weights = await taps.run(feedsOf(page.example), weightNames);
   const wanted = [...new Set(stages.flatMap(({ node, tensor }) => [tensor, ...(node.op === "Gemm" ? [] : node.inputs)]))].filter((name) => name !== input.name);
   const output = page.outputs[0].name;
 

@@ -1,6 +1,6 @@
 // The sunspots: drag the last years, extend the series by forecasts, and watch the cells and gates.
 import { get, h, onScheme, short, t } from "./dom.js";
-import { largestDifference, Model, newest } from "./ort.js";
+import { feedsOf, largestDifference, Model, newest } from "./ort.js";
 import { Plot, roomFor, ticks } from "./plot.js";
 import { unrolled } from "./recurrent.js";
 
@@ -200,8 +200,7 @@ async function opened(name, page, model, taps) {
   model ??= await Model.open(`data/${name}/model.onnx`);
   taps ??= await Model.open(`data/${name}/taps.onnx`);
   const node = page.nodes.find(({ op }) => op in GATES);
-  const feeds = Object.fromEntries(Object.entries(page.example).map(([key, { shape, values }]) => [key, { shape, data: Float32Array.from(values) }]));
-  return { page, model, taps, node, weights: await taps.run(feeds, node.weights) };
+  return { page, model, taps, node, weights: await taps.run(feedsOf(page.example), node.weights) };
 }
 
 /** Return a recurrent node's outputs of (steps, directions, batch, units), direction by direction. */

@@ -1,10 +1,6 @@
 // A model's inputs as fields to fill, and its outputs as numbers: for any ONNX file.
 import { h, short, t } from "./dom.js";
-
-const ARRAYS = {
-  float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array,
-  int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array,
-};
+import { tensor } from "./ort.js";
 
 /** Numbers of a tensor that a field shows; more would only slow the page. */
 const MOST_SHOWN = 2000;
@@ -85,10 +81,7 @@ export class Fields {
     if (texts.length !== wanted) throw new Error(t("wrong_count", { name, wanted, shape: shape.join("×"), seen: texts.length }));
     const wrong = texts.find((text) => Number.isNaN(Number(text)));
     if (wrong !== undefined) throw new Error(t("not_a_number", { name, value: wrong }));
-    if (type === "string") return { type, shape, data: texts.map(String) };
-    const Kind = ARRAYS[type] ?? Float32Array;
-    const isBig = Kind === BigInt64Array || Kind === BigUint64Array;
-    return { type, shape, data: Kind.from(texts, (text) => (isBig ? BigInt(Math.round(Number(text))) : Number(text))) };
+    return tensor(type, shape, texts);
   }
 
   #show(answers, took) {

@@ -61,6 +61,26 @@ export class Model {
   }
 }
 
+/** The arrays of the runtime's types. */
+const ARRAYS = {
+  float32: Float32Array, float64: Float64Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array,
+  int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array,
+};
+
+/** Return numbers, or texts, as a tensor of a type; raises an Error for a type that there is no array of. */
+export function tensor(type, shape, values) {
+  if (type === "string") return { type, shape, data: values.map(String) };
+  const Kind = ARRAYS[type];
+  if (!Kind) throw new Error(`${type}: no such type in a browser`);
+  const isBig = type === "int64" || type === "uint64";
+  return { type, shape, data: Kind.from(values, (value) => (isBig ? BigInt(Math.round(Number(value))) : Number(value))) };
+}
+
+/** Return a published test vector's side, as page.json has it, as feeds. */
+export function feedsOf(side) {
+  return Object.fromEntries(Object.entries(side).map(([name, { type, shape, values }]) => [name, tensor(type, shape, values)]));
+}
+
 /** Return a function that calls `work` with the newest arguments, one call at a time. */
 export function newest(work) {
   let waiting = null;

@@ -10,13 +10,19 @@ export async function isServed() {
   }
 }
 
+/** The protocol's names of the runtime's types. */
+const DATATYPES = {
+  float32: "FP32", float64: "FP64", int8: "INT8", uint8: "UINT8", int16: "INT16", uint16: "UINT16",
+  int32: "INT32", uint32: "UINT32", int64: "INT64", uint64: "UINT64", bool: "BOOL", string: "BYTES",
+};
+
 /** Run a model on the server; tensors in and out as ort.js has them. */
 export async function ask(name, feeds, parameters) {
-  const inputs = Object.entries(feeds).map(([key, { shape, data }]) => ({
+  const inputs = Object.entries(feeds).map(([key, { type = "float32", shape, data }]) => ({
     name: key,
-    datatype: "FP32",
+    datatype: DATATYPES[type],
     shape,
-    data: Array.from(data),
+    data: Array.from(data, (value) => (typeof value === "bigint" ? Number(value) : type === "bool" ? value === 1 : value)),
   }));
   const answer = await fetch(`/v2/models/${name}/infer`, {
     method: "POST",

@@ -43,6 +43,13 @@ from zoo.training.runs import RunFolder
 from zoo.version import zoo_version
 from zoo_server.repository import layout
 
+#: numpy's names of types that the browser's runtime calls otherwise; an object is text.
+ORT_TYPES = {
+    name: name
+    for name in ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32",
+                 "int64", "uint64", "bool")
+}  # fmt: skip
+
 #: What says that a folder is a site of ours, and what is in it.
 SITE_FILE, SITE_FORMAT = "site.json", 1
 
@@ -165,7 +172,11 @@ def _first_case(manifest: Manifest) -> Case:
 
 def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {
-        key: {"shape": list(value.shape), "values": value.ravel().tolist()}
+        key: {
+            "type": ORT_TYPES.get(value.dtype.name, "string"),
+            "shape": list(value.shape),
+            "values": value.ravel().tolist(),
+        }
         for key, value in arrays.items()
     }
 
