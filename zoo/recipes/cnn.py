@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.datasets.digits import DIGIT_PAIRS, DIGITS, DIGITS_012, DIGITS_28, DIGITS_DISTORTED
+from zoo.datasets.mnist import MNIST
 from zoo.datasets.photographs import PHOTOGRAPHS
 from zoo.recipes.recipe import recipe
 
@@ -114,6 +115,43 @@ def cnn_valid() -> Any:
             keras.layers.Conv2D(32, (5, 5), padding="valid", activation="relu"),
             keras.layers.MaxPooling2D((2, 2)),
             keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+@recipe(
+    tutorial="Conv2D(32,(5,5),valid,(28,28,1),relu) on MNIST itself",
+    dataset=MNIST,
+    task="multiclass",
+    input_name="image",
+    output_name="probabilities",
+    parameters=113898,
+    baseline="majority",
+    seed=1,
+    epochs=12,
+    batch_size=64,
+    learning_rate=0.001,
+    patience=4,
+)
+def cnn_mnist() -> Any:
+    """Read MNIST's digits with the tutorial's convolution of 32 filters, and one of as many on it.
+
+    Reaches: accuracy >= 0.99 on 10000 held-out digits, in about 300 s on two cores.
+    """
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1), name="image"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(32, (5, 5), padding="valid", activation="relu"),
+            keras.layers.MaxPooling2D((2, 2)),
+            keras.layers.Conv2D(32, (3, 3), padding="valid", activation="relu"),
+            keras.layers.MaxPooling2D((2, 2)),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(128, activation="relu"),
             keras.layers.Dense(10, activation="softmax"),
         ]
     )

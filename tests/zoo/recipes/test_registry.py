@@ -41,6 +41,7 @@ MODELS = (
     "cnn_digits",
     "cnn_digits10",
     "cnn_valid",
+    "cnn_mnist",
     "cnn_rgb",
     "cnn_digits_bn",
     "cnn_digit_pair",
