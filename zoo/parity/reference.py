@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from zoo.parity.compare import Arrays, Session
 from zoo.version import installed_version
 
@@ -29,3 +31,19 @@ class OnnxReference:
             return dict(zip(names, evaluator.run(names, dict(feeds)), strict=True))
 
         return run
+
+
+def pools_nan(model: Path, feeds: Arrays) -> bool:
+    """Tell whether a NaN arrives at a MaxPool of the graph when the evaluator runs these feeds.
+
+    Infinities become NaN on the way (Inf - Inf), where neither the row nor the answer has one.
+    """
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(os.fspath(model))
+    pooled = [node.input[0] for node in evaluator.proto_.graph.node if node.op_type == "MaxPool"]
+    if not pooled:
+        return False
+    with np.errstate(all="ignore"):
+        values = evaluator.run(pooled, dict(feeds))
+    return any(bool(np.isnan(value).any()) for value in values)

@@ -164,3 +164,37 @@ def test_what_is_no_onnx_file_is_refused_by_the_runtime(tmp_path: Path) -> None:
 
     with pytest.raises(CheckFailed, match="onnxruntime refuses the graph"):
         proof.require()
+
+
+@pytest.mark.parametrize(
+    ("pooled", "adversarial", "culprit", "proven"),
+    [
+        (True, True, REFERENCE, True),
+        (True, True, DECISIVE, False),
+        (True, False, REFERENCE, False),
+        (False, True, REFERENCE, False),
+    ],
+)
+def test_a_nan_that_arises_before_a_maxpool_is_left_open_to_the_evaluator_alone(
+    tmp_path: Path, pooled: bool, adversarial: bool, culprit: str, proven: bool
+) -> None:
+    """Inf - Inf is NaN in the graph, and neither the row nor Keras's answer has one."""
+    pool = helper.make_node("MaxPool", ["nan"], ["y"], kernel_shape=[1, 2])
+    last = pool if pooled else helper.make_node("Identity", ["nan"], ["y"])
+    path = _file(tmp_path, helper.make_node("Sub", ["x", "x"], ["nan"]), last)
+    feeds = {"x": np.array([[[[np.inf, 1.0]]]], np.float32)}
+    keras = np.zeros((1, 1, 1, 1), np.float32)
+    case = Case(name="one Inf", feeds=feeds, expected={"y": keras}, adversarial=adversarial)
+
+    def nan(feeds: Arrays) -> Arrays:
+        return {"y": np.full_like(keras, np.nan)}
+
+    def finite(feeds: Arrays) -> Arrays:
+        return {"y": keras}
+
+    runtimes = [Fake(name, nan if name == culprit else finite) for name in (DECISIVE, REFERENCE)]
+    (proof,) = prove([path], [case], POLICY, runtimes=runtimes)
+
+    assert proof.report.ok is proven
+    skipped = [row.runtime for row in proof.report.comparisons if row.not_compared]
+    assert skipped == ([REFERENCE] if proven else [])
