@@ -16,7 +16,7 @@ IMAGES = Path(__file__).parent / "images"
 #: Rooms from top to bottom, each with what it is for: a room imports rooms of lower rows only.
 ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("cli", "the command"), ("commands", "one module a command")),
-    (("site", "the gallery"),),
+    (("terminal", "tables, progress, errors"), ("site", "the gallery")),
     (
         ("export", "recipe, model or file to ONNX"),
         ("models", "load, ask, compare"),

@@ -16,12 +16,13 @@ from importlib import import_module, metadata
 from typing import Any, NoReturn
 
 from zoo.errors import MissingPackage, ZooError
+from zoo.terminal.messages import say
 
 COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict", "site", "layers")
 
 #: The extra that brings each package of those that are not always there.
 EXTRAS = {"onnxruntime": "cpu"} | dict.fromkeys(
-    ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "statsmodels", "tqdm", "matplotlib"),
+    ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "statsmodels", "matplotlib"),
     "train",
 )
 
@@ -99,7 +100,7 @@ def _positional(word: str) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"zoo: {message}\n")
+    say(message, failed=True)
     return status
 
 

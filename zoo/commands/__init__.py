@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import MissingPackage
 from zoo.models.find import REPOSITORY
+from zoo.terminal.messages import say
 
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
@@ -107,16 +107,16 @@ def chosen_recipes(options: argparse.Namespace) -> list[Recipe]:
     recipes = [known.get(name) for name in known.names()]
     for recipe in recipes:
         if recipe.dataset.is_left_out:
-            sys.stderr.write(
-                f"zoo: {recipe.name} is left out: its data, {recipe.dataset.title}, is not on this "
-                f"machine: {recipe.dataset.obtain}\n"
+            say(
+                f"{recipe.name} is left out: its data, {recipe.dataset.title}, is not on this "
+                f"machine: {recipe.dataset.obtain}"
             )
     return [recipe for recipe in recipes if not recipe.dataset.is_left_out]
 
 
 def require_training(purpose: str) -> None:
     """Raise MissingPackage before anything is begun that needs the train extra."""
-    for package in ("tensorflow", "keras", "tf2onnx", "onnx", "tqdm"):
+    for package in ("tensorflow", "keras", "tf2onnx", "onnx"):
         if find_spec(package) is None:
             raise MissingPackage(package, purpose)
 

@@ -6,7 +6,6 @@ Recipes by name, or any .keras file: that one is loaded in a process of its own.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,8 @@ from zoo.errors import StorageError, UsageError, ZooError
 from zoo.export.from_file import FileExport, export_in_own_process, is_model_file
 from zoo.export.options import ExportOptions
 from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_requested
+from zoo.terminal.messages import say
+from zoo.terminal.progress import Overall
 
 if TYPE_CHECKING:
     from zoo.export.from_recipe import Exported
@@ -114,13 +115,14 @@ def run(options: argparse.Namespace) -> int:
         return _run_file(options, chosen)
     _refuse_file_options(options)
     recipes = chosen_recipes(options)
-    records, failures, fresh = train_all(recipes, options.runs)
+    with Overall(len({r.trained_as.name for r in recipes}) + len(recipes), "steps") as overall:
+        records, failures, fresh = train_all(recipes, options.runs, overall)
+        trained = {record.name for record in records}
+        ready = [recipe for recipe in recipes if recipe.trained_as.name in trained]
+        exported, refused = _export_all(ready, options, chosen, overall)
     if fresh and not options.json:
         print_training(records, fresh)
-        print(flush=True)
-    trained = {record.name for record in records}
-    ready = [recipe for recipe in recipes if recipe.trained_as.name in trained]
-    exported, refused = _export_all(ready, options, chosen)
+        print()
     if options.json:
         print_json([_json(item) for item in exported])
     else:
@@ -180,7 +182,10 @@ def _refuse_file_options(options: argparse.Namespace) -> None:
 
 
 def _export_all(
-    recipes: Sequence[Recipe], options: argparse.Namespace, chosen: ExportOptions
+    recipes: Sequence[Recipe],
+    options: argparse.Namespace,
+    chosen: ExportOptions,
+    overall: Overall,
 ) -> tuple[list[Exported], dict[str, ZooError]]:
     """Export what is out of date; one model's failure does not keep the others back."""
     from zoo.export.from_recipe import current_export, export_recipe
@@ -190,6 +195,7 @@ def _export_all(
     failures: dict[str, ZooError] = {}
     for recipe in recipes:
         run = RunFolder.of(options.runs, recipe)
+        overall.begin(recipe.name, "exporting and comparing with Keras")
         try:
             current = current_export(recipe, run, options.repository, chosen)
             done.append(current or export_recipe(recipe, run, options.repository, chosen))
@@ -200,9 +206,10 @@ def _export_all(
                 f"{error.filename or options.repository}: {error.strerror or error}: "
                 "nothing that was published before is lost"
             )
+        overall.end()
     for item in done:
         if item.config_kept:
-            sys.stderr.write(f"zoo: {item.name}: config.pbtxt was edited by hand, and is kept\n")
+            say(f"{item.name}: config.pbtxt was edited by hand, and is kept")
     return done, failures
 
 
@@ -223,7 +230,7 @@ def _json(item: Exported) -> dict[str, Any]:
 def _print(items: Sequence[Exported]) -> None:
     """Print what was published, how large, and how far from Keras."""
     from zoo.parity.compare import largest_on_plain_rows
-    from zoo.table import text_table
+    from zoo.terminal.tables import print_table
 
     rows = [
         [
@@ -238,18 +245,19 @@ def _print(items: Sequence[Exported]) -> None:
     ]
     if rows:
         header = ("model", "version", "nodes", "bytes", "largest Δ to Keras", "seconds")
-        print(text_table(header, rows, right="lrrrrr"))
+        print_table(header, rows, right="lrrrrr", dropped=("nodes", "version", "bytes"))
     _print_smaller([(item.name, item.manifest["variants"]) for item in items])
 
 
 def _print_smaller(models: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
     """Print what was measured of quantised variants, of one file or of several models."""
     from zoo.quantize import report as figures
-    from zoo.table import text_table
+    from zoo.terminal.tables import print_table
 
     rows = [
         [name, *row] for name, variants in models for row in figures.rows(figures.records(variants))
     ]
     if not rows:
         return
-    print(f"\n{text_table(('model', *figures.HEADER), rows, right=f'l{figures.RIGHT}')}")
+    print()
+    print_table(("model", *figures.HEADER), rows, right=f"l{figures.RIGHT}")

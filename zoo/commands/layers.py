@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.commands import add_json, print_json, require_training
 from zoo.errors import UsageError
+from zoo.terminal.messages import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,20 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print; exit 1 if a case went otherwise than the atlas expects."""
     require_training("`zoo layers`")
-    from tqdm import tqdm
-
     from zoo.atlas.isolated import measured
     from zoo.atlas.table import page
+    from zoo.terminal.progress import Overall
 
     chosen = matching(options.only)
-    outcomes = list(
-        tqdm(
-            measured([case.name for case in chosen]),
-            total=len(chosen),
-            unit="layer",
-            disable=not sys.stderr.isatty(),
-        )
-    )
+    outcomes = []
+    with Overall(len(chosen), "layers") as overall:
+        overall.begin("starting TensorFlow")
+        for outcome in measured([case.name for case in chosen]):
+            outcomes.append(outcome)
+            overall.begin(outcome.name)
+            overall.end()
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(outcomes, {}, f"zoo layers --markdown {options.markdown}"))
@@ -59,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         item.name for case, item in zip(chosen, outcomes, strict=True) if not item.expected_of(case)
     ]
     if unexpected:
-        sys.stderr.write(f"zoo: not as the atlas expects: {', '.join(unexpected)}\n")
+        say(f"not as the atlas expects: {', '.join(unexpected)}", failed=True)
     return 1 if unexpected else 0
 
 
@@ -80,10 +78,10 @@ def matching(pattern: str) -> list[LayerCase]:
 def _print(outcomes: Sequence[Outcome]) -> None:
     """Print one line a case, then the reasons of those that are not right, and the total."""
     from zoo.atlas.table import delta
-    from zoo.table import text_table
+    from zoo.terminal.tables import print_table
 
     rows = [[item.name, item.status, str(item.nodes or ""), delta(item)] for item in outcomes]
-    print(text_table(("case", "outcome", "nodes", "largest Δ"), rows, right="llrr"))
+    print_table(("case", "outcome", "nodes", "largest Δ"), rows, right="llrr", dropped=("nodes",))
     for item in outcomes:
         if item.status != "ok":
             print(f"{item.name}: {item.reason}")

@@ -126,15 +126,20 @@ def _short(value: float) -> str:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    """Print the table without its two widest columns, so that it fits a terminal."""
-    from zoo.table import text_table
+    """Print the table without the tutorial's pieces, which are the widest."""
+    from zoo.terminal.tables import print_table
 
     columns = [0, 2, 3, 4, 5, 6, 7, 8]
     cells = [[row[i] for i in columns] for row in map(_cells, rows)]
     for row, line in zip(rows, cells, strict=True):
         if "bytes" not in row:
-            line[1] = row.get("damage", "not exported yet: zoo export")
-    print(text_table([HEADER[i] for i in columns], cells, right="".join(RIGHT[i] for i in columns)))
+            line[1], line[3] = "", row.get("damage", "not exported yet: zoo export")
+    print_table(
+        [HEADER[i] for i in columns],
+        cells,
+        right="".join(RIGHT[i] for i in columns),
+        dropped=("bytes", "Δ Keras", "parameters", "linear", "baseline", "data"),
+    )
 
 
 def _rewrite(path: Path, rows: list[dict[str, Any]]) -> None:

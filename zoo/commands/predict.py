@@ -114,14 +114,14 @@ def _show(model: Model, feeds: dict[str, Array]) -> None:
 def _print(rows: Sequence[Prediction]) -> None:
     """Print all classes for a single row, one line a row for several."""
     from zoo.models.predictions import plain
-    from zoo.table import text_table
+    from zoo.terminal.tables import print_table
 
     first = rows[0]
     if len(rows) == 1 and first.note:
         print(first.note)
     elif len(rows) == 1 and first.label is not None:
         pairs = list(first.probabilities.items())[:SHOWN_CLASSES]
-        print(text_table(("label", "probability"), [[k, f"{v:.4f}"] for k, v in pairs], right="lr"))
+        print_table(("label", "probability"), [[k, f"{v:.4f}"] for k, v in pairs], right="lr")
     elif any(row.label is not None for row in rows):
         cells = [
             [
@@ -131,7 +131,7 @@ def _print(rows: Sequence[Prediction]) -> None:
             ]
             for i, row in enumerate(rows)
         ]
-        print(text_table(("row", "label", "probability"), cells, right="rlr"))
+        print_table(("row", "label", "probability"), cells, right="rlr")
     else:
         title = f"{first.output} ({first.units})".replace(" ()", "")
         _print_values(title, [row.note or plain(row.values) for row in rows])
@@ -141,13 +141,13 @@ def _print(rows: Sequence[Prediction]) -> None:
 
 
 def _print_values(title: str, values: Sequence[Sequence[object] | str]) -> None:
-    from zoo.table import text_table
+    from zoo.terminal.tables import print_table
 
     cells = [
         [str(i), row if isinstance(row, str) else " ".join(map(_number, row))]
         for i, row in enumerate(values)
     ]
-    print(text_table(("row", title), cells, right="rl"))
+    print_table(("row", title), cells, right="rl")
 
 
 def _number(value: object) -> str:

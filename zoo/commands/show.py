@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,22 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
 
 def _print(name: str, facts: dict[str, Any], layers: list[Layer]) -> None:
     from zoo.card.text import LAYER_HEADER, layer_rows
-    from zoo.table import text_table
+    from zoo.terminal.stack import STACK_DROPPED, STACK_HEADER, STACK_RIGHT, stack_rows
+    from zoo.terminal.tables import print_table, print_text
 
-    print(f"{name}: {facts['summary']}")
+    print_text(f"{name}: {facts['summary']}")
     if "tutorial" in facts:
-        print(f"the tutorial's piece: {facts['tutorial']}")
+        print_text(f"the tutorial's piece: {facts['tutorial']}")
     for side in ("inputs", "outputs"):
         for tensor in facts.get(side, ()):
             print(f"{side[:-1]} {tensor['name']} {tensor['datatype']} {tensor['shape']}")
     if not layers:
         return
-    print(f"\n{text_table(LAYER_HEADER, layer_rows(layers), right='lllrr')}")
+    print()
+    if sys.stdout.isatty():
+        print_table(STACK_HEADER, stack_rows(layers), right=STACK_RIGHT, dropped=STACK_DROPPED)
+    else:
+        print_table(LAYER_HEADER, layer_rows(layers), right="lllrr")
     trainable = sum(layer.trainable for layer in layers)
     frozen = sum(layer.total for layer in layers) - trainable
     print(f"\n{trainable} trainable parameters" + (f", {frozen} more fixed" if frozen else ""))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import add_json, add_models, add_runs, chosen_recipes, print_json
 from zoo.errors import RecipeError, UsageError, ZooError
+from zoo.terminal.messages import say
+from zoo.terminal.progress import Overall
 
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     if options.data is not None and len(set(options.models)) != 1:
         raise UsageError("--data is the data of one model: name it")
     recipes = chosen_recipes(options)
-    records, failures, fresh = train_all(recipes, options.runs, data=options.data)
+    with Overall(len(recipes)) as overall:
+        records, failures, fresh = train_all(recipes, options.runs, overall, data=options.data)
     if options.json:
         print_json([_json(record, record.name in fresh) for record in records])
     else:
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train_all(
-    recipes: Sequence[Recipe], runs: Path, *, data: str | None = None
+    recipes: Sequence[Recipe], runs: Path, overall: Overall, *, data: str | None = None
 ) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
     """Train what is out of date; returns records, failures by name, and the names just trained.
 
@@ -62,16 +64,17 @@ def train_all(
         return [], failures, set()
     fresh: set[str] = set()
     for recipe in {r.trained_as.name: r.trained_as for r in recipes}.values():
+        overall.begin(recipe.name, "starting TensorFlow" if not fresh else "training")
         try:
             run = RunFolder(runs, recipe.name)
-            if run.is_current(recipe, data) and (record := run.record) is not None:
-                records.append(record)
-                continue
-            with _Bar(recipe.name) as progress:
-                records.append(train(recipe, runs, data=data, progress=progress))
-            fresh.add(recipe.name)
+            record = run.record if run.is_current(recipe, data) else None
+            if record is None:
+                record = train(recipe, runs, data=data, progress=overall.epoch)
+                fresh.add(recipe.name)
+            records.append(record)
         except ZooError as error:
             failures[recipe.name] = error
+        overall.end()
     return records, failures, fresh
 
 
@@ -94,36 +97,8 @@ def _faulty(recipes: Sequence[Recipe], runs: Path, data: str | None) -> dict[str
 def report(failures: dict[str, ZooError]) -> int:
     """Print each failure as one line; return the exit status they make."""
     for name, error in failures.items():
-        sys.stderr.write(f"zoo: {name}: {error}\n")
+        say(f"{name}: {error}", failed=True)
     return max((error.exit_status for error in failures.values()), default=0)
-
-
-class _Bar:
-    """A progress bar over epochs on a terminal; silent elsewhere."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._bar: Any = None
-
-    def __enter__(self) -> Any:
-        if not sys.stderr.isatty():
-            return None
-        try:
-            from tqdm import tqdm
-        except ModuleNotFoundError:
-            return None
-        self._bar = tqdm(desc=self._name, unit="epoch", leave=False)
-
-        def advance(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
-            self._bar.total = epochs
-            self._bar.set_postfix(loss=f"{loss:.4g}", val_loss=f"{val_loss:.4g}", refresh=False)
-            self._bar.update()
-
-        return advance
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _json(record: TrainingRecord, fresh: bool) -> dict[str, Any]:
@@ -143,7 +118,7 @@ def _json(record: TrainingRecord, fresh: bool) -> dict[str, Any]:
 
 def print_table(records: Sequence[TrainingRecord], fresh: set[str]) -> None:
     """Print what each training reached, and on whose data."""
-    from zoo.table import text_table
+    from zoo.terminal.tables import print_table
 
     rows = [
         [
@@ -167,7 +142,9 @@ def print_table(records: Sequence[TrainingRecord], fresh: set[str]) -> None:
             "epochs",
             "seconds",
         )
-        print(text_table(header, rows, right="llrrrrr"))
+        print_table(
+            header, rows, right="llrrrrr", dropped=("parameters", "epochs", "linear", "baseline")
+        )
     for record in records:
         for warning in record.warnings if record.name in fresh else ():
-            sys.stderr.write(f"zoo: {record.name}: warning: {warning}\n")
+            say(f"{record.name}: warning: {warning}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,8 @@ from zoo.commands import (
 )
 from zoo.errors import CheckFailed, UsageError, ZooError
 from zoo.runtimes.catalogue import descriptions, select
+from zoo.terminal.messages import say
+from zoo.terminal.progress import Overall
 
 if TYPE_CHECKING:
     from zoo.parity.compare import Report
@@ -83,15 +84,15 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     targets, published, broken = _targets(options, names)
     if not targets:
         raise CheckFailed("nothing to measure is whole")
-    with _Bar(len(runtimes)) as bar:
+    with Overall(len(runtimes), "runtimes") as overall:
         measured, skipped = measure_all(
-            targets, runtimes, options.compat, say=_say, started=bar.started
+            targets, runtimes, options.compat, say=say, started=overall.at
         )
     if len(skipped) == len(runtimes):
         raise CheckFailed("none of these runtimes can be had here, and nothing was measured")
     whole = measured
     if published:
-        kept = keep(measured.only(published), options.compat, options.repository, say=_say)
+        kept = keep(measured.only(published), options.compat, options.repository, say=say)
         whole = measured.merged(kept)
     if options.json:
         print_json(measured.to_json() | {"skipped": skipped})
@@ -103,7 +104,7 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
         atomic_write(options.markdown, page(whole).encode())
     wrong = faults(measured)
     for line in wrong:
-        _say(line)
+        say(line)
     return 1 if wrong or broken else 0
 
 
@@ -126,38 +127,8 @@ def _targets(
                 published += targets_of(options.repository, name, known)
             except CheckFailed as error:
                 broken = True
-                _say(str(error))
+                say(str(error))
     return [*published, *loose], [target.sha256 for target in published], broken
-
-
-class _Bar:
-    """A progress bar over runtimes on a terminal; silent elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        with contextlib.suppress(ModuleNotFoundError):
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=self._total, leave=False, disable=not sys.stderr.isatty())
-        return self
-
-    def started(self, position: int, name: str) -> None:
-        """Show that the runtime at this position is next."""
-        if self._bar is not None:
-            self._bar.set_description(name)
-            self._bar.update(position - self._bar.n)
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"zoo: {text}\n")
-    sys.stderr.flush()
 
 
 def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
@@ -198,7 +169,7 @@ def _json(title: str, proof: Proof) -> dict[str, Any]:
 
 
 def _print(proofs: Sequence[tuple[str, Proof]], failures: dict[str, str]) -> None:
-    from zoo.table import text_table
+    from zoo.terminal.tables import print_table
 
     rows = []
     for title, proof in proofs:
@@ -209,7 +180,7 @@ def _print(proofs: Sequence[tuple[str, Proof]], failures: dict[str, str]) -> Non
         ]
     rows += [[name, "", "", "", f"FAILED: {reason}"] for name, reason in failures.items()]
     header = ("model", "runtime", "compared", "largest difference", "result")
-    print(text_table(header, rows, right="llrrl"))
+    print_table(header, rows, right="llrrl", dropped=("largest difference", "compared", "runtime"))
 
 
 def _row(name: str, title: str, runtime: str, report: Report) -> list[str]:
