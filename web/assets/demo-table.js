@@ -114,7 +114,7 @@ export function start(context) {
     };
     page.rows.forEach((row, at) => {
       const fill = range
-        ? `rgb(${palette[0]} / ${0.1 + (0.9 * (page.truth[at] - range[0])) / (range[1] - range[0])})`
+        ? `rgb(${palette[0].join(" ")} / ${0.1 + (0.9 * (page.truth[at] - range[0])) / (range[1] - range[0])})`
         : `rgb(${palette[page.truth[at]]})`;
       dot(row, 6, fill, `rgb(${paper})`);
     });
