@@ -18,6 +18,7 @@ ENVIRONMENT_PREFIX = "ZOO_"
 #: Names for --provider besides `auto`; server/zoo_server/backends/onnxruntime/providers.py maps them to onnxruntime's.
 PROVIDERS = (
     "cpu", "cuda", "tensorrt", "openvino", "rocm", "migraphx", "coreml", "dml", "qnn", "xnnpack",
+    "webgpu",
 )  # fmt: skip
 
 TRANSPORTS = ("fast", "public")

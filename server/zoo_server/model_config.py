@@ -160,6 +160,58 @@ class Isolation:
     memory_bytes: int = 0
 
 
+class GraphOptimization(StrEnum):
+    """How far onnxruntime rewrites a graph before it runs it."""
+
+    NONE = "none"
+    BASIC = "basic"
+    EXTENDED = "extended"
+    ALL = "all"
+
+
+class Placement(StrEnum):
+    """What a model is to run on (instance_group's kind)."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """An execution provider that a model asks for, with onnxruntime's options for it."""
+
+    #: As --provider names it.
+    name: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How onnxruntime is to run a model."""
+
+    #: Threads within a node; 0 leaves the number to the server.
+    threads: int = 0
+    #: Threads across nodes, where they run in parallel; 0 as many as within a node.
+    inter_op_threads: int = 0
+    parallel: bool = False
+    optimization: GraphOptimization = GraphOptimization.ALL
+    #: Whether memory is kept from one run to the next, and laid out by what earlier runs took.
+    arena: bool = True
+    pattern: bool = True
+    #: The devices whose kept memory is given back after each run: "cpu:0;gpu:0".
+    shrinks: str = ""
+    #: onnxruntime's session entries, by name.
+    entries: tuple[tuple[str, str], ...] = ()
+    #: Options of the CUDA provider that stand outside of an accelerator.
+    cuda: tuple[tuple[str, str], ...] = ()
+    #: The first has the first choice of nodes.
+    accelerators: tuple[Accelerator, ...] = ()
+    placement: Placement = Placement.AUTO
+    #: The number of the GPU.
+    device: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphTraits:
     """What is known of a graph's runs from its operators."""
@@ -186,8 +238,6 @@ class ModelSettings:
     batching: Batching
     #: None for a model whose requests stand alone.
     sequences: Sequences | None = None
-    #: Threads of one run, where the configuration asks for a number of its own; else 0.
-    threads: int = 0
     #: The completed ModelConfig, serialised, as ModelConfig answers it.
     config: bytes
     #: Names that callers may use for a version (TensorFlow Serving's version_label).

@@ -21,7 +21,7 @@ from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import GraphTraits, Isolation, ModelSettings
+from zoo_server.model_config import GraphTraits, Isolation, ModelSettings, SessionSettings
 from zoo_server.models.catalog import CatalogEntry, ModelState
 from zoo_server.models.entries import failed
 from zoo_server.models.load_threads import LoadThreads
@@ -29,7 +29,8 @@ from zoo_server.models.self_test import examine
 from zoo_server.models.warm_up import try_out, warm_up
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
 from zoo_server.repository.scan import ModelFiles
-from zoo_server.repository.scheduling import isolation_of, threads_of
+from zoo_server.repository.scheduling import isolation_of
+from zoo_server.repository.session_settings import idle_settings, session_settings
 from zoo_server.repository.warm_ups import warm_ups_of
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
@@ -77,7 +78,9 @@ class GraphOpener(Protocol):
     #: The most threads of one run.
     threads: int
 
-    def open(self, path: Path, threads: int, cancellation: Cancellation) -> LoadedGraph:
+    def open(
+        self, path: Path, threads: int, cancellation: Cancellation, settings: SessionSettings
+    ) -> LoadedGraph:
         """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
 
     def isolated(self, isolation: Isolation) -> "GraphOpener":
@@ -171,13 +174,15 @@ def _load_version(
     began, before = time.perf_counter(), memory.resident_bytes()
     files, written = plan.files, plan.config
     path = config_pbtxt.model_file(files, written, version)
-    requested = threads_of(written) if written is not None else 0
+    session = session_settings(written)
+    requested = session.threads
     opener = runtime.opener
     isolation = isolation_of(written) if written is not None else None
     if isolation is not None:
         opener = opener.isolated(isolation)
     files.confinement.check(path, f"{path.parent.name}/{path.name}", config_pbtxt.MAX_GRAPH_BYTES)
-    graph = opener.open(path, requested or _first_guess(path, opener.threads), cancellation)
+    threads = requested or _first_guess(path, opener.threads)
+    graph = opener.open(path, threads, cancellation, session)
     if graph.traits.ends_on_data and isolation is None:
         _LOG.warning(_ENDS_ON_DATA, files.name, version, graph.traits.ends_on_data)
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
@@ -194,7 +199,7 @@ def _load_version(
     )
     took = try_out(graph, settings, runtime.timer, cancellation)
     if not requested and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
-        graph = opener.open(path, opener.threads, cancellation)
+        graph = opener.open(path, opener.threads, cancellation, session)
         took = try_out(graph, settings, runtime.timer, cancellation)
     if runtime.self_test:
         verdict = _self_test(files, path, graph, cancellation)
@@ -281,6 +286,8 @@ def _first_guess(path: Path, threads: int) -> int:
 
 
 def _say_idle(name: str, config: config_pbtxt.ModelConfig | None) -> None:
-    idle = config_pbtxt.idle_settings(config)
+    idle = idle_settings(config) if config is not None else []
+    if config is not None and config.HasField("response_cache"):
+        idle.append("response_cache")
     if idle:
         _LOG.info("model '%s': %s accepted, not acted upon", name, ", ".join(idle))

@@ -21,7 +21,6 @@ from zoo_server.repository.scheduling import (
     batching_settings,
     hidden_tensors,
     sequence_settings,
-    threads_of,
 )
 
 #: As configured.
@@ -164,7 +163,6 @@ def settings_of(
         max_batch_size=config.max_batch_size,
         batching=batching_settings(config),
         sequences=sequence_settings(config, inputs, outputs),
-        threads=threads_of(config),
         inputs=tuple(_input(tensor, inputs, batched) for tensor in config.input),
         outputs=tuple(_output(tensor, outputs, batched, read_labels) for tensor in config.output),
         config=config.SerializeToString(),

@@ -28,17 +28,6 @@ ModelConfig = model_config_pb2.ModelConfig
 #: "stable=1,canary=2" } }`. Triton has no such names and passes the parameter over.
 VERSION_LABELS = "version_labels"
 
-#: Settings that change how fast an answer comes, never what it is: accepted and not acted upon.
-IDLE_SETTINGS = ("optimization", "response_cache")
-
-#: Parameters of Triton's onnxruntime backend, likewise.
-IDLE_PARAMETERS = frozenset(
-    {
-        "inter_op_thread_count", "execution_mode", "level", "enable_mem_arena", "enable_mem_pattern",
-        "memory.enable_memory_arena_shrinkage", "arena_extend_strategy", "default_max_batch_size",
-    }
-)  # fmt: skip
-
 #: Of configurations: the largest that Triton's own tests hold take a hundredth of it.
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -101,16 +90,6 @@ def _from_file(files: ModelFiles) -> Written:
         raise ModelLoadError(f"{layout.CONFIG_FILE} does not parse: {detail}") from None
     mentioned = re.search(r"^[^#\n]*\bmax_batch_size\b", text, re.MULTILINE) is not None
     return Written(config, mentioned)
-
-
-def idle_settings(config: ModelConfig | None) -> list[str]:
-    """Return the settings present that are accepted and not acted upon."""
-    if config is None:
-        return []
-    fields = [field.name for field, _ in config.ListFields() if field.name in IDLE_SETTINGS]
-    return fields + [
-        f"parameter {key}" for key in sorted(config.parameters) if key in IDLE_PARAMETERS
-    ]
 
 
 def _check(name: str, config: ModelConfig) -> None:

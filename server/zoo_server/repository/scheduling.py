@@ -1,4 +1,4 @@
-"""The scheduling part of config.pbtxt: batching, sequences, instances and thread counts.
+"""The scheduling part of config.pbtxt: batching, sequences, instances and isolation.
 
 The names and meanings are Triton's; what cannot be meant is refused at load, not at run.
 """
@@ -21,18 +21,12 @@ from zoo_server.model_config import (
 
 ModelConfig = model_config_pb2.ModelConfig
 
-#: The name of Triton's onnxruntime backend for a session's threads.
-THREADS_PARAMETER = "intra_op_thread_count"
-
 #: Ours; Triton passes unknown parameters on to the backend, which ignores them.
 ISOLATION_PARAMETER, MEMORY_PARAMETER = "isolation", "isolation_memory_mb"
 
 _MAX_MEMORY_MB = 1 << 22
 
 _MAX_INSTANCES = 256
-
-#: Threads of one session, each with a stack of its own.
-_MAX_THREADS = 256
 
 #: What one sequence may keep from one request to the next.
 _MAX_STATE_BYTES = 1 << 28
@@ -95,18 +89,6 @@ def isolation_of(config: ModelConfig) -> Isolation | None:
             f"parameter {MEMORY_PARAMETER} is '{text[:40]}', not 1 to {_MAX_MEMORY_MB}"
         )
     return Isolation(memory_bytes=int(text) << 20)
-
-
-def threads_of(config: ModelConfig) -> int:
-    """Return the threads asked for in `parameters`, 0 for the server's choice."""
-    if THREADS_PARAMETER not in config.parameters:
-        return 0
-    text = config.parameters[THREADS_PARAMETER].string_value
-    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) <= _MAX_THREADS):
-        raise ModelLoadError(
-            f"parameter {THREADS_PARAMETER} is '{text[:40]}', not 0 to {_MAX_THREADS}"
-        )
-    return int(text)
 
 
 def _policy(policy: model_config_pb2.ModelQueuePolicy) -> QueuePolicy:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo_server.backends.onnxruntime import providers, threads
+from zoo_server.backends.onnxruntime import threads
 from zoo_server.config import ServerConfig, add_arguments
 from zoo_server.errors import ConfigurationError, ProviderError
 from zoo_server.repository import layout
@@ -157,44 +157,6 @@ def test_thread_budget(asked, affinity, quota, expected):
 def test_thread_budget_of_this_process():
     """On the machine itself the budget never exceeds the affinity."""
     assert 1 <= threads.measure(0).threads <= len(os.sched_getaffinity(0))
-
-
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-
-
-def test_auto_asks_for_the_best_there_is():
-    """`auto` asks for CUDA before the CPU where the wheel has it, and never for TensorRT."""
-    have = ["TensorrtExecutionProvider", CUDA, CPU]
-
-    assert providers.to_ask_for("auto", have) == [CUDA, CPU]
-    assert providers.to_ask_for("auto", ["AzureExecutionProvider", CPU]) == [CPU]
-    assert providers.taken("auto", [CPU]) == "cpu"
-
-
-def test_named_provider_must_be_in_the_wheel():
-    """A provider the wheel lacks is refused with what is available."""
-    with pytest.raises(ProviderError, match=r"'cuda' is not available: .*; available: cpu$"):
-        providers.to_ask_for("cuda", ["AzureExecutionProvider", CPU])
-
-
-def test_named_provider_must_be_in_the_created_session():
-    """A session that quietly fell back to the CPU is refused: what it has counts."""
-    assert providers.to_ask_for("cuda", [CUDA, CPU]) == [CUDA, CPU]
-    with pytest.raises(ProviderError, match="could not set it up"):
-        providers.taken("cuda", [CPU])
-    assert providers.taken("cuda", [CUDA, CPU]) == "cuda"
-
-
-@pytest.mark.gpu
-def test_cuda_is_taken(repository, graphs, serve):
-    """With a GPU, a model asked to run on CUDA says that it does."""
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has no CUDA execution provider")
-    repository.add("m", graphs.identity())
-    with serve(repository.path, provider="cuda") as wire:
-        assert [model.provider for model in wire.server.catalog.loaded()] == ["cuda"]
 
 
 def test_provider_the_wheel_lacks_stops_the_server(repository, graphs, serve):

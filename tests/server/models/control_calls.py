@@ -52,8 +52,8 @@ class Opener:
         self.version, self.threads = self._runtime.version, threads
         return self
 
-    def open(self, path, threads, cancellation):
-        return self.around(lambda: self._runtime.open(path, threads, cancellation))
+    def open(self, *arguments):
+        return self.around(lambda: self._runtime.open(*arguments))
 
     def close(self):
         self._runtime.close()

@@ -14,6 +14,7 @@ from zoo_server.repository.autocomplete import Signature, complete, settings_of
 from zoo_server.repository.bounds import BOUNDS, is_number, row_name
 from zoo_server.repository.confinement import Confinement
 from zoo_server.repository.scan import ModelFiles
+from zoo_server.repository.session_settings import session_settings
 from zoo_server.schedulers.batch_queue import RequestQueue
 
 FP32 = by_config("TYPE_FP32")
@@ -147,9 +148,9 @@ def test_every_row_is_a_field():
 
 
 @pytest.mark.parametrize("text", ["257", "-1", "0000099999999", "nan", "1e3", "٣"])
-def test_threads_are_bounded(text, tmp_path):
+def test_threads_are_bounded(text):
     """A thread count is a plain number within its bound, however it is spelled."""
     config = model_config_pb2.ModelConfig(max_batch_size=4)
     config.parameters["intra_op_thread_count"].string_value = text
     with pytest.raises(ModelLoadError, match=r"intra_op_thread_count is '.*', not 0 to 256"):
-        load(config, tmp_path)
+        session_settings(config)

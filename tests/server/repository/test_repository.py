@@ -337,12 +337,16 @@ def test_config_is_completed_where_it_is_silent(repository, graphs, serve):
 def test_settings_that_idle_are_named(repository, graphs, serve, caplog):
     """What is accepted and not acted upon is said once."""
     caplog.set_level(logging.INFO, "zoo_server")
-    parameter = 'parameters { key: "inter_op_thread_count" value { string_value: "2" } }'
-    repository.add("m", graphs.identity(), f"optimization {{}} dynamic_batching {{}} {parameter}")
+    idle = "optimization { eager_batching: true }"
+    parameter = 'parameters { key: "share_session_between_instances" value { string_value: "0" } }'
+    repository.add("m", graphs.identity(), f"{idle} dynamic_batching {{}} {parameter}")
     with serve(repository.path) as wire:
         assert config_of(wire, "m").HasField("dynamic_batching")
 
-    assert "model 'm': optimization, parameter inter_op_thread_count accepted, not" in caplog.text
+    said = (
+        "model 'm': optimization.eager_batching, parameter share_session_between_instances accepted"
+    )
+    assert said in caplog.text
 
 
 def test_default_model_filename(repository, graphs, serve):

@@ -41,7 +41,7 @@ from zoo_server.errors import (
     WorkerLost,
 )
 from zoo_server.inference.cancellation import Cancellation
-from zoo_server.model_config import Isolation
+from zoo_server.model_config import Isolation, SessionSettings
 from zoo_server.schedulers.scheduler import WouldWait
 
 _LOG = logging.getLogger(__name__)
@@ -77,10 +77,11 @@ class IsolatedSession:
         isolation: Isolation,
         limiter: ThreadLimiter,
         cancellation: Cancellation,
+        settings: SessionSettings,
     ) -> None:
         """Start the process and load; ModelLoadError says why that cannot be."""
         self._path = path
-        self._spec = (str(path), provider, threads, isolation.memory_bytes)
+        self._spec = (str(path), provider, threads, isolation.memory_bytes, settings)
         self._limiter = limiter
         self.threads = threads
         self._memory_bytes = isolation.memory_bytes
@@ -212,11 +213,19 @@ class IsolatedRuntime:
         self._isolation = isolation
         self.threads = limiter.threads
 
-    def open(self, path: Path, threads: int, cancellation: Cancellation) -> IsolatedSession:
+    def open(
+        self, path: Path, threads: int, cancellation: Cancellation, settings: SessionSettings
+    ) -> IsolatedSession:
         """Load a graph in a new process; ModelLoadError says why it cannot be served."""
         try:
             session = IsolatedSession(
-                path, self._provider, threads, self._isolation, self._limiter, cancellation
+                path,
+                self._provider,
+                threads,
+                self._isolation,
+                self._limiter,
+                cancellation,
+                settings,
             )
         except (MemoryExhausted, WorkerLost) as error:
             raise ModelLoadError(f"it cannot be loaded: {error}") from None

@@ -21,12 +21,12 @@ from zoo_server.inference.cancellation import Cancellation
 def main(descriptor: int) -> None:
     """Serve one session on a socket until its other end is closed."""
     connection = socket.socket(fileno=descriptor)
-    path, provider, threads, memory_bytes = receive(connection)
+    path, provider, threads, memory_bytes, settings = receive(connection)
     try:
         if memory_bytes:
             resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         runtime = Runtime(provider=provider, threads=threads, memory_bytes=memory_bytes)
-        session = runtime.open(Path(path), threads, Cancellation())
+        session = runtime.open(Path(path), threads, Cancellation(), settings)
     except ServerError as error:
         send(connection, error)
         return

@@ -1,17 +1,23 @@
-"""Execution providers: short names, the options for onnxruntime, and a check that it uses them.
+"""Execution providers: short names, which ones a session gets, and a check that it has them.
 
-onnxruntime only warns when it cannot use a provider and then runs on the CPU (onnxruntime#23372), so
-what a wheel lists says little: what counts is what the created session has.
+    accelerators of config.pbtxt ──> instance_group's kind ──> --provider ──> the CPU, always last
+
+The first has the first choice of a graph's nodes, and each next one of what is left. What is named must be
+there, or the load fails; only `auto` does with less. onnxruntime only warns when it cannot use a provider
+and then runs on the CPU (onnxruntime#23372), so what a wheel lists says little: what counts is what the
+created session has.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from zoo_server.config import PROVIDERS
 from zoo_server.errors import ProviderError
+from zoo_server.model_config import Placement, SessionSettings
 
 CPU = "CPUExecutionProvider"
 
-_ONNXRUNTIME_NAMES = {
+ONNXRUNTIME_NAMES = {
     "cpu": CPU,
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
@@ -22,38 +28,99 @@ _ONNXRUNTIME_NAMES = {
     "dml": "DmlExecutionProvider",
     "qnn": "QNNExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
 }
-assert tuple(_ONNXRUNTIME_NAMES) == PROVIDERS
+assert tuple(ONNXRUNTIME_NAMES) == PROVIDERS
 
-_SHORT_NAMES = {full: short for short, full in _ONNXRUNTIME_NAMES.items()}
+_SHORT_NAMES = {full: short for short, full in ONNXRUNTIME_NAMES.items()}
 
 #: What `auto` tries, best first. TensorRT is left to those who name it: it builds engines for
 #: minutes. So are those whose answers or coverage differ much from the CPU's.
 AUTO = ("cuda", "migraphx", "rocm", "cpu")
 
+#: Those that KIND_GPU is content with, if the server runs on one.
+_ON_GPU = frozenset({"cuda", "tensorrt", "rocm", "migraphx", "dml", "webgpu"})
 
-def to_ask_for(provider: str, available: Sequence[str]) -> list[str]:
-    """Return onnxruntime's names to create a session with, best first, the CPU always last.
+#: Those that take the GPU's number.
+_TAKE_DEVICE = frozenset({"cuda", "tensorrt", "rocm", "migraphx"})
 
-    `available` is what the wheel was built with; ProviderError if a named one is not among it.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The providers of one session by onnxruntime's names, best first, with their options."""
+
+    providers: tuple[tuple[str, dict[str, str]], ...]
+    #: Short names of those that the session must have.
+    required: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.providers]
+
+
+def choose(provider: str, settings: SessionSettings, available: Sequence[str]) -> Choice:
+    """Return what to create a session with; `provider` is what --provider says.
+
+    `available` is what onnxruntime was built with, and its plugins; ProviderError if a named one is not
+    among it.
     """
+    options = {each.name: dict(each.options) for each in settings.accelerators}
+    required = list(options)
+    if settings.placement is Placement.GPU and not _ON_GPU & options.keys():
+        required.append(_on_gpu(provider, available))
+    elif settings.placement is Placement.AUTO and not options and provider != "auto":
+        required.append(provider)
+    for name in required:
+        if ONNXRUNTIME_NAMES[name] not in available:
+            raise ProviderError(_refusal(name, "this onnxruntime was built without it", available))
+    if "gpu" in settings.shrinks and not _ON_GPU & set(required):
+        raise ProviderError(
+            f"memory.enable_memory_arena_shrinkage is '{settings.shrinks}', and the model does not ask "
+            "for a GPU's provider"
+        )
+    tried = list(required)
+    if "tensorrt" in required or (settings.placement is Placement.AUTO and not required):
+        tried += [name for name in AUTO if ONNXRUNTIME_NAMES[name] in available]
+    names = dict.fromkeys([*tried, "cpu"])
+    return Choice(
+        providers=tuple(
+            (ONNXRUNTIME_NAMES[name], _options(name, options.get(name, {}), settings))
+            for name in names
+        ),
+        required=tuple(required),
+    )
+
+
+def _on_gpu(provider: str, available: Sequence[str]) -> str:
+    """Return the provider for a model of KIND_GPU."""
+    if provider in _ON_GPU:
+        return provider
     if provider == "auto":
-        names = [_ONNXRUNTIME_NAMES[name] for name in AUTO]
-        return [name for name in names if name in available]
-    name = _ONNXRUNTIME_NAMES[provider]
-    if name not in available:
-        raise ProviderError(_refusal(provider, "this onnxruntime was built without it", available))
-    return [name] if name == CPU else [name, CPU]
+        for name in AUTO:
+            if name in _ON_GPU and ONNXRUNTIME_NAMES[name] in available:
+                return name
+    raise ProviderError(
+        f"instance_group asks for KIND_GPU, and with --provider {provider} no GPU is available here"
+    )
 
 
-def taken(provider: str, session_has: Sequence[str]) -> str:
+def _options(name: str, options: dict[str, str], settings: SessionSettings) -> dict[str, str]:
+    if name == "cuda":
+        options = {**dict(settings.cuda), **options}
+    if name in _TAKE_DEVICE and settings.device:
+        options = {"device_id": str(settings.device), **options}
+    return options
+
+
+def taken(choice: Choice, session_has: Sequence[str]) -> str:
     """Return the short name of the provider that a created session runs on.
 
-    ProviderError if one was asked for by name and the session does not have it.
+    ProviderError if the session does not have one that it must have.
     """
-    if provider != "auto" and _ONNXRUNTIME_NAMES[provider] not in session_has:
-        reason = "onnxruntime could not set it up (a driver or library is missing)"
-        raise ProviderError(_refusal(provider, reason, session_has))
+    for name in choice.required:
+        if ONNXRUNTIME_NAMES[name] not in session_has:
+            reason = "onnxruntime could not set it up (a driver or library is missing)"
+            raise ProviderError(_refusal(name, reason, session_has))
     return short_name(session_has[0])
 
 

@@ -8,7 +8,7 @@ import importlib
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,11 @@ from zoo_server.backends.onnxruntime.messages import (
     one_line,
     wants_memory,
 )
+from zoo_server.backends.onnxruntime.session_options import (
+    inter_op_threads,
+    run_options,
+    session_options,
+)
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
 from zoo_server.errors import (
@@ -35,14 +40,14 @@ from zoo_server.errors import (
     RuntimeMissing,
 )
 from zoo_server.inference.cancellation import Cancellation
-from zoo_server.model_config import GraphTraits, Isolation
+from zoo_server.model_config import GraphTraits, Isolation, SessionSettings
 from zoo_server.repository.graph_file import GUARD, GraphFile, read_graph
 from zoo_server.schedulers.scheduler import WouldWait
 
-_LOG = logging.getLogger(__name__)
+#: What onnxruntime does where nothing is asked of it.
+DEFAULT_SETTINGS = SessionSettings()
 
-#: onnxruntime's severities: its errors reach us as exceptions too, and once is enough.
-_ERROR, _FATAL = 3, 4
+_LOG = logging.getLogger(__name__)
 
 #: What onnxruntime says where a guard of the graph has failed.
 _GUARDED = re.compile(rf"{re.escape(GUARD)}(\w+)")
@@ -58,11 +63,11 @@ class Session:
         threads: int,
         limiter: ThreadLimiter,
         traits: GraphTraits,
-        run_options: Any,
+        run_options: Callable[[Cancellation | None], Any],
         run: Any = None,
         memory_bytes: int = 0,
     ) -> None:
-        """`run_options` is onnxruntime.RunOptions; `run` stands in for the session's own.
+        """`run_options` makes onnxruntime's of each run; `run` stands in for the session's own.
 
         `memory_bytes` is what the process may take, 0 without limit.
         """
@@ -95,7 +100,7 @@ class Session:
         guard of the graph fails (server/zoo_server/repository/graph_file.py). Without `waits`, WouldWait
         if the threads that it computes with are not free.
         """
-        options = None if cancellation is None else self._cancelled_by(cancellation)
+        options = self._run_options(cancellation)
         try:
             if self.threads == 1:
                 results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, options)
@@ -115,11 +120,6 @@ class Session:
                 raise MemoryExhausted(memory_reason(error, self._memory_bytes)) from error
             raise ExecutionError(one_line(error)) from error
         return results
-
-    def _cancelled_by(self, cancellation: Cancellation) -> Any:
-        options = self._run_options()
-        cancellation.on_cancel(partial(setattr, options, "terminate", True))
-        return options
 
 
 class Runtime:
@@ -141,9 +141,15 @@ class Runtime:
         self._onnxruntime = _import_onnxruntime()
         self.version: str = self._onnxruntime.__version__
         # Raised here if the wheel lacks it: no model could load.
-        self._ask_for = providers.to_ask_for(provider, self._onnxruntime.get_available_providers())
+        self._choose(DEFAULT_SETTINGS)
 
-    def open(self, path: Path, threads: int, cancellation: Cancellation) -> Session:
+    def open(
+        self,
+        path: Path,
+        threads: int,
+        cancellation: Cancellation,
+        settings: SessionSettings = DEFAULT_SETTINGS,
+    ) -> Session:
         """Load a graph from a file, to run with so many threads; it can be cancelled between steps.
 
         ModelLoadError says in one line why it cannot be served.
@@ -151,30 +157,36 @@ class Runtime:
         _check_file(path)
         module = self._onnxruntime
         file = read_graph(path)
-        options = self._options(threads, path)
+        choice = self._choose(settings)
+        options = self._options(
+            path,
+            threads,
+            settings,
+            says_why=bool(choice.required) and choice.names != [providers.CPU],
+        )
         if hasattr(options, "set_load_cancellation_flag"):  # from 1.22 on
             cancellation.on_cancel(partial(options.set_load_cancellation_flag, True))
         try:
             session = module.InferenceSession(
                 file.guarded or str(path),
                 sess_options=options,
-                providers=self._ask_for,
+                providers=list(choice.providers),
                 enable_fallback=0,  # its fall-back prints to stdout and hides what failed
             )
         except Exception as error:
-            if self._provider != "auto" or self._ask_for == [providers.CPU]:
+            if choice.required or choice.names == [providers.CPU]:
                 raise ModelLoadError(_load_reason(path, error)) from error
-            session = self._open_on_cpu(path, file, threads, error)
-        taken = providers.taken(self._provider, session.get_providers())
+            session = self._open_on_cpu(path, file, threads, settings, error)
+        taken = providers.taken(choice, session.get_providers())
         try:
             run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
             return Session(
                 session,
                 taken,
-                threads,
+                max(threads, inter_op_threads(threads, settings)),
                 self._limiter,
                 file.traits,
-                module.RunOptions,
+                run_options(module, settings, arena=not self._memory_bytes),
                 run,
                 self._memory_bytes,
             )
@@ -194,35 +206,37 @@ class Runtime:
         for session in list(self._isolated):
             session.close()
 
-    def _open_on_cpu(self, path: Path, file: GraphFile, threads: int, cause: Exception) -> Any:
+    def _choose(self, settings: SessionSettings) -> providers.Choice:
+        available = self._onnxruntime.get_available_providers()
+        return providers.choose(self._provider, settings, available)
+
+    def _options(
+        self, path: Path, threads: int, settings: SessionSettings, *, says_why: bool = False
+    ) -> Any:
+        """Return onnxruntime's options; for a provider asked for by name its log alone says a cause."""
+        arena = not self._memory_bytes
+        return session_options(
+            self._onnxruntime, path, threads, settings, arena=arena, says_why=says_why
+        )
+
+    def _open_on_cpu(
+        self,
+        path: Path,
+        file: GraphFile,
+        threads: int,
+        settings: SessionSettings,
+        cause: Exception,
+    ) -> Any:
         """Load with `auto` where the better provider raised instead of standing aside."""
         _LOG.warning("%s: only the CPU can run it: %s", path.name, one_line(cause))
         try:
             return self._onnxruntime.InferenceSession(
                 file.guarded or str(path),
-                sess_options=self._options(threads, path),
+                sess_options=self._options(path, threads, settings),
                 providers=[providers.CPU],
             )
         except Exception as error:
             raise ModelLoadError(_load_reason(path, error)) from error
-
-    def _options(self, threads: int, path: Path) -> Any:
-        options = self._onnxruntime.SessionOptions()
-        # Where a graph that is loaded from memory finds weights that lie in other files.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(path.parent)
-        )
-        # An explicit count also keeps onnxruntime from pinning threads to CPUs it may not use.
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = not self._memory_bytes
-        options.execution_mode = self._onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # A spinning pool burns the CPU that its neighbours on the machine need.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        # For a provider asked for by name the cause of a refusal only stands in its log.
-        options.log_severity_level = _FATAL if self._provider in ("auto", "cpu") else _ERROR
-        return options
 
 
 def _import_onnxruntime() -> Any:
