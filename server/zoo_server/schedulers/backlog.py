@@ -1,7 +1,8 @@
 """How fast a model's work goes, and so when a request that comes now would be answered.
 
-    begin ──> a run is under way ──> end ──> the time that a unit of work takes, learnt while work waits
-    check_deadline ──> too late for the caller: refused before it is queued
+    begin ──> a run is under way ──> end ──> what a run takes, by its units, learnt while work waits
+    wait_ns, check_deadline ──> too late for the caller: refused before it is queued
+    units_within            ──> how much may run together and still be in time
 
 The unit is a request's size (latency_model.py). What counts is the time between the ends of two runs as
 long as there is work: so instances that run side by side, models that share the machine, and what a run
@@ -17,37 +18,100 @@ _MARGIN = 1.25
 #: One sample counts for no more than so many times what is known: a stall is not the rule.
 _OUTLIER = 4
 
+#: The weight of a new sample.
+_WEIGHT = 1 / 8
+
+#: Sizes must vary by so much, as a part of their mean square, to tell what a unit costs.
+_SPREAD = 0.05
+
+#: Of so many more units than the largest run had, nothing is known.
+_GROWTH = 2
+
+#: More units than any run has.
+_ANY = 2**63
+
 _MS = 1_000_000
+_A_QUARTER = 4
 
 
 class Backlog:
     """The work of one model that runs, and the pace of all."""
 
     def __init__(self) -> None:
-        self._ns_per_unit = 0.0
-        self._running = 0
+        self._cost = _RunCost()
+        self._runs = self._units = 0
         #: When the newest run began; and when the last one ended, 0 if no work was left then.
         self._began = self._ended = 0
 
     def begin(self, units: int, now: int) -> None:
         """Note that a run begins."""
-        self._running += units
+        self._runs += 1
+        self._units += units
         self._began = now
 
     def end(self, units: int | None, now: int, *, waiting: bool) -> None:
         """Note that a run has ended, None for the only one, and whether other requests wait."""
         if units is None:
-            units = self._running
-        self._running -= units
-        sample = (now - (self._ended or self._began)) / units
-        known = self._ns_per_unit
-        self._ns_per_unit += (min(sample, _OUTLIER * known) - known) / 8 if known else sample
-        self._ended = now if waiting or self._running else 0
+            units, self._runs = self._units, 1
+        self._runs -= 1
+        self._units -= units
+        self._cost.add(units, now - (self._ended or self._began))
+        self._ended = now if waiting or self._units else 0
 
-    def wait_ns(self, waiting: int, now: int) -> int:
-        """Return how long it takes until so many units that wait, and those that run, are done."""
-        running = max(0.0, self._running * self._ns_per_unit - (now - self._began))
-        return int(waiting * self._ns_per_unit + running)
+    def wait_ns(self, units: int, runs: int, now: int) -> int:
+        """Return how long it takes until so many units that wait, in so many runs, are done.
+
+        What runs is waited for as well.
+        """
+        return int(runs * self._cost.base_ns + units * self._cost.unit_ns + self._left_ns(now))
+
+    def units_within(self, ns: int, now: int) -> int:
+        """Return how many units the next run may have to be over in time, at least one.
+
+        At most twice as many as the largest run had: of more nothing is known.
+        """
+        cost = self._cost
+        free = (ns - self._left_ns(now)) / _MARGIN - cost.base_ns
+        known = _GROWTH * cost.largest or _ANY
+        return max(1, min(known, int(free / cost.unit_ns)) if cost.unit_ns else known)
+
+    def _left_ns(self, now: int) -> float:
+        """Return how long what runs still takes."""
+        if not self._runs:
+            return 0.0
+        cost = self._runs * self._cost.base_ns + self._units * self._cost.unit_ns
+        return max(0.0, cost - (now - self._began))
+
+
+class _RunCost:
+    """What a run takes: a part of its own, and one for each unit; least squares, newest runs first.
+
+    While all runs are of one size, units are free: so more are tried together, twice as many each time.
+    """
+
+    def __init__(self) -> None:
+        self.base_ns = self.unit_ns = 0.0
+        #: The most units of a run so far.
+        self.largest = 0
+        self._count = 0
+        self._units = self._ns = self._squares = self._products = 0.0
+
+    def add(self, units: int, ns: float) -> None:
+        """Take note of a run."""
+        if self._count:
+            ns = min(ns, _OUTLIER * (self.base_ns + units * self.unit_ns))
+        self.largest = max(self.largest, units)
+        weight = _WEIGHT if self._count else 1.0
+        self._count += 1
+        self._units += weight * (units - self._units)
+        self._ns += weight * (ns - self._ns)
+        self._squares += weight * (units * units - self._squares)
+        self._products += weight * (units * ns - self._products)
+        variance = self._squares - self._units**2
+        if variance > _SPREAD * self._squares:
+            self.unit_ns = (self._products - self._units * self._ns) / variance
+        self.unit_ns = min(max(0.0, self.unit_ns), self._ns / self._units)
+        self.base_ns = self._ns - self.unit_ns * self._units
 
 
 def check_deadline(left_ns: int, wait_ns: int, run_ns: int) -> None:
@@ -63,5 +127,10 @@ def check_deadline(left_ns: int, wait_ns: int, run_ns: int) -> None:
         raise Overloaded(
             f"the answer would be late: it is expected in {(wait_ns + run_ns) // _MS} ms, and the "
             f"deadline is in {left_ns // _MS} ms",
-            retry_ms=-(-over // _MS),
+            retry_ms=max(-(-over // _MS), hint_ms(wait_ns)),
         )
+
+
+def hint_ms(wait_ns: int) -> int:
+    """Return when another try is worth it: once a quarter of what waits is done, or it is one too many."""
+    return -(-wait_ns // (_A_QUARTER * _MS))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from zoo_server.errors import Cancelled, DeadlineExpired, QueueFull, QueueTimeout
+from zoo_server.errors import Cancelled, DeadlineExpired, Overloaded, QueueFull, QueueTimeout
 from zoo_server.model_config import Batching
 from zoo_server.schedulers.latency_model import ALL_ROWS
 
@@ -144,6 +144,13 @@ class RequestQueue(Generic[M]):
         self._units[level] = self._units.get(level, 0) + units_of(member)
         self._nbytes += member.nbytes
 
+    def first_deadline_ns(self) -> int:
+        """Return when the caller of the one who leaves next gives up; 0 if never, or none waits."""
+        if self._only:
+            return self._only[0].deadline_ns
+        first = next(self._in_order(), None)
+        return 0 if first is None else first.deadline_ns
+
     def remove_lost(self, now: int) -> list[tuple[M, Exception]]:
         """Take out those who need not be run any more, and return why."""
         decision: Decision[M] = Decision()
@@ -169,13 +176,20 @@ class RequestQueue(Generic[M]):
             self._levels = dict(sorted(self._levels.items()))
         return self._levels[level][0]
 
-    def take(self, now: int, most_rows: int = ALL_ROWS) -> Decision[M]:
+    def take(
+        self,
+        now: int,
+        most_rows: int = ALL_ROWS,
+        units_within: Callable[[int, int], int] = lambda ns, now: ALL_ROWS,
+    ) -> Decision[M]:
         """Decide; what is in the decision has left the queue.
 
-        More than `most_rows` are not joined, unless preferred sizes or a delay say what is wanted.
+        More than `most_rows` are not joined, nor more units than are done in the time that the most
+        urgent of the batch has left (`units_within`), unless preferred sizes or a delay say what is
+        wanted.
         """
         if self.is_simple:
-            return self._take_waiting(now, most_rows)
+            return self._take_waiting(now, most_rows, units_within)
         decision: Decision[M] = Decision()
         self._expire(now, decision)
         chosen, closed = self._grow()
@@ -196,29 +210,49 @@ class RequestQueue(Generic[M]):
         decision.batch = chosen
         return decision
 
-    def _take_waiting(self, now: int, most_rows: int) -> Decision[M]:
+    def _take_waiting(
+        self, now: int, most_rows: int, units_within: Callable[[int, int], int]
+    ) -> Decision[M]:
         """The common case: everybody who waits and fits, in order of arrival."""
         waiting = self._only
         assert waiting is not None
         decision: Decision[M] = Decision()
         batch, limit, rows = decision.batch, min(self._batching.max_rows, most_rows), 0
         joins = self._batching.joins
-        units = nbytes = 0
+        units = left_units = nbytes = 0
+        most_units = tightest = ALL_ROWS
         while waiting:
             member = waiting[0]
-            if batch and (not joins or rows + member.rows > limit or member.key != batch[0].key):
+            size = member.size or 1
+            if batch and (
+                not joins
+                or rows + member.rows > limit
+                or member.key != batch[0].key
+                or units + size > most_units
+            ):
                 break
             waiting.popleft()
             # Accounted for together (_left): this is a part of what every request costs.
-            units += member.size or 1
+            left_units += size
             nbytes += member.nbytes
             lost = self._lost(member, now, len(waiting))
+            within = most_units
+            if lost is None and joins and member.deadline_ns and member.deadline_ns < tightest:
+                within = units_within(member.deadline_ns - now, now)
+                others = min(len(waiting), limit // member.rows) * size
+                if not batch and 2 * within < others:
+                    lost = Overloaded(
+                        "the answer would be late: more requests than can be answered"
+                    )
             if lost is not None:
                 decision.refused.append((member, lost))
                 continue
             batch.append(member)
             rows += member.rows
-        self._units[0] = self._units.get(0, 0) - units
+            units += size
+            if within < most_units:
+                tightest, most_units = member.deadline_ns, within
+        self._units[0] = self._units.get(0, 0) - left_units
         self._nbytes -= nbytes
         return decision
 

@@ -18,18 +18,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-from zoo_server.errors import ExecutionError, ServerError, Unavailable
+from zoo_server.errors import ExecutionError, Overloaded, ServerError, Unavailable
 from zoo_server.model_config import Batching
-from zoo_server.schedulers.backlog import Backlog, check_deadline
+from zoo_server.schedulers.backlog import Backlog, check_deadline, hint_ms
 from zoo_server.schedulers.batch_queue import Decision, M, RequestQueue, units_of
 from zoo_server.schedulers.latency_model import LatencyModel
 from zoo_server.schedulers.scheduler import UNBOUNDED, Runner, WouldWait
 from zoo_server.schedulers.timer import Timer
 
 _LOG = logging.getLogger(__name__)
-
-#: A full queue is worth another try once a quarter of it has left: divided by this, ns are ms.
-_A_QUARTER_NS = 4_000_000
 
 #: Between two searches of a full queue for requests that need not be run.
 _SEARCH_NS = 10_000_000
@@ -48,12 +45,15 @@ class DynamicBatcher(Generic[M, R]):
         workers: Executor,
         timer: Timer,
         most_waiting: int = 0,
+        clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """`runner` reports the duration of its runs to `latency`.
 
         `most_waiting`: how many requests may wait where the configuration gives no bound, 0 for any
         number.
         """
+        self._batching = batching
+        self._clock = clock
         self._runner = runner
         self.latency = latency
         self._workers = workers
@@ -89,7 +89,7 @@ class DynamicBatcher(Generic[M, R]):
         self, members: Sequence[M], inline_budget_ns: int = UNBOUNDED, *, stays: bool = False
     ) -> None:
         """Queue requests that arrived together, and run what can be run now (Scheduler.submit)."""
-        now = time.perf_counter_ns()
+        now = self._clock()
         runs = UNBOUNDED if stays else 1
         full: list[tuple[M, Exception]] = []
         with self._lock:
@@ -112,7 +112,7 @@ class DynamicBatcher(Generic[M, R]):
 
     def follow(self, members: Sequence[M]) -> None:
         """Queue requests that may run now: the running thread goes on with them, or a worker starts."""
-        now = time.perf_counter_ns()
+        now = self._clock()
         full: list[tuple[M, Exception]] = []
         with self._lock:
             for member in members:
@@ -125,7 +125,7 @@ class DynamicBatcher(Generic[M, R]):
 
     def check(self, member: M) -> None:
         """Raise what a request would be refused with if it came now (Scheduler.check)."""
-        now = time.perf_counter_ns()
+        now = self._clock()
         with self._lock:
             self._expected_wait_ns(member, now)
 
@@ -135,10 +135,35 @@ class DynamicBatcher(Generic[M, R]):
             return 0
         if self._queue.is_simple and not member.deadline_ns:
             return 0  # nothing depends on it
-        wait_ns = self._backlog.wait_ns(self._queue.units_before(member), now)
+        units = self._queue.units_before(member)
+        next_run, later_runs = self._room(member, now)
+        runs = 0 if units < next_run else 1 + (units - next_run) // later_runs
+        wait_ns = self._backlog.wait_ns(units, runs, now)
         if member.deadline_ns:
-            check_deadline(member.deadline_ns - now, wait_ns, self.latency.usual_ns(member.size))
+            left_ns = member.deadline_ns - now
+            check_deadline(left_ns, wait_ns, self.latency.usual_ns(member.size))
+            if next_run <= units and next_run < later_runs:
+                # The first in the queue has no time for more; with a second run behind it, its next
+                # would have no time for many, and so on: small runs, one after the other.
+                raise Overloaded(
+                    f"the answer would be late: {units} wait, and there is time for {next_run}",
+                    retry_ms=hint_ms(wait_ns),
+                )
         return wait_ns
+
+    def _room(self, member: M, now: int) -> tuple[int, int]:
+        """Return the most units of the next run, which its most urgent has time for, and of later ones."""
+        most = units_of(member)
+        if not self._batching.joins:
+            return most, most
+        if member.size:  # 0 where it is not read yet
+            most *= max(1, min(self._batching.max_rows, self.latency.most_rows) // member.rows)
+        else:
+            most = self._batching.max_rows
+        first_ns = self._queue.first_deadline_ns()
+        if not first_ns:
+            return most, most
+        return min(most, self._backlog.units_within(first_ns - now, now)), most
 
     def _push(self, member: M, now: int, refused: list[tuple[M, Exception]]) -> None:
         """Queue a request, or refuse it; those who have left make room first. The lock is held."""
@@ -151,8 +176,8 @@ class DynamicBatcher(Generic[M, R]):
                 self._queue.push(member, now, self._expected_wait_ns(member, now))
         except ServerError as error:
             if isinstance(error, Unavailable) and not error.retry_ms:
-                wait_ns = self._backlog.wait_ns(self._queue.units_before(member), now)
-                error.retry_ms = -(-wait_ns // _A_QUARTER_NS)
+                units = self._queue.units_before(member)
+                error.retry_ms = hint_ms(self._backlog.wait_ns(units, 1, now))
             refused.append((member, error))
 
     def _make_room(self, now: int, refused: list[tuple[M, Exception]]) -> bool:
@@ -204,8 +229,8 @@ class DynamicBatcher(Generic[M, R]):
         with self._lock:
             if self._running >= self._instances or not len(self._queue):
                 return self._nothing
-            now = time.perf_counter_ns()
-            decision = self._queue.take(now, self.latency.most_rows)
+            now = self._clock()
+            decision = self._queue.take(now, self.latency.most_rows, self._backlog.units_within)
             if decision.batch:
                 self._running += 1
                 self._backlog.begin(_units(decision.batch), now)
@@ -239,7 +264,7 @@ class DynamicBatcher(Generic[M, R]):
             waiting = len(self._queue) > 0
             # Where one run is under way at a time, it is the one that ends.
             units = None if self._instances == 1 else _units(batch)
-            self._backlog.end(units, time.perf_counter_ns(), waiting=waiting)
+            self._backlog.end(units, self._clock(), waiting=waiting)
         if waits or self._runner.is_short_to_answer(batch, outcomes):
             self._answer(batch, outcomes)
         else:

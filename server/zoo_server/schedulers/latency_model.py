@@ -27,6 +27,10 @@ _TRIES = 4
 #: A smaller size must be better by so much, or what waits is run together.
 _MARGIN = 1.03
 
+#: Sizes are compared by runs that are among the latest so many: an older one met another machine, which
+#: may have been idler.
+_RECENT = 64
+
 #: Runs after which all sizes are tried again: what was measured may have been a neighbour's doing.
 _PATIENCE = 2048
 
@@ -55,6 +59,8 @@ class _Seen:
     #: What runs take when nothing holds them up.
     usual_ns: float
     runs: int = 1
+    #: Which of the model's runs the last one was.
+    last: int = 0
 
     def add(self, ns: float) -> None:
         self.runs += 1
@@ -80,6 +86,7 @@ class LatencyModel:
         #: The largest order in use that is known well.
         self._top = 1
         self._since = 0
+        self._runs = 0
 
     def begin(self, size: int, ns: int, key: Hashable = None) -> None:
         """Take note of how long a run took when the model was tried, before anybody asked."""
@@ -95,12 +102,14 @@ class LatencyModel:
         if not size:
             return
         self._measure(size, ns, key)
+        self._runs += 1
         order = size.bit_length()
         seen = self._orders[order]
         if seen is None:
-            self._orders[order] = _Seen(ns / size, ns / size)
+            self._orders[order] = _Seen(ns / size, ns / size, last=self._runs)
             return
         seen.add(ns / size)
+        seen.last = self._runs
         if self.most_rows != ALL_ROWS:
             self._since += 1
             if self._since >= _PATIENCE:
@@ -163,7 +172,9 @@ class LatencyModel:
         costs = {
             order: seen.usual_ns + _RUN_NS / (1 << (order - 1))
             for order, seen in enumerate(self._orders[: top + 1])
-            if seen is not None and seen.runs >= _TRIES
+            if seen is not None
+            and seen.runs >= _TRIES
+            and (order == top or self._runs - seen.last < _RECENT)
         }
         if min(costs.values()) * _MARGIN < costs[top]:
             self.most_rows = (1 << (top - 1)) - 1

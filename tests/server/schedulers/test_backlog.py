@@ -17,7 +17,7 @@ def paced(*, unit_ms=10):
 
 
 def test_nothing_is_predicted_before_a_run():
-    assert Backlog().wait_ns(1000, 0) == 0
+    assert Backlog().wait_ns(1000, 1000, 0) == 0
 
 
 def test_what_waits_and_what_is_left_of_the_run_is_waited_for():
@@ -25,14 +25,14 @@ def test_what_waits_and_what_is_left_of_the_run_is_waited_for():
     backlog = paced(unit_ms=10)
     backlog.begin(1, 100 * MS)
 
-    assert backlog.wait_ns(3, 104 * MS) == 36 * MS
+    assert backlog.wait_ns(3, 3, 104 * MS) == 36 * MS
 
 
 def test_a_run_that_is_overdue_is_expected_at_once():
     backlog = paced(unit_ms=10)
     backlog.begin(1, 0)
 
-    assert backlog.wait_ns(0, 50 * MS) == 0
+    assert backlog.wait_ns(0, 0, 50 * MS) == 0
 
 
 def test_instances_side_by_side_double_the_pace():
@@ -44,7 +44,7 @@ def test_instances_side_by_side_double_the_pace():
         backlog.end(1, end * MS, waiting=True)
         backlog.begin(1, end * MS)
 
-    assert backlog.wait_ns(10, 405 * MS) == pytest.approx(60 * MS, rel=0.05)
+    assert backlog.wait_ns(10, 10, 405 * MS) == pytest.approx(60 * MS, rel=0.05)
 
 
 def test_one_stall_is_not_the_rule():
@@ -52,7 +52,30 @@ def test_one_stall_is_not_the_rule():
     backlog.begin(1, 0)
     backlog.end(1, 10_000 * MS, waiting=False)
 
-    assert backlog.wait_ns(1, 0) <= 14 * MS
+    assert backlog.wait_ns(1, 1, 0) <= 14 * MS
+
+
+def grown(*sizes, base_ms=8, unit_ms=2):
+    """Return a backlog that has seen runs of these sizes."""
+    backlog = Backlog()
+    for units in sizes:
+        backlog.begin(units, 0)
+        backlog.end(units, (base_ms + unit_ms * units) * MS, waiting=False)
+    return backlog
+
+
+def test_what_runs_together_is_waited_for_together():
+    backlog = grown(1, 2, 4, 8, 4, 1)
+
+    assert backlog.wait_ns(8, 1, 0) == pytest.approx(24 * MS, rel=0.01)
+    assert backlog.wait_ns(8, 8, 0) == pytest.approx(80 * MS, rel=0.01)
+
+
+def test_how_much_is_done_in_time():
+    """(60 ms / 1.25 - 8 ms) / 2 ms; and never more than twice what was seen."""
+    assert grown(1, 2, 4, 8, 16).units_within(60 * MS, 0) == pytest.approx(20, abs=1)
+    assert grown(1, 2, 4, 8).units_within(600 * MS, 0) == 16
+    assert grown(1, 2, 4, 8).units_within(1 * MS, 0) == 1
 
 
 def test_late_is_refused_with_a_hint():

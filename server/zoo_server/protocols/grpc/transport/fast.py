@@ -306,7 +306,7 @@ class FastTransport:
             now = time.time()
             behind = now - self._loop.behind_since
             if event.call_details.deadline - now < _WORTH_WAITING * behind:
-                late = UnaryCall(event, self._ended, gather, throttle)
+                late = UnaryCall(event, self._ended, gather)
                 late.abort(grpc.StatusCode.UNAVAILABLE, _BEHIND, max(1, int(behind * 1000)))
                 return late
         if throttle.active and (retry_ms := throttle.refuses(event.call.peer())):

@@ -130,7 +130,7 @@ class UnaryCall(RawCall):
         received: Callable[["UnaryCall"], None],
         throttle: Throttle | None = None,
     ) -> None:
-        """`throttle` learns what came of the call."""
+        """`throttle` learns when the call is refused."""
         super().__init__(event.call, ended)
         self.message = b""
         self.has_message = False
@@ -171,9 +171,6 @@ class UnaryCall(RawCall):
             self._end.pop()
         except IndexError:
             return
-        throttle = self._throttle
-        if throttle is not None and throttle.active:
-            throttle.answered(self._call.peer())
         operations = [
             core.SendInitialMetadata(None, core.NO_FLAGS),
             core.SendMessage(answer, core.NO_FLAGS),
@@ -193,7 +190,7 @@ class UnaryCall(RawCall):
         """End the call with another status; who is gone because of its deadline hears that."""
         if retry_ms:
             self.trailing_metadata = ((RETRY_KEY, str(retry_ms)),)
-        if self._throttle is not None and (retry_ms or self.is_gone()):
+        if self._throttle is not None and retry_ms:
             self._throttle.refused(self._call.peer(), retry_ms)
         if code is grpc.StatusCode.CANCELLED and self.deadline < time.time():
             code, details = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
