@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(rows)
     elif options.markdown:
-        _rewrite(options.markdown, rows)
+        _rewrite(options.markdown, rows, _without_data(options, rows))
     else:
         _print(rows)
     return 0
@@ -142,22 +142,35 @@ def _print(rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _rewrite(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Replace the generated table in a Markdown file."""
+def _without_data(options: argparse.Namespace, rows: list[dict[str, Any]]) -> set[str]:
+    """Return the models that cannot be trained on this machine, since their data is opt-in."""
+    known = registry(options)
+    lacking = [row["model"] for row in rows if "bytes" not in row and row["owner"] is not None]
+    return {name for name in lacking if known.get(name).dataset.is_left_out}
+
+
+def _rewrite(path: Path, rows: list[dict[str, Any]], without_data: set[str]) -> None:
+    """Replace the generated table in a Markdown file; models without data keep their old line."""
     from zoo.table import markdown_table
 
     try:
         text = path.read_text()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    lacking = [row["model"] for row in rows if "bytes" not in row]
+    old = {
+        name: line.strip("| ").split(" | ")
+        for name, line in re.findall(r"^(?=\| `(\w+)` \|)(.*)$", text, re.MULTILINE)
+        if name in without_data and line.count(" | ") == len(HEADER) - 1
+    }
+    lacking = [row["model"] for row in rows if "bytes" not in row and row["model"] not in old]
     if lacking:
         raise UsageError(
             f"{path} would lose its figures of {', '.join(lacking)}: export them first"
         )
-    cells = [_cells(row) for row in rows]
-    for line in cells:
-        line[0], line[1] = f"`{line[0]}`", f"`{line[1]}`"
+    cells = []
+    for row in rows:
+        name, tutorial, *figures = _cells(row)
+        cells.append(old.get(name) or [f"`{name}`", f"`{tutorial}`", *figures])
     table = markdown_table(HEADER, cells, right=RIGHT)
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):

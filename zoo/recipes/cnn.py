@@ -129,7 +129,7 @@ def cnn_valid() -> Any:
     parameters=113898,
     baseline="majority",
     seed=1,
-    epochs=12,
+    epochs=5,
     batch_size=64,
     learning_rate=0.001,
     patience=4,
