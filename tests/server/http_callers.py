@@ -92,7 +92,9 @@ class Rest(HttpCaller):
 @contextmanager
 def rest_server(path: Path, **options: Any) -> Iterator[Rest]:
     """Serve a repository in this process with HTTP and metrics, and connect to it."""
-    options = {"grpc_port": 0, "http_port": 0, "metrics_port": 0, "drain_seconds": 2.0, **options}
+    # No gallery: one may lie where the tests are started.
+    ports = {"grpc_port": 0, "http_port": 0, "metrics_port": 0}
+    options = {**ports, "drain_seconds": 2.0, "site": None, **options}
     with running(ServerConfig(repository=path, **options)) as server:
         rest = Rest(server)
         try:

@@ -246,6 +246,12 @@ def test_two_digits_are_compared_and_added(page: Page) -> None:
     _agree(page)
     page.click("#demo button:has-text('Or take one')")
     _agree(page)
+    page.locator(".stages .maps").nth(2).locator("canvas").nth(3).hover(position={"x": 20, "y": 20})
+    explained = page.locator(".explain.filled")
+    total, value = (
+        float(explained.get_attribute(f"data-{k}") or "nan") for k in ("total", "value")
+    )
+    assert max(total, 0) == pytest.approx(value, abs=1e-4)
 
 
 def test_a_colour_patch_is_chosen(page: Page) -> None:

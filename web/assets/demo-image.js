@@ -5,7 +5,7 @@ import { h, onScheme, t } from "./dom.js";
 import { decoded, paintImage } from "./maps.js";
 import { feedsOf, newest } from "./ort.js";
 import { Pad } from "./pad.js";
-import { Stages, stagesOf } from "./stages.js";
+import { Stages, stagesOf, tensorsOf, weightsOf } from "./stages.js";
 
 export async function start(context) {
   const { page, taps, place } = context;
@@ -13,13 +13,12 @@ export async function start(context) {
   const [, rows, columns, channels] = input.shape;
   const high = page.image.high;
   const stages = stagesOf(page.nodes, page.layers);
-  const weightNames = stages.flatMap(({ node }) => (node.op === "Conv" ? node.weights : []));
-  const weights = await taps.run(feedsOf(page.example), weightNames);
-  const wanted = [...new Set(stages.flatMap(({ node, tensor }) => [tensor, ...(node.op === "Gemm" ? [] : node.inputs)]))].filter((name) => name !== input.name);
+  const weights = await taps.run(feedsOf(page.example), weightsOf(stages));
+  const wanted = tensorsOf(stages);
   const output = page.outputs[0].name;
 
   const seen = h("canvas", { role: "img", "aria-label": t("sees") });
-  const view = new Stages(stages.slice(0, -1), weights, [seen]);
+  const view = new Stages(stages.slice(0, -1), weights, { [input.name]: seen }, page.nodes);
   const bars = new Bars(page.classes);
   const reading = h("p", { class: "reading-answer", "aria-live": "polite" });
   let values = null;

@@ -17,6 +17,12 @@ export function stagesOf(nodes, layers) {
     });
 }
 
+/** Return the names of the kernels and biases that explanations need. */
+export const weightsOf = (stages) => stages.flatMap(({ node }) => (node.op === "Conv" ? node.weights : []));
+
+/** Return the names of the tensors that are shown or explained. */
+export const tensorsOf = (stages) => [...new Set(stages.flatMap(({ node, tensor }) => [tensor, ...(node.op === "Gemm" ? [] : node.inputs)]))];
+
 function call(stage) {
   const options = Object.entries(stage.layer?.options ?? {}).map(([key, value]) => {
     const text = Array.isArray(value) ? `(${value.join(", ")})` : typeof value === "string" ? `"${value}"` : value;
@@ -27,17 +33,25 @@ function call(stage) {
 
 const cellSize = (count) => (count <= 4 ? 108 : count <= 8 ? 84 : count <= 16 ? 60 : count <= 32 ? 46 : 38);
 
-/** Shows the stages; `weights` are the taps' weights by name, `input` is where the image is seen. */
+/** Return which of the graph's inputs a tensor comes from. */
+function inputOf(nodes, tensor) {
+  const producer = nodes.find(({ outputs }) => outputs.includes(tensor));
+  return producer ? inputOf(nodes, producer.inputs[0]) : tensor;
+}
+
+/** Shows the stages of a graph; `weights` are the taps' weights, `seen` where each input is seen, by name. */
 export class Stages {
   #views;
   #tensors = null;
   #chosen = null;
-  #input;
+  #nodes;
+  #seen;
 
-  constructor(stages, weights, input) {
+  constructor(stages, weights, seen, nodes) {
     this.stages = stages;
     this.weights = weights;
-    this.#input = input;
+    this.#seen = seen;
+    this.#nodes = nodes;
     this.hint = h("p", { class: "note", text: t("hover_hint") });
     this.explanation = h("div", { class: "explain", role: "status" });
     this.#views = stages.map((stage, at) => this.#view(stage, at));
@@ -191,7 +205,7 @@ export class Stages {
     canvas.classList.add("chosen");
     frame(canvas, y, x, 1, 1);
     const before = this.stages.findIndex((stage) => stage.tensor === node.inputs[0]);
-    const sources = before < 0 ? this.#input : this.#views[before].canvases;
+    const sources = before < 0 ? [this.#seen[inputOf(this.#nodes, node.inputs[0])]] : this.#views[before].canvases;
     frame(sources[from] ?? sources[0], window.top, window.left, window.rows, window.columns);
   }
 }
