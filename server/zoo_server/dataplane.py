@@ -209,14 +209,13 @@ class DataPlane:
         _refuse_repository(repository)
         self._control.load(name, parameters)
 
-    def unload_model(self, repository: str, name: str) -> None:
+    def unload_model(self, repository: str, name: str, dependents: bool = False) -> None:
         """Take a model out of service; errors as ModelControl.unload's.
 
-        Nothing depends on another model here (ensembles are refused), so that there is no choice of
-        whether to unload dependents.
+        `dependents`: and, of an ensemble, the models that it is made of.
         """
         _refuse_repository(repository)
-        self._control.unload(name)
+        self._control.unload(name, dependents=dependents)
 
     # -- shared memory ---------------------------------------------------------------------------
 

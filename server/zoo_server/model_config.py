@@ -225,6 +225,18 @@ class GraphTraits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleStep:
+    """A model that an ensemble runs, and which of the ensemble's tensors it takes and makes."""
+
+    model: str
+    #: "" for the latest one.
+    version: str
+    #: The ensemble's tensor by the model's own name for it.
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
     """One version of one model."""
 

@@ -287,7 +287,11 @@ class Server:
             self_test=config.self_test,
         )
         control = model_control(
-            config, Loader(shared, self._loads), self._loads, self.catalog, self._model_changed
+            config,
+            Loader(shared, self._loads, self.catalog),
+            self._loads,
+            self.catalog,
+            self._model_changed,
         )
         if control.residency is not None and config.keep_alive:
             pause = min(_LONGEST_SWEEP, config.keep_alive / 4)

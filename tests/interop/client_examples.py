@@ -123,7 +123,7 @@ EXAMPLES = (
     Example("simple_grpc_cudashm_client.py", "", skip="needs a GPU shared with the server"),
     Example("simple_http_cudashm_client.py", "", skip="needs a GPU shared with the server"),
     Example("simple_grpc_custom_repeat.py", "", skip="decoupled: an ONNX graph answers once"),
-    Example("ensemble_image_client.py", "", skip="ensembles are not served"),
+    Example("ensemble_image_client.py", "", skip="sends encoded pictures as text"),
 )
 
 #: Options beyond the common ones, and the models in the repository (None for all).

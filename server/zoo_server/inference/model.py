@@ -42,6 +42,22 @@ class Graph(Protocol):
         """
 
 
+class ModelRunner(Protocol):
+    """What a loaded version runs: a graph (GraphRunner), or other models."""
+
+    @property
+    def statistics(self) -> ModelStatistics:
+        """The version's counts."""
+
+    @property
+    def provider(self) -> str:
+        """What it runs on, by our short name."""
+
+    @property
+    def restarts(self) -> int:
+        """How often a process of its own was started again."""
+
+
 #: Outputs of so many bytes are sorted, for their best classes, in about a millisecond.
 _SHORT_TO_SORT = 1 << 13
 
@@ -55,7 +71,7 @@ class LoadedModel:
     def __init__(
         self,
         settings: ModelSettings,
-        runner: "GraphRunner",
+        runner: ModelRunner,
         scheduler: Scheduler[QueuedRequest],
         checker: RequestChecker,
     ) -> None:
@@ -77,12 +93,12 @@ class LoadedModel:
     @property
     def provider(self) -> str:
         """The execution provider its session runs on, by our short name."""
-        return self.runner.graph.provider
+        return self.runner.provider
 
     @property
     def restarts(self) -> int:
         """How often its process was started again, where it has one of its own."""
-        return int(getattr(self.runner.graph, "restarts", 0))
+        return self.runner.restarts
 
     @property
     def used_ns(self) -> int:
@@ -135,6 +151,16 @@ class GraphRunner:
         self._learn = learn
         self._watch = watch
         self._always = always
+
+    @property
+    def provider(self) -> str:
+        """The execution provider of the graph's session."""
+        return self.graph.provider
+
+    @property
+    def restarts(self) -> int:
+        """How often the graph's own process was started again; 0 where it has none."""
+        return int(getattr(self.graph, "restarts", 0))
 
     def execute(self, batch: list[QueuedRequest], *, waits: bool = True) -> Sequence[Outcome]:
         """Run a batch; a failed one again singly, so that its neighbours survive."""

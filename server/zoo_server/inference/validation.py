@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -325,12 +325,14 @@ class RequestChecker:
     ) -> np.ndarray[Any, Any]:
         """ONNX strings are UTF-8, checked here, before the run (docs/protocol.md 2.2.3)."""
         label = f"inference input '{sent.name}' for model '{self._name}'"
+        if isinstance(sent.data, np.ndarray):  # another model's output
+            return sent.data.reshape(shape)
         data = sent.data.now() if isinstance(sent.data, Source) else sent.data
         try:
             if isinstance(data, bytes | memoryview):
                 elements: Sequence[bytes] = datatypes.parse_bytes(data, count, tensor=label)
             else:
-                elements = cast("Sequence[bytes]", data)  # not bytes: read from `bytes_contents`
+                elements = data  # not bytes: read from `bytes_contents`
                 if len(elements) != count:
                     raise datatypes.miscounted(len(elements), count, tensor=label)
             return datatypes.object_array([element.decode() for element in elements], shape)

@@ -13,12 +13,18 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
-from zoo_server.errors import ControlDisabled, InvalidRequest, ModelNotReady, OperatorError
+from zoo_server.errors import (
+    ControlDisabled,
+    InvalidRequest,
+    ModelNotReady,
+    OperatorError,
+    ServerError,
+)
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.entries import dormant, loading, unavailable
 from zoo_server.models.installer import Installer
@@ -101,7 +107,7 @@ class ModelControl:
             for name in sorted({*names} - {*present}):
                 _LOG.error("model '%s' is not served: it is not in the repository", name)
                 self._installer.put(name, [unavailable(name, "it is not in the repository")])
-            chosen = [name for name in dict.fromkeys(names) if name in present]
+            chosen = self._with_models([name for name in dict.fromkeys(names) if name in present])
         if self._lazy is not None:
             self._catalog.replace_all({name: [dormant(name)] for name in chosen})
             return
@@ -110,14 +116,52 @@ class ModelControl:
         if not _wait(over, leave or threading.Event(), seconds):
             _LOG.warning("models are still being loaded after %g s: the others are served", seconds)
 
+    def _with_models(self, names: Sequence[str]) -> list[str]:
+        """Return models and, where there are ensembles among them, what these are made of."""
+        chosen, left = dict[str, None](), list(names)
+        while left:
+            name = left.pop()
+            if name not in chosen:
+                chosen[name] = None
+                files = self._repository.find(name)
+                left += self._installer.models_of(files) if files is not None else ()
+        return sorted(chosen)
+
+    def _refresh_users(self, name: str) -> None:
+        """Have the ensembles that a model is a part of follow its change; no lock may be held."""
+        seen, left = {name}, [name]
+        while left:
+            for user in self._installer.dependencies.users(left.pop()):
+                if user not in seen:
+                    seen.add(user)
+                    left.append(user)
+                    with self._busy.with_name(user):
+                        self._installer.refresh(user)
+
+    def _load_models_of(self, files: ModelFiles) -> None:
+        """Load what an ensemble is made of and is not loaded; what fails is said by the ensemble's load."""
+        for name in self._installer.models_of(files):
+            if not self._catalog.available_versions(name):
+                with suppress(ServerError):
+                    self._load(self._find(name))
+
+    def _load(self, files: ModelFiles, *, repeatable: bool = True) -> ServerError | None:
+        """Load a model, after those that it is made of; return why that could not be done."""
+        self._load_models_of(files)
+        with self._busy.with_name(files.name):
+            problem = self._installer.install(files, repeatable=repeatable)
+        self._refresh_users(files.name)
+        return problem
+
     def _install_first(self, name: str) -> None:
         with self._busy.with_name(name):
             files = next((one for one in self._acted if one.name == name), None)
             files = files or self._repository.find(name)
             if files is not None:
-                self._installer.install(files)
+                self._installer.install(files, defers=True)
             else:  # it went meanwhile
                 self._installer.put(name, [])
+        self._refresh_users(name)
 
     def _wake(self, name: str) -> None:
         """Load a dormant model; what becomes of it is in the catalog."""
@@ -144,24 +188,29 @@ class ModelControl:
         override = parse_override(name, parameters)
         _check_name(name)
         self._check_mode()
-        with self._busy.with_name(name):
-            if override.files:
-                with _written(name, override) as files:
-                    problem = self._installer.install(files, repeatable=False)
-            else:
-                files = replace(self._find(name), config_json=override.config)
-                problem = self._installer.install(files)
+        if override.files:
+            with _written(name, override) as files:
+                problem = self._load(files, repeatable=False)
+        else:
+            problem = self._load(replace(self._find(name), config_json=override.config))
         if problem is not None:
             raise problem
 
-    def unload(self, name: str) -> None:
+    def unload(self, name: str, *, dependents: bool = False) -> None:
         """Take a model out of service and return; requests that run on it finish.
 
+        Ensembles that it is a part of are UNAVAILABLE until it is loaded again. `dependents`: of an
+        ensemble, its models are unloaded as well, but for those that another ensemble is made of.
         ControlDisabled unless the mode is explicit. What is not loaded is unloaded already.
         """
         self._check_mode()
+        models = self._installer.dependencies.uses(name) if dependents else ()
         with self._busy.with_name(name):
             self._installer.retire(name)
+        self._refresh_users(name)
+        for model in models:
+            if not self._installer.dependencies.users(model):
+                self.unload(model, dependents=True)
 
     def index(self, *, ready: bool) -> list[CatalogEntry]:
         """Return RepositoryIndex's entries; a model never loaded has neither version nor state."""
@@ -206,6 +255,7 @@ class ModelControl:
                     self._installer.install(action.files)
             else:
                 self._installer.retire(action.name)
+        self._refresh_users(action.name)
 
     # -- the repository ------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from zoo_server.errors import InvalidRequest, NoVersion, ServerError
+from zoo_server.errors import InvalidRequest, ModelLoadError, NoVersion, ServerError
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.entries import failed, unloaded
 from zoo_server.models.loader import Loader, LoadPlan
@@ -29,23 +29,37 @@ class Installer:
         self._loader = loader
         self._catalog = catalog
         self._changed = changed
+        self.dependencies = loader.dependencies
+        #: Of ensembles, as they were last read.
+        self._ensembles: dict[str, LoadPlan] = {}
 
-    def install(self, files: ModelFiles, *, repeatable: bool = True) -> ServerError | None:
+    def models_of(self, files: ModelFiles) -> tuple[str, ...]:
+        """Return the models that a model is made of; none if it is no ensemble, or cannot be read."""
+        try:
+            return tuple(step.model for step in self._loader.plan(files).steps)
+        except ModelLoadError:
+            return ()
+
+    def refresh(self, name: str) -> None:
+        """Load an ensemble again after a change of its models; nothing of it is read again."""
+        plan = self._ensembles.get(name)
+        if plan is not None:
+            self._install(self._loader.renewed(plan), defers=True)
+
+    def install(
+        self, files: ModelFiles, *, repeatable: bool = True, defers: bool = False
+    ) -> ServerError | None:
         """Load a model and put it in place; return why that could not be done, None if it was.
 
-        `repeatable` False: an equal model found later is not this one.
+        `repeatable` False: an equal model found later is not this one. `defers`: an ensemble with a
+        model that is being loaded is left as it is, for `refresh` once that is done.
         """
         name = files.name
-        serving = {
-            entry.version: entry
-            for entry in self._catalog.versions(name)
-            if entry.model is not None
-        }
         try:
             plan = self._loader.plan(files)
         except Exception as error:
             entry = failed(name, None, error)
-            self._keep(name, [entry]) if serving else self.put(name, [entry])
+            self._keep(name, [entry]) if self._serving(name) else self.put(name, [entry])
             if isinstance(error, NoVersion):
                 return _load_failure(
                     name,
@@ -53,6 +67,26 @@ class Installer:
                     f"'{name}': {entry.reason}",
                 )
             return poll_failure(name, entry.reason)
+        return self._install(plan, repeatable=repeatable, defers=defers)
+
+    def _serving(self, name: str) -> dict[int | None, CatalogEntry]:
+        return {
+            entry.version: entry
+            for entry in self._catalog.versions(name)
+            if entry.model is not None
+        }
+
+    def _install(
+        self, plan: LoadPlan, *, repeatable: bool = True, defers: bool = False
+    ) -> ServerError | None:
+        name = plan.files.name
+        serving = self._serving(name)
+        if plan.steps:
+            self._ensembles[name] = plan
+            if defers and any(self._is_loading(step.model) for step in plan.steps):
+                return None
+        else:
+            self._ensembles.pop(name, None)
         self._announce(plan, serving)
         entries = [self._version(plan, version, serving) for version in plan.versions]
         problems = [
@@ -60,7 +94,8 @@ class Installer:
             for entry in entries
             if entry.model is None
         ]
-        if problems and serving:
+        # An ensemble is not kept: the models that it was made of may be gone.
+        if problems and serving and not plan.steps:
             self._keep(name, [entry for entry in entries if entry.model is None])
             return _load_failure(name, "; ".join(problems))
         if not repeatable:
@@ -68,6 +103,9 @@ class Installer:
         gone = [entry for version, entry in serving.items() if version not in plan.versions]
         self.put(name, [*entries, *(unloaded(entry) for entry in gone)])
         return _load_failure(name, "; ".join(problems)) if problems else None
+
+    def _is_loading(self, name: str) -> bool:
+        return any(entry.state is ModelState.LOADING for entry in self._catalog.versions(name))
 
     def _version(
         self, plan: LoadPlan, version: int, serving: Mapping[int | None, CatalogEntry]
@@ -107,6 +145,8 @@ class Installer:
 
     def retire(self, name: str) -> None:
         """Take a model out of service; requests that run on it finish."""
+        self._ensembles.pop(name, None)
+        self.dependencies.record(name, ())
         entries = self._catalog.versions(name)
         if not entries:
             return

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -21,13 +21,22 @@ from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import GraphTraits, Isolation, ModelSettings, SessionSettings
-from zoo_server.models.catalog import CatalogEntry, ModelState
+from zoo_server.model_config import (
+    EnsembleStep,
+    GraphTraits,
+    Isolation,
+    ModelSettings,
+    SessionSettings,
+)
+from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
+from zoo_server.models.dependencies import Dependencies
+from zoo_server.models.ensemble_loading import load_ensemble, made_of
 from zoo_server.models.entries import failed
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.self_test import examine
 from zoo_server.models.warm_up import try_out, warm_up
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
+from zoo_server.repository.ensembles import steps_of
 from zoo_server.repository.scan import ModelFiles
 from zoo_server.repository.scheduling import isolation_of
 from zoo_server.repository.session_settings import idle_settings, session_settings
@@ -122,39 +131,54 @@ class LoadPlan:
     config: config_pbtxt.ModelConfig | None
     batching_written: bool
     versions: tuple[int, ...]
+    #: Of an ensemble.
+    steps: tuple[EnsembleStep, ...] = ()
+    #: What the models of an ensemble were when it was planned.
+    made_of: object = None
 
     def origin(self, version: int) -> object:
         """Return what a version is made of; equal for one that need not be loaded again."""
         files = self.files
-        return files.stamp, files.config_file, files.config_json, files.version_stamps.get(version)
+        stamps = files.stamp, files.version_stamps.get(version)
+        return stamps, files.config_file, files.config_json, self.made_of
 
 
 class Loader:
     """Turns what lies in a repository into catalog entries."""
 
-    def __init__(self, runtime: ModelRuntime, threads: LoadThreads) -> None:
+    def __init__(self, runtime: ModelRuntime, threads: LoadThreads, catalog: Catalog) -> None:
+        """`catalog` has the models that ensembles are made of."""
         self._runtime = runtime
         self._threads = threads
+        self._catalog = catalog
+        self.dependencies = Dependencies()
 
     def plan(self, files: ModelFiles) -> LoadPlan:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
         if files.fault is not None:
             raise ModelLoadError(files.fault)
         written = config_pbtxt.read(files)
+        steps = steps_of(written.config) if written.config is not None else ()
+        self.dependencies.record(files.name, [step.model for step in steps])
         plan = LoadPlan(
             files=files,
             config=written.config,
             batching_written=written.batching,
             versions=tuple(config_pbtxt.choose_versions(written.config, files.versions)),
+            steps=steps,
+            made_of=made_of(steps, self._catalog),
         )
         _say_idle(files.name, written.config)
         return plan
 
+    def renewed(self, plan: LoadPlan) -> LoadPlan:
+        """Return the plan of an ensemble for its models as they are by now."""
+        return replace(plan, made_of=made_of(plan.steps, self._catalog))
+
     def load(self, plan: LoadPlan, version: int) -> CatalogEntry:
         """Load one version; an entry that is UNAVAILABLE says why it cannot be served."""
         try:
-            load = partial(_load_version, plan, version, self._runtime)
-            model = self._threads.run(load)
+            model = self._ensemble(plan, version) if plan.steps else self._graph(plan, version)
         except ServerExiting:
             raise
         except Exception as error:  # whatever it is, the other models are served
@@ -165,6 +189,16 @@ class Loader:
             state=ModelState.READY,
             model=model,
             origin=plan.origin(version),
+        )
+
+    def _graph(self, plan: LoadPlan, version: int) -> LoadedModel:
+        return self._threads.run(partial(_load_version, plan, version, self._runtime))
+
+    def _ensemble(self, plan: LoadPlan, version: int) -> LoadedModel:
+        """Not in a thread for loads: its models may be loaded for it, and need theirs."""
+        assert plan.config is not None
+        return load_ensemble(
+            plan.files, plan.config, plan.steps, version, self._catalog, self._runtime.workers
         )
 
 

@@ -34,12 +34,14 @@ class OnRequest(Installer):
         super().__init__(loader, catalog, changed)
         self.residency = residency(catalog.loaded, self._evict)
 
-    def install(self, files: ModelFiles, *, repeatable: bool = True) -> ServerError | None:
+    def install(
+        self, files: ModelFiles, *, repeatable: bool = True, defers: bool = False
+    ) -> ServerError | None:
         """Load a model once there is room for it; QueueFull if there is none at present."""
         size = files.graph_bytes(max(files.versions, default=0))
         try:
             with self.residency.room(files.name, size):
-                problem = super().install(files, repeatable=repeatable)
+                problem = super().install(files, repeatable=repeatable, defers=defers)
         except ModelLoadError as error:
             entry = failed(files.name, None, error)
             self.put(files.name, [entry])
@@ -49,6 +51,11 @@ class OnRequest(Installer):
             for model in self._catalog.ready_versions(files.name):
                 model.pinned = True
         return problem
+
+    def refresh(self, name: str) -> None:
+        """Have an ensemble that is loaded looked at again when it is asked for."""
+        if self._catalog.ready_versions(name):
+            self.rest(name)
 
     def rest(self, name: str) -> None:
         """List a model that is loaded when it is asked for, whatever was known of it."""

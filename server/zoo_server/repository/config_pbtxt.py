@@ -21,6 +21,9 @@ from zoo_server.repository.scan import ModelFiles
 BACKEND = "onnxruntime"
 PLATFORM = "onnxruntime_onnx"
 
+#: The platform of a model that is made of others (server/zoo_server/repository/ensembles.py).
+ENSEMBLE = "ensemble"
+
 #: As written in config.pbtxt; callers outside this room pass it on and do not look inside.
 ModelConfig = model_config_pb2.ModelConfig
 
@@ -101,15 +104,19 @@ def _check(name: str, config: ModelConfig) -> None:
             f"{file} names the model '{config.name}', but its folder is '{name}'",
         ),
         (
-            config.HasField("ensemble_scheduling") or config.platform == "ensemble",
-            "ensembles are not served: call the models one after another",
+            config.HasField("ensemble_scheduling") != (config.platform == ENSEMBLE),
+            f"platform '{config.platform}': ensemble_scheduling and platform '{ENSEMBLE}' go together",
         ),
         (
             config.backend not in ("", BACKEND),
             f"backend '{config.backend}' is not served; only '{BACKEND}' is",
         ),
         (
-            config.platform not in ("", PLATFORM, BACKEND),
+            config.platform == ENSEMBLE and config.backend,
+            f"backend '{config.backend}' is given for an ensemble, which has none",
+        ),
+        (
+            config.platform not in ("", PLATFORM, BACKEND, ENSEMBLE),
             f"unexpected platform type '{config.platform}'; only '{PLATFORM}' is served",
         ),
         (

@@ -63,8 +63,8 @@ class GroupDataPlane(DataPlane):
     ) -> None:
         self._change("load_model", repository, name, dict(parameters))
 
-    def unload_model(self, repository: str, name: str) -> None:
-        self._change("unload_model", repository, name)
+    def unload_model(self, repository: str, name: str, dependents: bool = False) -> None:
+        self._change("unload_model", repository, name, dependents)
 
     def register_system_region(self, name: str, key: str, offset: int, byte_size: int) -> None:
         self._change("register_system_region", name, key, offset, byte_size)

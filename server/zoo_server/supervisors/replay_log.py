@@ -47,7 +47,7 @@ class ReplayLog:
                     name, None
                 )  # or it would be repeated in the place of an earlier one
                 self._models[name] = change
-            case "unload_model", (_, name):
+            case "unload_model", (_, name, _):
                 self._models.pop(name, None)
                 # A name that was never loaded may be unloaded too: those are not kept.
                 if name in self._started_with or (_ALL in self._started_with and name in known):

@@ -84,7 +84,7 @@ FAULTS = {
     "negative_batch": (GOOD, "max_batch_size: -1", "gives max_batch_size -1: it must lie in 0 to"),
     "backend": (GOOD, 'backend: "python"', "backend 'python' is not served"),
     "platform": (GOOD, 'platform: "tensorrt_plan"', "unexpected platform type 'tensorrt_plan'"),
-    "ensemble": (GOOD, "ensemble_scheduling {}", "ensembles are not served"),
+    "ensemble": (GOOD, "ensemble_scheduling {}", "ensemble_scheduling and platform 'ensemble' go"),
     "sequence": (
         GOOD,
         "sequence_batching { iterative_sequence: true }",
@@ -207,7 +207,7 @@ def test_a_version_of_a_model_that_could_not_be_read(faulty, make_request):
         faulty[0].stub.ModelInfer(make_request("ensemble", "1", x=np.ones((1, 4), np.float32)))
 
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert "'ensemble' version 1 is not found: ensembles are not" in caught.value.details()
+    assert "'ensemble' version 1 is not found: platform ''" in caught.value.details()
 
 
 def config_of(wire, name):

@@ -47,7 +47,7 @@ def load(name, **parameters):
 
 
 def unload(name):
-    return "unload_model", ("", name)
+    return "unload_model", ("", name, False)
 
 
 def register(name, size=1):

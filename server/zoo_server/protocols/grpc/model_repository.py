@@ -42,10 +42,10 @@ class ModelRepository:
         self, request: pb.RepositoryModelUnloadRequest
     ) -> pb.RepositoryModelUnloadResponse:
         parameter = request.parameters.get("unload_dependents")
-        # Both values mean the same; one of another type is a mistake all the same.
         if parameter is not None and parameter.WhichOneof("parameter_choice") != "bool_param":
             raise InvalidRequest(
                 "invalid value type for 'unload_dependents' parameter, expected bool_param."
             )
-        self._dataplane.unload_model(request.repository_name, request.model_name)
+        dependents = parameter is not None and parameter.bool_param
+        self._dataplane.unload_model(request.repository_name, request.model_name, dependents)
         return pb.RepositoryModelUnloadResponse()

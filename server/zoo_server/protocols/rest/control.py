@@ -92,9 +92,8 @@ class Control:
         return None
 
     def unload(self, path: Path, body: Body) -> Answer:
-        # Both values mean the same; one of another type is a mistake all the same.
-        flag(parameters(body, READ), "unload_dependents")
-        self._dataplane.unload_model(path.get("repository", ""), path["model"])
+        dependents = flag(parameters(body, READ), "unload_dependents")
+        self._dataplane.unload_model(path.get("repository", ""), path["model"], dependents)
         return None
 
     # -- shared memory -------------------------------------------------------------------------

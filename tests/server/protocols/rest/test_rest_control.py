@@ -40,10 +40,10 @@ def test_load_takes_a_configuration_and_files():
 
 @pytest.mark.parametrize("parameters", [{}, {"unload_dependents": True}])
 def test_unload_may_name_its_dependents(parameters):
-    """A boolean, or nothing: there are none."""
+    """A boolean, or nothing: then they stay."""
     shown, asked = ask("unload", {"model": "m"}, {"parameters": parameters}, unload_model=None)
 
-    assert (shown, asked) == (None, ("", "m"))
+    assert (shown, asked) == (None, ("", "m", bool(parameters)))
 
 
 def test_shared_memory_is_registered_and_shown():

@@ -1,0 +1,299 @@
+"""Runs ensembles: requests that go through several models, from step to step.
+
+    request ──> its tensors by name ──a step has all it takes──> request of its model ──┐
+                        ^                                                               │
+                        └──────────────────── outputs, as they are ─────────────────────┘
+
+Each step is a request of its model like any other: it waits, is joined with others' and is counted
+there. Tensors are handed on without a copy. The first step that fails fails the whole.
+"""
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from zoo_server import datatypes
+from zoo_server.datatypes import DataType
+from zoo_server.errors import Cancelled, ServerError
+from zoo_server.inference.execution import Array, Rows, Run, wire_shape
+from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
+from zoo_server.inference.validation import Data, Plan
+from zoo_server.model_config import EnsembleStep
+from zoo_server.schedulers.scheduler import UNBOUNDED
+from zoo_server.telemetry.statistics import Execution, ModelStatistics
+
+#: Returns the model of a step by its name and version, loading it where models are loaded on request.
+Find = Callable[[str, str], LoadedModel]
+
+
+class EnsembleRunner:
+    """What an ensemble has in the place of a graph's runs: its counts."""
+
+    provider = "ensemble"
+    restarts = 0
+
+    def __init__(self) -> None:
+        self.statistics = ModelStatistics()
+
+
+class EnsembleScheduler:
+    """Takes the requests of one ensemble (zoo_server.schedulers.scheduler.Scheduler)."""
+
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[EnsembleStep],
+        find: Find,
+        statistics: ModelStatistics,
+        workers: Executor | None,
+    ) -> None:
+        """`steps` stand in an order in which they can run. `workers` begin the requests, where
+        `find` may take long; None begins them on the thread that brings them.
+        """
+        self.name = name
+        self.steps = steps
+        self.statistics = statistics
+        self._find = find
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._running = 0
+
+    @property
+    def waiting(self) -> int:
+        """None waits here: their steps wait for their models."""
+        return 0
+
+    @property
+    def running(self) -> int:
+        """How many requests are under way."""
+        return self._running
+
+    def check(self, member: QueuedRequest) -> None:
+        """Refuse nothing: what a step's model has too much of, it says when the step comes."""
+
+    def submit(
+        self,
+        members: Sequence[QueuedRequest],
+        inline_budget_ns: int = UNBOUNDED,
+        *,
+        stays: bool = False,
+    ) -> None:
+        """Begin requests; see Scheduler.submit."""
+        for member in members:
+            member.queued_ns = time.perf_counter_ns()
+            with self._lock:
+                self._running += 1
+            if self._workers is None:
+                self._begin(member, inline_budget_ns)
+            else:
+                self._workers.submit(self._begin, member, UNBOUNDED)
+
+    def _begin(self, member: QueuedRequest, inline_budget_ns: int) -> None:
+        run = _EnsembleRun(self, member)
+        try:
+            if member.is_gone():
+                raise Cancelled("the caller hung up before the first step")
+            run.begin(
+                [self._find(step.model, step.version) for step in self.steps], inline_budget_ns
+            )
+        except Exception as error:
+            run.fail(error)
+
+    def ended(self) -> None:
+        """Count a request that is no longer under way."""
+        with self._lock:
+            self._running -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A tensor on its way: its shape, as clients see it, and its elements."""
+
+    shape: tuple[int, ...]
+    data: Data
+
+
+class _EnsembleRun:
+    """One request on its way through the steps; used by the threads that answer them."""
+
+    def __init__(self, scheduler: EnsembleScheduler, member: QueuedRequest) -> None:
+        self._scheduler = scheduler
+        self.member = member
+        self._lock = threading.Lock()
+        self._over = False
+        self._started_ns = time.perf_counter_ns()
+        self._tensors: dict[str, _Tensor] = {}
+        #: The steps that have not begun, each with its model; the models stay for as long as the run.
+        self._waiting: list[tuple[EnsembleStep, LoadedModel]] = []
+        self._under_way = 0
+
+    def begin(self, models: Sequence[LoadedModel], inline_budget_ns: int) -> None:
+        """Begin the first steps; `models` are the steps', in order."""
+        member = self.member
+        self._waiting = list(zip(self._scheduler.steps, models, strict=True))
+        self._take(
+            {
+                planned.name: _Tensor(planned.shape, data)
+                for planned, data in zip(member.plan.inputs, member.data, strict=True)
+            },
+            inline_budget_ns,
+        )
+
+    def is_gone(self) -> bool:
+        """Tell whether nobody waits for the steps that are under way."""
+        return self._over or self.member.is_gone()
+
+    def step_done(self, made: Mapping[str, _Tensor]) -> None:
+        """Take what a step has made, and go on."""
+        with self._lock:
+            self._under_way -= 1
+        try:
+            # On a thread that others may wait for: what follows is queued, and a worker's.
+            self._take(made, 0)
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Fail the request, unless it has been answered."""
+        if not self._end():
+            return
+        error = _named(error, self._scheduler.name)
+        taken = time.perf_counter_ns() - self.member.arrived_ns
+        self._scheduler.statistics.record_failure(taken, error)
+        self.member.fail(error)
+
+    def _take(self, made: Mapping[str, _Tensor], inline_budget_ns: int) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._tensors.update(made)
+            able = [
+                (step, model)
+                for step, model in self._waiting
+                if all(tensor in self._tensors for tensor in step.inputs.values())
+            ]
+            self._waiting = [pair for pair in self._waiting if pair not in able]
+            self._under_way += len(able)
+            finished = not self._waiting and not self._under_way
+        for step, model in able:
+            self._submit(step, model, inline_budget_ns)
+            inline_budget_ns = 0
+        if finished:
+            self._answer()
+
+    def _submit(self, step: EnsembleStep, model: LoadedModel, inline_budget_ns: int) -> None:
+        member = self.member
+        datatype = {tensor.name: tensor.datatype for tensor in model.settings.inputs}
+        request = InferRequest(
+            id="",
+            inputs=tuple(
+                _input(name, datatype[name], self._tensors[tensor])
+                for name, tensor in step.inputs.items()
+            ),
+            outputs=tuple(OutputRequest(name=name) for name in step.outputs),
+        )
+        checked = model.checker.check(request)
+        queued = _StepRequest(self, step, member.deadline_ns)
+        queued.carry(checked.plan, checked.data, member.parameters)
+        model.submit((queued,), inline_budget_ns)
+
+    def _answer(self) -> None:
+        plan = self.member.plan
+        arrays: list[Array] = []
+        for name in plan.names:
+            data = self._tensors[name].data
+            assert isinstance(data, np.ndarray)  # an output is made by a step, never sent
+            arrays.append(data)
+        rows = plan.rows if plan.batch_size else 0
+        outcome = Rows(Run(plan.names, arrays, rows), 0, rows)
+        if not self._end():
+            return
+        self._record()
+        self.member.answer(outcome)
+
+    def _record(self) -> None:
+        member, now = self.member, time.perf_counter_ns()
+        self._scheduler.statistics.record_run(
+            Execution(
+                requests=1,
+                rows=member.rows,
+                arrived_ns=[member.arrived_ns],
+                queued_ns=[member.queued_ns],
+                started_ns=self._started_ns,
+                ready_ns=self._started_ns,
+                inferred_ns=now,
+                finished_ns=now,
+            )
+        )
+
+    def _end(self) -> bool:
+        """Tell whether this ends the request: once."""
+        with self._lock:
+            if self._over:
+                return False
+            self._over = True
+            self._waiting = []
+        self._scheduler.ended()
+        return True
+
+
+class _StepRequest(QueuedRequest):
+    """One step of a request."""
+
+    __slots__ = ("_run", "_step")
+
+    #: What follows an answer may take longer than writing it: that is a worker's.
+    short_bytes: ClassVar[int] = -1
+
+    def __init__(self, run: _EnsembleRun, step: EnsembleStep, deadline_ns: int) -> None:
+        super().__init__(time.perf_counter_ns(), deadline_ns)
+        self._run = run
+        self._step = step
+
+    def is_gone(self) -> bool:
+        return self._run.is_gone()
+
+    def answer(self, rows: Rows) -> None:
+        try:
+            made = _made(self.plan, self._step, rows)
+        except Exception as error:
+            self._run.fail(error)
+            return
+        self._run.step_done(made)
+
+    def fail(self, error: Exception) -> None:
+        self._run.fail(error)
+
+
+def _made(plan: Plan, step: EnsembleStep, rows: Rows) -> dict[str, _Tensor]:
+    """Return the ensemble's tensors that a step has made, as they lie in its run's outputs."""
+    made = {}
+    for settings, _ in plan.outputs:
+        array = rows.array(settings.name)
+        shape = wire_shape(settings, array.shape, plan.batch_size)
+        made[step.outputs[settings.name]] = _Tensor(shape, array.reshape(shape))
+    return made
+
+
+def _input(name: str, datatype: DataType, tensor: _Tensor) -> InputTensor:
+    data = tensor.data
+    if isinstance(data, np.ndarray) and not data.dtype.hasobject and data.dtype != datatype.numpy:
+        data = datatypes.to_raw(datatype, data)  # a runtime's array of another type than the wire's
+    return InputTensor(name=name, datatype=datatype.wire, shape=tensor.shape, data=data)
+
+
+def _named(error: Exception, ensemble: str) -> Exception:
+    """Return an error that says, as Triton does, in which ensemble it came up."""
+    if not isinstance(error, ServerError):
+        return error
+    named = copy.copy(error)  # a batch's error is that of all its members
+    named.args = (f"in ensemble '{ensemble}', {error}", *error.args[1:])
+    return named

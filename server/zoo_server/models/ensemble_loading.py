@@ -1,0 +1,63 @@
+"""Loads ensembles: what they are made of is loaded before, by whoever calls."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
+
+from zoo_server.errors import ModelLoadError, ServerError
+from zoo_server.inference.ensemble import EnsembleRunner, EnsembleScheduler, Find
+from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.validation import RequestChecker
+from zoo_server.model_config import EnsembleStep
+from zoo_server.models.catalog import Catalog
+from zoo_server.repository import config_pbtxt
+from zoo_server.repository.ensembles import ensemble_settings
+from zoo_server.repository.scan import ModelFiles
+
+
+def load_ensemble(
+    files: ModelFiles,
+    config: config_pbtxt.ModelConfig,
+    steps: tuple[EnsembleStep, ...],
+    version: int,
+    catalog: Catalog,
+    workers: Executor,
+) -> LoadedModel:
+    """Return a version of an ensemble; ModelLoadError if it does not fit the models of its steps."""
+    began = time.perf_counter()
+    models = [_model_of(step, catalog.find) for step in steps]
+    settings = ensemble_settings(
+        files.name,
+        config,
+        steps,
+        [model.settings for model in models],
+        version=version,
+        read_labels=partial(config_pbtxt.read_labels, files),
+    )
+    runner = EnsembleRunner()
+    scheduler = EnsembleScheduler(
+        files.name, steps, catalog.find, runner.statistics, workers if catalog.is_lazy else None
+    )
+    model = LoadedModel(settings, runner, scheduler, RequestChecker(settings))
+    model.load_seconds = time.perf_counter() - began
+    return model
+
+
+def made_of(steps: Sequence[EnsembleStep], catalog: Catalog) -> object:
+    """Return what the models of an ensemble are at present: equal for as long as they stay."""
+    return tuple(
+        (name, model.settings.version, model.loaded_ns)
+        for name in dict.fromkeys(step.model for step in steps)
+        for model in catalog.ready_versions(name)
+    )
+
+
+def _model_of(step: EnsembleStep, find: Find) -> LoadedModel:
+    try:
+        return find(step.model, step.version)
+    except ServerError as error:
+        which = f" version {step.version}" if step.version else ""
+        raise ModelLoadError(
+            f"the ensemble depends on model '{step.model}'{which}, which is not ready: {error}"
+        ) from None
