@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -196,6 +198,29 @@ def test_a_build_that_fails_leaves_the_old_site_and_nothing_else(
         build_site(sources, site)
     assert (site / SITE_FILE).read_bytes() == before
     assert [path.name for path in site.parent.iterdir()] == [site.name]
+
+
+def test_a_build_needs_no_training_framework(sources: Sources, tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from zoo.recipes.registry import Registry
+from zoo.site import build
+build.runtime_files = lambda _: {}
+repository, runs, output = map(Path, sys.argv[1:])
+sources = build.Sources(repository=repository, runs=runs, registry=Registry.default())
+build.build_site(sources, output)
+loaded = {"keras", "tensorflow", "tf2onnx"} & set(sys.modules)
+sys.exit(f"it loads {loaded}" if loaded else 0)
+"""
+    for name in ("cnn_digits", "lstm_sunspots"):
+        shutil.copytree(sources.repository / name, tmp_path / "models" / name)
+    arguments = [str(each) for each in (tmp_path / "models", sources.runs, tmp_path / "site")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site/index.html").is_file()
 
 
 def test_a_folder_that_is_no_site_is_refused(sources: Sources, tmp_path: Path) -> None:
