@@ -18,7 +18,10 @@ from typing import Any, NoReturn
 from zoo.errors import MissingPackage, ZooError
 from zoo.terminal.messages import say
 
-COMMANDS = ("list", "show", "train", "export", "verify", "serve", "predict", "site", "layers")
+COMMANDS = (
+    "list", "show", "run", "predict", "bench", "new", "train", "export", "verify",
+    "serve", "ps", "top", "site", "layers", "completion",
+)  # fmt: skip
 
 #: The extra that brings each package of those that are not always there.
 EXTRAS = {"onnxruntime": "cpu"} | dict.fromkeys(
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = [_positional(word) for word in arguments]
+        arguments = _without_help([_positional(word) for word in arguments])
         parser = _parser(arguments)
         options = parser.parse_args(arguments)
         if options.command is None:
@@ -71,12 +74,13 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="zoo",
         description="From a Keras model to a portable ONNX file: trained, proven equal, served.",
+        epilog="`zoo help COMMAND` says more of one; `zoo run dense_iris` is a beginning.",
     )
     parser.add_argument(
         "--version", action="version", version=f"zoo {metadata.version('layer-zoo')}"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    chosen = [name for name in COMMANDS if name in arguments[:1]]
+    chosen = [name for name in COMMANDS if name in arguments[:1] and name != "completion"]
     for name in chosen or COMMANDS:
         module: Any = import_module(f"zoo.commands.{name}")
         command = commands.add_parser(
@@ -87,8 +91,13 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=parser)
     return parser
+
+
+def _without_help(arguments: list[str]) -> list[str]:
+    """Return `zoo help COMMAND` as `zoo COMMAND --help`."""
+    return [*arguments[1:2], "--help"] if arguments[:1] == ["help"] else arguments
 
 
 def _positional(word: str) -> str:

@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         records, failures, fresh = train_all(recipes, options.runs, overall)
         trained = {record.name for record in records}
         ready = [recipe for recipe in recipes if recipe.trained_as.name in trained]
-        exported, refused = _export_all(ready, options, chosen, overall)
+        exported, refused = export_all(ready, options, chosen, overall)
     if fresh and not options.json:
         print_training(records, fresh)
         print()
@@ -181,7 +181,7 @@ def _refuse_file_options(options: argparse.Namespace) -> None:
         raise UsageError(f"{', '.join(wrong)}: only for a FILE.keras, not for recipes")
 
 
-def _export_all(
+def export_all(
     recipes: Sequence[Recipe],
     options: argparse.Namespace,
     chosen: ExportOptions,

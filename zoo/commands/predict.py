@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
         outputs = model.run(feeds)
         answers = model.postprocess(outputs, feeds)
     if options.json:
-        print_json(_json(model, outputs, answers))
+        print_json(to_json(model, outputs, answers))
         return 0
     if options.show:
-        _show(model, feeds)
-    _print(answers)
+        show_images(model, feeds)
+    print_answers(answers)
     return 0
 
 
@@ -86,9 +86,10 @@ def _load(options: argparse.Namespace) -> Model:
     return load(options.model, version=options.model_version, server=client)
 
 
-def _json(
+def to_json(
     model: Model, outputs: dict[str, Array], answers: Sequence[Prediction]
 ) -> dict[str, object]:
+    """Return outputs and answers as JSON-able values."""
     return {
         "model": model.name,
         "version": model.version,
@@ -97,7 +98,7 @@ def _json(
     }
 
 
-def _show(model: Model, feeds: dict[str, Array]) -> None:
+def show_images(model: Model, feeds: dict[str, Array]) -> None:
     """Draw each image as the model gets it."""
     from zoo.images.terminal import draw
 
@@ -111,7 +112,7 @@ def _show(model: Model, feeds: dict[str, Array]) -> None:
             print(draw(row, spec.image))
 
 
-def _print(rows: Sequence[Prediction]) -> None:
+def print_answers(rows: Sequence[Prediction]) -> None:
     """Print all classes for a single row, one line a row for several."""
     from zoo.models.predictions import plain
     from zoo.terminal.tables import print_table

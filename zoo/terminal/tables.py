@@ -100,7 +100,9 @@ def column_widths(
         flexible = max(text, key=lambda i: full[i])
         others = sum(full.values()) - full[flexible] + GAP * (len(full) - 1)
         room = width - others
-        if room >= min(full[flexible], max(NARROWEST, full[flexible] // 3)) or not order:
+        # The first column's names tell the rows apart: they are shortened last of all.
+        enough = max(NARROWEST, full[flexible] // 3) if flexible else full[flexible]
+        if room >= min(full[flexible], enough) or not order:
             return {**full, flexible: max(min(full[flexible], room), 1)}
         full.pop(order.pop(0))
 
