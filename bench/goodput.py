@@ -196,6 +196,7 @@ def _serving(command: str, repository: Path, core: int) -> Iterator[tuple[Server
 
 def measure(load: Load, name: str, model: Model, server: ServerProcess) -> None:
     """Print the rows of one model."""
+    time.sleep(_REST_SECONDS)  # what reading the models took is given back after half a second
     rested = server.resident_mb()
     for deadline_ms in DEADLINES_MS:
         peak = max(

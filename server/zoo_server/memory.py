@@ -1,7 +1,7 @@
-"""Gives memory back that a burst of requests needed: glibc keeps what is freed, one heap a thread.
+"""Gives memory back that a load or a burst of requests needed: glibc keeps what is freed, one heap a thread.
 
-While no call is under way, and the process is larger by _WORTH_IT than after the last time, malloc_trim
-returns the pages that nothing uses. Where the C library has none (musl, macOS), nothing is done.
+Once the process is larger by _WORTH_IT than after the last time, and no call is under way, malloc_trim returns
+the pages that nothing uses, a few times. Where the C library has none (musl, macOS), nothing is done.
 """
 
 import ctypes
@@ -13,6 +13,9 @@ LOOK_SECONDS = 0.5
 
 #: The growth, in bytes, for which it is worth a trim, which takes milliseconds.
 _WORTH_IT = 1 << 25
+
+#: How often a trim is tried after that: calls that were refused are freed after the others.
+_TRIES = 8
 
 
 class MemoryTrimmer:
@@ -31,15 +34,20 @@ class MemoryTrimmer:
         self._is_idle = is_idle
         self._resident = resident or _resident
         self._trim = trim or _malloc_trim()
-        #: What the process needs, as far as is known.
-        self._least = self._resident()
+        #: What the process needs, as far as is known: at first nothing is, for the models that were just
+        #: loaded have left behind what reading them took.
+        self._least = 0
+        self._tries = 0
 
     def look(self) -> None:
         """Give memory back if it is worth it."""
         resident = self._resident()
         self._least = min(self._least, resident)
-        if self._trim is None or resident - self._least < _WORTH_IT or not self._is_idle():
+        if resident - self._least >= _WORTH_IT:
+            self._tries = _TRIES
+        if self._trim is None or not self._tries or not self._is_idle():
             return
+        self._tries -= 1
         self._trim()
         self._least = self._resident()
 

@@ -24,7 +24,11 @@ class Process:
 @pytest.fixture
 def watched():
     process = Process()
-    return process, process.trimmer()
+    trimmer = process.trimmer()
+    for _ in range(10):
+        trimmer.look()
+    process.trims = 0
+    return process, trimmer
 
 
 def test_a_burst_is_given_back_once_nothing_is_under_way(watched):
@@ -38,14 +42,33 @@ def test_a_burst_is_given_back_once_nothing_is_under_way(watched):
     assert (process.trims, process.resident) == (1, 100 * MB)
 
 
+def test_what_the_start_needed_is_given_back():
+    """Models are read before anybody looks."""
+    process = Process()
+    process.resident = 300 * MB
+    process.trimmer().look()
+
+    assert process.resident == 100 * MB
+
+
 def test_what_stays_is_not_tried_again(watched):
     """As a model that was loaded: it is what the process needs from now on."""
     process, trimmer = watched
     process.resident = process.needed = 300 * MB
-    for _ in range(3):
+    for _ in range(30):
         trimmer.look()
 
-    assert process.trims == 1
+    assert process.trims < 10
+
+
+def test_what_is_freed_late_is_given_back_as_well(watched):
+    process, trimmer = watched
+    process.resident = process.needed = 300 * MB
+    trimmer.look()
+    process.needed = 100 * MB
+    trimmer.look()
+
+    assert process.resident == 100 * MB
 
 
 def test_a_little_is_not_worth_it(watched):

@@ -25,14 +25,14 @@ _RUN_NS = 15_000
 _TRIES = 4
 
 #: A smaller size must be better by so much, or what waits is run together.
-_MARGIN = 1.03
+_MARGIN = 1.04
 
 #: Sizes are compared by runs that are among the latest so many: an older one met another machine, which
 #: may have been idler.
 _RECENT = 64
 
 #: Runs after which all sizes are tried again: what was measured may have been a neighbour's doing.
-_PATIENCE = 2048
+_PATIENCE = 256
 
 #: Between two looks at the largest size in use; a look takes microseconds.
 _LOOK = 16
