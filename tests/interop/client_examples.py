@@ -39,7 +39,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One run of a file: `{grpc}`, `{http}`, `{image}` and `{papers}` stand in its arguments."""
+    """One run of a file: `{grpc}`, `{http}`, `{image}`, `{text}` and `{papers}` stand in its arguments."""
 
     file: str
     arguments: str
@@ -49,7 +49,7 @@ class Example:
     skip: str = ""
 
     def __str__(self) -> str:
-        more = re.sub(r"(-u )?\{(grpc|http)\}|\{image\}|\{papers\}/", "", self.arguments)
+        more = re.sub(r"(-u )?\{(grpc|http)\}|\{image\}|\{text\}|\{papers\}/", "", self.arguments)
         return " ".join([self.file, *more.split()])
 
 
@@ -123,7 +123,8 @@ EXAMPLES = (
     Example("simple_grpc_cudashm_client.py", "", skip="needs a GPU shared with the server"),
     Example("simple_http_cudashm_client.py", "", skip="needs a GPU shared with the server"),
     Example("simple_grpc_custom_repeat.py", "", skip="decoupled: an ONNX graph answers once"),
-    Example("ensemble_image_client.py", "", skip="sends encoded pictures as text"),
+    Example("ensemble_image_client.py", "-i gRPC -u {grpc} -c 2 {text}"),
+    Example("ensemble_image_client.py", "-i HTTP -u {http} {text}"),
 )
 
 #: Options beyond the common ones, and the models in the repository (None for all).
@@ -159,6 +160,12 @@ def write_image(file: Path) -> None:
     for corner, colour in (((0, 0), "orange"), ((32, 0), "teal"), ((0, 32), "white")):
         picture.paste(Image.new("RGB", (32, 32), colour), corner)
     picture.save(file)
+
+
+def write_text_picture(file: Path) -> None:
+    """Write a picture of one colour as text, as the model `preprocess` takes it."""
+    pixels = [" 20 200 90"] * example_models.TEXT_SIDE**2
+    file.write_text(example_models.TEXT_HEAD + "".join(pixels) + "\n")
 
 
 @contextmanager
@@ -200,7 +207,11 @@ def _addresses(process: "subprocess.Popen[bytes]", log: Path) -> Addresses:
 def run(example: Example, folder: Path, addresses: Addresses, work: Path) -> tuple[bool, str]:
     """Run one example; return whether it passed, and the last line it printed."""
     arguments = example.arguments.format(
-        grpc=addresses.grpc, http=addresses.http, papers=work, image=work / "picture.png"
+        grpc=addresses.grpc,
+        http=addresses.http,
+        papers=work,
+        image=work / "picture.png",
+        text=work / "picture.ppm",
     )
     wants_pass = bool(re.search(r"""print\(["']PASS""", (folder / example.file).read_text()))
     try:
@@ -240,6 +251,7 @@ def run_all(folder: Path, names: list[str], work: Path) -> list[tuple[str, Examp
     """Run the examples, server by server; print and return a row each."""
     write_papers(work)
     write_image(work / "picture.png")
+    write_text_picture(work / "picture.ppm")
     rows: list[tuple[str, Example, str]] = []
 
     def tell(verdict: str, example: Example, text: str) -> None:

@@ -21,6 +21,10 @@ COUNTED_BY_HTTP = COUNTED_BY_GRPC[:7]
 
 IMAGE_SIDE, IMAGE_CLASSES = 224, 1000
 
+#: Of the pictures of ensemble_image_client.py, as text: the size, and what stands before the values.
+TEXT_SIDE = 8
+TEXT_HEAD = f"P3 {TEXT_SIDE} {TEXT_SIDE} 255"
+
 _PAIRS = """
 max_batch_size: 8
 input [{ name: "INPUT0" data_type: TYPE_%(kind)s dims: [ 16 ] },
@@ -45,18 +49,26 @@ def write(repository: Path, names: tuple[str, ...] | None = None) -> None:
         graph, config = _MODELS[name]()
         folder = repository / name / "1"
         folder.mkdir(parents=True)
-        (folder / "model.onnx").write_bytes(graph)
+        if graph:
+            (folder / "model.onnx").write_bytes(graph)
         (repository / name / "config.pbtxt").write_text(config)
         if name == "densenet_onnx":
             labels = "".join(f"class {number}\n" for number in range(IMAGE_CLASSES))
             (repository / name / "labels.txt").write_text(labels)
+        if name == "inception_graphdef":
+            (repository / name / "labels.txt").write_text("red\ngreen\nblue\n")
 
 
 def _graph(
-    nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: tuple[Any, ...] = ()
+    nodes: list[Any],
+    inputs: list[Any],
+    outputs: list[Any],
+    constants: tuple[Any, ...] = (),
+    opset: int = 17,
 ) -> bytes:
     graph = helper.make_graph(nodes, "example", inputs, outputs, initializer=list(constants))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    opsets = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8 if opset < 20 else 9)
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
@@ -186,6 +198,68 @@ def _image_classifier() -> tuple[bytes, str]:
     )
 
 
+def _text_picture() -> tuple[bytes, str]:
+    """Files of pictures in plain PPM of one size -> values 0 to 1, channels first.
+
+    ONNX strings are text, and onnxruntime has no decoder of JPEG: hence the one format that is text.
+    """
+    side, head = TEXT_SIDE, len(TEXT_HEAD.split())
+    nodes = [
+        helper.make_node("StringSplit", ["INPUT"], ["words", "count"]),
+        helper.make_node("Slice", ["words", "from", "to", "axis"], ["texts"]),
+        _cast("texts", "numbers", TensorProto.FLOAT),
+        helper.make_node("Reshape", ["numbers", "shape"], ["pixels"]),
+        helper.make_node("Transpose", ["pixels"], ["channels"], perm=[0, 3, 1, 2]),
+        helper.make_node("Div", ["channels", "most"], ["OUTPUT"]),
+    ]
+    constants = {
+        "from": np.array([head]),
+        "to": np.array([head + 3 * side * side]),
+        "axis": np.array([2]),
+        "shape": np.array([-1, side, side, 3]),
+        "most": np.array(255, np.float32),
+    }
+    graph = _graph(
+        nodes,
+        _values("INPUT", TensorProto.STRING, "batch", 1),
+        _values("OUTPUT", TensorProto.FLOAT, "batch", 3, side, side),
+        tuple(numpy_helper.from_array(array, name) for name, array in constants.items()),
+        opset=20,
+    )
+    return graph, "max_batch_size: 4\n"
+
+
+def _colours() -> tuple[bytes, str]:
+    """The mean of each channel of a picture: three scores."""
+    graph = _graph(
+        [
+            helper.make_node("GlobalAveragePool", ["input"], ["means"]),
+            helper.make_node("Flatten", ["means"], ["scores"]),
+        ],
+        _values("input", TensorProto.FLOAT, "batch", 3, TEXT_SIDE, TEXT_SIDE),
+        _values("scores", TensorProto.FLOAT, "batch", 3),
+    )
+    return graph, (
+        'max_batch_size: 4\noutput [{ name: "scores" data_type: TYPE_FP32 dims: [ 3 ] '
+        'label_filename: "labels.txt" }]\n'
+    )
+
+
+def _image_ensemble() -> tuple[bytes, str]:
+    """A picture's file -> which of its channels is the brightest."""
+    return b"", (
+        'platform: "ensemble" max_batch_size: 4\n'
+        'input [{ name: "INPUT" data_type: TYPE_STRING dims: [ 1 ] }]\n'
+        'output [{ name: "OUTPUT" data_type: TYPE_FP32 dims: [ 3 ] }]\n'
+        "ensemble_scheduling {\n"
+        'step { model_name: "preprocess" model_version: -1\n'
+        'input_map { key: "INPUT" value: "INPUT" } output_map { key: "OUTPUT" value: "pixels" } }\n'
+        'step { model_name: "inception_graphdef" model_version: -1\n'
+        'input_map { key: "input" value: "pixels" } output_map { key: "scores" value: "OUTPUT" } }\n'
+        "}\n"
+    )
+
+
 _MODELS = {
     "simple": lambda: _simple(TensorProto.INT32, "INT32"),
     "simple_int8": lambda: _converted(TensorProto.INT8, "INT8"),
@@ -196,4 +270,7 @@ _MODELS = {
     "simple_string_dyna_sequence": _string_dyna_sequence,
     "custom_identity_int32": lambda: _identity(TensorProto.INT32, "INT32"),
     "densenet_onnx": _image_classifier,
+    "preprocess": _text_picture,
+    "inception_graphdef": _colours,
+    "preprocess_inception_ensemble": _image_ensemble,
 }

@@ -39,12 +39,12 @@ def client(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_all_are_ready(client) -> None:
-    """Nine models, of which the index of the control examples lists eight and seven."""
+    """Twelve models, of which the index of the control examples lists eight and seven."""
     models = _example_models()
     index = client.get_model_repository_index().models
 
     assert {entry.state for entry in index} == {"READY"}
-    assert len(index) == 9
+    assert len(index) == 12
     assert (len(models.COUNTED_BY_GRPC), len(models.COUNTED_BY_HTTP)) == (8, 7)
 
 
@@ -69,3 +69,17 @@ def test_sequences_answer_as_the_examples_expect(client, model, sequence, answer
         got.append(result.as_numpy("OUTPUT").item())
 
     assert got == answers
+
+
+def test_an_ensemble_reads_a_picture_and_names_its_class(client) -> None:
+    """As ensemble_image_client.py asks: files as BYTES, one class of each."""
+    models = _example_models()
+    values = [" 20 200 90", " 9 8 77"]
+    texts = [models.TEXT_HEAD + value * models.TEXT_SIDE**2 for value in values]
+    sent = triton.InferInput("INPUT", [2, 1], "BYTES")
+    sent.set_data_from_numpy(np.array([[text.encode()] for text in texts], dtype=object))
+    wanted = triton.InferRequestedOutput("OUTPUT", class_count=1)
+    answer = client.infer("preprocess_inception_ensemble", [sent], outputs=[wanted])
+
+    names = [one.decode().split(":")[2] for one in answer.as_numpy("OUTPUT")[:, 0]]
+    assert names == ["green", "blue"]

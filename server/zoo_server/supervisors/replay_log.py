@@ -22,9 +22,6 @@ LANES = {
     "log_settings": "settings",
 }
 
-#: --load-model's word for every model.
-_ALL = "*"
-
 #: A method and its arguments.
 Change = tuple[str, tuple[Any, ...]]
 
@@ -49,8 +46,10 @@ class ReplayLog:
                 self._models[name] = change
             case "unload_model", (_, name, _):
                 self._models.pop(name, None)
-                # A name that was never loaded may be unloaded too: those are not kept.
-                if name in self._started_with or (_ALL in self._started_with and name in known):
+                # A name that was never loaded may be unloaded too: those are not kept. What else is
+                # loaded may be an ensemble that loads this one.
+                loads = self._started_with or self._models
+                if name in self._started_with or (loads and name in known):
                     self._models[name] = change
             case "register_system_region", (name, *_):
                 self._regions[name] = change

@@ -90,12 +90,18 @@ def test_replay_log_keeps_what_is_in_force(changes, left):
         (["a"], [], [unload("a")]),
         (["*"], ["a"], [unload("a")]),
         (["*"], ["b"], []),
-        (["b"], ["a"], []),
+        (["b"], ["a"], [unload("a")]),
+        (["b"], [], []),
     ],
 )
 def test_replay_log_unloads_what_a_worker_starts_with(started_with, known, left):
-    """An unload is repeated only where a worker would have the model again; strangers' names are not."""
+    """An unload is repeated only where a worker might have the model again; strangers' names are not."""
     assert kept(load("a"), unload("a"), started_with=started_with, known=known) == left
+
+
+def test_replay_log_unloads_what_an_ensemble_loads():
+    """A model that came with another's load would come with it again."""
+    assert kept(load("e"), unload("a"), known=["a", "e"]) == [load("e"), unload("a")]
 
 
 def test_replay_log_keeps_the_last_value_of_each_setting():
