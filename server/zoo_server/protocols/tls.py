@@ -8,7 +8,9 @@ import os
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -17,21 +19,29 @@ from zoo_server.errors import ConfigurationError
 from zoo_server.protocols.watched_files import WatchedFiles
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """A certificate and its key, as each transport takes them."""
+
+    http: ssl.SSLContext
+    grpc: grpc.ServerCertificateConfiguration
+
+
 class Tls:
     """The same for each kind of transport."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         """ConfigurationError if the files cannot be used."""
-        self.http = _context()
         self._pair = f"--tls-certificate '{certificate}' and --tls-key '{key}'"
         self._client_ca: bytes | None = None
         files = {"--tls-certificate": certificate, "--tls-key": key}
         if client_ca is not None:
             self._client_ca = _authorities(client_ca)
-            self.http.load_verify_locations(client_ca)
-            self.http.verify_mode = ssl.CERT_REQUIRED
-        self._files = WatchedFiles(files, self._apply)
-        self._fetched = self._files.value
+        self._files = WatchedFiles(files, self._read)
+        #: What a port is opened with; its handshakes go on with the present one.
+        self.http = self._files.value.http
+        self.http.sni_callback = self._hand_over
+        self._fetched = self._files.value.grpc
         self.grpc = grpc.dynamic_ssl_server_credentials(
             self._fetched,
             self._fetch,  # type: ignore[arg-type]  # None means no change, which the stubs leave out
@@ -42,15 +52,30 @@ class Tls:
         """Read certificate and key again if they have changed."""
         self._files.look()
 
-    def _apply(self, contents: Sequence[bytes]) -> grpc.ServerCertificateConfiguration:
+    def _read(self, contents: Sequence[bytes]) -> "_Identity":
         certificate, key = contents
-        self._load_pair(_context(), certificate, key)  # what is wrong is found on another one
-        self._load_pair(self.http, certificate, key)
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], self._client_ca)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.set_alpn_protocols(["http/1.1"])
+        self._load_pair(context, certificate, key)
+        if self._client_ca is not None:
+            with _in_memory(self._client_ca) as file:
+                context.load_verify_locations(file)
+            context.verify_mode = ssl.CERT_REQUIRED
+        pair = [(key, certificate)]
+        return _Identity(context, grpc.ssl_server_certificate_configuration(pair, self._client_ca))
+
+    def _hand_over(self, connection: Any, _: str | None, __: ssl.SSLContext) -> None:
+        """Asked by OpenSSL at every handshake, whether or not the caller names a server.
+
+        A context that is in use could only be changed in two steps, between which handshakes fail.
+        """
+        present = self._files.value.http
+        if present is not self.http:
+            connection.context = present
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Asked by gRPC at every handshake: None for no change."""
-        present = self._files.value
+        present = self._files.value.grpc
         if present is self._fetched:
             return None
         self._fetched = present
@@ -80,12 +105,6 @@ def load(config: ServerConfig) -> Tls | None:
     if config.tls_certificate is None or config.tls_key is None:
         return None
     return Tls(config.tls_certificate, config.tls_key, config.tls_client_ca)
-
-
-def _context() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 @contextmanager
