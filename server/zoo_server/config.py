@@ -6,6 +6,7 @@ and what it must satisfy; `--drain-seconds` and ZOO_DRAIN_SECONDS are spelled fr
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -39,6 +40,9 @@ MAX_HTTP_BYTES = 2**31
 
 #: Triton's default for its option of the same name.
 HTTP_MAX_INPUT_SIZE = 1 << 26
+
+#: A scheme, a host and perhaps a port, as browsers send it in the header Origin.
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 
 #: The value of an option that leaves something out.
 OFF = "off"
@@ -259,6 +263,13 @@ class ServerConfig:
         convert=Path,
         metavar="FILE",
     )
+    http_cors_origin: tuple[str, ...] = _option(
+        (),
+        "origin whose pages may ask over HTTP from a browser, as https://example.org, `*` for any; may "
+        "be repeated; without it browsers let no other origin's pages ask",
+        metavar="ORIGIN",
+        kind="list",
+    )
     model_control_mode: str = _option(
         "none",
         "what may change the models while the server runs: nothing (none), changes of the repository "
@@ -391,6 +402,12 @@ class ServerConfig:
                 "--model-memory and --keep-alive need --workers 1: each worker would load the same "
                 "models"
             )
+        for origin in self.http_cors_origin:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigurationError(
+                    f"--http-cors-origin {origin!r} is no origin: write https://example.org, with a "
+                    "port if it is not the scheme's own and nothing behind it, or *"
+                )
         if self.load_model and self.model_control_mode != "explicit":
             raise ConfigurationError(
                 f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, compile_path
@@ -27,7 +28,7 @@ from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 from zoo_server.protocols.rest.control import Answer, Body, Control, Path
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 from zoo_server.protocols.rest.forms import Form, OpenInference
-from zoo_server.protocols.rest.infer import Inference
+from zoo_server.protocols.rest.infer import LENGTH_HEADER, Inference
 from zoo_server.protocols.rest.json_values import parse_json
 from zoo_server.protocols.rest.plain import Application, RightOf, TokenCheck
 from zoo_server.protocols.rest.predict import Predict, TensorFlowServing
@@ -60,7 +61,18 @@ def rest_application(
         exception_handlers={HTTPException: _http_error, Exception: _unforeseen},
     )
     application.router.redirect_slashes = False
-    return application if tokens is None else TokenCheck(application, tokens, _rights())
+    checked: Application = application
+    if tokens is not None:
+        checked = TokenCheck(application, tokens, _rights())
+    if config.http_cors_origin:  # around the check: a browser asks whether it may without the token
+        checked = CORSMiddleware(
+            checked,
+            allow_origins=config.http_cors_origin,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=[LENGTH_HEADER, "retry-after"],
+        )
+    return checked
 
 
 def _rights() -> RightOf:
