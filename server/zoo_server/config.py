@@ -27,6 +27,8 @@ TRANSPORTS = ("fast", "public")
 #: Names for --model-control-mode; server/zoo_server/models/control.py gives them their meaning.
 CONTROL_MODES = ("none", "poll", "explicit")
 
+LOG_FORMATS = ("text", "json")
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 #: gRPC carries lengths in signed 32 bits; tritonclient sends up to this (docs/protocol.md 2.4).
@@ -378,6 +380,12 @@ class ServerConfig:
         kind="switch",
     )
     log_level: str = _option("info", "how much to log", choices=LOG_LEVELS)
+    log_format: str = _option("text", "how a line of the log is written", choices=LOG_FORMATS)
+    access_log: bool = _option(
+        False,
+        "log each request, at level info: id, model, version, batch, times in the queue and in the run",
+        kind="switch",
+    )
 
     def __post_init__(self) -> None:
         for row in _rows():

@@ -101,7 +101,7 @@ def leaving_on_signals(*numbers: signal.Signals) -> Iterator[LeaveRequest]:
 
 def serve(config: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the process's exit status."""
-    logs.configure(config.log_level)
+    logs.configure(config.log_level, form=config.log_format)
     _raise_descriptor_limit()
     if config.workers > 1:
         from zoo_server.supervisors.opening import supervise
@@ -127,7 +127,7 @@ def work(spec: "WorkerSpec") -> int:
     from zoo_server.supervisors.supervisor_channel import SupervisorChannel
     from zoo_server.supervisors.worker_group import WorkerGroup
 
-    logs.configure(spec.config.log_level, spec.number)
+    logs.configure(spec.config.log_level, spec.number, form=spec.config.log_format)
     with (
         leaving_on_signals(signal.SIGTERM) as leave,
         closing(SupervisorChannel(spec, leave.set)) as supervisor,

@@ -52,6 +52,7 @@ from zoo_server.protocols.watched_files import LOOK_SECONDS as LOOK_AT_FILES_SEC
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
+from zoo_server.telemetry.requests import RequestJournal, log_request
 from zoo_server.telemetry.traces import TraceSettings
 from zoo_server.topology import SingleProcess, TopologyFactory
 
@@ -135,6 +136,9 @@ class Server:
         self._tokens = None if config.token_file is None else Tokens(config.token_file)
         self._budget = measure(config.threads).shared_by(config.workers)
         with ExitStack() as resources:
+            self._journal = _journal(config)
+            if self._journal is not None:
+                resources.callback(self._journal.close)
             resources.callback(self._end_workers)
             self._timer = Timer()
             resources.callback(self._timer.close)
@@ -285,6 +289,7 @@ class Server:
             watch=self._watch,
             max_queue_size=config.max_queue_size,
             self_test=config.self_test,
+            journal=self._journal,
         )
         control = model_control(
             config,
@@ -392,6 +397,11 @@ def running(config: ServerConfig, opener: OpenerFactory = Runtime) -> Iterator[S
         yield server
     finally:
         server.stop(config.drain_seconds)
+
+
+def _journal(config: ServerConfig) -> RequestJournal | None:
+    """Return what tells of each request, None if nobody asks."""
+    return RequestJournal([log_request]) if config.access_log else None
 
 
 def _handler_threads(budget: ThreadBudget) -> int:

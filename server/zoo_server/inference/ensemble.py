@@ -28,6 +28,7 @@ from zoo_server.inference.request import InferRequest, InputTensor, OutputReques
 from zoo_server.inference.validation import Data, Plan
 from zoo_server.model_config import EnsembleStep
 from zoo_server.schedulers.scheduler import UNBOUNDED
+from zoo_server.telemetry.requests import RunObserver
 from zoo_server.telemetry.statistics import Execution, ModelStatistics
 
 #: Returns the model of a step by its name and version, loading it where models are loaded on request.
@@ -54,13 +55,16 @@ class EnsembleScheduler:
         find: Find,
         statistics: ModelStatistics,
         workers: Executor | None,
+        observer: RunObserver | None = None,
     ) -> None:
         """`steps` stand in an order in which they can run. `workers` begin the requests, where
-        `find` may take long; None begins them on the thread that brings them.
+        `find` may take long; None begins them on the thread that brings them. `observer` hears of
+        every request.
         """
         self.name = name
         self.steps = steps
         self.statistics = statistics
+        self.observer = observer
         self._find = find
         self._workers = workers
         self._lock = threading.Lock()
@@ -166,8 +170,10 @@ class _EnsembleRun:
         if not self._end():
             return
         error = _named(error, self._scheduler.name)
-        taken = time.perf_counter_ns() - self.member.arrived_ns
-        self._scheduler.statistics.record_failure(taken, error)
+        now = time.perf_counter_ns()
+        self._scheduler.statistics.record_failure(now - self.member.arrived_ns, error)
+        if self._scheduler.observer is not None:
+            self._scheduler.observer.failed(self.member, error, now)
         self.member.fail(error)
 
     def _take(self, made: Mapping[str, _Tensor], inline_budget_ns: int) -> None:
@@ -221,18 +227,19 @@ class _EnsembleRun:
 
     def _record(self) -> None:
         member, now = self.member, time.perf_counter_ns()
-        self._scheduler.statistics.record_run(
-            Execution(
-                requests=1,
-                rows=member.rows,
-                arrived_ns=[member.arrived_ns],
-                queued_ns=[member.queued_ns],
-                started_ns=self._started_ns,
-                ready_ns=self._started_ns,
-                inferred_ns=now,
-                finished_ns=now,
-            )
+        execution = Execution(
+            requests=1,
+            rows=member.rows,
+            arrived_ns=[member.arrived_ns],
+            queued_ns=[member.queued_ns],
+            started_ns=self._started_ns,
+            ready_ns=self._started_ns,
+            inferred_ns=now,
+            finished_ns=now,
         )
+        self._scheduler.statistics.record_run(execution)
+        if self._scheduler.observer is not None:
+            self._scheduler.observer.ran([member], execution)
 
     def _end(self) -> bool:
         """Tell whether this ends the request: once."""
@@ -257,6 +264,12 @@ class _StepRequest(QueuedRequest):
         super().__init__(time.perf_counter_ns(), deadline_ns)
         self._run = run
         self._step = step
+
+    def label(self) -> str:
+        return self._run.member.label()
+
+    def header(self, name: str) -> str:
+        return self._run.member.header(name)
 
     def is_gone(self) -> bool:
         return self._run.is_gone()

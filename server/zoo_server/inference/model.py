@@ -20,6 +20,7 @@ from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
 from zoo_server.model_config import ModelSettings
 from zoo_server.schedulers.scheduler import UNBOUNDED, Scheduler, WouldWait
+from zoo_server.telemetry.requests import RunObserver
 from zoo_server.telemetry.statistics import Execution, ModelStatistics
 
 
@@ -141,16 +142,19 @@ class GraphRunner:
         watch: RunWatch,
         *,
         always: Sequence[str] = (),
+        observer: RunObserver | None = None,
     ) -> None:
         """`learn` receives the size of each run, its time in ns, and its key (Plan).
 
         `watch` ends runs that nobody waits for. `always`: outputs that every run must give, requested or not.
+        `observer` hears of every request.
         """
         self.graph = graph
         self.statistics = statistics
         self._learn = learn
         self._watch = watch
         self._always = always
+        self._observer = observer
 
     @property
     def provider(self) -> str:
@@ -197,7 +201,10 @@ class GraphRunner:
 
     def refuse(self, member: QueuedRequest, error: Exception) -> None:
         """Answer one member with an error."""
-        self.statistics.record_failure(time.perf_counter_ns() - member.arrived_ns, error)
+        now = time.perf_counter_ns()
+        self.statistics.record_failure(now - member.arrived_ns, error)
+        if self._observer is not None:
+            self._observer.failed(member, error, now)
         member.fail(error)
 
     def _alike(self, batch: Sequence[QueuedRequest]) -> bool:
@@ -228,18 +235,19 @@ class GraphRunner:
             begin, end = end, end + member.rows
             parts.append(Rows(run, begin, end))
         self._learn(size, inferred - ready, first.key)
-        self.statistics.record_run(
-            Execution(
-                requests=len(batch),
-                rows=rows,
-                arrived_ns=[member.arrived_ns for member in batch],
-                queued_ns=[member.queued_ns for member in batch],
-                started_ns=started,
-                ready_ns=ready,
-                inferred_ns=inferred,
-                finished_ns=time.perf_counter_ns(),
-            )
+        execution = Execution(
+            requests=len(batch),
+            rows=rows,
+            arrived_ns=[member.arrived_ns for member in batch],
+            queued_ns=[member.queued_ns for member in batch],
+            started_ns=started,
+            ready_ns=ready,
+            inferred_ns=inferred,
+            finished_ns=time.perf_counter_ns(),
         )
+        self.statistics.record_run(execution)
+        if self._observer is not None:
+            self._observer.ran(batch, execution)
         return parts
 
 

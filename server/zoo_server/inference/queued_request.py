@@ -69,6 +69,14 @@ class QueuedRequest(ABC):
         self.plan = self.plan.with_inputs(added)
         self.data = [*self.data, *arrays.values()]
 
+    def label(self) -> str:
+        """Return the caller's id of the request, "" without one."""
+        return ""
+
+    def header(self, name: str) -> str:
+        """Return a header or metadata of the call, "" without it; the name is in lower case."""
+        return ""
+
     @abstractmethod
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits for the answer."""

@@ -14,6 +14,7 @@ from zoo_server.models.catalog import Catalog
 from zoo_server.repository import config_pbtxt
 from zoo_server.repository.ensembles import ensemble_settings
 from zoo_server.repository.scan import ModelFiles
+from zoo_server.telemetry.requests import RequestJournal, RunObserver
 
 
 def load_ensemble(
@@ -23,8 +24,12 @@ def load_ensemble(
     version: int,
     catalog: Catalog,
     workers: Executor,
+    journal: RequestJournal | None = None,
 ) -> LoadedModel:
-    """Return a version of an ensemble; ModelLoadError if it does not fit the models of its steps."""
+    """Return a version of an ensemble; ModelLoadError if it does not fit the models of its steps.
+
+    `journal` hears of its requests.
+    """
     began = time.perf_counter()
     models = [_model_of(step, catalog.find) for step in steps]
     settings = ensemble_settings(
@@ -37,7 +42,12 @@ def load_ensemble(
     )
     runner = EnsembleRunner()
     scheduler = EnsembleScheduler(
-        files.name, steps, catalog.find, runner.statistics, workers if catalog.is_lazy else None
+        files.name,
+        steps,
+        catalog.find,
+        runner.statistics,
+        workers if catalog.is_lazy else None,
+        None if journal is None else RunObserver(journal, files.name, version),
     )
     model = LoadedModel(settings, runner, scheduler, RequestChecker(settings))
     model.load_seconds = time.perf_counter() - began

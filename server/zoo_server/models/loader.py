@@ -47,6 +47,7 @@ from zoo_server.schedulers.scheduler import Runner, Scheduler
 from zoo_server.schedulers.sequence_batcher import SequenceBatcher
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import memory
+from zoo_server.telemetry.requests import RequestJournal, RunObserver
 from zoo_server.telemetry.statistics import ModelStatistics
 
 _LOG = logging.getLogger(__name__)
@@ -121,6 +122,8 @@ class ModelRuntime:
     max_queue_size: int = 0
     #: A version with test vectors is served only if it answers them right.
     self_test: bool = False
+    #: Hears of every request; None for nobody.
+    journal: RequestJournal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +201,13 @@ class Loader:
         """Not in a thread for loads: its models may be loaded for it, and need theirs."""
         assert plan.config is not None
         return load_ensemble(
-            plan.files, plan.config, plan.steps, version, self._catalog, self._runtime.workers
+            plan.files,
+            plan.config,
+            plan.steps,
+            version,
+            self._catalog,
+            self._runtime.workers,
+            self._runtime.journal,
         )
 
 
@@ -264,6 +273,9 @@ def _model(
         latency.learn,
         runtime.watch,
         always=tuple(state.output for state in states),
+        observer=None
+        if runtime.journal is None
+        else RunObserver(runtime.journal, settings.name, settings.version),
     )
     return LoadedModel(settings, runner, _scheduler(settings, runner, latency, runtime), checker)
 

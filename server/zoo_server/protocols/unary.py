@@ -87,6 +87,15 @@ class ResponseSender(QueuedRequest):
     def encode(self, rows: Rows) -> bytes:
         """Return the answer's bytes."""
 
+    def label(self) -> str:
+        return self.id.decode(errors="replace")
+
+    def header(self, name: str) -> str:
+        for key, value in self._call.metadata:
+            if key == name:
+                return value if isinstance(value, str) else value.decode(errors="replace")
+        return ""
+
     def is_gone(self) -> bool:
         return self._call.is_gone()
 

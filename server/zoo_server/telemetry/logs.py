@@ -1,10 +1,11 @@
-"""Logging: one event a line on standard error, and the settings that callers may change.
+"""Logging: one event a line on standard error, text or JSON, and the settings that callers may change.
 
 log_info  log_warning  log_error     each kind of line on or off
 log_verbose_level                    above 0: details for debugging, too
 log_format                           default: the time of day; ISO8601: date and zone
 """
 
+import json
 import logging
 import sys
 import threading
@@ -13,6 +14,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from zoo_server.errors import InvalidRequest, Unsupported
+
+#: The forms of a line.
+TEXT, JSON = "text", "json"
 
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -77,13 +81,30 @@ class _Formatter(logging.Formatter):
         return super().formatTime(record, datefmt)
 
 
-def configure(level: str, worker: int | None = None) -> None:
+class _JsonFormatter(_Formatter):
+    """Writes an object a line; `fields` of a record are members of their own."""
+
+    def __init__(self, settings: LogSettings, worker: int | None) -> None:
+        super().__init__(settings, worker)
+        self._worker = {} if worker is None else {"worker": worker}
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        members = {"time": time, "level": record.levelname, "logger": record.name, **self._worker}
+        members |= {"message": record.getMessage(), **getattr(record, "fields", {})}
+        if record.exc_info:
+            members["exception"] = self.formatException(record.exc_info)
+        return json.dumps(members)
+
+
+def configure(level: str, worker: int | None = None, *, form: str = TEXT) -> None:
     """Send the server's log to standard error; called once, by the program and never by a library.
 
-    `worker` is the number of this process where the server has several.
+    `worker` is the number of this process where the server has several; `form` is TEXT or JSON.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(settings_of(level), worker))
+    formatter = _JsonFormatter if form == JSON else _Formatter
+    handler.setFormatter(formatter(settings_of(level), worker))
     root = logging.getLogger(ROOT)
     root.handlers = [handler]
     root.setLevel(level.upper())

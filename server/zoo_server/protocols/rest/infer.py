@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -76,6 +77,7 @@ class Inference:
                 is_compressed=encoding is not None,
                 wanted=wanted_encoding(request.headers.get("accept-encoding", "")),
                 arrived_ns=arrived,
+                headers=request.headers,
             )
             begin = partial(self._begin, form, caller, model, sent)
             if len(body) <= _SMALL_BYTES and encoding is None:
@@ -143,6 +145,7 @@ class _Body:
     #: The compression of the answer, None for none.
     wanted: str | None
     arrived_ns: int
+    headers: Headers
 
     def header_length(self) -> int:
         """Return how much of the body is JSON, if it is not compressed."""
@@ -181,7 +184,7 @@ class _Caller:
 class _Answer(QueuedRequest):
     """One request on its way through the queue, and how its answer is written."""
 
-    __slots__ = ("_caller", "_decoded", "_encoding", "_model")
+    __slots__ = ("_caller", "_decoded", "_encoding", "_headers", "_model")
 
     short_bytes = 1 << 12  # as JSON, written one by one, or compressed
 
@@ -193,6 +196,13 @@ class _Answer(QueuedRequest):
         self._model = model
         self._decoded = decoded
         self._encoding = sent.wanted
+        self._headers = sent.headers
+
+    def label(self) -> str:
+        return self._decoded.request.id
+
+    def header(self, name: str) -> str:
+        return self._headers.get(name, "")
 
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits for the answer."""
