@@ -46,6 +46,8 @@ HTTP_MAX_INPUT_SIZE = 1 << 26
 #: A scheme, a host and perhaps a port, as browsers send it in the header Origin.
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 
+_URL = re.compile(r"https?://[^/\s]+")
+
 #: The value of an option that leaves something out.
 OFF = "off"
 
@@ -386,6 +388,12 @@ class ServerConfig:
         "log each request, at level info: id, model, version, batch, times in the queue and in the run",
         kind="switch",
     )
+    otel_endpoint: str | None = _option(
+        None,
+        "send each request as OpenTelemetry spans to this address by OTLP over HTTP, such as "
+        "http://127.0.0.1:4318/v1/traces; needs the extra `otel`",
+        metavar="URL",
+    )
 
     def __post_init__(self) -> None:
         for row in _rows():
@@ -409,6 +417,11 @@ class ServerConfig:
             raise ConfigurationError(
                 "--model-memory and --keep-alive need --workers 1: each worker would load the same "
                 "models"
+            )
+        if self.otel_endpoint is not None and not _URL.match(self.otel_endpoint):
+            raise ConfigurationError(
+                f"--otel-endpoint {self.otel_endpoint!r} is no URL: write one such as "
+                "http://127.0.0.1:4318/v1/traces"
             )
         for origin in self.http_cors_origin:
             if not _ORIGIN.fullmatch(origin):

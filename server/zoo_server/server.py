@@ -52,7 +52,7 @@ from zoo_server.protocols.watched_files import LOOK_SECONDS as LOOK_AT_FILES_SEC
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
-from zoo_server.telemetry.requests import RequestJournal, log_request
+from zoo_server.telemetry.requests import Listener, RequestJournal, log_request
 from zoo_server.telemetry.traces import TraceSettings
 from zoo_server.topology import SingleProcess, TopologyFactory
 
@@ -136,9 +136,7 @@ class Server:
         self._tokens = None if config.token_file is None else Tokens(config.token_file)
         self._budget = measure(config.threads).shared_by(config.workers)
         with ExitStack() as resources:
-            self._journal = _journal(config)
-            if self._journal is not None:
-                resources.callback(self._journal.close)
+            self._journal = _journal(config, resources)
             resources.callback(self._end_workers)
             self._timer = Timer()
             resources.callback(self._timer.close)
@@ -399,9 +397,20 @@ def running(config: ServerConfig, opener: OpenerFactory = Runtime) -> Iterator[S
         server.stop(config.drain_seconds)
 
 
-def _journal(config: ServerConfig) -> RequestJournal | None:
-    """Return what tells of each request, None if nobody asks."""
-    return RequestJournal([log_request]) if config.access_log else None
+def _journal(config: ServerConfig, resources: ExitStack) -> RequestJournal | None:
+    """Return what tells of each request, None if nobody asks; `resources` ends it."""
+    listeners: list[Listener] = [log_request] if config.access_log else []
+    if config.otel_endpoint is not None:
+        from zoo_server.telemetry.spans import Spans
+
+        spans = Spans(config.otel_endpoint, config.server_name)
+        resources.callback(spans.close)
+        listeners.append(spans)
+    if not listeners:
+        return None
+    journal = RequestJournal(listeners)
+    resources.callback(journal.close)
+    return journal
 
 
 def _handler_threads(budget: ThreadBudget) -> int:

@@ -114,6 +114,10 @@ def configure(level: str, worker: int | None = None, *, form: str = TEXT) -> Non
     web.handlers = [handler]
     web.setLevel(logging.ERROR)
     web.propagate = False
+    # A collector of traces that is away.
+    traces = logging.getLogger("opentelemetry")
+    traces.handlers = [handler]
+    traces.propagate = False
 
 
 class LogControl:
