@@ -7,7 +7,7 @@ JOBS ?= $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help install install-dev train export verify serve site format check test test-all bench examples differential proto proto-check cards build clean
+.PHONY: help install install-dev train export verify serve site format check test test-all test-openvino bench examples differential proto proto-check cards build clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -74,6 +74,15 @@ test: .venv/.installed-dev ## run the tests in two processes, minutes (JOBS=1: i
 
 test-all: .venv/.installed-dev ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest
+
+# A folder of its own: onnxruntime's wheels share one import name.
+build/openvino/.installed: constraints.txt | .venv/.installed-dev
+	@rm -rf build/openvino
+	@$(PIP) install --quiet --no-deps --constraint constraints.txt --target build/openvino onnxruntime-openvino
+	@touch $@
+
+test-openvino: build/openvino/.installed ## run the tests of a second execution provider, with OpenVINO
+	@PYTHONPATH=build/openvino .venv/bin/python -m pytest tests/server/backends/test_second_provider.py
 
 bench: .venv/.installed-dev ## measure server and exporter against others (BENCH=--quick: a short run)
 	@.venv/bin/python -m bench --repository $(REPOSITORY) $(BENCH)

@@ -40,6 +40,7 @@ class EnsembleRunner:
 
     provider = "ensemble"
     restarts = 0
+    nodes: tuple[tuple[str, int], ...] = ()
 
     def __init__(self) -> None:
         self.statistics = ModelStatistics()

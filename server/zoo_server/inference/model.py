@@ -58,6 +58,10 @@ class ModelRunner(Protocol):
     def restarts(self) -> int:
         """How often a process of its own was started again."""
 
+    @property
+    def nodes(self) -> tuple[tuple[str, int], ...]:
+        """How many nodes of its graph each execution provider took; empty where all are the CPU's."""
+
 
 #: Outputs of so many bytes are sorted, for their best classes, in about a millisecond.
 _SHORT_TO_SORT = 1 << 13
@@ -100,6 +104,11 @@ class LoadedModel:
     def restarts(self) -> int:
         """How often its process was started again, where it has one of its own."""
         return self.runner.restarts
+
+    @property
+    def nodes(self) -> tuple[tuple[str, int], ...]:
+        """How many nodes each execution provider took; empty where all are the CPU's."""
+        return self.runner.nodes
 
     @property
     def used_ns(self) -> int:
@@ -165,6 +174,12 @@ class GraphRunner:
     def restarts(self) -> int:
         """How often the graph's own process was started again; 0 where it has none."""
         return int(getattr(self.graph, "restarts", 0))
+
+    @property
+    def nodes(self) -> tuple[tuple[str, int], ...]:
+        """How many nodes each execution provider took; empty where all are the CPU's."""
+        nodes: tuple[tuple[str, int], ...] = getattr(self.graph, "nodes", ())
+        return nodes
 
     def execute(self, batch: list[QueuedRequest], *, waits: bool = True) -> Sequence[Outcome]:
         """Run a batch; a failed one again singly, so that its neighbours survive."""

@@ -237,6 +237,7 @@ def reading_of(model: LoadedModel) -> ModelReading:
         memory_bytes=model.memory_bytes,
         loaded_ns=model.loaded_ns,
         restarts=model.restarts,
+        nodes=model.nodes,
     )
 
 

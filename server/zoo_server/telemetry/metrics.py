@@ -132,6 +132,8 @@ class _ModelText:
         self._heads.append(
             _head("nv_inference_request_failure", "Number of failed requests", "counter")
         )
+        text = "Number of the graph's nodes that an execution provider took"
+        self._heads.append(_head("nv_model_provider_nodes", text, "gauge"))
         self._heads += [_head(name, text, "histogram") for name, text, _, _ in _HISTOGRAMS]
         #: By name and version: the reading, and what was written of it, a text a metric.
         self._written: dict[tuple[str, int], tuple[ModelReading, list[str]]] = {}
@@ -183,6 +185,12 @@ def _samples(model: ModelReading) -> list[str]:
             f'nv_inference_request_failure{{{labels},reason="{reason}"}} '
             f"{_number(failures[reason])}\n"
             for reason in Reason
+        )
+    )
+    texts.append(
+        "".join(
+            f'nv_model_provider_nodes{{{labels},provider="{provider}"}} {_number(count)}\n'
+            for provider, count in model.nodes
         )
     )
     texts += [

@@ -28,6 +28,8 @@ class ModelReading:
     loaded_ns: int
     #: How often a process of its own was started again after it had ended.
     restarts: int = 0
+    #: How many nodes of its graph each execution provider took; empty where all are the CPU's.
+    nodes: tuple[tuple[str, int], ...] = ()
 
 
 def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
@@ -45,6 +47,7 @@ def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
             load_seconds=max(reading.load_seconds for reading in same),
             loaded_ns=max(reading.loaded_ns for reading in same),
             restarts=sum(reading.restarts for reading in same),
+            nodes=max(reading.nodes for reading in same),
         )
         for (name, version), same in sorted(versions.items())
     ]

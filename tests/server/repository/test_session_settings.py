@@ -36,8 +36,8 @@ def test_threads_and_execution_mode():
     assert read(parameter("intra_op_thread_count", 2)).threads == 2
     alone, parallel, both = options_of(inter), options_of(mode), options_of(mode + inter)
 
-    assert alone.execution_mode is onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    assert parallel.execution_mode is onnxruntime.ExecutionMode.ORT_PARALLEL
+    assert alone.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    assert parallel.execution_mode == onnxruntime.ExecutionMode.ORT_PARALLEL
     assert [each.inter_op_num_threads for each in (alone, parallel, both)] == [1, 4, 3]
 
 

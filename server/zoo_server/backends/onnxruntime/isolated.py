@@ -138,7 +138,7 @@ class IsolatedSession:
         process = _Process(self._spec)
         cancellation.on_cancel(process.kill_unless_loaded)
         try:
-            self.provider, inputs, outputs, self.traits = process.loaded()
+            self.provider, inputs, outputs, self.traits, self.nodes = process.loaded()
         except Closed:
             raise self._lost(process) from None
         except ServerError:

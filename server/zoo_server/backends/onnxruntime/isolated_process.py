@@ -33,7 +33,10 @@ def main(descriptor: int) -> None:
     except (MemoryError, OSError, ValueError) as error:
         send(connection, ModelLoadError(f"its own process cannot load it: {error!r}"))
         return
-    send(connection, (session.provider, session.inputs, session.outputs, session.traits))
+    send(
+        connection,
+        (session.provider, session.inputs, session.outputs, session.traits, session.nodes),
+    )
     _serve(connection, session)
 
 

@@ -8,9 +8,11 @@ and then runs on the CPU (onnxruntime#23372), so what a wheel lists says little:
 created session has.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zoo_server.backends.onnxruntime.plugins import PACKAGES
 from zoo_server.config import PROVIDERS
 from zoo_server.errors import ProviderError
 from zoo_server.model_config import Placement, SessionSettings
@@ -45,6 +47,10 @@ _ON_GPU = frozenset({"cuda", "tensorrt", "rocm", "migraphx", "dml", "webgpu"})
 _TAKE_DEVICE = frozenset({"cuda", "tensorrt", "rocm", "migraphx"})
 
 
+#: OpenVINO's options of which each may say how many threads it uses.
+_OPENVINO_THREADS = frozenset({"load_config", "num_of_threads"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """The providers of one session by onnxruntime's names, best first, with their options."""
@@ -58,11 +64,13 @@ class Choice:
         return [name for name, _ in self.providers]
 
 
-def choose(provider: str, settings: SessionSettings, available: Sequence[str]) -> Choice:
+def choose(
+    provider: str, settings: SessionSettings, available: Sequence[str], threads: int = 0
+) -> Choice:
     """Return what to create a session with; `provider` is what --provider says.
 
     `available` is what onnxruntime was built with, and its plugins; ProviderError if a named one is not
-    among it.
+    among it. `threads` is what a provider with a pool of its own may use, 0 for its own choice.
     """
     options = {each.name: dict(each.options) for each in settings.accelerators}
     required = list(options)
@@ -72,7 +80,7 @@ def choose(provider: str, settings: SessionSettings, available: Sequence[str]) -
         required.append(provider)
     for name in required:
         if ONNXRUNTIME_NAMES[name] not in available:
-            raise ProviderError(_refusal(name, "this onnxruntime was built without it", available))
+            raise ProviderError(_refusal(name, _absent(name), available))
     if "gpu" in settings.shrinks and not _ON_GPU & set(required):
         raise ProviderError(
             f"memory.enable_memory_arena_shrinkage is '{settings.shrinks}', and the model does not ask "
@@ -84,11 +92,18 @@ def choose(provider: str, settings: SessionSettings, available: Sequence[str]) -
     names = dict.fromkeys([*tried, "cpu"])
     return Choice(
         providers=tuple(
-            (ONNXRUNTIME_NAMES[name], _options(name, options.get(name, {}), settings))
+            (ONNXRUNTIME_NAMES[name], _options(name, options.get(name, {}), settings, threads))
             for name in names
         ),
         required=tuple(required),
     )
+
+
+def _absent(name: str) -> str:
+    """Say why a provider is not there, and what would bring it."""
+    package = PACKAGES.get(ONNXRUNTIME_NAMES[name])
+    hint = f", and {package} is not installed" if package else ""
+    return f"this onnxruntime was built without it{hint}"
 
 
 def _on_gpu(provider: str, available: Sequence[str]) -> str:
@@ -104,9 +119,14 @@ def _on_gpu(provider: str, available: Sequence[str]) -> str:
     )
 
 
-def _options(name: str, options: dict[str, str], settings: SessionSettings) -> dict[str, str]:
+def _options(
+    name: str, options: dict[str, str], settings: SessionSettings, threads: int
+) -> dict[str, str]:
     if name == "cuda":
         options = {**dict(settings.cuda), **options}
+    if name == "openvino" and threads and not _OPENVINO_THREADS & options.keys():
+        load_config = {"CPU": {"INFERENCE_NUM_THREADS": str(threads)}}
+        options = {**options, "load_config": json.dumps(load_config)}
     if name in _TAKE_DEVICE and settings.device:
         options = {"device_id": str(settings.device), **options}
     return options

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from zoo_server.backends.onnxruntime import providers
+from zoo_server.backends.onnxruntime import assignment, providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
 from zoo_server.backends.onnxruntime.isolated import IsolatedRuntime, IsolatedSession
 from zoo_server.backends.onnxruntime.messages import (
@@ -25,6 +25,7 @@ from zoo_server.backends.onnxruntime.messages import (
     one_line,
     wants_memory,
 )
+from zoo_server.backends.onnxruntime.plugins import Plugins
 from zoo_server.backends.onnxruntime.session_options import (
     inter_op_threads,
     run_options,
@@ -66,12 +67,15 @@ class Session:
         run_options: Callable[[Cancellation | None], Any],
         run: Any = None,
         memory_bytes: int = 0,
+        nodes: tuple[tuple[str, int], ...] = (),
     ) -> None:
         """`run_options` makes onnxruntime's of each run; `run` stands in for the session's own.
 
         `memory_bytes` is what the process may take, 0 without limit.
         """
         self._memory_bytes = memory_bytes
+        #: How many nodes each provider took, where it is not the CPU alone.
+        self.nodes = nodes
         self._run_options = run_options
         # Its `run` checks again, in Python, what zoo_server.inference.validation has checked.
         self._run = run or getattr(session, "_sess", session).run
@@ -141,7 +145,8 @@ class Runtime:
         self._onnxruntime = _import_onnxruntime()
         self.version: str = self._onnxruntime.__version__
         # Raised here if the wheel lacks it: no model could load.
-        self._choose(DEFAULT_SETTINGS)
+        self._plugins = Plugins(self._onnxruntime)
+        self._choose(DEFAULT_SETTINGS, threads)
 
     def open(
         self,
@@ -157,20 +162,22 @@ class Runtime:
         _check_file(path)
         module = self._onnxruntime
         file = read_graph(path)
-        choice = self._choose(settings)
+        choice = self._choose(settings, threads)
         options = self._options(
             path,
             threads,
             settings,
             says_why=bool(choice.required) and choice.names != [providers.CPU],
         )
+        self._prepare(options, choice)
         if hasattr(options, "set_load_cancellation_flag"):  # from 1.22 on
             cancellation.on_cancel(partial(options.set_load_cancellation_flag, True))
         try:
             session = module.InferenceSession(
                 file.guarded or str(path),
                 sess_options=options,
-                providers=list(choice.providers),
+                # Where a plugin's is among them they are in the options, in the same order.
+                providers=None if self._plugged(choice) else list(choice.providers),
                 enable_fallback=0,  # its fall-back prints to stdout and hides what failed
             )
         except Exception as error:
@@ -189,6 +196,7 @@ class Runtime:
                 run_options(module, settings, arena=not self._memory_bytes),
                 run,
                 self._memory_bytes,
+                assignment.counted(session, path) if choice.names[1:] else (),
             )
         except UnicodeDecodeError:  # onnxruntime takes them, and its Python interface does not
             raise ModelLoadError(
@@ -206,9 +214,27 @@ class Runtime:
         for session in list(self._isolated):
             session.close()
 
-    def _choose(self, settings: SessionSettings) -> providers.Choice:
-        available = self._onnxruntime.get_available_providers()
-        return providers.choose(self._provider, settings, available)
+    def _choose(self, settings: SessionSettings, threads: int) -> providers.Choice:
+        """Return a session's providers; ProviderError also for a plugin that finds no device here."""
+        available = [*self._onnxruntime.get_available_providers(), *self._plugins.names]
+        choice = providers.choose(self._provider, settings, available, threads)
+        for name in self._plugged(choice):
+            self._plugins.device(name)
+        return choice
+
+    def _plugged(self, choice: providers.Choice) -> list[str]:
+        return [name for name in choice.names if name in self._plugins.names]
+
+    def _prepare(self, options: Any, choice: providers.Choice) -> None:
+        """Give a session's options the providers, where a plugin's is among them."""
+        if choice.names[1:]:
+            options.add_session_config_entry(assignment.RECORD, "1")
+        if self._plugged(choice):
+            for name, its_options in choice.providers[:-1]:  # the CPU comes by itself
+                if name in self._plugins.names:
+                    self._plugins.add(options, name, its_options)
+                else:
+                    options.add_provider(name, its_options)
 
     def _options(
         self, path: Path, threads: int, settings: SessionSettings, *, says_why: bool = False
