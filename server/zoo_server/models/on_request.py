@@ -53,9 +53,8 @@ class OnRequest(Installer):
         return problem
 
     def refresh(self, name: str) -> None:
-        """Have an ensemble that is loaded looked at again when it is asked for."""
-        if self._catalog.ready_versions(name):
-            self.rest(name)
+        """Have an ensemble looked at again when it is asked for, also one that failed a moment ago."""
+        self.rest(name)
 
     def rest(self, name: str) -> None:
         """List a model that is loaded when it is asked for, whatever was known of it."""

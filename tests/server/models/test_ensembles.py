@@ -229,6 +229,21 @@ def test_an_ensemble_wakes_its_models(repository, graphs, serve):
         assert np.array_equal(wire.infer("chain", X=X)["Y"], X + 20)
 
 
+def test_a_dormant_ensemble_follows_its_models(repository, graphs, serve):
+    """What failed for want of a model is tried again as soon as that is loaded."""
+    chain(repository, graphs)
+    options = {"keep_alive": 60.0, "model_control_mode": "explicit", "load_model": ("*",)}
+    with (
+        serve(repository.path, **options) as wire,
+        triton.InferenceServerClient(wire.address) as client,
+    ):
+        client.unload_model("plus")
+        with pytest.raises(grpc.RpcError, match="depends on model 'plus', which is not ready"):
+            wire.infer("chain", X=X)
+        client.load_model("plus")
+        assert np.array_equal(wire.infer("chain", X=X)["Y"], X + 20)
+
+
 def test_named_at_the_start(repository, graphs, serve):
     """--load-model of an ensemble loads its models."""
     chain(repository, graphs)
