@@ -6,8 +6,6 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from zoo.commands import add_json, add_published, print_json
 from zoo.errors import UsageError
 
@@ -77,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
 
 def measure(model: Model, rows: int, seconds: float) -> Array:
     """Return the seconds that each request of so many random rows took."""
+    import numpy as np
+
     feeds = _feeds(model, rows)
     for _ in range(WARM_UP):
         model.run(feeds)
@@ -91,6 +91,8 @@ def measure(model: Model, rows: int, seconds: float) -> Array:
 
 def figures(rows: int, times: Array) -> dict[str, float]:
     """Return the number of requests, percentiles in milliseconds, and rows a second."""
+    import numpy as np
+
     p50, p99 = np.percentile(times, (50, 99)) * 1000
     return {
         "requests": len(times),
@@ -112,6 +114,8 @@ def _batches(text: str) -> list[int]:
 
 def _feeds(model: Model, rows: int) -> dict[str, Array]:
     """Return random rows of a model's types; the time that a row takes seldom depends on its values."""
+    import numpy as np
+
     generator = np.random.default_rng(0)
     feeds = {}
     for spec in model.inputs:
