@@ -104,7 +104,7 @@ class Series {
   }
 
   async #run() {
-    const { context, model, name } = this;
+    const { context, model } = this;
     const feeds = this.#feeds();
     const { node } = model;
     const before = node.inputs[0];
@@ -123,7 +123,7 @@ class Series {
     const difference = largestDifference(mine.flat(), own);
     this.checked.textContent = t("gates_checked", { value: difference.toExponential(1) });
     context.place.dataset.gates = difference;
-    context.answered(feeds, answers, name);
+    context.answered(feeds, answers, model.page);
   }
 
   #draw(forecasts) {

@@ -36,7 +36,7 @@ export async function start(context) {
     draw();
     // The server keeps the state itself: every value must have come there, once and in order.
     const parameters = { sequence_id: sequence, sequence_start: history.length === 1, sequence_end: false };
-    await context.answered({ [first.name]: tensor }, { [forecast.name]: answers[forecast.name] }, context.name, parameters);
+    await context.answered({ [first.name]: tensor }, { [forecast.name]: answers[forecast.name] }, page, parameters);
   });
 
   function draw() {

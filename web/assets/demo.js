@@ -29,14 +29,14 @@ class Context {
   }
 
   /** Compare what the browser answered with what the server does, if the reader wants that. */
-  async answered(feeds, answers, model = name, parameters = undefined) {
-    this.#last = [feeds, answers, model, parameters];
+  async answered(feeds, answers, page = this.page, parameters = undefined) {
+    this.#last = [feeds, answers, page, parameters];
     if (this.#server.checked) await this.#compare(...this.#last);
   }
 
-  async #ask(feeds, answers, model, parameters) {
+  async #ask(feeds, answers, page, parameters) {
     try {
-      const served = await ask(model, feeds, parameters);
+      const served = await ask(page, feeds, parameters);
       let difference = 0;
       let size = 0;
       for (const [key, { data }] of Object.entries(served)) {
@@ -44,10 +44,10 @@ class Context {
         difference = Math.max(difference, largestDifference(answers[key].data, data));
         size = Math.max(size, ...Array.from(data, (value) => Math.abs(value)));
       }
-      const good = difference <= this.page.tolerance * Math.max(size, 1e-30);
+      const good = difference <= page.tolerance * Math.max(size, 1e-30);
       this.#show(good ? t("agree") : t("disagree"), t("difference", { value: difference.toExponential(1) }), good);
       this.#agreement.dataset.difference = difference;
-      this.#agreement.dataset.bound = this.page.tolerance * size;
+      this.#agreement.dataset.bound = page.tolerance * size;
     } catch (error) {
       this.#show(t("no_server"), error.message, false);
     }

@@ -16,15 +16,15 @@ const DATATYPES = {
   int32: "INT32", uint32: "UINT32", int64: "INT64", uint64: "UINT64", bool: "BOOL", string: "BYTES",
 };
 
-/** Run a model on the server; tensors in and out as ort.js has them. */
-export async function ask(name, feeds, parameters) {
+/** Run the version of a model that a page shows on the server; tensors in and out as ort.js has them. */
+export async function ask({ name, version }, feeds, parameters) {
   const inputs = Object.entries(feeds).map(([key, { type = "float32", shape, data }]) => ({
     name: key,
     datatype: DATATYPES[type],
     shape,
     data: Array.from(data, (value) => (typeof value === "bigint" ? Number(value) : type === "bool" ? value === 1 : value)),
   }));
-  const answer = await fetch(`/v2/models/${name}/infer`, {
+  const answer = await fetch(`/v2/models/${name}/versions/${version}/infer`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(parameters ? { parameters, inputs } : { inputs }),

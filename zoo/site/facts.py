@@ -38,6 +38,7 @@ def model_facts(manifest: Manifest, recipe: Recipe | None) -> dict[str, Any]:
         "runtimes": _runtimes(manifest),
         "page": {
             "name": manifest.folder.parent.name,
+            "version": manifest.folder.name,
             "kind": kind(values, recipe),
             "task": values.get("task", ""),
             "classes": list(data.get("classes", ())),
