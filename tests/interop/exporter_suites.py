@@ -35,6 +35,9 @@ SUITES = {
     Path("keras") / "src" / "export": ("onnx_test.py", "saved_model_test.py"),
 }
 
+#: What pytest returns when every chosen test was run: passed, some failed, none was chosen.
+COMPLETE = (0, 1, 5)
+
 Row = dict[str, str]
 
 
@@ -56,10 +59,13 @@ def run(folder: Path, files: tuple[str, ...], exporter: str, names: list[str]) -
             "PYTHONPATH": str(ROOT),
             "CUDA_VISIBLE_DEVICES": "-1",
         }
-        subprocess.run(
-            command, cwd=place, env=environment, check=False, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        tests = subprocess.run(
+            command, cwd=place, env=environment, check=False, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
+        # A process that died, or a file that cannot be imported, leaves counts that are too small.
+        if tests.returncode not in COMPLETE:
+            raise SystemExit(f"{tests.stdout[-2000:]}\npytest ended with {tests.returncode}")
         return [json.loads(line) for line in outcomes.read_text().splitlines()]
 
 
