@@ -128,8 +128,8 @@ def row(size: int) -> np.ndarray:
 
 
 def test_a_short_request_stays(path):
-    """Small, of a kind that is known or so small that it may be read here."""
-    assert threads(path, request("variable", row(8))) == ["here"] * 3
+    """Small, of a kind that is known or so small that it may be read here, once its size was run."""
+    assert threads(path, request("variable", row(8))) == ["worker", "here", "here"]
     assert threads(path, typed("variable", row(8))) == ["here"] * 3
 
 

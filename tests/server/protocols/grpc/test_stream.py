@@ -130,9 +130,9 @@ def test_a_stream_ends_when_the_server_leaves(transport, serve, repository, grap
             next(stream.answers)
         stream.end()
 
-    words = {"fast": "Server exiting", "public": "Cancelling all calls"}
+    words = {"fast": {"Server exiting"}, "public": {"Cancelling all calls", "Socket closed"}}
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert caught.value.details() == words[transport]
+    assert caught.value.details() in words[transport]
     assert took < 30  # the grace is not waited for
 
 
