@@ -2,7 +2,7 @@
 
     begin ──> a run is under way ──> end ──> what a run takes, by its units, learnt while work waits
     wait_ns, check_deadline ──> too late for the caller: refused before it is queued
-    units_within            ──> how much may run together and still be in time
+    units_in_time           ──> how much may run together and still be in time
 
 The unit is a request's size (latency_model.py). What counts is the time between the ends of two runs as
 long as there is work: so instances that run side by side, models that share the machine, and what a run
@@ -65,15 +65,19 @@ class Backlog:
         """
         return int(runs * self._cost.base_ns + units * self._cost.unit_ns + self._left_ns(now))
 
-    def units_within(self, ns: int, now: int) -> int:
-        """Return how many units the next run may have to be over in time, at least one.
-
-        At most twice as many as the largest run had: of more nothing is known.
-        """
+    def units_in_time(self, ns: int, now: int) -> int:
+        """Return how many units the next run may have to be over in time, at least one."""
         cost = self._cost
         free = (ns - self._left_ns(now)) / _MARGIN - cost.base_ns
-        known = _GROWTH * cost.largest or _ANY
-        return max(1, min(known, int(free / cost.unit_ns)) if cost.unit_ns else known)
+        return max(1, int(free / cost.unit_ns)) if cost.unit_ns else _ANY
+
+    @property
+    def most_known(self) -> int:
+        """The most units to run next: twice as many as the largest run had, for of more nothing is known.
+
+        That is no reason to refuse more than these: they run later.
+        """
+        return _GROWTH * self._cost.largest or _ANY
 
     def _left_ns(self, now: int) -> float:
         """Return how long what runs still takes."""

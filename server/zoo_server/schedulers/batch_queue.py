@@ -180,16 +180,17 @@ class RequestQueue(Generic[M]):
         self,
         now: int,
         most_rows: int = ALL_ROWS,
-        units_within: Callable[[int, int], int] = lambda ns, now: ALL_ROWS,
+        units_in_time: Callable[[int, int], int] = lambda ns, now: ALL_ROWS,
+        most_known: int = ALL_ROWS,
     ) -> Decision[M]:
         """Decide; what is in the decision has left the queue.
 
         More than `most_rows` are not joined, nor more units than are done in the time that the most
-        urgent of the batch has left (`units_within`), unless preferred sizes or a delay say what is
-        wanted.
+        urgent of the batch has left (`units_in_time`), nor, where one has a deadline, than `most_known`:
+        unless preferred sizes or a delay say what is wanted.
         """
         if self.is_simple:
-            return self._take_waiting(now, most_rows, units_within)
+            return self._take_waiting(now, most_rows, units_in_time, most_known)
         decision: Decision[M] = Decision()
         self._expire(now, decision)
         chosen, closed = self._grow()
@@ -211,7 +212,11 @@ class RequestQueue(Generic[M]):
         return decision
 
     def _take_waiting(
-        self, now: int, most_rows: int, units_within: Callable[[int, int], int]
+        self,
+        now: int,
+        most_rows: int,
+        units_in_time: Callable[[int, int], int],
+        most_known: int,
     ) -> Decision[M]:
         """The common case: everybody who waits and fits, in order of arrival."""
         waiting = self._only
@@ -238,12 +243,13 @@ class RequestQueue(Generic[M]):
             lost = self._lost(member, now, len(waiting))
             within = most_units
             if lost is None and joins and member.deadline_ns and member.deadline_ns < tightest:
-                within = units_within(member.deadline_ns - now, now)
+                within = units_in_time(member.deadline_ns - now, now)
                 others = min(len(waiting), limit // member.rows) * size
                 if not batch and 2 * within < others:
                     lost = Overloaded(
                         "the answer would be late: more requests than can be answered"
                     )
+                within = min(within, most_known)
             if lost is not None:
                 decision.refused.append((member, lost))
                 continue

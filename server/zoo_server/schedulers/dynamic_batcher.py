@@ -136,23 +136,24 @@ class DynamicBatcher(Generic[M, R]):
         if self._queue.is_simple and not member.deadline_ns:
             return 0  # nothing depends on it
         units = self._queue.units_before(member)
-        next_run, later_runs = self._room(member, now)
-        runs = 0 if units < next_run else 1 + (units - next_run) // later_runs
+        in_time, most = self._room(member, now)
+        next_run = min(in_time, most)
+        runs = 0 if units < next_run else 1 + (units - next_run) // most
         wait_ns = self._backlog.wait_ns(units, runs, now)
         if member.deadline_ns:
             left_ns = member.deadline_ns - now
             check_deadline(left_ns, wait_ns, self.latency.usual_ns(member.size))
-            if next_run <= units and next_run < later_runs:
+            if in_time <= units and in_time < most:
                 # The first in the queue has no time for more; with a second run behind it, its next
                 # would have no time for many, and so on: small runs, one after the other.
                 raise Overloaded(
-                    f"the answer would be late: {units} wait, and there is time for {next_run}",
+                    f"the answer would be late: {units} wait, and there is time for {in_time}",
                     retry_ms=hint_ms(wait_ns),
                 )
         return wait_ns
 
     def _room(self, member: M, now: int) -> tuple[int, int]:
-        """Return the most units of the next run, which its most urgent has time for, and of later ones."""
+        """Return how many units the most urgent has time for in the next run, and the most of any."""
         most = units_of(member)
         if not self._batching.joins:
             return most, most
@@ -161,9 +162,7 @@ class DynamicBatcher(Generic[M, R]):
         else:
             most = self._batching.max_rows
         first_ns = self._queue.first_deadline_ns()
-        if not first_ns:
-            return most, most
-        return min(most, self._backlog.units_within(first_ns - now, now)), most
+        return (self._backlog.units_in_time(first_ns - now, now) if first_ns else most), most
 
     def _push(self, member: M, now: int, refused: list[tuple[M, Exception]]) -> None:
         """Queue a request, or refuse it; those who have left make room first. The lock is held."""
@@ -230,7 +229,10 @@ class DynamicBatcher(Generic[M, R]):
             if self._running >= self._instances or not len(self._queue):
                 return self._nothing
             now = self._clock()
-            decision = self._queue.take(now, self.latency.most_rows, self._backlog.units_within)
+            backlog = self._backlog
+            decision = self._queue.take(
+                now, self.latency.most_rows, backlog.units_in_time, backlog.most_known
+            )
             if decision.batch:
                 self._running += 1
                 self._backlog.begin(_units(decision.batch), now)

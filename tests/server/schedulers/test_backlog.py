@@ -73,9 +73,9 @@ def test_what_runs_together_is_waited_for_together():
 
 def test_how_much_is_done_in_time():
     """(60 ms / 1.25 - 8 ms) / 2 ms; and never more than twice what was seen."""
-    assert grown(1, 2, 4, 8, 16).units_within(60 * MS, 0) == pytest.approx(20, abs=1)
-    assert grown(1, 2, 4, 8).units_within(600 * MS, 0) == 16
-    assert grown(1, 2, 4, 8).units_within(1 * MS, 0) == 1
+    assert grown(1, 2, 4, 8, 16).units_in_time(60 * MS, 0) == pytest.approx(20, abs=1)
+    assert grown(1, 2, 4, 8).most_known == 16
+    assert grown(1, 2, 4, 8).units_in_time(1 * MS, 0) == 1
 
 
 def test_late_is_refused_with_a_hint():
