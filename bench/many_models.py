@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,8 +112,8 @@ def _ask(pid: int, stub: Any, http: str, metrics: str) -> dict[str, Any]:
         request = pb.ModelInferRequest(model_name=f"model_{number:05}")
         request.inputs.add(name="x", datatype="FP32", shape=[1, 4])
         request.raw_input_contents.append(np.zeros(4, np.float32).tobytes())
-        first.append(_once(lambda request=request: stub.ModelInfer(request)))  # type: ignore[misc]
-        second.append(_once(lambda request=request: stub.ModelInfer(request)))  # type: ignore[misc]
+        first.append(_once(partial(stub.ModelInfer, request)))
+        second.append(_once(partial(stub.ModelInfer, request)))
     return {
         "at_the_start": before,
         "first_request_ms": round(median(first) * 1e3, 2),

@@ -65,7 +65,7 @@ def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int) -> None:
 def _by_keras(model: Any, path: str, signature: Any, opset: int) -> None:
     from keras.src.export.onnx import export_onnx
 
-    export_onnx.original(  # type: ignore[attr-defined]
+    export_onnx.original(  # type: ignore[attr-defined]  # set by _patch_keras
         model, path, verbose=False, input_signature=signature, opset_version=opset
     )
 
@@ -186,7 +186,7 @@ def _patch_keras() -> None:
     ) -> None:
         export(model, path, input_signature)
 
-    export_onnx.original = original  # type: ignore[attr-defined]
+    export_onnx.original = original  # type: ignore[attr-defined]  # for _by_keras
     onnx.export_onnx = export_onnx
     saved_model.export_saved_model = export_saved_model
     saved_model.ExportArchive = _Archive

@@ -41,11 +41,11 @@ def integer_inputs(model: Any, signature: Signature, samples: Any) -> Signature:
     readers = [layer for layer in all_layers(model) if _kind(layer)]
     if not readers:
         return signature
-    found = _read_by(model, signature, readers)
-    if not found:
+    types = _read_by(model, signature, readers)
+    if not types:
         return signature
     inputs = tuple(
-        replace(tensor, dtype=found.get(i, tensor.dtype))
+        replace(tensor, dtype=types.get(i, tensor.dtype))
         for i, tensor in enumerate(signature.inputs)
     )
     typed = replace(signature, inputs=inputs)

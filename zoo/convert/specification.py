@@ -166,13 +166,13 @@ def _specified(model: Any, input_signature: Any) -> Signature:
     positional = list(inspect.signature(model.call).parameters)
     stems = [name or positional[i] for i, name in enumerate(names)] if len(names) > 1 else names
     tensors = _tensors(stems, leaves, "float32")
-    given = [leaf for item in leaves for _, leaf in _paths(item)]
-    own = [leaf.name for leaf in given]
+    stated = [leaf for item in leaves for _, leaf in _paths(item)]
+    own = [leaf.name for leaf in stated]
     if all(own) and len(set(own)) == len(own):
         tensors = [replace(t, name=str(name)) for t, name in zip(tensors, own, strict=True)]
     return Signature(
         inputs=tuple(
-            replace(t, dtype=_dtype(leaf.dtype)) for t, leaf in zip(tensors, given, strict=True)
+            replace(t, dtype=_dtype(leaf.dtype)) for t, leaf in zip(tensors, stated, strict=True)
         ),
         output_names=None,
         structure=[_skeleton(item) for item in leaves],

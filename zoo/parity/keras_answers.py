@@ -100,14 +100,14 @@ def _answers_of(
     reset_states: bool,
 ) -> Iterator[Answered]:
     """Yield the first two of the batches that Keras answers."""
-    found = 0
+    answered = 0
     for size in batches:
         try:
             yield from _answered(model, signature, user_rows, (size,), reset_states)
         except CannotAnswer:
             continue
-        found += 1
-        if found == 2:
+        answered += 1
+        if answered == 2:
             return
 
 

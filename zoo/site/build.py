@@ -218,23 +218,23 @@ def _charts(
     sources: Sources, manifest: Manifest, recipe: Recipe | None, evidence: HeldOut | None
 ) -> dict[str, Any]:
     """Return a function of each chart, which draws it in the words of a language."""
-    found: dict[str, Any] = {}
+    plots: dict[str, Any] = {}
     if recipe is not None:
         run = RunFolder.of(sources.runs, recipe)
         weights = manifest.values["training"]["weights_sha256"]
         if run.record is not None and run.record.weights_sha256 == weights:
             values = run.history()
-            found["history"] = lambda words: charts.history(values, words)
+            plots["history"] = lambda words: charts.history(values, words)
     if evidence is None or recipe is None:
-        return found
+        return plots
     truth, decided = evidence.truth, evidence.decided
     if recipe.classes:
-        found["held_out"] = lambda words: charts.confusion(truth, decided, recipe.classes, words)
+        plots["held_out"] = lambda words: charts.confusion(truth, decided, recipe.classes, words)
     elif recipe.task == "forecast":
-        found["held_out"] = lambda words: charts.forecast(truth, decided, words, recipe.units)
+        plots["held_out"] = lambda words: charts.forecast(truth, decided, words, recipe.units)
     else:
-        found["held_out"] = lambda words: charts.scatter(truth, decided, words)
-    return found
+        plots["held_out"] = lambda words: charts.scatter(truth, decided, words)
+    return plots
 
 
 def _write(folder: Path, documents: Mapping[str, bytes]) -> None:

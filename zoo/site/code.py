@@ -39,11 +39,11 @@ def examples(
         key: json.dumps(_plain(value)) if small else f"np.zeros({tuple(value.shape)}, np.float32)"
         for key, value in feeds.items()
     }
-    asked = [f'"{key}.png"' for key in feeds] if image else list(arrays.values())
+    arguments = [f'"{key}.png"' for key in feeds] if image else list(arrays.values())
     if not (image or small):
-        asked = [f'"{key}.npy"' for key in feeds]
+        arguments = [f'"{key}.npy"' for key in feeds]
     return [
-        Example("python", "Python", _library(name, asked)),
+        Example("python", "Python", _library(name, arguments)),
         Example("client", "zoo.client", _client(name, arrays)),
         Example("triton", "tritonclient", _triton(name, shapes, arrays)),
         Example("grpcurl", "grpcurl", _grpcurl(name, feeds)),

@@ -106,13 +106,13 @@ def _layer(layer: Layer) -> dict[str, Any]:
 
 def _parity(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the largest difference to Keras in each runtime, of the cases that count."""
-    found = []
+    facts = []
     for runtime, version in values["runtimes"].items():
         rows = [
             row for row in values["parity"] if row["runtime"] == runtime and not row["not_compared"]
         ]
         if rows:
-            found.append(
+            facts.append(
                 {
                     "runtime": runtime,
                     "version": version,
@@ -124,7 +124,7 @@ def _parity(values: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "share": max(row["ratio"] for row in rows),
                 }
             )
-    return found
+    return facts
 
 
 def _runtimes(manifest: Manifest) -> list[dict[str, Any]]:
@@ -136,11 +136,11 @@ def _runtimes(manifest: Manifest) -> list[dict[str, Any]]:
     checksums = [facts["sha256"] for name, facts in files.items() if name.endswith(".onnx")]
     record = read_record(manifest.folder.parent).only(checksums)
     order = ("ok", "differs", "refused")
-    found = []
+    facts = []
     for runtime in record.runtimes:
         cells = [(item.file, item.cells[runtime]) for item in record.files if runtime in item.cells]
         file, cell = min(cells, key=lambda each: order.index(each[1].status))
-        found.append(
+        facts.append(
             {
                 "runtime": runtime,
                 "version": cell.version,
@@ -149,7 +149,7 @@ def _runtimes(manifest: Manifest) -> list[dict[str, Any]]:
                 "file": "" if file == layout.MODEL_FILE else file,
             }
         )
-    return found
+    return facts
 
 
 def _files(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -156,13 +156,13 @@ class _EnsembleRun:
         """Tell whether nobody waits for the steps that are under way."""
         return self._over or self.member.is_gone()
 
-    def step_done(self, made: Mapping[str, _Tensor]) -> None:
-        """Take what a step has made, and go on."""
+    def step_done(self, tensors: Mapping[str, _Tensor]) -> None:
+        """Take the outputs of a step, and go on."""
         with self._lock:
             self._under_way -= 1
         try:
             # On a thread that others may wait for: what follows is queued, and a worker's.
-            self._take(made, 0)
+            self._take(tensors, 0)
         except Exception as error:
             self.fail(error)
 
@@ -177,11 +177,11 @@ class _EnsembleRun:
             self._scheduler.observer.failed(self.member, error, now)
         self.member.fail(error)
 
-    def _take(self, made: Mapping[str, _Tensor], inline_budget_ns: int) -> None:
+    def _take(self, tensors: Mapping[str, _Tensor], inline_budget_ns: int) -> None:
         with self._lock:
             if self._over:
                 return
-            self._tensors.update(made)
+            self._tensors.update(tensors)
             able = [
                 (step, model)
                 for step, model in self._waiting
@@ -277,11 +277,11 @@ class _StepRequest(QueuedRequest):
 
     def answer(self, rows: Rows) -> None:
         try:
-            made = _made(self.plan, self._step, rows)
+            tensors = _made(self.plan, self._step, rows)
         except Exception as error:
             self._run.fail(error)
             return
-        self._run.step_done(made)
+        self._run.step_done(tensors)
 
     def fail(self, error: Exception) -> None:
         self._run.fail(error)
@@ -289,12 +289,12 @@ class _StepRequest(QueuedRequest):
 
 def _made(plan: Plan, step: EnsembleStep, rows: Rows) -> dict[str, _Tensor]:
     """Return the ensemble's tensors that a step has made, as they lie in its run's outputs."""
-    made = {}
+    tensors = {}
     for settings, _ in plan.outputs:
         array = rows.array(settings.name)
         shape = wire_shape(settings, array.shape, plan.batch_size)
-        made[step.outputs[settings.name]] = _Tensor(shape, array.reshape(shape))
-    return made
+        tensors[step.outputs[settings.name]] = _Tensor(shape, array.reshape(shape))
+    return tensors
 
 
 def _input(name: str, datatype: DataType, tensor: _Tensor) -> InputTensor:

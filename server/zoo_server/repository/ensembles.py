@@ -109,10 +109,10 @@ def _check_makers(
                     f"ensemble tensor '{tensor}', input '{name}' of model '{step.model}', is never "
                     "produced: no input of the ensemble and no output_map has it"
                 )
-    made = {tensor for step in steps for tensor in step.outputs.values()}
+    produced = {tensor for step in steps for tensor in step.outputs.values()}
     taken = {tensor for step in steps for tensor in step.inputs.values()}
     for output in outputs:
-        if output not in made:
+        if output not in produced:
             raise ModelLoadError(
                 f"ensemble output '{output}' is never produced: no output_map has it"
             )

@@ -37,12 +37,12 @@ class SingleModel(ModelRepository):
     def scan(self) -> list[ModelFiles]:
         self.check_folder()
         try:
-            found = self._find_model()
+            model = self._find_model()
         except OSError as error:
             raise ConfigurationError(
                 f"the model's folder '{self.path}' cannot be read: {error.strerror}"
             ) from None
-        return [replace(found, name=self._name, renamed=True)]
+        return [replace(model, name=self._name, renamed=True)]
 
     def names(self) -> list[str]:
         return [self._name]

@@ -158,7 +158,7 @@ class _ModelText:
 
 
 def _number(value: float) -> str:
-    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]  # without types there
     return text
 
 

@@ -11,13 +11,13 @@ import random
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import grpc
 import numpy as np
 import pytest
 
 from tests.server.protocols.grpc.http2 import OPENING, call, frame
-from tests.server.server_processes import ServerProcess
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.protocols.rest.errors import HTTP_STATUS
@@ -94,12 +94,19 @@ PREDICT = {
 }
 
 
+class Addresses(NamedTuple):
+    """Where a server listens."""
+
+    grpc: str
+    http: str
+
+
 def grpc_wire(methods: dict[str, tuple[Callable[[], bytes], ...]]) -> Callable[..., None]:
     """Return what sends spoilt messages, and unknown methods, sixty-four at a time."""
     seeds = [(method, make()) for method, makes in methods.items() for make in makes]
 
-    def send(process: ServerProcess, count: int, source: random.Random) -> None:
-        with grpc.insecure_channel(process.grpc_address) as channel:  # type: ignore[attr-defined]
+    def send(server: Addresses, count: int, source: random.Random) -> None:
+        with grpc.insecure_channel(server.grpc) as channel:
             for begin in range(0, count, 64):
                 calls = []
                 for _ in range(min(64, count - begin)):
@@ -116,9 +123,9 @@ def grpc_wire(methods: dict[str, tuple[Callable[[], bytes], ...]]) -> Callable[.
     return send
 
 
-def http_wire(process: ServerProcess, count: int, source: random.Random) -> None:
+def http_wire(server: Addresses, count: int, source: random.Random) -> None:
     """Spoil heads, paths and bodies, several to a connection."""
-    host, _, port = process.http_address.rpartition(":")  # type: ignore[attr-defined]
+    host, _, port = server.http.rpartition(":")
     inputs = [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]
     body = json.dumps({"id": "1", "inputs": inputs, "outputs": [{"name": "y"}]}).encode()
     paths = (
@@ -160,9 +167,9 @@ def statuses(connection: socket.socket) -> Iterator[int]:
         yield int(line[:3])
 
 
-def frames_wire(process: ServerProcess, count: int, source: random.Random) -> None:
+def frames_wire(server: Addresses, count: int, source: random.Random) -> None:
     """Spoil HTTP/2 itself: headers, settings and data of a call; the answers say nothing."""
-    host, _, port = process.grpc_address.rpartition(":")  # type: ignore[attr-defined]
+    host, _, port = server.grpc.rpartition(":")
     message = infer_message()
     data = b"\0" + len(message).to_bytes(4, "big") + message
     for _ in range(count // 20):
@@ -190,11 +197,10 @@ def test_bad_requests_have_a_status_and_no_consequence(
         pytest.skip("HTTP is the same beside either transport")
     repository.add("m", graphs.identity())
     process = server_process(repository.path, "--grpc-port", "0", "--http-port", "0")
-    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+),")
-    process.grpc_address, process.http_address = found[1], found[2]
-    WIRES[wire](process, count, random.Random(7))
+    addresses = Addresses(*process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+),").groups())
+    WIRES[wire](addresses, count, random.Random(7))
 
-    with grpc.insecure_channel(found[1]) as channel:
+    with grpc.insecure_channel(addresses.grpc) as channel:
         answer = channel.unary_unary(f"{INFERENCE}ModelInfer")(raw_message(), timeout=30)
     assert pb.ModelInferResponse.FromString(answer).model_name == "m"
     process.process.terminate()

@@ -41,10 +41,10 @@ def main(descriptor: int) -> None:
 
 
 def _serve(connection: socket.socket, session: Session) -> None:
-    asked: queue.SimpleQueue[tuple[Any, Cancellation]] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(connection, asked), daemon=True).start()
+    runs: queue.SimpleQueue[tuple[Any, Cancellation]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, runs), daemon=True).start()
     while True:
-        (outputs, feeds), cancellation = asked.get()
+        (outputs, feeds), cancellation = runs.get()
         answer: Any
         try:
             answer = session.run(outputs, feeds, cancellation=cancellation)
@@ -60,7 +60,7 @@ def _serve(connection: socket.socket, session: Session) -> None:
             os._exit(OUT_OF_MEMORY)
 
 
-def _read(connection: socket.socket, asked: "queue.SimpleQueue[tuple[Any, Cancellation]]") -> None:
+def _read(connection: socket.socket, runs: "queue.SimpleQueue[tuple[Any, Cancellation]]") -> None:
     cancellation = Cancellation()
     while True:
         try:
@@ -73,4 +73,4 @@ def _read(connection: socket.socket, asked: "queue.SimpleQueue[tuple[Any, Cancel
             cancellation.cancel()
         else:
             cancellation = Cancellation()
-            asked.put((request, cancellation))
+            runs.put((request, cancellation))

@@ -59,7 +59,7 @@ class TimedConnection(H11Protocol):
 
     # -- uvicorn's hooks ---------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
         self._number = transport.get_extra_info("socket").fileno()
         self._enter(_Phase.HEAD)

@@ -237,7 +237,7 @@ def _dense(value: Any, wrong: Wrong) -> tuple[tuple[int, ...], list[Any]]:
             odd = next(i for i, item in enumerate(data) if (type(item) is list) is is_list)
             raise wrong(odd // per_row, _at_wrong_level(data[odd], level))
         size = len(data[0])
-        different = _first(data, lambda item, size=size: len(item) != size)  # type: ignore[misc]
+        different = next((i for i, item in enumerate(data) if len(item) != size), None)
         if different is not None:
             raise wrong(
                 different // per_row,
