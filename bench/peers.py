@@ -24,11 +24,11 @@ import onnx
 
 from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome
 from zoo.atlas.isolated import answer
-from zoo.atlas.measure import batches, build, first_line, loops, rows
+from zoo.atlas.measure import batches, build, loops, rows
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import Tensor
 from zoo.convert.specification import signature_of
-from zoo.parity.compare import Case, Report, Tolerance, compare_answers
+from zoo.parity.compare import Case, Refusal, Report, Tolerance, compare_answers
 from zoo.parity.keras_answers import answers
 from zoo.parity.onnxruntime_session import OnnxRuntime
 from zoo.training.framework import import_keras
@@ -71,14 +71,14 @@ def measure_peer(case: LayerCase, write: Write) -> Outcome:
     try:
         parity_cases = [_parity_case(case, model, batch) for batch in batches(case)]
     except Exception as error:  # Keras raises whatever its backend does
-        return Outcome(name=case.name, status=UNRUNNABLE, reason=first_line(error))
+        return Outcome(name=case.name, status=UNRUNNABLE, reason=Refusal.of(error).reason)
     with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / "model.onnx"
         started = time.perf_counter()
         try:
             write(model, path)
         except Exception as error:  # whatever a peer raises, it at least says so
-            return Outcome(name=case.name, status="refused", reason=first_line(error))
+            return Outcome(name=case.name, status="refused", reason=Refusal.of(error).reason)
         seconds = time.perf_counter() - started
         try:
             graph = onnx.load(path)
@@ -86,7 +86,7 @@ def measure_peer(case: LayerCase, write: Write) -> Outcome:
             halved = bool(half_precision(model))
             judged = [judge(session, graph, item, halved=halved) for item in parity_cases]
         except Exception as error:  # a runtime that refuses the file is the outcome
-            reason = first_line(error)
+            reason = Refusal.of(error).reason
             return Outcome(name=case.name, status="invalid", reason=reason, seconds=seconds)
     wrong = [reason for reason, _ in judged if reason]
     return Outcome(

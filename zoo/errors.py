@@ -13,6 +13,9 @@ for these.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class ZooError(Exception):
     """The base of the tree; `str()` of it is one line for people."""
@@ -45,3 +48,15 @@ class MissingPackage(ZooError):
 
 class StorageError(ZooError):
     """The disk refused a write; what was finished before is still there."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a foreign error that says something, else the error's kind."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question that names up to three near names, empty if there are none."""
+    near = get_close_matches(name, list(known), n=3)
+    return f"did you mean {' or '.join(near)}?" if near else ""

@@ -17,7 +17,7 @@ import onnx
 from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome
 from zoo.convert.conversion import Conversion, convert, serialized
 from zoo.errors import ZooError
-from zoo.parity.compare import Case
+from zoo.parity.compare import Case, Refusal
 from zoo.parity.keras_answers import answers
 from zoo.parity.prove import Policy, prove
 from zoo.training.framework import import_keras, seed_everything
@@ -80,7 +80,7 @@ def measure_case(case: LayerCase) -> Outcome:
         try:
             parity_cases = [_parity_case(case, model, conversion, batch) for batch in batches(case)]
         except Exception as error:  # Keras raises whatever its backend does
-            return Outcome(name=case.name, status=UNRUNNABLE, reason=first_line(error))
+            return Outcome(name=case.name, status=UNRUNNABLE, reason=Refusal.of(error).reason)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             path.write_bytes(serialized(conversion.onnx))
@@ -89,7 +89,7 @@ def measure_case(case: LayerCase) -> Outcome:
     except ZooError as error:
         return Outcome(name=case.name, status="refused", reason=str(error))
     except Exception as error:  # a bug of ours is one case's outcome, and fails the command
-        return Outcome(name=case.name, status="crashed", reason=first_line(error))
+        return Outcome(name=case.name, status="crashed", reason=Refusal.of(error).reason)
     return Outcome(
         name=case.name,
         status="ok",
@@ -118,8 +118,3 @@ def _parity_case(case: LayerCase, model: Any, conversion: Conversion, batch: int
 def loops(model: onnx.ModelProto) -> int:
     """Count the nodes that hold graphs of their own."""
     return sum(node.op_type in ("Loop", "Scan", "If") for node in model.graph.node)
-
-
-def first_line(error: Exception) -> str:
-    """Return an exception's kind and the first line of what it says."""
-    return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:200]}"

@@ -19,8 +19,7 @@ from zoo.commands import (
     print_json,
     require_training,
 )
-from zoo.commands.train import print_table as print_training
-from zoo.commands.train import report, train_all
+from zoo.commands.train import print_trained, report_failures, train_all, trained_recipes
 from zoo.convert.opsets import IR_VERSIONS, OPSET
 from zoo.errors import StorageError, UsageError, ZooError
 from zoo.export.from_file import FileExport, export_in_own_process, is_model_file
@@ -115,19 +114,19 @@ def run(options: argparse.Namespace) -> int:
         return _run_file(options, chosen)
     _refuse_file_options(options)
     recipes = chosen_recipes(options)
-    with Overall(len({r.trained_as.name for r in recipes}) + len(recipes), "steps") as overall:
+    with Overall(len(trained_recipes(recipes)) + len(recipes), "steps") as overall:
         records, failures, fresh = train_all(recipes, options.runs, overall)
         trained = {record.name for record in records}
         ready = [recipe for recipe in recipes if recipe.trained_as.name in trained]
         exported, refused = export_all(ready, options, chosen, overall)
     if fresh and not options.json:
-        print_training(records, fresh)
+        print_trained(records, fresh)
         print()
     if options.json:
         print_json([_json(item) for item in exported])
     else:
         _print(exported)
-    return report(failures | refused)
+    return report_failures(failures | refused)
 
 
 def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:

@@ -57,7 +57,7 @@ TEST = '''"""{name} is what its recipe says: python -m pytest test_{name}.py"""
 from pathlib import Path
 
 from zoo.recipes.registry import Registry
-from zoo.training.train import check_recipe
+from zoo.training.check import check_recipe
 
 
 def test_the_model_fits_its_data_and_claim():

@@ -100,7 +100,7 @@ def to_json(
 
 def show_images(model: Model, feeds: dict[str, Array]) -> None:
     """Draw each image as the model gets it."""
-    from zoo.images.terminal import draw
+    from zoo.terminal.picture import draw
 
     images = [spec for spec in model.inputs if spec.image is not None]
     if not images:

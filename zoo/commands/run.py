@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zoo.commands import add_json, add_modules, add_repository, add_runs, print_json, registry
 from zoo.commands.predict import print_answers, show_images, to_json
-from zoo.errors import CheckFailed, UsageError
+from zoo.errors import CheckFailed
 from zoo.terminal.messages import say
 from zoo.terminal.progress import Overall
 
@@ -66,11 +66,6 @@ def _publish(options: argparse.Namespace) -> None:
     from zoo.export.options import ExportOptions
 
     recipe = registry(options).get(options.model)
-    if recipe.dataset.is_left_out:
-        raise UsageError(
-            f"{recipe.name}: its data, {recipe.dataset.title}, is not on this machine: "
-            f"{recipe.dataset.obtain}"
-        )
     if not sys.stderr.isatty():
         say(f"{recipe.name} is not in {options.repository}: it is trained and exported")
     with Overall(2, "steps") as overall:

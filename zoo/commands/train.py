@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json([_json(record, record.name in fresh) for record in records])
     else:
-        print_table(records, fresh)
-    return report(failures)
+        print_trained(records, fresh)
+    return report_failures(failures)
 
 
 def train_all(
@@ -63,7 +63,7 @@ def train_all(
     if failures:
         return [], failures, set()
     fresh: set[str] = set()
-    for recipe in {r.trained_as.name: r.trained_as for r in recipes}.values():
+    for recipe in trained_recipes(recipes):
         overall.begin(recipe.name, "starting TensorFlow" if not fresh else "training")
         try:
             run = RunFolder(runs, recipe.name)
@@ -78,13 +78,18 @@ def train_all(
     return records, failures, fresh
 
 
+def trained_recipes(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """Return the recipes whose training gives these their weights, each once."""
+    return list({recipe.trained_as.name: recipe.trained_as for recipe in recipes}.values())
+
+
 def _faulty(recipes: Sequence[Recipe], runs: Path, data: str | None) -> dict[str, ZooError]:
     """Return what is wrong with the recipes from outside this package that are to be trained."""
+    from zoo.training.check import check_recipe
     from zoo.training.runs import RunFolder
-    from zoo.training.train import check_recipe
 
     failures: dict[str, ZooError] = {}
-    for recipe in {r.trained_as.name: r.trained_as for r in recipes}.values():
+    for recipe in trained_recipes(recipes):
         if data is not None or recipe.is_own or RunFolder(runs, recipe.name).is_current(recipe):
             continue
         try:
@@ -94,7 +99,7 @@ def _faulty(recipes: Sequence[Recipe], runs: Path, data: str | None) -> dict[str
     return failures
 
 
-def report(failures: dict[str, ZooError]) -> int:
+def report_failures(failures: dict[str, ZooError]) -> int:
     """Print each failure as one line; return the exit status they make."""
     for name, error in failures.items():
         say(f"{name}: {error}", failed=True)
@@ -116,7 +121,7 @@ def _json(record: TrainingRecord, fresh: bool) -> dict[str, Any]:
     }
 
 
-def print_table(records: Sequence[TrainingRecord], fresh: set[str]) -> None:
+def print_trained(records: Sequence[TrainingRecord], fresh: set[str]) -> None:
     """Print what each training reached, and on whose data."""
     from zoo.terminal.tables import print_table
 

@@ -29,7 +29,7 @@ from zoo.convert.recurrent.plan import Plan
 from zoo.convert.recurrent.portable import NoPortableVariant, Portable
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import signature_of
-from zoo.errors import CheckFailed
+from zoo.errors import CheckFailed, first_line
 from zoo.version import zoo_version
 from zoo_server import datatypes
 
@@ -173,8 +173,7 @@ def check_graph(model: ModelProto) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise CheckFailed(f"the exported graph is not valid ONNX: {first}") from error
+        raise CheckFailed(f"the exported graph is not valid ONNX: {first_line(error)}") from error
     except ValueError as error:  # what serializing says of more than 2 GB
         raise CheckFailed(f"the exported graph is too large for one file: {error}") from error
     foreign = {

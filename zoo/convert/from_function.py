@@ -16,7 +16,7 @@ from onnx import ModelProto
 from zoo.convert.effects import layer_of
 from zoo.convert.function import Traced
 from zoo.convert.handlers import EXTRA_OPSETS, handlers
-from zoo.errors import CheckFailed
+from zoo.errors import CheckFailed, first_line
 
 #: tf2onnx 1.17 writes up to this one; newer ones come from onnx's version converter.
 TF2ONNX_OPSET = 18
@@ -58,8 +58,7 @@ def from_function(model: Any, traced: Traced, opset: int) -> ModelProto:
             extra_opset=list(EXTRA_OPSETS),
         )
     except Exception as error:  # whatever tf2onnx raises means the same to the user
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckFailed(f"tf2onnx cannot convert {model.name}: {first}") from error
+        raise CheckFailed(f"tf2onnx cannot convert {model.name}: {first_line(error)}") from error
     finally:
         logger.removeHandler(errors)
         logger.propagate, logger.level = propagate, level

@@ -6,6 +6,7 @@ range, whether they come from MNIST or are enlarged from 8×8.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,67 +101,47 @@ def _images(path: Path) -> tuple[Floats, Labels]:
 
 
 _TEN = tuple(str(digit) for digit in range(10))
-_SOURCE = "E. Alpaydin and C. Kaynak, 1998, as shipped in scikit-learn"
-_LICENCE = "CC BY 4.0 (UCI Machine Learning Repository)"
-_PATHS = ("datasets/data/digits.csv.gz",)
 
 DIGITS = Dataset(
     name="digits",
     title="Handwritten digits, 8×8",
-    source=_SOURCE,
-    licence=_LICENCE,
+    source="E. Alpaydin and C. Kaynak, 1998, as shipped in scikit-learn",
+    licence="CC BY 4.0 (UCI Machine Learning Repository)",
     package="sklearn",
-    paths=_PATHS,
+    paths=("datasets/data/digits.csv.gz",),
     read=read_all,
     classes=_TEN,
     image=SMALL_IMAGE,
 )
 
-DIGITS_DISTORTED = Dataset(
+DIGITS_DISTORTED = replace(
+    DIGITS,
     name="digits_distorted",
     title="Handwritten digits, 8×8; training has distorted copies too",
-    source=_SOURCE,
-    licence=_LICENCE,
-    package="sklearn",
-    paths=_PATHS,
     read=read_distorted,
-    classes=_TEN,
-    image=SMALL_IMAGE,
 )
 
-DIGITS_012 = Dataset(
+DIGITS_012 = replace(
+    DIGITS,
     name="digits_012",
     title="Handwritten digits 0, 1 and 2, 8×8",
-    source=_SOURCE,
-    licence=_LICENCE,
-    package="sklearn",
-    paths=_PATHS,
     read=read_three,
     classes=_TEN[:3],
-    image=SMALL_IMAGE,
 )
 
-DIGIT_PAIRS = Dataset(
+DIGIT_PAIRS = replace(
+    DIGITS,
     name="digit_pairs",
     title="Pairs of handwritten digits, 8×8",
-    source=_SOURCE,
-    licence=_LICENCE,
-    package="sklearn",
-    paths=_PATHS,
     read=read_pairs,
     classes=("left is not smaller", "right is larger"),
-    image=SMALL_IMAGE,
 )
 
-DIGITS_28 = Dataset(
+DIGITS_28 = replace(
+    DIGITS,
     name="digits_28",
     title="Handwritten digits enlarged from 8×8 to 28×28",
-    source=_SOURCE,
-    licence=_LICENCE,
-    package="sklearn",
-    paths=_PATHS,
     read=read_large,
-    classes=_TEN,
     image=LARGE_IMAGE,
     external=External(
         name="mnist",

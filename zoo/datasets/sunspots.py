@@ -5,6 +5,7 @@ The series is cut by time before windows are made, so that no year is in two spl
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,44 +53,18 @@ def _windows(counts: Floats, every_step: bool, window: int) -> Rows:
     return Rows(x=runs[:, :-1, None].copy(), y=after.copy())
 
 
-_TITLE = "Yearly sunspot numbers, 1700 to 2008"
-_SOURCE = "US National Geophysical Data Center, as shipped in statsmodels"
-_LICENCE = "public domain"
-_PATHS = ("datasets/sunspots/sunspots.csv",)
-_UNITS = "sunspots"
-
 SUNSPOTS = Dataset(
     name="sunspots",
-    title=_TITLE,
-    source=_SOURCE,
-    licence=_LICENCE,
+    title="Yearly sunspot numbers, 1700 to 2008",
+    source="US National Geophysical Data Center, as shipped in statsmodels",
+    licence="public domain",
     package="statsmodels",
-    paths=_PATHS,
+    paths=("datasets/sunspots/sunspots.csv",),
     read=read_next,
     features=("yearly sunspot number",),
-    units=_UNITS,
+    units="sunspots",
 )
 
-SUNSPOTS_SEQUENCE = Dataset(
-    name="sunspots_sequence",
-    title=_TITLE,
-    source=_SOURCE,
-    licence=_LICENCE,
-    package="statsmodels",
-    paths=_PATHS,
-    read=read_sequence,
-    features=("yearly sunspot number",),
-    units=_UNITS,
-)
+SUNSPOTS_SEQUENCE = replace(SUNSPOTS, name="sunspots_sequence", read=read_sequence)
 
-SUNSPOTS_CYCLE = Dataset(
-    name="sunspots_cycle",
-    title=_TITLE,
-    source=_SOURCE,
-    licence=_LICENCE,
-    package="statsmodels",
-    paths=_PATHS,
-    read=read_cycle,
-    features=("yearly sunspot number",),
-    units=_UNITS,
-)
+SUNSPOTS_CYCLE = replace(SUNSPOTS, name="sunspots_cycle", read=read_cycle)

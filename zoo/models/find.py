@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, did_you_mean
 from zoo_server.repository import layout
 
 #: Where `zoo export` publishes unless it is told otherwise.
@@ -97,6 +96,5 @@ def _unknown(name: str, repository: Path) -> UsageError:
             f"no model {name!r}: {repository} holds none: run `zoo export {name}`, or "
             "pip install layer-zoo-models"
         )
-    near = get_close_matches(name, names, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}"
+    hint = did_you_mean(name, names) or f"it has {', '.join(names)}"
     return UsageError(f"{repository} has no model {name!r}: {hint}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import MissingPackage, UsageError
+from zoo.errors import MissingPackage, UsageError, first_line
 from zoo.models.interface import Array, InputSpec, Interface, Run, input_spec, words
 from zoo.parity.onnxruntime_session import module
 from zoo_server import datatypes
@@ -71,8 +71,7 @@ class LocalBackend:
         try:
             outputs: list[Array] = self.session.run(names, dict(feeds))
         except Exception as error:  # onnxruntime's own have no common base but this
-            line = str(error).strip().splitlines()[0]
-            raise UsageError(f"{self.interface.name}: onnxruntime: {line}") from error
+            raise UsageError(f"{self.interface.name}: onnxruntime: {first_line(error)}") from error
         return outputs
 
 
@@ -90,8 +89,7 @@ def _session(path: Path, providers: Sequence[str]) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # as above
-        line = str(error).strip().splitlines()[0]
-        raise UsageError(f"{path} cannot be loaded: {line}") from error
+        raise UsageError(f"{path} cannot be loaded: {first_line(error)}") from error
 
 
 def _dtype(tensor: Any) -> np.dtype[Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from zoo.client import Client, ClientError
-from zoo.errors import CheckFailed, UsageError, ZooError
+from zoo.errors import CheckFailed, UsageError, ZooError, did_you_mean
 from zoo.models.interface import Array, Interface, Run, input_spec
 from zoo_proto import model_config_pb2
 from zoo_server import datatypes
@@ -96,8 +95,6 @@ class RemoteBackend:
                 return UsageError(f"{error}; it serves version {versions}")
         except ClientError:
             return UsageError(str(error))
-        near = difflib.get_close_matches(self._name, names)
-        hint = f"it serves {', '.join(names)}" if names else "it serves no model"
-        if near:
-            hint = f"did you mean {' or '.join(near)}?"
+        served = f"it serves {', '.join(names)}" if names else "it serves no model"
+        hint = did_you_mean(self._name, names) or served
         return UsageError(f"{error}; {hint}")

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from zoo.errors import first_line
+
 Arrays = Mapping[str, np.ndarray]
 Session = Callable[[Arrays], Arrays]
 
@@ -27,8 +29,7 @@ class Refusal:
     @classmethod
     def of(cls, error: Exception) -> Refusal:
         """Return the error's kind and the first line of its words."""
-        words = str(error).strip().splitlines() or [""]
-        return cls(f"{type(error).__name__}: {words[0][:300]}")
+        return cls(f"{type(error).__name__}: {first_line(error)[:300]}")
 
     def without(self, *folders: str) -> Refusal:
         """Return the same without these folders' names, since reasons are read elsewhere too."""

@@ -28,6 +28,7 @@ from zoo.convert.passes.canonical import canonicalize
 from zoo.convert.passes.order import order_nodes
 from zoo.convert.passes.precision import drop_round_trips
 from zoo.convert.passes.view import nested_graphs, reads_of
+from zoo.errors import first_line
 from zoo.parity.compare import Arrays
 from zoo.parity.onnxruntime_session import module
 from zoo.quantize.overflow import overflowing
@@ -57,8 +58,7 @@ def build(kind: str, model: ModelProto, calibration: Sequence[Arrays]) -> ModelP
     except (CannotBuild, OSError):
         raise
     except Exception as error:  # the tools raise anything, and what they say is the reason
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise CannotBuild(line) from error
+        raise CannotBuild(first_line(error)[:200]) from error
 
 
 def float_edges(model: ModelProto, weighted: frozenset[str]) -> list[str]:

@@ -5,22 +5,30 @@ Pixels come in the data's own range; one weightless `Rescaling` brings them to 0
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from zoo.datasets.digits import DIGIT_PAIRS, DIGITS, DIGITS_012, DIGITS_28, DIGITS_DISTORTED
 from zoo.datasets.mnist import MNIST
 from zoo.datasets.photographs import PHOTOGRAPHS
-from zoo.recipes.recipe import recipe
+from zoo.recipes.recipe import Builder, Recipe, recipe
 
 
-@recipe(
+def image_classifier(**settings: Any) -> Callable[[Builder], Recipe]:
+    """Return the decorator of a recipe that chooses one class for an image."""
+    return recipe(
+        task="multiclass",
+        input_name="image",
+        output_name="probabilities",
+        baseline="majority",
+        **settings,
+    )
+
+
+@image_classifier(
     tutorial="Conv2D(2,(3,3),same,relu,(8,8,1)) → MaxPooling2D((2,2)) → Conv2D(3,(2,2),same,relu) → MaxPooling2D((2,2)) → Flatten → Dense(8,relu) → Dense(3,softmax)",
     dataset=DIGITS_012,
-    task="multiclass",
-    input_name="image",
-    output_name="probabilities",
     parameters=178,
-    baseline="majority",
     seed=2,
     epochs=300,
     batch_size=16,
@@ -51,14 +59,10 @@ def cnn_digits() -> Any:
     )
 
 
-@recipe(
+@image_classifier(
     tutorial="Conv2D → MaxPooling2D → Conv2D → MaxPooling2D → Flatten → Dense(relu) → Dense(softmax)",
     dataset=DIGITS_DISTORTED,
-    task="multiclass",
-    input_name="image",
-    output_name="probabilities",
     parameters=53002,
-    baseline="majority",
     seed=2,
     epochs=30,
     batch_size=64,
@@ -87,14 +91,10 @@ def cnn_digits10() -> Any:
     )
 
 
-@recipe(
+@image_classifier(
     tutorial="Conv2D(32,(5,5),valid,(28,28,1),relu) → MaxPooling2D → Flatten → Dense",
     dataset=DIGITS_28,
-    task="multiclass",
-    input_name="image",
-    output_name="probabilities",
     parameters=46922,
-    baseline="majority",
     seed=1,
     epochs=15,
     batch_size=32,
@@ -120,19 +120,16 @@ def cnn_valid() -> Any:
     )
 
 
-@recipe(
+@image_classifier(
     tutorial="Conv2D(32,(5,5),valid,(28,28,1),relu) on MNIST itself",
     dataset=MNIST,
-    task="multiclass",
-    input_name="image",
-    output_name="probabilities",
     parameters=113898,
-    baseline="majority",
     seed=1,
     epochs=5,
     batch_size=64,
     learning_rate=0.001,
     patience=4,
+    backup=True,
 )
 def cnn_mnist() -> Any:
     """Read MNIST's digits with the tutorial's convolution of 32 filters, and one of as many on it.
@@ -157,14 +154,10 @@ def cnn_mnist() -> Any:
     )
 
 
-@recipe(
+@image_classifier(
     tutorial="Conv2D on (rows, columns, 3): valid and same",
     dataset=PHOTOGRAPHS,
-    task="multiclass",
-    input_name="image",
-    output_name="probabilities",
     parameters=1978,
-    baseline="majority",
     seed=2,
     epochs=20,
     batch_size=32,
@@ -192,14 +185,10 @@ def cnn_rgb() -> Any:
     )
 
 
-@recipe(
+@image_classifier(
     tutorial="Conv2D with strides in place of pooling, BatchNormalization, GlobalAveragePooling2D",
     dataset=DIGITS,
-    task="multiclass",
-    input_name="image",
-    output_name="probabilities",
     parameters=14458,
-    baseline="majority",
     seed=1,
     epochs=25,
     batch_size=32,

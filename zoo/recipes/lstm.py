@@ -6,21 +6,29 @@ gives the forecast back in sunspots.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from zoo.datasets.sunspots import SUNSPOTS, SUNSPOTS_CYCLE, SUNSPOTS_SEQUENCE
-from zoo.recipes.recipe import recipe
+from zoo.recipes.recipe import Builder, Recipe, recipe
 from zoo.recipes.sequence_step import sequence_step
 
 
-@recipe(
+def forecaster(**settings: Any) -> Callable[[Builder], Recipe]:
+    """Return the decorator of a recipe that forecasts a series from its last years."""
+    return recipe(
+        task="forecast",
+        input_name="years",
+        output_name="forecast",
+        baseline="last_value",
+        **settings,
+    )
+
+
+@forecaster(
     tutorial="LSTM(3, input_dim=1, input_length=5) → Dense(1)",
     dataset=SUNSPOTS,
-    task="forecast",
-    input_name="years",
-    output_name="forecast",
     parameters=64,
-    baseline="last_value",
     # Of ten settings this one has the smallest mean absolute error on the validation split.
     seed=1,
     epochs=400,
@@ -51,14 +59,10 @@ lstm_sunspots_step = sequence_step(
 )
 
 
-@recipe(
+@forecaster(
     tutorial="LSTM(3, input_dim=1, input_length=5, return_sequences=True) → Dense(1)",
     dataset=SUNSPOTS_SEQUENCE,
-    task="forecast",
-    input_name="years",
-    output_name="forecast",
     parameters=64,
-    baseline="last_value",
     seed=3,
     epochs=300,
     batch_size=16,
@@ -86,14 +90,10 @@ def lstm_sunspots_sequence() -> Any:
     )
 
 
-@recipe(
+@forecaster(
     tutorial="LSTM(3) on a sequence of any length: input_length left open",
     dataset=SUNSPOTS_CYCLE,
-    task="forecast",
-    input_name="years",
-    output_name="forecast",
     parameters=64,
-    baseline="last_value",
     seed=1,
     epochs=150,
     batch_size=16,
@@ -118,14 +118,10 @@ def lstm_sunspots_any_length() -> Any:
     )
 
 
-@recipe(
+@forecaster(
     tutorial="the same place in the model for LSTM's simpler sister: GRU(3) → Dense(1)",
     dataset=SUNSPOTS,
-    task="forecast",
-    input_name="years",
-    output_name="forecast",
     parameters=58,
-    baseline="last_value",
     seed=1,
     epochs=300,
     batch_size=16,
@@ -150,14 +146,10 @@ def gru_sunspots() -> Any:
     )
 
 
-@recipe(
+@forecaster(
     tutorial="LSTM(3) read in both directions: Bidirectional(LSTM(3)) → Dense(1)",
     dataset=SUNSPOTS,
-    task="forecast",
-    input_name="years",
-    output_name="forecast",
     parameters=127,
-    baseline="last_value",
     seed=1,
     epochs=300,
     batch_size=16,

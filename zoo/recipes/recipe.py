@@ -20,34 +20,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from zoo.datasets.dataset import Dataset
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, first_line
 from zoo.images.description import Image
 from zoo.recipes.claim import Claim
+from zoo.recipes.settings import (
+    BASELINES,
+    LOSSES,
+    RULES,
+    is_task,
+    one_of,
+    wrong_names,
+    wrong_values,
+)
 
 Builder = Callable[[], Any]
 
 PACKAGE = Path(__file__).parents[1]
-
-#: What a task is trained on unless the recipe says otherwise.
-LOSSES: Mapping[str, str] = {
-    "multiclass": "sparse_categorical_crossentropy",
-    "binary": "binary_crossentropy",
-    "regression": "mean_squared_error",
-    "forecast": "mean_squared_error",
-}
-
-#: The naive answers a model must beat, and the tasks each one makes sense for.
-BASELINES: Mapping[str, tuple[str, ...]] = {
-    "majority": ("multiclass", "binary"),  # always the commonest class of the training split
-    "mean": ("regression", "forecast"),  # always the mean of the training split
-    "last_value": ("forecast",),  # tomorrow is like today
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +83,7 @@ class Recipe:
     backup: bool = False  # save the state each epoch, and go on from it after a kill
 
     def __post_init__(self) -> None:
-        if self.loss == "" and _is_task(self.task):
+        if self.loss == "" and is_task(self.task):
             object.__setattr__(self, "loss", LOSSES[self.task])
         faults = self._faults()
         if faults:
@@ -98,11 +91,7 @@ class Recipe:
 
     def _faults(self) -> list[str]:
         """Return all that is wrong: each value by itself, then those that contradict each other."""
-        faults = [
-            f"{key}={getattr(self, key)!r}: must be {wanted}"
-            for key, (valid, wanted) in RULES.items()
-            if not valid(getattr(self, key))
-        ]
+        faults = wrong_values({key: getattr(self, key) for key in RULES})
         if faults:
             return faults
         for side, names in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -112,7 +101,7 @@ class Recipe:
             suited = [name for name, tasks in BASELINES.items() if self.task in tasks]
             faults.append(
                 f"baseline={self.baseline!r} makes no sense for task={self.task!r}: "
-                f"must be {_one_of(suited)}"
+                f"must be {one_of(suited)}"
             )
         if (self.metric == "accuracy") != (self.task in ("multiclass", "binary")):
             faults.append(f"task={self.task!r} cannot claim {self.metric!r}")
@@ -207,7 +196,7 @@ class Recipe:
             return self.builder()
         except Exception as error:
             raise RecipeError(
-                f"{self.where}: cannot be built: {type(error).__name__}: {_first_line(error)}"
+                f"{self.where}: cannot be built: {type(error).__name__}: {first_line(error)}"
             ) from error
 
 
@@ -248,98 +237,11 @@ READ_OFF = frozenset({"name", "doc", "claim", "builder", "file", "line", "step_o
 
 
 def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
-    """Refuse unknown and missing settings by name."""
+    """Refuse unknown and missing settings by name, and tell what is wrong with the others."""
     known = {field.name: field for field in fields(Recipe) if field.name not in READ_OFF}
-    faults = []
-    for key in settings:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
-            faults.append(f"no setting is called {key!r}: {hint}")
-    missing = [
-        k
-        for k, f in known.items()
-        if f.default is MISSING and f.default_factory is MISSING and k not in settings
+    required = [
+        k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING
     ]
-    if missing:
-        faults.append(f"{', '.join(missing)} must be given")
-    # What is wrong with the values that are given is told with it.
-    faults += [
-        f"{key}={settings[key]!r}: must be {wanted}"
-        for key, (valid, wanted) in RULES.items()
-        if faults and key in settings and not valid(settings[key])
-    ]
+    faults = wrong_names(settings, known, required)
     if faults:
-        raise RecipeError(f"{place}: {'; '.join(faults)}")
-
-
-def _first_line(error: BaseException) -> str:
-    """Return an error's first line that says something."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-
-
-def _one_of(values: Any) -> str:
-    return "one of " + ", ".join(repr(value) for value in values)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_task(value: Any) -> bool:
-    return isinstance(value, str) and value in LOSSES
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_tensor_name(value: Any) -> bool:
-    # The names end up in ONNX, config.pbtxt and URLs alike.
-    return isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", value) is not None
-
-
-RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (
-        lambda value: isinstance(value, str) and bool(re.fullmatch(r"[a-z][a-z0-9_]*", value)),
-        "lower-case letters, digits and underscores, a letter first",
-    ),
-    "tutorial": (_is_text, "the piece of the tutorial, such as 'Dense(8, relu)'"),
-    "dataset": (lambda value: isinstance(value, Dataset), "a zoo.datasets.dataset.Dataset"),
-    "task": (_is_task, _one_of(LOSSES)),
-    "input_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
-    "output_name": (_is_tensor_name, "a letter, then letters, digits and underscores"),
-    "more_inputs": (
-        lambda value: isinstance(value, tuple) and all(map(_is_tensor_name, value)),
-        "a tuple of names, each a letter, then letters, digits and underscores",
-    ),
-    "more_outputs": (
-        lambda value: (
-            isinstance(value, Mapping)
-            and all(map(_is_tensor_name, value))
-            and all(map(_is_task, value.values()))
-        ),
-        f"a mapping from a name to its task, {_one_of(LOSSES)}",
-    ),
-    "parameters": (_is_count, "the number of trainable parameters, 1 or more"),
-    "baseline": (
-        lambda value: isinstance(value, str) and value in BASELINES,
-        _one_of(BASELINES),
-    ),
-    "seed": (lambda v: type(v) is int and 0 <= v < 2**32, "a whole number from 0 to 2**32 - 1"),
-    "epochs": (_is_count, "a whole number, 1 or more"),
-    "batch_size": (_is_count, "a whole number, 1 or more"),
-    "learning_rate": (
-        lambda value: isinstance(value, float) and 0 < value < 10,
-        "a float above 0, such as 0.001",
-    ),
-    "patience": (_is_count, "a whole number of epochs, 1 or more"),
-    "loss": (_is_text, "the name of a Keras loss"),
-    "backup": (lambda value: isinstance(value, bool), "True or False"),
-    "why_not_linear": (lambda value: isinstance(value, str), "a sentence, or nothing"),
-    "step_of": (lambda value: value is None or isinstance(value, Recipe), "a recipe, or None"),
-    "states": (
-        lambda value: isinstance(value, tuple) and all(map(_is_tensor_name, value)),
-        "a tuple of names, each a letter, then letters, digits and underscores",
-    ),
-}
+        raise RecipeError(f"{place}: {'; '.join([*faults, *wrong_values(settings)])}")

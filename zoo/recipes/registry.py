@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -17,7 +16,7 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
-from zoo.errors import RecipeError, UsageError, ZooError
+from zoo.errors import RecipeError, UsageError, ZooError, did_you_mean
 from zoo.recipes import FAMILIES
 from zoo.recipes.recipe import Recipe
 
@@ -74,8 +73,7 @@ class Registry:
 
     def unknown(self, name: str) -> UsageError:
         """Return the error that says that no model has this name, and which names are near."""
-        near = get_close_matches(name, self.owners, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`zoo list` shows them all"
+        hint = did_you_mean(name, self.owners) or "`zoo list` shows them all"
         return UsageError(f"no model is called {name!r}: {hint}")
 
     def _claim(self, name: str, owner: str, load: Callable[[], Recipe]) -> None:

@@ -7,11 +7,10 @@ its environment (zoo/runtimes/environments.py); how its files are run stands in 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, did_you_mean
 
 RUNNERS = Path(__file__).parent / "runners"
 
@@ -171,8 +170,8 @@ def select(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-            raise UsageError(f"--runtimes: {name!r} is none; {', '.join(near)}, or all")
+            hint = did_you_mean(name, known) or f"give {', '.join(known)}, or all"
+            raise UsageError(f"--runtimes: no runtime is called {name!r}: {hint}")
     if not names:
         raise UsageError(f"--runtimes names no runtime: {', '.join(known)}, or all")
     return tuple(name for name in known if name in names)

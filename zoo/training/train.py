@@ -15,11 +15,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from zoo.datasets.dataset import Rows, Splits
-from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
+from zoo.datasets.dataset import Splits
+from zoo.errors import CheckFailed, StorageError, UsageError
 from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
+from zoo.training.check import check_model, count
 from zoo.training.linear import NAMES, linear_metric
 from zoo.training.loop import History, Progress, fit, predict, prepare
 from zoo.training.metrics import baseline_metric, metric_value, shortfalls
@@ -190,85 +191,6 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     return record
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Build a recipe's model and compare it with recipe and data, and train nothing.
-
-    Raises RecipeError with everything that is wrong, and as reading the data does.
-    """
-    from zoo.training.framework import seed_everything
-
-    splits = recipe.dataset.load()
-    seed_everything(recipe.seed)
-    model = recipe.build()
-    check_model(recipe, model, splits)
-    prepare(recipe, model, splits.train)
-
-
-def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = True) -> None:
-    """Compare a built model with its recipe and its data; raises RecipeError with all that differs."""
-    where = recipe.where
-    if not getattr(model, "built", False) or not getattr(model, "inputs", None):
-        raise RecipeError(f"{where}: returns a model without shapes: begin it with keras.Input")
-    train = splits.train
-    facts = [
-        ("inputs are called", [tensor.name for tensor in model.inputs], list(recipe.inputs)),
-        ("outputs are as many as", len(model.outputs), len(recipe.outputs)),
-        ("data's inputs are called", list(train.more_x), list(recipe.more_inputs)),
-        ("data's outputs are called", list(train.more_y), list(recipe.more_outputs)),
-    ]
-    faults = [
-        f"its {what} {seen}, but recipe and data say {wanted}"
-        for what, seen, wanted in facts
-        if seen != wanted
-    ]
-    if not faults:  # else nothing says which shapes belong together
-        faults = _wrong_shapes(recipe, model, train)
-    trainable = _count(model.trainable_weights)
-    if trainable != recipe.parameters:
-        faults.append(
-            f"its trainable parameters are {trainable}, but recipe and data say {recipe.parameters}"
-        )
-    promised, rows = recipe.claim.rows, len(splits.test)
-    if claimed and promised != rows:
-        faults.append(f"claims {promised} held-out rows, but the test split has {rows}")
-    if faults:
-        raise RecipeError(f"{where}: {'; '.join(faults)}")
-
-
-def _wrong_shapes(recipe: Recipe, model: Any, train: Rows) -> list[str]:
-    inputs = [
-        ("input", tensor, (None, *x.shape[1:]))
-        for tensor, x in zip(model.inputs, train.inputs, strict=True)
-    ]
-    outputs = [
-        ("output", tensor, wanted)
-        for tensor, wanted in zip(model.outputs, output_shapes(recipe, train), strict=True)
-    ]
-    return [
-        f"its {side} has the shape {tuple(tensor.shape)}, but recipe and data say {wanted}"
-        for side, tensor, wanted in (*inputs, *outputs)
-        if not _fits(tuple(tensor.shape), wanted)
-    ]
-
-
-def output_shapes(recipe: Recipe, rows: Rows) -> list[tuple[int | None, ...]]:
-    """Return each output's shape as its task and the data ask for it, None for the batch."""
-
-    def shape(task: str, y: np.ndarray[Any, Any]) -> tuple[int | None, ...]:
-        if task == "multiclass":
-            return (None, len(recipe.classes))
-        return (None, 1) if task == "binary" else (None, *y.shape[1:])
-
-    return [shape(task, y) for task, y in zip(recipe.tasks, rows.answers, strict=True)]
-
-
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
-    """Tell whether a model's shape holds the data's: an open dimension takes any size."""
-    return len(shape) == len(wanted) and all(
-        seen in (None, size) for seen, size in zip(shape, wanted, strict=True)
-    )
-
-
 def _write_results(model: Any, folder: Path, history: History, splits: Splits) -> None:
     model.save_weights(folder / WEIGHTS)
     text = json.dumps(asdict(history) | {"best_epoch": history.best_epoch})
@@ -277,10 +199,6 @@ def _write_results(model: Any, folder: Path, history: History, splits: Splits) -
     more: dict[str, Any] = {f"{MORE_X}{name}": array for name, array in test.more_x.items()}
     more |= {f"{MORE_Y}{name}": array for name, array in test.more_y.items()}
     np.savez_compressed(folder / HELD_OUT, x=test.x, y=test.y, **more)
-
-
-def _count(weights: Any) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def _record(
@@ -317,8 +235,8 @@ def _record(
         baseline={"name": recipe.baseline, "value": naive},
         linear={"name": NAMES[recipe.task], "value": linear},
         claim=asdict(claim) | {"held": claim.holds(value) if job.claimed else None},
-        trainable=_count(model.trainable_weights),
-        total=_count(model.weights),
+        trainable=count(model.trainable_weights),
+        total=count(model.weights),
         seconds=round(seconds, 3),
         versions=versions(),
         weights_sha256=sha256(job.folder / WEIGHTS),

@@ -9,7 +9,7 @@ from zoo.datasets.digits import DIGITS, SMALL_IMAGE, WRITTEN
 from zoo.images.description import Image, Ink
 from zoo.images.ink import normalise, resize
 from zoo.images.reading import is_blank, values_of
-from zoo.images.terminal import draw
+from zoo.terminal.picture import draw
 
 MASS = Ink(canvas=28, box=(20, 20), fit="keep", centre="mass", binary=False, blocks=28)
 

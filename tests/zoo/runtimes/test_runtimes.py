@@ -310,7 +310,9 @@ def test_names_select_runtimes() -> None:
     """All, or some in the tables' order; an unknown one is answered with the nearest."""
     assert select("all") == tuple(descriptions())
     assert select("tract, onnxruntime") == ("onnxruntime", "tract")
-    with pytest.raises(UsageError, match="'opnvino' is none; openvino"):
+    with pytest.raises(
+        UsageError, match="no runtime is called 'opnvino': did you mean openvino or opencv\\?"
+    ):
         select("opnvino")
     with pytest.raises(UsageError, match="names no runtime"):
         select(",")

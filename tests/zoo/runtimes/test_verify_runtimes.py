@@ -132,7 +132,10 @@ def test_what_cannot_be_had_is_skipped_aloud(published: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--runtimes", "opnvino"], "'opnvino' is none; openvino"),
+        (
+            ["--runtimes", "opnvino"],
+            "no runtime is called 'opnvino': did you mean openvino or opencv?",
+        ),
         (["--markdown", "page.md"], "--markdown: only with --runtimes"),
         (["--runtimes", "all", "nothing"], "no model is called 'nothing'"),
     ],
