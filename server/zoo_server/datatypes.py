@@ -35,7 +35,7 @@ class DataType:
 
     wire: str
     config: str
-    numpy: np.dtype[Any]
+    numpy: np.dtype
     onnx: str
     onnx_enum: int
     tf_enum: int
@@ -135,7 +135,7 @@ def by_tf(number: int) -> DataType:
     return _find(_BY_TF, number, "TensorFlow data type")
 
 
-def by_numpy(dtype: np.dtype[Any]) -> DataType:
+def by_numpy(dtype: np.dtype) -> DataType:
     """Return the type of an array's elements; strings of any kind are BYTES."""
     if dtype.kind in "SU":
         return _BY_WIRE["BYTES"]
@@ -215,7 +215,7 @@ def miscounted(got: int, count: int, *, tensor: str) -> ValueError:
     return ValueError(f"expected {count} string elements for {tensor}, got {got}")
 
 
-def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:
+def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
     """Return elements as an object array; numpy's own string dtypes would lose trailing NULs."""
     array = np.empty(len(elements), dtype=object)
     for begin in range(0, len(elements), _PIECE):  # so that other threads come in between
@@ -223,9 +223,7 @@ def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray[An
     return array.reshape(shape)
 
 
-def from_raw(
-    datatype: DataType, shape: Sequence[int], raw: bytes | memoryview
-) -> np.ndarray[Any, Any]:
+def from_raw(datatype: DataType, shape: Sequence[int], raw: bytes | memoryview) -> np.ndarray:
     """Return raw wire data as an array of `shape`: a read-only view, or objects for BYTES.
 
     ValueError if the buffer is not exactly what the shape needs.
@@ -241,7 +239,7 @@ def from_raw(
     return np.frombuffer(raw, dtype=datatype.numpy).reshape(shape)
 
 
-def to_raw(datatype: DataType, array: np.ndarray[Any, Any]) -> bytes:
+def to_raw(datatype: DataType, array: np.ndarray) -> bytes:
     """Return an array's elements in wire form, row-major; TypeError if they are of another type."""
     if datatype.byte_size is None:
         return serialize_bytes(array.ravel().tolist())

@@ -4,8 +4,6 @@ Each class is a BYTES element `value:index[:label]`, best first; the shape is [k
 the model batches. Values are written as C's %f writes them, as Triton does.
 """
 
-from typing import Any
-
 import numpy as np
 
 from zoo_server import datatypes
@@ -18,7 +16,7 @@ MAX_ELEMENTS = 1_000_000
 
 
 def classify(
-    settings: OutputSettings, values: np.ndarray[Any, Any], classes: int, batch_size: int
+    settings: OutputSettings, values: np.ndarray, classes: int, batch_size: int
 ) -> OutputTensor:
     """Return the best `classes` of each row; more than there are is clipped.
 
@@ -42,7 +40,7 @@ def classify(
     )
 
 
-def _best(labels: tuple[str, ...], row: np.ndarray[Any, Any], count: int) -> list[str]:
+def _best(labels: tuple[str, ...], row: np.ndarray, count: int) -> list[str]:
     # Sorting the reverse of the reversed row keeps equal values in index order.
     order = (len(row) - 1 - np.argsort(row[::-1], kind="stable"))[::-1][:count]
     number_format = "%f" if row.dtype.kind == "f" else "%d"

@@ -21,7 +21,7 @@ import numpy as np
 from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import Cancelled, ServerError
-from zoo_server.inference.execution import Array, Rows, Run, wire_shape
+from zoo_server.inference.execution import Rows, Run, wire_shape
 from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
@@ -214,7 +214,7 @@ class _EnsembleRun:
 
     def _answer(self) -> None:
         plan = self.member.plan
-        arrays: list[Array] = []
+        arrays: list[np.ndarray] = []
         for name in plan.names:
             data = self._tensors[name].data
             assert isinstance(data, np.ndarray)  # an output is made by a step, never sent

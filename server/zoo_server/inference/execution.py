@@ -8,7 +8,7 @@ answer copies the rows into it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -21,8 +21,6 @@ from zoo_server.inference.shared_memory import Destination, Source
 from zoo_server.inference.validation import Data, Plan, PlannedInput
 from zoo_server.model_config import OutputSettings, reshape_dims
 
-Array = np.ndarray[Any, Any]
-
 
 class Planned(Protocol):
     """A request that was checked: its plan, and the data of the plan's inputs, in order."""
@@ -31,7 +29,7 @@ class Planned(Protocol):
     data: Sequence[Data]
 
 
-def gather(requests: Sequence[Planned]) -> dict[str, Array]:
+def gather(requests: Sequence[Planned]) -> dict[str, np.ndarray]:
     """Return what to feed the graph: the requests' rows, in order, in one array an input.
 
     The requests' plans have equal keys. InvalidRequest if a part of shared memory is gone by now.
@@ -52,10 +50,10 @@ def gather(requests: Sequence[Planned]) -> dict[str, Array]:
     }
 
 
-def _array(planned: PlannedInput, data: Data) -> Array:
+def _array(planned: PlannedInput, data: Data) -> np.ndarray:
     if isinstance(data, np.ndarray):
         return data
-    array: Array
+    array: np.ndarray
     try:
         array = np.ndarray(planned.shape, planned.dtype, cast("memoryview", data))
     except TypeError:  # so that where nothing is shared, nobody asks whether it is
@@ -64,10 +62,10 @@ def _array(planned: PlannedInput, data: Data) -> Array:
     return array if array.flags.aligned else array.copy()
 
 
-def _joined(planned: PlannedInput, parts: list[Data], rows: int) -> Array:
+def _joined(planned: PlannedInput, parts: list[Data], rows: int) -> np.ndarray:
     shape = (rows, *planned.shape[1:])
     if planned.nbytes is None:
-        joined: Array = np.concatenate(cast("list[Array]", parts))
+        joined: np.ndarray = np.concatenate(cast("list[np.ndarray]", parts))
         return joined
     try:
         buffers = b"".join(cast("list[memoryview]", parts))  # arrays are buffers too
@@ -76,7 +74,7 @@ def _joined(planned: PlannedInput, parts: list[Data], rows: int) -> Array:
     return np.frombuffer(buffers, planned.dtype).reshape(shape)
 
 
-def _present(data: Data) -> bytes | memoryview | Array:
+def _present(data: Data) -> bytes | memoryview | np.ndarray:
     """Return what lies in shared memory: it was looked at when the request came, and has waited."""
     return data.now() if isinstance(data, Source) else data
 
@@ -89,7 +87,7 @@ class Rows:
     begin: int
     end: int
 
-    def array(self, name: str) -> Array:
+    def array(self, name: str) -> np.ndarray:
         """Return this request's rows of an output, or all of it where the model does not batch."""
         array = self.run.output(name)
         return array[self.begin : self.end] if self.run.rows else array
@@ -123,7 +121,7 @@ class Rows:
         )
 
 
-def _wire_bytes(datatype: DataType, array: Array) -> bytes | memoryview:
+def _wire_bytes(datatype: DataType, array: np.ndarray) -> bytes | memoryview:
     """Return an array's elements in wire form, without a copy where they have it already."""
     if datatype.byte_size is None or array.dtype != datatype.numpy:
         return datatypes.to_raw(datatype, array)
@@ -135,7 +133,7 @@ class Run:
 
     __slots__ = ("_buffers", "arrays", "key", "names", "rows")
 
-    def __init__(self, names: tuple[str, ...], arrays: list[Array], rows: int) -> None:
+    def __init__(self, names: tuple[str, ...], arrays: list[np.ndarray], rows: int) -> None:
         """`rows` is 0 where the model does not batch; ExecutionError if an output has others."""
         self.names = names
         self.arrays = arrays
@@ -166,7 +164,7 @@ class Run:
             size += array.nbytes
         return size
 
-    def output(self, name: str) -> Array:
+    def output(self, name: str) -> np.ndarray:
         """Return an output by its name."""
         return self.arrays[self.names.index(name)]
 
@@ -179,7 +177,7 @@ class Run:
         return self._buffers
 
 
-def _bytes(array: Array) -> tuple[memoryview, int]:
+def _bytes(array: np.ndarray) -> tuple[memoryview, int]:
     rows = array.shape[0] if array.ndim else 1
     try:
         view = array.data.cast("B")

@@ -8,7 +8,7 @@ is. A batch that fails is run again one by one, so that one bad request cannot f
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -32,11 +32,11 @@ class Graph(Protocol):
     def run(
         self,
         outputs: Sequence[str],
-        feeds: Mapping[str, np.ndarray[Any, Any]],
+        feeds: Mapping[str, np.ndarray],
         *,
         waits: bool = True,
         cancellation: Cancellation | None = None,
-    ) -> list[np.ndarray[Any, Any]]:
+    ) -> list[np.ndarray]:
         """Return the named outputs, in order; ExecutionError if the graph fails or is cancelled.
 
         Without `waits`, WouldWait if the run could not begin at once.

@@ -63,7 +63,7 @@ class QueuedRequest(ABC):
             # Below 0 there is no limit, as where Triton reads it without its sign.
             self.timeout_ns = max(0, int(parameters.get("timeout", 0))) * 1000
 
-    def add_inputs(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def add_inputs(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take inputs that the caller does not send: what a sequence adds."""
         added = tuple(planned_array(name, item.dtype, item.shape) for name, item in arrays.items())
         self.plan = self.plan.with_inputs(added)

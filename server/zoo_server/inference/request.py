@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from zoo_server.inference.shared_memory import Destination, Source
 
 #: An input's elements: raw wire bytes, a part of shared memory with such bytes, typed numbers in one
 #: dimension, or BYTES elements.
-TensorData = bytes | memoryview | Source | np.ndarray[Any, Any] | Sequence[bytes]
+TensorData = bytes | memoryview | Source | np.ndarray | Sequence[bytes]
 
 #: A request parameter's value, as the wire types it.
 ParameterValue = bool | int | float | str

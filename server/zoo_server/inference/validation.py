@@ -35,7 +35,7 @@ _BATCH_NOTE = (
 
 #: One input's elements, ready for the graph: bytes of exactly its size, where they lie in shared
 #: memory, or an array of its shape.
-Data = bytes | memoryview | Source | np.ndarray[Any, Any]
+Data = bytes | memoryview | Source | np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class PlannedInput:
     """One input that a request brings, as the graph takes it."""
 
     name: str
-    dtype: np.dtype[Any]
+    dtype: np.dtype
     #: With the batch dimension where the model has one.
     shape: tuple[int, ...]
     #: None where elements differ in length.
@@ -79,7 +79,7 @@ class Plan:
 
 
 @lru_cache(maxsize=4096)
-def planned_array(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> PlannedInput:
+def planned_array(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> PlannedInput:
     """Return an input that comes as an array of the server's own."""
     return PlannedInput(name=name, dtype=dtype, shape=shape, nbytes=None if dtype.hasobject else 0)
 
@@ -320,9 +320,7 @@ class RequestChecker:
             f"{_dims_text(full)}, got {_dims_text(sent.shape)}.{_BATCH_NOTE if batched else ''}"
         )
 
-    def _strings(
-        self, sent: InputTensor, shape: tuple[int, ...], count: int
-    ) -> np.ndarray[Any, Any]:
+    def _strings(self, sent: InputTensor, shape: tuple[int, ...], count: int) -> np.ndarray:
         """ONNX strings are UTF-8, checked here, before the run (docs/protocol.md 2.2.3)."""
         label = f"inference input '{sent.name}' for model '{self._name}'"
         if isinstance(sent.data, np.ndarray):  # another model's output

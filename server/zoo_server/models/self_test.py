@@ -7,7 +7,7 @@ that computes otherwise on this machine, and not only damaged files.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.model import Graph
 from zoo_server.repository.vectors import Bound, NamedTensors, Vectors
 
-Arrays = Mapping[str, np.ndarray[Any, Any]]
+Arrays = Mapping[str, np.ndarray]
 
 
 class SignedGraph(Graph, Protocol):
@@ -48,7 +48,7 @@ def examine(
                 raise ModelLoadError(f"self-test: {item.name}, output '{name}': {reason}")
 
 
-def _named(tensors: NamedTensors, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray[Any, Any]]:
+def _named(tensors: NamedTensors, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     """Return tensors by name; one that a file does not name is the graph's at that position."""
     if len(tensors) > len(specs):
         raise ModelLoadError(f"self-test: {len(tensors)} vectors for {len(specs)} tensors")
@@ -66,9 +66,7 @@ def _scales(outputs: Sequence[Arrays]) -> dict[str, float]:
     return scales
 
 
-def _differs(
-    expected_array: np.ndarray[Any, Any], answer: np.ndarray[Any, Any], bound: Bound, scale: float
-) -> str:
+def _differs(expected_array: np.ndarray, answer: np.ndarray, bound: Bound, scale: float) -> str:
     """Say how an answer differs, empty if it does not; all but floats must be the same."""
     if answer.shape != expected_array.shape or answer.dtype != expected_array.dtype:
         return f"{answer.dtype}{list(answer.shape)} instead of {expected_array.dtype}{list(expected_array.shape)}"

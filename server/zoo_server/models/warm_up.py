@@ -8,7 +8,6 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -46,8 +45,6 @@ _MAX_FILE_BYTES = 1 << 30
 
 #: How long a trial may run: zeros may be what a graph loops on for ever.
 _TRIAL_NS = 10 * 10**9
-
-Array = np.ndarray[Any, Any]
 
 
 def try_out(graph: Graph, settings: ModelSettings, timer: Timer, cancellation: Cancellation) -> int:
@@ -105,7 +102,9 @@ def warm_up(
         _LOG.info("model '%s': warm-up '%s' has run", settings.name, sample.name)
 
 
-def _data(tensor: WarmUpInput, sample: WarmUp, settings: ModelSettings, files: ModelFiles) -> Array:
+def _data(
+    tensor: WarmUpInput, sample: WarmUp, settings: ModelSettings, files: ModelFiles
+) -> np.ndarray:
     """Return a sample's input as the graph takes it, the row repeated for each of the batch."""
     row = _row(tensor, files)
     known = {one.name: one for one in settings.inputs}.get(tensor.name)
@@ -122,7 +121,7 @@ def _data(tensor: WarmUpInput, sample: WarmUp, settings: ModelSettings, files: M
     return np.repeat(row[np.newaxis], sample.batch_size, axis=0)
 
 
-def _row(tensor: WarmUpInput, files: ModelFiles) -> Array:
+def _row(tensor: WarmUpInput, files: ModelFiles) -> np.ndarray:
     datatype = tensor.datatype
     if tensor.file:
         what = f"{WARM_UP_FOLDER}/{tensor.file}"
@@ -140,7 +139,7 @@ def _row(tensor: WarmUpInput, files: ModelFiles) -> Array:
     return (values < 0.5).astype(datatype.numpy)
 
 
-def _from_file(datatype: DataType, dims: tuple[int, ...], content: bytes, what: str) -> Array:
+def _from_file(datatype: DataType, dims: tuple[int, ...], content: bytes, what: str) -> np.ndarray:
     """Return a file's elements, in the form of raw contents; what it holds beyond them is not read."""
     size = None if datatype.byte_size is None else math.prod(dims) * datatype.byte_size
     if size is not None and len(content) < size:
@@ -154,9 +153,9 @@ def _from_file(datatype: DataType, dims: tuple[int, ...], content: bytes, what: 
         raise ModelLoadError(f"{what}: {error}") from None
 
 
-def _zeros(settings: ModelSettings) -> dict[str, Array]:
+def _zeros(settings: ModelSettings) -> dict[str, np.ndarray]:
     """Return what a run of one row takes, as zeros and empty words."""
-    feeds: dict[str, Array] = {}
+    feeds: dict[str, np.ndarray] = {}
     for tensor in settings.inputs:
         if not tensor.optional:
             shape = _smallest(tensor.graph_dims, settings)

@@ -28,7 +28,7 @@ _CARRIERS = {
 _BY_ENUM = {row.onnx_enum: row for row in DATA_TYPES}
 
 
-def parse_tensor(content: bytes) -> tuple[str, np.ndarray[Any, Any]]:
+def parse_tensor(content: bytes) -> tuple[str, np.ndarray]:
     """Return a tensor's name, which may be empty, and its elements; words are objects of type str.
 
     ValueError says why these bytes hold no tensor that can be served.
@@ -54,7 +54,7 @@ def _carrier(datatype: DataType) -> str:
     return _CARRIERS.get(datatype.wire, "int32_data")
 
 
-def _typed(datatype: DataType, shape: tuple[int, ...], values: Any) -> np.ndarray[Any, Any]:
+def _typed(datatype: DataType, shape: tuple[int, ...], values: Any) -> np.ndarray:
     """Return the elements of a typed field."""
     if datatype.byte_size is None:
         count = element_count(shape)

@@ -8,7 +8,6 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ MAX_TENSOR_BYTES = 2**31 - 1
 MAX_MANIFEST_BYTES = 16 << 20
 
 #: (name, which may be empty, elements), in the graph's order.
-NamedTensors = tuple[tuple[str, np.ndarray[Any, Any]], ...]
+NamedTensors = tuple[tuple[str, np.ndarray], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,24 +42,24 @@ class ValueRun:
         self._bits = {value.name for value in inputs if value.type == _ONNX_TYPE}
 
     def __call__(
-        self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]], options: Any
-    ) -> list[np.ndarray[Any, Any]]:
+        self, outputs: Sequence[str], feeds: Mapping[str, np.ndarray], options: Any
+    ) -> list[np.ndarray]:
         """Return the named outputs, in order; raises what onnxruntime raises."""
         values = {name: self._value(name, array) for name, array in feeds.items()}
         answers = self._session.run_with_ort_values(list(outputs), values, options)
         return [_array(answer) for answer in answers]
 
-    def _value(self, name: str, array: np.ndarray[Any, Any]) -> Any:
+    def _value(self, name: str, array: np.ndarray) -> Any:
         if name in self._bits:
             # It keeps the address and not the array: `feeds` lives until the run is over.
             return self._ort_value.ortvalue_from_numpy_with_onnx_type(array, _ONNX_ENUM)
         return self._ort_value.ortvalue_from_numpy(array)
 
 
-def _array(value: Any) -> np.ndarray[Any, Any]:
+def _array(value: Any) -> np.ndarray:
     """Return an output on the CPU as an array; onnxruntime itself refuses to with bfloat16."""
     if value.data_type() != _ONNX_TYPE:
-        array: np.ndarray[Any, Any] = value.numpy()
+        array: np.ndarray = value.numpy()
         return array
     shape = tuple(value.shape())
     size = int(np.prod(shape, dtype=np.int64)) * 2

@@ -99,11 +99,11 @@ class IsolatedSession:
     def run(
         self,
         outputs: Sequence[str],
-        feeds: Mapping[str, np.ndarray[Any, Any]],
+        feeds: Mapping[str, np.ndarray],
         *,
         waits: bool = True,
         cancellation: Cancellation | None = None,
-    ) -> list[np.ndarray[Any, Any]]:
+    ) -> list[np.ndarray]:
         """Return the named outputs, in order; errors as Session.run's.
 
         WorkerLost if the process ends of it, or has ended too often to be started again by now. It may

@@ -93,11 +93,11 @@ class Session:
     def run(
         self,
         outputs: Sequence[str],
-        feeds: Mapping[str, np.ndarray[Any, Any]],
+        feeds: Mapping[str, np.ndarray],
         *,
         waits: bool = True,
         cancellation: Cancellation | None = None,
-    ) -> list[np.ndarray[Any, Any]]:
+    ) -> list[np.ndarray]:
         """Return the named outputs, in order; strings go in and come out as objects of type str.
 
         ExecutionError if onnxruntime fails or is cancelled, between two nodes; InvalidRequest where a
@@ -107,7 +107,7 @@ class Session:
         options = self._run_options(cancellation)
         try:
             if self.threads == 1:
-                results: list[np.ndarray[Any, Any]] = self._run(outputs, feeds, options)
+                results: list[np.ndarray] = self._run(outputs, feeds, options)
             else:
                 with self._limiter.taking(self.threads, waits=waits):
                     results = self._run(outputs, feeds, options)

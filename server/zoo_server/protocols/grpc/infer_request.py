@@ -148,7 +148,7 @@ def _typed(tensor: Any, model_name: str, lists: Lists) -> TensorData:
     return _numbers(values, datatype, label)
 
 
-def _numbers(values: Any, datatype: DataType, label: str) -> np.ndarray[Any, Any]:
+def _numbers(values: Any, datatype: DataType, label: str) -> np.ndarray:
     """Return carrier values as their datatype, if they fit (docs/protocol.md 2.2.2)."""
     if datatype.numpy.kind in "iu" and datatype.numpy.itemsize < 4:
         limits = np.iinfo(datatype.numpy)

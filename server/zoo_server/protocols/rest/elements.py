@@ -112,7 +112,7 @@ def elements(flat: list[Any], row: DataType, name: str) -> TensorData:
         raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
 
 
-def _array(flat: list[Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def _array(flat: list[Any], dtype: np.dtype) -> np.ndarray:
     """Return the elements as an array, and empty the list: to free it at once takes as long."""
     values = np.empty(len(flat), dtype)
     while flat:

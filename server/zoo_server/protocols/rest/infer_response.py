@@ -91,12 +91,12 @@ def _data(tensor: OutputTensor) -> Iterator[bytes]:
             part = elements[begin : begin + ELEMENTS_AT_ONCE]
             yield _json([element.decode() for element in part])
         return
-    values: np.ndarray[Any, Any] = from_raw(datatype, tensor.shape, tensor.raw).reshape(-1)
+    values: np.ndarray = from_raw(datatype, tensor.shape, tensor.raw).reshape(-1)
     for begin in range(0, len(values), ELEMENTS_AT_ONCE):
         yield _numbers(values[begin : begin + ELEMENTS_AT_ONCE])
 
 
-def _numbers(values: np.ndarray[Any, Any]) -> bytes:
+def _numbers(values: np.ndarray) -> bytes:
     """Return numbers as JSON, FP32 with the digits of the same double, as Triton writes it."""
     if values.dtype.kind == "f":
         values = values.astype(np.float64)

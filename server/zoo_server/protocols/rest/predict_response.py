@@ -11,7 +11,6 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -29,8 +28,6 @@ _ELEMENTS_AT_ONCE = 1 << 11
 
 #: Digits that tell every value of a type, by its size in bytes.
 _DIGITS = {4: 9, 8: 17}
-
-Array = np.ndarray[Any, Any]
 
 
 def check_datatypes(plan: Plan) -> None:
@@ -52,7 +49,7 @@ def encode(plan: Plan, rows: Rows, *, is_rows: bool) -> bytes:
     return "".join(_by_row(arrays) if is_rows else _by_column(arrays)).encode()
 
 
-def _by_column(arrays: dict[str, Array]) -> Iterator[str]:
+def _by_column(arrays: dict[str, np.ndarray]) -> Iterator[str]:
     yield '{"outputs":'
     if len(arrays) == 1:
         yield from _nested(*next(iter(arrays.items())))
@@ -61,7 +58,7 @@ def _by_column(arrays: dict[str, Array]) -> Iterator[str]:
     yield "}"
 
 
-def _by_row(arrays: dict[str, Array]) -> Iterator[str]:
+def _by_row(arrays: dict[str, np.ndarray]) -> Iterator[str]:
     count = _row_count(arrays)
     yield '{"predictions":'
     if len(arrays) == 1:
@@ -76,7 +73,7 @@ def _by_row(arrays: dict[str, Array]) -> Iterator[str]:
     yield "}"
 
 
-def _row_count(arrays: dict[str, Array]) -> int:
+def _row_count(arrays: dict[str, np.ndarray]) -> int:
     count: int | None = None
     for name, array in arrays.items():
         if not array.ndim:
@@ -90,7 +87,7 @@ def _row_count(arrays: dict[str, Array]) -> int:
     return count or 0
 
 
-def _object(arrays: dict[str, Array]) -> Iterator[str]:
+def _object(arrays: dict[str, np.ndarray]) -> Iterator[str]:
     separator = "{"
     for name, array in arrays.items():
         yield f"{separator}{json.dumps(name)}:"
@@ -99,7 +96,7 @@ def _object(arrays: dict[str, Array]) -> Iterator[str]:
     yield "}"
 
 
-def _nested(name: str, array: Array) -> Iterator[str]:
+def _nested(name: str, array: np.ndarray) -> Iterator[str]:
     """Yield an array's JSON, nested as its shape is, a step at a time."""
     if not array.size:
         yield json.dumps(array.tolist())
@@ -122,7 +119,7 @@ def _nested(name: str, array: Array) -> Iterator[str]:
     yield "]" * array.ndim
 
 
-def _texts(name: str, values: Array) -> Sequence[str]:
+def _texts(name: str, values: np.ndarray) -> Sequence[str]:
     """Return each value's JSON."""
     kind = values.dtype.kind
     if kind == "f":
@@ -136,7 +133,7 @@ def _texts(name: str, values: Array) -> Sequence[str]:
     return [json.dumps(value.decode(), ensure_ascii=False) for value in values]
 
 
-def _decimals(values: Array) -> list[str]:
+def _decimals(values: np.ndarray) -> list[str]:
     numbers = values.tolist()
     texts = ("%g " * len(numbers) % tuple(numbers)).split()
     with np.errstate(over="ignore"):

@@ -183,7 +183,7 @@ def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorDat
     return np.concatenate([array, np.full(missing, last, array.dtype)])
 
 
-def _numbers(datatype: DataType, values: Any) -> np.ndarray[Any, Any]:
+def _numbers(datatype: DataType, values: Any) -> np.ndarray:
     if datatype.tf_values == "half_val":
         carriers = array_of(values, np.dtype("<i4"))
         return carriers.astype(np.dtype("<u2")).view(datatype.numpy)
