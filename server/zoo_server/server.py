@@ -16,7 +16,7 @@ from functools import partial
 
 import grpc
 
-from zoo_server.backends.onnxruntime.session import Runtime
+from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
 from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata

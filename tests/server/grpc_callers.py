@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
-from zoo_server.backends.onnxruntime.session import Runtime
+from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.config import ServerConfig
 from zoo_server.datatypes import DATA_TYPES
 from zoo_server.models.loader import OpenerFactory

@@ -148,7 +148,7 @@ def test_stubs_share_a_process_with_both(order):
 def test_telemetry_is_off_before_onnxruntime_loads():
     """The environment says so before onnxruntime is imported."""
     program = (
-        "import os, sys; from zoo_server.backends.onnxruntime.session import Runtime;"
+        "import os, sys; from zoo_server.backends.onnxruntime.runtime import Runtime;"
         "assert 'onnxruntime' not in sys.modules;"
         "Runtime(provider='cpu', threads=1); print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )
@@ -160,7 +160,7 @@ def test_missing_onnxruntime_names_the_extras():
     """Without either wheel the error says which extra to install."""
     program = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from zoo_server.backends.onnxruntime.session import Runtime; from zoo_server.errors import RuntimeMissing\n"
+        "from zoo_server.backends.onnxruntime.runtime import Runtime; from zoo_server.errors import RuntimeMissing\n"
         "try: Runtime(provider='cpu', threads=1)\n"
         "except RuntimeMissing as error: print(error)"
     )

@@ -324,13 +324,13 @@ def test_sigterm_ends_the_load_of_many_models(repository, graphs, server_process
 #: Loads each model for a minute, as a large one may, and says when it begins.
 SLOW_LOADING = """
 import logging, time
-from zoo_server.backends.onnxruntime import session
+from zoo_server.backends.onnxruntime import runtime
 
 def open_slowly(*_):
     logging.getLogger("zoo_server").info("opening")
     time.sleep(60)
 
-session.Runtime.open = open_slowly
+runtime.Runtime.open = open_slowly
 """
 
 

@@ -81,7 +81,7 @@ class LoadedGraph(Graph, Protocol):
 
 
 class GraphOpener(Protocol):
-    """What opens graphs: zoo_server.backends.onnxruntime.session.Runtime, or a fake in a test."""
+    """What opens graphs: zoo_server.backends.onnxruntime.runtime.Runtime, or a fake in a test."""
 
     #: Of the library that runs them.
     version: str
@@ -101,7 +101,7 @@ class GraphOpener(Protocol):
 
 
 class OpenerFactory(Protocol):
-    """Returns what opens graphs: zoo_server.backends.onnxruntime.session.Runtime itself, or a fake."""
+    """Returns what opens graphs: zoo_server.backends.onnxruntime.runtime.Runtime itself, or a fake."""
 
     def __call__(self, *, provider: str, threads: int) -> GraphOpener: ...
 

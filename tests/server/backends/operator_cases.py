@@ -348,7 +348,7 @@ def run_once(folder: Path, name: str, sizes: dict[str, int]) -> str:
     """Run a case as the server does; say what came of it."""
     import resource
 
-    from zoo_server.backends.onnxruntime.session import Runtime
+    from zoo_server.backends.onnxruntime.runtime import Runtime
     from zoo_server.inference.cancellation import Cancellation
 
     runtime = Runtime(provider="cpu", threads=1)

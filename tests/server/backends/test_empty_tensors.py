@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from zoo_proto import onnx_graph_pb2 as pb
-from zoo_server.backends.onnxruntime.session import Runtime
+from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.errors import ExecutionError, InvalidRequest
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.repository.graph_file import GUARD, read_graph

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.backends.operator_cases import cases, run_once
-from zoo_server.backends.onnxruntime.session import Runtime
+from zoo_server.backends.onnxruntime.runtime import Runtime
 
 #: A run may last so long; what lasts longer is not known to end.
 _SECONDS = 20

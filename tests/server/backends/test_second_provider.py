@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from zoo_server.backends.onnxruntime import plugins
-from zoo_server.backends.onnxruntime.session import Runtime
+from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.errors import ProviderError
 
 ROWS = np.arange(8, dtype=np.float32).reshape(2, 4) - 3

@@ -4,7 +4,7 @@ import grpc
 import numpy as np
 
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.backends.onnxruntime.session import Runtime
+from zoo_server.backends.onnxruntime.runtime import Runtime
 
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 

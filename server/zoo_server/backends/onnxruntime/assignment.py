@@ -3,8 +3,8 @@
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
+from zoo_server.backends.onnxruntime.library import InferenceSession
 from zoo_server.backends.onnxruntime.providers import short_name
 
 _LOG = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ RECORD = "session.record_ep_graph_assignment_info"
 _MOST_NAMED = 8
 
 
-def counted(session: Any, path: Path) -> tuple[tuple[str, int], ...]:
+def counted(session: InferenceSession, path: Path) -> tuple[tuple[str, int], ...]:
     """Return how many nodes each provider took, by its short name, and log it.
 
     Empty where onnxruntime does not tell.

@@ -8,11 +8,7 @@ first end and then after delays. It ends with the socket, so that none outlives 
 """
 
 import logging
-import pickle
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -20,17 +16,12 @@ from collections.abc import Mapping, MutableSet, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from zoo_server.backends.onnxruntime.messages import memory_reason
-from zoo_server.backends.onnxruntime.messages_of_arrays import (
-    OUT_OF_MEMORY,
-    Closed,
-    receive,
-    send,
-)
+from zoo_server.backends.onnxruntime.messages_of_arrays import OUT_OF_MEMORY, Closed
+from zoo_server.backends.onnxruntime.model_process import ModelProcess, Spec
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_wire
 from zoo_server.errors import (
@@ -46,12 +37,6 @@ from zoo_server.schedulers.scheduler import WouldWait
 
 _LOG = logging.getLogger(__name__)
 
-_PROGRAM = (
-    "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from zoo_server.backends.onnxruntime.isolated_process import main; main(int(sys.argv[1]))"
-)
-
 #: Seconds before a process that has ended is started again, by how often it has in a row; the last is
 #: that of all further ones.
 _DELAYS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -61,9 +46,6 @@ _HEALTHY_SECONDS = 60.0
 
 #: A run waits so long for the process to be started; one that would wait longer is refused.
 _PATIENCE_SECONDS = 1.0
-
-#: How long a process may take to end once its socket is closed.
-_END_SECONDS = 2.0
 
 
 class IsolatedSession:
@@ -81,7 +63,7 @@ class IsolatedSession:
     ) -> None:
         """Start the process and load; ModelLoadError says why that cannot be."""
         self._path = path
-        self._spec = (str(path), provider, threads, isolation.memory_bytes, settings)
+        self._spec: Spec = (str(path), provider, threads, isolation.memory_bytes, settings)
         self._limiter = limiter
         self.threads = threads
         self._memory_bytes = isolation.memory_bytes
@@ -92,8 +74,8 @@ class IsolatedSession:
         #: How often another process has taken the place of one that had ended.
         self.restarts = 0
         self._not_before = 0.0
-        self._process: _Process | None = None
-        self._finalizer: Any = None
+        self._process: ModelProcess | None = None
+        self._finalizer: weakref.finalize[[], IsolatedSession] | None = None
         self._start(cancellation)
 
     def run(
@@ -123,7 +105,7 @@ class IsolatedSession:
             if cancellation is not None:
                 cancellation.on_cancel(process.cancel)
             try:
-                return list(process.ask((list(outputs), dict(feeds))))
+                return process.run(list(outputs), dict(feeds))
             except Closed:
                 raise self._lost(process) from None
 
@@ -135,7 +117,7 @@ class IsolatedSession:
             finalizer()
 
     def _start(self, cancellation: Cancellation) -> None:
-        process = _Process(self._spec)
+        process = ModelProcess(self._spec)
         cancellation.on_cancel(process.kill_unless_loaded)
         try:
             self.provider, inputs, outputs, self.traits, self.nodes = process.loaded()
@@ -160,7 +142,7 @@ class IsolatedSession:
             )
         time.sleep(max(0.0, left))
 
-    def _lost(self, process: "_Process") -> ServerError:
+    def _lost(self, process: ModelProcess) -> ServerError:
         """Take note of a process that has ended; return what its run's callers hear."""
         if self._finalizer is not None:
             self._finalizer.detach()
@@ -240,66 +222,3 @@ class IsolatedRuntime:
         """End the processes of all that are open."""
         for session in list(self._opened):
             session.close()
-
-
-class _Process:
-    """One process that holds a session."""
-
-    def __init__(self, spec: tuple[Any, ...]) -> None:
-        self._socket, theirs = socket.socketpair()
-        self._began = time.monotonic()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-            )
-        self._sending = threading.Lock()
-        self._is_loaded = False
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError), self._process.stdin as stdin:
-            stdin.write(pickle.dumps(sys.path))
-        self._send(spec)
-
-    def loaded(self) -> Any:
-        """Wait until the graph is loaded; return what is to be known of it."""
-        answer = self._answer()
-        self._is_loaded = True
-        return answer
-
-    def ask(self, request: Any) -> Any:
-        """Send a request and return its answer, or raise its error; Closed if the process ends."""
-        self._send(request)
-        return self._answer()
-
-    def cancel(self) -> None:
-        """Tell it to end the run under way, if there is one."""
-        with suppress(Closed):
-            self._send(None)
-
-    def kill_unless_loaded(self) -> None:
-        if not self._is_loaded:
-            self._process.kill()
-
-    def close(self) -> tuple[int, float]:
-        """Let it end; return its status and how long it lived."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a run that waits for its answer
-        self._socket.close()
-        try:
-            status = self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-        return status, time.monotonic() - self._began
-
-    def _send(self, message: Any) -> None:
-        with self._sending:
-            send(self._socket, message)
-
-    def _answer(self) -> Any:
-        answer = receive(self._socket)
-        if isinstance(answer, ServerError):
-            raise answer
-        return answer

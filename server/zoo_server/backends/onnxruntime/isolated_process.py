@@ -10,12 +10,17 @@ import resource
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from zoo_server.backends.onnxruntime.messages_of_arrays import OUT_OF_MEMORY, Closed, receive, send
-from zoo_server.backends.onnxruntime.session import Runtime, Session
+from zoo_server.backends.onnxruntime.runtime import Runtime
+from zoo_server.backends.onnxruntime.session import Session
 from zoo_server.errors import ModelLoadError, ServerError
 from zoo_server.inference.cancellation import Cancellation
+
+#: The outputs and feeds of a run, and what ends it.
+Run = tuple[tuple[list[str], dict[str, np.ndarray]], Cancellation]
 
 
 def main(descriptor: int) -> None:
@@ -41,11 +46,11 @@ def main(descriptor: int) -> None:
 
 
 def _serve(connection: socket.socket, session: Session) -> None:
-    runs: queue.SimpleQueue[tuple[Any, Cancellation]] = queue.SimpleQueue()
+    runs: queue.SimpleQueue[Run] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, runs), daemon=True).start()
     while True:
         (outputs, feeds), cancellation = runs.get()
-        answer: Any
+        answer: list[np.ndarray] | ServerError
         try:
             answer = session.run(outputs, feeds, cancellation=cancellation)
         except ServerError as error:
@@ -60,7 +65,7 @@ def _serve(connection: socket.socket, session: Session) -> None:
             os._exit(OUT_OF_MEMORY)
 
 
-def _read(connection: socket.socket, runs: "queue.SimpleQueue[tuple[Any, Cancellation]]") -> None:
+def _read(connection: socket.socket, runs: queue.SimpleQueue[Run]) -> None:
     cancellation = Cancellation()
     while True:
         try:

@@ -20,7 +20,7 @@ class Closed(Exception):
     """The other end is gone."""
 
 
-def send(connection: socket.socket, message: Any) -> None:
+def send(connection: socket.socket, message: object) -> None:
     """Send a message; Closed if nobody is there."""
     buffers: list[pickle.PickleBuffer] = []
     body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)

@@ -9,8 +9,8 @@ import importlib
 import threading
 from collections.abc import Mapping
 from importlib import metadata, util
-from typing import Any
 
+from zoo_server.backends.onnxruntime.library import Device, Onnxruntime, SessionOptions
 from zoo_server.backends.onnxruntime.messages import one_line
 from zoo_server.errors import ProviderError
 
@@ -30,7 +30,7 @@ _registered: set[str] = set()
 class Plugins:
     """The plugins that are installed, of those that `module`, which is onnxruntime, has not built in."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Onnxruntime) -> None:
         self._module = module
         built_in = set(module.get_available_providers()) - _registered
         takes_them = hasattr(module, "register_execution_provider_library")
@@ -41,13 +41,13 @@ class Plugins:
             if takes_them and name not in built_in and util.find_spec(package.replace("-", "_"))
         ]
 
-    def add(self, session_options: Any, name: str, options: Mapping[str, str]) -> None:
+    def add(self, session_options: SessionOptions, name: str, options: Mapping[str, str]) -> None:
         """Have a session created with a plugin's provider; ProviderError if it supports no device here."""
         rest = dict(options)
         device = self.device(name, rest.pop(DEVICE_TYPE, ""))
         session_options.add_provider_for_devices([device], rest)
 
-    def device(self, name: str, kind: str = "") -> Any:
+    def device(self, name: str, kind: str = "") -> Device:
         """Return the first device of a kind, or of any; ProviderError if it supports none here."""
         package = PACKAGES[name]
         self._register(name, package)

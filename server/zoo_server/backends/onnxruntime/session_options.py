@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from zoo_server.backends.onnxruntime.library import Onnxruntime, RunOptions, SessionOptions
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.model_config import GraphOptimization, SessionSettings
 
@@ -21,8 +21,14 @@ _ERROR, _FATAL = 3, 4
 
 
 def session_options(
-    module: Any, path: Path, threads: int, settings: SessionSettings, *, arena: bool, says_why: bool
-) -> Any:
+    module: Onnxruntime,
+    path: Path,
+    threads: int,
+    settings: SessionSettings,
+    *,
+    arena: bool,
+    says_why: bool,
+) -> SessionOptions:
     """Return the options of a session for the graph at `path`; `module` is onnxruntime.
 
     Without `arena` there is none, whatever the settings say. `says_why`: its log shows errors.
@@ -57,12 +63,12 @@ def inter_op_threads(threads: int, settings: SessionSettings) -> int:
 
 
 def run_options(
-    module: Any, settings: SessionSettings, *, arena: bool
-) -> Callable[[Cancellation | None], Any]:
+    module: Onnxruntime, settings: SessionSettings, *, arena: bool
+) -> Callable[[Cancellation | None], RunOptions | None]:
     """Return what makes the options of a run, which its cancellation ends; None where there are none."""
     shrinks = settings.shrinks if arena else ""
 
-    def make(cancellation: Cancellation | None) -> Any:
+    def make(cancellation: Cancellation | None) -> RunOptions | None:
         if cancellation is None and not shrinks:
             return None
         options = module.RunOptions()
