@@ -111,7 +111,7 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
     from bench.peers import judge, quiet, write_keras, write_tf2onnx
     from zoo.atlas.measure import randomize
     from zoo.parity.compare import Case
-    from zoo.parity.onnxruntime_session import OnnxRuntime
+    from zoo.parity.runtimes import OnnxRuntime
 
     model = _models()[name]()
     if name != "mobilenet_v2":  # whose own weights keep its answers in range

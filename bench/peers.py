@@ -28,9 +28,9 @@ from zoo.atlas.measure import batches, build, loops, rows
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import Tensor
 from zoo.convert.specification import signature_of
-from zoo.parity.compare import Case, Refusal, Report, Tolerance, compare_answers
+from zoo.parity.compare import Case, Policy, Refusal, Report, Tolerance, compare_answers
 from zoo.parity.keras_answers import answers
-from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.runtimes import OnnxRuntime
 from zoo.training.framework import import_keras
 
 #: Writes a model's file; the model was called before.
@@ -130,7 +130,7 @@ def judge(session: Any, graph: Any, case: Case, *, halved: bool = False) -> tupl
     if halved:
         outputs = {name: value.astype("float32") for name, value in outputs.items()}
     tolerance = HALF_TOLERANCE if halved else Tolerance()
-    comparisons = compare_answers("peer", (case,), (outputs,), tolerance=tolerance)
+    comparisons = compare_answers("peer", (case,), (outputs,), Policy(tolerance=tolerance))
     report = Report(comparisons=tuple(comparisons))
     return ("" if report.ok else report.worst.reason or "differs"), report.worst.max_abs
 

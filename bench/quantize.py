@@ -125,7 +125,7 @@ def variant_times(folder: Path) -> list[dict[str, Any]]:
 
     Returns one record a variant and batch; nothing where there is no smaller variant.
     """
-    from zoo.parity.onnxruntime_session import OnnxRuntime
+    from zoo.parity.runtimes import OnnxRuntime
     from zoo.parity.vectors import read_vectors
     from zoo.quantize.decision import KINDS
 

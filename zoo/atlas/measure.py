@@ -17,9 +17,9 @@ import onnx
 from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome
 from zoo.convert.conversion import Conversion, convert, serialized
 from zoo.errors import ZooError
-from zoo.parity.compare import Case, Refusal
+from zoo.parity.compare import Case, Policy, Refusal
 from zoo.parity.keras_answers import answers
-from zoo.parity.prove import Policy, prove
+from zoo.parity.prove import prove
 from zoo.training.framework import import_keras, seed_everything
 
 SEED = 7

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.parity.variants import variants_of
 from zoo.recipes.architecture import Layer, call_text, shape_text
 from zoo.table import markdown_table
-from zoo_server.repository.layout import MODEL_FILE
 
 #: A version never changes, and what runs it does: so this stands beside it.
 ELSEWHERE = (
@@ -71,11 +71,11 @@ def layer_table(layers: Sequence[Layer]) -> str:
 
 def results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Return the measured metric beside the claim and the baseline."""
-    metric, baseline = training["metric"], training["baseline"]
+    metric, baseline, linear = (training[key] for key in ("metric", "baseline", "linear"))
     rows = [
         [f"{metric['name']} on {data['rows']['test']} held-out rows", _value(metric)],
         [f"the naive baseline: {baseline['name'].replace('_', ' ')}", f"{baseline['value']:.4g}"],
-        *_linear_row(training),
+        [f"a linear model of the same rows: {linear['name']}", f"{linear['value']:.4g}"],
         ["the recipe's claim", training["claim"]["text"]],
         [
             "trained for",
@@ -87,18 +87,9 @@ def results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     return "\n\n".join([table, *_lost(training)])
 
 
-def _linear_row(training: Mapping[str, Any]) -> list[list[str]]:
-    if "linear" not in training:
-        return []
-    linear = training["linear"]
-    return [[f"a linear model of the same rows: {linear['name']}", f"{linear['value']:.4g}"]]
-
-
 def _lost(training: Mapping[str, Any]) -> list[str]:
     """Say so where the linear model is better, and why the recipe stays."""
-    metric, linear = training["metric"], training.get("linear")
-    if linear is None:
-        return []
+    metric, linear = training["metric"], training["linear"]
     sign = 1 if metric["higher_is_better"] else -1
     if sign * metric["value"] >= sign * linear["value"]:
         return []
@@ -126,9 +117,8 @@ def _interface(manifest: Mapping[str, Any]) -> str:
 
 def _files(manifest: Mapping[str, Any]) -> str:
     """Return the version's ONNX files, and why one that could be expected is not there."""
-    first = {"file": MODEL_FILE, "title": "the model", "graph": manifest["graph"]}
     rows, lacking = [], []
-    for variant in (first, *manifest["variants"]):
+    for variant in variants_of(manifest):
         if "graph" not in variant:
             lacking.append(
                 f"There is no `{variant['file']}` ({variant['title']}): {variant['reason']}."
@@ -144,10 +134,7 @@ def _files(manifest: Mapping[str, Any]) -> str:
 
 def _parity(manifest: Mapping[str, Any]) -> str:
     """Return how near each file is to Keras in each runtime, and what was not compared and why."""
-    files = [
-        {"file": MODEL_FILE} | {key: manifest[key] for key in ("parity", "held_out", "left_out")},
-        *(variant for variant in manifest["variants"] if "parity" in variant),
-    ]
+    files = [variant for variant in variants_of(manifest) if "parity" in variant]
     rows, notes = [], []
     for variant in files:
         for runtime, version in manifest["runtimes"].items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.commands import add_json, add_modules, add_published, print_json, registry
 from zoo.errors import UsageError
-from zoo.models.find import existing_repository, model_names
+from zoo.models.find import existing_repository
 
 SUMMARY = "list the models: architecture, metric, and what is published"
 EXAMPLE = "zoo list --json"
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one record a model; figures come from manifests, so they were measured."""
-    from zoo.publish.repository import read_manifest
+    from zoo.publish.versions import model_names, read_manifest
 
     known = registry(options)
     repository = existing_repository(options.repository)

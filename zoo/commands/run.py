@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Publish the model if it is not, load it, and print its answer."""
-    from zoo.models.find import model_names
     from zoo.models.model import load
+    from zoo.publish.versions import model_names
 
     if options.model not in model_names(options.repository):
         _publish(options)

@@ -52,7 +52,7 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
 
     What was published from a file also has its inputs and outputs, in place of a tutorial's piece.
     """
-    from zoo.publish.repository import read_manifest
+    from zoo.publish.versions import read_manifest
     from zoo.training.runs import RunFolder
 
     known = registry(options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from zoo.terminal.progress import Overall
 if TYPE_CHECKING:
     from zoo.parity.compare import Report
     from zoo.parity.prove import Proof
-    from zoo.runtimes.measure import Target
+    from zoo.publish.verification import VerifiedFile
 
 SUMMARY = "check published models, or any ONNX file with test vectors, against Keras's answers"
 EXAMPLE = "zoo verify cnn_digits lstm_sunspots"
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify each target and print the table; exit 1 if anything disagrees."""
-    from zoo.publish.published import published_models
+    from zoo.publish.versions import published_models
 
     if options.runtimes is None and options.markdown is not None:
         raise UsageError("--markdown: only with --runtimes")
@@ -66,10 +66,38 @@ def run(options: argparse.Namespace) -> int:
     targets = options.targets or published_models(options.repository)
     if not targets:
         raise UsageError(f"{options.repository} holds no model: run `zoo export` first")
-    return _run_here(options, targets) if names is None else _run_in(options, targets, names)
+    files, failures = _files(options, targets)
+    status = max((error.exit_status for error in failures.values()), default=0)
+    if names is None:
+        return max(status, _run_here(options, files, failures))
+    for target, error in failures.items():
+        say(f"{target}: {error}", failed=True)
+    return max(status, _run_in(options, files, names)) if files else status
 
 
-def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequence[str]) -> int:
+def _files(
+    options: argparse.Namespace, targets: Sequence[str]
+) -> tuple[list[VerifiedFile], dict[str, ZooError]]:
+    """Return every file to verify, and why a target has none; one keeps no other back."""
+    from zoo.publish.verification import file_with_vectors, published_files
+
+    known = registry(options)
+    files: list[VerifiedFile] = []
+    failures: dict[str, ZooError] = {}
+    for target in targets:
+        try:
+            if target.endswith(".onnx"):
+                files.append(file_with_vectors(Path(target)))
+            else:
+                files += published_files(options.repository, target, known)
+        except ZooError as error:
+            failures[target] = error
+    return files, failures
+
+
+def _run_in(
+    options: argparse.Namespace, files: Sequence[VerifiedFile], runtimes: Sequence[str]
+) -> int:
     """Measure in the named runtimes, keep and print the results.
 
     Exit 1 if a runtime answers otherwise than Keras, if one of those that guard publication
@@ -81,16 +109,14 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     from zoo.runtimes.record import faults
     from zoo.runtimes.results import keep
 
-    targets, published, broken = _targets(options, names)
-    if not targets:
-        raise CheckFailed("nothing to measure is whole")
     with Overall(len(runtimes), "runtimes") as overall:
         measured, skipped = measure_all(
-            targets, runtimes, options.compat, say=say, started=overall.at
+            files, runtimes, options.compat, say=say, started=overall.at
         )
     if len(skipped) == len(runtimes):
         raise CheckFailed("none of these runtimes can be had here, and nothing was measured")
     whole = measured
+    published = [file.sha256 for file in files if file.is_published]
     if published:
         kept = keep(measured.only(published), options.compat, options.repository, say=say)
         whole = measured.merged(kept)
@@ -105,57 +131,28 @@ def _run_in(options: argparse.Namespace, names: Sequence[str], runtimes: Sequenc
     wrong = faults(measured)
     for line in wrong:
         say(line)
-    return 1 if wrong or broken else 0
+    return 1 if wrong else 0
 
 
-def _targets(
-    options: argparse.Namespace, names: Sequence[str]
-) -> tuple[list[Target], list[str], bool]:
-    """Return every file to measure, the checksums of those that are published, whether any broke.
-
-    A model that is not as it was published is said aloud and does not keep the others back.
-    """
-    from zoo.runtimes.measure import target_of_file, targets_of
-
-    known = registry(options)
-    loose = [target_of_file(Path(name)) for name in names if name.endswith(".onnx")]
-    published: list[Target] = []
-    broken = False
-    for name in names:
-        if not name.endswith(".onnx"):
-            try:
-                published += targets_of(options.repository, name, known)
-            except CheckFailed as error:
-                broken = True
-                say(str(error))
-    return [*published, *loose], [target.sha256 for target in published], broken
-
-
-def _run_here(options: argparse.Namespace, targets: Sequence[str]) -> int:
+def _run_here(
+    options: argparse.Namespace, files: Sequence[VerifiedFile], failures: Mapping[str, ZooError]
+) -> int:
     """Verify in the runtimes that are installed beside the zoo, one line a runtime."""
-    from zoo.publish.published import prove_file, prove_published
+    from zoo.parity.prove import prove
 
-    known = registry(options)
-    proofs: list[tuple[str, Proof]] = []
-    failures: dict[str, str] = {}
-    status = 0
-    for target in targets:
-        try:
-            if target.endswith(".onnx"):
-                proofs.append(prove_file(Path(target)))
-            else:
-                proofs += prove_published(options.repository, target, known)
-        except ZooError as error:
-            failures[target] = str(error)
-            status = max(status, error.exit_status)
+    proofs = [
+        (file.title, proof)
+        for file in files
+        for proof in prove([file.path], file.cases, file.policy)
+    ]
     if options.json:
         print_json(
             [_json(title, proof) for title, proof in proofs]
-            + [{"model": k, "error": v} for k, v in failures.items()]
+            + [{"model": k, "error": str(v)} for k, v in failures.items()]
         )
     else:
         _print(proofs, failures)
-    return max(status, int(not all(proof.report.ok for _, proof in proofs)))
+    return int(not all(proof.report.ok for _, proof in proofs))
 
 
 def _json(title: str, proof: Proof) -> dict[str, Any]:
@@ -168,7 +165,7 @@ def _json(title: str, proof: Proof) -> dict[str, Any]:
     }
 
 
-def _print(proofs: Sequence[tuple[str, Proof]], failures: dict[str, str]) -> None:
+def _print(proofs: Sequence[tuple[str, Proof]], failures: Mapping[str, ZooError]) -> None:
     from zoo.terminal.tables import print_table
 
     rows = []

@@ -18,9 +18,9 @@ from zoo.convert.conversion import Conversion, convert, facts, serialized
 from zoo.convert.passes.annotate import annotate
 from zoo.convert.signature import Signature
 from zoo.export.options import ExportOptions
-from zoo.parity.compare import Case, Tolerance
-from zoo.parity.prove import Policy, Proof, prove
-from zoo.parity.variants import PORTABLE_SUFFIX, PORTABLE_TITLE, Variant
+from zoo.parity.compare import Case, Policy, Tolerance
+from zoo.parity.prove import Proof, prove
+from zoo.parity.variants import MODEL_TITLE, PORTABLE_SUFFIX, PORTABLE_TITLE, Variant
 from zoo.quantize.decision import NONE
 from zoo.quantize.evidence import Evidence
 from zoo.quantize.variants import smaller_variants
@@ -120,7 +120,7 @@ def export(
 def _exact(conversion: Conversion, file: str, tolerance: Tolerance) -> list[Variant]:
     """Return the files that are to be equal to Keras, the model itself first."""
     portable = file.removesuffix(".onnx") + PORTABLE_SUFFIX
-    graphs = [(file, "the model", conversion.onnx)]
+    graphs = [(file, MODEL_TITLE, conversion.onnx)]
     if conversion.portable is not None:
         graphs.append((portable, PORTABLE_TITLE, conversion.portable))
     variants = [

@@ -29,9 +29,8 @@ from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
 from zoo.files import flush_tree, staged_folder
 from zoo.parity import samples as rows
-from zoo.parity.compare import Comparison, Tolerance
+from zoo.parity.compare import Comparison, Policy, Tolerance
 from zoo.parity.keras_answers import answered_rows, refuse_state
-from zoo.parity.prove import Policy
 from zoo.parity.variants import PORTABLE_SUFFIX, Variant
 from zoo.publish.manifest import variant_entry
 from zoo.publish.properties import stable_name

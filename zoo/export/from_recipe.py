@@ -27,13 +27,14 @@ from zoo.errors import CheckFailed
 from zoo.export.options import ExportOptions
 from zoo.files import code_files, sha256
 from zoo.parity.cases import ParityCases, held_out_metric, parity_cases
-from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.vectors import write_vectors
 from zoo.publish import repository as publish
 from zoo.publish.config import model_config
 from zoo.publish.keras_file import write_keras
 from zoo.publish.manifest import PACKAGES, file_facts, recipe_manifest, write_manifest
 from zoo.publish.properties import documents, properties
+from zoo.publish.versions import last_variants, published_key, read_manifest
 from zoo.quantize import report
 from zoo.quantize.decision import NONE
 from zoo.recipes.architecture import Layer
@@ -96,11 +97,11 @@ def current_export(
     recipe: Recipe, run: RunFolder, repository: Path, options: ExportOptions
 ) -> Exported | None:
     """Return the publication of this run if it is whole and up to date."""
-    last = publish.published_key(repository, recipe.name)
+    last = published_key(repository, recipe.name)
     if last is None or last[0] != export_key(recipe, run, options):
         return None
     version = last[1]
-    manifest = publish.read_manifest(repository, recipe.name, version)
+    manifest = read_manifest(repository, recipe.name, version)
     assert manifest is not None
     return Exported(
         name=recipe.name,
@@ -110,7 +111,7 @@ def current_export(
         config_kept=False,
         seconds=0.0,
         # An equal version may have been there before the last export, without its measurements.
-        manifest=manifest.values | {"variants": publish.last_variants(repository, recipe.name)},
+        manifest=manifest.values | {"variants": last_variants(repository, recipe.name)},
     )
 
 
@@ -177,7 +178,7 @@ def _export(
     """Write the ONNX files, held against Keras on real, random and adversarial rows."""
     from zoo.convert.specification import signature_of
     from zoo.export.export import Cases, Metadata, export
-    from zoo.parity.prove import Policy
+    from zoo.parity.compare import Policy
     from zoo.quantize.evidence import of_recipe
 
     def compared(conversion: Conversion) -> Cases:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckFailed
-from zoo.models.find import existing_repository, model_file, model_names
-from zoo.publish.repository import read_manifest
+from zoo.models.find import existing_repository, model_file
+from zoo.publish.versions import model_names, read_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from zoo.errors import UsageError, did_you_mean
+from zoo.publish.versions import model_names
 from zoo_server.repository import layout
 
 #: Where `zoo export` publishes unless it is told otherwise.
@@ -37,17 +38,6 @@ def existing_repository(repository: Path | None) -> Path:
             f"there is no {repository}: name a model repository, or make one with `zoo export`"
         )
     return repository
-
-
-def model_names(repository: Path) -> list[str]:
-    """Return the names of the models in a repository, in order; hidden entries are none."""
-    if not repository.is_dir():
-        return []
-    return sorted(
-        path.name
-        for path in repository.iterdir()
-        if path.is_dir() and not layout.is_hidden(path.name) and _latest(path) is not None
-    )
 
 
 def model_file(

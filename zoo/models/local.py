@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.errors import MissingPackage, UsageError, first_line
 from zoo.models.interface import Array, InputSpec, Interface, Run, input_spec, words
-from zoo.parity.onnxruntime_session import module
+from zoo.parity.runtimes import module, open_session
 from zoo_server import datatypes
 
 
@@ -84,10 +84,8 @@ def _session(path: Path, providers: Sequence[str]) -> Any:
     if lacking:
         known = ", ".join(onnxruntime.get_available_providers())
         raise UsageError(f"onnxruntime has no provider {lacking[0]!r} here: it has {known}")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        return open_session(path, providers=providers)
     except Exception as error:  # as above
         raise UsageError(f"{path} cannot be loaded: {first_line(error)}") from error
 

@@ -66,6 +66,18 @@ class Tolerance:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How answers are judged.
+
+    With `argmax` the rows of a model's output decide for a class, so that another class is wrong
+    however small the difference.
+    """
+
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    argmax: bool = False
+
+
 def scale_of(*expected: np.ndarray) -> float:
     """Return the largest finite magnitude in these arrays, 0 if there is none."""
     numbers = [array for array in expected if array.dtype != object]  # the others are words
@@ -170,9 +182,8 @@ def compare_answers(
     runtime: str,
     cases: Sequence[Case],
     answers: Sequence[Arrays | Refusal],
+    policy: Policy | None = None,
     *,
-    tolerance: Tolerance | None = None,
-    argmax: bool = False,
     scales: Mapping[str, float] | None = None,
 ) -> list[Comparison]:
     """Compare what one runtime gave for each case, wherever it ran, with Keras's answers.
@@ -180,6 +191,7 @@ def compare_answers(
     `scales`: the max|Keras| that these cases share with others, by output.
     """
     rows: list[Comparison] = []
+    policy = policy or Policy()
     scales = shared_scales(cases) if scales is None else scales
     for case, actual in zip(cases, answers, strict=True):
         place: dict[str, Any] = {
@@ -194,8 +206,8 @@ def compare_answers(
             row = compare(
                 expected,
                 actual.get(output),
-                tolerance or Tolerance(),
-                argmax=argmax,
+                policy.tolerance,
+                argmax=policy.argmax,
                 scale=max(scales.get(output, 0.0), scale_of(expected)),
             )
             if not row["ok"]:

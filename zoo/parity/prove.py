@@ -17,45 +17,21 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import CheckFailed, MissingPackage
-from zoo.parity.adversarial import POOLED_NAN, undefined
+from zoo.parity.adversarial import undefined
 from zoo.parity.compare import (
     Arrays,
     Case,
     Comparison,
+    Policy,
     Refusal,
     Report,
     Session,
-    Tolerance,
     answer,
     compare_answers,
     shared_scales,
 )
-from zoo.parity.reference import pools_nan
-from zoo.parity.runtimes import Runtime, available
-
-#: Nothing is proven without it: the runtime that the server uses.
-DECISIVE = "onnxruntime"
-
-REFERENCE = "onnx-reference"
-
-#: The reference evaluator is numpy: beyond this it would take minutes.
-REFERENCE_BYTES = 4_000_000
-REFERENCE_ELEMENTS = 100_000
-
-#: It computes a ConvTranspose in a loop over batch, channels, kernel and pixels: so many a second or two.
-REFERENCE_STEPS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """How answers are judged.
-
-    With `argmax` the rows of a model's output decide for a class, so that another class is wrong
-    however small the difference.
-    """
-
-    tolerance: Tolerance = field(default_factory=Tolerance)
-    argmax: bool = False
+from zoo.parity.reference import exclusion, without_pooled_nan
+from zoo.parity.runtimes import DECISIVE, Runtime, available
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +108,11 @@ def _prove(
         if reason:
             left_out[runtime.name] = reason
             continue
-        answers = _answers(runtime, path, mine)
-        compared = _compared(runtime.name, mine, answers, policy, shared_scales(judged))
-        if runtime.name == REFERENCE:
-            compared = _without_pooled_nan(path, mine, compared)
+        answers = run_cases(runtime, path, mine)
+        compared = compare_answers(
+            runtime.name, mine, answers, policy, scales=shared_scales(judged)
+        )
+        compared = without_pooled_nan(runtime.name, path, mine, compared)
         refusals = [row for row in compared if not row.output]
         if refusals and runtime.name != DECISIVE:
             left_out[runtime.name] = f"cannot run the graph: {refusals[0].reason}"
@@ -150,7 +127,7 @@ def _prove(
     return Proof(file=path, report=report, versions=versions, left_out=left_out, answers=kept)
 
 
-def _answers(runtime: Runtime, path: Path, cases: Sequence[Case]) -> list[Arrays | Refusal]:
+def run_cases(runtime: Runtime, path: Path, cases: Sequence[Case]) -> list[Arrays | Refusal]:
     """Return what a runtime gives for each case; one that cannot load the file refuses them all."""
     session: Session
     try:
@@ -159,41 +136,6 @@ def _answers(runtime: Runtime, path: Path, cases: Sequence[Case]) -> list[Arrays
         return [Refusal.of(error) for _ in cases]
     with np.errstate(all="ignore"):  # what overflows in numpy is for the comparison to judge
         return [answer(session, case.feeds) for case in cases]
-
-
-def _compared(
-    runtime: str,
-    cases: Sequence[Case],
-    answers: Sequence[Arrays | Refusal],
-    policy: Policy,
-    scales: Mapping[str, float],
-) -> list[Comparison]:
-    return compare_answers(
-        runtime,
-        cases,
-        answers,
-        tolerance=policy.tolerance,
-        argmax=policy.argmax,
-        scales=scales,
-    )
-
-
-def _without_pooled_nan(
-    path: Path, cases: Sequence[Case], compared: Sequence[Comparison]
-) -> list[Comparison]:
-    """Leave uncounted what the reference evaluator gives for rows whose NaN arises before a MaxPool.
-
-    Only rows that no data set has, and only what differs: onnxruntime is not excused, and must
-    still give Keras's answer.
-    """
-    differing = {row.case for row in compared if row.failed and row.adversarial and row.output}
-    excused = {
-        case.name for case in cases if case.name in differing and pools_nan(path, case.feeds)
-    }
-    return [
-        replace(row, not_compared=POOLED_NAN) if row.failed and row.case in excused else row
-        for row in compared
-    ]
 
 
 def left_open(cases: Sequence[Case], kinds: Iterable[str]) -> list[Case]:
@@ -206,64 +148,6 @@ def left_open(cases: Sequence[Case], kinds: Iterable[str]) -> list[Case]:
             case = replace(case, undefined={**undefined(arrays, present), **case.undefined})
         result.append(case)
     return result
-
-
-def exclusion(runtime: str, path: Path, graph: Any, cases: Sequence[Case]) -> str:
-    """Return why a runtime is left out of a file's proof, empty if it is not."""
-    if runtime != REFERENCE:
-        return ""
-    too_large = path.is_file() and path.stat().st_size > REFERENCE_BYTES
-    if too_large or any(
-        feed.size / max(len(feed), 1) > REFERENCE_ELEMENTS
-        for case in cases
-        for feed in case.feeds.values()
-    ):
-        return "it would take minutes on a model of this size"
-    if graph is not None and transposed_steps(path, graph, cases) > REFERENCE_STEPS:
-        return "it would take minutes on ConvTranspose of this size"
-    return reference_lacks(graph)
-
-
-def transposed_steps(path: Path, graph: Any, cases: Sequence[Case]) -> int:
-    """Return how often the reference evaluator's loops for ConvTranspose run on the largest case."""
-    nodes = [node for node in graph.node if node.op_type == "ConvTranspose"]
-    if not nodes or not cases:
-        return 0
-    import onnx
-
-    model = onnx.load(path)
-    feeds = max(
-        (case.feeds for case in cases), key=lambda feeds: sum(f.size for f in feeds.values())
-    )
-    for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, np.shape(feeds.get(value.name, ())), strict=False):
-            dim.dim_value = size
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    known = (*inferred.value_info, *inferred.input)
-    shapes = {v.name: [dim.dim_value for dim in v.type.tensor_type.shape.dim] for v in known}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
-    steps = 0
-    for node in nodes:
-        x, w = (shapes.get(name, []) for name in node.input[:2])
-        if len(w) > 2:
-            pixels = x[2:] if len(x) > 2 and all(x) else [64] * (len(w) - 2)
-            steps += (x or [1])[0] * w[1] * int(np.prod(w[2:])) * int(np.prod(pixels))
-    return steps
-
-
-def reference_lacks(graph: Any) -> str:
-    """Return what in a graph the reference evaluator is known to compute wrong, empty for nothing.
-
-    Measured with onnx 1.23.2 on graphs that onnxruntime runs as Keras does: a Loop's result loses
-    its batch of one, and recurrent operators answer as with their default activations.
-    """
-    for node in graph.node if graph is not None else ():
-        if node.op_type in ("Loop", "Scan"):
-            return f"it computes {node.op_type} wrong"
-        if any(attribute.name == "activations" for attribute in node.attribute):
-            return f"it computes {node.op_type} with default activations only"
-    return ""
 
 
 def operators(graph: Any) -> set[str]:

@@ -17,7 +17,7 @@ from zoo_server.repository import layout
 
 #: What follows a model file's stem in the name of its portable variant.
 PORTABLE_SUFFIX = ".portable.onnx"
-PORTABLE_FILE = layout.MODEL_FILE.removesuffix(".onnx") + PORTABLE_SUFFIX
+MODEL_TITLE = "the model"
 PORTABLE_TITLE = "portable: without recurrent operators, for runtimes that lack them"
 
 
@@ -42,3 +42,14 @@ class Variant:
     def __post_init__(self) -> None:
         if (self.content is None) != bool(self.reason):
             raise ValueError(f"{self.file} has either a content or a reason for having none")
+
+
+def variants_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the variants that a version's manifest lists, the model itself first, in one form.
+
+    One that could not be made has a reason and no graph.
+    """
+    own = ("graph", "tolerance", "parity", "left_out", "held_out")
+    first = {"file": layout.MODEL_FILE, "title": MODEL_TITLE, "exact": True}
+    first |= {key: manifest[key] for key in own if key in manifest}
+    return [first, *manifest.get("variants", ())]

@@ -1,1 +1,7 @@
-"""Publication: the repository on disk, the manifest, config.pbtxt, a file's metadata."""
+"""Publication: the repository on disk, and what a version says of itself.
+
+repository           writes: a version's folder appears whole or not at all
+versions             reads: names, manifests, checksums
+verification         the published files that are meant to be equal to Keras
+manifest, config, properties, keras_file     what is written beside and into a model's file
+"""

@@ -32,12 +32,10 @@ from zoo.files import (
     sha256,
     staged_folder,
 )
+from zoo.publish.versions import STATE_FILE, read_json, read_manifest
 from zoo_proto import model_config_pb2
 from zoo_server.repository import layout
 
-#: What the last export wrote: {"key", "version", "config_sha256"}, and as "variants" what it found of
-#: further ONNX files, which a version that was there before does not say. Hidden from readers.
-STATE_FILE = ".export.json"
 LOCK_FILE = ".lock"
 LABELS_FILE = "labels.txt"
 
@@ -94,7 +92,7 @@ def publish(
     latest = model / str(versions[-1])
     kept = _check_and_keep(model, config)
     manifest = read_manifest(repository, config.name, versions[-1])
-    whole = manifest is not None and intact(manifest)
+    whole = manifest is not None and manifest.is_intact
     if whole and _models(latest) == _models(staged):
         version, created = versions[-1], False
     else:
@@ -122,72 +120,6 @@ def write_beside(repository: Path, name: str, documents: Mapping[str, bytes]) ->
     with locked(repository / LOCK_FILE):
         for file, content in documents.items():
             atomic_write(repository / name / file, content)
-
-
-def published_key(repository: Path, name: str) -> tuple[str, int] | None:
-    """Return the export key and version last written, if that version is whole on disk."""
-    model = repository / name
-    state = _read_json(model / STATE_FILE)
-    manifest = read_manifest(repository, name, int(state.get("version", 0)))
-    if manifest is None or not (model / layout.CONFIG_FILE).is_file():
-        return None
-    return (str(state["key"]), int(state["version"])) if intact(manifest) else None
-
-
-def last_variants(repository: Path, name: str) -> list[dict[str, Any]]:
-    """Return what the last export found of further ONNX files, as it gave it to `publish`."""
-    variants = _read_json(repository / name / STATE_FILE).get("variants")
-    return variants if isinstance(variants, list) else []
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """A version folder and what its manifest.json says."""
-
-    folder: Path
-    values: dict[str, Any]
-
-    @property
-    def damage(self) -> str:
-        """Say that this is no manifest, and the cure; empty for one that people can be shown."""
-        kinds = {"summary": str, "parity": list, "graph": dict, "layers": list, "files": dict}
-        if all(isinstance(self.values.get(key), kind) for key, kind in kinds.items()):
-            return ""
-        path, name = self.folder / layout.MANIFEST_FILE, self.folder.parent.name
-        return f"{path} is damaged: export {name} again, which adds a whole version"
-
-
-def read_manifest(repository: Path, name: str, version: int | None = None) -> Manifest | None:
-    """Return the manifest of one version (the latest by default); None if there is none.
-
-    One that cannot be read has no values.
-    """
-    model = repository / name
-    numbers = layout.version_numbers(model) if model.is_dir() else []
-    if version is None:
-        version = numbers[-1] if numbers else 0
-    if version not in numbers:
-        return None
-    path = model / str(version) / layout.MANIFEST_FILE
-    if not path.exists():
-        return None
-    values = _read_json(path)
-    if "forms" in values:  # what format 2 calls them
-        values["variants"] = values.pop("forms")
-    return Manifest(model / str(version), values)
-
-
-def intact(manifest: Manifest) -> bool:
-    """Whether every file that the manifest lists still has its checksum."""
-    files = manifest.values.get("files")
-    if not isinstance(files, dict):
-        return False
-    return bool(files) and all(
-        isinstance(facts, dict)
-        and (manifest.folder / name).is_file()
-        and sha256(manifest.folder / name) == facts.get("sha256")
-        for name, facts in files.items()
-    )
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -241,7 +173,7 @@ def _check_and_keep(model: Path, config: model_config_pb2.ModelConfig) -> bool:
             f"{model.name} is published with another interface ({_interface_text(old)}, now "
             f"{_interface_text(config)}), which its kept versions need: publish under --name"
         )
-    written = _read_json(model / STATE_FILE).get("config_sha256")
+    written = read_json(model / STATE_FILE).get("config_sha256")
     return written is not None and written != hashlib.sha256(content).hexdigest()
 
 
@@ -277,12 +209,3 @@ def _models(version: Path) -> dict[str, str]:
     """Return what makes a version that version: the checksum of each of its model files."""
     paths = (*version.glob("*.onnx"), *version.glob("*.keras"))
     return {path.name: sha256(path) for path in paths}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object from disk, empty if it is absent or not one."""
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

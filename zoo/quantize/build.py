@@ -30,7 +30,7 @@ from zoo.convert.passes.precision import drop_round_trips
 from zoo.convert.passes.view import nested_graphs, reads_of
 from zoo.errors import first_line
 from zoo.parity.compare import Arrays
-from zoo.parity.onnxruntime_session import module
+from zoo.parity.runtimes import module
 from zoo.quantize.overflow import overflowing
 
 #: Operators whose weights are worth storing in fewer bits, per variant: onnxruntime quantises no

@@ -14,7 +14,7 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from zoo.parity.compare import Arrays
-from zoo.parity.onnxruntime_session import module
+from zoo.parity.runtimes import OnnxRuntime
 
 
 def overflowing(model: ModelProto, batches: Sequence[Arrays]) -> str | None:
@@ -32,16 +32,13 @@ def overflowing(model: ModelProto, batches: Sequence[Arrays]) -> str | None:
     exposed.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT16, None) for name in halves
     )
-    options = module().SessionOptions()
-    options.log_severity_level = 3
-    session = module().InferenceSession(
-        exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    run = OnnxRuntime().load(exposed.SerializeToString())
     for batch in batches:
         if not all(np.all(np.isfinite(a)) for a in batch.values() if a.dtype.kind == "f"):
             continue
-        for name, value in zip(halves, session.run(halves, dict(batch)), strict=True):
-            if not np.all(np.isfinite(value)):
+        values = run(batch)
+        for name in halves:
+            if not np.all(np.isfinite(values[name])):
                 return makers[name]
     return None
 

@@ -8,18 +8,16 @@ Each Variant's `measured` has the figures under "quantized", published or not (r
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from onnx import ModelProto
 
 from zoo.convert.conversion import facts, serialized
 from zoo.errors import CheckFailed, StorageError
-from zoo.parity.compare import Arrays, Session
-from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.compare import Arrays
+from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.variants import Variant
 from zoo.quantize.answers import answers, flips, max_difference, spoiled
 from zoo.quantize.build import CannotBuild, build
@@ -108,9 +106,9 @@ def _compare(
     max_loss: float | None,
 ) -> dict[str, dict[str, Any]]:
     """Run every variant on fp32's rows and judge it; its properties say what it is and reaches."""
-    sessions = _sessions({BASE: model, **built})
     outputs = {
-        kind: answers(session, evidence.rows, evidence.batch) for kind, session in sessions.items()
+        kind: answers(OnnxRuntime().load(serialized(graph)), evidence.rows, evidence.batch)
+        for kind, graph in {BASE: model, **built}.items()
     }
     base, fp32_bytes = outputs[BASE], len(serialized(model))
     records = {}
@@ -175,20 +173,6 @@ def _describe(variant: ModelProto, kind: str, value: float) -> None:
         if item.key == METRIC_PROPERTY:
             item.value = f"{value:.6g}"
     variant.metadata_props.add(key=VARIANT_PROPERTY, value=kind)
-
-
-def _sessions(models: Mapping[str, ModelProto]) -> dict[str, Session]:
-    """Load every variant in onnxruntime, one thread each; the files are gone afterwards."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="zoo-variants-") as folder:
-            sessions = {}
-            for kind, model in models.items():
-                path = Path(folder) / f"{kind}.onnx"
-                path.write_bytes(serialized(model))
-                sessions[kind] = OnnxRuntime().load(path)
-            return sessions
-    except OSError as error:
-        raise StorageError(f"{error.strerror or error}: nothing was written") from error
 
 
 def _calibration(evidence: Evidence) -> dict[str, Any]:

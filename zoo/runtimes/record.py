@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from zoo.parity.compare import Case, Comparison
-from zoo.parity.prove import DECISIVE
+from zoo.parity.runtimes import DECISIVE
 
 Status = Literal["ok", "differs", "refused"]
 

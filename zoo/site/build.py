@@ -24,10 +24,9 @@ from zoo.card.picture import draw
 from zoo.errors import UsageError
 from zoo.files import flush_tree, sha256, staged_folder
 from zoo.parity.compare import Case
-from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.vectors import read_vectors
-from zoo.publish.published import published, published_models
-from zoo.publish.repository import Manifest
+from zoo.publish.versions import Manifest, intact_version, published_models
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.registry import Registry
@@ -124,7 +123,7 @@ def _ordered(names: Iterable[str], registry: Registry) -> list[str]:
 
 def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
     """Write one model's data, and return what its page shows."""
-    manifest = published(sources.repository, name, sources.registry)
+    manifest = intact_version(sources.repository, name, sources.registry)
     recipe = sources.registry.get(name) if name in sources.registry.owners else None
     content = (manifest.folder / layout.MODEL_FILE).read_bytes()
     model = onnx.load_model_from_string(content)

@@ -16,8 +16,8 @@ import numpy as np
 from zoo.datasets.dataset import Rows, Splits
 from zoo.datasets.sunspots import SUNSPOTS
 from zoo.errors import ZooError
-from zoo.parity.onnxruntime_session import OnnxRuntime
-from zoo.publish.repository import Manifest
+from zoo.parity.runtimes import OnnxRuntime
+from zoo.publish.versions import Manifest
 from zoo.recipes.recipe import Recipe
 from zoo_server.repository import layout
 

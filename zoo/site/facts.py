@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.publish.repository import Manifest
+from zoo.parity.variants import variants_of
+from zoo.publish.versions import Manifest
 from zoo.recipes.architecture import Layer, call_text, shape_text
 from zoo.recipes.recipe import Recipe
 from zoo.runtimes.results import read_record
@@ -153,7 +154,6 @@ def _runtimes(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _files(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    first = {"file": layout.MODEL_FILE, "title": "the model", "graph": values["graph"]}
     return [
         {
             "file": each["file"],
@@ -162,6 +162,6 @@ def _files(values: Mapping[str, Any]) -> list[dict[str, Any]]:
             "nodes": each["graph"]["nodes"],
             "bytes": values["files"][each["file"]]["bytes"],
         }
-        for each in (first, *values["variants"])
+        for each in variants_of(values)
         if "graph" in each
     ]

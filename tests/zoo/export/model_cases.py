@@ -12,7 +12,7 @@ import numpy as np
 import zoo
 from zoo.errors import ZooError
 from zoo.files import sha256
-from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.runtimes import OnnxRuntime
 from zoo.training.framework import import_keras, seed_everything
 
 

@@ -15,8 +15,8 @@ import onnxruntime
 import pytest
 
 from zoo.files import sha256
-from zoo.parity.compare import Case
-from zoo.parity.prove import Policy, prove
+from zoo.parity.compare import Case, Policy
+from zoo.parity.prove import prove
 from zoo.parity.vectors import read_vectors
 from zoo.publish import repository
 from zoo.recipes.registry import Registry

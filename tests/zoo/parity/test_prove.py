@@ -9,8 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from zoo.errors import CheckFailed, MissingPackage
-from zoo.parity.compare import Arrays, Case, Session, Tolerance
-from zoo.parity.prove import DECISIVE, REFERENCE, REFERENCE_ELEMENTS, Policy, prove
+from zoo.parity.compare import Arrays, Case, Policy, Session, Tolerance
+from zoo.parity.prove import prove
+from zoo.parity.reference import REFERENCE, REFERENCE_ELEMENTS
+from zoo.parity.runtimes import DECISIVE
 
 ONE = np.ones((1, 2), np.float32)
 CASE = Case(name="rows", feeds={"x": ONE}, expected={"y": ONE})

@@ -15,9 +15,9 @@ from google.protobuf import text_format
 from zoo.cli import main
 from zoo.errors import UsageError
 from zoo.files import sha256
-from zoo.parity.variants import PORTABLE_FILE
 from zoo.publish import repository as publish
 from zoo.publish.config import model_config
+from zoo.publish.versions import last_variants, published_key, read_manifest
 from zoo_proto import model_config_pb2
 from zoo_server.repository import layout
 
@@ -41,7 +41,7 @@ def _publish(
     with publish.staging(repository, "adder") as staged:
         (staged / layout.MODEL_FILE).write_bytes(content)
         if portable is not None:
-            (staged / PORTABLE_FILE).write_bytes(portable)
+            (staged / "model.portable.onnx").write_bytes(portable)
         facts = {path.name: {"sha256": sha256(path)} for path in staged.iterdir()}
         manifest = {"files": facts}
         (staged / layout.MANIFEST_FILE).write_text(json.dumps(manifest))
@@ -98,26 +98,26 @@ def test_a_version_is_all_of_its_onnx_files(tmp_path: Path) -> None:
 def test_what_an_export_found_of_further_files_outlives_an_equal_version(tmp_path: Path) -> None:
     """The version that was there before cannot say it; the state of the last export does."""
     _publish(tmp_path, b"one")
-    assert publish.last_variants(tmp_path, "adder") == []
+    assert last_variants(tmp_path, "adder") == []
     with publish.staging(tmp_path, "adder") as staged:
         (staged / layout.MODEL_FILE).write_bytes(b"one")
         found = [{"file": "model.int8.onnx", "reason": "no gain"}]
         done = publish.publish(tmp_path, staged, _config(), ("a", "b"), "k2", found)
 
     assert (done.version, done.created) == (1, False)
-    assert publish.last_variants(tmp_path, "adder") == found
-    assert publish.last_variants(tmp_path, "absent") == []
+    assert last_variants(tmp_path, "adder") == found
+    assert last_variants(tmp_path, "absent") == []
 
 
 def test_a_publication_is_current_until_its_key_or_a_file_changes(tmp_path: Path) -> None:
     """The key comes back only while the version on disk is what was published."""
     _publish(tmp_path, b"one", key="k1")
-    assert publish.published_key(tmp_path, "adder") == ("k1", 1)
+    assert published_key(tmp_path, "adder") == ("k1", 1)
 
     (tmp_path / "adder/1/model.onnx").write_bytes(b"damaged")
-    assert publish.published_key(tmp_path, "adder") is None
+    assert published_key(tmp_path, "adder") is None
     _publish(tmp_path, b"one", key="k1")
-    assert publish.published_key(tmp_path, "adder") == ("k1", 2)
+    assert published_key(tmp_path, "adder") == ("k1", 2)
 
 
 def test_a_version_that_lost_a_file_is_published_again(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_version_that_lost_a_file_is_published_again(tmp_path: Path) -> None:
     (tmp_path / "adder/1/manifest.json").unlink()
 
     assert _publish(tmp_path, b"one", key="k1").version == 2
-    assert publish.published_key(tmp_path, "adder") == ("k1", 2)
+    assert published_key(tmp_path, "adder") == ("k1", 2)
 
 
 def test_another_interface_is_refused_and_nothing_changes(tmp_path: Path) -> None:
@@ -230,9 +230,9 @@ for i in range(10):
     versions = layout.version_numbers(tmp_path / "adder")
     assert versions == list(range(1, 21))
     for version in versions:
-        manifest = publish.read_manifest(tmp_path, "adder", version)
+        manifest = read_manifest(tmp_path, "adder", version)
         assert manifest is not None
-        assert publish.intact(manifest)
+        assert manifest.is_intact
 
 
 def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
@@ -269,9 +269,9 @@ for i in range(100000):
         for number in (
             layout.version_numbers(tmp_path / "adder") if (tmp_path / "adder").is_dir() else []
         ):
-            manifest = publish.read_manifest(tmp_path, "adder", number)
+            manifest = read_manifest(tmp_path, "adder", number)
             assert manifest is not None, f"version {number} after kill {kill}"
-            assert publish.intact(manifest), f"version {number} after kill {kill}"
+            assert manifest.is_intact, f"version {number} after kill {kill}"
     published = _publish(tmp_path, b"last")
 
     assert published.version == layout.version_numbers(tmp_path / "adder")[-1]

@@ -16,7 +16,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from zoo.convert.passes.precision import drop_round_trips
-from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.runtimes import OnnxRuntime
 from zoo.quantize.build import WEIGHTED, CannotBuild, build, float_edges
 
 GRAPHS = Path(__file__).with_name("graphs.py")

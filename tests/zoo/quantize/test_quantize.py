@@ -13,8 +13,8 @@ import pytest
 import tritonclient.grpc as triton
 
 from zoo.files import sha256
-from zoo.parity.onnxruntime_session import OnnxRuntime
-from zoo.publish import repository as publish
+from zoo.parity.runtimes import OnnxRuntime
+from zoo.publish.versions import last_variants, read_manifest
 from zoo.recipes.registry import Registry
 from zoo.training.metrics import metric_value
 from zoo.training.runs import RunFolder
@@ -54,12 +54,12 @@ def smaller(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_with_smaller_variant_is_a_new_version(smaller: Path) -> None:
     """The files stand beside the first, whose bytes are the same; the manifest has the figures."""
     version = smaller / "cnn_digits10/2"
-    manifest = publish.read_manifest(smaller, "cnn_digits10", 2)
+    manifest = read_manifest(smaller, "cnn_digits10", 2)
     assert manifest is not None
     records = {f["file"]: f for f in manifest.values["variants"]}
     int8, fp16 = records["model.int8.onnx"], records["model.fp16.onnx"]
 
-    assert publish.intact(manifest)
+    assert manifest.is_intact
     assert (version / "model.onnx").read_bytes() == (
         smaller / "cnn_digits10/1/model.onnx"
     ).read_bytes()
@@ -84,7 +84,7 @@ def test_the_figures_are_true(trained, smaller: Path) -> None:
     """The metric of the file on disk, on the whole held-out split, is what the manifest says."""
     recipe = Registry.default().get("cnn_digits10")
     held_out = RunFolder(trained.runs, recipe.name).held_out()
-    manifest = publish.read_manifest(smaller, recipe.name, 2)
+    manifest = read_manifest(smaller, recipe.name, 2)
     assert manifest is not None
     given = {}
     for file in ("model.onnx", "model.int8.onnx"):
@@ -106,7 +106,7 @@ def test_where_nothing_wins_nothing_is_added(smaller: Path) -> None:
 
     assert re.search(r"^lstm_sunspots +int8 .*not published: ", printed, re.MULTILINE)
     assert re.search(r"^cnn_digits10 +int8 .* published$", printed, re.MULTILINE)
-    (int8, *_) = [f for f in publish.last_variants(smaller, "lstm_sunspots") if "int8" in f["file"]]
+    (int8, *_) = [f for f in last_variants(smaller, "lstm_sunspots") if "int8" in f["file"]]
     assert int8["quantized"]["bytes"]["ratio"] > 1.1
 
 

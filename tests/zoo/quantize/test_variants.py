@@ -14,7 +14,7 @@ from onnx import ModelProto
 
 from zoo.errors import CheckFailed
 from zoo.parity.compare import Arrays
-from zoo.parity.onnxruntime_session import OnnxRuntime
+from zoo.parity.runtimes import OnnxRuntime
 from zoo.quantize import variants
 from zoo.quantize.build import CannotBuild
 from zoo.quantize.decision import Metric

@@ -18,8 +18,8 @@ from onnx import helper, numpy_helper
 
 from tests.waiting import until
 from zoo.errors import UsageError
-from zoo.parity.compare import Arrays, Case, Refusal, compare_answers
-from zoo.parity.prove import Policy
+from zoo.parity.compare import Arrays, Case, Policy, Refusal, compare_answers
+from zoo.publish.verification import VerifiedFile
 from zoo.runtimes import measure
 from zoo.runtimes.catalogue import ISOLATED, RUNNERS, IsolatedRuntime, descriptions, select
 from zoo.runtimes.environments import Environment, RuntimeUnavailable, prepare
@@ -180,8 +180,8 @@ def test_a_crash_costs_its_file_alone(
     for name in names:
         (tmp_path / name).write_bytes(b"a graph")
         targets.append(
-            measure.Target(
-                model=name, path=tmp_path / name, cases=CASES, sha256="", policy=Policy(),
+            VerifiedFile(
+                model=name, path=tmp_path / name, cases=CASES, title=name, policy=Policy(),
             )
         )  # fmt: skip
     record, skipped = measure.measure_all(targets, ["fake"], tmp_path, say=print)

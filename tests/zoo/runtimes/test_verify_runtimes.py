@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.publish import repository as publish
+from zoo.publish.versions import read_manifest
 from zoo_server.repository.scan import ModelRepository
 
 ZOO = Path(sys.executable).with_name("zoo")
@@ -60,14 +60,14 @@ def test_every_file_is_measured_and_kept(published: Path) -> None:
     ]
     mine = published / "lstm_sunspots"
     part = json.loads((mine / "compat.json").read_text())
-    manifest = publish.read_manifest(published, "lstm_sunspots")
+    manifest = read_manifest(published, "lstm_sunspots")
     assert manifest is not None
     assert [item["sha256"] for item in part["files"]] == [
         manifest.values["files"][name]["sha256"] for name in ("model.onnx", "model.portable.onnx")
     ]
     assert "| onnxruntime " in (mine / "RUNTIMES.md").read_text()
     assert "`model.portable.onnx`" in page.read_text()
-    assert publish.intact(manifest)
+    assert manifest.is_intact
     assert seen(published) == before  # the server passes over what is new
 
 
