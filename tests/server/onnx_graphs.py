@@ -121,6 +121,21 @@ class Graphs:
 
     def endless(self) -> bytes:
         """x -> a loop that never ends, whatever x is."""
+        always = numpy_helper.from_array(np.array(True), "always")
+        return self._looping("always", always)
+
+    def endless_unless_zeros(self) -> bytes:
+        """x -> a loop that never ends, but for zeros, such as the trial of a load sends."""
+        zero = numpy_helper.from_array(np.zeros((), np.float32), "zero")
+        return self._looping(
+            "any",
+            zero,
+            helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+            helper.make_node("Greater", ["largest", "zero"], ["any"]),
+        )
+
+    def _looping(self, condition: str, constant: onnx.TensorProto, *first: onnx.NodeProto) -> bytes:
+        """x -> x, from a loop that ends only if the condition, which `first` computes, is false."""
         body = helper.make_graph(
             [helper.make_node("Identity", ["again"], ["again_out"]),
              helper.make_node("Identity", ["total"], ["total_out"])],
@@ -130,12 +145,11 @@ class Graphs:
             [self.value("again_out", TensorProto.BOOL, []),
              self.value("total_out", TensorProto.FLOAT, ["batch", 4])],
         )  # fmt: skip
-        always = numpy_helper.from_array(np.array(True), "always")
         return self.model(
-            [helper.make_node("Loop", ["", "always", "x"], ["y"], body=body)],
+            [*first, helper.make_node("Loop", ["", condition, "x"], ["y"], body=body)],
             [self.value("x", TensorProto.FLOAT, ["batch", 4])],
             [self.value("y", TensorProto.FLOAT, ["batch", 4])],
-            (always,),
+            (constant,),
         )
 
     def slow(self) -> bytes:

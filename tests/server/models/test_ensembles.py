@@ -253,9 +253,9 @@ def test_named_at_the_start(repository, graphs, serve):
 
 def test_a_caller_that_leaves_ends_its_step(repository, graphs, serve):
     """A cancelled request's run is ended, though the model of the step never would."""
-    repository.add("endless", graphs.endless(), "max_batch_size: 8")
+    repository.add("endless", graphs.endless_unless_zeros(), "max_batch_size: 8")
     repository.add("loop", None, ensemble(step("endless", {"x": "X"}, {"y": "Y"})))
-    with serve(repository.path, model_load_timeout=20, startup_wait=20) as wire:
+    with serve(repository.path) as wire:
         future = wire.stub.ModelInfer.future(_loop(), timeout=30)
         model = wire.server.catalog.find("endless", "")
         until(lambda: model.scheduler.running)

@@ -81,6 +81,14 @@ def test_a_graph_without_end_is_ended(repository, graphs, serve):
         until(lambda: not loads_under_way())
 
 
+@pytest.mark.slow
+def test_a_graph_whose_trial_has_no_end_is_served(repository, graphs, serve):
+    """The trial is given up after ten seconds: what loops on zeros may end on a caller's data."""
+    repository.add("endless", graphs.endless())
+    with serve(repository.path, model_load_timeout=60, startup_wait=60) as wire:
+        assert [row[2] for row in index(wire)] == ["READY"]
+
+
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_server_leaves_while_it_loads(workers, repository, graphs, server_process):
     """SIGTERM during a load that has no end is obeyed, by one process and by several."""

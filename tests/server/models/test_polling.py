@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -212,7 +211,5 @@ def test_the_server_looks_by_itself(repository, graphs, server_process):
         "--repository-poll-secs", "0.05",
     )  # fmt: skip
     process.address()
-    began = time.monotonic()
     repository.add("late", graphs.identity())
     process.wait_for("model 'late' changed in the repository")
-    assert time.monotonic() - began < 10

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import grpc
 import pytest
@@ -98,8 +99,11 @@ def test_no_answer_is_a_server_that_exits(address, channel):
     """Nobody there, or nobody in time: a worker without its supervisor is about to leave."""
     with pytest.raises(ServerExiting):
         channel.call("add", 1, 2)
-    with answering(address, sleep=lambda _: time.sleep(0.5)), pytest.raises(ServerExiting):
-        channel.call("sleep", seconds=0.01)
+    over = Event()
+    with answering(address, wait=lambda _: over.wait(20)):
+        with pytest.raises(ServerExiting):
+            channel.call("wait", seconds=0.01)
+        over.set()
 
 
 # -- the supervisor asks a worker ------------------------------------------------------------------
@@ -127,8 +131,10 @@ def test_a_worker_that_does_not_answer_is_ended(address):
             assert process.returncode == -9
         return worker
 
-    with answering(address, exchange=lambda: time.sleep(0.5)):
+    over = Event()
+    with answering(address, exchange=lambda: over.wait(20)):
         asyncio.run(asking())
+        over.set()
 
 
 @pytest.mark.parametrize(("method", "waits"), [("load_model", True), ("log_settings", False)])

@@ -197,23 +197,19 @@ def test_an_entry_point_may_not_take_a_built_in_name() -> None:
         Registry.default(installed=[_entry("dense_iris", "x:dense_iris")])
 
 
-def test_listing_and_keys_need_no_framework_and_little_time() -> None:
+def test_listing_and_keys_import_no_framework() -> None:
     """A no-op run lists, hashes and decides without TensorFlow, Keras or the data's packages."""
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from zoo.recipes.registry import Registry\n"
         "from zoo.training.runs import key\n"
-        "begun = time.perf_counter()\n"
         "known = Registry.default()\n"
         "recipes = [known.get(name) for name in known.names()]\n"
         "for recipe in recipes: recipe.dataset.home or key(recipe)\n"
-        "print(time.perf_counter() - begun)\n"
         "print({'tensorflow', 'keras', 'sklearn', 'statsmodels', 'PIL', 'onnx'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
     )
 
-    seconds, imported = done.stdout.splitlines()
-    assert float(seconds) < 0.5
-    assert imported == "set()"
+    assert done.stdout == "set()\n"

@@ -1,7 +1,6 @@
 """Callers who mean a gRPC server no good: whatever they send, a good caller is answered."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -90,7 +89,7 @@ FLOODS = {
 def flooding(number, flood):
     """Send frames without end, and again on a new connection when the server closes one."""
     opening, burst = FLOODS[flood]
-    over = threading.Event()
+    over, sent = threading.Event(), []
 
     def send():
         while not over.is_set():
@@ -99,11 +98,12 @@ def flooding(number, flood):
                 connection.settimeout(0.2)
                 while not over.is_set():
                     connection.sendall(burst)
+                    sent.append(len(burst))
 
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        time.sleep(0.3)
+        until(lambda: len(sent) >= 3)
         yield
     finally:
         over.set()
