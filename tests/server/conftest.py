@@ -31,7 +31,7 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture(scope="session", params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
-    """Each way of serving gRPC: every test that touches the wire runs over both."""
+    """Each way of serving gRPC; a test of what is the same over both says so (transports.py)."""
     return str(request.param)
 
 

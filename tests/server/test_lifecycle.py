@@ -16,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.server.slow_runs import trips_for
+from tests.server.transports import OVER_ONE_TRANSPORT
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import (
@@ -126,6 +127,7 @@ def test_drain_ends_on_time(slow, server_process):
     assert "1 requests did not finish within 0.3 s" in log
 
 
+@OVER_ONE_TRANSPORT
 def test_drain_ends_on_time_over_http(slow, server_process):
     """The same for a run that holds HTTP's own loop, which nobody can stop."""
     process = server_process(slow, "--grpc-port", "0", "--http-port", "0", "--drain-seconds", "0.3")
@@ -198,6 +200,7 @@ def test_port_in_use(slow, server_process):
     assert len(log.strip().splitlines()) == 1
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.parametrize("flag", ["--http-port", "--metrics-port"])
 def test_http_port_in_use(flag, slow, server_process):
     """The same for the ports of HTTP: each is named with its own option, before models load."""
@@ -307,6 +310,7 @@ def test_a_loop_that_ends_takes_the_process_with_it(loop, slow, server_process, 
     assert "SystemExit: a bug" in log or transport == "public"
 
 
+@OVER_ONE_TRANSPORT
 def test_sigterm_ends_the_load_of_many_models(repository, graphs, server_process):
     """While models load SIGTERM ends that after the present one, and the exit is 0."""
     for number in range(400):
@@ -334,6 +338,7 @@ runtime.Runtime.open = open_slowly
 """
 
 
+@OVER_ONE_TRANSPORT
 def test_sigterm_does_not_wait_for_a_model_that_loads_long(repository, graphs, server_process):
     """A load cannot be interrupted, and nobody waits for it: the process ends without it."""
     repository.add("m", graphs.identity())
@@ -345,6 +350,7 @@ def test_sigterm_does_not_wait_for_a_model_that_loads_long(repository, graphs, s
     assert (status, "Traceback" in log, "ready:" in log) == (0, False, False)
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.parametrize(
     ("options", "pattern"),
     [

@@ -12,8 +12,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.server.grpc_callers import infer_request
+from tests.server.transports import OVER_ONE_TRANSPORT
 from tests.waiting import until
 from zoo_server.errors import MemoryExhausted, ServerExiting
+
+pytestmark = OVER_ONE_TRANSPORT
 
 ISOLATED = 'parameters { key: "isolation" value { string_value: "process" } }\n'
 LIMITED = ISOLATED + (

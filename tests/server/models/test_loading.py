@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.server.models.control_calls import ROW, at_once, index, load
+from tests.server.transports import OVER_ONE_TRANSPORT
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 
@@ -81,6 +82,7 @@ def test_a_graph_without_end_is_ended(repository, graphs, serve):
         until(lambda: not loads_under_way())
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.slow
 def test_a_graph_whose_trial_has_no_end_is_served(repository, graphs, serve):
     """The trial is given up after ten seconds: what loops on zeros may end on a caller's data."""
@@ -89,6 +91,7 @@ def test_a_graph_whose_trial_has_no_end_is_served(repository, graphs, serve):
         assert [row[2] for row in index(wire)] == ["READY"]
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_server_leaves_while_it_loads(workers, repository, graphs, server_process):
     """SIGTERM during a load that has no end is obeyed, by one process and by several."""

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.server.transports import OVER_ONE_TRANSPORT
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 
@@ -103,6 +104,7 @@ def models(graphs, repository):
     return [graphs.identity(), graphs.with_default(), graphs.simple(), graphs.sums()]
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.parametrize(
     "count",
     [
@@ -110,10 +112,8 @@ def models(graphs, repository):
         pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
 )
-def test_mutations_have_reasons(count, models, repository, server_process, transport):
+def test_mutations_have_reasons(count, models, repository, server_process):
     """Mapped statuses alone, no traceback in the log, no death."""
-    if transport != "fast":
-        pytest.skip("loads are the same over both transports")
     refusals, log = hurt(repository, models, count, 7, server_process)
 
     assert {code for code, _ in refusals} <= ALLOWED

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.server.transports import OVER_ONE_TRANSPORT
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.repository.diff import Load, Unload, diff, settled
 from zoo_server.repository.scan import ModelFiles, ModelRepository
@@ -203,6 +204,7 @@ def test_a_failed_load_is_tried_once_a_change(polled, repository, caplog):
     assert caplog.text.count("model 'bad' version 1 is not served: ") == 1
 
 
+@OVER_ONE_TRANSPORT
 def test_the_server_looks_by_itself(repository, graphs, server_process):
     """A server process in poll mode takes up a new version without being asked, and still leaves."""
     repository.add("m", graphs.identity())

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import trustme
 
+from tests.server.transports import OVER_ONE_TRANSPORT
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
+
+pytestmark = OVER_ONE_TRANSPORT
 
 POLL = ("--model-control-mode", "poll", "--repository-poll-secs", "1")
 READY = r"ready: gRPC on (\S+), HTTP on (\S+), "

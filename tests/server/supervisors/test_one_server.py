@@ -13,7 +13,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.server.supervisors.worker_callers import CHANGES, CONNECTIONS, infers, stub_of
+from tests.server.transports import OVER_ONE_TRANSPORT
 from zoo_proto import grpc_service_pb2 as pb
+
+pytestmark = OVER_ONE_TRANSPORT
 
 
 def count_of(stub):

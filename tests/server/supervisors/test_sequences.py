@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.server.slow_runs import trips_for
+from tests.server.transports import OVER_ONE_TRANSPORT
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc, tensorflow_serving_pb2, tensorflow_serving_pb2_grpc
@@ -86,6 +87,7 @@ def refusals_until_answered(channel):
     return told
 
 
+@OVER_ONE_TRANSPORT
 def test_a_sequence_is_one_whichever_worker_it_reaches(two, sums, connected):
     """Each request of two sequences comes over another connection, and finds the state of before."""
     address = two().address()
@@ -167,6 +169,7 @@ def test_errors_are_those_of_one_process(two, sums, connected):
             assert [MUST_START in answer.error_message for answer in answers] == [True]
 
 
+@OVER_ONE_TRANSPORT
 def test_rest_and_predict_know_sequences_too(two, sums, connected):
     """Over HTTP a sequence goes on that began over gRPC; Predict has no sequence id, and says so."""
     process = two("--http-port", "0")
@@ -200,6 +203,7 @@ def test_rest_and_predict_know_sequences_too(two, sums, connected):
     assert (code, "correlation ID" in text) == ("INVALID_ARGUMENT", True)
 
 
+@OVER_ONE_TRANSPORT
 def test_sequences_end_with_the_worker_that_keeps_them(two, sums, connected):
     """After kill -9 a caller is told to come again, then to START again, and never waits for ever."""
     process = two()
@@ -217,6 +221,7 @@ def test_sequences_end_with_the_worker_that_keeps_them(two, sums, connected):
     assert again == list(range(1, len(channels) + 1))
 
 
+@OVER_ONE_TRANSPORT
 def test_sequences_outlive_the_other_worker(two, sums, connected):
     """Where a worker dies that only hands on, a sequence goes on over another connection."""
     process = two()
@@ -251,6 +256,7 @@ def begun(channels, seconds):
     return calls
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGKILL])
 def test_what_is_handed_on_is_answered_at_the_end_too(way, two, repository, graphs, connected):
     """A server that leaves finishes it; if the sequence worker is killed its callers are told at once."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.server.slow_runs import trips_for
 from tests.server.supervisors.worker_callers import CONNECTIONS, infers, stub_of
+from tests.server.transports import OVER_ONE_TRANSPORT
 from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.config import ServerConfig
@@ -134,6 +135,7 @@ def test_second_signal_ends_them_at_once(repository, graphs, two, connected):
     assert all(is_gone(pid) for pid in pids)
 
 
+@OVER_ONE_TRANSPORT
 def test_the_supervisor_holds_no_models(two):
     """It loads no onnxruntime, as its workers do."""
     process = two()
@@ -152,6 +154,7 @@ def sockets(monkeypatch):
         yield Path(folder)
 
 
+@OVER_ONE_TRANSPORT
 def test_workers_do_not_outlive_their_supervisor(two, sockets):
     """Killed without a chance to say so, it leaves no process and no socket behind."""
     process = two()
@@ -163,6 +166,7 @@ def test_workers_do_not_outlive_their_supervisor(two, sockets):
     assert not list(sockets.iterdir())
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -179,6 +183,7 @@ def test_operator_mistake_is_said_once(options, text, two):
     assert log.count(text) == 1
 
 
+@OVER_ONE_TRANSPORT
 def test_a_folder_for_sockets_that_is_too_deep_is_said(two, tmp_path, monkeypatch):
     """A socket's path has 107 bytes at most: the text says what to change."""
     deep = tmp_path / ("d" * 100)
@@ -199,6 +204,7 @@ def test_several_workers_are_no_embedded_server(repository):
         pass
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.slow
 def test_a_worker_that_cannot_live_is_tried_again(repository, two, make_request, connected):
     """The others serve on, and once what was wrong has passed all do."""
@@ -217,6 +223,7 @@ def test_a_worker_that_cannot_live_is_tried_again(repository, two, make_request,
     process.wait_for("worker 1 serves", 60)
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.slow
 def test_workers_that_die_before_the_first_start_end_it(repository, graphs, server_process):
     """What ends a worker while it loads ends every other alike: one line says so, exit 1."""
@@ -237,6 +244,7 @@ rpc.ALIVE_EVERY_SECONDS, rpc.ALIVE_SECONDS = 0.2, 0.5
 """
 
 
+@OVER_ONE_TRANSPORT
 def test_a_worker_that_falls_silent_is_replaced(
     repository, graphs, server_process, make_request, connected
 ):
@@ -261,6 +269,7 @@ def test_a_worker_that_falls_silent_is_replaced(
         assert all(infers(channel, make_request) for channel in channels)
 
 
+@OVER_ONE_TRANSPORT
 @pytest.mark.slow
 def test_a_silent_worker_is_replaced_in_its_time(two):
     """The bound that docs/serving.md states: two signs of life missed, five seconds each."""
@@ -273,6 +282,7 @@ def test_a_silent_worker_is_replaced_in_its_time(two):
     process.wait_for("serves")
 
 
+@OVER_ONE_TRANSPORT
 def test_sigterm_while_starting(two):
     """Before anything is ready the server leaves all the same, and nothing is left behind."""
     process = two()
