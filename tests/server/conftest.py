@@ -131,3 +131,10 @@ def start_rest_process(
 def rest_process(start_rest_process: Callable[[], RestProcess]) -> RestProcess:
     """One such server for all tests that only ask."""
     return start_rest_process()
+
+
+@pytest.fixture
+def slow(repository: Repository, graphs: Graphs) -> Path:
+    """Return a repository with a model as slow as it is told to be."""
+    repository.add("slow", graphs.slow())
+    return repository.path

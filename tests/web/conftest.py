@@ -1,13 +1,16 @@
-"""A gallery of every model, built once; its runtime is a stand-in, which only a browser would run."""
+"""A gallery of every model, built once with a stand-in for its runtime; and a real one in a browser."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.conftest import Trained
+from tests.conftest import Trained, listening
+from zoo.errors import ZooError
 from zoo.recipes.registry import Registry
 from zoo.site import build
 from zoo.site.build import Sources, build_site
@@ -29,3 +32,46 @@ def site(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.setattr(build, "runtime_files", lambda _: STAND_IN)
         build_site(sources, output)
         yield output
+
+
+@pytest.fixture(scope="session")
+def gallery(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a real server shows a real gallery."""
+    output = tmp_path_factory.mktemp("real") / "site"
+    try:
+        build_site(sources, output)
+    except ZooError as error:
+        pytest.skip(f"the gallery cannot be built here: {error}")
+    with listening(sources.repository, "--site", str(output)) as addresses:
+        yield f"http://{addresses['HTTP']}/"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium of this machine."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no Chromium on this machine (Debian: apt-get install chromium)")
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, gallery: str) -> Iterator[Page]:
+    """A page that may ask no other host and write no error to the console."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=gallery)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on(
+        "console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "request",
+        lambda r: None if r.url.startswith((gallery, "data:", "blob:")) else problems.append(r.url),
+    )
+    yield page
+    context.close()
+    assert not problems

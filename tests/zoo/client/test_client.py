@@ -1,49 +1,22 @@
-"""The client's manners: retries, deadlines, credentials, conversions; against a scripted server."""
+"""The client's retries, deadlines, arguments and answers; against a scripted server."""
 
 from __future__ import annotations
 
 import asyncio
 import pickle
-import shutil
-import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.zoo.client.scripted_server import FakeServer
-from zoo.client import TLS, AsyncClient, Client, ClientError, errors
-from zoo.client.arrays import from_raw, to_array
+from zoo.client import AsyncClient, Client, ClientError, errors
 from zoo.client.connection import MAX_RETRIES, Connection
-from zoo_server import datatypes
 
 Status = grpc.StatusCode
-
-
-def _sync(address: str, model: str, inputs: Any, **options: Any) -> Any:
-    with Client(address, **options) as client:
-        return client.infer(model, inputs)
-
-
-def _async(address: str, model: str, inputs: Any, **options: Any) -> Any:
-    async def run() -> Any:
-        async with AsyncClient(address, **options) as client:
-            return await client.infer(model, inputs)
-
-    return asyncio.run(run())
-
-
-@pytest.fixture(params=[_sync, _async], ids=["threads", "asyncio"])
-def infer(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """One inference through each client: every test that takes it runs twice."""
-    through: Callable[..., Any] = request.param
-    return through
 
 
 # -- retries and deadlines ------------------------------------------------------------------------
@@ -198,101 +171,6 @@ def test_ready_is_false_where_nobody_is_for_asyncio() -> None:
     assert asyncio.run(run()) is False
 
 
-# -- credentials ----------------------------------------------------------------------------------
-
-
-def test_the_token_goes_with_every_call(fake: Any, infer: Callable[..., Any]) -> None:
-    """As a bearer token; without one there is no such header."""
-    infer(fake.address, "m", [[1, 2]], token="secret")
-    infer(fake.address, "m", [[1, 2]])
-
-    assert [attempt.get("authorization") for attempt in fake.attempts] == ["Bearer secret", None]
-
-
-class Certificates:
-    """An authority of its own, and what it signs; made by openssl, since grpc only reads them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ca = folder / "ca.pem"
-        self._openssl("req -x509 -days 2 -subj /CN=authority -keyout ca.key -out ca.pem", new=True)
-
-    def sign(self, name: str) -> tuple[Path, Path]:
-        """Return certificate and key for a name, valid for 127.0.0.1 as well."""
-        (self.folder / "names").write_text(f"subjectAltName=DNS:{name},IP:127.0.0.1")
-        self._openssl(f"req -subj /CN={name} -keyout {name}.key -out {name}.csr", new=True)
-        self._openssl(
-            f"x509 -req -days 2 -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial"
-            f" -extfile names -out {name}.pem"
-        )
-        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
-
-    def _openssl(self, line: str, *, new: bool = False) -> None:
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"] if new else []
-        command = ["openssl", *line.split(), *key]
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """A fresh authority."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: TLS is not shown")
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(params=[False, True], ids=["tls", "mtls"])
-def secure(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Any]:
-    """A server with a certificate, which for mTLS wants one from the client too."""
-    certificate, key = certificates.sign("server.test")
-    authority = certificates.ca.read_bytes()
-    server = FakeServer(
-        grpc.ssl_server_credentials(
-            [(key.read_bytes(), certificate.read_bytes())],
-            authority if request.param else None,
-            request.param,
-        )
-    )
-    server.wants_certificate = request.param
-    yield server
-    server.stop()
-
-
-def test_tls_and_mtls(secure: Any, certificates: Certificates, infer: Callable[..., Any]) -> None:
-    """With the authority's file, and for mTLS our certificate; the token travels inside."""
-    certificate, key = certificates.sign("client.test")
-    mutual = {"certificate": certificate, "key": key} if secure.wants_certificate else {}
-    tls = TLS(ca=certificates.ca, **mutual)
-
-    assert infer(secure.address, "m", [[1, 2]], tls=tls, token="t").tolist() == [[2, 4]]
-    assert secure.attempts[0]["authorization"] == "Bearer t"
-
-
-def test_tls_by_the_name_in_the_certificate(
-    certificates: Certificates, secure: Any, infer: Callable[..., Any]
-) -> None:
-    """A certificate for another name than the address is taken when that name is given."""
-    certificate, key = certificates.sign("client.test")
-    for name, answers in (("server.test", True), ("elsewhere.test", False)):
-        tls = TLS(ca=certificates.ca, certificate=certificate, key=key, server_name=name)
-        if answers:
-            assert infer(secure.address, "m", [[1, 2]], tls=tls).tolist() == [[2, 4]]
-        else:
-            with pytest.raises(errors.Unreachable):
-                infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
-
-
-def test_an_unknown_authority_is_not_trusted(
-    certificates: Certificates, secure: Any, infer: Callable[..., Any]
-) -> None:
-    """Nor is plain text spoken to a server with TLS."""
-    certificate, key = certificates.sign("client.test")
-    stranger = TLS(ca=certificate, certificate=certificate, key=key)
-    for tls in (stranger, None):
-        with pytest.raises(errors.Unavailable):
-            infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
-
-
 # -- arguments and answers -------------------------------------------------------------------------
 
 
@@ -311,14 +189,6 @@ def test_arguments_are_checked_at_once(arguments: dict[str, Any], text: str) -> 
     """ValueError in one line, before anything is sent."""
     with pytest.raises(ValueError, match=text):
         Connection(**{"address": "127.0.0.1:1", **arguments})
-
-
-def test_half_a_certificate_is_none() -> None:
-    """mTLS takes certificate and key, or neither; a file that is missing is said at once."""
-    with pytest.raises(ValueError, match="a certificate and its key together"):
-        TLS(certificate="c")
-    with pytest.raises(FileNotFoundError, match="no-such-file"):
-        Client("127.0.0.1:1", tls=TLS(ca="no-such-file"))
 
 
 def test_the_model_is_asked_once(fake: Any) -> None:
@@ -419,49 +289,3 @@ def test_parameters_that_cannot_be_sent(
 
     assert text in str(caught.value)
     assert not fake.requests
-
-
-# -- arrays ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("row", datatypes.DATA_TYPES, ids=lambda row: row.wire)
-def test_every_datatype_goes_and_comes_back(row: datatypes.DataType) -> None:
-    """From lists to the wire and back to arrays; BF16 as float32."""
-    values = {"BOOL": [True, False], "BYTES": [b"a\0", b""]}.get(row.wire, [1, 2])
-    array = to_array(values, row)
-    raw = array.tobytes() if row.byte_size else datatypes.serialize_bytes(array.tolist())
-
-    assert from_raw(row, (2,), raw).tolist() == values
-
-
-def test_strings_of_every_kind() -> None:
-    """str, bytes and numpy's own, with NULs at the end; numbers are no strings."""
-    row = datatypes.by_wire("BYTES")
-    assert to_array(["a\0", "b"], row).tolist() == ["a\0", "b"]
-    assert to_array(np.array([["x"]]), row).tolist() == [["x"]]
-    for bad in ([1], np.array([None]), np.array([3], object)):
-        with pytest.raises(ValueError, match="takes BYTES"):
-            to_array(bad, row)
-
-
-@given(st.floats(width=32, allow_nan=False))
-def test_bfloat16_is_the_nearest(value: float) -> None:
-    """No other of its numbers lies nearer; what has a short mantissa is exact."""
-    row = datatypes.by_wire("BF16")
-    bits = to_array([value], row)
-    (read,) = from_raw(row, (1,), bits.tobytes()).astype(np.float64)
-    if np.isinf(read):
-        assert abs(value) >= 3.3895313892515355e38  # the largest bfloat16
-        return
-    magnitude = int(bits[0] & 0x7FFF)
-    beside = [int(bits[0]) + 1, int(bits[0]) - (magnitude > 0)]
-    around = from_raw(row, (2,), np.array(beside, "<u2").tobytes()).astype(np.float64)
-    assert all(abs(read - value) <= abs(other - value) for other in around)
-
-
-def test_bfloat16_keeps_nan() -> None:
-    """Rounding its bits would make it another number."""
-    row = datatypes.by_wire("BF16")
-    nan = np.array([0x7FFFFFFF], np.uint32).view(np.float32)
-
-    assert np.isnan(from_raw(row, (1,), to_array(nan, row).tobytes())).all()

@@ -56,9 +56,7 @@ def mostly(good: Any, *others: Any) -> st.SearchStrategy[Any]:
 
 words = st.sampled_from(["x", "INPUT0", "bias", "OUTPUT0", "y", "", "\0", "größe", "z" * 300])
 
-
 sizes = st.sampled_from([0, 1, 2, 4, 8, 16, 17, -1, 2**31, 2**32 + 1, 2**62, 2**63 - 1, -(2**63)])
-
 
 scalars = st.one_of(
     st.tuples(st.just("bool_param"), st.booleans()),
@@ -69,24 +67,19 @@ scalars = st.one_of(
     st.just((None, None)),
 )
 
-
 keys = st.sampled_from(
     ["sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "mine", "triton_x",
      "triton_enable_empty_final_response", "binary_data_output"]
 )  # fmt: skip
-
 
 tensor_keys = st.sampled_from(
     ["classification", "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset",
      "binary_data", "binary_data_size", "mine"]
 )  # fmt: skip
 
-
 numbers = st.sampled_from([0, 1, -1, 127, 128, 255, 2**31 - 1])
 
-
 VERSIONS = st.sampled_from(["1", "01", "2", "0", "-1", "x", "１", "9" * 30])
-
 
 OUTPUTS = st.sampled_from(["y", "OUTPUT0", "OUTPUT1"]) | words
 

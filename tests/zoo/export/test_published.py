@@ -1,0 +1,187 @@
+"""What a published version holds: files, facts, proofs and variants; for every model."""
+
+import json
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+
+from tests.zoo.export.zoo_commands import MODELS, PORTABLE, command_imports, zoo
+from zoo.files import sha256
+from zoo.publish import repository
+from zoo.recipes.registry import Registry
+from zoo.training.runs import RunFolder
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_version_is_complete(trained, name: str) -> None:
+    """Model, manifest, card, picture and vectors; checksums, graph facts and parity hold."""
+    manifest = repository.read_manifest(trained.repository, name)
+    assert manifest is not None
+    assert repository.intact(manifest)
+    values, recipe = manifest.values, Registry.default().get(name)
+    assert {"model.onnx", "README.md", "model.svg", "history.png", "held_out.png"} <= set(
+        values["files"]
+    )
+    taken, given = values["graph"]["inputs"], values["graph"]["outputs"]
+    assert tuple(tensor["name"] for tensor in taken) == recipe.inputs
+    assert tuple(tensor["name"] for tensor in given) == recipe.outputs
+    assert {tensor["shape"][0] for tensor in (*taken, *given)} == {"batch"}
+    assert (values["graph"]["opset"], values["graph"]["ir_version"]) == (17, 8)
+    assert {row["runtime"] for row in values["parity"]} == {"onnxruntime", "onnx-reference"}
+    assert values["training"]["parameters"] == recipe.parameters
+    assert recipe.claim.holds(values["training"]["metric"]["value"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) -> None:
+    """Every case of every file is within its bound, or says why it is not compared."""
+    manifest = repository.read_manifest(trained.repository, name)
+    assert manifest is not None
+    values = manifest.values
+    rows = len(RunFolder.of(trained.runs, Registry.default().get(name)).held_out())
+    files = [values, *(variant for variant in values["variants"] if "parity" in variant)]
+    for variant in files:
+        cases = {row["case"] for row in variant["parity"]}
+        assert {
+            "held-out rows, batch 1",
+            "held-out rows, batch 7",
+            f"all {rows} held-out rows",
+        } <= (cases)
+        assert {"zeros", "a denormal float32", "the largest float32", "NaN everywhere"} <= cases
+        assert {"one Inf in a held-out row", "-Inf everywhere"} <= cases
+        for row in variant["parity"]:
+            assert row["ok"] or (row["adversarial"] and row["not_compared"]), row
+            assert row["not_compared"] or (row["ratio"] <= 1 and row["flips"] == 0)
+        measured = variant["held_out"]
+        assert measured["rows"] == rows
+        assert measured["keras"] == pytest.approx(values["training"]["metric"]["value"], rel=1e-5)
+        assert measured["runtimes"].keys() == {"onnxruntime"}
+        assert abs(measured["runtimes"]["onnxruntime"] - measured["keras"]) <= measured["allowed"]
+    text = (manifest.folder / "README.md").read_text()
+    assert values["tolerance"]["reason"] in text
+    assert f"on all {rows} held-out rows: Keras" in text
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_file_says_what_it_is(trained, name: str) -> None:
+    """Properties that onnxruntime hands out too, the same in both variants, in one order."""
+    manifest = repository.read_manifest(trained.repository, name)
+    assert manifest is not None
+    values, recipe = manifest.values, Registry.default().get(name)
+    seen = []
+    for path in sorted(manifest.folder.glob("*.onnx")):
+        model = onnx.load(path)
+        facts = {entry.key: entry.value for entry in model.metadata_props}
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        assert session.get_modelmeta().custom_metadata_map == facts
+        assert (facts["name"], facts["task"]) == (name, recipe.task)
+        assert facts.get("classes", "") == ",".join(recipe.classes)
+        assert facts.get("units", "") == recipe.units
+        assert "none: raw values go in, and the graph scales" in facts["preprocessing"]
+        assert ("the ink" in facts["preprocessing"]) == ("ink" in facts.get("image", ""))
+        assert facts["data_licence"] == values["data"]["licence"]
+        assert float(facts["metric_value"]) == pytest.approx(
+            values["training"]["metric"]["value"], rel=1e-5
+        )
+        assert facts["recipe"].startswith(f"{name} in zoo/recipes/")
+        assert (
+            facts["layer_zoo_version"] == values["versions"]["layer-zoo"] == model.producer_version
+        )
+        tensors = [*model.graph.input, *model.graph.output]
+        assert all(tensor.doc_string for tensor in tensors)
+        if recipe.task == "multiclass":
+            assert model.graph.output[0].doc_string.endswith(", ".join(recipe.classes))
+        seen.append((facts, list(facts), [tensor.doc_string for tensor in tensors]))
+    assert all(entry == seen[0] for entry in seen)
+
+
+def test_a_manifest_is_enough_to_rebuild_from(trained) -> None:
+    """Recipe and data by content, seed, options and every version: no repository of code needed."""
+    manifest = repository.read_manifest(trained.repository, "cnn_digits")
+    assert manifest is not None
+    values, recipe = manifest.values, Registry.default().get("cnn_digits")
+    rebuild = values["rebuild"]
+    assert rebuild["recipe"]["sha256"] == sha256(recipe.file)
+    assert rebuild["data_sha256"] == {path.name: sha256(path) for path in recipe.dataset.files()}
+    assert rebuild["seed"] == recipe.seed
+    assert rebuild["weights_sha256"] == sha256(RunFolder(trained.runs, "cnn_digits").weights)
+    assert values["options"] == {
+        "opset": 17,
+        "portable": True,
+        "reset_states": False,
+        "quantize": "none",
+        "max_loss": None,
+    }
+    packages = {"keras", "tf2onnx", "onnx", "numpy", "python", "layer-zoo"}
+    assert packages <= values["versions"].keys()
+    assert any(package.startswith("tensorflow") for package in values["versions"])
+
+
+def test_what_a_recurrent_operator_makes_of_nan_is_not_hidden(trained) -> None:
+    """onnxruntime's LSTM loses NaN, which the card says; the portable variant keeps it."""
+    manifest = repository.read_manifest(trained.repository, "lstm_sunspots")
+    assert manifest is not None
+
+    def verdict(parity: list[dict], runtime: str) -> tuple[bool, str]:
+        (row,) = (r for r in parity if (r["case"], r["runtime"]) == ("NaN everywhere", runtime))
+        return row["ok"], row["not_compared"]
+
+    (portable,) = manifest.values["variants"]
+    ok, reason = verdict(manifest.values["parity"], "onnxruntime")
+    assert not ok
+    assert "answer NaN with a number" in reason
+    assert verdict(manifest.values["parity"], "onnx-reference") == (True, "")
+    assert verdict(portable["parity"], "onnxruntime") == (True, "")
+    assert reason in (manifest.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_recurrent_models_have_a_portable_variant(trained, name: str) -> None:
+    """A second file of plain operators, proven by the same rows; no file without a reason."""
+    manifest = repository.read_manifest(trained.repository, name)
+    assert manifest is not None
+    variants = manifest.values["variants"]
+    if name in PORTABLE:
+        (variant,) = variants
+        facts = manifest.values["files"]["model.portable.onnx"]
+        assert (variant["file"], variant["bytes"], variant["sha256"]) == (
+            "model.portable.onnx", facts["bytes"], facts["sha256"],
+        )  # fmt: skip
+        kinds = {n.op_type for n in onnx.load(manifest.folder / "model.portable.onnx").graph.node}
+        assert not {"LSTM", "GRU", "RNN", "Loop"} & kinds
+        assert variant["graph"]["inputs"] == manifest.values["graph"]["inputs"]
+        rows = [(row["runtime"], row["case"]) for row in variant["parity"]]
+        assert rows == [(row["runtime"], row["case"]) for row in manifest.values["parity"]]
+    elif name == "lstm_sunspots_any_length":
+        assert "needs a fixed length" in variants[0]["reason"]
+        assert "needs a fixed length" in (manifest.folder / "README.md").read_text()
+    else:
+        assert variants == []
+    assert (manifest.folder / "model.portable.onnx").exists() == (name in PORTABLE)
+
+
+def test_list_and_show_need_no_framework(trained, tmp_path: Path) -> None:
+    """Figures come from manifests; the picture is drawn without TensorFlow."""
+    listed = command_imports("list", "--repository", trained.repository)
+    shown = command_imports(
+        "show", "cnn_digits", "--repository", trained.repository, "--svg", tmp_path / "p.svg"
+    )
+
+    assert listed.returncode == shown.returncode == 0
+    assert listed.stdout.splitlines()[-1] == shown.stdout.splitlines()[-1] == "imported:"
+    assert "178" in listed.stdout
+    assert "178 trainable parameters" in shown.stdout
+    assert "(None, 2, 2, 3)" in (tmp_path / "p.svg").read_text()
+
+
+def test_show_counts_the_tutorials_connections(trained) -> None:
+    """4 inputs times 8 units are 32 connections."""
+    shown = json.loads(
+        zoo("show", "dense_iris", "--repository", trained.repository, "--json").stdout
+    )
+    (dense, *_) = [layer for layer in shown["layers"] if layer["type"] == "Dense"]
+
+    assert dense["connections"] == 32
+    assert dense["trainable"] == 40

@@ -1,0 +1,47 @@
+"""`zoo` in a process of its own, and the names of the models that the tests train."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from zoo.recipes.registry import Registry
+
+ZOO = Path(sys.executable).with_name("zoo")
+
+KNOWN = Registry.default()
+
+#: Those whose data is in a package.
+MODELS = [name for name in KNOWN.names() if KNOWN.get(name).dataset.home is None]
+
+#: Runs a command in this Python and says which frameworks it imported.
+IMPORTS = """
+import sys
+from zoo.cli import main
+status = main(sys.argv[1:])
+loaded = [name for name in ("tensorflow", "keras", "tf2onnx", "onnx") if name in sys.modules]
+print("imported:", *loaded)
+sys.exit(status)
+"""
+
+
+def zoo(*arguments: object, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(ZOO), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def command_imports(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", IMPORTS, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+PORTABLE = {"bilstm_sunspots", "gru_sunspots", "lstm_sunspots", "lstm_sunspots_sequence"}
