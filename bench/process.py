@@ -43,6 +43,11 @@ class ServerProcess:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> float:
         """Ask until it answers; return the seconds since its start. TimeoutError if it never does."""
         while time.perf_counter() - self.started < seconds:

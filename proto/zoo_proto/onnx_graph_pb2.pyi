@@ -7,16 +7,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AttributeProto(_message.Message):
-    __slots__ = ("name", "i", "g", "graphs")
+    __slots__ = ("name", "i", "s", "g", "graphs", "type")
     NAME_FIELD_NUMBER: _ClassVar[int]
     I_FIELD_NUMBER: _ClassVar[int]
+    S_FIELD_NUMBER: _ClassVar[int]
     G_FIELD_NUMBER: _ClassVar[int]
     GRAPHS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
     name: str
     i: int
+    s: bytes
     g: GraphProto
     graphs: _containers.RepeatedCompositeFieldContainer[GraphProto]
-    def __init__(self, name: _Optional[str] = ..., i: _Optional[int] = ..., g: _Optional[_Union[GraphProto, _Mapping]] = ..., graphs: _Optional[_Iterable[_Union[GraphProto, _Mapping]]] = ...) -> None: ...
+    type: int
+    def __init__(self, name: _Optional[str] = ..., i: _Optional[int] = ..., s: _Optional[bytes] = ..., g: _Optional[_Union[GraphProto, _Mapping]] = ..., graphs: _Optional[_Iterable[_Union[GraphProto, _Mapping]]] = ..., type: _Optional[int] = ...) -> None: ...
 
 class NodeProto(_message.Message):
     __slots__ = ("input", "output", "name", "op_type", "attribute", "domain")
@@ -35,14 +39,16 @@ class NodeProto(_message.Message):
     def __init__(self, input: _Optional[_Iterable[str]] = ..., output: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., op_type: _Optional[str] = ..., attribute: _Optional[_Iterable[_Union[AttributeProto, _Mapping]]] = ..., domain: _Optional[str] = ...) -> None: ...
 
 class TensorProto(_message.Message):
-    __slots__ = ("dims", "data_type", "name")
+    __slots__ = ("dims", "data_type", "string_data", "name")
     DIMS_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    STRING_DATA_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     dims: _containers.RepeatedScalarFieldContainer[int]
     data_type: int
+    string_data: _containers.RepeatedScalarFieldContainer[bytes]
     name: str
-    def __init__(self, dims: _Optional[_Iterable[int]] = ..., data_type: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+    def __init__(self, dims: _Optional[_Iterable[int]] = ..., data_type: _Optional[int] = ..., string_data: _Optional[_Iterable[bytes]] = ..., name: _Optional[str] = ...) -> None: ...
 
 class TypeProto(_message.Message):
     __slots__ = ("tensor_type",)
@@ -64,16 +70,20 @@ class ValueInfoProto(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[TypeProto, _Mapping]] = ...) -> None: ...
 
 class GraphProto(_message.Message):
-    __slots__ = ("node", "initializer", "input", "value_info")
+    __slots__ = ("node", "name", "initializer", "input", "output", "value_info")
     NODE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     INITIALIZER_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
     VALUE_INFO_FIELD_NUMBER: _ClassVar[int]
     node: _containers.RepeatedCompositeFieldContainer[NodeProto]
+    name: str
     initializer: _containers.RepeatedCompositeFieldContainer[TensorProto]
     input: _containers.RepeatedCompositeFieldContainer[ValueInfoProto]
+    output: _containers.RepeatedCompositeFieldContainer[ValueInfoProto]
     value_info: _containers.RepeatedCompositeFieldContainer[ValueInfoProto]
-    def __init__(self, node: _Optional[_Iterable[_Union[NodeProto, _Mapping]]] = ..., initializer: _Optional[_Iterable[_Union[TensorProto, _Mapping]]] = ..., input: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ..., value_info: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ...) -> None: ...
+    def __init__(self, node: _Optional[_Iterable[_Union[NodeProto, _Mapping]]] = ..., name: _Optional[str] = ..., initializer: _Optional[_Iterable[_Union[TensorProto, _Mapping]]] = ..., input: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ..., output: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ..., value_info: _Optional[_Iterable[_Union[ValueInfoProto, _Mapping]]] = ...) -> None: ...
 
 class FunctionProto(_message.Message):
     __slots__ = ("node",)
@@ -90,11 +100,13 @@ class OperatorSetIdProto(_message.Message):
     def __init__(self, domain: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class ModelProto(_message.Message):
-    __slots__ = ("graph", "opset_import", "functions")
+    __slots__ = ("ir_version", "graph", "opset_import", "functions")
+    IR_VERSION_FIELD_NUMBER: _ClassVar[int]
     GRAPH_FIELD_NUMBER: _ClassVar[int]
     OPSET_IMPORT_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    ir_version: int
     graph: GraphProto
     opset_import: _containers.RepeatedCompositeFieldContainer[OperatorSetIdProto]
     functions: _containers.RepeatedCompositeFieldContainer[FunctionProto]
-    def __init__(self, graph: _Optional[_Union[GraphProto, _Mapping]] = ..., opset_import: _Optional[_Iterable[_Union[OperatorSetIdProto, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[FunctionProto, _Mapping]]] = ...) -> None: ...
+    def __init__(self, ir_version: _Optional[int] = ..., graph: _Optional[_Union[GraphProto, _Mapping]] = ..., opset_import: _Optional[_Iterable[_Union[OperatorSetIdProto, _Mapping]]] = ..., functions: _Optional[_Iterable[_Union[FunctionProto, _Mapping]]] = ...) -> None: ...

@@ -10,7 +10,7 @@ numpy has no bfloat16, so BF16 travels in uint16 carriers holding the upper half
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,9 @@ MAX_ELEMENTS = (2**63 - 1) // 8
 
 _LENGTH = struct.Struct("<I")
 
-#: Elements that are copied at once.
-_PIECE = 1 << 15
+#: Strings that are converted, copied or let go of at once: a millisecond or so. Other threads come in
+#: between, for each step is one that the interpreter's lock is held for.
+STRINGS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,17 @@ def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") 
     elements differs.
     """
     elements: list[bytes] = []
+    for piece in parse_pieces(raw, count, tensor=tensor):
+        elements += piece
+    return elements
+
+
+def parse_pieces(
+    raw: bytes | memoryview, count: int, *, tensor: str = "tensor"
+) -> Iterator[list[bytes]]:
+    """Give the elements that parse_bytes returns, STRINGS_AT_ONCE at a time."""
+    elements: list[bytes] = []
+    done = 0
     view = memoryview(raw)
     position, end = 0, len(view)
     while position < end:
@@ -190,8 +202,12 @@ def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") 
                 f"incomplete string length indicator for {tensor}, expecting {_LENGTH.size} bytes "
                 f"but only {end - position} bytes available"
             )
-        if len(elements) == count:
+        if done + len(elements) == count:
             raise miscounted(count + 1, count, tensor=tensor)
+        if len(elements) == STRINGS_AT_ONCE:
+            yield elements
+            done += STRINGS_AT_ONCE
+            elements = []
         (length,) = _LENGTH.unpack_from(view, position)
         position += _LENGTH.size
         if length > end - position:
@@ -201,9 +217,9 @@ def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") 
             )
         elements.append(bytes(view[position : position + length]))
         position += length
-    if len(elements) != count:
-        raise miscounted(len(elements), count, tensor=tensor)
-    return elements
+    if done + len(elements) != count:
+        raise miscounted(done + len(elements), count, tensor=tensor)
+    yield elements
 
 
 def miscounted(got: int, count: int, *, tensor: str) -> ValueError:
@@ -215,12 +231,43 @@ def miscounted(got: int, count: int, *, tensor: str) -> ValueError:
     return ValueError(f"expected {count} string elements for {tensor}, got {got}")
 
 
+class _Objects(np.ndarray):
+    """A long array of objects, which lets go of them in parts."""
+
+    def __del__(self) -> None:
+        if self.base is None:  # no view of another
+            flat = self.reshape(-1)
+            for begin in range(0, self.size, STRINGS_AT_ONCE):
+                flat[begin : begin + STRINGS_AT_ONCE] = None
+
+
+def empty_objects(shape: Sequence[int]) -> np.ndarray:
+    """Return an array of None; numpy's own string dtypes would lose trailing NULs."""
+    if element_count(shape) <= STRINGS_AT_ONCE:
+        return np.empty(shape, dtype=object)
+    return _Objects(shape, dtype=object)
+
+
 def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
-    """Return elements as an object array; numpy's own string dtypes would lose trailing NULs."""
-    array = np.empty(len(elements), dtype=object)
-    for begin in range(0, len(elements), _PIECE):  # so that other threads come in between
-        array[begin : begin + _PIECE] = elements[begin : begin + _PIECE]
-    return array.reshape(shape)
+    """Return elements as an object array."""
+    return object_array_of(pieces_of(elements), shape)
+
+
+def object_array_of(pieces: Iterable[Sequence[Any]], shape: Sequence[int]) -> np.ndarray:
+    """Return elements that come in pieces as an object array; there must be as many as it has."""
+    array = empty_objects(shape)
+    flat, at = array.reshape(-1), 0
+    for piece in pieces:
+        flat[at : at + len(piece)] = piece
+        at += len(piece)
+    return array
+
+
+def pieces_of(elements: Sequence[Any] | np.ndarray) -> Iterator[list[Any]]:
+    """Give the elements of a sequence or a flat array, in order, STRINGS_AT_ONCE at a time."""
+    for begin in range(0, len(elements), STRINGS_AT_ONCE):
+        piece = elements[begin : begin + STRINGS_AT_ONCE]
+        yield piece.tolist() if isinstance(piece, np.ndarray) else list(piece)
 
 
 def from_raw(datatype: DataType, shape: Sequence[int], raw: bytes | memoryview) -> np.ndarray:
@@ -229,7 +276,7 @@ def from_raw(datatype: DataType, shape: Sequence[int], raw: bytes | memoryview) 
     ValueError if the buffer is not exactly what the shape needs.
     """
     if datatype.byte_size is None:
-        return object_array(parse_bytes(raw, element_count(shape)), shape)
+        return object_array_of(parse_pieces(raw, element_count(shape)), shape)
     expected = byte_count(datatype, shape)
     if len(raw) != expected:
         raise ValueError(
@@ -242,7 +289,7 @@ def from_raw(datatype: DataType, shape: Sequence[int], raw: bytes | memoryview) 
 def to_raw(datatype: DataType, array: np.ndarray) -> bytes:
     """Return an array's elements in wire form, row-major; TypeError if they are of another type."""
     if datatype.byte_size is None:
-        return serialize_bytes(array.ravel().tolist())
+        return b"".join([serialize_bytes(piece) for piece in pieces_of(array.ravel())])
     if array.dtype != datatype.numpy and by_numpy(array.dtype) is not datatype:
         raise TypeError(f"an array of {array.dtype} is not {datatype.wire}")
     return np.ascontiguousarray(array, dtype=datatype.numpy).tobytes()

@@ -107,3 +107,37 @@ def test_by_numpy_knows_strings_and_byte_order():
     assert datatypes.by_numpy(np.array(["a"]).dtype).wire == "BYTES"
     assert datatypes.by_numpy(np.dtype(">i2")).wire == "INT16"
     assert datatypes.to_raw(datatypes.by_wire("INT16"), np.array([1], ">i2")) == b"\x01\x00"
+
+
+@pytest.mark.parametrize(
+    "count",
+    [datatypes.STRINGS_AT_ONCE - 1, datatypes.STRINGS_AT_ONCE, 2 * datatypes.STRINGS_AT_ONCE + 1],
+)
+def test_long_lists_are_read_and_written_in_parts(count):
+    """What comes in parts is what comes at once, and a wrong count is seen at any length."""
+    elements = [b"%d" % number for number in range(count)]
+    raw = datatypes.serialize_bytes(elements)
+    strings = datatypes.by_wire("BYTES")
+
+    array = datatypes.from_raw(strings, (count, 1), raw)
+
+    assert array.shape == (count, 1)
+    assert array.ravel().tolist() == elements
+    assert datatypes.to_raw(strings, array) == raw
+    assert max(map(len, datatypes.pieces_of(elements))) <= datatypes.STRINGS_AT_ONCE
+    for other in (count - 1, count + 1):
+        with pytest.raises(ValueError, match="string elements"):
+            datatypes.parse_bytes(raw, other)
+
+
+def test_a_long_array_keeps_what_others_hold():
+    """It lets go of its elements in parts; a view of it, and what was taken out, stay whole."""
+    array = datatypes.object_array(
+        [f"word {number}" for number in range(datatypes.STRINGS_AT_ONCE + 1)],
+        (datatypes.STRINGS_AT_ONCE + 1,),
+    )
+    view, word = array[5:8], array[0]
+    del array
+
+    assert view.tolist() == ["word 5", "word 6", "word 7"]
+    assert word == "word 0"

@@ -328,12 +328,14 @@ class RequestChecker:
         data = sent.data.now() if isinstance(sent.data, Source) else sent.data
         try:
             if isinstance(data, bytes | memoryview):
-                elements: Sequence[bytes] = datatypes.parse_bytes(data, count, tensor=label)
-            else:
-                elements = data  # not bytes: read from `bytes_contents`
-                if len(elements) != count:
-                    raise datatypes.miscounted(len(elements), count, tensor=label)
-            return datatypes.object_array([element.decode() for element in elements], shape)
+                pieces: list[list[Any]] = list(datatypes.parse_pieces(data, count, tensor=label))
+            else:  # read from `bytes_contents`
+                if len(data) != count:
+                    raise datatypes.miscounted(len(data), count, tensor=label)
+                pieces = list(datatypes.pieces_of(data))
+            for index, piece in enumerate(pieces):
+                pieces[index] = [element.decode() for element in piece]
+            return datatypes.object_array_of(pieces, shape)
         except UnicodeDecodeError:
             raise InvalidRequest(
                 f"a string element of {label} is not valid UTF-8, which ONNX strings are"

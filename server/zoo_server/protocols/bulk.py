@@ -33,7 +33,7 @@ _STEP = 1 << 18
 _COPIED_AT_ONCE = 1 << 20
 
 #: Elements of a list of protobuf's that are made into Python's objects at once.
-_CONVERTED_AT_ONCE = 1 << 15
+_CONVERTED_AT_ONCE = 1 << 14
 
 #: A varint of 64 bits, at most.
 _MOST_BYTES = 10
@@ -57,6 +57,14 @@ Lists = Mapping[int, memoryview | list[bytes]]
 
 class _Strange(Exception):
     """A message that is not as clients write it."""
+
+
+class Strings(list[bytes]):
+    """A long list of strings, which lets go of them in parts."""
+
+    def __del__(self) -> None:
+        while self:
+            del self[-_CONVERTED_AT_ONCE:]
 
 
 @dataclass(slots=True)
@@ -185,7 +193,7 @@ class _Taker:
 
     def _strings(self, at: int, end: int) -> tuple[list[bytes], int]:
         """Return the strings of the list that begins here, and where it ends."""
-        raw, strings = self._raw, list[bytes]()
+        raw, strings = self._raw, Strings()
         tag = raw[at]
         while at < end and raw[at] == tag:
             size = raw[at + 1]
@@ -295,7 +303,7 @@ def elements_of(values: Any) -> list[bytes]:
     """Return strings as a list; as `array_of` does, in parts."""
     if isinstance(values, list):
         return values
-    elements: list[bytes] = []
+    elements = Strings()
     for at in range(0, len(values), _CONVERTED_AT_ONCE):
         elements += values[at : at + _CONVERTED_AT_ONCE]
     return elements

@@ -15,7 +15,7 @@ class Onnxruntime(Protocol):
     InferenceSession: Callable[..., "InferenceSession"]
     OrtValue: "OrtValueFactory"
     ExecutionMode: "ExecutionModes"
-    GraphOptimizationLevel: object
+    GraphOptimizationLevel: "OptimizationLevels"
 
     def get_available_providers(self) -> list[str]:
         """Return the names of the providers that it was built with."""
@@ -35,6 +35,12 @@ class ExecutionModes(Protocol):
 
     ORT_PARALLEL: object
     ORT_SEQUENTIAL: object
+
+
+class OptimizationLevels(Protocol):
+    """How much a graph is changed before it runs; the others are found by name."""
+
+    ORT_DISABLE_ALL: object
 
 
 class SessionOptions(Protocol):

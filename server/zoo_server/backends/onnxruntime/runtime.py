@@ -15,7 +15,12 @@ from weakref import WeakSet
 from zoo_server.backends.onnxruntime import assignment, providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
 from zoo_server.backends.onnxruntime.isolated import IsolatedRuntime, IsolatedSession
-from zoo_server.backends.onnxruntime.library import InferenceSession, Onnxruntime, SessionOptions
+from zoo_server.backends.onnxruntime.library import (
+    InferenceSession,
+    Onnxruntime,
+    Run,
+    SessionOptions,
+)
 from zoo_server.backends.onnxruntime.messages import for_callers, one_line
 from zoo_server.backends.onnxruntime.plugins import Plugins
 from zoo_server.backends.onnxruntime.session import Session
@@ -24,6 +29,7 @@ from zoo_server.backends.onnxruntime.session_options import (
     run_options,
     session_options,
 )
+from zoo_server.backends.onnxruntime.strings import StringRun, has_strings
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.errors import ModelLoadError, RuntimeMissing
 from zoo_server.inference.cancellation import Cancellation
@@ -96,7 +102,6 @@ class Runtime:
             session = self._open_on_cpu(path, file, threads, settings, error)
         taken = providers.taken(choice, session.get_providers())
         try:
-            run = ValueRun(session, module.OrtValue) if has_bfloat16(session) else None
             return Session(
                 session,
                 taken,
@@ -104,7 +109,7 @@ class Runtime:
                 self._limiter,
                 file.traits,
                 run_options(module, settings, arena=not self._memory_bytes),
-                run,
+                _run_of(session, module),
                 self._memory_bytes,
                 assignment.counted(session, path) if choice.names[1:] else (),
             )
@@ -173,6 +178,13 @@ class Runtime:
             )
         except Exception as error:
             raise ModelLoadError(_load_reason(path, error)) from error
+
+
+def _run_of(session: InferenceSession, module: Onnxruntime) -> Run | None:
+    """Return what stands in for the session's own `run`, None where nothing need."""
+    if has_bfloat16(session):
+        return ValueRun(session, module.OrtValue)
+    return StringRun(session, module) if has_strings(session) else None
 
 
 def _import_onnxruntime() -> Onnxruntime:

@@ -13,7 +13,7 @@ the surplus. Answers always come in the typed list, as TensorFlow Serving's do b
 other languages read that list and nothing else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -85,14 +85,23 @@ def encode(output: OutputTensor) -> tuple[bytes, ...]:
         # A packed list is its tag, its length, and the memory.
         head: bytes = tensor.SerializeToString()
         return head, delimited(_FIELDS[field].number, len(output.raw)), output.raw
+    # A list may come in parts, each in a message of its own: protobuf merges what follows what. Of a long
+    # one no part holds the interpreter's lock for long.
+    pieces = [tensor.SerializeToString()]
+    for values in _carried(output, datatype):
+        part = tf.TensorProto()
+        getattr(part, field).extend(values)
+        pieces.append(part.SerializeToString())
+    return tuple(pieces)
+
+
+def _carried(output: OutputTensor, datatype: DataType) -> Iterator[list[Any]]:
+    """Give an output's elements as the typed list takes them, some at a time."""
     if datatype.byte_size is None:
-        tensor.string_val.extend(
-            datatypes.parse_bytes(output.raw, datatypes.element_count(output.shape))
-        )
-    else:
-        carrier = np.dtype("<u2") if field == "half_val" else datatype.numpy
-        getattr(tensor, field).extend(np.frombuffer(output.raw, carrier).tolist())
-    return (tensor.SerializeToString(),)
+        yield from datatypes.parse_pieces(output.raw, datatypes.element_count(output.shape))
+        return
+    carrier = np.dtype("<u2") if datatype.tf_values == "half_val" else datatype.numpy
+    yield from datatypes.pieces_of(np.frombuffer(output.raw, carrier))
 
 
 def _datatype(number: Any) -> DataType:
@@ -175,7 +184,7 @@ def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorDat
     take(2 * filled)  # the filling, and the whole
     if datatype.byte_size is None:
         elements = elements_of(values)
-        return elements + [elements[-1] if elements else b""] * missing
+        return elements if not missing else elements + [elements[-1] if elements else b""] * missing
     array = _numbers(datatype, values)
     if not missing:
         return array

@@ -8,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo_proto import tensorflow_framework_pb2 as tf
-from zoo_server.datatypes import DATA_TYPES, DataType, element_count
+from zoo_server.datatypes import (
+    DATA_TYPES,
+    STRINGS_AT_ONCE,
+    DataType,
+    element_count,
+    serialize_bytes,
+)
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import OutputTensor
 from zoo_server.protocols.tfs.tensors import decode, encode
+
+LONG = 2 * STRINGS_AT_ONCE + 1
 
 
 def take(_: int) -> None:
@@ -84,3 +92,18 @@ def test_the_table_names_a_field_of_the_message(row: DataType) -> None:
     """And an element type of TensorFlow's enumeration."""
     assert row.tf_values in tf.TensorProto.DESCRIPTOR.fields_by_name
     assert row.tf_enum in tf.DataType.values()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field", "values"),
+    [("BYTES", "string_val", [b"ab", b""] * LONG), ("INT32", "int_val", [-1, 2**31 - 1] * LONG)],
+)
+def test_long_lists_are_whole(datatype: str, field: str, values: list[Any]) -> None:
+    """They are written in parts, which protobuf reads as one list."""
+    raw = serialize_bytes(values) if datatype == "BYTES" else np.array(values, "<i4").tobytes()
+    output = OutputTensor(name="y", datatype=datatype, shape=(len(values),), raw=raw)
+
+    answer = tf.TensorProto.FromString(b"".join(encode(output)))
+
+    assert list(getattr(answer, field)) == values
+    assert answer.tensor_shape.dim[0].size == len(values)
