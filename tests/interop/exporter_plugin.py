@@ -8,6 +8,10 @@ Their tests stay as they are. Replaced is what they call to export: tf2onnx's `c
 Keras's `export_onnx` and `export_saved_model`, whose SavedModel becomes an ONNX file that
 onnxruntime runs where the test loads it. One line a test goes to the file that EXPORTER_OUTCOMES
 names.
+
+A refusal that says what to do is followed, as a user would: a model that cannot be exported yet is
+exported once the test has called it (by ours, with the rows that it was called on), and a stateful
+one as from its reset state. The test's line then says so.
 """
 
 from __future__ import annotations
@@ -31,14 +35,27 @@ OUTCOMES = os.environ.get("EXPORTER_OUTCOMES", "")
 OPSET = 17
 
 
-def _by_zoo(model: Any, path: str, signature: Any, opset: int) -> None:
+#: What was done, in the running test, because a refusal said so.
+followed: list[str] = []
+
+
+def _by_zoo(model: Any, path: str, signature: Any, opset: int, rows: Any) -> None:
     import zoo
+    from zoo.errors import CheckFailed
 
-    options: dict[str, Any] = {} if signature is None else {"input_signature": signature}
-    zoo.export_model(model, path, opset=opset, **options)
+    options: dict[str, Any] = {"opset": opset, "samples": rows}
+    if signature is not None:
+        options["input_signature"] = signature
+    try:
+        zoo.export_model(model, path, **options)
+    except CheckFailed as error:
+        if "reset_states=True" not in str(error):
+            raise
+        zoo.export_model(model, path, reset_states=True, **options)
+        followed.append("reset_states=True")
 
 
-def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int) -> None:
+def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int, _: Any) -> None:
     import keras
     import tensorflow as tf
     import tf2onnx
@@ -62,7 +79,7 @@ def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int) -> None:
     Path(path).write_bytes(converted.SerializeToString())
 
 
-def _by_keras(model: Any, path: str, signature: Any, opset: int) -> None:
+def _by_keras(model: Any, path: str, signature: Any, opset: int, _: Any) -> None:
     from keras.src.export.onnx import export_onnx
 
     export_onnx.original(  # type: ignore[attr-defined]  # set by _patch_keras
@@ -70,16 +87,18 @@ def _by_keras(model: Any, path: str, signature: Any, opset: int) -> None:
     )
 
 
-EXPORTERS: dict[str, Callable[[Any, str, Any, int], None]] = {
+EXPORTERS: dict[str, Callable[[Any, str, Any, int, Any], None]] = {
     "zoo": _by_zoo,
     "tf2onnx": _by_tf2onnx,
     "keras": _by_keras,
 }
 
 
-def export(model: Any, path: str, signature: Any = None, opset: int | None = None) -> None:
+def export(
+    model: Any, path: str, signature: Any = None, opset: int | None = None, rows: Any = None
+) -> None:
     """Write a model by the exporter that was chosen; a folder gets a file of a fixed name."""
-    EXPORTERS[EXPORTER](model, _file(path), signature, opset or OPSET)
+    EXPORTERS[EXPORTER](model, _file(path), signature, opset or OPSET, rows)
 
 
 def _file(path: str) -> str:
@@ -88,12 +107,80 @@ def _file(path: str) -> str:
 
 def _convert_keras(model: Any, name: Any = None, *_: Any, **options: Any) -> Any:
     """Stand in for tf2onnx.keras2onnx_api.convert_keras."""
+    if options.get("channel_first_inputs"):
+        model = _channels_first(model, options["channel_first_inputs"])
+    try:
+        return _converted(model, options.get("initial_types"))
+    except Exception as error:  # whatever an exporter raises, the test's call may mend
+        pending[id(model)] = _Pending(error)
+        return pending[id(model)]
+
+
+def _converted(model: Any, signature: Any, rows: Any = None) -> Any:
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export(model, str(path), options.get("initial_types"))
+        export(model, str(path), signature, rows=rows)
         return onnx.load(path)
+
+
+class _Pending:
+    """Stands for a file that could not be written yet; to use it before is the error of then."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.model: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self.model is None:
+            raise self.error
+        return getattr(self.model, name)
+
+
+#: The models that could not be exported yet.
+pending: dict[int, _Pending] = {}
+
+
+def _patch_waiting() -> None:
+    """Export what is pending once its model was called, and let onnx save it."""
+    import keras
+    import onnx
+
+    predict, save = keras.Model.predict, onnx.save_model
+
+    def predict_and_export(self: Any, x: Any, *arguments: Any, **options: Any) -> Any:
+        answer = predict(self, x, *arguments, **options)
+        if id(self) in pending:
+            waiting = pending.pop(id(self))
+            waiting.model = _converted(self, None, x)
+            followed.append("given the test's rows" if EXPORTER == "zoo" else "called first")
+        return answer
+
+    def save_model(proto: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(proto, _Pending):
+            if proto.model is None:
+                raise proto.error
+            proto = proto.model
+        return save(proto, *arguments, **options)
+
+    keras.Model.predict = predict_and_export
+    onnx.save_model = save_model
+
+
+def _channels_first(model: Any, names: list[str]) -> Any:
+    """Put a Permute before the inputs that the test wants with the channels first."""
+    import keras
+
+    inputs, values = [], []
+    for known in model.inputs:
+        batch, *space, channels = known.shape
+        moved = known.name.split("/")[0] in names
+        shape = (batch, channels, *space) if moved else known.shape
+        inputs.append(keras.Input(batch_shape=shape, name=known.name))
+        order = (*range(2, len(shape)), 1)
+        values.append(keras.layers.Permute(order)(inputs[-1]) if moved else inputs[-1])
+    return keras.Model(inputs, model(values if len(values) > 1 else values[0]))
 
 
 class _Served:
@@ -158,7 +245,7 @@ class _Archive:
         """Write one file an endpoint."""
         Path(path).mkdir(exist_ok=True)
         for name, (model, signature) in self._endpoints.items():
-            EXPORTERS[EXPORTER](model, f"{path}/{name}.onnx", signature, OPSET)
+            export(model, f"{path}/{name}.onnx", signature)
 
 
 def _patch_tf2onnx() -> None:
@@ -196,16 +283,27 @@ def _patch_keras() -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Replace Keras's exporters before any test is imported."""
     _patch_keras()
+    _patch_waiting()
 
 
 #: What says how Keras's own errors are worded, or what its archive refuses.
 NOT_ABOUT_EXPORTS = ("_errors", "_signature_error")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests whose outcome is known from a run that was cut off."""
+    lines = Path(OUTCOMES).read_text(encoding="utf-8").splitlines()
+    known = {json.loads(line)["test"] for line in lines}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in known])
+    items[:] = [item for item in items if item.nodeid not in known]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Replace the loader of SavedModels; skip what compares words."""
     import tensorflow as tf
 
+    followed.clear()
+    pending.clear()
     if item.name.endswith(NOT_ABOUT_EXPORTS):
         pytest.skip("compares the words of Keras's own errors")
     assert tf.saved_model.load  # loads the module: a lazy loader would forget what is set on it
@@ -222,6 +320,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         errors = [line[2:].strip() for line in lines if line.startswith("E ")]
         reason = (errors or lines)[0]
     row = {"test": report.nodeid, "outcome": report.outcome, "reason": reason}
+    if followed:
+        row["followed"] = ", ".join(dict.fromkeys(followed))
+    if report.outcome == "failed":
+        row["log"] = f"{report.longreprtext}\n{report.capstderr}"
     with Path(OUTCOMES).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(row) + "\n")
 
