@@ -37,6 +37,17 @@ def _bidirectional(kind: str, suffix: str, merge: str | None, **options: Any) ->
     return case(f"{kind}[Bidirectional{suffix}]", call, (5, 2))
 
 
+def _passing_states(kind: str) -> LayerCase:
+    """Two layers in both directions, the second of which begins in the first's states."""
+
+    def call(k: Any, x: Any) -> Any:
+        states = k.layers.Bidirectional(_layer(k, kind, return_state=True))(x)[1:]
+        second = k.layers.Bidirectional(_layer(k, kind, return_sequences=True))
+        return second(x, initial_state=states)
+
+    return case(f"{kind}[Bidirectional,state passing]", call, (5, 2))
+
+
 def _others(kind: str) -> tuple[LayerCase, ...]:
     return (
         _bidirectional(kind, "", "concat"),
@@ -45,6 +56,8 @@ def _others(kind: str) -> tuple[LayerCase, ...]:
         _bidirectional(kind, ",mul,seq", "mul", return_sequences=True),
         _bidirectional(kind, ",ave", "ave"),
         _bidirectional(kind, ",none", None),
+        _bidirectional(kind, ",none,seq,state", None, return_sequences=True, return_state=True),
+        _passing_states(kind),
         case(f"{kind}[Masking]", lambda k, x: _layer(k, kind)(k.layers.Masking()(x)), (5, 2)),
         case(
             f"{kind}[Embedding mask_zero]",

@@ -3,6 +3,7 @@
     last step        Transpose -> op -> Squeeze(Y_h)                       3 nodes
     every step       Transpose -> op -> Squeeze(Y) -> Transpose            4 nodes
     bidirectional    Transpose -> op -> Transpose -> Reshape               4 nodes (concat)
+                     Transpose -> op -> Gather, Gather                     4 nodes (not merged)
 
 Y is [time, directions, batch, units] and Y_h [directions, batch, units]; a reverse direction's Y
 is in the time order of the input, where Keras's go_backwards gives the last step first.
@@ -122,15 +123,26 @@ class Operators(Writer):
             self._sequence(plan, y)
         else:
             self._last(plan, h)
-        for name, output in zip([h, c], self.outputs[1:], strict=False):
-            self.node("Squeeze", [name, self.integers(0)], [output])
+        states = self.outputs[plan.answers :]
+        if len(plan.directions) == 1:
+            for name, output in zip([h, c], states, strict=False):
+                self.node("Squeeze", [name, self.integers(0)], [output])
+        elif states:
+            kept = [h, c][: len(plan.state_keys)]
+            for i, output in enumerate(states):
+                direction, key = divmod(i, len(kept))
+                self._direction(kept[key], 0, direction, [output])
 
     def _operator_inputs(self, plan: Plan, x: str) -> list[str]:
         w, r, b = stacked(plan)
         inputs = [x, self.weight(w), self.weight(r), self.weight(b) if b is not None else ""]
         inputs += [""]  # sequence_lens: every row has the full length
         if plan.initial:
-            inputs += [self.node("Unsqueeze", [s, self.integers(0)]) for s in self.inputs[1:]]
+            states = [self.node("Unsqueeze", [s, self.integers(0)]) for s in self.inputs[1:]]
+            if len(plan.directions) == 2:
+                pairs = zip(states, states[len(plan.state_keys) :], strict=False)
+                states = [self.node("Concat", list(pair), axis=0) for pair in pairs]
+            inputs += states
         while not inputs[-1]:
             inputs.pop()
         return inputs
@@ -143,8 +155,11 @@ class Operators(Writer):
         elif plan.merge == "concat":
             moved = self.node("Transpose", [h], perm=[1, 0, 2])
             self.node("Reshape", [moved, self.integers(-1, 2 * plan.units)], [output])
-        else:
+        elif plan.merge:
             self._reduce(plan, h, 0, [output])
+        else:
+            for direction, output in enumerate(self.outputs[: plan.answers]):
+                self._direction(h, 0, direction, [output])
 
     def _sequence(self, plan: Plan, y: str) -> None:
         """Y [time, directions, batch, units] -> [batch, time, units]."""
@@ -152,6 +167,11 @@ class Operators(Writer):
         if plan.merge == "concat":
             moved = self.node("Transpose", [y], perm=[2, 0, 1, 3])
             self.node("Reshape", [moved, self.integers(0, 0, 2 * plan.units)], [output])
+            return
+        if plan.answers == 2:
+            for direction, output in enumerate(self.outputs[:2]):
+                one = self._direction(y, 1, direction, 1)
+                self.node("Transpose", [one], [output], perm=[1, 0, 2])
             return
         if len(plan.directions) == 1:
             joined = self.node("Squeeze", [y, self.integers(1)])
@@ -164,6 +184,11 @@ class Operators(Writer):
                 [joined, *(self.integers(i) for i in (-1, INT64_MIN, 0, -1))],
             )
         self.node("Transpose", [joined], [output], perm=[1, 0, 2])
+
+    def _direction(self, value: str, axis: int, index: int, outputs: list[str] | int) -> str:
+        """Take one direction, whose axis goes away."""
+        scalar = self.weight(np.array(index, np.int64))
+        return self.node("Gather", [value, scalar], outputs, axis=axis)
 
     def _reduce(self, plan: Plan, value: str, axis: int, outputs: list[str] | int) -> str:
         """Join the two directions by Keras's merge_mode."""

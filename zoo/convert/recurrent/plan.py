@@ -49,7 +49,8 @@ class Plan:
     """One call of a recurrent layer. Input [batch, time, features].
 
     `backwards`: the one direction runs from the last step to the first. With two directions,
-    `merge` says how Keras joins them: concat, sum, mul or ave.
+    `merge` says how Keras joins them: concat, sum, mul or ave, or empty for two answers. Answers
+    come first, then the states of each direction; initial states are inputs in the same order.
     """
 
     kind: str
@@ -63,6 +64,16 @@ class Plan:
     backwards: bool = False
     merge: str = ""
     reset_after: bool = False
+
+    @property
+    def answers(self) -> int:
+        """How many tensors the layer answers with, states not counted."""
+        return 1 if self.merge else len(self.directions)
+
+    @property
+    def state_keys(self) -> str:
+        """What one direction keeps from step to step: h, and an LSTM's c."""
+        return "hc" if self.kind == "LSTM" else "h"
 
     def __str__(self) -> str:
         return f"a recurrent layer ({self.kind}, {self.units} units)"

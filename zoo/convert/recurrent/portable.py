@@ -54,21 +54,22 @@ class Portable(Writer):
         flat = self.node(
             "Reshape", [self.inputs[0], self.integers(-1, plan.length * plan.features)]
         )
-        if len(plan.directions) == 1:
-            states = self._run(plan, plan.directions[0], flat, plan.backwards)
-            self._answer(plan, [state["h"] for state in states])
-            for key, output in zip("hc", self.outputs[1:], strict=False):
-                self.node("Identity", [states[-1][key]], [output])
-            return
-        forward = self._run(plan, plan.directions[0], flat, False)
-        backward = self._run(plan, plan.directions[1], flat, True)
-        if plan.sequences:
-            backward.reverse()  # Keras turns the second layer's answers into the input's order
-        else:
-            forward, backward = forward[-1:], backward[-1:]
-        merged = [self._merge(plan, f["h"], b["h"]) for f, b in zip(forward, backward, strict=True)]
-        width = plan.units * (2 if plan.merge == "concat" else 1)
-        self._answer(replace(plan, units=width), merged)
+        runs = [
+            self._run(plan, i, flat, backwards=plan.backwards or i == 1)
+            for i in range(len(plan.directions))
+        ]
+        last = [run[-1][key] for run in runs for key in plan.state_keys]
+        if len(runs) == 2 and plan.sequences:
+            runs[1].reverse()  # Keras turns the second layer's answers into the input's order
+        steps = [[state["h"] for state in (run if plan.sequences else run[-1:])] for run in runs]
+        width = plan.units
+        if plan.merge:
+            steps = [[self._merge(plan, f, b) for f, b in zip(*steps, strict=True)]]
+            width *= 2 if plan.merge == "concat" else 1
+        for values, output in zip(steps, self.outputs, strict=False):
+            self._answer(replace(plan, units=width), values, output)
+        for value, output in zip(last, self.outputs[plan.answers :], strict=False):
+            self.node("Identity", [value], [output])
 
     def _merge(self, plan: Plan, left: str, right: str) -> str:
         if plan.merge == "concat":
@@ -81,18 +82,19 @@ class Portable(Writer):
             return total
         return self.node("Mul", [total, self.weight(np.array(0.5, np.float32))])
 
-    def _answer(self, plan: Plan, steps: list[str]) -> None:
+    def _answer(self, plan: Plan, steps: list[str], output: str) -> None:
         """Write the last step, or all of them as one tensor."""
         if not plan.sequences:
-            self.node("Identity", [steps[-1]], [self.outputs[0]])
+            self.node("Identity", [steps[-1]], [output])
             return
         joined = self.node("Concat", steps, axis=1) if len(steps) > 1 else steps[0]
         shape = self.integers(-1, len(steps), plan.units)
-        self.node("Reshape", [joined, shape], [self.outputs[0]])
+        self.node("Reshape", [joined, shape], [output])
 
-    def _run(self, plan: Plan, direction: Direction, flat: str, backwards: bool) -> list[State]:
+    def _run(self, plan: Plan, index: int, flat: str, *, backwards: bool) -> list[State]:
         """Write all steps of one direction, in the order of running."""
         assert plan.length is not None
+        direction = plan.directions[index]
         # LSTM gates as i f o c, so that one Sigmoid serves three.
         order = {"LSTM": (0, 1, 3, 2), "GRU": (0, 1, 2), "RNN": (0,)}[plan.kind]
         kernel = _columns(direction.kernel, order)
@@ -110,7 +112,8 @@ class Portable(Writer):
         w, b = self.weight(kernel), self.weight(first)
         state: State = {}
         if plan.initial:
-            state = dict(zip("hc", self.inputs[1:], strict=False))
+            keys = plan.state_keys
+            state = dict(zip(keys, self.inputs[1 + index * len(keys) :], strict=False))
         states = []
         positions = range(plan.length)
         for position in reversed(positions) if backwards else positions:

@@ -1,8 +1,8 @@
 """Substitutes tokens for recurrent layers while tracing, where ONNX has an equal operator.
 
 Left to tf2onnx, call by call: masks (ONNX's sequence_lens knows right padding only), `unroll`,
-activations that ONNX lacks, cells that are not Keras's own, and half of what Bidirectional can do
-(initial or returned state, merge_mode None); the layers inside it are still replaced.
+activations that ONNX lacks, cells that are not Keras's own, and a Bidirectional of two layers that
+differ in more than their weights; the layers inside it are still replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoo.convert.tokens import Tokens, placeholder
 
 Planner = Callable[[Any, Any, Any], "Plan | None"]
 
-MERGES = ("concat", "sum", "mul", "ave")
+MERGES = ("concat", "sum", "mul", "ave", None)
 
 
 @contextmanager
@@ -84,15 +84,19 @@ def plan_single(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
 def plan_bidirectional(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
     """Return the plan of a Bidirectional whose two layers are of one kind, forward then backward."""
     forward, backward = layer.forward_layer, layer.backward_layer
-    if initial_state is not None or layer.return_state or layer.merge_mode not in MERGES:
+    if layer.merge_mode not in MERGES:
         return None
     if type(forward) is not type(backward) or forward.go_backwards or not backward.go_backwards:
         return None
-    left = plan_single(forward, sequences, None)
-    right = plan_single(backward, sequences, None)
+    left = plan_single(forward, sequences, initial_state)
+    right = plan_single(backward, sequences, initial_state)
     if left is None or right is None or (left.kind, left.units) != (right.kind, right.units):
         return None
-    if left.sequences != right.sequences or left.reset_after != right.reset_after:
+    if (left.sequences, left.states, left.reset_after) != (
+        right.sequences,
+        right.states,
+        right.reset_after,
+    ):
         return None
     return Plan(
         kind=left.kind,
@@ -101,7 +105,9 @@ def plan_bidirectional(layer: Any, sequences: Any, initial_state: Any) -> Plan |
         length=left.length,
         features=left.features,
         sequences=left.sequences,
-        merge=str(layer.merge_mode),
+        states=left.states,
+        initial=left.initial,
+        merge=layer.merge_mode or "",
         reset_after=left.reset_after,
     )
 
@@ -113,11 +119,11 @@ def _token_call(plan: Plan, sequences: Any, initial_state: Any, tokens: Tokens) 
 
     batch = sequences.shape[0]
     width = plan.units * (2 if plan.merge == "concat" else 1)
-    shapes = [(batch, plan.length, width) if plan.sequences else (batch, width)]
+    shapes = [(batch, plan.length, width) if plan.sequences else (batch, width)] * plan.answers
     if plan.states:
-        shapes += [(batch, plan.units)] * (2 if plan.kind == "LSTM" else 1)
+        shapes += [(batch, plan.units)] * len(plan.directions) * len(plan.state_keys)
     states = [] if initial_state is None else keras.tree.flatten(initial_state)
     inputs = [tf.convert_to_tensor(value) for value in (sequences, *states)]
     outputs, token = placeholder(inputs, [tf.float32] * len(shapes), shapes, plan)
     tokens[token] = plan
-    return tuple(outputs) if plan.states else outputs[0]
+    return tuple(outputs) if len(outputs) > 1 else outputs[0]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
 from zoo.convert.recurrent.operators import Operators, Writer, expand
@@ -54,10 +54,14 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def keras_steps(plan: Plan, d: Direction, x: np.ndarray, backwards: bool) -> list[np.ndarray]:
-    """The states after each step, in the order of running, by Keras's documented equations."""
+def keras_steps(
+    plan: Plan, d: Direction, x: np.ndarray, backwards: bool, start: list[np.ndarray] | None = None
+) -> list[list[np.ndarray]]:
+    """The states (h, and an LSTM's c) after each step, in the order of running, by Keras's equations."""
     assert d.bias is not None
     h = c = np.zeros((len(x), UNITS), np.float32)
+    if start:
+        h, c = start[0], start[-1]
     steps = []
     for at in reversed(range(LENGTH)) if backwards else range(LENGTH):
         z = x[:, at] @ d.kernel + d.bias[0]
@@ -74,48 +78,66 @@ def keras_steps(plan: Plan, d: Direction, x: np.ndarray, backwards: bool) -> lis
             h = update * h + (1 - update) * np.tanh(z_h + after)
         else:
             h = np.tanh(z + h @ d.recurrent_kernel)
-        steps.append(h)
+        steps.append([h, c] if plan.kind == "LSTM" else [h])
     return steps
 
 
-def keras_answer(plan: Plan, x: np.ndarray) -> np.ndarray:
-    """What the layer gives: the last step, or all of them; two directions merged."""
-    first = keras_steps(plan, plan.directions[0], x, plan.backwards)
-    answer = np.stack(first, axis=1) if plan.sequences else first[-1]
-    if len(plan.directions) == 1:
-        return answer
-    second = keras_steps(plan, plan.directions[1], x, True)
-    other = np.stack(second[::-1], axis=1) if plan.sequences else second[-1]
+def keras_answers(plan: Plan, x: np.ndarray, *initial: np.ndarray) -> list[np.ndarray]:
+    """What the layer gives: the last step, or all of them; two directions merged; the states."""
+    keys = len(plan.state_keys)
+    answers, states = [], []
+    for i, direction in enumerate(plan.directions):
+        backwards = plan.backwards or i == 1
+        start = list(initial[i * keys : (i + 1) * keys])
+        steps = keras_steps(plan, direction, x, backwards, start)
+        states += steps[-1] if plan.states else []
+        hidden = [step[0] for step in steps]
+        answers.append(
+            np.stack(hidden[::-1] if i == 1 else hidden, axis=1) if plan.sequences else hidden[-1]
+        )
+    if not plan.merge:
+        return [*answers, *states]
     merges = {
         "concat": lambda a, b: np.concatenate([a, b], axis=-1),
         "sum": np.add,
         "mul": np.multiply,
         "ave": lambda a, b: (a + b) / 2,
     }
-    return merges[plan.merge](answer, other)
+    return [merges[plan.merge](*answers), *states]
 
 
 def placeholder(plan: Plan, opset: int = 17) -> ModelProto:
     """A graph of one placeholder, as it stands between conversion and expansion."""
-    node = helper.make_node(PLACEHOLDER, ["x"], ["y"], "layer", domain=DOMAIN, token="pyfunc_0")
+    count = len(plan.directions) * len(plan.state_keys)
+    inputs = [f"x{i}" for i in range(1 + count * plan.initial)]
+    outputs = [f"y{i}" for i in range(plan.answers + count * plan.states)]
+    node = helper.make_node(PLACEHOLDER, inputs, outputs, "layer", domain=DOMAIN, token="pyfunc_0")
     answer = ["batch", LENGTH, "units"] if plan.sequences else ["batch", "units"]
+    state = ["batch", "units"]
+
+    def value(name: str, shape: list[str | int]) -> ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
     graph = helper.make_graph(
         [node],
         "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", LENGTH, FEATURES])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, answer)],
+        [
+            value("x0", ["batch", LENGTH, FEATURES]),
+            *(value(x, ["batch", UNITS]) for x in inputs[1:]),
+        ],
+        [value(y, answer if i < plan.answers else state) for i, y in enumerate(outputs)],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def answer_of(model: ModelProto, x: np.ndarray) -> np.ndarray:
+def answers_of(model: ModelProto, *values: np.ndarray) -> list[np.ndarray]:
     """Check a graph, and run it in onnxruntime."""
     onnx.checker.check_model(model, full_check=True)
     session = pytest.importorskip("onnxruntime").InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    (answer,) = session.run(None, {"x": x})
-    return np.asarray(answer)
+    answers: list[np.ndarray] = session.run(None, {f"x{i}": v for i, v in enumerate(values)})
+    return answers
 
 
 PLANS = {
@@ -128,6 +150,16 @@ PLANS = {
     "sum": {"merge": "sum"},
     "mul sequence": {"merge": "mul", "sequences": True},
     "ave": {"merge": "ave"},
+    "two answers": {"merge": ""},
+    "two answers, sequences": {"merge": "", "sequences": True},
+    "states": {"states": True, "initial": True},
+    "states of two": {"merge": "", "states": True, "initial": True},
+    "states of two, concat": {
+        "merge": "concat",
+        "states": True,
+        "initial": True,
+        "sequences": True,
+    },
 }
 
 
@@ -142,9 +174,14 @@ def test_both_forms_compute_what_keras_documents(
     plan = plan_of(kind, reset_after=bool(after), **changes)
     model = placeholder(plan)
     expand(model, {"pyfunc_0": plan}, writer)
-    x = np.random.default_rng(9).normal(size=(BATCH, LENGTH, FEATURES)).astype(np.float32)
+    random = np.random.default_rng(9)
+    x = random.normal(size=(BATCH, LENGTH, FEATURES)).astype(np.float32)
+    initial = random.normal(size=(len(model.graph.input) - 1, BATCH, UNITS)).astype(np.float32)
 
-    np.testing.assert_allclose(answer_of(model, x), keras_answer(plan, x), atol=2e-6)
+    answers, expected = answers_of(model, x, *initial), keras_answers(plan, x, *initial)
+    assert len(answers) == len(expected)
+    for answer, keras in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(answer, keras, atol=2e-6)
 
 
 @pytest.mark.parametrize(
