@@ -7,6 +7,7 @@ integers and strings values that the model's own tables know, besides one that t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,20 +76,27 @@ def repeated(user_rows: Mapping[str, np.ndarray], batch: int) -> Feeds:
     return {name: rows[np.arange(batch) % len(rows)] for name, rows in user_rows.items()}
 
 
-def random_rows(
-    model: Any,
-    signature: Signature,
-    batch: int,
-    open_size: int,
-    integers: tuple[int, int] | None = None,
-) -> Feeds:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """What random rows are: the size of open dimensions, and which numbers.
+
+    `integers` are from the first to below the second, None for what the model looks up; real numbers
+    are normal, or their distance from 0 added to `least`.
+    """
+
+    open_size: int = 1
+    integers: tuple[int, int] | None = None
+    least: float | None = None
+
+
+def random_rows(model: Any, signature: Signature, batch: int, draw: Draw) -> Feeds:
     """Draw rows for every input."""
     generator = np.random.default_rng((SEED, batch))
     words = _vocabulary(model)
-    low, high = integers or (0, _limit(model))
+    low, high = draw.integers or (0, _limit(model))
     feeds = {}
     for tensor in signature.inputs:
-        shape = (batch, *(open_size if size is None else size for size in tensor.shape[1:]))
+        shape = (batch, *(draw.open_size if size is None else size for size in tensor.shape[1:]))
         if tensor.dtype == "string":
             feeds[tensor.name] = generator.choice(np.array(words, object), size=shape)
         elif tensor.dtype == "bool":
@@ -96,7 +104,9 @@ def random_rows(
         elif tensor.dtype.startswith(("int", "uint")):
             feeds[tensor.name] = generator.integers(low, high, shape).astype(tensor.dtype)
         else:
-            feeds[tensor.name] = generator.normal(size=shape).astype(tensor.dtype)
+            values = generator.normal(size=shape)
+            values = values if draw.least is None else draw.least + np.abs(values)
+            feeds[tensor.name] = values.astype(tensor.dtype)
     return feeds
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 import zoo
+from zoo.convert.specification import signature_of
 from zoo.errors import ZooError
+from zoo.parity.keras_answers import answered_rows
 from zoo.training.framework import import_keras, seed_everything
 
 Build = Callable[[Any], Any]
@@ -113,6 +115,23 @@ def wide_windows(keras: Any) -> Any:
     return keras.Model(x, keras.layers.GlobalMaxPooling1D()(y))
 
 
+def whole_division(keras: Any) -> Any:
+    """A model that divides by its input as a whole number, which 0 is for many normal numbers."""
+    import tensorflow as tf
+
+    def remainder(x: Any) -> Any:
+        return tf.math.floormod(tf.fill(tf.shape(x), 7), tf.cast(x, tf.int32))
+
+    x = keras.Input((40,))
+    return keras.Model(x, keras.layers.Lambda(remainder, output_shape=(40,))(x))
+
+
+def roots(keras: Any) -> Any:
+    """A model of numbers that are not negative."""
+    x = keras.Input((40,))
+    return keras.Model(x, keras.ops.sqrt(x))
+
+
 def large_answer(keras: Any) -> Any:
     """More than four million numbers for each row."""
     x = keras.Input((2,))
@@ -137,6 +156,7 @@ MODELS: dict[str, tuple[Build, dict[str, Any]]] = {
     "rows_of_three": (rows_of_three, {}),
     "wide_windows": (wide_windows, {}),
     "large_answer": (large_answer, {}),
+    "whole_division": (whole_division, {}),
 }
 
 
@@ -184,6 +204,14 @@ def signed(folder: Path) -> dict[str, Any]:
     return inputs
 
 
+def rows_of_roots(folder: Path) -> bool:
+    """Whether each random row of a model of roots has an answer."""
+    model = roots(import_keras().keras)
+    _, rows = answered_rows(model, signature_of(model))
+    return all(row.telling for row in rows)
+
+
 CASES: dict[str, Callable[[Path], Any]] = {name: partial(exported, name) for name in MODELS} | {
-    "signed": signed
+    "signed": signed,
+    "rows_of_roots": rows_of_roots,
 }

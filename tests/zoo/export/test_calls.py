@@ -59,6 +59,12 @@ def test_a_model_of_one_batch_is_proven_at_that_one(exports: Outcomes) -> None:
     assert "the batch is 3, the one that the model takes" in exports["rows_of_three"]["notes"]
 
 
+def test_random_rows_are_those_that_have_an_answer(exports: Outcomes) -> None:
+    """Not numbers by which the model cannot divide, or which have no root."""
+    assert exports["whole_division"]["text"] == ""
+    assert exports["rows_of_roots"] is True
+
+
 def test_large_answers_are_compared_at_smaller_batches(exports: Outcomes) -> None:
     """Seven rows of them would take gigabytes."""
     assert exports["large_answer"]["cases"] == ["random rows, batch 1", "random rows, batch 2"]
