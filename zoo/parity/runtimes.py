@@ -1,5 +1,8 @@
 """The runtimes that run in this process, behind one interface: onnxruntime and the ONNX reference.
 
+Where the reference cannot judge, onnxruntime runs the graph as it is written, without its own
+optimization: other kernels, and nothing folded or fused.
+
 A runtime that is not installed has no version; `prove` notes it and goes on with the others.
 """
 
@@ -16,6 +19,9 @@ from zoo.version import installed_version
 
 #: Nothing is proven without it: the runtime that the server uses.
 DECISIVE = "onnxruntime"
+
+#: Runs in the place of the reference evaluator where that is left out.
+STAND_IN = "onnxruntime-unoptimized"
 
 CPU = ("CPUExecutionProvider",)
 
@@ -41,7 +47,11 @@ def module() -> Any:
 
 
 def open_session(
-    model: Path | bytes, *, providers: Sequence[str] = CPU, threads: int | None = None
+    model: Path | bytes,
+    *,
+    providers: Sequence[str] = CPU,
+    threads: int | None = None,
+    optimized: bool = True,
 ) -> Any:
     """Open onnxruntime's InferenceSession for a file or its content; it prints errors alone.
 
@@ -50,6 +60,8 @@ def open_session(
     onnxruntime = module()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if threads is not None:
         options.intra_op_num_threads = threads
     content = model if isinstance(model, bytes) else os.fspath(model)
@@ -59,7 +71,9 @@ def open_session(
 class OnnxRuntime:
     """onnxruntime on the CPU with one thread."""
 
-    name = DECISIVE
+    def __init__(self, *, optimized: bool = True) -> None:
+        self.name = DECISIVE if optimized else STAND_IN
+        self._optimized = optimized
 
     def version(self) -> str | None:
         """Return the version of whichever onnxruntime wheel is installed."""
@@ -67,7 +81,7 @@ class OnnxRuntime:
 
     def load(self, model: Path | bytes) -> Session:
         """Open a session; its outputs come back by name."""
-        session = open_session(model, threads=1)
+        session = open_session(model, threads=1, optimized=self._optimized)
         names = [output.name for output in session.get_outputs()]
 
         def run(feeds: Arrays) -> Arrays:
@@ -77,5 +91,5 @@ class OnnxRuntime:
 
 
 def available() -> tuple[Runtime, ...]:
-    """Return both, installed or not."""
-    return (OnnxRuntime(), OnnxReference())
+    """Return all of them in the order in which they are asked, installed or not."""
+    return (OnnxRuntime(), OnnxReference(), OnnxRuntime(optimized=False))

@@ -103,7 +103,7 @@ def _files(
     return {
         "graph": dict(first.graph),
         "tolerance": first.tolerance.to_json(),
-        "runtimes": dict(proofs[first.file].versions),
+        "runtimes": {k: v for proof in proofs.values() for k, v in proof.versions.items()},
         **_proof(proofs[first.file]),
         "variants": [
             variant_entry(variant, proofs.get(variant.file), held_out.get(variant.file))

@@ -12,7 +12,7 @@ from zoo.errors import CheckFailed, MissingPackage
 from zoo.parity.compare import Arrays, Case, Policy, Session, Tolerance
 from zoo.parity.prove import prove
 from zoo.parity.reference import REFERENCE, REFERENCE_ELEMENTS
-from zoo.parity.runtimes import DECISIVE
+from zoo.parity.runtimes import DECISIVE, STAND_IN
 
 ONE = np.ones((1, 2), np.float32)
 CASE = Case(name="rows", feeds={"x": ONE}, expected={"y": ONE})
@@ -101,6 +101,46 @@ def test_a_reference_that_cannot_is_left_out_aloud(
     assert proof.left_out == {REFERENCE: reason}
     assert proof.notes == [f"onnx-reference left out: {reason}"]
     assert proof.versions == {DECISIVE: "1"}
+
+
+@pytest.mark.parametrize(("run", "proven"), [(_right, True), (_wrong, False)])
+def test_onnxruntime_without_optimizations_judges_where_the_reference_cannot(
+    path: Path, run: Callable[[Arrays], Arrays], proven: bool
+) -> None:
+    """And only there; it speaks against a file as the reference would."""
+    decisive, stand_in = Fake(DECISIVE, _right), Fake(STAND_IN, run)
+    (alone,) = prove(
+        [path], [CASE], POLICY, runtimes=(decisive, Fake(REFERENCE, _raising), stand_in)
+    )
+    (both,) = prove([path], [CASE], POLICY, runtimes=(decisive, Fake(REFERENCE, _right), stand_in))
+
+    assert alone.report.ok is proven
+    assert alone.versions == {DECISIVE: "1", STAND_IN: "1"}
+    assert both.versions == {DECISIVE: "1", REFERENCE: "1"}
+
+
+def test_the_stand_in_runs_the_graph_as_it_is_written(tmp_path: Path) -> None:
+    """A real session: a Loop, which the reference computes wrong."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["more"]), helper.make_node("Add", ["v", "v"], ["w"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("more", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, None),
+        ],
+    )
+    count = helper.make_node("Constant", [], ["n"], value_int=2)
+    loop = helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)
+    case = Case(name="rows", feeds={"x": ONE}, expected={"y": ONE * 4})
+    (proof,) = prove([_file(tmp_path, count, loop)], [case], POLICY)
+
+    proof.require()
+    assert list(proof.versions) == [DECISIVE, STAND_IN]
 
 
 def test_a_reference_that_computes_an_operator_wrong_is_not_asked(tmp_path: Path) -> None:
