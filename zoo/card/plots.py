@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import MissingPackage
+from zoo.training.metrics import decided
 
 DARK, LIGHT = "#174ea6", "#e8710a"
 SIZE, DOTS_PER_INCH = (6.4, 4.0), 110
@@ -68,8 +69,7 @@ def held_out(
     A confusion matrix for classes, forecast and truth in time for a series, else a scatter.
     """
     if task in ("multiclass", "binary"):
-        decided = outputs[:, 0] >= 0.5 if task == "binary" else outputs.argmax(axis=-1)
-        drawn = _confusion(answers.astype(int), decided.astype(int), classes)
+        drawn = _confusion(answers.astype(int), decided(task, outputs), classes)
         # A square in a wide picture leaves room for names beside it.
         return _png(drawn, margins=MARGINS if max(map(len, classes)) <= LONG_NAME else None)
     # A sequence's last step is the one that has seen most.
@@ -83,10 +83,10 @@ def held_out(
 
 
 def _confusion(
-    truth: np.ndarray, decided: np.ndarray, classes: Sequence[str]
+    truth: np.ndarray, answers: np.ndarray, classes: Sequence[str]
 ) -> Callable[[Any], None]:
     counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (truth, decided), 1)
+    np.add.at(counts, (truth, answers), 1)
 
     def draw(axes: Any) -> None:
         # Shares of each true class: rare classes are as visible as common ones.

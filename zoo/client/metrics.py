@@ -20,6 +20,9 @@ FIGURES = {
 TIMES = "nv_inference_request_histogram_us_bucket"
 PROCESS_MEMORY = "process_resident_memory_bytes"
 
+#: How long the page may take.
+SECONDS = 5.0
+
 
 @dataclass(slots=True, kw_only=True)
 class ModelFigures:
@@ -70,10 +73,10 @@ class Metrics:
     seconds: float
 
 
-def read_metrics(address: str, timeout: float = 5.0) -> Metrics:
+def read_metrics(address: str) -> Metrics:
     """Read the page of HOST:PORT; raises Unavailable where there is none, ClientError for another."""
     try:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=timeout) as answer:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=SECONDS) as answer:
             text = answer.read().decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         raise Unavailable(

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
     from zoo.recipes.registry import Registry
 
-DEFAULT_REPOSITORY = REPOSITORY
-DEFAULT_RUNS = Path("build/runs")
-DEFAULT_COMPAT = Path("build/compat")
+RUNS = Path("build/runs")
+COMPAT = Path("build/compat")
 
 
 def add_models(parser: argparse.ArgumentParser, what: str) -> None:
@@ -40,12 +39,21 @@ def add_modules(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_published_model(parser: argparse.ArgumentParser) -> None:
+    """Add MODEL, and where it is asked: --repository or --server."""
+    parser.add_argument("model", metavar="MODEL", help="a model's name, its folder, or a FILE.onnx")
+    add_published(parser)
+    parser.add_argument(
+        "--server", metavar="HOST:PORT", help="ask the server whose gRPC listens there"
+    )
+
+
 def add_repository(parser: argparse.ArgumentParser) -> None:
     """Add --repository DIR."""
     parser.add_argument(
         "--repository",
         type=Path,
-        default=DEFAULT_REPOSITORY,
+        default=REPOSITORY,
         metavar="DIR",
         help="the model repository (default: %(default)s)",
     )
@@ -66,7 +74,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs",
         type=Path,
-        default=DEFAULT_RUNS,
+        default=RUNS,
         metavar="DIR",
         help="folder of finished trainings (default: %(default)s)",
     )
@@ -77,7 +85,7 @@ def add_compat(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--compat",
         type=Path,
-        default=DEFAULT_COMPAT,
+        default=COMPAT,
         metavar="DIR",
         help="folder for environments (all: 6 GB) and results of other runtimes "
         "(default: %(default)s)",

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from zoo.commands import add_json, add_published, print_json
+from zoo.commands import add_json, add_published_model, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ WARM_UP = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("model", metavar="MODEL", help="a model's name, its folder, or a FILE.onnx")
+    add_published_model(parser)
     parser.add_argument(
         "--batches",
         default="1,8,64",
@@ -38,10 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="S",
         help="how long each batch is measured (default: %(default)g)",
-    )
-    add_published(parser)
-    parser.add_argument(
-        "--server", metavar="HOST:PORT", help="measure through the server whose gRPC listens there"
     )
     add_json(parser)
 

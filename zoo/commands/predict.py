@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoo.commands import add_json, add_published, print_json
+from zoo.commands import add_json, add_published_model, print_json
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SHOWN_CLASSES = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("model", metavar="MODEL", help="a model's name, its folder, or a FILE.onnx")
+    add_published_model(parser)
     parser.add_argument(
         "input",
         nargs="+",
@@ -41,10 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model-version", type=int, metavar="N", help="version (default: the latest)"
-    )
-    add_published(parser)
-    parser.add_argument(
-        "--server", metavar="HOST:PORT", help="ask the server whose gRPC listens there"
     )
     parser.add_argument(
         "--timeout",

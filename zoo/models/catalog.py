@@ -49,15 +49,14 @@ def list_models(
 
     `pattern` is a shell's ("cnn*"); `task` is "multiclass", "binary", "regression" or "forecast".
     """
-    where = existing_repository(Path(repository) if repository is not None else None)
+    where = existing_repository(repository)
     names = [name for name in model_names(where) if fnmatchcase(name, pattern)]
     return [name for name in names if task is None or _task(where, name) == task]
 
 
 def info(model: str | PathLike[str], *, repository: str | PathLike[str] | None = None) -> Info:
     """Return what is known of a published model; raises UsageError, CheckFailed if it is damaged."""
-    where = Path(repository) if repository is not None else None
-    folder = model_file(model, repository=where).parent
+    folder = model_file(model, repository=repository).parent
     manifest = read_manifest(folder.parent.parent, folder.parent.name, int(folder.name))
     if manifest is None:
         raise CheckFailed(f"{folder} has no manifest: it was not published by `zoo export`")

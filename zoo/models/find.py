@@ -29,10 +29,11 @@ def default_repository() -> Path:
     return REPOSITORY
 
 
-def existing_repository(repository: Path | None) -> Path:
+def existing_repository(repository: str | PathLike[str] | None) -> Path:
     """Return the repository to read; raises UsageError for one that is named and is not there."""
     if repository is None:
         return default_repository()
+    repository = Path(repository)
     if not repository.is_dir():
         raise UsageError(
             f"there is no {repository}: name a model repository, or make one with `zoo export`"
@@ -41,7 +42,9 @@ def existing_repository(repository: Path | None) -> Path:
 
 
 def model_file(
-    model: str | PathLike[str], version: int | None = None, repository: Path | None = None
+    model: str | PathLike[str],
+    version: int | None = None,
+    repository: str | PathLike[str] | None = None,
 ) -> Path:
     """Return the ONNX file of a name, a folder or a path; raises UsageError if there is none."""
     path = Path(model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
@@ -23,8 +22,7 @@ def load_keras(
     set another with `keras.utils.set_random_seed`. Raises UsageError for what is not published or has no model.keras,
     MissingPackage.
     """
-    where = Path(repository) if repository is not None else None
-    path = model_file(model, version, where).with_name(KERAS_FILE)
+    path = model_file(model, version, repository).with_name(KERAS_FILE)
     if not path.is_file():
         raise UsageError(f"there is no {path}: export the model again")
     from zoo.training.framework import import_keras

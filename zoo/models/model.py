@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -50,8 +49,7 @@ def load(
         return Model(RemoteBackend(str(model), str(version or ""), server))
     from zoo.models.local import LocalBackend
 
-    where = Path(repository) if repository is not None else None
-    return Model(LocalBackend(model_file(model, version, where), providers))
+    return Model(LocalBackend(model_file(model, version, repository), providers))
 
 
 class Model:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from zoo.parity.compare import Arrays, Session
+from zoo.training.metrics import decided
 
 #: Rows sent at once: bounds the memory that answers to a large held-out split take.
 CHUNK = 512
@@ -52,11 +53,9 @@ def max_difference(base: Arrays, variant: Arrays) -> float:
 
 def flips(base: np.ndarray, variant: np.ndarray, task: str) -> int:
     """Count the rows that decide for another class; 0 for a task without classes."""
-    if task == "multiclass":
-        return int(np.count_nonzero(base.argmax(axis=-1) != variant.argmax(axis=-1)))
-    if task == "binary":
-        return int(np.count_nonzero((base >= 0.5) != (variant >= 0.5)))
-    return 0
+    if task not in ("multiclass", "binary"):
+        return 0
+    return int(np.count_nonzero(decided(task, base) != decided(task, variant)))
 
 
 def looks_like_classes(array: np.ndarray) -> bool:

@@ -19,7 +19,7 @@ from zoo.quantize.answers import agreement, distance, looks_like_classes
 from zoo.quantize.decision import Metric
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
-from zoo.training.metrics import metric_value
+from zoo.training.metrics import metric_value, score
 
 #: Rows whose activations give the ranges: more changed nothing on the zoo's models.
 CALIBRATION_ROWS, CALIBRATION_BATCH = 256, 16
@@ -113,20 +113,13 @@ def of_recipe(recipe: Recipe, train: Rows, held_out: Rows) -> Evidence:
 
 def _further(output: str, task: str, truth: np.ndarray) -> Judge:
     """Judge an output beside the first by its task: accuracy, or mean absolute error."""
-
-    def accuracy(base: Arrays, variant: Arrays) -> float:
-        answer = variant[output]
-        chosen = answer.argmax(axis=-1) if task == "multiclass" else answer[:, 0] >= 0.5
-        return float(np.mean(chosen == truth))
-
-    def error(base: Arrays, variant: Arrays) -> float:
-        return float(np.mean(np.abs(variant[output].astype(np.float64) - truth)))
-
+    name, kind = "mean absolute error", "error"
     if task in ("multiclass", "binary"):
-        metric = Metric(name=f"{output}: accuracy", kind="share", rows=len(truth))
-        return Judge(metric=metric, value=accuracy)
-    metric = Metric(name=f"{output}: mean absolute error", kind="error", rows=len(truth))
-    return Judge(metric=metric, value=error)
+        name, kind = "accuracy", "share"
+    return Judge(
+        metric=Metric(name=f"{output}: {name}", kind=kind, rows=len(truth)),
+        value=lambda base, variant: score(task, truth, variant[output]),
+    )
 
 
 def of_rows(rows: Arrays, seed: int, batch: int | None = None) -> Evidence:

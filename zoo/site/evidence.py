@@ -19,6 +19,7 @@ from zoo.errors import ZooError
 from zoo.parity.runtimes import OnnxRuntime
 from zoo.publish.versions import Manifest
 from zoo.recipes.recipe import Recipe
+from zoo.training.metrics import decided
 from zoo_server.repository import layout
 
 #: Rows a page offers to try, and rows of a table that it draws.
@@ -51,11 +52,10 @@ class HeldOut:
     def decided(self) -> np.ndarray:
         """What the model says of each row, in the form of `truth`."""
         first = self.answers[self.recipe.output_name]
-        if self.recipe.task == "multiclass":
-            decided: np.ndarray = first.argmax(axis=-1)
-            return decided
-        last = first.reshape(len(first), -1)[:, -1]
-        return (last >= 0.5).astype(int) if self.recipe.task == "binary" else last
+        if self.recipe.classes:
+            classes: np.ndarray = decided(self.recipe.task, first)
+            return classes
+        return first.reshape(len(first), -1)[:, -1]
 
 
 def held_out(manifest: Manifest, recipe: Recipe | None) -> HeldOut | None:

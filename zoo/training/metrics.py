@@ -11,16 +11,21 @@ from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
 
 
-def metric_value(recipe: Recipe, rows: Rows, outputs: Any) -> float:
-    """Return the recipe's metric of a model's outputs for `rows`, in natural units.
+def decided(task: str, outputs: Any) -> Any:
+    """Return the class that each row of a classifier's outputs decides for."""
+    return (outputs[..., 0] >= 0.5).astype(int) if task == "binary" else outputs.argmax(axis=-1)
 
-    Accuracy is a share from 0 to 1; the mean absolute error is in the unit of y.
-    """
-    if recipe.metric == "accuracy":
-        if recipe.task == "binary":
-            return float(np.mean((outputs[:, 0] >= 0.5) == (rows.y == 1)))
-        return float(np.mean(np.argmax(outputs, axis=-1) == rows.y))
-    return float(np.mean(np.abs(outputs.astype(np.float64) - rows.y)))
+
+def score(task: str, truth: Any, outputs: Any) -> float:
+    """Return the accuracy of a choice of classes, a share; else the mean absolute error."""
+    if task in ("multiclass", "binary"):
+        return float(np.mean(decided(task, outputs) == truth))
+    return float(np.mean(np.abs(outputs.astype(np.float64) - truth)))
+
+
+def metric_value(recipe: Recipe, rows: Rows, outputs: Any) -> float:
+    """Return the recipe's metric of the first output for `rows`, in y's unit or as a share."""
+    return score(recipe.task, rows.y, outputs)
 
 
 def baseline_metric(recipe: Recipe, train: Rows, test: Rows) -> float:
