@@ -24,6 +24,7 @@
     │   ├── ConfigurationError     an option has a bad value
     │   ├── AddressError           the server cannot listen on the address
     │   ├── RuntimeMissing         neither onnxruntime wheel is installed
+    │   ├── RepositoryUnreachable  the model repository cannot be read at present
     │   └── ModelLoadError         one model of the repository cannot be served
     │       ├── NoVersion          the version policy selects none of its versions
     │       ├── DecoupledModel     a decoupled model, which the server does not support
@@ -137,6 +138,10 @@ class AddressError(OperatorError):
 
 class RuntimeMissing(OperatorError):
     """No onnxruntime wheel is installed."""
+
+
+class RepositoryUnreachable(OperatorError):
+    """The place of the model repository does not answer, or refuses to."""
 
 
 class ModelLoadError(OperatorError):
