@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from tests.shared_folder import shared_folder
+
+if TYPE_CHECKING:
+    from tests.object_store import ObjectStore
 
 # Hypothesis fails an example that takes 0.2 s, which any does while other work has the processors.
 settings.register_profile("tests", deadline=None)
@@ -164,3 +168,22 @@ def addresses(trained: Trained) -> Iterator[dict[str, str]]:
 def address(addresses: dict[str, str]) -> str:
     """The gRPC address of a running server of all models."""
     return addresses["gRPC"]
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Callable[[], ObjectStore]]:
+    """Run a store for the tests that read and write one."""
+    from tests.object_store import CREDENTIALS, running_store
+
+    before = {name: os.environ.get(name) for name in CREDENTIALS}
+    os.environ.update(CREDENTIALS)
+    with running_store() as bucket:
+        yield bucket
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def s3(s3_server: Callable[[], ObjectStore]) -> ObjectStore:
+    """An empty bucket of a store, and what spoils its answers."""
+    return s3_server()

@@ -62,6 +62,11 @@ def folder_or_off(text: str) -> Path | None:
     return None if text == OFF else Path(text)
 
 
+def repository_place(text: str | Path) -> Path | str:
+    """Return a repository's path, or the text of a URL."""
+    return text if isinstance(text, str) and "://" in text else Path(text)
+
+
 def _switch(text: str) -> bool:
     """Return what an environment variable of a switch says; ValueError if it is neither."""
     known = {
@@ -136,7 +141,8 @@ def _option(
 class ServerConfig:
     """Everything a server needs to know; a constructed one is valid (else ConfigurationError)."""
 
-    repository: Path
+    #: A folder or file of this machine, or a URL.
+    repository: Path | str
     host: str = _option("127.0.0.1", "address to listen on", metavar="ADDRESS")
     grpc_port: int = _option(
         8001, "port for gRPC; 0 takes any free one", convert=int, metavar="PORT", low=0, high=65535
@@ -296,6 +302,22 @@ class ServerConfig:
         low=0.01,
         high=86400,
     )
+    repository_cache: Path | None = _option(
+        None,
+        "folder that keeps what was read of a repository in an object store (default: layer-zoo/"
+        "repositories in $XDG_CACHE_HOME or ~/.cache); several servers may share it",
+        convert=Path,
+        metavar="DIR",
+    )
+    repository_cache_bytes: int = _option(
+        20 * 2**30,
+        "most that it may hold, in bytes: versions that no server has loaded make room, the least "
+        "recently used first",
+        convert=int,
+        metavar="N",
+        low=1,
+        high=1 << 50,
+    )
     model_name: str | None = _option(
         None, "serve the one model in --model-dir, by this name", metavar="NAME"
     )
@@ -445,7 +467,7 @@ class ServerConfig:
         """Build from parsed arguments; `repository` is the positional that the command adds."""
         values = {row.name: getattr(namespace, row.name) for row in _rows()}
         values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(repository=Path(namespace.repository), **values)
+        return cls(repository=repository_place(namespace.repository), **values)
 
 
 def add_arguments(

@@ -357,7 +357,10 @@ class Server:
         from zoo_server.telemetry.metrics import CONTENT_TYPE, Metrics
 
         metrics = Metrics(
-            lambda: dataplane.statistics("", ""), self._topology.processes, self._topology.restarts
+            lambda: dataplane.statistics("", ""),
+            self._topology.processes,
+            self._topology.restarts,
+            lambda: not self.control.repository_problem,
         )
         page = MetricsPage(metrics.page, CONTENT_TYPE)
         return page if self._tokens is None else TokenCheck(page, self._tokens, right_to_read)

@@ -48,6 +48,20 @@ def constraints() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def test_a_local_repository_needs_no_object_store(tmp_path):
+    """A server of a folder loads no driver, nor what is only for repositories elsewhere."""
+    program = (
+        "import sys; from pathlib import Path; from zoo_server.config import ServerConfig\n"
+        "from zoo_server.server import running\n"
+        f"config = ServerConfig(repository=Path({str(tmp_path)!r}), grpc_port=0, http_port=None,"
+        " metrics_port=None, drain_seconds=0)\n"
+        "with running(config): pass\n"
+        "drivers = 'fsspec s3fs botocore aiohttp zoo_server.repository.remote.store'.split()\n"
+        "print([name for name in drivers if name in sys.modules])"
+    )
+    assert run(program) == "[]"
+
+
 def test_server_loads_no_framework():
     """Importing the server brings no framework, no zoo and, until it serves, no onnxruntime."""
     heavy = "tensorflow keras zoo onnx onnxruntime google.protobuf.json_format"

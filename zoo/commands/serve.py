@@ -27,10 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "repository",
         nargs="?",
-        type=Path,
+        type=config.repository_place,
         default=default_repository(),
         metavar="REPOSITORY",
-        help="the model repository (default: models, else the installed layer-zoo-models)",
+        help="the model repository: a folder, or a URL such as s3://bucket/path, gs://, az:// or https:// "
+        "(default: models, else the installed layer-zoo-models)",
     )
     try:
         config.add_arguments(parser)
@@ -44,10 +45,10 @@ def run(options: argparse.Namespace) -> int:
         configuration = config.ServerConfig.from_arguments(options)
     except OperatorError as error:
         raise UsageError(str(error)) from error
-    if configuration.model_dir is None and not options.repository.exists():
+    place = configuration.repository
+    if configuration.model_dir is None and isinstance(place, Path) and not place.exists():
         raise UsageError(
-            f"there is no {options.repository}: name a model repository, or make one with "
-            "`zoo export`"
+            f"there is no {place}: name a model repository, or make one with `zoo export`"
         )
     if configuration.transport == "fast":
         prefer_older_poller()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from zoo_server.config import ServerConfig
 from zoo_server.models.catalog import Catalog
@@ -11,8 +12,10 @@ from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader
 from zoo_server.models.on_request import OnRequest
 from zoo_server.models.residency import Residency
+from zoo_server.repository.remote.address import RemoteAddress, default_cache
 from zoo_server.repository.scan import ModelRepository
 from zoo_server.repository.single_model import SingleModel
+from zoo_server.repository.watched import Repository, WatchedRepository
 
 
 def model_control(
@@ -32,10 +35,18 @@ def model_control(
     else:
         installer = Installer(loader, catalog, changed)
     mode = ControlMode(config.model_control_mode)
-    return ModelControl(_repository(config), installer, threads, catalog, mode)
+    return ModelControl(WatchedRepository(_repository(config)), installer, threads, catalog, mode)
 
 
-def _repository(config: ServerConfig) -> ModelRepository:
+def _repository(config: ServerConfig) -> Repository:
     if config.model_dir is not None and config.model_name is not None:
         return SingleModel(config.model_dir, config.model_name, follow_links=config.follow_links)
-    return ModelRepository(config.repository, follow_links=config.follow_links)
+    if isinstance(config.repository, Path):
+        return ModelRepository(config.repository, follow_links=config.follow_links)
+    from zoo_server.repository.remote.repository import RemoteRepository
+
+    return RemoteRepository(
+        RemoteAddress.parse(config.repository),
+        config.repository_cache or default_cache(),
+        config.repository_cache_bytes,
+    )

@@ -35,7 +35,8 @@ from zoo_server.models.payload import ControlValue, Override, parse_override, po
 from zoo_server.models.residency import Residency
 from zoo_server.repository import layout
 from zoo_server.repository.diff import Action, Load, settled
-from zoo_server.repository.scan import ModelFiles, ModelRepository
+from zoo_server.repository.scan import ModelFiles
+from zoo_server.repository.watched import WatchedRepository
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class ModelControl:
 
     def __init__(
         self,
-        repository: ModelRepository,
+        repository: WatchedRepository,
         installer: Installer,
         threads: LoadThreads,
         catalog: Catalog,
@@ -78,6 +79,11 @@ class ModelControl:
         #: Of poll mode: the scan that was acted upon, and the one after it.
         self._acted: list[ModelFiles] = []
         self._before: list[ModelFiles] = []
+
+    @property
+    def repository_problem(self) -> str:
+        """Why the repository could not be read when it was last looked at; empty if it could."""
+        return self._repository.problem
 
     @property
     def residency(self) -> Residency | None:
@@ -213,16 +219,23 @@ class ModelControl:
                 self.unload(model, dependents=True)
 
     def index(self, *, ready: bool) -> list[CatalogEntry]:
-        """Return RepositoryIndex's entries; a model never loaded has neither version nor state."""
+        """Return RepositoryIndex's entries; a model never loaded has neither version nor state.
+
+        While the repository cannot be read, that is the reason of all that have no other.
+        """
         entries = self._catalog.entries()
         if ready:
-            return [entry for entry in entries if entry.state is ModelState.READY]
-        if self._mode is ControlMode.EXPLICIT:
+            entries = [entry for entry in entries if entry.state is ModelState.READY]
+        elif self._mode is ControlMode.EXPLICIT:
             known = {entry.name for entry in entries}
             entries += [
                 CatalogEntry(name=name, version=None, state=ModelState.UNKNOWN, wanted=False)
                 for name in self._names_on_disk()
                 if name not in known
+            ]
+        if self._repository.problem:
+            entries = [
+                replace(entry, reason=entry.reason or self._repository.problem) for entry in entries
             ]
         return sorted(entries, key=lambda entry: (entry.name, entry.version or 0))
 
@@ -270,8 +283,8 @@ class ModelControl:
     def _find(self, name: str) -> ModelFiles:
         try:
             files = self._repository.find(name)
-        except OperatorError:
-            raise poll_failure(name, "the repository cannot be read") from None
+        except OperatorError as error:
+            raise poll_failure(name, f"the repository cannot be read: {error}") from None
         if files is None:
             raise poll_failure(name)
         return files

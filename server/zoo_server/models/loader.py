@@ -160,7 +160,9 @@ class Loader:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
         if files.fault is not None:
             raise ModelLoadError(files.fault)
+        held = files.fetch(None)
         written = config_pbtxt.read(files)
+        del held
         steps = steps_of(written.config) if written.config is not None else ()
         self.dependencies.record(files.name, [step.model for step in steps])
         plan = LoadPlan(
@@ -200,7 +202,8 @@ class Loader:
     def _ensemble(self, plan: LoadPlan, version: int) -> LoadedModel:
         """Not in a thread for loads: its models may be loaded for it, and need theirs."""
         assert plan.config is not None
-        return load_ensemble(
+        held = plan.files.fetch(None)
+        model = load_ensemble(
             plan.files,
             plan.config,
             plan.steps,
@@ -209,6 +212,8 @@ class Loader:
             self._runtime.workers,
             self._runtime.journal,
         )
+        model.held = held
+        return model
 
 
 def _load_version(
@@ -216,6 +221,7 @@ def _load_version(
 ) -> LoadedModel:
     began, before = time.perf_counter(), memory.resident_bytes()
     files, written = plan.files, plan.config
+    held = files.fetch(None), files.fetch(version)
     path = config_pbtxt.model_file(files, written, version)
     session = session_settings(written)
     requested = session.threads
@@ -254,6 +260,7 @@ def _load_version(
     grown = min(memory.resident_bytes() - before, 4 * size + _MOST_BESIDE_FILES)
     model.memory_bytes = max(size, grown)
     model.load_seconds = time.perf_counter() - began
+    model.held = held
     return model
 
 

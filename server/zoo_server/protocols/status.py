@@ -36,6 +36,7 @@ STATUS: dict[type[errors.ServerError], grpc.StatusCode] = {
     errors.ConfigurationError: grpc.StatusCode.INTERNAL,
     errors.AddressError: grpc.StatusCode.INTERNAL,
     errors.RuntimeMissing: grpc.StatusCode.INTERNAL,
+    errors.RepositoryUnreachable: grpc.StatusCode.INTERNAL,
     errors.ModelLoadError: grpc.StatusCode.INTERNAL,
     errors.NoVersion: grpc.StatusCode.INTERNAL,
     errors.DecoupledModel: grpc.StatusCode.INTERNAL,

@@ -223,7 +223,7 @@ def model_file(files: ModelFiles, config: ModelConfig | None, version: int) -> P
     if files.file is not None:
         return files.file
     name = (config.default_model_filename if config is not None else "") or layout.MODEL_FILE
-    return files.folder / str(version) / name
+    return files.version_folder(version) / name
 
 
 def read_labels(files: ModelFiles, filename: str) -> tuple[str, ...]:

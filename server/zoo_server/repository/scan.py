@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from zoo_server.errors import ConfigurationError
 from zoo_server.repository import layout
@@ -27,6 +28,15 @@ MAX_DEPTH = 32
 #: Of each file: its path inside the model, size, modification time in ns, inode. Another stamp means
 #: another content; a file that is replaced whole has another inode even if the rest is the same.
 Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+class FileSource(Protocol):
+    """Brings files to this machine that lie elsewhere (server/zoo_server/repository/remote/)."""
+
+    def fetch(self, version: int | None) -> object:
+        """Return once a version's files are here, or those beside the versions, for as long as the
+        returned object lives; ModelLoadError says why they cannot be had.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +62,23 @@ class ModelFiles:
     #: Of everything in the folder but the versions, and of each version.
     stamp: Stamp = ()
     version_stamps: Mapping[int, Stamp] = field(default_factory=dict)
+    #: Of versions that do not lie in `folder`.
+    version_folders: Mapping[int, Path] = field(default_factory=dict)
+    #: Another number is worth another try to load the same files.
+    attempt: int = 0
+    #: What brings them here; None for files of this machine.
+    source: FileSource | None = field(default=None, compare=False)
+
+    def fetch(self, version: int | None) -> object:
+        """Have a version's files on this machine, or (None) those beside the versions.
+
+        They stay for as long as the returned object lives. ModelLoadError if they cannot be had.
+        """
+        return None if self.source is None else self.source.fetch(version)
+
+    def version_folder(self, version: int) -> Path:
+        """Return where a version's files lie."""
+        return self.version_folders.get(version) or self.folder / str(version)
 
     def graph_bytes(self, version: int) -> int:
         """Return the size of a version's graph and weights: its files but the test vectors."""

@@ -32,7 +32,8 @@ def _itself() -> list[int]:
 class Metrics:
     """The page; `read` returns every served version, `processes` the ids of the server's own.
 
-    `restarts` returns how many workers have taken the place of one that had ended.
+    `restarts` returns how many workers have taken the place of one that had ended, `is_reachable`
+    whether the model repository could be read at the last look.
     """
 
     def __init__(
@@ -40,17 +41,22 @@ class Metrics:
         read: Callable[[], Iterable[ModelReading]],
         processes: Callable[[], Iterable[int]] = _itself,
         restarts: Callable[[], int] = int,
+        is_reachable: Callable[[], bool] = lambda: True,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._models = _ModelText(read)
         self._registry.register(_Machine())
         self._registry.register(_Processes(processes))
         self._restarts = restarts
+        self._is_reachable = is_reachable
 
     def page(self) -> bytes:
         """Return what a scrape gets, in the format of CONTENT_TYPE."""
-        restarts = f"{_RESTARTS_HEAD}nv_worker_restarts {_number(self._restarts())}\n"
-        return (self._models.text() + restarts).encode() + generate_latest(self._registry)
+        server = (
+            f"{_RESTARTS_HEAD}nv_worker_restarts {_number(self._restarts())}\n"
+            f"{_REACHABLE_HEAD}nv_model_repository_reachable {int(self._is_reachable())}\n"
+        )
+        return (self._models.text() + server).encode() + generate_latest(self._registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,12 @@ _RESTARTS_HEAD = _head(
     "nv_worker_restarts",
     "How often a worker process was started in the place of one that had ended",
     "counter",
+)
+
+_REACHABLE_HEAD = _head(
+    "nv_model_repository_reachable",
+    "Whether the model repository could be read when it was last looked at",
+    "gauge",
 )
 
 

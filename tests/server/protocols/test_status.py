@@ -41,6 +41,7 @@ EXPECTED = {
     "ConfigurationError": "INTERNAL",
     "AddressError": "INTERNAL",
     "RuntimeMissing": "INTERNAL",
+    "RepositoryUnreachable": "INTERNAL",
     "ModelLoadError": "INTERNAL",
     "NoVersion": "INTERNAL",
     "DecoupledModel": "INTERNAL",

@@ -1,15 +1,17 @@
 """Reads the address of a repository that is no folder of this machine.
 
-    s3://BUCKET/PATH
-    s3://HOST:PORT/BUCKET/PATH             an S3-compatible store, over HTTP; so Triton writes it
-    s3://https://HOST:PORT/BUCKET/PATH     likewise, over HTTPS
-    as://ACCOUNT/CONTAINER/PATH            Azure, as Triton writes it
-    gs://… az://… https://…                and every other URL that fsspec knows
+s3://BUCKET/PATH
+s3://HOST:PORT/BUCKET/PATH             an S3-compatible store, over HTTP; so Triton writes it
+s3://https://HOST:PORT/BUCKET/PATH     likewise, over HTTPS
+as://ACCOUNT/CONTAINER/PATH            Azure, as Triton writes it
+gs://… az://… https://…                and every other URL that fsspec knows
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from zoo_server.errors import ConfigurationError
@@ -35,6 +37,12 @@ DRIVERS = {
 def is_remote(text: str) -> bool:
     """Tell whether a repository's name is a URL, and no path of this machine."""
     return _URL.fullmatch(text) is not None
+
+
+def default_cache() -> Path:
+    """Return the folder that files of such repositories are kept in, of this user."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "layer-zoo" / "repositories"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

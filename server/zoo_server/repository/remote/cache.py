@@ -143,7 +143,7 @@ def _lease(place: Path) -> Lease | None:
     except OSError:
         return None
     try:
-        here = os.stat(place).st_ino == os.fstat(descriptor).st_ino
+        here = place.stat().st_ino == os.fstat(descriptor).st_ino
     except OSError:  # it was removed while the lock was waited for
         here = False
     if not here:

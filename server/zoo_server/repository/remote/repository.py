@@ -108,7 +108,9 @@ class RemoteRepository:
         beside = model.parts.get(None)
         folder = places.get(None, self.cache.root)
         bare = next(iter(places.items())) if model.is_bare and places else None
-        has_config = any(file.path == layout.CONFIG_FILE for file in beside.files) if beside else False
+        has_config = (
+            any(file.path == layout.CONFIG_FILE for file in beside.files) if beside else False
+        )
         missing = None
         if not model.versions:
             missing = f"no version folder: put the graph at {model.name}/1/{layout.MODEL_FILE}"

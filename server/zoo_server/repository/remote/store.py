@@ -101,8 +101,7 @@ class Store:
     def upload(self, files: Mapping[Path, str]) -> None:
         """Write files of this machine to objects, by path."""
         for place, path in files.items():
-            full = self._full(path)
-            self._ask(lambda driver, a=str(place), b=full: driver.put_file(a, b))
+            self._ask(_put(str(place), self._full(path)))
 
     # -- what fsspec says ------------------------------------------------------------------------
 
@@ -217,6 +216,10 @@ class Store:
 
 #: Names of errors, of several providers, that say that credentials are missing, wrong or over.
 _REFUSALS = ("Credential", "Unauthorized", "Forbidden", "ClientAuthentication", "RefreshError")
+
+
+def _put(place: str, path: str) -> Callable[[Any], Any]:
+    return lambda driver: driver.put_file(place, path)
 
 
 def _is_refusal(error: Exception) -> bool:
