@@ -6,7 +6,6 @@ import http.client
 import itertools
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -128,13 +127,23 @@ class Exchange(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_request
 
-    def forward(self, most: int | None = None, pause: float = 0, *, says: bool = False) -> bool:
-        """Answer as the store does, after a pause: `most` bytes of the body; `says`: as if all were."""
-        time.sleep(pause)
+    def forward(
+        self,
+        most: int | None = None,
+        *,
+        says: bool = False,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> bool:
+        """Answer as the store does: `most` bytes of the body; `says`: as if these were all.
+
+        `meanwhile` is called between the store's answer and ours.
+        """
         connection = http.client.HTTPConnection(*self.server.moto, timeout=60)
         connection.request(self.command, self.path, self.body, dict(self.headers))
         answer = connection.getresponse()
         body = answer.read()
+        if meanwhile is not None:
+            meanwhile()
         self.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in ("connection", "transfer-encoding", "content-length"):

@@ -81,13 +81,11 @@ def test_a_version_that_changes_while_it_is_read(stored, serve, graphs):
     """Files of two contents are never served together; the new content is, once it is at rest."""
     changes = [graphs.with_default()]
 
-    def change(exchange):
-        exchange.forward()
+    def change():
         if changes:
             stored.put("m/2/model.onnx", changes.pop())
-        return True
 
-    stored.fail(of_graphs(change))
+    stored.fail(of_graphs(lambda exchange: exchange.forward(meanwhile=change)))
     with serve("poll") as wire:
         assert index(wire)["m", "2"] == ("UNAVAILABLE", "m/2 changed while it was read")
         look_twice(wire)
