@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from zoo_server.errors import ConfigurationError
+from zoo_server.triton_options import cache_bytes
 
 ENVIRONMENT_PREFIX = "ZOO_"
 
@@ -234,6 +235,21 @@ class ServerConfig:
         low=1,
         high=1 << 20,
     )
+    cache_config: tuple[str, ...] = _option(
+        (),
+        "keep the answers of models with `response_cache { enable: true }` in so many bytes of memory, "
+        "the most recently used: local,size=BYTES",
+        metavar="CACHE,SETTING=VALUE",
+        kind="list",
+    )
+    response_cache_byte_size: int = _option(
+        0,
+        "deprecated: --cache-config local,size=BYTES",
+        convert=int,
+        metavar="BYTES",
+        low=0,
+        high=1 << 50,
+    )
     max_queue_size: int = _option(
         4096,
         "requests that may wait for a model whose config.pbtxt gives no max_queue_size; more are "
@@ -435,6 +451,11 @@ class ServerConfig:
             raise ConfigurationError(
                 "--model-name and --model-dir go together: one of them is missing"
             )
+        if self.cache_config and self.response_cache_byte_size:
+            raise ConfigurationError(
+                "--response-cache-byte-size and --cache-config are incompatible flags: give the latter"
+            )
+        cache_bytes(self.cache_config)
         if self.is_lazy and self.workers > 1:
             raise ConfigurationError(
                 "--model-memory and --keep-alive need --workers 1: each worker would load the same "
@@ -456,6 +477,11 @@ class ServerConfig:
                 f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
                 f"{self.model_control_mode!r} loads every model"
             )
+
+    @property
+    def response_cache_bytes(self) -> int:
+        """What the response cache may take, in all processes together; 0 where there is none."""
+        return cache_bytes(self.cache_config) or self.response_cache_byte_size
 
     @property
     def is_lazy(self) -> bool:

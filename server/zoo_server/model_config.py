@@ -250,6 +250,8 @@ class ModelSettings:
     batching: Batching
     #: None for a model whose requests stand alone.
     sequences: Sequences | None = None
+    #: Whether its answers are kept in the response cache, where the server has one.
+    response_cache: bool = False
     #: The completed ModelConfig, serialised, as ModelConfig answers it.
     config: bytes
     #: Names that callers may use for a version (TensorFlow Serving's version_label).

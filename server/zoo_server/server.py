@@ -21,6 +21,7 @@ from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
 from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata
 from zoo_server.errors import ConfigurationError, ServerExiting
+from zoo_server.inference.execution import Run
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
@@ -49,6 +50,7 @@ from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
 from zoo_server.protocols.watched_files import LOOK_SECONDS as LOOK_AT_FILES_SECONDS
+from zoo_server.schedulers.response_cache import SWEEP_SECONDS, ResponseCache
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
@@ -120,6 +122,7 @@ class Server:
         self._topology = topology(self.catalog, self._health.show)
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self.memory_budget = MemoryBudget(config.max_decoded_bytes)
+        self.response_cache = _response_cache(config)
         self._loads = LoadThreads(config.model_load_thread_count, config.model_load_timeout)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._watch = RunWatch()
@@ -279,6 +282,9 @@ class Server:
         opener = self._opener(provider=config.provider, threads=budget.threads)
         self._resources.callback(opener.close)
         _LOG.info("onnxruntime %s, %d threads (%s)", opener.version, budget.threads, budget.why)
+        cache = self.response_cache
+        if cache is not None:
+            self._repeat("forgetting cached responses", cache.sweep, SWEEP_SECONDS)
         shared = ModelRuntime(
             opener=opener,
             workers=self._workers,
@@ -288,6 +294,7 @@ class Server:
             max_queue_size=config.max_queue_size,
             self_test=config.self_test,
             journal=self._journal,
+            cache=cache,
         )
         control = model_control(
             config,
@@ -414,6 +421,12 @@ def _journal(config: ServerConfig, resources: ExitStack) -> RequestJournal | Non
     journal = RequestJournal(listeners)
     resources.callback(journal.close)
     return journal
+
+
+def _response_cache(config: ServerConfig) -> ResponseCache[Run] | None:
+    """Return this process's share of the cache, None if there is to be none."""
+    share = config.response_cache_bytes // config.workers
+    return ResponseCache(share) if share else None
 
 
 def _handler_threads(budget: ThreadBudget) -> int:

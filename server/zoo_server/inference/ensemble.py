@@ -22,12 +22,12 @@ from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import Cancelled, ServerError
 from zoo_server.inference.execution import Rows, Run, wire_shape
-from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.model import LoadedModel, Outcome, is_short_to_answer
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
 from zoo_server.inference.validation import Data, Plan
 from zoo_server.model_config import EnsembleStep
-from zoo_server.schedulers.scheduler import UNBOUNDED
+from zoo_server.schedulers.scheduler import UNBOUNDED, Answers
 from zoo_server.telemetry.requests import RunObserver
 from zoo_server.telemetry.statistics import Execution, ModelStatistics
 
@@ -36,14 +36,38 @@ Find = Callable[[str, str], LoadedModel]
 
 
 class EnsembleRunner:
-    """What an ensemble has in the place of a graph's runs: its counts."""
+    """What an ensemble has in the place of a graph's runs: its counts and its answers."""
 
     provider = "ensemble"
     restarts = 0
     nodes: tuple[tuple[str, int], ...] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, observer: RunObserver | None = None) -> None:
+        """`observer` hears of every request."""
         self.statistics = ModelStatistics()
+        self._observer = observer
+
+    def is_short_to_answer(self, batch: list[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
+        """Tell whether a thread in a hurry may write the answers."""
+        return is_short_to_answer(batch, outcomes)
+
+    def ran(self, member: QueuedRequest, execution: Execution) -> None:
+        """Count a request that went through all steps."""
+        self.statistics.record_run(execution)
+        if self._observer is not None:
+            self._observer.ran([member], execution)
+
+    def answer(self, member: QueuedRequest, outcome: Rows) -> None:
+        """Give a request its outcome."""
+        member.answer(outcome)
+
+    def refuse(self, member: QueuedRequest, error: Exception) -> None:
+        """Answer a request with an error."""
+        now = time.perf_counter_ns()
+        self.statistics.record_failure(now - member.arrived_ns, error)
+        if self._observer is not None:
+            self._observer.failed(member, error, now)
+        member.fail(error)
 
 
 class EnsembleScheduler:
@@ -54,18 +78,18 @@ class EnsembleScheduler:
         name: str,
         steps: Sequence[EnsembleStep],
         find: Find,
-        statistics: ModelStatistics,
+        runner: EnsembleRunner,
+        answers: Answers[QueuedRequest, Rows],
         workers: Executor | None,
-        observer: RunObserver | None = None,
     ) -> None:
-        """`steps` stand in an order in which they can run. `workers` begin the requests, where
-        `find` may take long; None begins them on the thread that brings them. `observer` hears of
-        every request.
+        """`steps` stand in an order in which they can run. `runner` counts them, `answers` has
+        their outcomes. `workers` begin the requests, where `find` may take long; None begins them
+        on the thread that brings them.
         """
         self.name = name
         self.steps = steps
-        self.statistics = statistics
-        self.observer = observer
+        self.runner = runner
+        self.answers = answers
         self._find = find
         self._workers = workers
         self._lock = threading.Lock()
@@ -170,12 +194,7 @@ class _EnsembleRun:
         """Fail the request, unless it has been answered."""
         if not self._end():
             return
-        error = _named(error, self._scheduler.name)
-        now = time.perf_counter_ns()
-        self._scheduler.statistics.record_failure(now - self.member.arrived_ns, error)
-        if self._scheduler.observer is not None:
-            self._scheduler.observer.failed(self.member, error, now)
-        self.member.fail(error)
+        self._scheduler.answers.refuse(self.member, _named(error, self._scheduler.name))
 
     def _take(self, tensors: Mapping[str, _Tensor], inline_budget_ns: int) -> None:
         with self._lock:
@@ -224,7 +243,7 @@ class _EnsembleRun:
         if not self._end():
             return
         self._record()
-        self.member.answer(outcome)
+        self._scheduler.answers.answer(self.member, outcome)
 
     def _record(self) -> None:
         member, now = self.member, time.perf_counter_ns()
@@ -238,9 +257,7 @@ class _EnsembleRun:
             inferred_ns=now,
             finished_ns=now,
         )
-        self._scheduler.statistics.record_run(execution)
-        if self._scheduler.observer is not None:
-            self._scheduler.observer.ran([member], execution)
+        self._scheduler.runner.ran(member, execution)
 
     def _end(self) -> bool:
         """Tell whether this ends the request: once."""

@@ -124,6 +124,11 @@ class LoadedModel:
         return bool(scheduler.waiting or scheduler.running or getattr(scheduler, "live", 0))
 
     @property
+    def caches(self) -> bool:
+        """Whether its answers are kept in the response cache."""
+        return bool(getattr(self.scheduler, "caches", False))
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return self.scheduler.waiting
@@ -199,18 +204,8 @@ class GraphRunner:
         return [outcome for member in batch for outcome in self.execute([member])]
 
     def is_short_to_answer(self, batch: list[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
-        """Tell whether a thread in a hurry may write the answers: few bytes, and no strings."""
-        most = batch[0].short_bytes
-        for member in batch:
-            most = min(most, _SHORT_TO_SORT if member.plan.classifies else member.short_bytes)
-        seen = None
-        for outcome in outcomes:
-            if isinstance(outcome, Rows) and outcome.run is not seen:
-                seen = outcome.run
-                size = seen.nbytes
-                if size is None or size > most:
-                    return False
-        return True
+        """Tell whether a thread in a hurry may write the answers."""
+        return is_short_to_answer(batch, outcomes)
 
     def answer(self, member: QueuedRequest, outcome: Rows) -> None:
         """Give a member its outcome."""
@@ -266,6 +261,21 @@ class GraphRunner:
         if self._observer is not None:
             self._observer.ran(batch, execution)
         return parts
+
+
+def is_short_to_answer(batch: Sequence[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether answers are short to write: few bytes, and no strings."""
+    most = batch[0].short_bytes
+    for member in batch:
+        most = min(most, _SHORT_TO_SORT if member.plan.classifies else member.short_bytes)
+    seen = None
+    for outcome in outcomes:
+        if isinstance(outcome, Rows) and outcome.run is not seen:
+            seen = outcome.run
+            size = seen.nbytes
+            if size is None or size > most:
+                return False
+    return True
 
 
 def _wanted(batch: Sequence[QueuedRequest], always: Sequence[str]) -> tuple[str, ...]:

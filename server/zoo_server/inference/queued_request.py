@@ -13,6 +13,7 @@ import numpy as np
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.request import ParameterValue
 from zoo_server.inference.validation import Data, Plan, planned_array
+from zoo_server.schedulers.response_cache import Key
 
 
 class QueuedRequest(ABC):
@@ -22,8 +23,8 @@ class QueuedRequest(ABC):
     """
 
     __slots__ = (
-        "arrived_ns", "data", "deadline_ns", "expires_ns", "key", "level", "nbytes", "parameters",
-        "plan", "queued_ns", "rows", "sequence", "size", "timeout_ns",
+        "arrived_ns", "data", "deadline_ns", "expires_ns", "key", "level", "lookup", "nbytes",
+        "parameters", "plan", "queued_ns", "rows", "sequence", "size", "timeout_ns",
     )  # fmt: skip
 
     #: Outputs of so many bytes are written in little more than the time that handing them to another
@@ -36,6 +37,8 @@ class QueuedRequest(ABC):
     rows: int
     size: int
     key: Hashable
+    #: Set where there is a cache: what stands for the request there, and what the lookup took, in ns.
+    lookup: tuple[Key, int]
 
     def __init__(self, arrived_ns: int, deadline_ns: int = 0, nbytes: int = 0) -> None:
         """`deadline_ns`: when the caller gives up, 0 if never; `nbytes`: the message's size."""

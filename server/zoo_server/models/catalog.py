@@ -238,6 +238,7 @@ def reading_of(model: LoadedModel) -> ModelReading:
         loaded_ns=model.loaded_ns,
         restarts=model.restarts,
         nodes=model.nodes,
+        caches=model.caches,
     )
 
 

@@ -6,14 +6,19 @@ from concurrent.futures import Executor
 from functools import partial
 
 from zoo_server.errors import ModelLoadError, ServerError
+from zoo_server.inference.caching import CachingScheduler
 from zoo_server.inference.ensemble import EnsembleRunner, EnsembleScheduler, Find
+from zoo_server.inference.execution import Rows, Run
 from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.validation import RequestChecker
 from zoo_server.model_config import EnsembleStep
 from zoo_server.models.catalog import Catalog
 from zoo_server.repository import config_pbtxt
 from zoo_server.repository.ensembles import ensemble_settings
 from zoo_server.repository.scan import ModelFiles
+from zoo_server.schedulers.response_cache import ResponseCache
+from zoo_server.schedulers.scheduler import Answers, Scheduler
 from zoo_server.telemetry.requests import RequestJournal, RunObserver
 
 
@@ -25,10 +30,11 @@ def load_ensemble(
     catalog: Catalog,
     workers: Executor,
     journal: RequestJournal | None = None,
+    cache: ResponseCache[Run] | None = None,
 ) -> LoadedModel:
     """Return a version of an ensemble; ModelLoadError if it does not fit the models of its steps.
 
-    `journal` hears of its requests.
+    `journal` hears of its requests; `cache` keeps their answers if the configuration says so.
     """
     began = time.perf_counter()
     models = [_model_of(step, catalog.find) for step in steps]
@@ -40,14 +46,17 @@ def load_ensemble(
         version=version,
         read_labels=partial(config_pbtxt.read_labels, files),
     )
-    runner = EnsembleRunner()
-    scheduler = EnsembleScheduler(
-        files.name,
-        steps,
-        catalog.find,
-        runner.statistics,
-        workers if catalog.is_lazy else None,
-        None if journal is None else RunObserver(journal, files.name, version),
+    observer = None if journal is None else RunObserver(journal, files.name, version)
+    runner = EnsembleRunner(observer)
+
+    def ensemble(answers: Answers[QueuedRequest, Rows]) -> EnsembleScheduler:
+        begins = workers if catalog.is_lazy else None
+        return EnsembleScheduler(files.name, steps, catalog.find, runner, answers, begins)
+
+    scheduler: Scheduler[QueuedRequest] = (
+        CachingScheduler(cache, runner, ensemble, runner.statistics, workers, observer=observer)
+        if settings.response_cache and cache is not None
+        else ensemble(runner)
     )
     model = LoadedModel(settings, runner, scheduler, RequestChecker(settings))
     model.load_seconds = time.perf_counter() - began

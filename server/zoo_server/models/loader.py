@@ -15,8 +15,9 @@ from typing import Protocol
 
 from zoo_server.datatypes import TensorSpec
 from zoo_server.errors import ModelLoadError, ServerExiting
+from zoo_server.inference.caching import CachedRunner, CachingScheduler
 from zoo_server.inference.cancellation import Cancellation
-from zoo_server.inference.execution import Rows
+from zoo_server.inference.execution import Rows, Run
 from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.run_watch import RunWatch
@@ -43,6 +44,7 @@ from zoo_server.repository.session_settings import idle_settings, session_settin
 from zoo_server.repository.warm_ups import warm_ups_of
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
+from zoo_server.schedulers.response_cache import ResponseCache
 from zoo_server.schedulers.scheduler import Runner, Scheduler
 from zoo_server.schedulers.sequence_batcher import SequenceBatcher
 from zoo_server.schedulers.timer import Timer
@@ -124,6 +126,8 @@ class ModelRuntime:
     self_test: bool = False
     #: Hears of every request; None for nobody.
     journal: RequestJournal | None = None
+    #: Where the answers of models are kept whose configuration says so; None for nowhere.
+    cache: ResponseCache[Run] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +177,7 @@ class Loader:
             steps=steps,
             made_of=made_of(steps, self._catalog),
         )
-        _say_idle(files.name, written.config)
+        _say_idle(files.name, written.config, has_cache=self._runtime.cache is not None)
         return plan
 
     def renewed(self, plan: LoadPlan) -> LoadPlan:
@@ -211,6 +215,7 @@ class Loader:
             self._catalog,
             self._runtime.workers,
             self._runtime.journal,
+            self._runtime.cache,
         )
         model.held = held
         return model
@@ -274,21 +279,27 @@ def _model(
         size, key = checker.smallest()
         latency.begin(size, trial_ns, key)
     states = settings.sequences.states if settings.sequences is not None else ()
+    observer = None
+    if runtime.journal is not None:
+        observer = RunObserver(runtime.journal, settings.name, settings.version)
     runner = GraphRunner(
         graph,
         ModelStatistics(),
         latency.learn,
         runtime.watch,
         always=tuple(state.output for state in states),
-        observer=None
-        if runtime.journal is None
-        else RunObserver(runtime.journal, settings.name, settings.version),
+        observer=observer,
     )
-    return LoadedModel(settings, runner, _scheduler(settings, runner, latency, runtime), checker)
+    scheduler = _scheduler(settings, runner, latency, runtime, observer)
+    return LoadedModel(settings, runner, scheduler, checker)
 
 
 def _scheduler(
-    settings: ModelSettings, runner: GraphRunner, latency: LatencyModel, runtime: ModelRuntime
+    settings: ModelSettings,
+    runner: GraphRunner,
+    latency: LatencyModel,
+    runtime: ModelRuntime,
+    observer: RunObserver | None,
 ) -> Scheduler[QueuedRequest]:
     """Return the scheduler that the configuration asks for."""
 
@@ -302,6 +313,16 @@ def _scheduler(
             runtime.max_queue_size,
         )
 
+    if settings.response_cache and runtime.cache is not None:
+        return CachingScheduler(
+            runtime.cache,
+            runner,
+            lambda answers: batcher(CachedRunner(runner, answers)),
+            runner.statistics,
+            runtime.workers,
+            in_order=settings.batching.preserves_order,
+            observer=observer,
+        )
     if settings.sequences is None:
         return batcher(runner)
     return SequenceBatcher(
@@ -338,9 +359,9 @@ def _first_guess(path: Path, threads: int) -> int:
         return threads  # opening it says what is wrong
 
 
-def _say_idle(name: str, config: config_pbtxt.ModelConfig | None) -> None:
+def _say_idle(name: str, config: config_pbtxt.ModelConfig | None, *, has_cache: bool) -> None:
     idle = idle_settings(config) if config is not None else []
-    if config is not None and config.HasField("response_cache"):
-        idle.append("response_cache")
+    if config is not None and config.response_cache.enable and not has_cache:
+        idle.append("response_cache (the server was started without --cache-config)")
     if idle:
         _LOG.info("model '%s': %s accepted, not acted upon", name, ", ".join(idle))

@@ -159,6 +159,7 @@ def settings_of(
         max_batch_size=config.max_batch_size,
         batching=batching_settings(config),
         sequences=sequence_settings(config, inputs, outputs),
+        response_cache=config.response_cache.enable,
         inputs=tuple(_input(tensor, inputs, batched) for tensor in config.input),
         outputs=tuple(_output(tensor, outputs, batched, read_labels) for tensor in config.output),
         config=config.SerializeToString(),

@@ -123,6 +123,11 @@ def _check(name: str, config: ModelConfig) -> None:
             config.sequence_batching.iterative_sequence,
             "iterative_sequence is not served: an ONNX graph answers once a request",
         ),
+        (
+            config.response_cache.enable and config.HasField("sequence_batching"),
+            f"Response Cache does not currently support model {name} with sequence batching "
+            "scheduler. Please disable the response cache.",
+        ),
         (config.batch_input or config.batch_output, "batch_input and batch_output are not served"),
         (
             config.model_operations.op_library_filename,

@@ -164,6 +164,7 @@ def ensemble_settings(
         platform=ENSEMBLE,
         max_batch_size=config.max_batch_size,
         batching=Batching(max_rows=max(1, config.max_batch_size)),
+        response_cache=config.response_cache.enable,
         inputs=tuple(
             InputSettings(
                 name=tensor.name,

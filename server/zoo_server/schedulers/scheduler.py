@@ -15,6 +15,7 @@ UNBOUNDED = 2**63
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class WouldWait(Exception):
@@ -50,7 +51,20 @@ class Scheduler(Protocol[M_contra]):
         """
 
 
-class Runner(Protocol[M, R]):
+class Answers(Protocol[M, R_contra]):
+    """What becomes of a model's requests once their outcomes are there."""
+
+    def is_short_to_answer(self, batch: list[M], outcomes: Sequence[R_contra | Exception]) -> bool:
+        """Tell whether the answers are so small that a thread in a hurry may write them."""
+
+    def answer(self, member: M, outcome: R_contra) -> None:
+        """Give one member what came of it."""
+
+    def refuse(self, member: M, error: Exception) -> None:
+        """Answer one member with an error."""
+
+
+class Runner(Answers[M, R], Protocol[M, R]):
     """What a scheduler drives: the runs of one model."""
 
     def execute(self, batch: list[M], *, waits: bool) -> Sequence[R | Exception]:
@@ -58,12 +72,3 @@ class Runner(Protocol[M, R]):
 
         Without `waits`, WouldWait if the run could not begin at once.
         """
-
-    def is_short_to_answer(self, batch: list[M], outcomes: Sequence[R | Exception]) -> bool:
-        """Tell whether the answers are so small that a thread in a hurry may write them."""
-
-    def answer(self, member: M, outcome: R) -> None:
-        """Give one member what came of it."""
-
-    def refuse(self, member: M, error: Exception) -> None:
-        """Answer one member with an error."""

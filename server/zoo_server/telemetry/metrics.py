@@ -1,26 +1,20 @@
 """Prometheus metrics, by the names of docs/protocol.md 1b, read from the statistics at each scrape.
 
-Names are Triton's, and so are their meanings; the histograms are ours, with bounds for microseconds
-(Triton's only one starts at 100 ms). Nothing here touches a request: a scrape folds and formats what has
-changed. The models' lines are written here, since the library takes milliseconds a model, and names
-counters by OpenMetrics's rule, with _total, which dashboards do not ask for.
+Nothing here touches a request: a scrape folds and formats what has changed.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
+from zoo_server.telemetry.model_metrics import ModelText, head_of, number
 from zoo_server.telemetry.readings import ModelReading
-from zoo_server.telemetry.statistics import BOUNDS_NS, Histogram, Reason, Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -44,7 +38,7 @@ class Metrics:
         is_reachable: Callable[[], bool] = lambda: True,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._models = _ModelText(read)
+        self._models = ModelText(read)
         self._registry.register(_Machine())
         self._registry.register(_Processes(processes))
         self._restarts = restarts
@@ -53,174 +47,24 @@ class Metrics:
     def page(self) -> bytes:
         """Return what a scrape gets, in the format of CONTENT_TYPE."""
         server = (
-            f"{_RESTARTS_HEAD}nv_worker_restarts {_number(self._restarts())}\n"
+            f"{_RESTARTS_HEAD}nv_worker_restarts {number(self._restarts())}\n"
             f"{_REACHABLE_HEAD}nv_model_repository_reachable {int(self._is_reachable())}\n"
         )
         return (self._models.text() + server).encode() + generate_latest(self._registry)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One metric with a value a model."""
-
-    name: str
-    kind: str
-    text: str
-    value: Callable[[ModelReading], float]
-
-
-_ROWS = (
-    _Row("nv_inference_request_success", "counter", "Number of successful inference requests",
-         lambda model: model.sums.success.count),
-    _Row("nv_inference_count", "counter", "Number of inferences performed: rows",
-         lambda model: model.sums.inference_count),
-    _Row("nv_inference_exec_count", "counter", "Number of model executions: batches",
-         lambda model: model.sums.execution_count),
-    _Row("nv_inference_request_duration_us", "counter", "Cumulative request time, in us",
-         lambda model: model.sums.success.ns // 1000),
-    _Row("nv_inference_queue_duration_us", "counter", "Cumulative time in the queue, in us",
-         lambda model: model.sums.queue.ns // 1000),
-    _Row("nv_inference_compute_input_duration_us", "counter",
-         "Cumulative time to gather inputs, in us",
-         lambda model: model.sums.compute_input.ns // 1000),
-    _Row("nv_inference_compute_infer_duration_us", "counter",
-         "Cumulative time of the model's runs, in us",
-         lambda model: model.sums.compute_infer.ns // 1000),
-    _Row("nv_inference_compute_output_duration_us", "counter",
-         "Cumulative time to hand out outputs, in us",
-         lambda model: model.sums.compute_output.ns // 1000),
-    _Row("nv_inference_pending_request_count", "gauge", "Number of requests awaiting execution",
-         lambda model: model.pending),
-    _Row("nv_model_load_duration_secs", "gauge", "Time it took to load the model, in seconds",
-         lambda model: model.load_seconds),
-    _Row("nv_model_memory_bytes", "gauge", "Memory that the loaded model takes, about, in bytes",
-         lambda model: model.memory_bytes),
-    _Row("nv_model_process_restarts", "counter",
-         "How often the model's own process was started again after it had ended",
-         lambda model: model.restarts),
-)  # fmt: skip
-
-#: Name, text, unit in ns, and which times.
-_HISTOGRAMS: tuple[tuple[str, str, int, Callable[[Snapshot], Histogram]], ...] = (
-    (
-        "nv_inference_first_response_histogram_ms",
-        "Time from a request's arrival to its response, in ms",
-        10**6,
-        lambda sums: sums.request_times,
-    ),
-    (
-        "nv_inference_request_histogram_us",
-        "Time from a request's arrival to its response, in us",
-        10**3,
-        lambda sums: sums.request_times,
-    ),
-    (
-        "nv_inference_queue_histogram_us",
-        "Time a request waited in the queue, in us",
-        10**3,
-        lambda sums: sums.queue_times,
-    ),
-    (
-        "nv_inference_compute_infer_histogram_us",
-        "Time of a run of the model, in us",
-        10**3,
-        lambda sums: sums.run_times,
-    ),
-)
-
-
-class _ModelText:
-    """The models' part of the page; a version about which nothing has changed is not written again."""
-
-    def __init__(self, read: Callable[[], Iterable[ModelReading]]) -> None:
-        self._read = read
-        self._heads = [_head(row.name, row.text, row.kind) for row in _ROWS]
-        self._heads.append(
-            _head("nv_inference_request_failure", "Number of failed requests", "counter")
-        )
-        text = "Number of the graph's nodes that an execution provider took"
-        self._heads.append(_head("nv_model_provider_nodes", text, "gauge"))
-        self._heads += [_head(name, text, "histogram") for name, text, _, _ in _HISTOGRAMS]
-        #: By name and version: the reading, and what was written of it, a text a metric.
-        self._written: dict[tuple[str, int], tuple[ModelReading, list[str]]] = {}
-
-    def text(self) -> str:
-        """Return every model's metrics, all of one reading."""
-        written: dict[tuple[str, int], tuple[ModelReading, list[str]]] = {}
-        for reading in self._read():
-            key = reading.name, reading.version
-            known = self._written.get(key)
-            if known is None or known[0] != reading:
-                known = reading, _samples(reading)
-            written[key] = known
-        self._written = written
-        columns = zip(*(texts for _, texts in written.values()), strict=True)
-        parts = list(columns) or [()] * len(self._heads)
-        return "".join(
-            piece
-            for head, texts in zip(self._heads, parts, strict=True)
-            for piece in (head, *texts)
-        )
-
-
-def _number(value: float) -> str:
-    text: str = floatToGoString(value)  # type: ignore[no-untyped-call]  # without types there
-    return text
-
-
-def _head(name: str, text: str, kind: str) -> str:
-    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
-
-
 #: Of a server of one process it is 0.
-_RESTARTS_HEAD = _head(
+_RESTARTS_HEAD = head_of(
     "nv_worker_restarts",
     "How often a worker process was started in the place of one that had ended",
     "counter",
 )
 
-_REACHABLE_HEAD = _head(
+_REACHABLE_HEAD = head_of(
     "nv_model_repository_reachable",
     "Whether the model repository could be read when it was last looked at",
     "gauge",
 )
-
-
-def _samples(model: ModelReading) -> list[str]:
-    """Return the lines of one version, a text a metric."""
-    name = model.name.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-    labels = f'model="{name}",version="{model.version}"'
-    texts = [f"{row.name}{{{labels}}} {_number(row.value(model))}\n" for row in _ROWS]
-    failures = model.sums.failures
-    texts.append(
-        "".join(
-            f'nv_inference_request_failure{{{labels},reason="{reason}"}} '
-            f"{_number(failures[reason])}\n"
-            for reason in Reason
-        )
-    )
-    texts.append(
-        "".join(
-            f'nv_model_provider_nodes{{{labels},provider="{provider}"}} {_number(count)}\n'
-            for provider, count in model.nodes
-        )
-    )
-    texts += [
-        _histogram(name, labels, times(model.sums), unit) for name, _, unit, times in _HISTOGRAMS
-    ]
-    return texts
-
-
-def _histogram(name: str, labels: str, times: Histogram, unit: int) -> str:
-    totals = list(accumulate(times.counts))
-    bounds = [*(f"{bound / unit:.10g}" for bound in BOUNDS_NS), "+Inf"]
-    lines = [
-        f'{name}_bucket{{{labels},le="{bound}"}} {total}.0\n'
-        for bound, total in zip(bounds, totals, strict=True)
-    ]
-    lines.append(f"{name}_count{{{labels}}} {totals[-1]}.0\n")
-    lines.append(f"{name}_sum{{{labels}}} {_number(times.ns / unit)}\n")
-    return "".join(lines)
 
 
 #: Of these the least counts: when the first process started, and what is left to each.

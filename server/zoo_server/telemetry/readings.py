@@ -7,7 +7,10 @@ from typing import Any
 from zoo_server.telemetry.statistics import BatchStatistics, Snapshot
 
 #: The fields of a Snapshot by their kind; `test_every_field_adds_up` holds this against it.
-_DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+_DURATIONS = (
+    "success", "fail", "queue", "compute_input", "compute_infer", "compute_output",
+    "cache_hit", "cache_miss",
+)  # fmt: skip
 _COUNTS = ("inference_count", "execution_count")
 _HISTOGRAMS = ("request_times", "queue_times", "run_times")
 _OF_A_BATCH = ("compute_input", "compute_infer", "compute_output")
@@ -30,6 +33,8 @@ class ModelReading:
     restarts: int = 0
     #: How many nodes of its graph each execution provider took; empty where all are the CPU's.
     nodes: tuple[tuple[str, int], ...] = ()
+    #: Whether its answers are kept in the response cache.
+    caches: bool = False
 
 
 def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
@@ -48,6 +53,7 @@ def total(readings: Iterable[ModelReading]) -> list[ModelReading]:
             loaded_ns=max(reading.loaded_ns for reading in same),
             restarts=sum(reading.restarts for reading in same),
             nodes=max(reading.nodes for reading in same),
+            caches=any(reading.caches for reading in same),
         )
         for (name, version), same in sorted(versions.items())
     ]

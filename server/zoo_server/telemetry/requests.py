@@ -120,6 +120,10 @@ class RunObserver:
         """Take a run and the requests that it answered."""
         self._journal.put([self._record(member, execution) for member in batch])
 
+    def cached(self, member: Observed, now_ns: int) -> None:
+        """Take a request that the response cache answered: its batch is 0."""
+        self._journal.put([self._record(member, None, now_ns)])
+
     def failed(self, member: Observed, error: Exception, now_ns: int) -> None:
         """Take a request that was accepted and then failed, whether or not it was run."""
         self._journal.put([self._record(member, None, now_ns, type(error).__name__)])

@@ -97,6 +97,10 @@ class Snapshot:
     compute_input: Duration = field(default_factory=Duration)
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
+    #: Requests that the response cache answered, with the time of their lookup; and those that it did
+    #: not, with the times of lookup and insertion.
+    cache_hit: Duration = field(default_factory=Duration)
+    cache_miss: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
     #: Failures by their reason; they add up to fail.count.
     failures: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))
@@ -122,12 +126,28 @@ class Execution:
     finished_ns: int
 
 
+@dataclass(slots=True)
+class CacheHit:
+    """A request that the response cache answered; moments in ns of time.perf_counter_ns."""
+
+    arrived_ns: int
+    looked_up_ns: int
+    finished_ns: int
+
+
+@dataclass(slots=True)
+class CacheMiss:
+    """A request that had to be run, and what it took to look it up and to keep its answer."""
+
+    ns: int
+
+
 class ModelStatistics:
     """Counts of one version; `record` from any thread, `snapshot` from any other."""
 
     def __init__(self) -> None:
-        # executions, or the ns and the reason of a failure
-        self._gathered: deque[Execution | tuple[int, Reason]] = deque()
+        # a tuple is a failure: its ns and its reason
+        self._gathered: deque[Execution | CacheHit | CacheMiss | tuple[int, Reason]] = deque()
         self._lock = threading.Lock()
         self._sums = Snapshot()
         #: Of the sums, until they change.
@@ -143,6 +163,19 @@ class ModelStatistics:
         """Count one run and the requests that it answered."""
         self._last_inference_ms = time.time_ns() // 1_000_000
         self._gathered.append(execution)
+        if len(self._gathered) >= _FOLD_AT:
+            self._fold()
+
+    def record_hit(self, arrived_ns: int, looked_up_ns: int, finished_ns: int) -> None:
+        """Count one request that the response cache answers."""
+        self._last_inference_ms = time.time_ns() // 1_000_000
+        self._gathered.append(CacheHit(arrived_ns, looked_up_ns, finished_ns))
+        if len(self._gathered) >= _FOLD_AT:
+            self._fold()
+
+    def record_miss(self, ns: int) -> None:
+        """Count one request that was run, and what looking it up and keeping its answer took."""
+        self._gathered.append(CacheMiss(ns))
         if len(self._gathered) >= _FOLD_AT:
             self._fold()
 
@@ -174,9 +207,23 @@ class ModelStatistics:
                     ns, reason = item
                     sums.fail.add(ns)
                     sums.failures[reason] += 1
-                else:
+                elif isinstance(item, Execution):
                     _add(sums, item)
+                elif isinstance(item, CacheHit):
+                    _add_hit(sums, item)
+                else:
+                    sums.cache_miss.add(item.ns)
             sums.last_inference_ms = self._last_inference_ms
+
+
+def _add_hit(sums: Snapshot, hit: CacheHit) -> None:
+    """Triton's arithmetic: it is a success that waited for its lookup, and no inference."""
+    taken, wait = hit.finished_ns - hit.arrived_ns, hit.looked_up_ns - hit.arrived_ns
+    sums.success.add(taken)
+    sums.queue.add(wait)
+    sums.cache_hit.add(hit.finished_ns - hit.looked_up_ns)
+    sums.request_times.add(taken)
+    sums.queue_times.add(wait)
 
 
 def _add(sums: Snapshot, run: Execution) -> None:

@@ -99,8 +99,8 @@ def _inference_statistics(sums: Snapshot) -> pb.InferStatistics:
         compute_input=_duration(sums.compute_input),
         compute_infer=_duration(sums.compute_infer),
         compute_output=_duration(sums.compute_output),
-        cache_hit=pb.StatisticDuration(),
-        cache_miss=pb.StatisticDuration(),
+        cache_hit=_duration(sums.cache_hit),
+        cache_miss=_duration(sums.cache_miss),
     )
 
 

@@ -184,7 +184,6 @@ def _index_entry(entry: CatalogEntry) -> dict[str, Any]:
 
 def _statistics(reading: ModelReading) -> dict[str, Any]:
     sums = reading.sums
-    nothing = _duration(Duration())
     return {
         "name": reading.name,
         "version": str(reading.version),
@@ -198,8 +197,8 @@ def _statistics(reading: ModelReading) -> dict[str, Any]:
             "compute_input": _duration(sums.compute_input),
             "compute_infer": _duration(sums.compute_infer),
             "compute_output": _duration(sums.compute_output),
-            "cache_hit": nothing,
-            "cache_miss": nothing,
+            "cache_hit": _duration(sums.cache_hit),
+            "cache_miss": _duration(sums.cache_miss),
         },
         "batch_stats": [
             {
