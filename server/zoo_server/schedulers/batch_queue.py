@@ -17,7 +17,7 @@ The rules are Triton's dynamic batcher's:
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -144,6 +144,24 @@ class RequestQueue(Generic[M]):
         self._units[level] = self._units.get(level, 0) + units_of(member)
         self._nbytes += member.nbytes
 
+    def push_all(self, members: Sequence[M], now: int) -> bool:
+        """Let several wait in a simple queue, if all of them find room; else do nothing."""
+        waiting = self._only
+        assert waiting is not None
+        most = self._batching.policy(0).max_size or self._most_waiting
+        nbytes = sum([member.nbytes for member in members])
+        if (most and len(waiting) + len(members) > most) or self._nbytes + nbytes > _MOST_BYTES:
+            return False
+        units = 0
+        for member in members:
+            member.level = member.expires_ns = 0
+            member.queued_ns = now
+            units += member.size or 1
+        waiting.extend(members)
+        self._units[0] = self._units.get(0, 0) + units
+        self._nbytes += nbytes
+        return True
+
     def first_deadline_ns(self) -> int:
         """Return when the caller of the one who leaves next gives up; 0 if never, or none waits."""
         if self._only:
@@ -224,7 +242,8 @@ class RequestQueue(Generic[M]):
         decision: Decision[M] = Decision()
         batch, limit, rows = decision.batch, min(self._batching.max_rows, most_rows), 0
         joins = self._batching.joins
-        units = left_units = nbytes = 0
+        units = left_units = nbytes = run_ns = 0
+        known = -1
         most_units = tightest = ALL_ROWS
         while waiting:
             member = waiting[0]
@@ -240,7 +259,10 @@ class RequestQueue(Generic[M]):
             # Accounted for together (_left): this is a part of what every request costs.
             left_units += size
             nbytes += member.nbytes
-            lost = self._lost(member, now, len(waiting))
+            if member.size != known:
+                known = member.size
+                run_ns = self._run_ns(known)
+            lost = _lost(member, now, run_ns if waiting else 0)
             within = most_units
             if lost is None and joins and member.deadline_ns and member.deadline_ns < tightest:
                 within = units_in_time(member.deadline_ns - now, now)
@@ -270,7 +292,7 @@ class RequestQueue(Generic[M]):
             kept: list[M] = []
             for member in ready:
                 left -= 1
-                lost = self._lost(member, now, left)
+                lost = _lost(member, now, self._run_ns(member.size) if left else 0)
                 if lost is not None:
                     decision.refused.append((self._left(member), lost))
                 elif not member.expires_ns or now < member.expires_ns:
@@ -286,27 +308,11 @@ class RequestQueue(Generic[M]):
                 ready.extend(kept)
             for _ in range(len(late)):
                 member = late.popleft()
-                lost = self._lost(member, now, left)
+                lost = _lost(member, now, self._run_ns(member.size) if left else 0)
                 if lost is None:
                     late.append(member)
                 else:
                     decision.refused.append((self._left(member), lost))
-
-    def _lost(self, member: M, now: int, others: int) -> Exception | None:
-        """Return why a member need not be run any more, None if it is to be.
-
-        Where no others wait, what a run takes does not count: this one may show that it is less.
-        """
-        deadline = member.deadline_ns
-        if (
-            deadline
-            and deadline - now < _SOON_NS
-            and now + (self._run_ns(member.size) if others else 0) >= deadline
-        ):
-            return DeadlineExpired("the deadline passed before the request was run")
-        if member.is_gone():
-            return Cancelled("the caller hung up before the request was run")
-        return None
 
     def _grow(self) -> tuple[list[M], bool]:
         """Return the longest batch from the front, and whether it can grow no more."""
@@ -335,6 +341,19 @@ class RequestQueue(Generic[M]):
                 while left and queue:
                     self._left(queue.popleft())
                     left -= 1
+
+
+def _lost(member: Member, now: int, run_ns: int) -> Exception | None:
+    """Return why a member need not be run any more, None if it is to be.
+
+    `run_ns` is what its run takes; 0 where no others wait, for this one may show that it is less.
+    """
+    deadline = member.deadline_ns
+    if deadline and deadline - now < _SOON_NS and now + run_ns >= deadline:
+        return DeadlineExpired("the deadline passed before the request was run")
+    if member.is_gone():
+        return Cancelled("the caller hung up before the request was run")
+    return None
 
 
 def _preferred(chosen: list[M], preferred: frozenset[int]) -> int:

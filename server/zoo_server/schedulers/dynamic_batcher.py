@@ -31,6 +31,9 @@ _LOG = logging.getLogger(__name__)
 #: Between two searches of a full queue for requests that need not be run.
 _SEARCH_NS = 10_000_000
 
+#: Requests that came together, from which on one look at all of them is less than one at each.
+_WORTH_ONE_LOOK = 3
+
 R = TypeVar("R")
 
 
@@ -101,8 +104,9 @@ class DynamicBatcher(Generic[M, R]):
                 members[0].queued_ns = now
             else:
                 alone = False
-                for member in members:
-                    self._push(member, now, full)
+                if not self._push_all(members, now):
+                    for member in members:
+                        self._push(member, now, full)
         if alone:
             runs = self._place([members[0]], inline_budget_ns, runs)
         for member, error in full:
@@ -136,7 +140,16 @@ class DynamicBatcher(Generic[M, R]):
         if self._queue.is_simple and not member.deadline_ns:
             return 0  # nothing depends on it
         units = self._queue.units_before(member)
-        in_time, most = self._room(member, now)
+        return self._wait_behind_ns(member, units, self._queue.first_deadline_ns(), now)
+
+    def _wait_behind_ns(self, member: M, units: int, first_ns: int, now: int) -> int:
+        """Return how long a request would wait behind so many units; raise if its answer would be late.
+
+        `first_ns` is the deadline of those that leave next, 0 without one.
+        """
+        in_time = most = self._most_units(member)
+        if self._batching.joins and first_ns:
+            in_time = self._backlog.units_in_time(first_ns - now, now)
         next_run = min(in_time, most)
         runs = 0 if units < next_run else 1 + (units - next_run) // most
         wait_ns = self._backlog.wait_ns(units, runs, now)
@@ -152,17 +165,39 @@ class DynamicBatcher(Generic[M, R]):
                 )
         return wait_ns
 
-    def _room(self, member: M, now: int) -> tuple[int, int]:
-        """Return how many units the most urgent has time for in the next run, and the most of any."""
-        most = units_of(member)
+    def _most_units(self, member: M) -> int:
+        """Return the most units of a run of requests like this one."""
         if not self._batching.joins:
-            return most, most
-        if member.size:  # 0 where it is not read yet
-            most *= max(1, min(self._batching.max_rows, self.latency.most_rows) // member.rows)
-        else:
-            most = self._batching.max_rows
-        first_ns = self._queue.first_deadline_ns()
-        return (self._backlog.units_in_time(first_ns - now, now) if first_ns else most), most
+            return units_of(member)
+        if not member.size:  # it is not read yet
+            return self._batching.max_rows
+        rows = max(1, min(self._batching.max_rows, self.latency.most_rows) // member.rows)
+        return member.size * rows
+
+    def _push_all(self, members: Sequence[M], now: int) -> bool:
+        """Queue like requests that came together, if all of them are plainly let in; else do nothing.
+
+        None waits for longer than the last, nor has less time than the one whose deadline is the first: what
+        that one would be told at the end of the queue is asked once for all. The lock is held.
+        """
+        if not self._queue.is_simple or len(members) < _WORTH_ONE_LOOK:
+            return False
+        urgent = members[0]
+        size, rows = urgent.size, urgent.rows
+        for member in members:
+            if member.size != size or member.rows != rows:
+                return False
+            deadline_ns = member.deadline_ns
+            if deadline_ns and not 0 < urgent.deadline_ns <= deadline_ns:
+                urgent = member
+        if urgent.deadline_ns:
+            units = self._queue.units_before(urgent) + (len(members) - 1) * units_of(urgent)
+            first_ns = self._queue.first_deadline_ns() or urgent.deadline_ns
+            try:
+                self._wait_behind_ns(urgent, units, min(first_ns, urgent.deadline_ns), now)
+            except ServerError:
+                return False
+        return self._queue.push_all(members, now)
 
     def _push(self, member: M, now: int, refused: list[tuple[M, Exception]]) -> None:
         """Queue a request, or refuse it; those who have left make room first. The lock is held."""

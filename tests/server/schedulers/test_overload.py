@@ -4,6 +4,8 @@ import heapq
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zoo_server.model_config import Batching
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
@@ -129,3 +131,45 @@ def test_a_new_model_refuses_none_that_have_time():
         simulation.admit()
 
     assert (len(simulation.in_time), simulation.refused) == (250, [])
+
+
+class Burst(Simulation):
+    """While one request runs, others come: together or one after the other."""
+
+    def __init__(self, base, row, joins, waiting, deadlines, together):
+        super().__init__(base, row, 100, joins)
+        self.burst, self.let_in = [], None
+        for count in (1, 2, 4, 8):  # what its rows take is learnt
+            self.batcher.submit([Request(self.now, 10**10) for _ in range(count)], stays=True)
+        self.early = [Request(self.now, 500 * MS) for _ in range(waiting)]
+        self.burst = [Request(self.now, int(deadline * MS)) for deadline in deadlines]
+        self.together = together
+        self.batcher.submit([Request(self.now, 10**10)], stays=True)
+
+    def execute(self, batch, *, waits):
+        if self.let_in is None and self.burst:
+            self.let_in = []
+            for member in self.early:
+                self.batcher.submit([member], stays=True)
+            for members in [self.burst] if self.together else [[each] for each in self.burst]:
+                self.batcher.submit(members, stays=True)
+            self.let_in = [each not in self.refused for each in self.burst]
+        return super().execute(batch, waits=waits)
+
+
+@given(
+    base=st.floats(0.1, 20),
+    row=st.floats(0, 10),
+    joins=st.booleans(),
+    waiting=st.integers(0, 40),
+    deadlines=st.lists(st.floats(-1, 200), min_size=1, max_size=12),
+)
+def test_requests_that_come_together_are_judged_as_if_they_did_not(
+    base, row, joins, waiting, deadlines
+):
+    """One look at all of them lets in whom a look at each does."""
+    together, alone = (
+        Burst(base, row, joins, waiting, deadlines, at_once) for at_once in (True, False)
+    )
+
+    assert together.let_in == alone.let_in
