@@ -28,6 +28,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.random_networks import SEED, images_of, informative, settle
+
+ROOT = Path(__file__).parents[1]
+
 #: Family -> its models, and the image size: small, but no smaller than the family allows.
 FAMILIES: dict[str, tuple[int, tuple[str, ...]]] = {
     "ConvNeXt": (
@@ -46,12 +50,8 @@ FAMILIES: dict[str, tuple[int, tuple[str, ...]]] = {
     "Xception": (96, ("Xception",)),
 }
 
-#: For weights, images and the seeds of layers.
-SEED = 11
+#: Images that answers are compared on.
 ROWS = 7
-
-#: What the drawn variances are divided by, until the answers say something.
-DIVISORS = (0.5, 1, 2, 4, 8, 16, 32, 100)
 
 #: Beyond any of these a model is reported as too large for this machine, not waited for.
 MEMORY_BYTES = 14 * 2**30
@@ -60,90 +60,10 @@ SECONDS = 1500
 #: Neither wrong, nor a crash, nor a comparison that says nothing.
 EXPECTED = ("ok", "refused", "too large")
 
-#: The spread of Keras's answers over rows, as a share of the largest, below which they say nothing.
-LEAST_SPREAD = 1e-2
-
-#: A few roundings of float32 in every pixel, and the most that they may change of the answers: less
-#: than the difference that is allowed between two runtimes.
-NUDGE = 3e-7
-MOST_NOISE = 5e-5
-
 
 def sizes() -> dict[str, int]:
     """Return every model's image size by its name."""
     return {name: size for size, names in FAMILIES.values() for name in names}
-
-
-def randomize(model: Any) -> list[tuple[Any, Any]]:
-    """Draw biases, scales and statistics; return the variances, as variables with their values."""
-    import numpy as np
-
-    generator = np.random.default_rng(SEED)
-    variances = []
-    for weight in model.weights:
-        kind = weight.path.rpartition("/")[2]
-        if kind in ("bias", "beta", "moving_mean"):
-            weight.assign(generator.normal(scale=0.1, size=weight.shape))
-        elif kind == "gamma":
-            weight.assign(generator.uniform(0.8, 1.2, size=weight.shape))
-        elif kind == "moving_variance":
-            variances.append((weight, generator.uniform(0.5, 1.5, size=weight.shape)))
-    return variances
-
-
-def settle(model: Any, images: Any) -> dict[str, float]:
-    """Give the model variances under which its answers say something; return their facts.
-
-    Statistics of real activations make a random network of a hundred layers chaotic: it blows
-    rounding up. Large variances let the biases drown the images. What lies between differs by
-    architecture: of DIVISORS under which the answers differ from row to row and are
-    steady, the one with the smallest answers is taken.
-    """
-    variances = randomize(model)
-    tried = []
-    for divisor in DIVISORS if variances else (1,):
-        for variable, value in variances:
-            variable.assign(value / divisor)
-        tried.append(_facts(model, images, divisor))
-    telling = [facts for facts in tried if facts["spread"] >= LEAST_SPREAD] or tried
-    steady = [facts for facts in telling if facts["noise"] <= MOST_NOISE]
-    # The smallest: onnxruntime's sigmoid is an approximation, and where activations are enormous its
-    # error is that of the answer.
-    chosen = min(steady or telling, key=lambda facts: facts["largest" if steady else "noise"])
-    for variable, value in variances:
-        variable.assign(value / chosen["divisor"])
-    return chosen
-
-
-def _facts(model: Any, images: Any, divisor: float) -> dict[str, float]:
-    """Return what Keras's answers are like: their size, their spread and their uncertainty."""
-    import numpy as np
-
-    # In float64: squares of answers far from 1 leave the range of float32.
-    answers = np.asarray(model(images, training=False)).astype(np.float64)
-    largest = float(np.abs(answers).max())
-    facts = {"divisor": float(divisor), "largest": largest, "spread": 0.0, "noise": 1.0}
-    if np.isfinite(largest) and largest > 0:
-        signs = np.random.default_rng(SEED).choice([-1, 1], images.shape)
-        nudged = np.asarray(model(images * (1 + NUDGE * signs).astype("f4"), training=False))
-        facts["spread"] = float(answers.std(axis=0).max() / largest)
-        facts["noise"] = float(np.abs(nudged - answers).max() / largest)
-    return facts
-
-
-def informative(facts: dict[str, Any]) -> bool:
-    """Tell whether a comparison with these answers means anything."""
-    return bool(facts["spread"] >= LEAST_SPREAD and facts["noise"] <= MOST_NOISE)
-
-
-def _images(size: int) -> Any:
-    """Return images of a few large coloured patches each: noise alone looks alike to a network."""
-    import numpy as np
-
-    generator = np.random.default_rng(SEED)
-    patches = generator.uniform(0, 255, (ROWS, 4, 4, 3))
-    images = patches.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
-    return (0.8 * images + 0.2 * generator.uniform(0, 255, images.shape)).astype("float32")
 
 
 def one(name: str) -> dict[str, Any]:
@@ -161,7 +81,7 @@ def one(name: str) -> dict[str, Any]:
     model = getattr(keras.applications, name)(
         weights=None, input_shape=(size, size, 3), classifier_activation=None
     )
-    images = _images(size)
+    images = images_of(size, ROWS)
     facts: dict[str, Any] = {"model": name, "size": size, "parameters": model.count_params()}
     facts |= settle(model, images)
     if not informative(facts):
@@ -190,11 +110,12 @@ def measured(name: str) -> dict[str, Any]:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     try:
         done = subprocess.run(
-            [sys.executable, __file__, "--one", name],
+            [sys.executable, "-m", "bench.applications", "--one", name],
             capture_output=True,
             text=True,
             timeout=SECONDS,
             env=environment,
+            cwd=ROOT,
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -13,32 +13,24 @@ quartiles are given; the microseconds themselves are those of this machine at th
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.race import race
+
 RESULTS = Path(__file__).parent / "results"
 SEED = 5
 BATCHES = (1, 32)
-
-#: A round runs a file this long, of processor time: less than the scheduler's turn.
-ROUND_SECONDS = 0.002
-
-#: However long a call takes, in each session.
-LEAST_ROUNDS = 4
-
-#: Where its memory happens to lie makes a session of one file 5 % faster than another of the same:
-#: each file is opened so many times, in another order.
-SESSIONS = 7
 
 OURS, KERAS, TF2ONNX = "ours", "Keras's export", "tf2onnx"
 PEERS = (KERAS, TF2ONNX)
@@ -148,53 +140,13 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
-def raced(
-    files: Mapping[str, dict[str, Any]], batch: int, seconds: float
-) -> dict[str, list[float]]:
-    """Run the files in turn; seconds a call in every round, by exporter."""
-    times: dict[str, list[float]] = {exporter: [] for exporter in files}
-    order = list(files)
-    for _ in range(SESSIONS):
-        calls = {exporter: _opened(files[exporter], batch) for exporter in order}
-        taken = {exporter: _seconds_a_call(call) for exporter, call in calls.items()}
-        counts = {exporter: max(1, int(ROUND_SECONDS / t)) for exporter, t in taken.items()}
-        rounds = max(LEAST_ROUNDS, int(seconds / SESSIONS / max(ROUND_SECONDS, *taken.values())))
-        for _ in range(rounds):
-            for exporter in order:
-                call, count = calls[exporter], counts[exporter]
-                started = time.thread_time()
-                for _ in range(count):
-                    call()
-                times[exporter].append((time.thread_time() - started) / count)
-            order.append(order.pop(0))
-        order.append(order.pop(0))
-    return times
-
-
 def _opened(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
     """Open a session and return what runs it once."""
-    import onnxruntime
+    from zoo.parity.runtimes import open_session
 
-    options = onnxruntime.SessionOptions()
-    # One thread, the caller's own: what thread_time counts is all that is computed.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        str(facts["path"]), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(facts["path"], threads=1)
     feeds = {session.get_inputs()[0].name: facts["rows"][:batch]}
-    call: Callable[[], Any] = functools.partial(session.run, None, feeds)
-    return call
-
-
-def _seconds_a_call(call: Callable[[], Any]) -> float:
-    """Warm up, and return about how long a call takes."""
-    call()
-    started = time.thread_time()
-    done = 0
-    while time.thread_time() - started < 2 * ROUND_SECONDS:
-        call()
-        done += 1
-    return (time.thread_time() - started) / done
+    return partial(session.run, None, feeds)
 
 
 def compared(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -215,7 +167,10 @@ def measured(name: str, seconds: float) -> dict[str, Any]:
     """Export one model by all three, and race the files at every batch."""
     with tempfile.TemporaryDirectory() as folder:
         files = export_all(name, Path(folder))
-        batches = {str(batch): compared(raced(files, batch, seconds)) for batch in BATCHES}
+        batches = {}
+        for batch in BATCHES:
+            openers = {e: partial(_opened, item, batch) for e, item in files.items()}
+            batches[str(batch)] = compared(race(openers, seconds))
     facts = {
         exporter: {k: v for k, v in values.items() if k not in ("path", "rows")}
         for exporter, values in files.items()

@@ -4,9 +4,8 @@
     python -m bench.quantize cnn_digits10 --json times.json
 
 Publish them first: `zoo export cnn_digits10 --quantize auto`. What is published never depends on a
-time, so times are taken here. The sessions of a model run in turn, one thread each: whatever else
-the machine does meets all of them alike, and a variant's time is given in units of fp32's time of
-the same round.
+time, so times are taken here. The sessions of a model run in turn (bench/race.py), and a variant's
+time is given in units of fp32's time of the same round.
 """
 
 from __future__ import annotations
@@ -16,14 +15,16 @@ import json
 import math
 import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.race import race
+
 if TYPE_CHECKING:
-    from zoo.parity.compare import Arrays, Session
+    from zoo.parity.compare import Arrays
 
 #: The file that the others are compared with.
 BASE = "fp32"
@@ -31,14 +32,8 @@ BASE = "fp32"
 #: One request, and a full batch of a busy server.
 BATCHES = (1, 64)
 
-#: Rounds of quick models and of slow ones; the latter's one run is far longer than the clock's and
-#: the scheduler's grain. With 7 rounds the interval is the whole range of the ratios seen.
-ROUNDS, FEW_ROUNDS = 15, 7
-SLOW_SECONDS = 0.05
-
-#: One turn lasts at least about this long, or is one run.
-TURN_SECONDS = 0.002
-MOST_RUNS = 200
+#: Processor time of each file and batch.
+SECONDS = 0.5
 
 #: Share of repetitions in which the interval of a ratio is to hold the true median.
 CONFIDENCE = 0.95
@@ -51,56 +46,6 @@ class Ratio:
     median: float
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """The median time of one run in microseconds, and its ratio to fp32's."""
-
-    microseconds: float
-    ratio: Ratio
-
-
-def timed(
-    sessions: Mapping[str, Session], feeds: Arrays, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, Timing]:
-    """Time one run of each session on the same feeds, in interleaved rounds."""
-    runs, rounds = _plan(sessions[BASE], feeds, clock)
-    for session in sessions.values():
-        session(feeds)  # what onnxruntime does once for a shape
-    seconds: dict[str, list[float]] = {kind: [] for kind in sessions}
-    order = list(sessions)
-    for _ in range(rounds):
-        for kind in order:
-            seconds[kind].append(_turn(sessions[kind], feeds, runs, clock))
-        order.append(order.pop(0))  # none is always first
-    return {
-        kind: Timing(
-            microseconds=statistics.median(mine) * 1e6,
-            ratio=median_interval([a / b for a, b in zip(mine, seconds[BASE], strict=True)]),
-        )
-        for kind, mine in seconds.items()
-    }
-
-
-def _turn(session: Session, feeds: Arrays, runs: int, clock: Callable[[], float]) -> float:
-    """Return the median of some runs: one during which another process had the core is no matter."""
-    seconds = []
-    for _ in range(runs):
-        begun = clock()
-        session(feeds)
-        seconds.append(clock() - begun)
-    return statistics.median(seconds)
-
-
-def _plan(session: Session, feeds: Arrays, clock: Callable[[], float]) -> tuple[int, int]:
-    """Return how many runs a turn has, and how many rounds there are."""
-    session(feeds)
-    begun = clock()
-    session(feeds)
-    once = max(clock() - begun, 1e-7)
-    runs = min(MOST_RUNS, math.ceil(TURN_SECONDS / once))
-    return runs, FEW_ROUNDS if once > SLOW_SECONDS else ROUNDS
 
 
 def median_interval(values: Sequence[float]) -> Ratio:
@@ -133,18 +78,27 @@ def variant_times(folder: Path) -> list[dict[str, Any]]:
     paths = {BASE: folder / "model.onnx"} | {k: path for k, path in paths.items() if path.is_file()}
     if len(paths) == 1:
         return []
-    sessions = {kind: OnnxRuntime().load(path) for kind, path in paths.items()}
     cases = read_vectors(paths[BASE])
     rows = max((case.feeds for case in cases), key=lambda feeds: len(next(iter(feeds.values()))))
     records = []
     for batch in BATCHES:
-        times = timed(sessions, _first_rows(rows, batch))
-        records += [
-            {"variant": kind, "batch": batch, "microseconds": times[kind].microseconds}
-            | {"fp32_microseconds": times[BASE].microseconds, "ratio": asdict(times[kind].ratio)}
-            for kind in sessions
-            if kind != BASE
-        ]
+        feeds = _first_rows(rows, batch)
+        openers = {
+            kind: lambda path=path, feeds=feeds: partial(OnnxRuntime().load(path), feeds)
+            for kind, path in paths.items()
+        }
+        times = race(openers, SECONDS)
+        for kind in [kind for kind in paths if kind != BASE]:
+            ratios = [a / b for a, b in zip(times[kind], times[BASE], strict=True)]
+            records.append(
+                {
+                    "variant": kind,
+                    "batch": batch,
+                    "microseconds": statistics.median(times[kind]) * 1e6,
+                    "fp32_microseconds": statistics.median(times[BASE]) * 1e6,
+                    "ratio": asdict(median_interval(ratios)),
+                }
+            )
     return records
 
 

@@ -57,7 +57,11 @@ def bench() -> ModuleType:
 def test_an_application_is_exported_right(name: str) -> None:
     """In onnxruntime at batch 1 and 7, from answers that are finite and differ from row to row."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), name], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bench.applications", name],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     row = json.loads(done.stdout.strip().splitlines()[-1])
