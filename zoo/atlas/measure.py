@@ -84,7 +84,7 @@ def measure_case(case: LayerCase) -> Outcome:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             path.write_bytes(serialized(conversion.onnx))
-            (proof,) = prove([path], parity_cases, Policy())
+            proof = prove(path, parity_cases, Policy())
             proof.require()
     except ZooError as error:
         return Outcome(name=case.name, status="refused", reason=str(error))

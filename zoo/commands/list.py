@@ -86,32 +86,22 @@ def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-HEADER = (
-    "model",
-    "the tutorial's piece",
-    "data",
-    "parameters",
-    "held-out",
-    "baseline",
-    "linear",
-    "Δ Keras",
-    "bytes",
-)
-RIGHT = "lllrlllrr"
+HEADER = ("model", "data", "parameters", "held-out", "baseline", "linear", "Δ Keras", "bytes")
+RIGHT = "llrlllrr"
+DROPPED = ("bytes", "Δ Keras", "parameters", "linear", "baseline", "data")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    if "damage" in row:
-        return [row["model"], row["damage"], "", "", "", "", "", "", ""]
+    """Return a row's cells under HEADER; without figures, what is to be said stands in their place."""
     if "bytes" not in row:
-        return [row["model"], "not exported yet", "", "", "", "", "", "", ""]
+        said = row.get("damage", "not exported yet: zoo export")
+        return [row["model"], "", "", said, "", "", "", ""]
     measured = [f"{row['worst_difference']:.0e}", str(row["bytes"])]
     if "metric" not in row:
-        return [row["model"], "", row["data"], "", "", "", "", *measured]
+        return [row["model"], row["data"], "", "", "", "", *measured]
     metric, baseline = row["metric"], row["baseline"]
     return [
         row["model"],
-        row["tutorial"],
         row["data"],
         str(row["parameters"]),
         f"{metric['name']} {_short(metric['value'])}",
@@ -126,20 +116,14 @@ def _short(value: float) -> str:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    """Print the table without the tutorial's pieces, which are the widest."""
     from zoo.terminal.tables import print_table
 
-    columns = [0, 2, 3, 4, 5, 6, 7, 8]
-    cells = [[row[i] for i in columns] for row in map(_cells, rows)]
-    for row, line in zip(rows, cells, strict=True):
-        if "bytes" not in row:
-            line[1], line[3] = "", row.get("damage", "not exported yet: zoo export")
-    print_table(
-        [HEADER[i] for i in columns],
-        cells,
-        right="".join(RIGHT[i] for i in columns),
-        dropped=("bytes", "Δ Keras", "parameters", "linear", "baseline", "data"),
-    )
+    print_table(HEADER, list(map(_cells, rows)), right=RIGHT, dropped=DROPPED)
+
+
+#: In a file there is room for the tutorial's pieces, which are the widest.
+FILE_HEADER = (HEADER[0], "the tutorial's piece", *HEADER[1:])
+FILE_RIGHT = f"l{RIGHT}"
 
 
 def _without_data(options: argparse.Namespace, rows: list[dict[str, Any]]) -> set[str]:
@@ -160,7 +144,7 @@ def _rewrite(path: Path, rows: list[dict[str, Any]], without_data: set[str]) -> 
     old = {
         name: line.strip("| ").split(" | ")
         for name, line in re.findall(r"^(?=\| `(\w+)` \|)(.*)$", text, re.MULTILINE)
-        if name in without_data and line.count(" | ") == len(HEADER) - 1
+        if name in without_data and line.count(" | ") == len(FILE_HEADER) - 1
     }
     lacking = [row["model"] for row in rows if "bytes" not in row and row["model"] not in old]
     if lacking:
@@ -169,9 +153,10 @@ def _rewrite(path: Path, rows: list[dict[str, Any]], without_data: set[str]) -> 
         )
     cells = []
     for row in rows:
-        name, tutorial, *figures = _cells(row)
+        name, *figures = _cells(row)
+        tutorial = row.get("tutorial", "")
         cells.append(old.get(name) or [f"`{name}`", f"`{tutorial}`", *figures])
-    table = markdown_table(HEADER, cells, right=RIGHT)
+    table = markdown_table(FILE_HEADER, cells, right=FILE_RIGHT)
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):
         raise UsageError(f"{path} has no lines {BEGIN} and {END} to put the table between")

@@ -140,11 +140,7 @@ def _run_here(
     """Verify in the runtimes that are installed beside the zoo, one line a runtime."""
     from zoo.parity.prove import prove
 
-    proofs = [
-        (file.title, proof)
-        for file in files
-        for proof in prove([file.path], file.cases, file.policy)
-    ]
+    proofs = [(file.title, prove(file.path, file.cases, file.policy)) for file in files]
     if options.json:
         print_json(
             [_json(title, proof) for title, proof in proofs]

@@ -100,7 +100,7 @@ def export(
         if variant.content is None:
             continue
         (folder / variant.file).write_bytes(variant.content)
-        (proof,) = prove([folder / variant.file], compared.all, policy, keep=compared.keep)
+        proof = prove(folder / variant.file, compared.all, policy, keep=compared.keep)
         proof.require()
         proofs[variant.file] = proof
     if options.quantize != NONE:

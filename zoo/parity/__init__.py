@@ -4,7 +4,7 @@ cases, adversarial   a recipe's rows: real, random, and such as no data set has
 samples              a user's rows, or seeded random ones
 keras_answers        rows that a user's model answers, with its answers
 runtimes, reference  onnxruntime and the ONNX reference evaluator, behind one interface
-prove                files × cases × policy -> proofs, in the runtimes of this process
+prove                file × cases × policy -> proof, in the runtimes of this process
 compare              pure: answers -> comparisons
 vectors              cases as test_data_set_N folders beside a file
 variants             the ONNX files of one version

@@ -78,73 +78,83 @@ def answered_rows(
     The signature comes back with a fixed batch where Keras answers no other. Raises UsageError
     for samples that do not fit, CheckFailed if Keras itself cannot answer.
     """
-    user_rows = None if samples is None else sample_rows(signature, samples)
+    rows = None if samples is None else sample_rows(signature, samples)
+    questions = _Questions(model, signature, rows, reset_states)
     fixed = {t.shape[0] for t in signature.inputs if t.shape and t.shape[0] is not None}
-    batches = tuple(sorted(fixed)[:1]) or BATCHES
     try:
-        return signature, _answered(model, signature, user_rows, batches, reset_states)
+        return signature, questions.at(tuple(sorted(fixed)[:1]) or BATCHES)
     except CannotAnswer:
         if fixed:
             raise
-        own = [signature.recorded_batch, user_rows and len(next(iter(user_rows.values())))]
+        own = [signature.recorded_batch, rows and len(next(iter(rows.values())))]
         sizes = dict.fromkeys(size for size in (*own, *OTHER_BATCHES) if size)
-        rows = tuple(_answers_of(model, signature, user_rows, sizes, reset_states))
-        if not rows:
+        answered = tuple(questions.at_two_of(sizes))
+        if not answered:
             raise
-    if len(rows) == 1:
-        signature = signature.with_batch(len(next(iter(rows[0].feeds.values()))))
-    return signature, rows
+    if len(answered) == 1:
+        signature = signature.with_batch(len(next(iter(answered[0].feeds.values()))))
+    return signature, answered
 
 
-def _answers_of(
-    model: Any,
-    signature: Signature,
-    user_rows: Feeds | None,
-    batches: Iterable[int],
-    reset_states: bool,
-) -> Iterator[Answered]:
-    """Yield the first two of the batches that Keras answers."""
-    answered = 0
-    for size in batches:
-        try:
-            yield from _answered(model, signature, user_rows, (size,), reset_states)
-        except CannotAnswer:
-            continue
-        answered += 1
-        if answered == 2:
-            return
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """Asks one model: the user's rows, or for None random ones until Keras answers with numbers."""
 
+    model: Any
+    signature: Signature
+    rows: Feeds | None
+    reset_states: bool
 
-def _answered(
-    model: Any,
-    signature: Signature,
-    user_rows: Feeds | None,
-    batches: tuple[int, ...],
-    reset_states: bool,
-) -> tuple[Answered, ...]:
-    """Ask Keras at each batch; without rows, in the first draw that makes telling answers."""
-    first_error: Exception | None = None
-    untold: tuple[Answered, ...] = ()
-    for sizes, draw in _draws(signature) if user_rows is None else ((OPEN_SIZES[0], Draw()),):
-        try:
-            rows = _asked(model, signature, user_rows, batches, sizes, draw, reset_states)
-        except (UsageError, CheckFailed):
-            raise
-        except Exception as error:  # Keras refuses rows by whatever its backend raises
-            first_error = first_error or error
-            continue
-        if all(row.telling for row in rows):
-            return rows
-        untold = untold or rows
-    if untold:
-        return untold
-    assert first_error is not None
-    cure = (
-        "give rows that it can answer (samples, --samples)"
-        if user_rows is None
-        else "mend the rows"
-    )
-    raise CannotAnswer(f"Keras itself cannot answer: {reason_of(first_error)}; {cure}")
+    def at(self, batches: tuple[int, ...]) -> tuple[Answered, ...]:
+        """Ask Keras at each batch; without rows, in the first draw that makes telling answers."""
+        first_error: Exception | None = None
+        untelling: tuple[Answered, ...] = ()
+        random = self.rows is None
+        for sizes, draw in _draws(self.signature) if random else ((OPEN_SIZES[0], Draw()),):
+            try:
+                answered = self._in_sizes(batches, sizes, draw)
+            except (UsageError, CheckFailed):
+                raise
+            except Exception as error:  # Keras refuses rows by whatever its backend raises
+                first_error = first_error or error
+                continue
+            if all(row.telling for row in answered):
+                return answered
+            untelling = untelling or answered
+        if untelling:
+            return untelling
+        assert first_error is not None
+        cure = "give rows that it can answer (samples, --samples)" if random else "mend the rows"
+        raise CannotAnswer(f"Keras itself cannot answer: {reason_of(first_error)}; {cure}")
+
+    def at_two_of(self, batches: Iterable[int]) -> Iterator[Answered]:
+        """Yield the rows of the first two batches that Keras answers."""
+        answered = 0
+        for size in batches:
+            try:
+                yield from self.at((size,))
+            except CannotAnswer:
+                continue
+            answered += 1
+            if answered == 2:
+                return
+
+    def _in_sizes(
+        self, batches: tuple[int, ...], sizes: tuple[int, ...], draw: Draw
+    ) -> tuple[Answered, ...]:
+        """Ask at each batch, at 2 in the place of a larger one where the answers are large."""
+        answered: list[Answered] = []
+        for batch, size in zip(batches, sizes, strict=False):
+            if answered and sum(leaf.size for leaf in answered[0].leaves) > LARGE_ANSWER:
+                batch = min(batch, 2)
+            if self.rows is None:
+                sized = replace(draw, open_size=size)
+                feeds, kind = random_rows(self.model, self.signature, batch, sized), "random rows"
+            else:
+                feeds, kind = repeated(self.rows, batch), "given rows"
+            leaves = _leaves(self.model, self.signature, feeds, self.reset_states)
+            answered.append(Answered(name=f"{kind}, batch {batch}", feeds=feeds, leaves=leaves))
+        return tuple(answered)
 
 
 def _draws(signature: Signature) -> Iterator[tuple[tuple[int, ...], Draw]]:
@@ -158,41 +168,6 @@ def _draws(signature: Signature) -> Iterator[tuple[tuple[int, ...], Draw]]:
         INTEGERS if whole else INTEGERS[:1],
     ):
         yield sizes, Draw(integers=integers, least=least)
-
-
-def _asked(
-    model: Any,
-    signature: Signature,
-    user_rows: Feeds | None,
-    batches: tuple[int, ...],
-    sizes: tuple[int, ...],
-    draw: Draw,
-    reset_states: bool,
-) -> tuple[Answered, ...]:
-    """Ask at each batch, at 2 in the place of a larger one where the answers are large."""
-    rows: list[Answered] = []
-    for batch, size in zip(batches, sizes, strict=False):
-        if rows and sum(leaf.size for leaf in rows[0].leaves) > LARGE_ANSWER:
-            batch = min(batch, 2)
-        sized = replace(draw, open_size=size)
-        rows.append(_ask(model, signature, user_rows, batch, sized, reset_states))
-    return tuple(rows)
-
-
-def _ask(
-    model: Any,
-    signature: Signature,
-    user_rows: Feeds | None,
-    batch: int,
-    draw: Draw,
-    reset_states: bool,
-) -> Answered:
-    if user_rows is None:
-        feeds, kind = random_rows(model, signature, batch, draw), "random rows"
-    else:
-        feeds, kind = repeated(user_rows, batch), "given rows"
-    leaves = _leaves(model, signature, feeds, reset_states)
-    return Answered(name=f"{kind}, batch {batch}", feeds=feeds, leaves=leaves)
 
 
 def refuse_state(

@@ -1,6 +1,6 @@
-"""Proves ONNX files against Keras's answers, in the runtimes of this process.
+"""Proves an ONNX file against Keras's answers, in the runtimes of this process.
 
-    prove(files, cases, policy) -> one Proof a file
+    prove(path, cases, policy) -> Proof
 
 onnxruntime decides: a file that it refuses, or answers otherwise than Keras, is not proven. The ONNX
 reference evaluator must agree wherever it answers; where it is too slow, computes an operator wrong
@@ -72,31 +72,21 @@ class Proof:
 
 
 def prove(
-    files: Iterable[Path],
+    path: Path,
     cases: Sequence[Case],
     policy: Policy,
     *,
     keep: Case | None = None,
     runtimes: Sequence[Runtime] | None = None,
-) -> tuple[Proof, ...]:
-    """Run the cases through each file in every installed runtime and compare with Keras's answers.
+) -> Proof:
+    """Run the cases through a file in every installed runtime and compare with Keras's answers.
 
     The answers to the case `keep` come back with the proof. Raises MissingPackage without
-    onnxruntime; whether a file is proven is for `Proof.require` to say.
+    onnxruntime; whether the file is proven is for `Proof.require` to say.
     """
-    chosen = available() if runtimes is None else runtimes
-    if not any(runtime.name == DECISIVE and runtime.version() for runtime in chosen):
+    runtimes = available() if runtimes is None else runtimes
+    if not any(runtime.name == DECISIVE and runtime.version() for runtime in runtimes):
         raise MissingPackage("onnxruntime", "comparing with Keras", "cpu")
-    return tuple(_prove(path, cases, policy, keep, chosen) for path in files)
-
-
-def _prove(
-    path: Path,
-    cases: Sequence[Case],
-    policy: Policy,
-    keep: Case | None,
-    runtimes: Sequence[Runtime],
-) -> Proof:
     graph = read_graph(path)
     judged = left_open(cases, operators(graph))
     rows: list[Comparison] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zoo import cli
-from zoo.commands.list import BEGIN, END, HEADER
+from zoo.commands.list import BEGIN, END, FILE_HEADER
 
 
 def test_a_model_whose_data_is_opt_in_keeps_its_line(
@@ -15,7 +15,7 @@ def test_a_model_whose_data_is_opt_in_keeps_its_line(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     page = tmp_path / "README.md"
-    cells = ["`cnn_mnist`", *["1"] * (len(HEADER) - 1)]
+    cells = ["`cnn_mnist`", *["1"] * (len(FILE_HEADER) - 1)]
     text = f"{BEGIN}\n| {' | '.join(cells)} |\n{END}"
     page.write_text(text)
     arguments = ["list", "--repository", str(tmp_path / "models"), "--markdown", str(page)]

@@ -86,7 +86,7 @@ def test_a_wrong_graph_is_told_by_where_it_differs(trained) -> None:
     path = trained.repository / "dense_cancer/1/model.onnx"
     (case, *_) = read_vectors(path)
     shifted = {name: array + np.float32(1e-3) for name, array in case.expected.items()}
-    (proof,) = prove([path], [Case(name="shifted", feeds=case.feeds, expected=shifted)], Policy())
+    proof = prove(path, [Case(name="shifted", feeds=case.feeds, expected=shifted)], Policy())
 
     assert not proof.report.ok
     assert "where Keras gives" in proof.report.worst.reason

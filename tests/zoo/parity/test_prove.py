@@ -62,10 +62,8 @@ def path(tmp_path: Path) -> Path:
 def test_both_runtimes_must_agree_with_keras(path: Path) -> None:
     """A reference that answers otherwise speaks against the file as onnxruntime does."""
     both = (Fake(DECISIVE, _right), Fake(REFERENCE, _right))
-    (good,) = prove([path], [CASE], POLICY, runtimes=both)
-    (bad,) = prove(
-        [path], [CASE], POLICY, runtimes=(Fake(DECISIVE, _right), Fake(REFERENCE, _wrong))
-    )
+    good = prove(path, [CASE], POLICY, runtimes=both)
+    bad = prove(path, [CASE], POLICY, runtimes=(Fake(DECISIVE, _right), Fake(REFERENCE, _wrong)))
 
     assert good.report.ok
     assert good.versions == {DECISIVE: "1", REFERENCE: "1"}
@@ -76,8 +74,8 @@ def test_both_runtimes_must_agree_with_keras(path: Path) -> None:
 
 def test_what_the_decisive_runtime_refuses_is_not_proven(path: Path) -> None:
     """With its words, and whatever the reference says."""
-    (proof,) = prove(
-        [path], [CASE], POLICY, runtimes=(Fake(DECISIVE, _raising), Fake(REFERENCE, _right))
+    proof = prove(
+        path, [CASE], POLICY, runtimes=(Fake(DECISIVE, _raising), Fake(REFERENCE, _right))
     )
 
     with pytest.raises(CheckFailed, match="onnxruntime refuses the graph: NotImplementedError"):
@@ -95,7 +93,7 @@ def test_a_reference_that_cannot_is_left_out_aloud(
     path: Path, reference: Fake, reason: str
 ) -> None:
     """It refuses nothing: what it lacks is its own limit."""
-    (proof,) = prove([path], [CASE], POLICY, runtimes=(Fake(DECISIVE, _right), reference))
+    proof = prove(path, [CASE], POLICY, runtimes=(Fake(DECISIVE, _right), reference))
 
     assert proof.report.ok
     assert proof.left_out == {REFERENCE: reason}
@@ -109,10 +107,8 @@ def test_onnxruntime_without_optimizations_judges_where_the_reference_cannot(
 ) -> None:
     """And only there; it speaks against a file as the reference would."""
     decisive, stand_in = Fake(DECISIVE, _right), Fake(STAND_IN, run)
-    (alone,) = prove(
-        [path], [CASE], POLICY, runtimes=(decisive, Fake(REFERENCE, _raising), stand_in)
-    )
-    (both,) = prove([path], [CASE], POLICY, runtimes=(decisive, Fake(REFERENCE, _right), stand_in))
+    alone = prove(path, [CASE], POLICY, runtimes=(decisive, Fake(REFERENCE, _raising), stand_in))
+    both = prove(path, [CASE], POLICY, runtimes=(decisive, Fake(REFERENCE, _right), stand_in))
 
     assert alone.report.ok is proven
     assert alone.versions == {DECISIVE: "1", STAND_IN: "1"}
@@ -137,7 +133,7 @@ def test_the_stand_in_runs_the_graph_as_it_is_written(tmp_path: Path) -> None:
     count = helper.make_node("Constant", [], ["n"], value_int=2)
     loop = helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)
     case = Case(name="rows", feeds={"x": ONE}, expected={"y": ONE * 4})
-    (proof,) = prove([_file(tmp_path, count, loop)], [case], POLICY)
+    proof = prove(_file(tmp_path, count, loop), [case], POLICY)
 
     proof.require()
     assert list(proof.versions) == [DECISIVE, STAND_IN]
@@ -148,8 +144,8 @@ def test_a_reference_that_computes_an_operator_wrong_is_not_asked(tmp_path: Path
     node = helper.make_node(
         "RNN", ["x", "w", "r"], ["", "y"], hidden_size=1, activations=["Softsign"]
     )
-    (proof,) = prove(
-        [_file(tmp_path, node)],
+    proof = prove(
+        _file(tmp_path, node),
         [CASE],
         POLICY,
         runtimes=(Fake(DECISIVE, _right), Fake(REFERENCE, _wrong)),
@@ -166,8 +162,8 @@ def test_a_reference_that_would_take_minutes_is_not_asked(path: Path) -> None:
     other = Case(name="whole", feeds={"x": rows}, expected={"y": rows}, runtimes=(DECISIVE,))
     runtimes = (Fake(DECISIVE, _right), Fake(REFERENCE, _right))
 
-    (left,) = prove([path], [large], POLICY, runtimes=runtimes)
-    (asked,) = prove([path], [CASE, other], POLICY, runtimes=runtimes)
+    left = prove(path, [large], POLICY, runtimes=runtimes)
+    asked = prove(path, [CASE, other], POLICY, runtimes=runtimes)
     assert "would take minutes" in left.left_out[REFERENCE]
     assert asked.left_out == {}
 
@@ -176,8 +172,8 @@ def test_the_policy_brings_the_bound(path: Path) -> None:
     """A file is held to the bound that it was published under."""
     runtimes = (Fake(DECISIVE, _wrong),)
 
-    (strict,) = prove([path], [CASE], POLICY, runtimes=runtimes)
-    (wide,) = prove([path], [CASE], Policy(tolerance=Tolerance(scaled=0.1)), runtimes=runtimes)
+    strict = prove(path, [CASE], POLICY, runtimes=runtimes)
+    wide = prove(path, [CASE], Policy(tolerance=Tolerance(scaled=0.1)), runtimes=runtimes)
     assert not strict.report.ok
     assert wide.report.ok
 
@@ -187,13 +183,13 @@ def test_nothing_is_proven_without_the_decisive_runtime(path: Path) -> None:
     runtimes = (Fake(DECISIVE, _right, version=None), Fake(REFERENCE, _right))
 
     with pytest.raises(MissingPackage, match=r"layer-zoo\[cpu\]"):
-        prove([path], [CASE], POLICY, runtimes=runtimes)
+        prove(path, [CASE], POLICY, runtimes=runtimes)
 
 
 def test_the_answers_to_one_case_are_kept(path: Path) -> None:
     """The metric is measured on them."""
     again = Case(name="again", feeds={"x": ONE * 2}, expected={"y": ONE * 2})
-    (proof,) = prove([path], [CASE, again], POLICY, keep=again, runtimes=(Fake(DECISIVE, _right),))
+    proof = prove(path, [CASE, again], POLICY, keep=again, runtimes=(Fake(DECISIVE, _right),))
 
     np.testing.assert_array_equal(proof.answers[DECISIVE]["y"], ONE * 2)
 
@@ -202,7 +198,7 @@ def test_what_is_no_onnx_file_is_refused_by_the_runtime(tmp_path: Path) -> None:
     """Not by ours, in a traceback."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"not a model")
-    (proof,) = prove([path], [CASE], POLICY)
+    proof = prove(path, [CASE], POLICY)
 
     with pytest.raises(CheckFailed, match="onnxruntime refuses the graph"):
         proof.require()
@@ -235,7 +231,7 @@ def test_a_nan_that_arises_before_a_maxpool_is_left_open_to_the_evaluator_alone(
         return {"y": keras}
 
     runtimes = [Fake(name, nan if name == culprit else finite) for name in (DECISIVE, REFERENCE)]
-    (proof,) = prove([path], [case], POLICY, runtimes=runtimes)
+    proof = prove(path, [case], POLICY, runtimes=runtimes)
 
     assert proof.report.ok is proven
     skipped = [row.runtime for row in proof.report.comparisons if row.not_compared]
