@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from zoo_server.errors import ConfigurationError
-from zoo_server.triton_options import cache_bytes
+from zoo_server.triton_options import cache_bytes, resource_counts
 
 ENVIRONMENT_PREFIX = "ZOO_"
 
@@ -27,6 +27,12 @@ TRANSPORTS = ("fast", "public")
 
 #: Names for --model-control-mode; server/zoo_server/models/control.py gives them their meaning.
 CONTROL_MODES = ("none", "poll", "explicit")
+
+#: The value of an option that leaves something out.
+OFF = "off"
+
+#: Names for --rate-limit; server/zoo_server/schedulers/rate_limiter.py gives them their meaning.
+RATE_LIMITS = (OFF, "execution_count")
 
 LOG_FORMATS = ("text", "json")
 
@@ -48,9 +54,6 @@ HTTP_MAX_INPUT_SIZE = 1 << 26
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 
 _URL = re.compile(r"https?://[^/\s]+")
-
-#: The value of an option that leaves something out.
-OFF = "off"
 
 
 def port_or_off(text: str) -> int | None:
@@ -249,6 +252,19 @@ class ServerConfig:
         metavar="BYTES",
         low=0,
         high=1 << 50,
+    )
+    rate_limit: str = _option(
+        OFF,
+        "let instances run whose `rate_limiter` in config.pbtxt names resources and a priority once it "
+        "is their turn and the resources are free (execution_count), or each at once",
+        choices=RATE_LIMITS,
+    )
+    rate_limit_resource: tuple[str, ...] = _option(
+        (),
+        "how many there are of a resource, on every device or on one: NAME:COUNT or NAME:COUNT:DEVICE; "
+        "may be repeated; without it there are as many as an instance needs at most",
+        metavar="NAME:COUNT[:DEVICE]",
+        kind="list",
     )
     max_queue_size: int = _option(
         4096,
@@ -456,6 +472,12 @@ class ServerConfig:
                 "--response-cache-byte-size and --cache-config are incompatible flags: give the latter"
             )
         cache_bytes(self.cache_config)
+        if resource_counts(self.rate_limit_resource) and self.rate_limit == OFF:
+            raise ConfigurationError("--rate-limit-resource needs --rate-limit execution_count")
+        if self.rate_limit != OFF and self.workers > 1:
+            raise ConfigurationError(
+                "--rate-limit needs --workers 1: each worker would have the resources for itself"
+            )
         if self.is_lazy and self.workers > 1:
             raise ConfigurationError(
                 "--model-memory and --keep-alive need --workers 1: each worker would load the same "

@@ -26,6 +26,27 @@ class QueuePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """So many of something, which an instance needs while it runs."""
+
+    name: str
+    count: int
+    #: There is one number of it for the whole server, and not one a device.
+    is_global: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceLimit:
+    """What the rate limiter is to know of one instance."""
+
+    resources: tuple[Resource, ...] = ()
+    #: Of priority 2 an instance has half the turns of one of priority 1; 0 is 1.
+    priority: int = 1
+    #: The device that it runs on, as Triton numbers them: the CPU is 0.
+    device: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batching:
     """How the requests of one model become runs."""
 
@@ -47,6 +68,8 @@ class Batching:
     policies: dict[int, QueuePolicy] = field(default_factory=dict)
     #: How many runs may be under way at once (instance_group's counts).
     instances: int = 1
+    #: For the rate limiter, one an instance; empty where no group says anything.
+    limits: tuple[InstanceLimit, ...] = ()
 
     def policy(self, level: int) -> QueuePolicy:
         """Return the policy of a level."""

@@ -18,7 +18,7 @@ import grpc
 
 from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
-from zoo_server.config import ServerConfig
+from zoo_server.config import OFF, ServerConfig
 from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata
 from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.execution import Run
@@ -50,6 +50,7 @@ from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
 from zoo_server.protocols.watched_files import LOOK_SECONDS as LOOK_AT_FILES_SECONDS
+from zoo_server.schedulers.rate_limiter import RateLimiter
 from zoo_server.schedulers.response_cache import SWEEP_SECONDS, ResponseCache
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
@@ -57,6 +58,7 @@ from zoo_server.telemetry import logs
 from zoo_server.telemetry.requests import Listener, RequestJournal, log_request
 from zoo_server.telemetry.traces import TraceSettings
 from zoo_server.topology import SingleProcess, TopologyFactory
+from zoo_server.triton_options import resource_counts
 
 _LOG = logging.getLogger(__name__)
 
@@ -295,6 +297,7 @@ class Server:
             self_test=config.self_test,
             journal=self._journal,
             cache=cache,
+            limiter=_rate_limiter(config),
         )
         control = model_control(
             config,
@@ -421,6 +424,13 @@ def _journal(config: ServerConfig, resources: ExitStack) -> RequestJournal | Non
     journal = RequestJournal(listeners)
     resources.callback(journal.close)
     return journal
+
+
+def _rate_limiter(config: ServerConfig) -> RateLimiter | None:
+    """Return what lets instances run, None where each runs at once."""
+    if config.rate_limit == OFF:
+        return None
+    return RateLimiter(resource_counts(config.rate_limit_resource))
 
 
 def _response_cache(config: ServerConfig) -> ResponseCache[Run] | None:

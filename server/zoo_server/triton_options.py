@@ -20,3 +20,24 @@ def cache_bytes(settings: Sequence[str]) -> int:
             "size is its only setting"
         )
     return int(found[1])
+
+
+_RESOURCE = re.compile(r"([^:]{1,256}):(\d{1,10})(?::(\d{1,5}))?")
+
+
+def resource_counts(settings: Sequence[str]) -> dict[str, dict[int | None, int]]:
+    """Return how many there are of each resource in --rate-limit-resource, by device.
+
+    Names are in lower case, None stands for every device; ConfigurationError for what is neither
+    NAME:COUNT nor NAME:COUNT:DEVICE.
+    """
+    counts: dict[str, dict[int | None, int]] = {}
+    for text in settings:
+        found = _RESOURCE.fullmatch(text)
+        if found is None:
+            raise ConfigurationError(
+                f"--rate-limit-resource is {text[:80]!r}: write NAME:COUNT or NAME:COUNT:DEVICE"
+            )
+        name, count, device = found.groups()
+        counts.setdefault(name.lower(), {})[None if device is None else int(device)] = int(count)
+    return counts

@@ -44,6 +44,8 @@ from zoo_server.repository.session_settings import idle_settings, session_settin
 from zoo_server.repository.warm_ups import warm_ups_of
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
+from zoo_server.schedulers.limited_batcher import LimitedBatcher
+from zoo_server.schedulers.rate_limiter import RateLimiter
 from zoo_server.schedulers.response_cache import ResponseCache
 from zoo_server.schedulers.scheduler import Runner, Scheduler
 from zoo_server.schedulers.sequence_batcher import SequenceBatcher
@@ -126,6 +128,8 @@ class ModelRuntime:
     self_test: bool = False
     #: Hears of every request; None for nobody.
     journal: RequestJournal | None = None
+    #: Lets instances run for which a resource may have to become free; None for all at once.
+    limiter: RateLimiter | None = None
     #: Where the answers of models are kept whose configuration says so; None for nowhere.
     cache: ResponseCache[Run] | None = None
 
@@ -177,7 +181,8 @@ class Loader:
             steps=steps,
             made_of=made_of(steps, self._catalog),
         )
-        _say_idle(files.name, written.config, has_cache=self._runtime.cache is not None)
+        if written.config is not None:
+            _say_idle(files.name, written.config, self._runtime)
         return plan
 
     def renewed(self, plan: LoadPlan) -> LoadPlan:
@@ -304,14 +309,11 @@ def _scheduler(
     """Return the scheduler that the configuration asks for."""
 
     def batcher(driven: Runner[QueuedRequest, Rows]) -> DynamicBatcher[QueuedRequest, Rows]:
-        return DynamicBatcher(
-            settings.batching,
-            driven,
-            latency,
-            runtime.workers,
-            runtime.timer,
-            runtime.max_queue_size,
-        )
+        batching, workers, timer = settings.batching, runtime.workers, runtime.timer
+        arguments = batching, driven, latency, workers, timer, runtime.max_queue_size
+        if batching.limits and runtime.limiter is not None:
+            return LimitedBatcher(runtime.limiter.pool(batching.limits), *arguments)
+        return DynamicBatcher(*arguments)
 
     if settings.response_cache and runtime.cache is not None:
         return CachingScheduler(
@@ -359,9 +361,12 @@ def _first_guess(path: Path, threads: int) -> int:
         return threads  # opening it says what is wrong
 
 
-def _say_idle(name: str, config: config_pbtxt.ModelConfig | None, *, has_cache: bool) -> None:
-    idle = idle_settings(config) if config is not None else []
-    if config is not None and config.response_cache.enable and not has_cache:
+def _say_idle(name: str, config: config_pbtxt.ModelConfig, runtime: ModelRuntime) -> None:
+    idle = idle_settings(config)
+    if config.response_cache.enable and runtime.cache is None:
         idle.append("response_cache (the server was started without --cache-config)")
+    limited = any(group.HasField("rate_limiter") for group in config.instance_group)
+    if limited and runtime.limiter is None:
+        idle.append("rate_limiter (the server was started without --rate-limit execution_count)")
     if idle:
         _LOG.info("model '%s': %s accepted, not acted upon", name, ", ".join(idle))

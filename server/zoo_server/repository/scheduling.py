@@ -5,6 +5,7 @@ The names and meanings are Triton's; what cannot be meant is refused at load, no
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from zoo_proto import model_config_pb2
 from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
@@ -13,8 +14,10 @@ from zoo_server.model_config import (
     Batching,
     Control,
     ControlKind,
+    InstanceLimit,
     Isolation,
     QueuePolicy,
+    Resource,
     Sequences,
     State,
 )
@@ -28,18 +31,20 @@ _MAX_MEMORY_MB = 1 << 22
 
 _MAX_INSTANCES = 256
 
+_MAX_RESOURCES = 64
+
 #: What one sequence may keep from one request to the next.
 _MAX_STATE_BYTES = 1 << 28
 
 
 def batching_settings(config: ModelConfig) -> Batching:
     """Return how a model's requests become runs; ModelLoadError for values that contradict."""
-    instances = _instances(config)
+    instances, limits = _instances(config), _limits(config)
     rows = max(1, config.max_batch_size)
     if config.HasField("sequence_batching"):
-        return _of_sequences(config, rows, instances)
+        return replace(_of_sequences(config, rows, instances), limits=limits)
     if not config.HasField("dynamic_batching"):
-        return Batching(max_rows=rows, instances=instances)
+        return Batching(max_rows=rows, instances=instances, limits=limits)
     dynamic = config.dynamic_batching
     preferred = frozenset(dynamic.preferred_batch_size)
     if any(not 1 <= size <= rows for size in preferred):
@@ -68,6 +73,7 @@ def batching_settings(config: ModelConfig) -> Batching:
             level: _policy(policy) for level, policy in dynamic.priority_queue_policy.items()
         },
         instances=instances,
+        limits=limits,
     )
 
 
@@ -106,6 +112,34 @@ def _instances(config: ModelConfig) -> int:
     if total > _MAX_INSTANCES or any(group.count < 0 for group in config.instance_group):
         raise ModelLoadError(f"instance_group counts must be 1 to {_MAX_INSTANCES} in all")
     return max(1, int(total))
+
+
+def _limits(config: ModelConfig) -> tuple[InstanceLimit, ...]:
+    """Return what each instance needs, and its priority; empty where no group says anything."""
+    groups = config.instance_group
+    if not any(group.HasField("rate_limiter") for group in groups):
+        return ()
+    limits = []
+    for group in groups:
+        limiter = group.rate_limiter
+        names = [resource.name.lower() for resource in limiter.resources]
+        if len(names) > _MAX_RESOURCES or len(set(names)) < len(names) or not all(names):
+            raise ModelLoadError(
+                f"rate_limiter lists {names[:8]}: each resource once, by its name, and at most "
+                f"{_MAX_RESOURCES}"
+            )
+        limit = InstanceLimit(
+            resources=tuple(
+                Resource(
+                    name=resource.name, count=resource.count, is_global=getattr(resource, "global")
+                )
+                for resource in limiter.resources
+            ),
+            priority=limiter.priority,
+            device=group.gpus[0] if group.gpus else 0,
+        )
+        limits += [limit] * max(1, group.count)
+    return tuple(limits)
 
 
 # -- sequences -------------------------------------------------------------------------------------
