@@ -6,8 +6,8 @@ parameters mean nothing to a stateless model, and like Triton we accept them the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import ParameterValue
 
@@ -29,18 +29,21 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
 #: The most classes one output may be asked for; Triton's field has 32 bits.
 _MAX_CLASSES = 2**31 - 1
 
+#: A tensor of a request.
+Tensor = pb.ModelInferRequest.InferInputTensor | pb.ModelInferRequest.InferRequestedOutputTensor
+
 #: The parameters that say where in shared memory a tensor lies.
 REGION = "shared_memory_region"
 OFFSET = "shared_memory_offset"
 SIZE = "shared_memory_byte_size"
 
 
-def request_parameters(parameters: Mapping[str, Any]) -> dict[str, ParameterValue]:
+def request_parameters(parameters: Mapping[str, pb.InferParameter]) -> dict[str, ParameterValue]:
     """Return the parameters' values; InvalidRequest for a reserved key or a wrong type."""
     return {key: _value(key, parameter) for key, parameter in parameters.items()}
 
 
-def _value(key: str, parameter: Any) -> ParameterValue:
+def _value(key: str, parameter: pb.InferParameter) -> ParameterValue:
     field = parameter.WhichOneof("parameter_choice")
     allowed = _TYPES.get(key)
     if allowed is not None and field not in allowed:
@@ -64,7 +67,7 @@ def _value(key: str, parameter: Any) -> ParameterValue:
     return value
 
 
-def classes_of(parameters: Mapping[str, Any]) -> int:
+def classes_of(parameters: Mapping[str, pb.InferParameter]) -> int:
     """Return the requested number of classes, 0 for the output's values (docs/protocol.md 2.3)."""
     parameter = parameters.get("classification")
     if parameter is None:
@@ -92,31 +95,35 @@ class RegionPart:
     byte_size: int
 
 
-def region_part_of(tensor: Any) -> RegionPart | None:
+def region_part_of(tensor: Tensor) -> RegionPart | None:
     """Return what an input's or output's parameters say of shared memory, None if nothing (2.3)."""
-    values = {
-        key: _typed(tensor, key, field)
-        for key, field in ((REGION, "string_param"), (OFFSET, "int64_param"), (SIZE, "int64_param"))
-        if key in tensor.parameters
-    }
-    return region_part(tensor.name, values)
+    region = _typed(tensor, REGION, "string_param")
+    offset, size = (_typed(tensor, key, "int64_param") for key in (OFFSET, SIZE))
+    return region_part(
+        tensor.name,
+        None if region is None else region.string_param,
+        None if offset is None else offset.int64_param,
+        None if size is None else size.int64_param,
+    )
 
 
-def region_part(tensor: str, values: Mapping[str, Any]) -> RegionPart | None:
+def region_part(
+    tensor: str, region: str | None, offset: int | None, byte_size: int | None
+) -> RegionPart | None:
     """Return the part of a region that a tensor's parameters name; InvalidRequest for half of one."""
-    if REGION not in values:
-        for key in (OFFSET, SIZE):
-            if key in values:
+    if region is None:
+        for key, value in ((OFFSET, offset), (SIZE, byte_size)):
+            if value is not None:
                 raise InvalidRequest(
                     f"'{key}' can not be specified without '{REGION}' parameter for tensor "
                     f"'{tensor}'"
                 )
         return None
-    if SIZE not in values:
+    if byte_size is None:
         raise InvalidRequest(
             f"'{SIZE}' must be specified along with '{REGION}' parameter for tensor '{tensor}'"
         )
-    return RegionPart(values[REGION], values.get(OFFSET, 0), values[SIZE])
+    return RegionPart(region, offset or 0, byte_size)
 
 
 def check_output(part: RegionPart | None, classes: int) -> None:
@@ -125,10 +132,13 @@ def check_output(part: RegionPart | None, classes: int) -> None:
         raise InvalidRequest(f"output can't set both '{REGION}' and 'classification'")
 
 
-def _typed(tensor: Any, key: str, field: str) -> Any:
+def _typed(tensor: Tensor, key: str, field: str) -> pb.InferParameter | None:
+    """Return a parameter that must have that field if it is there."""
+    if key not in tensor.parameters:
+        return None
     parameter = tensor.parameters[key]
     if parameter.WhichOneof("parameter_choice") != field:
         raise InvalidRequest(
             f"invalid value type for '{key}' parameter for tensor '{tensor.name}', expected {field}."
         )
-    return getattr(parameter, field)
+    return parameter

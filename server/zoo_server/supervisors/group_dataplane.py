@@ -85,7 +85,7 @@ class GroupDataPlane(DataPlane):
         settings: LogSettings = self._change("log_settings", dict(values))
         return settings
 
-    def _change(self, method: str, *arguments: Any) -> Any:
+    def _change(self, method: str, *arguments: object) -> Any:
         return self._supervisor.call(method, *arguments, seconds=rpc.CHANGE_SECONDS)
 
 

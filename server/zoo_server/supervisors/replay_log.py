@@ -9,7 +9,8 @@ server.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+
+from zoo_server.supervisors.rpc import Arguments
 
 #: The methods that change a server (zoo_server/dataplane.py), and the lane of each: changes of one lane
 #: come one by one.
@@ -23,7 +24,7 @@ LANES = {
 }
 
 #: A method and its arguments.
-Change = tuple[str, tuple[Any, ...]]
+Change = tuple[str, Arguments]
 
 
 class ReplayLog:

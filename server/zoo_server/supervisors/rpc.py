@@ -33,18 +33,19 @@ CHANGE_SECONDS, ASK_SECONDS = 2 * LOAD_SECONDS + 2 * ANSWER_SECONDS, 2 * ANSWER_
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
-def unary(channel: Any, method: str) -> Any:
-    """Return what calls a method with a tuple of arguments; of a channel of either API of grpcio."""
-    return channel.unary_unary(f"/{_SERVICE}/{method}", pickle.dumps, pickle.loads)
+#: What a call sends, of the types that the method takes, and the result or error that comes back: in a
+#: tuple, since gRPC takes None for a failure.
+Arguments = tuple[Any, ...]
+Answer = tuple[object]
 
 
-def stream(channel: grpc.Channel, method: str) -> Any:
-    """Return what calls a method with an iterator of values, and iterates over its answers."""
-    return channel.stream_stream(f"/{_SERVICE}/{method}", pickle.dumps, pickle.loads)
+def path(method: str) -> str:
+    """Return a method as gRPC names it."""
+    return f"/{_SERVICE}/{method}"
 
 
 def handlers(
-    unary: Mapping[str, Callable[..., Any]], **streams: Callable[..., Any]
+    unary: Mapping[str, Callable[..., object]], **streams: Callable[..., object]
 ) -> grpc.GenericRpcHandler:
     """Return the handlers of some methods, which take what a caller sends, and the call's context."""
     every = {
@@ -57,20 +58,20 @@ def handlers(
     return grpc.method_handlers_generic_handler(_SERVICE, every)
 
 
-def answering(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], Any], Any]:
+def answering(function: Callable[..., object]) -> Callable[[Arguments, object], Answer]:
     """Return a function of some arguments as a handler, which answers with its result or error."""
 
-    def answer(arguments: tuple[Any, ...], _: Any) -> tuple[Any]:
+    def answer(arguments: Arguments, _: object) -> Answer:
         try:
-            return (function(*arguments),)  # a tuple, since gRPC takes None for a failure
+            return (function(*arguments),)
         except ServerError as error:
             return (error,)
 
     return answer
 
 
-def result_of(answer: tuple[Any]) -> Any:
-    """Return a result, or raise the error that it is."""
+def result_of(answer: Answer) -> Any:
+    """Return a result, whose type is the method's, or raise the error that it is."""
     (result,) = answer
     if isinstance(result, ServerError):
         raise result

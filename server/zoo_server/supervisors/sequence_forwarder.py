@@ -14,11 +14,12 @@ supervisor ends it, and the stream with it: that is the bound on an answer.
 
 import logging
 import math
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from queue import SimpleQueue
-from typing import Any
+from typing import TypeVar
 
 import grpc
 
@@ -43,6 +44,8 @@ _INLINE_BUDGET_NS = 500_000
 
 #: The number of a request, its status unless it is OK, and the answer.
 _Answer = tuple[int, tuple[grpc.StatusCode, str] | None, bytes]
+
+T = TypeVar("T")
 
 
 class SequenceForwarder:
@@ -78,7 +81,8 @@ class SequenceForwarder:
 
     def _read(self) -> None:
         try:
-            for answers in rpc.stream(self._channel, "forward")(_bursts(self._requests)):
+            forward = self._channel.stream_stream(rpc.path("forward"), pickle.dumps, pickle.loads)
+            for answers in forward(_bursts(self._requests)):
                 for number, status, answer in answers:
                     with self._lock:
                         sender, size = self._waiting.pop(number)
@@ -95,7 +99,7 @@ class SequenceForwarder:
             self._channel.close()
 
 
-def _tell(told: Callable[..., None], *outcome: Any) -> None:
+def _tell(told: Callable[..., None], *outcome: object) -> None:
     """Tell a sender its outcome; a call that is lost is no reason to leave the others waiting."""
     try:
         told(*outcome)
@@ -122,7 +126,7 @@ def answer_forwarded(
     yield from _bursts(answers)
 
 
-def _bursts(queue: "SimpleQueue[Any]") -> Iterator[list[Any]]:
+def _bursts(queue: "SimpleQueue[T | None]") -> Iterator[list[T]]:
     """Yield what a queue holds at a time, until it gives None: gRPC's messages cost more than ours."""
     while (one := queue.get()) is not None:
         burst = [one]
@@ -139,7 +143,7 @@ class _ForwardedCall:
 
     __slots__ = ("_answers", "_number", "message")
 
-    def __init__(self, number: int, message: bytes, answers: "SimpleQueue[Any]") -> None:
+    def __init__(self, number: int, message: bytes, answers: "SimpleQueue[_Answer | None]") -> None:
         self._number = number
         self.message = message
         self._answers = answers

@@ -28,7 +28,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import TypeVar
 
 import grpc
 
@@ -56,7 +56,9 @@ _EXCHANGE_SECONDS = 10.0
 #: How long a worker may take to end after its requests have had their time.
 _END_SECONDS = 10.0
 
-Function = Callable[..., Coroutine[Any, Any, Any]]
+T = TypeVar("T")
+
+Function = Callable[..., Coroutine[None, None, object]]
 
 
 class Supervisor:
@@ -79,7 +81,7 @@ class Supervisor:
         self._statistics = WorkerStatistics()
         self._numbers = count(1)
         self._lanes = {lane: asyncio.Lock() for lane in sorted(set(LANES.values()))}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._leaving = asyncio.Event()
         #: Set once every worker has loaded its models for the first time.
         self._all_joined = asyncio.Event()
@@ -242,7 +244,7 @@ class Supervisor:
         return rpc.handlers({name: self._answering(each) for name, each in functions.items()})
 
     def _answering(self, function: Function) -> Function:
-        async def answer(arguments: tuple[Any, ...], _: Any) -> tuple[Any]:
+        async def answer(arguments: rpc.Arguments, _: object) -> rpc.Answer:
             address, *rest = arguments
             worker = self.workers.get(address)
             if worker is None:
@@ -255,7 +257,7 @@ class Supervisor:
 
         return answer
 
-    def _begin(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    def _begin(self, work: Coroutine[None, None, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)
         self._tasks.add(task)  # the loop itself would forget it
         task.add_done_callback(self._tasks.discard)
@@ -316,7 +318,7 @@ class Supervisor:
                 _LOG.warning(text, exchanges[each])
         return self._statistics.total()
 
-    async def change(self, method: str, first: WorkerProcess, *arguments: Any) -> Any:
+    async def change(self, method: str, first: WorkerProcess, *arguments: object) -> object:
         """Have a change made by all; return the first one's result, or raise its error."""
         async with self._lanes[LANES[method]]:
             if self._leaving.is_set():

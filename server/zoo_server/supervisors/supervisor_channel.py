@@ -1,6 +1,7 @@
 """A worker's channel to its supervisor; when it closes, the worker ends."""
 
 import os
+import pickle
 import shutil
 import threading
 from collections.abc import Callable
@@ -26,16 +27,16 @@ class SupervisorChannel:
         self._channel = grpc.insecure_channel(spec.supervisor, rpc.OPTIONS)
         threading.Thread(target=self._watch, name="supervisor", daemon=True).start()
 
-    def call(self, method: str, *arguments: Any, seconds: float = rpc.ASK_SECONDS) -> Any:
+    def call(self, method: str, *arguments: object, seconds: float = rpc.ASK_SECONDS) -> Any:
         """Ask and return the result, or raise its error; ServerExiting if there is no answer."""
-        call = rpc.unary(self._channel, method)
+        call = self._channel.unary_unary(rpc.path(method), pickle.dumps, pickle.loads)
         try:
             answer = call((self.spec.address, *arguments), timeout=seconds)
         except grpc.RpcError as error:
             raise rpc.error_of(error, ServerExiting("Server exiting")) from None
         return rpc.result_of(answer)
 
-    def tell(self, method: str, *arguments: Any) -> None:
+    def tell(self, method: str, *arguments: object) -> None:
         """Tell the supervisor; if it cannot hear, this process is about to end too."""
         with suppress(ServerError):
             self.call(method, *arguments)

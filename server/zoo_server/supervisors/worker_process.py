@@ -58,7 +58,9 @@ class WorkerProcess:
     def __str__(self) -> str:
         return f"worker {self.spec.number}"
 
-    async def call(self, method: str, *arguments: Any, seconds: float = rpc.ANSWER_SECONDS) -> Any:
+    async def call(
+        self, method: str, *arguments: object, seconds: float = rpc.ANSWER_SECONDS
+    ) -> Any:
         """Ask and return the result, or raise its error; WorkerLost if it ends or is not in time.
 
         One that is not in time is ended.
@@ -67,7 +69,7 @@ class WorkerProcess:
         if self.process.returncode is not None:
             raise lost
         try:
-            answer = await rpc.unary(self._channel, method)(arguments, timeout=seconds)
+            answer = await self._method(method)(arguments, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 _LOG.error("%s did not answer %s within %g s", self, method, seconds)
@@ -75,16 +77,18 @@ class WorkerProcess:
             raise rpc.error_of(error, lost) from None
         return rpc.result_of(answer)
 
+    def _method(self, name: str) -> "grpc.aio.UnaryUnaryMultiCallable[rpc.Arguments, rpc.Answer]":
+        return self._channel.unary_unary(rpc.path(name), pickle.dumps, pickle.loads)
+
     async def is_alive(self) -> bool:
         """Tell whether it answers in time, whatever else it is at."""
-        ask = rpc.unary(self._channel, "alive")
         try:
-            await ask((), timeout=rpc.ALIVE_SECONDS)
+            await self._method("alive")((), timeout=rpc.ALIVE_SECONDS)
         except grpc.aio.AioRpcError as error:
             return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
         return True
 
-    async def change(self, method: str, *arguments: Any) -> Any:
+    async def change(self, method: str, *arguments: object) -> object:
         """Have it make a change, during which it may be too busy to answer anything else in time."""
         seconds = rpc.LOAD_SECONDS if LANES[method] == "models" else rpc.ANSWER_SECONDS
         self.changing += 1

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -154,7 +154,7 @@ class _Routes:
                 body = b"{}"
             return await self._on_a_worker(_call, function, _path(request), body)
 
-    async def _on_a_worker(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
+    async def _on_a_worker(self, function: Callable[..., Answer], *arguments: object) -> Answer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, function, *arguments)
 
@@ -229,6 +229,6 @@ def _failure(error: Exception, method: str) -> Response:
     return Response(body, status, headers)
 
 
-def _json(value: Any) -> Response:
+def _json(value: object) -> Response:
     """Return a JSON answer; NaN and Infinity are written so, as Triton writes them."""
     return Response(json.dumps(value, separators=(",", ":")), media_type=JSON)

@@ -6,7 +6,6 @@ regions in a list where gRPC has a map.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from zoo_proto import model_config_pb2
 from zoo_server.dataplane import DataPlane
@@ -14,6 +13,7 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.models.catalog import CatalogEntry
 from zoo_server.protocols.rest.json_values import (
     READ,
+    Json,
     decode_base64,
     flag,
     message_to_json,
@@ -27,10 +27,10 @@ from zoo_server.telemetry.statistics import Duration
 
 #: A request as these functions see it: what the path names, and the body's JSON.
 Path = Mapping[str, str]
-Body = dict[str, Any]
+Body = Json
 
 #: What becomes of it: JSON, or None and a flag for an answer without a body.
-Answer = dict[str, Any] | list[dict[str, Any]] | bool | None
+Answer = Json | list[Json] | bool | None
 
 _FILE = "file:"
 
@@ -171,7 +171,7 @@ def _version(path: Path) -> tuple[str, str]:
     return path["model"], path.get("version", "")
 
 
-def _index_entry(entry: CatalogEntry) -> dict[str, Any]:
+def _index_entry(entry: CatalogEntry) -> Json:
     """A model that was never loaded has a name and nothing else."""
     row = {
         "name": entry.name,
@@ -182,7 +182,7 @@ def _index_entry(entry: CatalogEntry) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value or key == "name"}
 
 
-def _statistics(reading: ModelReading) -> dict[str, Any]:
+def _statistics(reading: ModelReading) -> Json:
     sums = reading.sums
     return {
         "name": reading.name,
@@ -231,7 +231,7 @@ def _registered(body: Body, key: str) -> Body:
     return body
 
 
-def _strings(key: str, value: Any) -> Sequence[str]:
+def _strings(key: str, value: object) -> Sequence[str]:
     if value is None:
         return []
     return [

@@ -11,6 +11,9 @@ from zoo_server.datatypes import DataType
 from zoo_server.errors import InvalidRequest, UnreadableJson
 from zoo_server.inference.request import TensorData
 
+#: JSON values; of what type they are is found out for all of them at once (types_of).
+Values = list[Any]
+
 #: Triton's bound on how deep `data` may be nested.
 MAX_DEPTH = 100
 
@@ -33,7 +36,7 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def flatten(data: list[Any]) -> list[Any]:
+def flatten(data: Values) -> Values:
     """Return the elements of nested arrays, row-major; InvalidRequest below 100 levels."""
     for _ in range(MAX_DEPTH):
         kinds = types_of(data)
@@ -42,28 +45,28 @@ def flatten(data: list[Any]) -> list[Any]:
         if len(kinds) == 1:
             data = joined(data)
         else:
-            flat: list[Any] = []
+            flat: Values = []
             for item in data:
                 flat += item if type(item) is list else (item,)
             data = flat
     raise InvalidRequest(f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
 
 
-def joined(lists: list[list[Any]]) -> list[Any]:
+def joined(lists: list[Values]) -> Values:
     """Return the elements of all lists, which are emptied."""
-    flat: list[Any] = []
+    flat: Values = []
     for item in lists:
         flat += item
         item.clear()  # the elements go with `flat`
     return flat
 
 
-def types_of(values: list[Any]) -> set[type]:
+def types_of(values: Values) -> set[type]:
     """Return the types of the elements."""
     return {kind for part in parts_of(values) for kind in set(map(type, part))}
 
 
-def parts_of(values: list[Any]) -> Iterator[list[Any]]:
+def parts_of(values: Values) -> Iterator[Values]:
     """Yield slices, in between which other threads may run."""
     for begin in range(0, len(values), _ELEMENTS_AT_ONCE):
         yield values[begin : begin + _ELEMENTS_AT_ONCE]
@@ -82,7 +85,7 @@ JSON_TYPES: dict[str, tuple[set[type], str]] = {
 _CARRIERS = {"i": np.iinfo(np.int64), "u": np.iinfo(np.uint64)}
 
 
-def elements(flat: list[Any], row: DataType, name: str) -> TensorData:
+def elements(flat: Values, row: DataType, name: str) -> TensorData:
     """Return JSON values as an array in one dimension, or as BYTES elements; `flat` is emptied.
 
     UnreadableJson for values of another type, InvalidRequest for numbers out of range.
@@ -112,7 +115,7 @@ def elements(flat: list[Any], row: DataType, name: str) -> TensorData:
         raise InvalidRequest(f"a value of input '{name}' is too large for {row.wire}") from None
 
 
-def _array(flat: list[Any], dtype: np.dtype) -> np.ndarray:
+def _array(flat: Values, dtype: np.dtype) -> np.ndarray:
     """Return the elements as an array, and empty the list: to free it at once takes as long."""
     values = np.empty(len(flat), dtype)
     while flat:

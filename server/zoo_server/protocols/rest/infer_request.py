@@ -10,7 +10,6 @@ data of the model's only input.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from zoo_server.datatypes import DATA_TYPES, VARIABLE, element_count, serialize_bytes
 from zoo_server.errors import InvalidRequest, UnreadableJson
@@ -33,9 +32,10 @@ from zoo_server.protocols.parameters import (
     check_output,
     region_part,
 )
-from zoo_server.protocols.rest.elements import elements, flatten, no_collection
+from zoo_server.protocols.rest.elements import Values, elements, flatten, no_collection
 from zoo_server.protocols.rest.json_values import (
     SET,
+    Json,
     array,
     flag,
     parameters,
@@ -107,7 +107,7 @@ def _decode(
     )
 
 
-def _parameters(members: Mapping[str, Any]) -> dict[str, ParameterValue]:
+def _parameters(members: Mapping[str, object]) -> dict[str, ParameterValue]:
     """docs/protocol.md 2.4, by JSON's types; what is HTTP's own affair does not reach the model."""
     values: dict[str, ParameterValue] = {}
     for key, value in members.items():
@@ -136,7 +136,7 @@ def _parameters(members: Mapping[str, Any]) -> dict[str, ParameterValue]:
 
 
 def _inputs(
-    listed: Sequence[Any], data: memoryview, model: str, memory: SharedMemory
+    listed: Sequence[object], data: memoryview, model: str, memory: SharedMemory
 ) -> tuple[InputTensor, ...]:
     inputs: list[InputTensor] = []
     used = 0
@@ -168,7 +168,7 @@ def _inputs(
     return tuple(inputs)
 
 
-def _one_route(item: Mapping[str, Any], members: Mapping[str, Any]) -> None:
+def _one_route(item: Mapping[str, object], members: Mapping[str, object]) -> None:
     """An input brings its data by exactly one route (docs/protocol.md 2.2.1)."""
     routes = {
         "data": "data" in item,
@@ -184,17 +184,16 @@ def _one_route(item: Mapping[str, Any], members: Mapping[str, Any]) -> None:
         )
 
 
-def _region_part(tensor: str, members: dict[str, Any]) -> RegionPart | None:
+def _region_part(tensor: str, members: Json) -> RegionPart | None:
     """Return where in shared memory a tensor lies, None if its parameters do not say so (2.3)."""
-    values: dict[str, Any] = {
-        key: unsigned(members[key], key) for key in (OFFSET, SIZE) if key in members
-    }
-    if REGION in members:
-        values[REGION] = text(members, REGION)
-    return region_part(tensor, values)
+    offset, size = (
+        unsigned(members[key], key) if key in members else None for key in (OFFSET, SIZE)
+    )
+    region = text(members, REGION) if REGION in members else None
+    return region_part(tensor, region, offset, size)
 
 
-def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
+def _output(item: object, memory: SharedMemory) -> tuple[OutputRequest, bool]:
     if not isinstance(item, dict):
         raise UnreadableJson("Unable to parse 'outputs': an output is not an object")
     members = parameters(item)
@@ -214,7 +213,7 @@ def _output(item: Any, memory: SharedMemory) -> tuple[OutputRequest, bool]:
 # -- data -----------------------------------------------------------------------------------------
 
 
-def _typed(data: list[Any], datatype: str, name: str, shape: tuple[int, ...]) -> TensorData:
+def _typed(data: Values, datatype: str, name: str, shape: tuple[int, ...]) -> TensorData:
     """Return JSON data as an array in one dimension, or as BYTES elements."""
     if datatype in BINARY_ONLY:
         raise InvalidRequest(

@@ -5,7 +5,6 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import orjson
@@ -17,6 +16,7 @@ from zoo_server.inference.request import OutputTensor
 from zoo_server.inference.validation import Plan
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
+from zoo_server.protocols.rest.json_values import Json
 
 #: Elements made text at a time: as Python objects they take ten times their size, and no
 #: other thread of the interpreter runs meanwhile, for some milliseconds.
@@ -48,7 +48,7 @@ def encode(
     pieces = [b""]
     for output, requested in plan.outputs:
         tensor = rows.tensor(output, requested.classes, plan.batch_size, requested.destination)
-        entry: dict[str, Any] = {
+        entry: Json = {
             "name": tensor.name,
             "datatype": tensor.datatype,
             "shape": tensor.shape,
@@ -61,18 +61,18 @@ def encode(
             pieces.append(tensor.raw)
         else:
             outputs.append(b"".join(_with_data(entry, tensor)))
-    answer: dict[str, Any] = {"id": decoded.request.id} if decoded.request.id else {}
+    answer: Json = {"id": decoded.request.id} if decoded.request.id else {}
     answer |= {"model_name": settings.name, "model_version": str(settings.version)}
     pieces[0] = b"".join((_json(answer)[:-1], b',"outputs":[', b",".join(outputs), b"]}"))
     has_bytes = any(pieces[1:])
     return b"".join(pieces), len(pieces[0]) if has_bytes else None
 
 
-def _json(value: Any) -> bytes:
+def _json(value: object) -> bytes:
     return _ENCODER.encode(value).encode()
 
 
-def _with_data(entry: dict[str, Any], tensor: OutputTensor) -> Iterator[bytes]:
+def _with_data(entry: Json, tensor: OutputTensor) -> Iterator[bytes]:
     """Yield the JSON of an output with its elements, a step at a time."""
     yield _json(entry)[:-1]
     separator = b',"data":['

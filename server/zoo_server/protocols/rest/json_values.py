@@ -7,13 +7,14 @@ of its own, 64-bit numbers as numbers (protobuf's own JSON makes them strings).
 """
 
 import base64
-import binascii
-from typing import Any
 
 from google.protobuf.message import Message
 
 from zoo_server.errors import InvalidRequest, UnreadableJson
 from zoo_server.protocols.rest import sliced_json
+
+#: A JSON object, of which nothing is known before it is looked at.
+Json = dict[str, object]
 
 #: Arrays and objects in one request. Each takes thirty times its two bytes of text, and time of the
 #: garbage collector; a tensor that needs more is better sent flat, or as bytes.
@@ -34,7 +35,7 @@ NO_JSON = "failed to parse the request JSON buffer: "
 def parse_json(
     raw: bytes | bytearray | memoryview,
     instead: str = "send 'data' flat, or in the binary form",
-) -> dict[str, Any]:
+) -> Json:
     """Return a JSON object; UnreadableJson if the bytes are none, InvalidRequest if it is too much.
 
     NaN and Infinity are numbers here, as they are to Triton. `instead`: what to do if it is too much.
@@ -56,7 +57,7 @@ def parse_json(
     return value
 
 
-def text(owner: dict[str, Any], key: str, doing: str = PARSE) -> str:
+def text(owner: Json, key: str, doing: str = PARSE) -> str:
     """Return a member that must be a string."""
     value = _present(owner, key)
     if not isinstance(value, str):
@@ -68,7 +69,7 @@ def text(owner: dict[str, Any], key: str, doing: str = PARSE) -> str:
     return value
 
 
-def array(owner: dict[str, Any], key: str) -> list[Any]:
+def array(owner: Json, key: str) -> list[object]:
     """Return a member that must be an array."""
     value = _present(owner, key)
     if not isinstance(value, list):
@@ -76,7 +77,7 @@ def array(owner: dict[str, Any], key: str) -> list[Any]:
     return value
 
 
-def parameters(owner: dict[str, Any], doing: str = PARSE) -> dict[str, Any]:
+def parameters(owner: Json, doing: str = PARSE) -> Json:
     """Return the member `parameters`, an empty object if there is none."""
     value = owner.get("parameters", {})
     if not isinstance(value, dict):
@@ -85,7 +86,7 @@ def parameters(owner: dict[str, Any], doing: str = PARSE) -> dict[str, Any]:
     return value
 
 
-def flag(owner: dict[str, Any], key: str, doing: str = PARSE) -> bool:
+def flag(owner: Json, key: str, doing: str = PARSE) -> bool:
     """Return a member that must be a boolean if it is there; False if it is not."""
     value = owner.get(key, False)
     if not isinstance(value, bool):
@@ -93,22 +94,22 @@ def flag(owner: dict[str, Any], key: str, doing: str = PARSE) -> bool:
     return value
 
 
-def unsigned(value: Any, key: str, doing: str = PARSE, *, most: int = _MAX_INT) -> int:
+def unsigned(value: object, key: str, doing: str = PARSE, *, most: int = _MAX_INT) -> int:
     """Return a value that must be a non-negative integer of at most `most`."""
     if type(value) is not int or not 0 <= value <= most:
         raise _wrong(key, "unsigned-integer", doing)
     return value
 
 
-def decode_base64(value: Any, key: str) -> bytes:
+def decode_base64(value: str, key: str) -> bytes:
     """Return the bytes of a base64 string."""
     try:
         return base64.b64decode(value, validate=True)
-    except (TypeError, ValueError, binascii.Error):
+    except ValueError:
         raise InvalidRequest(f"Unable to parse '{key}': it is not base64") from None
 
 
-def _present(owner: dict[str, Any], key: str) -> Any:
+def _present(owner: Json, key: str) -> object:
     if key not in owner:
         raise UnreadableJson(
             f"Unable to parse '{key}': attempt to access non-existing object member '{key}'"
@@ -121,28 +122,32 @@ def _wrong(key: str, kind: str, doing: str) -> UnreadableJson:
     return UnreadableJson(f"Unable to {doing} '{key}': {words}" if doing else f"{words}: '{key}'")
 
 
-def message_to_json(message: Message) -> dict[str, Any]:
+def message_to_json(message: Message) -> Json:
     """Return a protobuf message as what json.dumps takes."""
-    members: dict[str, Any] = {}
+    members: Json = {}
     for field in message.DESCRIPTOR.fields:
         if field.has_presence and not message.HasField(field.name):
             continue
         value = getattr(message, field.name)
         entry = field.message_type
         if entry is not None and entry.GetOptions().map_entry:
-            target = entry.fields_by_name["value"]
-            members[field.name] = {str(key): _plain(target, value[key]) for key in value}
+            members[field.name] = {str(key): _plain(value[key]) for key in value}
+        elif field.enum_type is not None:
+            known = field.enum_type.values_by_number
+            names = {number: known[number].name for number in known}
+            members[field.name] = (
+                [names.get(item, item) for item in value]
+                if field.is_repeated
+                else names.get(value, value)
+            )
         elif field.is_repeated:
-            members[field.name] = [_plain(field, item) for item in value]
+            members[field.name] = [_plain(item) for item in value]
         else:
-            members[field.name] = _plain(field, value)
+            members[field.name] = _plain(value)
     return members
 
 
-def _plain(field: Any, value: Any) -> Any:
-    if field.message_type is not None:
+def _plain(value: object) -> object:
+    if isinstance(value, Message):
         return message_to_json(value)
-    if field.enum_type is not None:
-        known = field.enum_type.values_by_number.get(value)
-        return value if known is None else known.name
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value

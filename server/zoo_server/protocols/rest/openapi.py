@@ -3,15 +3,19 @@
 Derived from the table of routes (server/zoo_server/protocols/rest/routes.py); the schemas are here.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 from zoo_server.datatypes import DATA_TYPES
+from zoo_server.protocols.rest.json_values import Json
 from zoo_server.protocols.rest.routes import OPERATIONS, Operation
+
+#: A part of the document, JSON.
+Schema = Mapping[str, object]
 
 _ERROR = {"$ref": "#/components/responses/Error"}
 
 
-def document(version: str) -> dict[str, Any]:
+def document(version: str) -> Json:
     """Return the document."""
     return {
         "openapi": "3.1.0",
@@ -39,12 +43,12 @@ def document(version: str) -> dict[str, Any]:
 _PARAMETERS = ("model", "version", "label", "region", "repository")
 
 
-def _parameter(name: str) -> dict[str, Any]:
+def _parameter(name: str) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def _paths() -> dict[str, Any]:
-    paths: dict[str, Any] = {}
+def _paths() -> Schema:
+    paths: dict[str, Json] = {}
 
     for operation in OPERATIONS:
         for path in operation.paths():
@@ -56,11 +60,11 @@ def _paths() -> dict[str, Any]:
     return paths
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": "OK"}
+def _operation(operation: Operation) -> Json:
+    answer: Json = {"description": "OK"}
     if operation.answer is not None:
         answer["content"] = _json({"$ref": f"#/components/schemas/{operation.answer}"})
-    shown: dict[str, Any] = {
+    shown: Json = {
         "summary": operation.summary,
         "responses": {"200": answer, "default": _ERROR},
     }
@@ -72,25 +76,28 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return shown
 
 
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
+def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
-def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+def _object(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _array(items: Any) -> dict[str, Any]:
+def _array(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _schemas() -> dict[str, Any]:
-    string = {"type": "string"}
-    size = {"type": "integer"}
-    datatype = {"type": "string", "enum": [row.wire for row in DATA_TYPES]}
-    tensor = {"name": string, "datatype": datatype, "shape": _array(size)}
-    data = {"type": "array", "description": "Flat or nested, row-major; not for FP16 and BF16."}
-    free = {"type": "object"}
+def _schemas() -> Schema:
+    string: Schema = {"type": "string"}
+    size: Schema = {"type": "integer"}
+    datatype: Schema = {"type": "string", "enum": [row.wire for row in DATA_TYPES]}
+    tensor: dict[str, Schema] = {"name": string, "datatype": datatype, "shape": _array(size)}
+    data: Schema = {
+        "type": "array",
+        "description": "Flat or nested, row-major; not for FP16 and BF16.",
+    }
+    free: Schema = {"type": "object"}
     names = ("name", "datatype", "shape")
     filled = _object(names, **tensor, data=data, parameters=free)
     return {

@@ -5,7 +5,7 @@ answer to GET /v1/models is KServe's: upstream has none.
 """
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -21,6 +21,7 @@ from zoo_server.protocols import servables
 from zoo_server.protocols.rest import predict_request, predict_response
 from zoo_server.protocols.rest.control import Answer, Body, Path
 from zoo_server.protocols.rest.forms import DecodedRequest
+from zoo_server.protocols.rest.json_values import Json
 
 _MAX_VERSION = 2**63 - 1
 
@@ -93,7 +94,7 @@ def _spec(path: Mapping[str, str]) -> pb.ModelSpec:
     return spec
 
 
-def _json(message: Message) -> dict[str, Any]:
+def _json(message: Message) -> Json:
     """As upstream prints: names as in the .proto file, 64-bit numbers as strings."""
     return MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True

@@ -12,7 +12,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_server.datatypes import DataType
@@ -22,13 +22,14 @@ from zoo_server.model_config import InputSettings, ModelSettings
 from zoo_server.protocols.rest.elements import (
     JSON_TYPES,
     MAX_DEPTH,
+    Values,
     elements,
     joined,
     no_collection,
     types_of,
 )
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY
-from zoo_server.protocols.rest.json_values import NO_JSON, parse_json
+from zoo_server.protocols.rest.json_values import NO_JSON, Json, parse_json
 from zoo_server.protocols.rest.sliced_json import SLICE
 from zoo_server.protocols.servables import SIGNATURE
 
@@ -95,7 +96,7 @@ def _decode(body: memoryview, settings: ModelSettings) -> PredictRequest:
     return PredictRequest(request=InferRequest(id="", inputs=tuple(inputs)), is_rows=is_rows)
 
 
-def _check_signature(document: dict[str, Any]) -> None:
+def _check_signature(document: Json) -> None:
     signature = document.get("signature_name", "")
     if not isinstance(signature, str):
         raise InvalidRequest(
@@ -111,7 +112,7 @@ def _check_signature(document: dict[str, Any]) -> None:
 # -- rows and columns ------------------------------------------------------------------------------
 
 
-def _rows(instances: Any, inputs: Sequence[InputSettings]) -> list[InputTensor]:
+def _rows(instances: object, inputs: Sequence[InputSettings]) -> list[InputTensor]:
     if not isinstance(instances, list):
         raise InvalidRequest(
             f"JSON Value: {_shown(instances)} Expecting 'instances' to be an list/array"
@@ -145,7 +146,7 @@ def _rows(instances: Any, inputs: Sequence[InputSettings]) -> list[InputTensor]:
     ]
 
 
-def _sent_names(rows: list[dict[str, Any]], inputs: Sequence[InputSettings]) -> set[str]:
+def _sent_names(rows: list[Json], inputs: Sequence[InputSettings]) -> set[str]:
     """Return which inputs the rows have: all the same, and all that are not optional."""
     known = {settings.name for settings in inputs}
     sent = set(rows[0])
@@ -166,7 +167,7 @@ def _sent_names(rows: list[dict[str, Any]], inputs: Sequence[InputSettings]) -> 
     return sent
 
 
-def _columns(value: Any, inputs: Sequence[InputSettings]) -> list[InputTensor]:
+def _columns(value: object, inputs: Sequence[InputSettings]) -> list[InputTensor]:
     if not _is_named(value):
         if len(inputs) > 1:
             raise InvalidRequest(
@@ -184,16 +185,16 @@ def _columns(value: Any, inputs: Sequence[InputSettings]) -> list[InputTensor]:
     ]
 
 
-def _is_named(value: Any) -> bool:
+def _is_named(value: object) -> TypeGuard[Json]:
     """Tell whether a value is an object of named values, and not a binary string."""
     return type(value) is dict and not _is_base64(value)
 
 
-def _is_base64(value: dict[str, Any]) -> bool:
+def _is_base64(value: Json) -> bool:
     return len(value) == 1 and type(value.get(_BASE64)) is str
 
 
-def _first(values: list[Any], holds: Callable[[Any], bool]) -> int | None:
+def _first(values: Values, holds: Callable[[object], bool]) -> int | None:
     return next((index for index, value in enumerate(values) if holds(value)), None)
 
 
@@ -210,7 +211,7 @@ def _wrong_column(_: int, text: str) -> InvalidRequest:
 # -- one tensor ------------------------------------------------------------------------------------
 
 
-def _tensor(settings: InputSettings, value: Any, wrong: Wrong) -> InputTensor:
+def _tensor(settings: InputSettings, value: object, wrong: Wrong) -> InputTensor:
     datatype = settings.datatype
     if datatype.wire in BINARY_ONLY:
         raise Unsupported(
@@ -222,7 +223,7 @@ def _tensor(settings: InputSettings, value: Any, wrong: Wrong) -> InputTensor:
     return InputTensor(name=settings.name, datatype=datatype.wire, shape=shape, data=data)
 
 
-def _dense(value: Any, wrong: Wrong) -> tuple[tuple[int, ...], list[Any]]:
+def _dense(value: object, wrong: Wrong) -> tuple[tuple[int, ...], Values]:
     """Return shape and elements, row-major; the shape is that of the first at each level."""
     if type(value) is not list:
         return (), [value]
@@ -249,7 +250,7 @@ def _dense(value: Any, wrong: Wrong) -> tuple[tuple[int, ...], list[Any]]:
     raise InvalidRequest(f"JSON nesting depth exceeds maximum allowed limit ({MAX_DEPTH})")
 
 
-def _at_wrong_level(value: Any, level: int) -> str:
+def _at_wrong_level(value: object, level: int) -> str:
     if type(value) is list:
         return f"Encountered list at unexpected level: {level} expected < {level}"
     return (
@@ -258,7 +259,7 @@ def _at_wrong_level(value: Any, level: int) -> str:
     )
 
 
-def _values(flat: list[Any], datatype: DataType, name: str, wrong: Wrong, rows: int) -> TensorData:
+def _values(flat: Values, datatype: DataType, name: str, wrong: Wrong, rows: int) -> TensorData:
     per_row = max(1, len(flat) // max(1, rows))
     allowed = JSON_TYPES[datatype.numpy.kind][0]
     if datatype.byte_size is None and dict in types_of(flat):
@@ -272,7 +273,7 @@ def _values(flat: list[Any], datatype: DataType, name: str, wrong: Wrong, rows: 
         raise InvalidRequest(str(error)) from None
 
 
-def _bytes(value: Any, row: int, wrong: Wrong) -> bytes:
+def _bytes(value: object, row: int, wrong: Wrong) -> bytes:
     if type(value) is str:
         try:
             return value.encode()
@@ -287,14 +288,14 @@ def _bytes(value: Any, row: int, wrong: Wrong) -> bytes:
         raise wrong(row, "Unable to base64 decode") from None
 
 
-def _of_wrong_type(value: Any, datatype: DataType) -> str:
+def _of_wrong_type(value: object, datatype: DataType) -> str:
     kind = str(value) if type(value) is bool else _NAMES[type(value)]
     return (
         f"JSON Value: {_shown(value)} Type: {kind} is not of expected type: {type_name(datatype)}"
     )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Return a value's JSON, or its beginning: no more of it is written."""
     text = ""
     for piece in json.JSONEncoder().iterencode(value):

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -128,7 +127,7 @@ def _read(listing: Path) -> Mapping[str, _File]:
         return {}
 
 
-def _is_inside(folder: Path, name: Any) -> bool:
+def _is_inside(folder: Path, name: str) -> bool:
     """Whether a name is that of a file below the folder, whatever links lie there."""
-    path: Path = (folder / name).resolve()
+    path = (folder / name).resolve()
     return path.is_relative_to(folder) and path.is_file()

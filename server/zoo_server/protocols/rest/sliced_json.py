@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from json import JSONDecodeError
-from typing import Any
 
 import orjson
 
@@ -28,7 +27,7 @@ _MOST_BRACKETS = 32
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 
 
-def loads(text: bytes) -> Any:
+def loads(text: bytes) -> object:
     """Return what json.loads does; raises what it raises."""
     if len(text) > SLICE:
         return json.loads(text, cls=SlicedDecoder)
@@ -41,16 +40,16 @@ class SlicedDecoder(json.JSONDecoder):
     """For long texts: `json.loads(text, cls=SlicedDecoder)`."""
 
     #: What the base class calls for each value.
-    scan_once: Callable[[str, int], tuple[Any, int]]
+    scan_once: Callable[[str, int], tuple[object, int]]
     #: What it reads the members of an object with.
-    parse_object: Callable[..., tuple[dict[str, Any], int]]
+    parse_object: Callable[..., tuple[dict[str, object], int]]
 
     def __init__(self) -> None:
         super().__init__()
         self._scan_whole = self.scan_once
         self.scan_once = self._scan
 
-    def _scan(self, text: str, begin: int) -> tuple[Any, int]:
+    def _scan(self, text: str, begin: int) -> tuple[object, int]:
         """Return the value that begins there, and where it ends; StopIteration if there is none."""
         kind = text[begin : begin + 1]
         if kind not in ("[", "{"):
@@ -63,8 +62,8 @@ class SlicedDecoder(json.JSONDecoder):
             return self.parse_object((text, begin + 1), self.strict, self._scan, None, None)
         return value, begin + length
 
-    def _scan_array(self, text: str, begin: int) -> tuple[list[Any], int]:
-        elements: list[Any] = []
+    def _scan_array(self, text: str, begin: int) -> tuple[list[object], int]:
+        elements: list[object] = []
         at = _after_whitespace(text, begin)
         if text[at : at + 1] == "]":
             return elements, at + 1
@@ -89,20 +88,20 @@ class SlicedDecoder(json.JSONDecoder):
                 raise JSONDecodeError("Expecting ',' delimiter", text, at)
             at = _after_whitespace(text, at + 1)
 
-    def _elements(self, text: str) -> list[Any] | None:
+    def _elements(self, text: str) -> list[object] | None:
         """Return elements between commas; None if the text is not that, for its end or an error.
 
         If it is, the comma behind it is no part of a string: JSON is read from left to right.
         """
         array = f"[{text}]"
         with suppress(ValueError):
-            elements: list[Any] = orjson.loads(array)
+            elements: list[object] = orjson.loads(array)
             return elements
         try:
-            elements, end = self._scan_whole(array, 0)
+            value, end = self._scan_whole(array, 0)
         except (ValueError, StopIteration):
             return None
-        return elements if end == len(array) else None
+        return value if isinstance(value, list) and end == len(array) else None
 
 
 def _last_comma(text: str, begin: int) -> int:
