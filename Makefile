@@ -7,7 +7,7 @@ JOBS ?= $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help install install-dev train export verify serve site format check test test-all test-openvino bench examples differential proto proto-check cards build clean
+.PHONY: help install install-dev train export verify serve docs site format check test test-all test-openvino bench examples differential proto proto-check cards build clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -26,6 +26,10 @@ help: ## show this list
 
 .venv/.installed-dev: .venv/.installed
 	$(PIP) install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(PIP) install --quiet --constraint constraints.txt --group docs
 	@touch $@
 
 install: .venv/.installed ## create .venv with the dependencies of training and serving
@@ -54,8 +58,13 @@ verify: export ## verify the published models again
 serve: export ## serve the published models on 127.0.0.1:8001
 	@exec $(ZOO) serve $(REPOSITORY)
 
-site: export ## build the gallery (site): a static site whose models run in the browser
-	@$(ZOO) site --repository $(REPOSITORY)
+# Written anew, so that a page that is gone is gone; what Sphinx has read of the others it keeps.
+docs: .venv/.installed-docs ## build the documentation (build/docs)
+	@rm -rf build/docs
+	@.venv/bin/python -m sphinx --quiet --fail-on-warning --doctree-dir build/doctrees docs build/docs
+
+site: export docs ## build the gallery (site), a static site whose models run in the browser, and in it the documentation
+	@$(ZOO) site --repository $(REPOSITORY) --docs build/docs
 
 # -- development ----------------------------------------------------------------------------------
 

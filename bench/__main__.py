@@ -19,7 +19,7 @@ from bench.scenarios import SCENARIOS, Setting
 from bench.servers import SERVERS
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs/performance.md"
 
 #: --quick: one repeat of short drives, to see that everything works; no figures to quote.
 _QUICK = (1, 0.4)
@@ -38,7 +38,9 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="one short repeat, as a check")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FOLDER")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md, too")
+    parser.add_argument(
+        "--page", action="store_true", help="put the table into docs/performance.md, too"
+    )
     parser.add_argument("--list", action="store_true", help="name servers and scenarios, and end")
     chosen = parser.parse_args()
     repeats, seconds = _QUICK if chosen.quick else _FULL
@@ -107,8 +109,8 @@ def save(chosen: argparse.Namespace, run: Run, facts: dict[str, Any]) -> None:
         raise load.LoadError("nothing was measured")
     facts["load average at the end"] = report.load_average()
     report.write(chosen.output, run.repeats, run.skipped, facts)
-    if chosen.readme:
-        report.into_readme(README, report.overview(report.medians(run.repeats), facts))
+    if chosen.page:
+        report.into_page(PAGE, report.overview(report.medians(run.repeats), facts))
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -108,7 +108,7 @@ def bars(by_scenario: Medians) -> str:
 
 
 def overview(by_scenario: Medians, facts: Mapping[str, Any]) -> str:
-    """Return the README's table: one row a server, one column a measure, best throughput first."""
+    """Return the page's table: one row a server, one column a measure, best throughput first."""
     heads = [
         "server", "1 in flight", "8 × 1", "4 × 8", "8 × 8", "1 × 64",
         "p50 ms at 1", "CPU µs", "MB", "start s",
@@ -166,16 +166,14 @@ def write(folder: Path, repeats: Repeats, skipped: Mapping[str, str], facts: Any
     replace(folder / "serve.md", text)
 
 
-def into_readme(readme: Path, table: str) -> None:
-    """Put a table between the README's markers; ReportError if it has none."""
-    text = readme.read_text(encoding="utf-8")
+def into_page(page: Path, table: str) -> None:
+    """Put a table between the page's markers; ReportError if it has none."""
+    text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ReportError(
-            f"{readme} has no {BEGIN} … {END}: add both lines where the table shall be"
-        )
-    replace(readme, f"{before}{BEGIN}\n{table}{END}{after}")
+        raise ReportError(f"{page} has no {BEGIN} … {END}: add both lines where the table shall be")
+    replace(page, f"{before}{BEGIN}\n{table}{END}{after}")
 
 
 def replace(path: Path, text: str) -> None:

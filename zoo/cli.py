@@ -34,11 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = _without_help([_positional(word) for word in arguments])
-        parser = _parser(arguments)
-        options = parser.parse_args(arguments)
+        options = parse(arguments)
         if options.command is None:
-            parser.print_help()
+            options.parser.print_help()
             return 2
         status: int = options.run(options)
         sys.stdout.flush()
@@ -69,6 +67,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (options: {self.prog} --help)\n")
 
 
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return the options of a command line; `run` is the command's. A wrong line ends with SystemExit."""
+    arguments = _without_help([_positional(word) for word in words])
+    return _parser(arguments).parse_args(arguments)
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; import only the requested command, or all of them for the help."""
     parser = _Parser(
@@ -79,6 +83,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"zoo {metadata.version('layer-zoo')}"
     )
+    parser.set_defaults(parser=parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     chosen = [name for name in COMMANDS if name in arguments[:1] and name != "completion"]
     for name in chosen or COMMANDS:
@@ -91,7 +96,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run, parser=parser)
+        command.set_defaults(run=module.run)
     return parser
 
 

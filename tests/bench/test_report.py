@@ -8,7 +8,7 @@ from bench.report import (
     END,
     ReportError,
     bars,
-    into_readme,
+    into_page,
     medians,
     overview,
     ratios,
@@ -102,24 +102,24 @@ def test_the_overview_lists_servers_by_throughput():
     assert [f"| {FAST}", f"| {MLSERVER_PYTHON}", f"| {KSERVE_PYTHON}"] == names
 
 
-def test_the_readme_keeps_everything_outside_the_markers(tmp_path):
+def test_the_page_keeps_everything_outside_the_markers(tmp_path):
     """Only what lies between them is replaced."""
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
 
-    into_readme(readme, "new\n")
+    into_page(page, "new\n")
 
-    assert f"before\n{BEGIN}\nnew\n{END}\nafter\n" == readme.read_text()
+    assert f"before\n{BEGIN}\nnew\n{END}\nafter\n" == page.read_text()
 
 
-def test_a_readme_without_markers_is_left_alone(tmp_path):
+def test_a_page_without_markers_is_left_alone(tmp_path):
     """The line says which markers are wanted."""
-    readme = tmp_path / "README.md"
-    readme.write_text("text\n")
+    page = tmp_path / "performance.md"
+    page.write_text("text\n")
 
     with pytest.raises(ReportError, match="bench: begin"):
-        into_readme(readme, "new\n")
-    assert readme.read_text() == "text\n"
+        into_page(page, "new\n")
+    assert page.read_text() == "text\n"
 
 
 def test_turns_begin_with_another_server_each_time():

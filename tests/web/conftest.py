@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,12 @@ def sources(trained: Trained) -> Sources:
 def site(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the gallery."""
     output = tmp_path_factory.mktemp("gallery") / "site"
+    docs = tmp_path_factory.mktemp("docs")
+    (docs / "index.html").write_text('<p>Read <a href="../index.html">the gallery</a>.</p>')
+    (docs / ".buildinfo").write_text("the builder's own")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "runtime_files", lambda _: STAND_IN)
-        build_site(sources, output)
+        build_site(replace(sources, docs=docs), output)
         yield output
 
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnxruntime
 import pytest
 
 from tests.web.conftest import STAND_IN
+from tests.web.links import Links
 from zoo.errors import UsageError, ZooError
 from zoo.site import build
 from zoo.site.build import SITE_FILE, Sources, build_site
@@ -23,30 +24,6 @@ from zoo.site.pages import LANGUAGES, web_folder
 
 #: What a page may load before it paints, its pictures and the runtime apart.
 FIRST_PAINT_BYTES = 100_000
-
-
-class _Links(HTMLParser):
-    """Gathers what a page points at, and what would break its content security policy."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.scripts: list[str] = []
-        self.styles: list[str] = []
-        self.inline: list[str] = []
-        self.feed(page.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.links += [v for k in ("href", "src") if (v := values.get(k)) is not None]
-        if tag == "script":
-            if "src" in values:
-                self.scripts.append(values["src"] or "")
-            elif values.get("type") != "application/json":
-                self.inline.append("script")
-        if tag == "link" and values.get("rel") == "stylesheet":
-            self.styles.append(values["href"] or "")
-        self.inline += [k for k in values if k == "style" or k.startswith("on")]
 
 
 def _pages(site: Path) -> list[Path]:
@@ -64,7 +41,7 @@ def test_every_link_of_every_page_leads_to_a_file_of_the_site(site: Path) -> Non
     """Links are relative and stay inside, so that the site may lie anywhere and needs no network."""
     broken = []
     for page in _pages(site):
-        for link in _Links(page).links:
+        for link in Links(page).links:
             path, _, _ = link.partition("#")
             target = (page.parent / path).resolve() if path else page
             if ":" in link or not target.is_file() or not target.is_relative_to(site.resolve()):
@@ -74,7 +51,7 @@ def test_every_link_of_every_page_leads_to_a_file_of_the_site(site: Path) -> Non
 
 def test_every_anchor_is_there(site: Path) -> None:
     for page in _pages(site):
-        for link in _Links(page).links:
+        for link in Links(page).links:
             path, mark, anchor = link.partition("#")
             if mark and anchor:
                 target = (page.parent / path) if path else page
@@ -83,7 +60,7 @@ def test_every_anchor_is_there(site: Path) -> None:
 
 def test_pages_have_no_inline_script_style_or_handler(site: Path) -> None:
     """The content security policy would refuse them."""
-    assert not [page for page in _pages(site) if _Links(page).inline]
+    assert not [page for page in _pages(site) if Links(page).inline]
 
 
 def _imports(module: Path, seen: set[Path]) -> set[Path]:
@@ -99,7 +76,7 @@ def _imports(module: Path, seen: set[Path]) -> set[Path]:
 
 def test_what_a_page_loads_before_it_paints_is_small(site: Path) -> None:
     for page in _pages(site):
-        links = _Links(page)
+        links = Links(page)
         loaded = {page, *((page.parent / style).resolve() for style in links.styles)}
         for script in links.scripts:
             loaded |= _imports((page.parent / script).resolve(), set())
@@ -203,6 +180,7 @@ def test_a_build_that_fails_leaves_the_old_site_and_nothing_else(
 def test_a_build_needs_no_training_framework(sources: Sources, tmp_path: Path) -> None:
     program = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zoo.recipes.registry import Registry
 from zoo.site import build
@@ -221,6 +199,23 @@ sys.exit(f"it loads {loaded}" if loaded else 0)
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site/index.html").is_file()
+
+
+def test_documentation_is_shown_where_it_is_given_and_linked_from_every_page(
+    site: Path, sources: Sources, tmp_path: Path
+) -> None:
+    """The fixture's is a stand-in; what its builder keeps for itself stays out."""
+    assert (site / "docs/index.html").is_file()
+    assert not (site / "docs/.buildinfo").exists()
+    for page in (
+        site / "index.html",
+        site / "ko/index.html",
+        site / "models/dense_iris/index.html",
+    ):
+        targets = {(page.parent / link).resolve() for link in Links(page).links}
+        assert (site / "docs/index.html").resolve() in targets
+    with pytest.raises(UsageError, match=r"holds no index.html: `make docs` builds it"):
+        build_site(replace(sources, docs=tmp_path), tmp_path / "site")
 
 
 def test_a_folder_that_is_no_site_is_refused(sources: Sources, tmp_path: Path) -> None:
@@ -257,5 +252,5 @@ def test_a_model_from_a_keras_file_has_a_page_too(
     assert page["kind"] == "numbers"
     assert "mine" in (tmp_path / "site/models/mine/index.html").read_text("utf-8")
     # What the tutorial shows is not here: it names those models, and links to none.
-    links = _Links(tmp_path / "site/tutorial/index.html").links
+    links = Links(tmp_path / "site/tutorial/index.html").links
     assert not [link for link in links if "dense_iris" in link]

@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.tgz",
         help="the npm package of onnxruntime-web, for a machine without network",
     )
+    parser.add_argument(
+        "--docs",
+        type=Path,
+        metavar="DIR",
+        help="the documentation as HTML, to be shown below docs/ (`make docs` builds it)",
+    )
     add_modules(parser)
     add_published(parser)
     add_runs(parser)
@@ -41,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         runs=options.runs,
         registry=registry(options),
         runtime_archive=options.runtime_archive,
+        docs=options.docs,
     )
     files = build_site(sources, options.output)
     models = sum(name.endswith("/model.onnx") for name in files)

@@ -149,7 +149,7 @@ class Recipe:
 
     @property
     def owner(self) -> str:
-        """Return file:line of the definition."""
+        """Return `file:line` of the definition."""
         return f"{self.file}:{self.line}"
 
     @property
@@ -159,7 +159,7 @@ class Recipe:
 
     @property
     def source(self) -> str:
-        """Return file:line without the folders of this machine: for records and cards."""
+        """Return `file:line` without the folders of this machine: for records and cards."""
         path = self.file.name
         if self.is_own:
             path = self.file.relative_to(PACKAGE.parent).as_posix()

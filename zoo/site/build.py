@@ -4,6 +4,7 @@ index.html  ko/  models/NAME/  tutorial/  try/     the pages
 assets/                                            style and modules, as they are in web/
 data/NAME/  model.onnx  taps.onnx  page.json  model.svg  picture.svg
 runtime/    ort.mjs  ort.wasm.gz
+docs/       the documentation, where it is given
 site.json                                          every file with its checksum, for the server
 """
 
@@ -61,6 +62,7 @@ class Sources:
     runs: Path
     registry: Registry
     runtime_archive: Path | None = None
+    docs: Path | None = None
 
 
 def build_site(sources: Sources, output: Path) -> dict[str, int]:
@@ -75,12 +77,18 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
             "--repository"
         )
     _check_output(output)
+    if sources.docs is not None and not (sources.docs / "index.html").is_file():
+        raise UsageError(f"--docs {sources.docs} holds no index.html: `make docs` builds it")
     output.parent.mkdir(parents=True, exist_ok=True)
     with staged_folder(output.parent, output.name) as staged:
         shutil.copytree(web_folder() / "assets", staged / "assets")
         _write(staged / "runtime", runtime_files(sources.runtime_archive))
         models = [_model(sources, name, staged) for name in _ordered(names, sources.registry)]
-        for page in render(models, zoo_version()):
+        if sources.docs is not None:
+            # What begins with a dot, and _sources, is the builder's own.
+            own = shutil.ignore_patterns(".*", "_sources")
+            shutil.copytree(sources.docs, staged / "docs", ignore=own)
+        for page in render(models, zoo_version(), documented=sources.docs is not None):
             _write(staged, {page.path: page.html.encode()})
         paths = {
             path.relative_to(staged).as_posix(): path

@@ -36,8 +36,13 @@ def web_folder() -> Path:
     raise ZooError("the gallery's sources (web/) are not installed: reinstall layer-zoo")
 
 
-def render(models: Sequence[Mapping[str, Any]], version: str) -> Iterator[Page]:
-    """Yield every page; `models` are the facts of zoo/site/build.py, in the order of the index."""
+def render(
+    models: Sequence[Mapping[str, Any]], version: str, *, documented: bool = False
+) -> Iterator[Page]:
+    """Yield every page; `models` are the facts of zoo/site/build.py, in the order of the index.
+
+    `documented`: the site has the documentation too, and the pages link it.
+    """
     web = web_folder()
     environment = _environment(web / "templates")
     for language, below in LANGUAGES.items():
@@ -45,6 +50,7 @@ def render(models: Sequence[Mapping[str, Any]], version: str) -> Iterator[Page]:
         common = {
             "models": models,
             "version": version,
+            "documented": documented,
             "runtime": RUNTIME.version,
             "lang": language,
             "t": texts,
