@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from bench import load, report
-from bench.environments import ROOT, Unavailable
+from bench.environments import ROOT, PeerUnavailable
 from bench.repository import prepare
 from bench.run import Run, versions
 from bench.scenarios import SCENARIOS, Setting
@@ -87,7 +87,7 @@ def measure(chosen: argparse.Namespace, server_core: int, load_core: int) -> Non
             try:
                 if server.environment is not None:
                     server.environment.python()  # while installers may still use every core
-            except Unavailable:
+            except PeerUnavailable:
                 pass  # said when it is started
         facts = {**report.machine(), "peers": versions(servers)}
         # The plain clients, h2load and everything else of ours but the servers.

@@ -18,7 +18,7 @@ _COMPLETE = "complete"
 _INSTALL_SECONDS = 900
 
 
-class Unavailable(Exception):
+class PeerUnavailable(Exception):
     """A peer or a scenario that cannot be measured here; the text says why."""
 
 
@@ -47,7 +47,7 @@ class Environment:
         return next((self.folder / "lib").glob("python3*/site-packages"))
 
     def python(self) -> Path:
-        """Return its interpreter, installing what is missing; Unavailable says why that fails."""
+        """Return its interpreter, installing what is missing; PeerUnavailable says why that fails."""
         if not self.complete:
             self._make()
         return self.folder / "bin" / "python"
@@ -78,9 +78,9 @@ def _do(name: str, command: list[str]) -> None:
             command, capture_output=True, text=True, check=False, timeout=_INSTALL_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise Unavailable(
+        raise PeerUnavailable(
             f"{name} cannot be installed: not done after {_INSTALL_SECONDS} s"
         ) from None
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        raise Unavailable(f"{name} cannot be installed: {lines[-1] if lines else '?'}")
+        raise PeerUnavailable(f"{name} cannot be installed: {lines[-1] if lines else '?'}")

@@ -15,7 +15,7 @@ import grpc
 
 from bench import messages
 from bench.bars import MEMORY, RESIDENT, START, START_SECONDS, START_ZOO
-from bench.environments import Unavailable
+from bench.environments import PeerUnavailable
 from bench.load import LoadError
 from bench.process import ServerProcess
 from bench.repository import TINY, Repositories
@@ -35,7 +35,7 @@ from bench.servers import Command, Server, in_process_name
 _START_SECONDS = 60
 
 #: What one drive may end with without ending the run.
-_FAILURES = (LoadError, Unavailable, grpc.RpcError, TimeoutError)
+_FAILURES = (LoadError, PeerUnavailable, grpc.RpcError, TimeoutError)
 
 
 class Run:

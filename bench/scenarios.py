@@ -66,7 +66,7 @@ class Scenario(Protocol):
         """Tell whether a kind of server is measured at all."""
 
     def measure(self, target: Target, setting: Setting) -> Figures:
-        """Drive a server once; LoadError, Unavailable or grpc.RpcError if that cannot be."""
+        """Drive a server once; LoadError, PeerUnavailable or grpc.RpcError if that cannot be."""
 
 
 def sample(model: Model, rows: int) -> np.ndarray:

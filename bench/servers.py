@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.environments import Environment, Unavailable
+from bench.environments import Environment, PeerUnavailable
 from bench.repository import MODELS, configuration
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ class Server:
     """One row of the tables."""
 
     name: str
-    #: Given the repository and a folder to work in; Unavailable if it cannot be had here.
+    #: Given the repository and a folder to work in; PeerUnavailable if it cannot be had here.
     command: Callable[[Path, Path], Command]
     #: Answers with the message it was sent.
     echoes: bool = False
@@ -72,7 +72,7 @@ def _ours(transport: str) -> Callable[[Path, Path], Command]:
         port = free_port()
         known = _zoo_help()
         if "--transport" not in known:
-            raise Unavailable("this `zoo serve` has no --transport")
+            raise PeerUnavailable("this `zoo serve` has no --transport")
         options = ["--transport", transport, "--threads", "1", "--log-level", "warning"]
         options += ["--grpc-port", str(port), "--http-port", "0", "--metrics-port", "0"]
         return Command(arguments=[str(ZOO), "serve", str(repository), *options], port=port)
@@ -100,11 +100,11 @@ def _triton(repository: Path, work: Path) -> Command:
     packages = TRITON.site_packages
     root = packages / "pytriton" / "tritonserver"
     if not (root / "bin" / "tritonserver").exists():
-        raise Unavailable("the wheel holds no tritonserver for this platform")
+        raise PeerUnavailable("the wheel holds no tritonserver for this platform")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stubs = sorted((root / "python_backend_stubs" / version).glob("*"))
     if not stubs:
-        raise Unavailable(f"the wheel's Python backend knows no Python {version}")
+        raise PeerUnavailable(f"the wheel's Python backend knows no Python {version}")
     models, backends = work / "triton", work / "backends"
     shutil.copytree(repository, models)
     for model in MODELS:

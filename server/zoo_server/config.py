@@ -1,21 +1,20 @@
 """The server's options: one table, from which flags, environment variables and help are derived.
 
-The table is the fields of ServerConfig. Each says its default, its help, how text becomes its value
-and what it must satisfy; `--drain-seconds` and ZOO_DRAIN_SECONDS are spelled from `drain_seconds`.
+The table is the fields of ServerConfig, whose rows are made by server/zoo_server/options.py. What more
+than one option must satisfy follows the table.
 """
 
 import argparse
-import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from zoo_server import options
 from zoo_server.errors import ConfigurationError
+from zoo_server.options import OFF, choice, number, path, several, single, switch
 from zoo_server.triton_options import cache_bytes, resource_counts
-
-ENVIRONMENT_PREFIX = "ZOO_"
 
 #: Names for --provider besides `auto`; server/zoo_server/backends/onnxruntime/providers.py maps them to onnxruntime's.
 PROVIDERS = (
@@ -27,9 +26,6 @@ TRANSPORTS = ("fast", "public")
 
 #: Names for --model-control-mode; server/zoo_server/models/control.py gives them their meaning.
 CONTROL_MODES = ("none", "poll", "explicit")
-
-#: The value of an option that leaves something out.
-OFF = "off"
 
 #: Names for --rate-limit; server/zoo_server/schedulers/rate_limiter.py gives them their meaning.
 RATE_LIMITS = (OFF, "execution_count")
@@ -71,87 +67,17 @@ def repository_place(text: str | Path) -> Path | str:
     return text if isinstance(text, str) and "://" in text else Path(text)
 
 
-def _switch(text: str) -> bool:
-    """Return what an environment variable of a switch says; ValueError if it is neither."""
-    known = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "": False,
-    }
-    try:
-        return known[text.strip().lower()]
-    except KeyError:
-        raise ValueError(f"{text!r} is neither 1 nor 0") from None
-
-
-def _list(text: str) -> tuple[str, ...]:
-    """Return what an environment variable of a list says: parts between commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-class _Collect(argparse.Action):
-    """Gathers a repeated flag's values; the first one replaces what the environment says."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        held = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
-
-
-#: Kinds of options that are not one value of a type: the parser of an environment variable,
-#: and the arguments for argparse.
-_KINDS: dict[str, tuple[Callable[[str], Any], dict[str, Any]]] = {
-    "switch": (_switch, {"action": argparse.BooleanOptionalAction}),
-    "list": (_list, {"action": _Collect}),
-}
-
-
-def _option(
-    default: Any,
-    text: str,
-    *,
-    convert: Callable[[str], Any] = str,
-    metavar: str | None = None,
-    choices: tuple[str, ...] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    kind: str | None = None,
-) -> Any:
-    """One row of the table; `kind` is one of _KINDS, None for one value of a type."""
-    return field(
-        default=default,
-        metadata={
-            "help": text,
-            "convert": convert if kind is None else _KINDS[kind][0],
-            "kind": kind,
-            "metavar": metavar,
-            "choices": choices,
-            "low": low,
-            "high": high,
-        },
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Everything a server needs to know; a constructed one is valid (else ConfigurationError)."""
 
     #: A folder or file of this machine, or a URL.
     repository: Path | str
-    host: str = _option("127.0.0.1", "address to listen on", metavar="ADDRESS")
-    grpc_port: int = _option(
-        8001, "port for gRPC; 0 takes any free one", convert=int, metavar="PORT", low=0, high=65535
+    host: str = single("127.0.0.1", "address to listen on", convert=str, metavar="ADDRESS")
+    grpc_port: int = number(
+        8001, "port for gRPC; 0 takes any free one", low=0, high=65535, metavar="PORT"
     )
-    http_port: int | None = _option(
+    http_port: int | None = single(
         8000,
         "port for REST; 0 takes any free one, `off` none",
         convert=port_or_off,
@@ -159,7 +85,7 @@ class ServerConfig:
         low=0,
         high=65535,
     )
-    metrics_port: int | None = _option(
+    metrics_port: int | None = single(
         8002,
         "port for Prometheus metrics; 0 takes any free one, `off` none",
         convert=port_or_off,
@@ -167,291 +93,224 @@ class ServerConfig:
         low=0,
         high=65535,
     )
-    provider: str = _option(
+    provider: str = choice(
         "auto",
         "execution provider for every model; `auto` takes the best one that works",
-        choices=("auto", *PROVIDERS),
+        ("auto", *PROVIDERS),
     )
-    threads: int = _option(
+    threads: int = number(
         0,
         "threads for computing; 0 takes as many as the cgroup and CPU affinity allow",
-        convert=int,
-        metavar="N",
         low=0,
         high=4096,
     )
-    workers: int = _option(
+    workers: int = number(
         1,
         "worker processes on the gRPC port; each holds every model in its own memory, and they share "
         "--threads. Use one per CPU for models so small that a request costs more Python than compute",
-        convert=int,
-        metavar="N",
         low=1,
         high=256,
     )
-    transport: str = _option(
+    transport: str = choice(
         "fast",
         "how gRPC is served: `fast` drives grpcio's C core, `public` is grpcio's own server",
-        choices=TRANSPORTS,
+        TRANSPORTS,
     )
-    max_message_bytes: int = _option(
+    max_message_bytes: int = number(
         MAX_MESSAGE_BYTES,
         "largest gRPC message, and largest single HTTP body, received, in bytes",
-        convert=int,
-        metavar="N",
         low=1024,
         high=MAX_MESSAGE_BYTES,
     )
-    max_http_bytes_in_flight: int = _option(
+    max_http_bytes_in_flight: int = number(
         MAX_HTTP_BYTES,
         "memory that the bodies of all HTTP requests under way may take together, in bytes; requests "
         "beyond it are answered 503",
-        convert=int,
-        metavar="N",
         low=1024,
         high=1 << 50,
     )
-    max_decoded_bytes: int = _option(
+    max_decoded_bytes: int = number(
         MAX_DECODED_BYTES,
         "memory that gRPC requests under way may take together for strings, typed numbers and other "
         "fields that grow when they are decoded, estimated, in bytes; raw numbers take none",
-        convert=int,
-        metavar="N",
         low=1 << 20,
         high=1 << 50,
     )
-    max_connections: int = _option(
+    max_connections: int = number(
         4096,
         "connections on each port at once; the one that has kept the server waiting longest "
         "makes room for another",
-        convert=int,
-        metavar="N",
         low=1,
         high=1 << 20,
     )
-    max_connections_per_peer: int = _option(
+    max_connections_per_peer: int = number(
         1024,
         "connections of one address (IPv6: of one /64 network) at once; raise it behind a proxy "
         "that opens more",
-        convert=int,
-        metavar="N",
         low=1,
         high=1 << 20,
     )
-    cache_config: tuple[str, ...] = _option(
-        (),
+    cache_config: tuple[str, ...] = several(
         "keep the answers of models with `response_cache { enable: true }` in so many bytes of memory, "
         "the most recently used: local,size=BYTES",
         metavar="CACHE,SETTING=VALUE",
-        kind="list",
     )
-    response_cache_byte_size: int = _option(
-        0,
-        "deprecated: --cache-config local,size=BYTES",
-        convert=int,
-        metavar="BYTES",
-        low=0,
-        high=1 << 50,
+    response_cache_byte_size: int = number(
+        0, "deprecated: --cache-config local,size=BYTES", low=0, high=1 << 50, metavar="BYTES"
     )
-    rate_limit: str = _option(
+    rate_limit: str = choice(
         OFF,
         "let instances run whose `rate_limiter` in config.pbtxt names resources and a priority once it "
         "is their turn and the resources are free (execution_count), or each at once",
-        choices=RATE_LIMITS,
+        RATE_LIMITS,
     )
-    rate_limit_resource: tuple[str, ...] = _option(
-        (),
+    rate_limit_resource: tuple[str, ...] = several(
         "how many there are of a resource, on every device or on one: NAME:COUNT or NAME:COUNT:DEVICE; "
         "may be repeated; without it there are as many as an instance needs at most",
         metavar="NAME:COUNT[:DEVICE]",
-        kind="list",
     )
-    max_queue_size: int = _option(
+    max_queue_size: int = number(
         4096,
         "requests that may wait for a model whose config.pbtxt gives no max_queue_size; more are "
         "answered UNAVAILABLE (503). 0 is Triton's default, any number",
-        convert=int,
-        metavar="N",
         low=0,
         high=1 << 31,
     )
-    http_max_input_size: int = _option(
+    http_max_input_size: int = number(
         HTTP_MAX_INPUT_SIZE,
         "largest JSON of an HTTP request, and largest HTTP body once decompressed, in bytes",
-        convert=int,
-        metavar="N",
         low=1024,
         high=MAX_MESSAGE_BYTES,
     )
-    tls_certificate: Path | None = _option(
-        None,
-        "serve every port over TLS with this certificate chain (PEM)",
-        convert=Path,
-        metavar="FILE",
+    tls_certificate: Path | None = path(
+        "serve every port over TLS with this certificate chain (PEM)"
     )
-    tls_key: Path | None = _option(
-        None, "the certificate's private key (PEM)", convert=Path, metavar="FILE"
+    tls_key: Path | None = path("the certificate's private key (PEM)")
+    tls_client_ca: Path | None = path(
+        "accept only clients with a certificate signed by one of these (PEM)"
     )
-    tls_client_ca: Path | None = _option(
-        None,
-        "accept only clients with a certificate signed by one of these (PEM)",
-        convert=Path,
-        metavar="FILE",
-    )
-    token_file: Path | None = _option(
-        None,
+    token_file: Path | None = path(
         "accept only calls with a bearer token of this file, each with its rights, on every port; "
-        "health needs none",
-        convert=Path,
-        metavar="FILE",
+        "health needs none"
     )
-    http_cors_origin: tuple[str, ...] = _option(
-        (),
+    http_cors_origin: tuple[str, ...] = several(
         "origin whose pages may ask over HTTP from a browser, as https://example.org, `*` for any; may "
         "be repeated; without it browsers let no other origin's pages ask",
         metavar="ORIGIN",
-        kind="list",
     )
-    model_control_mode: str = _option(
+    model_control_mode: str = choice(
         "none",
         "what may change the models while the server runs: nothing (none), changes of the repository "
         "(poll), or load and unload requests (explicit)",
-        choices=CONTROL_MODES,
+        CONTROL_MODES,
     )
-    load_model: tuple[str, ...] = _option(
-        (),
+    load_model: tuple[str, ...] = several(
         "model to load at the start, `*` for all; may be repeated; only with "
         "--model-control-mode explicit, which loads no other",
         metavar="NAME",
-        kind="list",
     )
-    repository_poll_secs: float = _option(
+    repository_poll_secs: float = number(
         15.0,
         "seconds between two scans of --model-control-mode poll; a change is loaded once two scans in "
         "a row see the same",
-        convert=float,
-        metavar="S",
         low=0.01,
         high=86400,
     )
-    repository_cache: Path | None = _option(
-        None,
+    repository_cache: Path | None = path(
         "folder that keeps what was read of a repository in an object store (default: layer-zoo/"
         "repositories in $XDG_CACHE_HOME or ~/.cache); several servers may share it",
-        convert=Path,
         metavar="DIR",
     )
-    repository_cache_bytes: int = _option(
+    repository_cache_bytes: int = number(
         20 * 2**30,
         "most that it may hold, in bytes: versions that no server has loaded make room, the least "
         "recently used first",
-        convert=int,
-        metavar="N",
         low=1,
         high=1 << 50,
     )
-    model_name: str | None = _option(
-        None, "serve the one model in --model-dir, by this name", metavar="NAME"
+    model_name: str | None = single(
+        None, "serve the one model in --model-dir, by this name", convert=str, metavar="NAME"
     )
-    model_dir: Path | None = _option(
-        None,
+    model_dir: Path | None = path(
         "folder of the one model that --model-name names, in the place of a repository: model.onnx, "
         "1/model.onnx, or a model's whole folder",
-        convert=Path,
         metavar="DIR",
     )
-    model_load_thread_count: int = _option(
-        4, "models that are loaded at the same time", convert=int, metavar="N", low=1, high=256
+    model_load_thread_count: int = number(
+        4, "models that are loaded at the same time", low=1, high=256
     )
-    model_load_timeout: float = _option(
+    model_load_timeout: float = number(
         600.0,
         "seconds that loading one version may take, warm-up included; one that takes longer is not "
         "served",
-        convert=float,
-        metavar="S",
         low=0.1,
         high=86400,
     )
-    startup_wait: float = _option(
+    startup_wait: float = number(
         30.0,
         "seconds that the server waits at its start for models to load before it answers; it is not "
         "ready until all are loaded",
-        convert=float,
-        metavar="S",
         low=0,
         high=86400,
     )
-    model_memory: int = _option(
+    model_memory: int = number(
         0,
         "load models when they are asked for, and keep so many bytes of them in memory, the most "
         "recently used; 0 loads all at the start",
-        convert=int,
-        metavar="BYTES",
         low=0,
         high=1 << 50,
+        metavar="BYTES",
     )
-    keep_alive: float = _option(
+    keep_alive: float = number(
         0.0,
         "load models when they are asked for, and take those out of memory that were not for so many "
         "seconds; 0 keeps them",
-        convert=float,
-        metavar="S",
         low=0,
         high=86400 * 365,
     )
-    follow_links: bool = _option(
-        False,
+    follow_links: bool = switch(
         "read model files through links that lead out of the repository; only where all who write the "
-        "repository are trusted",
-        kind="switch",
+        "repository are trusted"
     )
-    allow_shared_memory: bool = _option(
-        False,
+    allow_shared_memory: bool = switch(
         "let callers on this machine name shared memory objects for inputs and outputs; only for "
-        "trusted callers",
-        kind="switch",
+        "trusted callers"
     )
-    drain_seconds: float = _option(
-        30.0,
-        "seconds that requests under way have to finish after SIGTERM",
-        convert=float,
-        metavar="S",
-        low=0,
-        high=86400,
+    drain_seconds: float = number(
+        30.0, "seconds that requests under way have to finish after SIGTERM", low=0, high=86400
     )
-    site: Path | None = _option(
+    site: Path | None = single(
         Path("site"),
         "folder of the gallery, as `zoo site` builds it, shown at / of the HTTP port once it is there; "
         "`off` shows none",
         convert=folder_or_off,
         metavar="DIR",
     )
-    server_name: str = _option(
-        "layer-zoo", "name in the server's metadata; some clients want `triton`", metavar="NAME"
+    server_name: str = single(
+        "layer-zoo",
+        "name in the server's metadata; some clients want `triton`",
+        convert=str,
+        metavar="NAME",
     )
-    self_test: bool = _option(
-        False,
+    self_test: bool = switch(
         "run each model on its test vectors while loading it, and serve it only if the outputs are "
-        "right",
-        kind="switch",
+        "right"
     )
-    log_level: str = _option("info", "how much to log", choices=LOG_LEVELS)
-    log_format: str = _option("text", "how a line of the log is written", choices=LOG_FORMATS)
-    access_log: bool = _option(
-        False,
-        "log each request, at level info: id, model, version, batch, times in the queue and in the run",
-        kind="switch",
+    log_level: str = choice("info", "how much to log", LOG_LEVELS)
+    log_format: str = choice("text", "how a line of the log is written", LOG_FORMATS)
+    access_log: bool = switch(
+        "log each request, at level info: id, model, version, batch, times in the queue and in the run"
     )
-    otel_endpoint: str | None = _option(
+    otel_endpoint: str | None = single(
         None,
         "send each request as OpenTelemetry spans to this address by OTLP over HTTP, such as "
         "http://127.0.0.1:4318/v1/traces; needs the extra `otel`",
+        convert=str,
         metavar="URL",
     )
 
     def __post_init__(self) -> None:
-        for row in _rows():
-            _check(row, getattr(self, row.name))
+        options.check(self)
         if not self.host:
             raise ConfigurationError("--host is empty: give an address such as 127.0.0.1")
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -511,70 +370,18 @@ class ServerConfig:
         return bool(self.model_memory or self.keep_alive)
 
     @classmethod
+    def add_arguments(
+        cls, parser: argparse.ArgumentParser, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Add one flag per option; a set environment variable replaces the default.
+
+        ConfigurationError for a variable that is no value.
+        """
+        options.add_arguments(parser, cls, environ)
+
+    @classmethod
     def from_arguments(cls, namespace: argparse.Namespace) -> Self:
         """Build from parsed arguments; `repository` is the positional that the command adds."""
-        values = {row.name: getattr(namespace, row.name) for row in _rows()}
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(repository=repository_place(namespace.repository), **values)
-
-
-def add_arguments(
-    parser: argparse.ArgumentParser, environ: Mapping[str, str] | None = None
-) -> None:
-    """Add one flag per row; a set environment variable replaces the default."""
-    known = os.environ if environ is None else environ
-    for row in _rows():
-        meta = row.metadata
-        variable = f"{ENVIRONMENT_PREFIX}{row.name.upper()}"
-        text = meta["help"]
-        if text is not argparse.SUPPRESS:
-            text = f"{text} (default: {_shown(row.default)}; environment: {variable})"
-        if meta["kind"] is None:
-            how = {"type": meta["convert"], "choices": meta["choices"]}
-        else:
-            how = _KINDS[meta["kind"]][1]
-        if meta["metavar"] is not None:
-            how = {**how, "metavar": meta["metavar"]}
-        default = _from_environment(row, variable, known)
-        parser.add_argument(flag(row.name), default=default, help=text, **how)
-
-
-def flag(name: str) -> str:
-    """Return the command-line spelling of an option."""
-    return "--" + name.replace("_", "-")
-
-
-def _shown(default: Any) -> str:
-    if default is None:
-        return "none"
-    if isinstance(default, bool | tuple):
-        return "on" if default is True else "off" if default is False else "none"
-    return str(default)
-
-
-def _rows() -> list[Field[Any]]:
-    return [row for row in fields(ServerConfig) if row.metadata]
-
-
-def _from_environment(row: Field[Any], variable: str, environ: Mapping[str, str]) -> Any:
-    if variable not in environ:
-        return row.default
-    try:
-        value = row.metadata["convert"](environ[variable])
-    except ValueError:
-        raise ConfigurationError(
-            f"{variable}={environ[variable]!r} is not a value for {flag(row.name)}"
-        ) from None
-    _check(row, value)
-    return value
-
-
-def _check(row: Field[Any], value: Any) -> None:
-    meta = row.metadata
-    if meta["choices"] is not None and value not in meta["choices"]:
-        raise ConfigurationError(
-            f"{flag(row.name)} is {value!r}; choose one of {', '.join(meta['choices'])}"
+        return cls(
+            repository=repository_place(namespace.repository), **options.values_of(namespace, cls)
         )
-    low, high = meta["low"], meta["high"]
-    if low is not None and value is not None and not low <= value <= high:
-        raise ConfigurationError(f"{flag(row.name)} is {value}; it must lie in {low} to {high}")

@@ -18,7 +18,7 @@ import grpc
 
 from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
-from zoo_server.config import OFF, ServerConfig
+from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata
 from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.execution import Run
@@ -32,6 +32,7 @@ from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader, ModelRuntime, OpenerFactory
 from zoo_server.models.polling import Poller
+from zoo_server.options import OFF
 from zoo_server.protocols import tls
 from zoo_server.protocols.auth import TokenGuard, Tokens
 from zoo_server.protocols.grpc.handlers import SERVICE, inference_handlers
@@ -43,9 +44,9 @@ from zoo_server.protocols.grpc.stream import InferStreams
 from zoo_server.protocols.grpc.transport import Transport, open_transport
 from zoo_server.protocols.grpc.transport.public import TransportOptions
 from zoo_server.protocols.ports import join_address
+from zoo_server.protocols.rest.asgi import Application, MetricsPage, TokenCheck, right_to_read
 from zoo_server.protocols.rest.connections import ConnectionLimits
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
-from zoo_server.protocols.rest.plain import Application, MetricsPage, TokenCheck, right_to_read
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
@@ -345,7 +346,7 @@ class Server:
                 self.path,
                 self._streams,
                 self.in_flight,
-                self._topology.waits | (_FINDING if self.config.is_lazy else frozenset()),
+                self._topology.blocking_rpcs | (_FINDING if self.config.is_lazy else frozenset()),
             ),
             *tensorflow_handlers(
                 TensorFlowServing(dataplane),

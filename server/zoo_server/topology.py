@@ -31,7 +31,7 @@ class Topology(Protocol):
     #: Descriptors of listening sockets to take over, by what they are for: "HTTP", "metrics".
     listeners: Mapping[str, int]
     #: RPCs that ask other processes before they answer, and so need a thread.
-    waits: Set[str]
+    blocking_rpcs: Set[str]
     #: Forwards a request of a sequence to the process that keeps it; None if that is this one.
     forward: Forward | None
 
@@ -66,7 +66,7 @@ class SingleProcess:
 
     shares_port = False
     listeners: Mapping[str, int] = {}
-    waits: Set[str] = frozenset()
+    blocking_rpcs: Set[str] = frozenset()
     forward: Forward | None = None
 
     def __init__(self, catalog: Catalog, publish: Publish) -> None:

@@ -20,7 +20,7 @@ from tests.server.http_callers import HttpCaller
 from tests.server.onnx_graphs import Graphs
 from tests.server.server_processes import ServerProcess
 from zoo.client import Client
-from zoo_server.config import ServerConfig, add_arguments
+from zoo_server.config import ServerConfig
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFESTS = sorted(DEPLOY.glob("k*/*.yaml"))
@@ -53,7 +53,7 @@ def entry_point() -> list[str]:
 def configured(arguments: list[str]) -> ServerConfig:
     parser = argparse.ArgumentParser()
     parser.add_argument("repository", nargs="?", default="models")
-    add_arguments(parser)
+    ServerConfig.add_arguments(parser)
     return ServerConfig.from_arguments(parser.parse_args([*entry_point(), *arguments]))
 
 

@@ -23,7 +23,7 @@ class ServerProcess:
         program = first + (
             "\nimport argparse, sys; from zoo_server.main import serve; from zoo_server.config import *;"
             "parser = argparse.ArgumentParser(); parser.add_argument('repository');"
-            "add_arguments(parser);"
+            "ServerConfig.add_arguments(parser);"
             "sys.exit(serve(ServerConfig.from_arguments(parser.parse_args())))"
         )
         ports = ["--http-port", "off", "--metrics-port", "off"]

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: models, else the installed layer-zoo-models)",
     )
     try:
-        config.add_arguments(parser)
+        config.ServerConfig.add_arguments(parser)
     except OperatorError as error:  # a bad value in the environment
         raise UsageError(str(error)) from error
 

@@ -36,7 +36,7 @@ class WorkerGroup:
     """One of several processes (zoo_server.topology.Topology)."""
 
     shares_port = True
-    waits: Set[str] = frozenset(
+    blocking_rpcs: Set[str] = frozenset(
         {"ModelStatistics", "SystemSharedMemoryUnregister", "TraceSetting", "LogSettings"}
     )
 

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.environments import Unavailable
+from bench.environments import PeerUnavailable
 from tests.interop.differential import cases, models, rest_cases
 from tests.interop.differential.exchange import Outcome, differs, send
 from tests.interop.differential.known import KNOWN, known_difference
@@ -34,7 +34,7 @@ class Row:
 
 
 def run(only: str, work: Path) -> list[Row]:
-    """Send all cases to both; Unavailable if Triton cannot be had."""
+    """Send all cases to both; PeerUnavailable if Triton cannot be had."""
     models.write(work / "for_triton", triton=True)
     models.write(work / "for_us", triton=False)
     triton, ours = Triton(work / "for_triton", work), Ours(work / "for_us", work)
@@ -87,7 +87,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="differential-") as work:
             rows = run(options.only, Path(work))
-    except Unavailable as error:
+    except PeerUnavailable as error:
         print(f"SKIPPED: {error}")
         return 0
     if options.json:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-from bench.environments import Unavailable
+from bench.environments import PeerUnavailable
 from bench.servers import TRITON, free_port
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
@@ -61,7 +61,7 @@ class Peer(ABC):
                 pass
             time.sleep(0.1)
         self.stop()
-        raise Unavailable(f"{self.name} did not become ready:\n{log.read_text()[-3000:]}")
+        raise PeerUnavailable(f"{self.name} did not become ready:\n{log.read_text()[-3000:]}")
 
     def is_running(self) -> bool:
         """Tell whether the process lives."""
@@ -111,7 +111,7 @@ class Ours(Peer):
 
 
 class Triton(Peer):
-    """The tritonserver of the nvidia-pytriton wheel; Unavailable if it cannot be had."""
+    """The tritonserver of the nvidia-pytriton wheel; PeerUnavailable if it cannot be had."""
 
     def __init__(self, repository: Path, work: Path) -> None:
         super().__init__("triton", work)
@@ -120,7 +120,7 @@ class Triton(Peer):
         self._packages = next((self._python.parents[1] / "lib").glob("python3*/site-packages"))
         self._root = self._packages / "pytriton" / "tritonserver"
         if not (self._root / "bin" / "tritonserver").exists():
-            raise Unavailable("triton: the wheel holds no tritonserver for this platform")
+            raise PeerUnavailable("triton: the wheel holds no tritonserver for this platform")
         self._segments = f"layer-zoo-differential-{os.getpid()}-"
         self._backends = work / "backends"
         shutil.copytree(self._root / "backends", self._backends)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoo_server.backends.onnxruntime import threads
-from zoo_server.config import ServerConfig, add_arguments
+from zoo_server.config import ServerConfig
 from zoo_server.errors import ConfigurationError, ProviderError
 from zoo_server.repository import layout
 
@@ -40,7 +40,7 @@ def test_version_folders(tmp_path):
 def parse(*arguments, environ=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("repository")
-    add_arguments(parser, environ or {})
+    ServerConfig.add_arguments(parser, environ or {})
     return ServerConfig.from_arguments(parser.parse_args(["models", *arguments]))
 
 

@@ -36,14 +36,14 @@ def inference_handlers(
     path: InferPath,
     streams: InferStreams,
     in_flight: AbstractContextManager[None],
-    waits: Set[str] = frozenset(),
+    blocking: Set[str] = frozenset(),
 ) -> grpc.GenericRpcHandler:
     """Return the handlers of inference.GRPCInferenceService: each RPC is a method of the servicer.
 
-    `waits` names methods that ask others before they answer, and so need a thread.
+    `blocking` names methods that ask others before they answer, and so need a thread.
     """
     handlers = {
-        method.name: _handler(method, servicer, in_flight, in_place=_IN_PLACE - waits)
+        method.name: _handler(method, servicer, in_flight, in_place=_IN_PLACE - blocking)
         for method in SERVICE.methods
         if not method.server_streaming
     }

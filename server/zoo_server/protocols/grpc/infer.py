@@ -24,10 +24,10 @@ from zoo_server.models.catalog import Catalog
 from zoo_server.protocols.bulk import INFER
 from zoo_server.protocols.bulk import take_out as bulk_of
 from zoo_server.protocols.decoded_size import INFER_FIELDS, reserve_message, reserve_strings
-from zoo_server.protocols.grpc import wire
+from zoo_server.protocols.grpc import unparsed_request
 from zoo_server.protocols.grpc.infer_request import decode
 from zoo_server.protocols.grpc.infer_response import encode
-from zoo_server.protocols.grpc.wire import Split, split
+from zoo_server.protocols.grpc.unparsed_request import Split, split
 from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.unary import ResponseSender, UnaryPath
 from zoo_server.protocols.varint import delimited
@@ -107,7 +107,7 @@ class InferPath(UnaryPath[InferSender]):
         }
 
     def model_name(self, raw: bytes) -> bytes:
-        return wire.model_name(raw)
+        return unparsed_request.model_name(raw)
 
     def keeps_order(self, model: bytes) -> bool:
         try:

@@ -49,7 +49,7 @@ def decode(
     """Return the request as values; InvalidRequest for data that no model could take.
 
     Where a tensor names a region of shared memory: NotFound, Unsupported as SharedMemory.source says.
-    `raw`: the raw_input_contents, where they were not parsed (server/zoo_server/protocols/grpc/wire.py).
+    `raw`: the raw_input_contents, where they were not parsed (server/zoo_server/protocols/grpc/unparsed_request.py).
     `lists`: typed contents that were taken out of the message (server/zoo_server/protocols/bulk.py).
     """
     parameters = request_parameters(message.parameters) if message.parameters else {}

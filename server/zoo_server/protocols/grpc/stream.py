@@ -20,7 +20,7 @@ import grpc
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.protocols.bulk import join
 from zoo_server.protocols.grpc.infer import InferPath
-from zoo_server.protocols.grpc.wire import request_id
+from zoo_server.protocols.grpc.unparsed_request import request_id
 from zoo_server.protocols.interceptor import BlockingCall, Context
 from zoo_server.protocols.unary import Call
 from zoo_server.protocols.varint import delimited

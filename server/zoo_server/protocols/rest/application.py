@@ -24,13 +24,13 @@ from zoo_server.dataplane import DataPlane
 from zoo_server.errors import Cancelled
 from zoo_server.protocols.auth import Right, Tokens
 from zoo_server.protocols.rest import openapi
+from zoo_server.protocols.rest.asgi import Application, RightOf, TokenCheck
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 from zoo_server.protocols.rest.control import Answer, Body, Control, Path
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 from zoo_server.protocols.rest.forms import Form, OpenInference
 from zoo_server.protocols.rest.infer import LENGTH_HEADER, Inference
 from zoo_server.protocols.rest.json_values import parse_json
-from zoo_server.protocols.rest.plain import Application, RightOf, TokenCheck
 from zoo_server.protocols.rest.predict import Predict, TensorFlowServing
 from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, PREDICT, Operation
 from zoo_server.protocols.rest.site import SiteRoute
@@ -134,7 +134,7 @@ class _Routes:
             with self._in_flight:
                 if operation.body is not None:
                     answer = await self._changed(request, function, operation.needs_body)
-                elif operation.waits:
+                elif operation.blocks:
                     answer = await self._on_a_worker(function, _path(request), {})
                 else:  # reads what is in memory
                     answer = function(_path(request), {})

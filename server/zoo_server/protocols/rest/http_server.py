@@ -18,8 +18,8 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from zoo_server.protocols.ports import listen
+from zoo_server.protocols.rest.asgi import Application, ConnectionLimitMiddleware
 from zoo_server.protocols.rest.connections import ConnectionLimits, Connections, CountedListener
-from zoo_server.protocols.rest.plain import Application, ConnectionLimit
 
 if TYPE_CHECKING:
     import uvicorn
@@ -163,7 +163,7 @@ class HttpTransport:
         tls = self._tls
         protocol = cast("type[asyncio.Protocol]", partial(TimedConnection, connections))
         config = uvicorn.Config(
-            ConnectionLimit(application, self._limits.most, count),
+            ConnectionLimitMiddleware(application, self._limits.most, count),
             loop="asyncio",
             http=protocol,  # on h11; httptools would take headers of any length
             ws="none",

@@ -30,7 +30,7 @@ class Operation:
     #: Whether the body must be there; an empty one is else read as `{}`.
     needs_body: bool = False
     #: Whether it may take long or ask other processes, and so runs on a worker thread.
-    waits: bool = False
+    blocks: bool = False
 
     def paths(self) -> Iterator[str]:
         """Yield the path without and with each of its optional parts."""
@@ -49,9 +49,9 @@ def _get(
     answer: str | None = None,
     *,
     right: Right | None = Right.READ,
-    waits: bool = False,
+    blocks: bool = False,
 ) -> Operation:
-    return Operation("GET", path, function, right, summary, answer, waits=waits)
+    return Operation("GET", path, function, right, summary, answer, blocks=blocks)
 
 
 def _post(
@@ -64,7 +64,7 @@ def _post(
     body: str | None = "Object",
     needs_body: bool = False,
 ) -> Operation:
-    return Operation("POST", path, function, right, summary, answer, body, needs_body, waits=True)
+    return Operation("POST", path, function, right, summary, answer, body, needs_body, blocks=True)
 
 
 _MODEL = "/v2/models/{model}[/versions/{version}]"
@@ -95,12 +95,12 @@ OPERATIONS: tuple[Operation, ...] = (
     _get("/v2/health/live", "live", "200 once the server answers", right=OPEN),
     _get("/v2/health/ready", "ready", "200 if every model is ready, else 400", right=OPEN),
     _get("/v2", "server", "The server's name, version and extensions", "Server"),
-    _get("/v2/models/stats", "statistics", "Statistics of every model", "Object", waits=True),
+    _get("/v2/models/stats", "statistics", "Statistics of every model", "Object", blocks=True),
     _get("/v2/openapi.json", OPENAPI, "This document", "Object"),
     _get(_MODEL, "model", "The model's inputs and outputs", "Model"),
     _get(f"{_MODEL}/ready", "model_ready", "200 if the model is ready, else 400", right=OPEN),
     _get(f"{_MODEL}/config", "config", "The model's configuration", "Object"),
-    _get(f"{_MODEL}/stats", "statistics", "The model's statistics", "Object", waits=True),
+    _get(f"{_MODEL}/stats", "statistics", "The model's statistics", "Object", blocks=True),
     _post(
         f"{_REPOSITORY}/index", "index", "The models of the repository", "Index", right=Right.READ
     ),
@@ -152,7 +152,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _post(_TRACE, "trace", "Change trace settings", "Object", needs_body=True, right=Right.CONTROL),
     _get("/v1/models", "models", "The names of the models that are ready", "Object"),
     _get(_SERVABLE, "status", "The state of every version", "Object"),
-    _get(f"{_SERVABLE}/metadata", "metadata", "Inputs and outputs", "Object", waits=True),
+    _get(f"{_SERVABLE}/metadata", "metadata", "Inputs and outputs", "Object", blocks=True),
     _post(
         f"{_SERVABLE}:classify",
         "classify",

@@ -16,7 +16,7 @@ from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.config import MAX_DECODED_BYTES, MAX_MESSAGE_BYTES
 from zoo_server.errors import InvalidRequest
 from zoo_server.protocols import decoded_size
-from zoo_server.protocols.grpc.wire import split
+from zoo_server.protocols.grpc.unparsed_request import split
 from zoo_server.protocols.varint import delimited
 
 #: Strings of two bytes, so many that a mebibyte has no room for twice as many.
@@ -232,7 +232,7 @@ from zoo_server.limits import Reservation
 from zoo_server.protocols import decoded_size as decoding
 from zoo_server.protocols.tfs import tensors as tensorflow_tensors
 from zoo_server.protocols.grpc.infer_request import decode
-from zoo_server.protocols.grpc.wire import split
+from zoo_server.protocols.grpc.unparsed_request import split
 from zoo_server.protocols.varint import delimited
 from zoo_server.inference.request import InferRequest
 from zoo_server.inference.shared_memory import SharedMemory

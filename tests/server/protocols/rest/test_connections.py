@@ -12,9 +12,9 @@ import pytest
 import trustme
 
 from tests.waiting import until
+from zoo_server.protocols.rest.asgi import respond
 from zoo_server.protocols.rest.connections import ConnectionLimits
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
-from zoo_server.protocols.rest.plain import respond
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 BRIEF = {"head_seconds": 0.3, "idle_seconds": 0.3, "progress_seconds": 0.2}

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.protocols.grpc.wire import split
+from zoo_server.protocols.grpc.unparsed_request import split
 from zoo_server.protocols.varint import delimited
 
 texts = st.text(max_size=200)

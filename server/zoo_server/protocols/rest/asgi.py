@@ -1,4 +1,4 @@
-"""Plain ASGI: the limit of connections, the check of the token, the metrics page.
+"""ASGI without a framework: the types, the limit of connections, the check of the token, the metrics page.
 
 They also serve the metrics port alone, where nothing else of HTTP need be imported.
 """
@@ -21,7 +21,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 RightOf = Callable[[str, str], Right | None]
 
 
-class ConnectionLimit:
+class ConnectionLimitMiddleware:
     """Answers 503 while there are more connections than may be; uvicorn's own answer is plain text."""
 
     def __init__(self, application: Application, most: int, count: Callable[[], int]) -> None:

@@ -1,0 +1,198 @@
+"""Rows of an option table: a dataclass's fields that are flags, environment variables and bounds as well.
+
+    drain_seconds: float = number(30.0, "seconds that requests have …", low=0, high=86400)
+
+says the default, the help, how text becomes a value and what a value must satisfy; `--drain-seconds` and
+ZOO_DRAIN_SECONDS are spelled from the name.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo_server.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "ZOO_"
+
+#: The value of an option that leaves something out.
+OFF = "off"
+
+#: Under which a field's metadata hold its Option.
+_KEY = "option"
+
+T = TypeVar("T")
+Default = TypeVar("Default")
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """What a row says besides its name and default."""
+
+    help: str
+    #: Makes an environment variable's text a value; ValueError for text that is none.
+    convert: Callable[[str], object]
+    #: How argparse reads the flag.
+    arguments: Mapping[str, Any]
+    choices: Sequence[str] | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def check(self, name: str, value: object) -> None:
+        """ConfigurationError if an option of that name may not have the value."""
+        if self.choices is not None and value not in self.choices:
+            raise ConfigurationError(
+                f"{flag(name)} is {value!r}; choose one of {', '.join(self.choices)}"
+            )
+        if self.low is None or self.high is None or not isinstance(value, int | float):
+            return
+        if not self.low <= value <= self.high:
+            raise ConfigurationError(
+                f"{flag(name)} is {value}; it must lie in {self.low} to {self.high}"
+            )
+
+
+# -- what a row can be -------------------------------------------------------------------------------
+
+
+def single(
+    default: Default,
+    text: str,
+    *,
+    convert: Callable[[str], T],
+    metavar: str,
+    low: float | None = None,
+    high: float | None = None,
+) -> Default | T:
+    """One value of any type; `text` is the help."""
+    arguments = {"type": convert, "metavar": metavar}
+    return _row(
+        default, Option(help=text, convert=convert, arguments=arguments, low=low, high=high)
+    )
+
+
+def number(
+    default: Number, text: str, *, low: float, high: float, metavar: str | None = None
+) -> Number:
+    """A number of the default's type, from `low` to `high`."""
+    convert = type(default)
+    metavar = metavar or ("N" if convert is int else "S")
+    return single(default, text, convert=convert, metavar=metavar, low=low, high=high)
+
+
+def path(text: str, *, metavar: str = "FILE") -> Path | None:
+    """A path, or nothing."""
+    return single(None, text, convert=Path, metavar=metavar)
+
+
+def choice(default: str, text: str, choices: Sequence[str]) -> str:
+    """One of several words."""
+    arguments = {"type": str, "choices": choices}
+    return _row(default, Option(help=text, convert=str, arguments=arguments, choices=choices))
+
+
+def switch(text: str) -> bool:
+    """Off, unless it is named: --NAME, --no-NAME."""
+    arguments = {"action": argparse.BooleanOptionalAction}
+    return _row(False, Option(help=text, convert=_switch_of, arguments=arguments))
+
+
+def several(text: str, *, metavar: str) -> tuple[str, ...]:
+    """Any number of values: the flag may be repeated, a variable has them between commas."""
+    arguments = {"action": _Collect, "metavar": metavar}
+    return _row((), Option(help=text, convert=_several_of, arguments=arguments))
+
+
+def _row(default: T, option: Option) -> T:
+    return field(default=default, metadata={_KEY: option})
+
+
+def _switch_of(text: str) -> bool:
+    match text.strip().lower():
+        case "1" | "true" | "yes":
+            return True
+        case "0" | "false" | "no" | "":
+            return False
+    raise ValueError(f"{text!r} is neither 1 nor 0")
+
+
+def _several_of(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+class _Collect(argparse.Action):
+    """Gathers a repeated flag's values; the first one replaces what the environment says."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        held = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
+
+
+# -- what a table is good for ------------------------------------------------------------------------
+
+
+def flag(name: str) -> str:
+    """Return the command-line spelling of an option."""
+    return "--" + name.replace("_", "-")
+
+
+def check(table: object) -> None:
+    """Check every option of a table's instance; ConfigurationError names the first that is wrong."""
+    for row, option in _rows(type(table)):
+        option.check(row.name, getattr(table, row.name))
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, table: type, environ: Mapping[str, str] | None = None
+) -> None:
+    """Add one flag per row of a dataclass; a set environment variable replaces the default."""
+    known = os.environ if environ is None else environ
+    for row, option in _rows(table):
+        variable = f"{ENVIRONMENT_PREFIX}{row.name.upper()}"
+        text = f"{option.help} (default: {_shown(row.default)}; environment: {variable})"
+        default = _from_environment(row, option, variable, known)
+        parser.add_argument(flag(row.name), default=default, help=text, **option.arguments)
+
+
+def values_of(namespace: argparse.Namespace, table: type) -> dict[str, Any]:
+    """Return the values of a table's options, by name, as the flags say them."""
+    values = {row.name: getattr(namespace, row.name) for row, _ in _rows(table)}
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def _rows(table: type) -> Iterator[tuple[Field[object], Option]]:
+    for row in fields(table):
+        if _KEY in row.metadata:
+            yield row, row.metadata[_KEY]
+
+
+def _shown(default: object) -> str:
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return str(default)
+
+
+def _from_environment(
+    row: Field[object], option: Option, variable: str, environ: Mapping[str, str]
+) -> object:
+    if variable not in environ:
+        return row.default
+    try:
+        value = option.convert(environ[variable])
+    except ValueError:
+        raise ConfigurationError(
+            f"{variable}={environ[variable]!r} is not a value for {flag(row.name)}"
+        ) from None
+    option.check(row.name, value)
+    return value
