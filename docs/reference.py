@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from zoo_proto import model_config_pb2
-from zoo_server.config import ENVIRONMENT_PREFIX, ServerConfig, flag
+from zoo_server import options
+from zoo_server.config import ServerConfig
 from zoo_server.repository.bounds import BOUNDS, is_number, row_name
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -136,35 +135,25 @@ def _options() -> str:
         "| option | environment | default | values | meaning |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for row in fields(ServerConfig):
-        if row.metadata:
-            cells = (
-                f"`{flag(row.name)}`",
-                f"`{ENVIRONMENT_PREFIX}{row.name.upper()}`",
-                _default(row.default),
-                _values(row),
-                row.metadata["help"],
-            )
-            lines.append(f"| {' | '.join(cells)} |")
+    for row, option in options.rows(ServerConfig):
+        cells = (
+            f"`{options.flag(row.name)}`",
+            f"`{options.variable(row.name)}`",
+            options.default_text(row.default),
+            _values(option, is_list=isinstance(row.default, tuple)),
+            option.help,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _default(value: Any) -> str:
-    if value is None or value == ():
-        return "none"
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-
-
-def _values(row: Field[Any]) -> str:
+def _values(option: options.Option, *, is_list: bool) -> str:
     """Return what an option takes: its choices, its bounds, or its placeholder."""
-    meta = row.metadata
-    if meta["choices"]:
-        return ", ".join(f"`{choice}`" for choice in meta["choices"])
-    if meta["kind"] == "switch":
-        return "switch"
-    if meta["low"] is not None:
-        return f"{meta['low']} to {meta['high']}"
-    return f"{meta['metavar']}{', repeatable' if meta['kind'] == 'list' else ''}"
+    if option.choices:
+        return ", ".join(f"`{choice}`" for choice in option.choices)
+    if option.low is not None:
+        return f"{option.low} to {option.high}"
+    return f"{option.arguments.get('metavar', 'switch')}{', repeatable' if is_list else ''}"
 
 
 def _config() -> str:

@@ -145,9 +145,30 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def variable(name: str) -> str:
+    """Return the environment variable of an option."""
+    return f"{ENVIRONMENT_PREFIX}{name.upper()}"
+
+
+def default_text(default: object) -> str:
+    """Return a default as help and documentation show it."""
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return str(default)
+
+
+def rows(table: type) -> Iterator[tuple[Field[object], Option]]:
+    """Yield the fields of a dataclass that are options."""
+    for row in fields(table):
+        if _KEY in row.metadata:
+            yield row, row.metadata[_KEY]
+
+
 def check(table: object) -> None:
     """Check every option of a table's instance; ConfigurationError names the first that is wrong."""
-    for row, option in _rows(type(table)):
+    for row, option in rows(type(table)):
         option.check(row.name, getattr(table, row.name))
 
 
@@ -156,43 +177,29 @@ def add_arguments(
 ) -> None:
     """Add one flag per row of a dataclass; a set environment variable replaces the default."""
     known = os.environ if environ is None else environ
-    for row, option in _rows(table):
-        variable = f"{ENVIRONMENT_PREFIX}{row.name.upper()}"
-        text = f"{option.help} (default: {_shown(row.default)}; environment: {variable})"
-        default = _from_environment(row, option, variable, known)
-        parser.add_argument(flag(row.name), default=default, help=text, **option.arguments)
+    for row, option in rows(table):
+        shown = f"default: {default_text(row.default)}; environment: {variable(row.name)}"
+        default = _from_environment(row, option, known)
+        parser.add_argument(
+            flag(row.name), default=default, help=f"{option.help} ({shown})", **option.arguments
+        )
 
 
 def values_of(namespace: argparse.Namespace, table: type) -> dict[str, Any]:
     """Return the values of a table's options, by name, as the flags say them."""
-    values = {row.name: getattr(namespace, row.name) for row, _ in _rows(table)}
+    values = {row.name: getattr(namespace, row.name) for row, _ in rows(table)}
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
-def _rows(table: type) -> Iterator[tuple[Field[object], Option]]:
-    for row in fields(table):
-        if _KEY in row.metadata:
-            yield row, row.metadata[_KEY]
-
-
-def _shown(default: object) -> str:
-    if default is None or default == ():
-        return "none"
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    return str(default)
-
-
-def _from_environment(
-    row: Field[object], option: Option, variable: str, environ: Mapping[str, str]
-) -> object:
-    if variable not in environ:
+def _from_environment(row: Field[object], option: Option, environ: Mapping[str, str]) -> object:
+    text = environ.get(variable(row.name))
+    if text is None:
         return row.default
     try:
-        value = option.convert(environ[variable])
+        value = option.convert(text)
     except ValueError:
         raise ConfigurationError(
-            f"{variable}={environ[variable]!r} is not a value for {flag(row.name)}"
+            f"{variable(row.name)}={text!r} is not a value for {flag(row.name)}"
         ) from None
     option.check(row.name, value)
     return value
