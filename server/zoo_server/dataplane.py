@@ -17,10 +17,10 @@ from zoo_server.config import ServerConfig
 from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest, NotFound, Unsupported
 from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.plan import Plan
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.request import InferRequest
 from zoo_server.inference.shared_memory import Region, SharedMemory
-from zoo_server.inference.validation import Plan
 from zoo_server.model_config import InputSettings, OutputSettings
 from zoo_server.models.catalog import Catalog, CatalogEntry, parse_version, reading_of
 from zoo_server.models.control import ControlMode, ModelControl

@@ -30,7 +30,8 @@ from zoo_server.models.catalog import Catalog
 from zoo_server.models.composition import model_control
 from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.load_threads import LoadThreads
-from zoo_server.models.loader import Loader, ModelRuntime, OpenerFactory
+from zoo_server.models.loader import Loader
+from zoo_server.models.model_runtime import ModelRuntime, OpenerFactory
 from zoo_server.models.polling import Poller
 from zoo_server.options import OFF
 from zoo_server.protocols import tls

@@ -13,7 +13,7 @@ from zoo_proto import grpc_service_pb2_grpc
 from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.config import ServerConfig
 from zoo_server.datatypes import DATA_TYPES
-from zoo_server.models.loader import OpenerFactory
+from zoo_server.models.model_runtime import OpenerFactory
 from zoo_server.server import Server, running
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.inference.execution import Rows, Run
+from zoo_server.inference.plan import Data
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.shared_memory import Source
-from zoo_server.inference.validation import Data
 from zoo_server.schedulers.response_cache import Key, ResponseCache
 from zoo_server.schedulers.scheduler import UNBOUNDED, Answers, Runner, Scheduler
 from zoo_server.telemetry.requests import RunObserver

@@ -23,9 +23,9 @@ from zoo_server.datatypes import DataType
 from zoo_server.errors import Cancelled, ServerError
 from zoo_server.inference.execution import Rows, Run, wire_shape
 from zoo_server.inference.model import LoadedModel, Outcome, is_short_to_answer
+from zoo_server.inference.plan import Data, Plan
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
-from zoo_server.inference.validation import Data, Plan
 from zoo_server.model_config import EnsembleStep
 from zoo_server.schedulers.scheduler import UNBOUNDED, Answers
 from zoo_server.telemetry.requests import RunObserver

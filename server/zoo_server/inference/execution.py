@@ -16,9 +16,9 @@ from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import ExecutionError
 from zoo_server.inference.classification import classify
+from zoo_server.inference.plan import Data, Plan, PlannedInput
 from zoo_server.inference.request import OutputTensor
 from zoo_server.inference.shared_memory import Destination, Source
-from zoo_server.inference.validation import Data, Plan, PlannedInput
 from zoo_server.model_config import OutputSettings, reshape_dims
 
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zoo_server.inference.execution import Rows
+from zoo_server.inference.plan import Data, Plan, planned_array
 from zoo_server.inference.request import ParameterValue
-from zoo_server.inference.validation import Data, Plan, planned_array
 from zoo_server.schedulers.response_cache import Key
 
 

@@ -18,22 +18,22 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
-from zoo_server.errors import (
-    ControlDisabled,
-    InvalidRequest,
-    ModelNotReady,
-    OperatorError,
-    ServerError,
-)
+from zoo_server.errors import ControlDisabled, ModelNotReady, OperatorError, ServerError
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.entries import dormant, loading, unavailable
 from zoo_server.models.installer import Installer
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.name_locks import NameLocks
 from zoo_server.models.on_request import OnRequest
-from zoo_server.models.payload import ControlValue, Override, parse_override, poll_failure, unpacked
+from zoo_server.models.payload import (
+    ControlValue,
+    Override,
+    check_name,
+    parse_override,
+    poll_failure,
+    unpacked,
+)
 from zoo_server.models.residency import Residency
-from zoo_server.repository import layout
 from zoo_server.repository.diff import Action, Load, settled
 from zoo_server.repository.scan import ModelFiles
 from zoo_server.repository.watched import WatchedRepository
@@ -192,7 +192,7 @@ class ModelControl:
         be loaded, each with the reason; then what served before still serves.
         """
         override = parse_override(name, parameters)
-        _check_name(name)
+        check_name(name)
         self._check_mode()
         if override.files:
             with _written(name, override) as files:
@@ -303,21 +303,6 @@ def _written(name: str, override: Override) -> Iterator[ModelFiles]:
             yield files
     except OSError as error:
         raise poll_failure(name, f"its files cannot be written: {error.strerror}") from error
-
-
-def _check_name(name: str) -> None:
-    """Model-name validation (docs/protocol.md 4.4), with Triton's words where it has some."""
-    if not name.strip():
-        raise InvalidRequest("Model name cannot be empty. Please enter a valid name to deploy.")
-    if name.strip() == ".." or "/" in name:
-        raise InvalidRequest(
-            f"invalid model name '{name[:300]}', model name must not contain path traversal "
-            "characters"
-        )
-    try:
-        layout.check_model_name(name)
-    except ValueError as error:
-        raise InvalidRequest(f"invalid model name: {error}") from None
 
 
 def _wait(over: threading.Event, leave: threading.Event, seconds: float) -> bool:

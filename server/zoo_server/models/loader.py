@@ -5,35 +5,25 @@ scan ──> config.pbtxt ──> versions ──> open the graph ──> comple
 """
 
 import logging
-import threading
 import time
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-from zoo_server.datatypes import TensorSpec
 from zoo_server.errors import ModelLoadError, ServerExiting
 from zoo_server.inference.caching import CachedRunner, CachingScheduler
 from zoo_server.inference.cancellation import Cancellation
-from zoo_server.inference.execution import Rows, Run
-from zoo_server.inference.model import Graph, GraphRunner, LoadedModel
+from zoo_server.inference.execution import Rows
+from zoo_server.inference.model import GraphRunner, LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
-from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import (
-    EnsembleStep,
-    GraphTraits,
-    Isolation,
-    ModelSettings,
-    SessionSettings,
-)
+from zoo_server.model_config import EnsembleStep, ModelSettings
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.dependencies import Dependencies
 from zoo_server.models.ensemble_loading import load_ensemble, made_of
 from zoo_server.models.entries import failed
 from zoo_server.models.load_threads import LoadThreads
+from zoo_server.models.model_runtime import LoadedGraph, ModelRuntime
 from zoo_server.models.self_test import examine
 from zoo_server.models.warm_up import try_out, warm_up
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
@@ -45,13 +35,10 @@ from zoo_server.repository.warm_ups import warm_ups_of
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
 from zoo_server.schedulers.latency_model import LatencyModel
 from zoo_server.schedulers.limited_batcher import LimitedBatcher
-from zoo_server.schedulers.rate_limiter import RateLimiter
-from zoo_server.schedulers.response_cache import ResponseCache
 from zoo_server.schedulers.scheduler import Runner, Scheduler
 from zoo_server.schedulers.sequence_batcher import SequenceBatcher
-from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import memory
-from zoo_server.telemetry.requests import RequestJournal, RunObserver
+from zoo_server.telemetry.requests import RunObserver
 from zoo_server.telemetry.statistics import ModelStatistics
 
 _LOG = logging.getLogger(__name__)
@@ -72,66 +59,6 @@ _ENDS_ON_DATA = (
     "model '%s' version %d: %s may end the server's process, by the data of a request alone: "
     'the parameter isolation "process" in config.pbtxt gives the model a process of its own'
 )
-
-
-class LoadedGraph(Graph, Protocol):
-    """A graph that also says what it takes and gives."""
-
-    threads: int
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    traits: GraphTraits
-
-
-class GraphOpener(Protocol):
-    """What opens graphs: zoo_server.backends.onnxruntime.runtime.Runtime, or a fake in a test."""
-
-    #: Of the library that runs them.
-    version: str
-    #: The most threads of one run.
-    threads: int
-
-    def open(
-        self, path: Path, threads: int, cancellation: Cancellation, settings: SessionSettings
-    ) -> LoadedGraph:
-        """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
-
-    def isolated(self, isolation: Isolation) -> "GraphOpener":
-        """Return what opens graphs in processes of their own."""
-
-    def close(self) -> None:
-        """End the processes that isolated graphs have."""
-
-
-class OpenerFactory(Protocol):
-    """Returns what opens graphs: zoo_server.backends.onnxruntime.runtime.Runtime itself, or a fake."""
-
-    def __call__(self, *, provider: str, threads: int) -> GraphOpener: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRuntime:
-    """What every model's runs share."""
-
-    opener: GraphOpener
-    #: Where runs go that a transport's own thread must not be held for.
-    workers: Executor
-    timer: Timer
-    #: A place for each request that may wait in the sequences of any model.
-    waiting: threading.Semaphore
-    #: Ends runs that nobody waits for, and all once the server leaves.
-    watch: RunWatch
-    #: How many requests may wait for a model whose configuration gives no bound, 0 for any number.
-    max_queue_size: int = 0
-    #: A version with test vectors is served only if it answers them right.
-    self_test: bool = False
-    #: Hears of every request; None for nobody.
-    journal: RequestJournal | None = None
-    #: Lets instances run for which a resource may have to become free; None for all at once.
-    limiter: RateLimiter | None = None
-    #: Where the answers of models are kept whose configuration says so; None for nowhere.
-    cache: ResponseCache[Run] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""RepositoryModelLoad's parameters: a configuration and model files in the request itself.
+"""RepositoryModelLoad's name and parameters: a configuration and model files in the request itself.
 
     config                     ModelConfig in JSON, in the place of config.pbtxt
     file:<version>/<name>      one file's bytes; with any of them, nothing is read from the repository
@@ -33,6 +33,21 @@ class Override:
     config: str | None = None
     #: By path inside the model's folder.
     files: Mapping[tuple[str, ...], bytes] = field(default_factory=dict)
+
+
+def check_name(name: str) -> None:
+    """InvalidRequest for a name that no model may have (docs/protocol.md 4.4), with Triton's words."""
+    if not name.strip():
+        raise InvalidRequest("Model name cannot be empty. Please enter a valid name to deploy.")
+    if name.strip() == ".." or "/" in name:
+        raise InvalidRequest(
+            f"invalid model name '{name[:300]}', model name must not contain path traversal "
+            "characters"
+        )
+    try:
+        layout.check_model_name(name)
+    except ValueError as error:
+        raise InvalidRequest(f"invalid model name: {error}") from None
 
 
 def parse_override(model: str, parameters: Mapping[str, ControlValue]) -> Override:

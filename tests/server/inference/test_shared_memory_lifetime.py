@@ -15,8 +15,8 @@ from tests.waiting import until
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import gather
+from zoo_server.inference.plan import CheckedRequest, Plan, PlannedInput
 from zoo_server.inference.shared_memory import SharedMemory
-from zoo_server.inference.validation import CheckedRequest, Plan, PlannedInput
 from zoo_server.schedulers.latency_model import LatencyModel
 
 

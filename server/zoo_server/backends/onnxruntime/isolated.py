@@ -49,7 +49,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 class IsolatedSession:
-    """One loaded graph in another process (zoo_server.models.loader.LoadedGraph)."""
+    """One loaded graph in another process (zoo_server.models.model_runtime.LoadedGraph)."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ def _of_this_process(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
 
 
 class IsolatedRuntime:
-    """Opens graphs in processes of their own (zoo_server.models.loader.GraphOpener)."""
+    """Opens graphs in processes of their own (zoo_server.models.model_runtime.GraphOpener)."""
 
     def __init__(
         self,

@@ -16,9 +16,9 @@ from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import ServerError
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.plan import CheckedRequest, Plan
 from zoo_server.inference.request import ParameterValue
 from zoo_server.inference.shared_memory import SharedMemory, Source
-from zoo_server.inference.validation import CheckedRequest, Plan
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.models.catalog import Catalog
 from zoo_server.protocols.bulk import INFER

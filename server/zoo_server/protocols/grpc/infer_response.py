@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.inference.execution import Rows, Run
+from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import OutputRequest, OutputTensor
-from zoo_server.inference.validation import Plan
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.bulk import join
 from zoo_server.protocols.varint import delimited

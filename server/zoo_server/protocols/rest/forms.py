@@ -6,8 +6,8 @@ from typing import Protocol
 from zoo_server.dataplane import DataPlane
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import InferRequest
-from zoo_server.inference.validation import Plan
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.rest import infer_request, infer_response
 

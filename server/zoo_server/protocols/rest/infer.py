@@ -24,8 +24,8 @@ from zoo_server.dataplane import DataPlane
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
+from zoo_server.inference.plan import Plan
 from zoo_server.inference.queued_request import QueuedRequest
-from zoo_server.inference.validation import Plan
 from zoo_server.protocols.rest.bodies import (
     Bodies,
     compress,

@@ -12,8 +12,8 @@ import orjson
 from zoo_server.datatypes import by_wire, element_count, from_raw, parse_bytes
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
+from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import OutputTensor
-from zoo_server.inference.validation import Plan
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
 from zoo_server.protocols.rest.json_values import Json

@@ -15,7 +15,7 @@ from zoo_server.dataplane import DataPlane
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
-from zoo_server.inference.validation import Plan
+from zoo_server.inference.plan import Plan
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols import servables
 from zoo_server.protocols.rest import predict_request, predict_response

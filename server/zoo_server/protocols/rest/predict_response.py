@@ -17,9 +17,9 @@ import numpy as np
 from zoo_server.datatypes import by_wire, from_raw
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
-from zoo_server.inference.validation import Plan
+from zoo_server.inference.plan import Plan
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY
-from zoo_server.protocols.rest.predict_request import type_name
+from zoo_server.protocols.rest.predict_tensor import type_name
 
 _BYTES_SUFFIX = "_bytes"
 

@@ -1,0 +1,78 @@
+"""What loads need from outside: the opener of graphs, and what the runs of all models share."""
+
+import threading
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zoo_server.datatypes import TensorSpec
+from zoo_server.inference.cancellation import Cancellation
+from zoo_server.inference.execution import Run
+from zoo_server.inference.model import Graph
+from zoo_server.inference.run_watch import RunWatch
+from zoo_server.model_config import GraphTraits, Isolation, SessionSettings
+from zoo_server.schedulers.rate_limiter import RateLimiter
+from zoo_server.schedulers.response_cache import ResponseCache
+from zoo_server.schedulers.timer import Timer
+from zoo_server.telemetry.requests import RequestJournal
+
+
+class LoadedGraph(Graph, Protocol):
+    """A graph that also says what it takes and gives."""
+
+    threads: int
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    traits: GraphTraits
+
+
+class GraphOpener(Protocol):
+    """What opens graphs: zoo_server.backends.onnxruntime.runtime.Runtime, or a fake in a test."""
+
+    #: Of the library that runs them.
+    version: str
+    #: The most threads of one run.
+    threads: int
+
+    def open(
+        self, path: Path, threads: int, cancellation: Cancellation, settings: SessionSettings
+    ) -> LoadedGraph:
+        """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
+
+    def isolated(self, isolation: Isolation) -> "GraphOpener":
+        """Return what opens graphs in processes of their own."""
+
+    def close(self) -> None:
+        """End the processes that isolated graphs have."""
+
+
+class OpenerFactory(Protocol):
+    """Returns what opens graphs: zoo_server.backends.onnxruntime.runtime.Runtime itself, or a fake."""
+
+    def __call__(self, *, provider: str, threads: int) -> GraphOpener: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRuntime:
+    """What every model's runs share."""
+
+    opener: GraphOpener
+    #: Where runs go that a transport's own thread must not be held for.
+    workers: Executor
+    timer: Timer
+    #: A place for each request that may wait in the sequences of any model.
+    waiting: threading.Semaphore
+    #: Ends runs that nobody waits for, and all once the server leaves.
+    watch: RunWatch
+    #: How many requests may wait for a model whose configuration gives no bound, 0 for any number.
+    max_queue_size: int = 0
+    #: A version with test vectors is served only if it answers them right.
+    self_test: bool = False
+    #: Hears of every request; None for nobody.
+    journal: RequestJournal | None = None
+    #: Lets instances run for which a resource may have to become free; None for all at once.
+    limiter: RateLimiter | None = None
+    #: Where the answers of models are kept whose configuration says so; None for nowhere.
+    cache: ResponseCache[Run] | None = None
