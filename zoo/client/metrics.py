@@ -17,6 +17,7 @@ FIGURES = {
     "nv_inference_pending_request_count": "pending",
     "nv_model_memory_bytes": "memory",
 }
+NODES = "nv_model_provider_nodes"
 TIMES = "nv_inference_request_histogram_us_bucket"
 PROCESS_MEMORY = "process_resident_memory_bytes"
 
@@ -26,7 +27,11 @@ SECONDS = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class ModelFigures:
-    """One version's figures since it was loaded; `times`: requests up to so many microseconds."""
+    """One version's figures since it was loaded.
+
+    `times`: requests up to so many microseconds. `nodes`: nodes of the graph by execution provider, of a
+    model that the CPU has not alone.
+    """
 
     requests: float = 0.0
     failures: float = 0.0
@@ -34,9 +39,21 @@ class ModelFigures:
     pending: float = 0.0
     memory: float = 0.0
     times: dict[float, float] = field(default_factory=dict)
+    nodes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        """Return the execution providers that have nodes, those with the most first.
+
+        The CPU where the page names none: onnxruntime tells which node is whose from 1.24 on.
+        """
+        taken = sorted(
+            (name for name, count in self.nodes.items() if count), key=lambda n: -self.nodes[n]
+        )
+        return "+".join(taken) or "cpu"
 
     def since(self, before: ModelFigures) -> ModelFigures:
-        """Return what came after an earlier reading; queue and memory are those of now."""
+        """Return what came after an earlier reading; queue, memory and nodes are those of now."""
         return ModelFigures(
             requests=self.requests - before.requests,
             failures=self.failures - before.failures,
@@ -44,6 +61,7 @@ class ModelFigures:
             pending=self.pending,
             memory=self.memory,
             times={le: count - before.times.get(le, 0.0) for le, count in self.times.items()},
+            nodes=self.nodes,
         )
 
     def percentile(self, share: float) -> float | None:
@@ -99,13 +117,15 @@ def parse_metrics(text: str, seconds: float) -> Metrics:
         if sample.name == PROCESS_MEMORY:
             memory = sample.value
         name = sample.name.removesuffix("_total")
-        if name not in FIGURES and name != TIMES:
+        if name not in FIGURES and name not in (TIMES, NODES):
             continue
         key = sample.labels.get("model", ""), sample.labels.get("version", "")
         figures = models.setdefault(key, ModelFigures())
         if name == TIMES:
             bound = float(sample.labels["le"])
             figures.times[bound] = figures.times.get(bound, 0.0) + sample.value
+        elif name == NODES:
+            figures.nodes[sample.labels.get("provider", "")] = sample.value
         else:
             attribute = FIGURES[name]
             setattr(figures, attribute, getattr(figures, attribute) + sample.value)

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_published(parser)
     forms = parser.add_mutually_exclusive_group()
     add_json(forms)
+    forms.add_argument("--names", action="store_true", help="print the names alone, one a line")
     forms.add_argument(
         "--markdown",
         type=Path,
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the models of the registry, then published ones that no recipe names."""
+    if options.names:
+        print("\n".join(_names(options)))
+        return 0
     rows = _rows(options)
     if options.json:
         print_json(rows)
@@ -43,16 +47,23 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _names(options: argparse.Namespace) -> list[str]:
+    """Return the registry's models, then published ones that no recipe names."""
+    from zoo.publish.versions import model_names
+
+    known = registry(options)
+    published = model_names(existing_repository(options.repository))
+    return [*known.names(), *(name for name in published if name not in known.owners)]
+
+
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one record a model; figures come from manifests, so they were measured."""
-    from zoo.publish.versions import model_names, read_manifest
+    from zoo.publish.versions import read_manifest
 
     known = registry(options)
     repository = existing_repository(options.repository)
-    published = model_names(repository)
-    names = [*known.names(), *(name for name in published if name not in known.owners)]
     rows = []
-    for name in names:
+    for name in _names(options):
         manifest = read_manifest(repository, name)
         row: dict[str, Any] = {"model": name, "owner": known.owners.get(name)}
         if manifest is not None and manifest.damage:

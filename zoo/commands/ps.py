@@ -10,13 +10,13 @@ from zoo.commands import add_json, print_json
 if TYPE_CHECKING:
     from zoo.client.metrics import Metrics, ModelFigures
 
-SUMMARY = "list a running server's models: requests, latency, queue, memory"
+SUMMARY = "list a running server's models: requests, latency, queue, memory, provider"
 EXAMPLE = "zoo ps\n  zoo ps --metrics 127.0.0.1:8002 --json"
 
 DEFAULT_METRICS = "127.0.0.1:8002"
 
-RIGHT = "lrrrrrrrr"
-DROPPED = ("version", "p95 ms", "failed", "MB", "queue")
+RIGHT = "lrrrrrrrrl"
+DROPPED = ("version", "p95 ms", "provider", "failed", "MB", "queue")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,18 @@ def run(options: argparse.Namespace) -> int:
 
 def header(count: str) -> tuple[str, ...]:
     """Return the table's header; `count` is what is said of the requests."""
-    return ("model", "version", count, "failed", "p50 ms", "p95 ms", "p99 ms", "queue", "MB")
+    return (
+        "model",
+        "version",
+        count,
+        "failed",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "queue",
+        "MB",
+        "provider",
+    )
 
 
 def reading(address: str) -> Metrics:
@@ -73,7 +84,7 @@ def reading(address: str) -> Metrics:
 
 
 def cells(figures: ModelFigures) -> list[str]:
-    """Return requests, failures, percentiles, queue and memory as text."""
+    """Return requests, failures, percentiles, queue, memory and provider as text."""
     times = [figures.percentile(share) for share in (0.5, 0.95, 0.99)]
     return [
         f"{figures.requests:.0f}",
@@ -81,6 +92,7 @@ def cells(figures: ModelFigures) -> list[str]:
         *("-" if time is None else f"{time / 1000:.2f}" for time in times),
         f"{figures.pending:.0f}",
         f"{figures.memory / 1e6:.1f}",
+        figures.provider,
     ]
 
 
@@ -96,4 +108,6 @@ def _json(model: str, version: str, figures: ModelFigures) -> dict[str, object]:
         "p99_us": figures.percentile(0.99),
         "pending": figures.pending,
         "memory_bytes": figures.memory,
+        "provider": figures.provider,
+        "provider_nodes": figures.nodes,
     }

@@ -15,7 +15,7 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from zoo.client.metrics import Metrics, ModelFigures
 
-SUMMARY = "watch a running server's models: rate, latency, queue, memory; Ctrl-C ends it"
+SUMMARY = "watch a running server's models: rate, latency, queue, memory, provider; Ctrl-C ends it"
 EXAMPLE = "zoo top --interval 2"
 
 

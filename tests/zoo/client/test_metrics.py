@@ -17,6 +17,10 @@ nv_inference_pending_request_count{{model="m",version="1"}} 4
 # TYPE nv_model_memory_bytes gauge
 nv_model_memory_bytes{{model="m",version="1"}} 2e6
 nv_model_memory_bytes{{model="idle",version="3"}} 1e6
+# TYPE nv_model_provider_nodes gauge
+nv_model_provider_nodes{{model="m",version="1",provider="cpu"}} 2
+nv_model_provider_nodes{{model="m",version="1",provider="openvino"}} 7
+nv_model_provider_nodes{{model="m",version="1",provider="xnnpack"}} 0
 # TYPE nv_inference_request_histogram_us histogram
 nv_inference_request_histogram_us_bucket{{model="m",version="1",le="100"}} {fast}
 nv_inference_request_histogram_us_bucket{{model="m",version="1",le="200"}} {all}
@@ -35,6 +39,8 @@ def test_percentiles_are_within_their_bucket() -> None:
     assert [figures.percentile(share) for share in (0.25, 0.5, 0.75)] == [50, 100, 150]
     assert metrics.models["idle", "3"].percentile(0.5) is None
     assert metrics.memory == 5e7
+    assert figures.provider == "openvino+cpu"
+    assert metrics.models["idle", "3"].provider == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,7 @@ def test_what_is_shown_is_of_the_interval_and_a_new_server_counts_from_nothing(
     assert [row[0] for row in shown] == ["m", "idle"]
     assert (shown[0][2], shown[0][4]) == (rate, p50)
     assert shown[1][4] == "-"
+    assert [row[-1] for row in shown] == ["openvino+cpu", "cpu"]
 
 
 def test_a_page_of_something_else_is_refused() -> None:

@@ -1,6 +1,8 @@
 """`zoo new` writes a recipe that can be trained, and overwrites nothing; completion is a script."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,40 @@ def test_completion_knows_every_command(capsys: pytest.CaptureFixture[str]) -> N
     assert "--metrics" in script
     done = subprocess.run(["bash", "-n"], input=script, text=True, check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("zoo show dense_i", {"dense_iris"}),
+        ("zoo predict dense_", {"dense_iris", "dense_cancer", "dense_diabetes", "dense_notes.txt"}),
+        ("zoo pre", {"predict"}),
+    ],
+)
+def test_bash_completes_names_of_models(
+    line: str, offered: set[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Where a command takes a file too, files are offered beside them."""
+    cli.main(["completion", "bash"])
+    script = capsys.readouterr().out
+    (tmp_path / "dense_notes.txt").write_text("")
+    words = line.split()
+    asked = (
+        f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_zoo\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash"],
+        input=asked,
+        text=True,
+        check=False,
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+
+    assert set(done.stdout.split()) == offered, done.stderr
 
 
 def test_help_of_a_command_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 from zoo_server.protocols.rest.control import Answer, Body, Control, Path
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 from zoo_server.protocols.rest.forms import Form, OpenInference
+from zoo_server.protocols.rest.home import Home
 from zoo_server.protocols.rest.infer import LENGTH_HEADER, Inference
 from zoo_server.protocols.rest.json_values import parse_json
 from zoo_server.protocols.rest.predict import Predict, TensorFlowServing
@@ -57,7 +58,7 @@ def rest_application(
     routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers)
     site = [] if config.site is None else [SiteRoute(config.site)]
     application = Starlette(
-        routes=[*routes.all(), *site],
+        routes=[*routes.all(), *site, routes.home(Home(dataplane, config))],
         exception_handlers={HTTPException: _http_error, Exception: _unforeseen},
     )
     application.router.redirect_slashes = False
@@ -121,6 +122,16 @@ class _Routes:
             for operation in OPERATIONS
             for path in operation.paths()
         ]
+
+    def home(self, home: Home) -> Route:
+        """Return the route of /, behind those of a gallery."""
+
+        async def endpoint(request: Request) -> Response:
+            with self._in_flight:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._workers, home.respond, request)
+
+        return Route("/", _guarded("home", endpoint), methods=["GET"])
 
     def _endpoint(self, operation: Operation) -> Endpoint:
         if operation.function in self._forms:

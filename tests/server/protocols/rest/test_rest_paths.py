@@ -126,7 +126,7 @@ def test_openapi_document_names_exactly_the_routes(rest):
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
-        ("GET", "/", 404, "Not Found"),
+        ("POST", "/", 405, "Method Not Allowed"),
         ("GET", "/v2/", 404, "Not Found"),
         ("GET", "/v2/models/simple/versions/x", 404, "Not Found"),
         ("GET", "/v2/models/simple/versions/x/ready", 404, "Not Found"),
