@@ -20,7 +20,7 @@ from zoo.terminal.messages import say
 
 COMMANDS = (
     "list", "show", "run", "predict", "bench", "new", "train", "export", "verify",
-    "serve", "ps", "top", "site", "layers", "completion",
+    "push", "pull", "serve", "ps", "top", "site", "layers", "completion",
 )  # fmt: skip
 
 #: The extra that brings each package of those that are not always there.

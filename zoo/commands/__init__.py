@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import MissingPackage
 from zoo.models.find import REPOSITORY
 from zoo.terminal.messages import say
+from zoo_server.config import repository_place
+from zoo_server.repository import layout
 
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
@@ -48,14 +50,35 @@ def add_published_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_repository(parser: argparse.ArgumentParser) -> None:
-    """Add --repository DIR."""
+def add_model_version(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add MODEL[@VERSION], a pair of name and version, None where none is given."""
+    parser.add_argument(
+        "model",
+        type=_model_version,
+        metavar="MODEL[@VERSION]",
+        help=f"a model's name, and the {what}",
+    )
+
+
+def _model_version(text: str) -> tuple[str, int | None]:
+    name, sign, digits = text.rpartition("@")
+    if not sign:
+        return text, None
+    number = layout.version_number(digits)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{digits!r} is no version: write MODEL@1")
+    return name, number
+
+
+def add_repository(parser: argparse.ArgumentParser, *, or_url: bool = False) -> None:
+    """Add --repository DIR, where a URL of an object store is read or written as well, as text."""
     parser.add_argument(
         "--repository",
-        type=Path,
+        type=repository_place if or_url else Path,
         default=REPOSITORY,
-        metavar="DIR",
-        help="the model repository (default: %(default)s)",
+        metavar="DIR|URL" if or_url else "DIR",
+        help=f"the model repository{', or s3://bucket/path and the like' if or_url else ''} "
+        "(default: %(default)s)",
     )
 
 

@@ -24,6 +24,7 @@ from zoo.convert.opsets import IR_VERSIONS, OPSET
 from zoo.errors import StorageError, UsageError, ZooError
 from zoo.export.from_file import FileExport, export_in_own_process, is_model_file
 from zoo.export.options import ExportOptions
+from zoo.export.to_store import ExportPlace, export_place
 from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_requested
 from zoo.terminal.messages import say
 from zoo.terminal.progress import Overall
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 SUMMARY = "export models to ONNX and publish them, once proven equal to Keras"
 EXAMPLE = (
     "zoo export cnn_digits --repository models\n"
+    "  zoo export cnn_digits --repository s3://bucket/models\n"
     "  zoo export cnn_digits10 --quantize auto\n"
     "  zoo export mine.keras --samples rows.npz --quantize int8 --max-loss 1"
 )
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models to export (default: every registered model), trained first if necessary; "
         "or one FILE.keras of your own",
     )
-    add_repository(parser)
+    add_repository(parser, or_url=True)
     add_runs(parser)
     add_json(parser)
     parser.add_argument(
@@ -114,11 +116,16 @@ def run(options: argparse.Namespace) -> int:
         return _run_file(options, chosen)
     _refuse_file_options(options)
     recipes = chosen_recipes(options)
-    with Overall(len(trained_recipes(recipes)) + len(recipes), "steps") as overall:
+    with (
+        export_place(options.repository, [recipe.name for recipe in recipes]) as place,
+        Overall(len(trained_recipes(recipes)) + len(recipes), "steps") as overall,
+    ):
+        options.repository = place.folder
         records, failures, fresh = train_all(recipes, options.runs, overall)
         trained = {record.name for record in records}
         ready = [recipe for recipe in recipes if recipe.trained_as.name in trained]
         exported, refused = export_all(ready, options, chosen, overall)
+        refused |= _push(place, [item.name for item in exported])
     if fresh and not options.json:
         print_trained(records, fresh)
         print()
@@ -136,18 +143,25 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
     (source,) = options.models
     require_training("exporting a Keras file")
     check_requested(options.quantize, with_rows=options.samples is not None)
-    report = export_in_own_process(
-        FileExport(
-            source=source,
-            options=chosen,
-            output=str(options.output) if options.output else None,
-            repository=str(options.repository),
-            name=options.name or Path(source).stem,
-            samples=str(options.samples) if options.samples else None,
-            trust=options.trust,
-            modules=tuple(str(path) for path in options.modules),
+    name = options.name or Path(source).stem
+    with export_place(options.repository, [] if options.output else [name]) as place:
+        report = export_in_own_process(
+            FileExport(
+                source=source,
+                options=chosen,
+                output=str(options.output) if options.output else None,
+                repository=str(place.folder),
+                name=name,
+                samples=str(options.samples) if options.samples else None,
+                trust=options.trust,
+                modules=tuple(str(path) for path in options.modules),
+            )
         )
-    )
+        failures = {} if options.output else _push(place, [name])
+    if failures:
+        raise failures[name]
+    if place.target is not None:
+        report["path"] = report["path"].replace(str(place.folder), place.target.shown)
     if options.json:
         print_json(report)
         return 0
@@ -163,6 +177,18 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
         print(f"  {note}")
     _print_smaller([(Path(source).stem, report["smaller"])])
     return 0
+
+
+def _push(place: ExportPlace, names: Sequence[str]) -> dict[str, ZooError]:
+    """Publish what was exported for a store; return what failed by name."""
+    pushed, failures = place.push(names)
+    for item in pushed:
+        assert place.target is not None
+        came = "published as" if item.created else "up to date, it is"
+        say(f"{item.name}: {came} version {item.version} in {place.target.shown}")
+        if item.config_kept:
+            say(f"{item.name}: config.pbtxt there was edited by hand, and is kept")
+    return failures
 
 
 def _refuse_file_options(options: argparse.Namespace) -> None:

@@ -90,7 +90,7 @@ def publish(
     if not versions:
         return _publish_first(model, staged, text, labels, _state(key, 1, text, variants))
     latest = model / str(versions[-1])
-    kept = _check_and_keep(model, config)
+    kept = _is_kept(model, config)
     manifest = read_manifest(repository, config.name, versions[-1])
     whole = manifest is not None and manifest.is_intact
     if whole and _models(latest) == _models(staged):
@@ -109,6 +109,48 @@ def publish(
     return Published(
         version=version, folder=model / str(version), created=created, config_kept=kept
     )
+
+
+def adopt(repository: Path, name: str, staged: Path, number: int, beside: Path) -> Published:
+    """Put a version that was published elsewhere in place under its number.
+
+    `staged` has its files, `beside` those that go beside it, config.pbtxt among them; the caller holds
+    `staging`. UsageError if the number holds another version here, or the kept versions would not
+    satisfy the configuration.
+    """
+    model = repository / name
+    target = model / str(number)
+    config_file = beside / layout.CONFIG_FILE
+    kept = False
+    if target.is_dir():
+        if file_sums(target) != file_sums(staged):
+            raise UsageError(f"{target} holds another version {number}, which stays as it is")
+        return Published(version=number, folder=target, created=False)
+    if not (model.is_dir() and layout.version_numbers(model)):
+        staged.rename(beside / str(number))
+        _appear(beside, model)
+    else:
+        if config_file.is_file():
+            kept = _is_kept(model, parse_config(str(config_file), config_file.read_bytes()))
+        files = [] if kept else sorted(path for path in beside.rglob("*") if path.is_file())
+        for path in files:
+            place = model / path.relative_to(beside)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(place, path.read_bytes())
+        flush_tree(staged)
+        staged.rename(target)
+        flush(model)
+    return Published(version=number, folder=target, created=True, config_kept=kept)
+
+
+def file_sums(version: Path) -> dict[str, str]:
+    """Return the checksum of every file of a version that readers see, by its path."""
+    paths = ((path.relative_to(version), path) for path in sorted(version.rglob("*")))
+    return {
+        inner.as_posix(): sha256(path)
+        for inner, path in paths
+        if path.is_file() and not any(map(layout.is_hidden, inner.parts))
+    }
 
 
 def write_beside(repository: Path, name: str, documents: Mapping[str, bytes]) -> None:
@@ -142,38 +184,57 @@ def _publish_first(
         (whole / LABELS_FILE).write_bytes(_labels_text(labels))
         (whole / layout.CONFIG_FILE).write_bytes(text)
         (whole / STATE_FILE).write_bytes(state)
-        flush_tree(whole)
-        if model.is_dir() and not any(model.iterdir()):
-            model.rmdir()  # an empty folder made by hand is not a model
-        try:
-            whole.rename(model)
-        except OSError as error:
-            raise UsageError(
-                f"{model} exists but holds no version: move it away, or publish under --name"
-            ) from error
-        flush(model.parent)
+        _appear(whole, model)
     finally:
         shutil.rmtree(whole, ignore_errors=True)
     return Published(version=1, folder=model / "1", created=True)
 
 
-def _check_and_keep(model: Path, config: model_config_pb2.ModelConfig) -> bool:
-    """Return whether config.pbtxt was edited by hand and stays; refuse an interface that changed."""
+def _appear(whole: Path, model: Path) -> None:
+    """Rename a model's whole folder into place, flushed."""
+    flush_tree(whole)
+    if model.is_dir() and not any(model.iterdir()):
+        model.rmdir()  # an empty folder made by hand is not a model
+    try:
+        whole.rename(model)
+    except OSError as error:
+        raise UsageError(
+            f"{model} exists but holds no version: move it away, or publish under --name"
+        ) from error
+    flush(model.parent)
+
+
+def _is_kept(model: Path, config: model_config_pb2.ModelConfig) -> bool:
     path = model / layout.CONFIG_FILE
     if not path.is_file():
         return False
-    content = path.read_bytes()
-    old = model_config_pb2.ModelConfig()
+    return keeps_config(str(path), path.read_bytes(), config, read_json(model / STATE_FILE))
+
+
+def parse_config(where: str, content: bytes) -> model_config_pb2.ModelConfig:
+    """Return what a config.pbtxt says; UsageError, which names it by `where`, if it is none."""
+    config = model_config_pb2.ModelConfig()
     try:
-        text_format.Parse(content, old)
+        text_format.Parse(content, config)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a model configuration: {error}") from error
+        raise UsageError(f"{where} is not a model configuration: {error}") from error
+    return config
+
+
+def keeps_config(
+    where: str, content: bytes, config: model_config_pb2.ModelConfig, state: Mapping[str, Any]
+) -> bool:
+    """Return whether a published config.pbtxt was edited by hand, and stays when `config` comes.
+
+    `state` is what its STATE_FILE says. UsageError for another interface than the kept versions have.
+    """
+    old = parse_config(where, content)
     if _interface(old) != _interface(config):
         raise UsageError(
-            f"{model.name} is published with another interface ({_interface_text(old)}, now "
+            f"{config.name or where} is published with another interface ({_interface_text(old)}, now "
             f"{_interface_text(config)}), which its kept versions need: publish under --name"
         )
-    written = read_json(model / STATE_FILE).get("config_sha256")
+    written = state.get("config_sha256")
     return written is not None and written != hashlib.sha256(content).hexdigest()
 
 

@@ -284,7 +284,7 @@ class ModelControl:
         try:
             files = self._repository.find(name)
         except OperatorError as error:
-            raise poll_failure(name, f"the repository cannot be read: {error}") from None
+            raise poll_failure(name, str(error)) from None
         if files is None:
             raise poll_failure(name)
         return files

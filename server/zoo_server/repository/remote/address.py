@@ -34,11 +34,6 @@ DRIVERS = {
 }
 
 
-def is_remote(text: str) -> bool:
-    """Tell whether a repository's name is a URL, and no path of this machine."""
-    return _URL.fullmatch(text) is not None
-
-
 def default_cache() -> Path:
     """Return the folder that files of such repositories are kept in, of this user."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

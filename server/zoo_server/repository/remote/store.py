@@ -211,7 +211,7 @@ class Store:
             return f"{place} refuses the credentials: {_line(error)}"
         if isinstance(error, TimeoutError | asyncio.TimeoutError):
             return f"{place} does not answer in time"
-        return f"{place} cannot be reached: {_line(error)}"
+        return f"{place} cannot be read: {_line(error)}"
 
 
 #: Names of errors, of several providers, that say that credentials are missing, wrong or over.

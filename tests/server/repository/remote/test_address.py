@@ -8,7 +8,7 @@ import pytest
 
 from zoo_server.config import repository_place
 from zoo_server.errors import ConfigurationError
-from zoo_server.repository.remote.address import RemoteAddress, is_remote
+from zoo_server.repository.remote.address import RemoteAddress
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from zoo_server.repository.remote.address import RemoteAddress, is_remote
 def test_forms(url, path, options):
     """Triton's forms with an endpoint or an account, and those of fsspec."""
     address = RemoteAddress.parse(url)
-    assert is_remote(url)
+    assert repository_place(url) == url
     assert (address.path, address.options) == (path, options)
 
 

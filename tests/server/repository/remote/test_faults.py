@@ -42,7 +42,7 @@ def test_what_cannot_be_read_is_tried_again(stored, serve, fault, tmp_path, monk
     with serve("poll") as wire:
         state, reason = index(wire)["m", "2"]
         assert state == "UNAVAILABLE"
-        assert "cannot be reached" in reason or "cut short" in reason or "changed" in reason
+        assert "cannot be read" in reason or "cut short" in reason or "changed" in reason
         assert not list((tmp_path / "cache").rglob("*.onnx"))
         look_twice(wire)
         assert index(wire)["m", "2"][0] == "UNAVAILABLE"
@@ -103,7 +103,7 @@ def test_a_store_that_goes_away(stored, repository, tmp_path, caplog):
         rest.server.control.poll()
         (entry,) = rest.server.control.index(ready=True)
         assert (entry.name, entry.state) == ("m", "READY")
-        assert "cannot be reached" in entry.reason
+        assert "cannot be read" in entry.reason
         assert f"\n{gauge} 0\n" in rest.metrics()
         assert "is served on" in caplog.text
         stored.fail(None)
@@ -119,8 +119,8 @@ def test_a_load_while_the_store_is_away(stored, serve):
         stored.fail(lambda exchange: exchange.hang_up())
         with pytest.raises(grpc.RpcError) as raised:
             load(wire, "m")
-        assert "the repository cannot be read" in raised.value.details()
-        assert "cannot be reached" in raised.value.details()
+        assert "failed to load 'm', failed to poll" in raised.value.details()
+        assert "cannot be read" in raised.value.details()
         stored.fail(None)
         load(wire, "m")
         assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
@@ -168,7 +168,7 @@ def test_an_unreachable_store_ends_the_start(server_process, monkeypatch, tmp_pa
     process = server_process("s3://127.0.0.1:9/bucket/models", *options)
     status, log = process.finish()
     assert status == 2
-    assert "the model repository 's3://127.0.0.1:9/bucket/models' cannot be reached" in log
+    assert "the model repository 's3://127.0.0.1:9/bucket/models' cannot be read" in log
     assert "Traceback" not in log
 
 
@@ -207,7 +207,7 @@ def test_a_web_server_is_a_repository(repository, graphs, web, tmp_path):
             assert wire.infer(name, x=ROW)["y"].tolist() == ROW.tolist()
         web.is_broken = True
         look_twice(wire)
-        assert "cannot be reached" in index(wire)["n", "1"][1]
+        assert "cannot be read" in index(wire)["n", "1"][1]
         web.is_broken = False
         (folder / "1" / "model.onnx").unlink()
         (folder / "1").rmdir()
