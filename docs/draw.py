@@ -32,7 +32,7 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("training", "fit, metrics, runs; starts Keras"),),
     (("recipes", "models with data and claim"),),
     (("datasets", "data from packages"), ("convert", "Keras to ONNX; knows tf2onnx")),
-    (("images", "pictures to values"), ("files", "checksum, atomic write, lock")),
+    (("files", "checksum, atomic write, lock"),),
     (("errors", "who is to blame"), ("table", "printed tables"), ("version", "the release")),
 )
 SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
@@ -50,7 +50,7 @@ SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
         ("limits", "what bounds"),
     ),
     (("config", "options"), ("model_config", "config.pbtxt")),
-    (("datatypes", "element types"),),
+    (("datatypes", "element types"), ("images", "pictures to values")),
     (("errors", "who is to blame"),),
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import zoo_server
 from zoo.errors import StorageError
 
 #: What is being written is called so; servers and publishers pass over hidden names.
@@ -82,9 +83,13 @@ def flush_tree(folder: Path) -> None:
 
 
 def code_files(place: str) -> list[Path]:
-    """Return the Python files of one of the zoo's own rooms, in order, or the one that is named.
+    """Return the Python files of one of the rooms, in order, or the one that is named.
 
-    `place` is below zoo/: "export", "table.py".
+    `place` is below zoo/, or below the server's package: "export", "table.py", "zoo_server/images".
     """
-    path = Path(__file__).parent / place
+    package, _, below = place.partition("/")
+    if package == zoo_server.__name__:
+        path = Path(zoo_server.__path__[0]) / below
+    else:
+        path = Path(__file__).parent / place
     return [path] if path.is_file() else sorted(path.rglob("*.py"))

@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.web.pad import TWO, ZERO, draw
-from zoo.images.description import Ink
-from zoo.images.ink import normalise, resize
 from zoo.site.build import Sources
+from zoo_server.images.description import Ink
+from zoo_server.images.ink import normalise, resize
 
 pytestmark = pytest.mark.slow
 

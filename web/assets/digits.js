@@ -1,4 +1,4 @@
-// From ink to the numbers that a model takes, by the description in its metadata (zoo/images/ink.py).
+// From ink to the numbers that a model takes, by the description in its metadata (server/zoo_server/images/ink.py).
 //
 // The ink's box is cut out, scaled, centred in a square canvas, and averaged over blocks: as the digits of
 // the data were made.

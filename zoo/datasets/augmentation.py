@@ -1,7 +1,7 @@
 """Makes distorted copies of digits: turned, slanted, stretched, thinner and bolder.
 
 What a copy is drawn like varies; how it is then scaled, centred and counted is what was done to the
-data (zoo/images/ink.py), so that copies lie where the data and pictures of new digits do.
+data (server/zoo_server/images/ink.py), so that copies lie where the data and pictures of new digits do.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.datasets.dataset import Floats
-from zoo.images.description import Ink
-from zoo.images.ink import normalise, resize
+from zoo_server.images.description import Ink
+from zoo_server.images.ink import normalise, resize
 
 #: The largest turn in radians, slant, and stretch of the width (a stroke that is narrow enough to
 #: keep its proportions shows it); and the levels between which a blurred bitmap is cut: a high one

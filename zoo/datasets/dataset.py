@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import MissingPackage, UsageError, ZooError
 from zoo.files import sha256
-from zoo.images.description import Image
+from zoo_server.images.description import Image
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]

@@ -15,8 +15,8 @@ from zoo.datasets.augmentation import distorted
 from zoo.datasets.dataset import Dataset, External, Floats, Labels, Rows, Splits
 from zoo.datasets.mnist import LICENCE, TITLE, read_mnist
 from zoo.datasets.splitting import split_rows
-from zoo.images.description import Image, Ink
-from zoo.images.ink import resize
+from zoo_server.images.description import Image, Ink
+from zoo_server.images.ink import resize
 
 SIDE, LARGE_SIDE = 8, 28
 INK, LARGE_INK = 16.0, 255.0

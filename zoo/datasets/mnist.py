@@ -16,7 +16,7 @@ import numpy as np
 from zoo.datasets.dataset import Dataset, Rows, Splits
 from zoo.datasets.splitting import split_rows
 from zoo.errors import UsageError
-from zoo.images.description import Image, Ink
+from zoo_server.images.description import Image, Ink
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 

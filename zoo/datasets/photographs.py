@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.datasets.dataset import Dataset, Rows, Splits
 from zoo.errors import MissingPackage
-from zoo.images.description import Image
+from zoo_server.images.description import Image
 
 SIDE, STRIDE = 32, 16
 GRID_ROWS, GRID_COLUMNS = 4, 5

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.images import reading
 from zoo.models.interface import Array, InputSpec
 from zoo.models.text import read_bytes, read_file, read_text
+from zoo_server.images import reading
 
 
 def tensors(
@@ -98,9 +98,12 @@ def _images(value: Any, spec: InputSpec) -> Any:
         return np.stack([_one_image(item, spec) for item in value])
     if isinstance(value, np.ndarray) and value.dtype == np.uint8 and not _fits(value, spec):
         pictures = value if value.ndim == 4 else value[None]
-        return np.stack(
-            [reading.values_of(reading.picture_of_pixels(p), spec.image) for p in pictures]
-        )
+        try:
+            return np.stack(
+                [reading.values_of(reading.picture_of_pixels(p), spec.image) for p in pictures]
+            )
+        except reading.UnreadablePicture as error:
+            raise UsageError(str(error)) from error
     return value
 
 

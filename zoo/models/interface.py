@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.images.description import Image
+from zoo_server.images.description import Image
 
 Array = np.ndarray[Any, Any]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.images.reading import is_blank
 from zoo.models.find import model_file
 from zoo.models.inputs import tensors
 from zoo.models.interface import Array, Backend, InputSpec, Run
 from zoo.models.predictions import Prediction, nothing_drawn, predictions
+from zoo_server.images.reading import is_blank
 
 if TYPE_CHECKING:
     from zoo.client import Client

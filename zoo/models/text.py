@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.images import reading
 from zoo.models.interface import InputSpec
+from zoo_server.images import reading
 
 
 def read_text(text: str, spec: InputSpec) -> Any:
@@ -50,7 +50,10 @@ def read_bytes(content: bytes, source: str, spec: InputSpec) -> Any:
             raise UsageError(
                 f"{source} is an image, and the input {spec.name} of this model does not take images"
             )
-        return reading.values_of(reading.open_picture(content, source), spec.image)
+        try:
+            return reading.values_of(reading.open_picture(content, source), spec.image)
+        except reading.UnreadablePicture as error:
+            raise UsageError(str(error)) from error
     try:
         return _parse(content.decode(), source)
     except UnicodeDecodeError as error:

@@ -26,7 +26,6 @@ from typing import Any
 
 from zoo.datasets.dataset import Dataset
 from zoo.errors import RecipeError, first_line
-from zoo.images.description import Image
 from zoo.recipes.claim import Claim
 from zoo.recipes.settings import (
     BASELINES,
@@ -37,6 +36,7 @@ from zoo.recipes.settings import (
     wrong_names,
     wrong_values,
 )
+from zoo_server.images.description import Image
 
 Builder = Callable[[], Any]
 

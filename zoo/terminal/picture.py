@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.images.description import Image
+from zoo_server.images.description import Image
 
 #: From nothing to full.
 SHADES = " ░▒▓█"

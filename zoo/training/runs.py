@@ -45,7 +45,10 @@ MORE_X, MORE_Y = "x:", "y:"
 
 #: The rooms below zoo/ that a training depends on. Of the recipes' families, a file each, it is
 #: only the recipe's own.
-TRAINING_CODE = ("datasets", "images/description.py", "images/ink.py", "recipes", "training")
+TRAINING_CODE = (
+    "datasets", "recipes", "training",
+    "zoo_server/images/description.py", "zoo_server/images/ink.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

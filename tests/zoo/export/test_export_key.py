@@ -19,7 +19,6 @@ ROOM = Path(zoo.__file__).parent
 ELSEWHERE = {
     "errors.py": "messages",
     "files.py": "how bytes come to the disk, not which",
-    "images": "reads pictures that users bring; the files that prepare training rows are in the key",
     "version.py": "the version itself is in the key",
 }
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image as Pillow
 
 from zoo.errors import UsageError
-from zoo.images.description import Image
 from zoo.models.inputs import tensors
 from zoo.models.interface import InputSpec
+from zoo_server.images.description import Image
 
 FEATURES = ("length", "width", "height", "depth")
 FLOWER = InputSpec(

@@ -6,10 +6,10 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from zoo.datasets.digits import DIGITS, SMALL_IMAGE, WRITTEN
-from zoo.images.description import Image, Ink
-from zoo.images.ink import normalise, resize
-from zoo.images.reading import is_blank, values_of
 from zoo.terminal.picture import draw
+from zoo_server.images.description import Image, Ink
+from zoo_server.images.ink import normalise, resize
+from zoo_server.images.reading import is_blank, values_of
 
 MASS = Ink(canvas=28, box=(20, 20), fit="keep", centre="mass", binary=False, blocks=28)
 

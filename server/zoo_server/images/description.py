@@ -3,7 +3,7 @@
     {"mode": "L", "size": [8, 8], "range": [0, 16], "crop": "ink",
      "ink": {"canvas": 32, "box": [32, 20], "fit": "stretch", "centre": "box", "binary": true, "blocks": 8}}
 
-`zoo.images.reading` does what it says; the card and the metadata repeat it.
+`zoo_server.images.reading` does what it says; the card and the metadata repeat it.
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.errors import UsageError
-from zoo.images.description import Image
-from zoo.images.ink import Floats, ink_of, normalise, resize
+from zoo_server.images.description import Image
+from zoo_server.images.ink import Floats, ink_of, normalise, resize
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -18,13 +17,17 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
+class UnreadablePicture(ValueError):
+    """What is no picture, or none that can be read; the text says which and why."""
+
+
 def is_picture(value: object) -> bool:
     """Tell whether this is an image of Pillow's, without importing it."""
     return hasattr(value, "convert") and hasattr(value, "getbands")
 
 
 def open_picture(content: bytes, source: str) -> Picture:
-    """Decode a file's content; raises UsageError naming its `source`."""
+    """Decode a file's content; raises UnreadablePicture naming its `source`."""
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
@@ -32,9 +35,11 @@ def open_picture(content: bytes, source: str) -> Picture:
         picture: Picture = pillow.open(io.BytesIO(content))
         picture.load()
     except UnidentifiedImageError as error:
-        raise UsageError(f"{source} is not an image that can be read: unknown format") from error
+        raise UnreadablePicture(
+            f"{source} is not an image that can be read: unknown format"
+        ) from error
     except (OSError, ValueError, pillow.DecompressionBombError) as error:
-        raise UsageError(f"{source} is not an image that can be read: {error}") from error
+        raise UnreadablePicture(f"{source} is not an image that can be read: {error}") from error
     return picture
 
 
@@ -44,7 +49,9 @@ def picture_of_pixels(pixels: np.ndarray[Any, Any]) -> Picture:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] > 4) or not pixels.size:
         shape = " × ".join(map(str, pixels.shape))
-        raise UsageError(f"an array of {shape} is no image: give rows × columns, or × 3 for RGB")
+        raise UnreadablePicture(
+            f"an array of {shape} is no image: give rows × columns, or × 3 for RGB"
+        )
     from PIL import Image as pillow
 
     picture: Picture = pillow.fromarray(np.ascontiguousarray(pixels))
