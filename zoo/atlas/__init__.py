@@ -1,7 +1,7 @@
 """The layer atlas: every public Keras layer and activation, with the options that matter.
 
     case.py       what a case is, and how one can go
-    dense.py ...  the cases, one family a file, as data
+    dense.py ...  the cases, one family a file, as data: a line for most
     measure.py    export a case and compare it with Keras
     isolated.py   the same in a process of its own
     table.py      the outcomes as a page

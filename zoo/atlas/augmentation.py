@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo.atlas.case import LayerCase, case
+from zoo.atlas.case import layer
 
 #: Layer -> its arguments.
 LAYERS: dict[str, dict[str, Any]] = {
@@ -37,10 +37,6 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 
 
-def _augmentation(name: str, options: dict[str, Any]) -> LayerCase:
-    return case(
-        name, lambda k, x: getattr(k.layers, name)(**options)(x), (8, 8, 3), values="pixels"
-    )
-
-
-CASES = tuple(_augmentation(name, options) for name, options in LAYERS.items())
+CASES = tuple(
+    layer(name, (8, 8, 3), **options).but(values="pixels") for name, options in LAYERS.items()
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 Shape = tuple[int | None, ...]
@@ -30,10 +30,20 @@ class LayerCase:
     refused: str = ""
     words: tuple[str, ...] = ("a", "b", "c", "d")
 
+    def but(self, **changes: Any) -> LayerCase:
+        """Return the same case with other rows or another outcome: fields of this class."""
+        return replace(self, **changes)
+
 
 def case(name: str, call: Callable[[Any, Any], Any], *shapes: Shape, **options: Any) -> LayerCase:
     """Return a case; a single input comes to `call` as itself, several as a list."""
     return LayerCase(name=name, call=call, shapes=shapes, **options)
+
+
+def layer(name: str, shape: Shape, *arguments: Any, **options: Any) -> LayerCase:
+    """Return the case of one layer, of the class that is named before any bracket, so constructed."""
+    kind = name.partition("[")[0]
+    return case(name, lambda k, x: getattr(k.layers, kind)(*arguments, **options)(x), shape)
 
 
 #: Keras itself has no answer to compare with, here: no exporter's fault, and no exporter's proof.

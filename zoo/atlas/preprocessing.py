@@ -1,178 +1,96 @@
 """Preprocessing layers: numbers, words, sound, image sizes."""
 
-from typing import Any
+from zoo.atlas.case import case, layer
 
-from zoo.atlas.case import LayerCase, case
+VOCABULARY = ["a", "b", "c"]
 
-WORDS = ("a", "b", "c")
-
-
-def _resizing(method: str, **options: Any) -> LayerCase:
-    suffix = "".join(f",{key}" for key in options)
-    return case(
-        f"Resizing[{method}{suffix}]",
-        lambda k, x: k.layers.Resizing(5, 9, interpolation=method, **options)(x),
-        (6, 6, 2),
-    )
-
-
-def _integers(name: str, call: Any, *shapes: Any, **options: Any) -> LayerCase:
-    shapes = shapes or ((4,),)
-    return case(name, call, *shapes, **({"values": "integers", "dtype": "int64"} | options))
-
-
-def _words(name: str, call: Any, **options: Any) -> LayerCase:
-    return case(name, call, (3,), values="words", dtype="string", **options)
+#: What the rows are made of, for layers that look values up.
+INTEGERS = {"values": "integers", "dtype": "int64"}
+WORDS = {"values": "words", "dtype": "string"}
 
 
 CASES = (
-    *map(_resizing, ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")),
-    _resizing("bilinear", antialias=True),
-    _resizing("bilinear", crop_to_aspect_ratio=True),
-    case(
-        "Discretization",
-        lambda k, x: k.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0])(x),
-        (4,),
+    layer("Resizing[bilinear]", (6, 6, 2), 5, 9, interpolation="bilinear"),
+    layer("Resizing[nearest]", (6, 6, 2), 5, 9, interpolation="nearest"),
+    layer("Resizing[bicubic]", (6, 6, 2), 5, 9, interpolation="bicubic"),
+    layer("Resizing[lanczos3]", (6, 6, 2), 5, 9, interpolation="lanczos3"),
+    layer("Resizing[lanczos5]", (6, 6, 2), 5, 9, interpolation="lanczos5"),
+    layer("Resizing[bilinear,antialias]", (6, 6, 2), 5, 9, antialias=True),
+    layer("Resizing[bilinear,crop_to_aspect_ratio]", (6, 6, 2), 5, 9, crop_to_aspect_ratio=True),
+    layer("Discretization", (4,), bin_boundaries=[-1.0, 0.0, 1.0]),
+    layer(
+        "Discretization[multi_hot]", (4,), bin_boundaries=[-1.0, 0.0, 1.0], output_mode="multi_hot"
     ),
-    case(
-        "Discretization[multi_hot]",
-        lambda k, x: k.layers.Discretization(
-            bin_boundaries=[-1.0, 0.0, 1.0], output_mode="multi_hot"
-        )(x),
-        (4,),
+    layer("CategoryEncoding", (4,), 6, output_mode="multi_hot").but(**INTEGERS),
+    layer("CategoryEncoding[one_hot]", (1,), 6, output_mode="one_hot").but(**INTEGERS),
+    layer("CategoryEncoding[count]", (4,), 6, output_mode="count").but(**INTEGERS),
+    layer("IntegerLookup", (4,), vocabulary=[1, 3, 5]).but(**INTEGERS),
+    layer("IntegerLookup[one_hot]", (1,), vocabulary=[1, 3, 5], output_mode="one_hot").but(
+        **INTEGERS
     ),
-    _integers(
-        "CategoryEncoding", lambda k, x: k.layers.CategoryEncoding(6, output_mode="multi_hot")(x)
+    layer("IntegerLookup[invert]", (4,), vocabulary=[1, 3, 5], invert=True).but(
+        **INTEGERS, below=4
     ),
-    _integers(
-        "CategoryEncoding[one_hot]",
-        lambda k, x: k.layers.CategoryEncoding(6, output_mode="one_hot")(x),
-        (1,),
+    layer("StringLookup", (3,), vocabulary=VOCABULARY).but(**WORDS),
+    layer("StringLookup[multi_hot]", (3,), vocabulary=VOCABULARY, output_mode="multi_hot").but(
+        **WORDS
     ),
-    _integers(
-        "CategoryEncoding[count]", lambda k, x: k.layers.CategoryEncoding(6, output_mode="count")(x)
+    layer("StringLookup[mask]", (3,), vocabulary=VOCABULARY, mask_token="").but(**WORDS),
+    layer("StringLookup[invert]", (4,), vocabulary=VOCABULARY, invert=True).but(
+        **INTEGERS, below=4
     ),
-    _integers("IntegerLookup", lambda k, x: k.layers.IntegerLookup(vocabulary=[1, 3, 5])(x)),
-    _integers(
-        "IntegerLookup[one_hot]",
-        lambda k, x: k.layers.IntegerLookup(vocabulary=[1, 3, 5], output_mode="one_hot")(x),
-        (1,),
+    layer("Hashing", (4,), 5).but(**INTEGERS, refused="StringToHashBucketFast"),
+    layer("Hashing[words]", (3,), 5).but(**WORDS, refused="StringToHashBucketFast"),
+    case("HashedCrossing", lambda k, x: k.layers.HashedCrossing(5)(x), (1,), (1,)).but(
+        **INTEGERS, refused="SparseCross"
     ),
-    _integers(
-        "IntegerLookup[invert]",
-        lambda k, x: k.layers.IntegerLookup(vocabulary=[1, 3, 5], invert=True)(x),
-        below=4,
+    layer("TextVectorization", (1,), vocabulary=VOCABULARY).but(
+        **WORDS, refused="StaticRegexReplace"
     ),
-    _words("StringLookup", lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS))(x)),
-    _words(
-        "StringLookup[multi_hot]",
-        lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS), output_mode="multi_hot")(x),
-    ),
-    _words(
-        "StringLookup[mask]",
-        lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS), mask_token="")(x),
-    ),
-    _integers(
-        "StringLookup[invert]",
-        lambda k, x: k.layers.StringLookup(vocabulary=list(WORDS), invert=True)(x),
-        below=4,
-    ),
-    _integers("Hashing", lambda k, x: k.layers.Hashing(5)(x), refused="StringToHashBucketFast"),
-    _words("Hashing[words]", lambda k, x: k.layers.Hashing(5)(x), refused="StringToHashBucketFast"),
-    _integers(
-        "HashedCrossing",
-        lambda k, x: k.layers.HashedCrossing(5)(x),
-        (1,),
-        (1,),
-        refused="SparseCross",
-    ),
-    case(
-        "TextVectorization",
-        lambda k, x: k.layers.TextVectorization(vocabulary=list(WORDS))(x),
-        (1,),
-        values="words",
-        dtype="string",
-        refused="StaticRegexReplace",
-    ),
-    case(
-        "STFTSpectrogram",
-        lambda k, x: k.layers.STFTSpectrogram(frame_length=16, frame_step=8, fft_length=16)(x),
-        (64, 1),
-    ),
-    case(
+    layer("STFTSpectrogram", (64, 1), frame_length=16, frame_step=8, fft_length=16),
+    layer(
         "STFTSpectrogram[magnitude]",
-        lambda k, x: k.layers.STFTSpectrogram(
-            mode="magnitude", frame_length=16, frame_step=8, fft_length=32
-        )(x),
         (64, 1),
+        mode="magnitude",
+        frame_length=16,
+        frame_step=8,
+        fft_length=32,
     ),
-    case(
+    layer(
         "MelSpectrogram",
-        lambda k, x: k.layers.MelSpectrogram(
-            fft_length=64, sequence_stride=16, sampling_rate=1000, num_mel_bins=8, max_freq=400
-        )(x),
         (256,),
+        fft_length=64,
+        sequence_stride=16,
+        sampling_rate=1000,
+        num_mel_bins=8,
+        max_freq=400,
     ),
     case(
         "Pipeline",
         lambda k, x: k.layers.Pipeline([k.layers.Rescaling(0.5), k.layers.CenterCrop(4, 4)])(x),
         (6, 6, 2),
     ),
-    case("Resizing[bilinear,dyn HW]", lambda k, x: k.layers.Resizing(5, 9)(x), (None, None, 2)),
-    case(
-        "Resizing[bicubic,dyn HW]",
-        lambda k, x: k.layers.Resizing(5, 9, interpolation="bicubic")(x),
-        (None, None, 2),
-        refused="needs a fixed input size",
+    layer("Resizing[bilinear,dyn HW]", (None, None, 2), 5, 9),
+    layer("Resizing[bicubic,dyn HW]", (None, None, 2), 5, 9, interpolation="bicubic").but(
+        refused="needs a fixed input size"
     ),
-    case(
-        "Resizing[pad]",
-        lambda k, x: k.layers.Resizing(5, 9, pad_to_aspect_ratio=True)(x),
-        (6, 6, 2),
+    layer("Resizing[pad]", (6, 6, 2), 5, 9, pad_to_aspect_ratio=True),
+    layer("Resizing[area]", (6, 6, 2), 5, 9, interpolation="area"),
+    layer(
+        "STFTSpectrogram[real]", (64, 1), mode="real", frame_length=16, frame_step=8, fft_length=16
     ),
-    case(
-        "Resizing[area]", lambda k, x: k.layers.Resizing(5, 9, interpolation="area")(x), (6, 6, 2)
-    ),
-    case(
-        "STFTSpectrogram[real]",
-        lambda k, x: k.layers.STFTSpectrogram(
-            mode="real", frame_length=16, frame_step=8, fft_length=16
-        )(x),
-        (64, 1),
-    ),
-    case(
+    layer(
         "STFTSpectrogram[angle]",
-        lambda k, x: k.layers.STFTSpectrogram(
-            mode="angle", frame_length=16, frame_step=8, fft_length=16
-        )(x),
         (64, 1),
+        mode="angle",
+        frame_length=16,
+        frame_step=8,
+        fft_length=16,
     ),
-    case(
-        "STFTSpectrogram[log]",
-        lambda k, x: k.layers.STFTSpectrogram(
-            mode="log", frame_length=16, frame_step=8, fft_length=16
-        )(x),
-        (64, 2),
+    layer(
+        "STFTSpectrogram[log]", (64, 2), mode="log", frame_length=16, frame_step=8, fft_length=16
     ),
-    case(
-        "Discretization[one_hot]",
-        lambda k, x: k.layers.Discretization(
-            bin_boundaries=[-1.0, 0.0, 1.0], output_mode="one_hot"
-        )(x),
-        (1,),
-    ),
-    case(
-        "Discretization[count]",
-        lambda k, x: k.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0], output_mode="count")(
-            x
-        ),
-        (4,),
-    ),
-    case(
-        "Rescaling[uint8]",
-        lambda k, x: k.layers.Rescaling(1 / 255)(x),
-        (4, 4, 3),
-        values="pixels",
-        dtype="uint8",
-    ),
+    layer("Discretization[one_hot]", (1,), bin_boundaries=[-1.0, 0.0, 1.0], output_mode="one_hot"),
+    layer("Discretization[count]", (4,), bin_boundaries=[-1.0, 0.0, 1.0], output_mode="count"),
+    layer("Rescaling[uint8]", (4, 4, 3), 1 / 255).but(values="pixels", dtype="uint8"),
 )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo.atlas.case import LayerCase, case
+from zoo.atlas.case import LayerCase, case, layer
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 
@@ -24,10 +24,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def _layer(k: Any, kind: str, units: int = 3, **options: Any) -> Any:
     return getattr(k.layers, kind)(units, **options)
-
-
-def _with(kind: str, suffix: str, options: dict[str, Any]) -> LayerCase:
-    return case(kind + suffix, lambda k, x: _layer(k, kind, **options)(x), (5, 2))
 
 
 def _bidirectional(kind: str, suffix: str, merge: str | None, **options: Any) -> LayerCase:
@@ -66,24 +62,14 @@ def _others(kind: str) -> tuple[LayerCase, ...]:
             values="integers",
             dtype="int32",
         ),
-        case(f"{kind}[dyn T]", lambda k, x: _layer(k, kind)(x), (None, 2)),
-        case(
-            f"{kind}[dyn T,seq]",
-            lambda k, x: _layer(k, kind, return_sequences=True)(x),
-            (None, 2),
-        ),
+        layer(f"{kind}[dyn T]", (None, 2), 3),
+        layer(f"{kind}[dyn T,seq]", (None, 2), 3, return_sequences=True),
         case(
             f"{kind}[stacked]",
             lambda k, x: _layer(k, kind)(_layer(k, kind, return_sequences=True)(x)),
             (5, 2),
         ),
-        case(
-            f"{kind}[stateful b7]",
-            lambda k, x: _layer(k, kind, stateful=True)(x),
-            (5, 2),
-            batch=7,
-            reset_states=True,
-        ),
+        layer(f"{kind}[stateful b7]", (5, 2), 3, stateful=True).but(batch=7, reset_states=True),
         case(
             f"{kind}[initial state]",
             lambda k, x: _layer(k, kind)(x[0], initial_state=_states(kind, x[1])),
@@ -102,11 +88,15 @@ def _rnn(name: str, cells: Any) -> LayerCase:
 
 
 CASES = (
-    *(_with(kind, suffix, options) for kind in KINDS for suffix, options in OPTIONS.items()),
+    *(
+        layer(kind + suffix, (5, 2), 3, **options)
+        for kind in KINDS
+        for suffix, options in OPTIONS.items()
+    ),
     *(item for kind in KINDS for item in _others(kind)),
-    _with("GRU", "[reset_after=False]", {"reset_after": False}),
-    _with("LSTM", "[no ufb]", {"unit_forget_bias": False}),
-    _with("LSTM", "[hard_sigmoid]", {"recurrent_activation": "hard_sigmoid"}),
+    layer("GRU[reset_after=False]", (5, 2), 3, reset_after=False),
+    layer("LSTM[no ufb]", (5, 2), 3, unit_forget_bias=False),
+    layer("LSTM[hard_sigmoid]", (5, 2), 3, recurrent_activation="hard_sigmoid"),
     _rnn("LSTMCell", lambda k: k.layers.LSTMCell(3)),
     _rnn("GRUCell", lambda k: k.layers.GRUCell(3)),
     _rnn("SimpleRNNCell", lambda k: k.layers.SimpleRNNCell(3)),
@@ -159,10 +149,8 @@ CASES = (
         lambda k, x: k.layers.RNN(k.layers.LSTMCell(3), return_sequences=True)(x),
         (5, 2),
     ),
-    case(
-        "LSTM[hard_sigmoid+elu]",
-        lambda k, x: k.layers.LSTM(3, recurrent_activation="hard_sigmoid", activation="elu")(x),
-        (5, 2),
+    layer(
+        "LSTM[hard_sigmoid+elu]", (5, 2), 3, recurrent_activation="hard_sigmoid", activation="elu"
     ),
-    case("GRU[leaky_relu]", lambda k, x: k.layers.GRU(3, activation="leaky_relu")(x), (5, 2)),
+    layer("GRU[leaky_relu]", (5, 2), 3, activation="leaky_relu"),
 )

