@@ -161,13 +161,15 @@ class Burst(Simulation):
     base=st.floats(0.1, 20),
     row=st.floats(0, 10),
     joins=st.booleans(),
-    waiting=st.integers(0, 40),
-    deadlines=st.lists(st.floats(-1, 200), min_size=1, max_size=12),
+    waiting=st.integers(0, 12),
+    deadline=st.integers(0, 200),
+    apart=st.sampled_from([0, 0, 1, -1, 30]),
 )
 def test_requests_that_come_together_are_judged_as_if_they_did_not(
-    base, row, joins, waiting, deadlines
+    base, row, joins, waiting, deadline, apart
 ):
     """One look at all of them lets in whom a look at each does."""
+    deadlines = [deadline + apart * index for index in range(10)]
     together, alone = (
         Burst(base, row, joins, waiting, deadlines, at_once) for at_once in (True, False)
     )
