@@ -21,6 +21,8 @@ class InFlight:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._count = 0
+        #: How many calls have been let in so far.
+        self.entered = 0
         self._open = True
 
     @property
@@ -34,6 +36,7 @@ class InFlight:
             if not self._open:
                 raise ServerExiting("Server exiting")
             self._count += 1
+            self.entered += 1
 
     def leave(self) -> None:
         """Note that one call is over."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from zoo_server.config import ServerConfig
 from zoo_server.errors import OperatorError, ServerExiting
+from zoo_server.memory import keep_freed_pages
 from zoo_server.server import Server
 from zoo_server.telemetry import logs
 from zoo_server.topology import SingleProcess, TopologyFactory
@@ -150,6 +151,7 @@ def _serve(
     level: int = logging.INFO,
 ) -> int:
     """Serve until the leave request; `report` hears why the server cannot, `level` is the log's."""
+    keep_freed_pages()
     try:
         server = Server(config, topology, leave.fail)
         started = _start(server, leave)

@@ -275,7 +275,7 @@ class Server:
         for watched in (self._tls, self._tokens):
             if watched is not None:
                 self._repeat("reading tokens and certificates", watched.look, LOOK_AT_FILES_SECONDS)
-        trimmer = MemoryTrimmer(lambda: not self.in_flight.count)
+        trimmer = MemoryTrimmer(lambda: not self.in_flight.count, lambda: self.in_flight.entered)
         self._repeat("giving memory back", trimmer.look, LOOK_SECONDS)
         self._topology.log_ready(self._addresses(), time.perf_counter() - self._began)
         self._topology.serving()

@@ -1,5 +1,9 @@
 """When memory is given back; the readings are the test's own."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from zoo_server.memory import MemoryTrimmer
@@ -11,14 +15,22 @@ class Process:
     """A process of a size, of which a trim leaves what it needs."""
 
     def __init__(self):
-        self.resident, self.needed, self.idle, self.trims = 100 * MB, 100 * MB, True, 0
+        self.resident, self.needed, self.idle, self.trims, self.calls = (
+            100 * MB,
+            100 * MB,
+            True,
+            0,
+            0,
+        )
 
     def trim(self):
         self.trims += 1
         self.resident = self.needed
 
     def trimmer(self):
-        return MemoryTrimmer(lambda: self.idle, lambda: self.resident, self.trim)
+        return MemoryTrimmer(
+            lambda: self.idle, lambda: self.calls, lambda: self.resident, self.trim
+        )
 
 
 @pytest.fixture
@@ -71,9 +83,49 @@ def test_what_is_freed_late_is_given_back_as_well(watched):
     assert process.resident == 100 * MB
 
 
+def test_while_calls_come_it_is_kept_for_them(watched):
+    """Between two calls the server is idle as well; in the long run it gives back even so."""
+    process, trimmer = watched
+    process.resident = 500 * MB
+    looks = 0
+    while not process.trims:
+        process.calls += 1
+        trimmer.look()
+        looks += 1
+
+    assert 10 < looks < 60
+
+
 def test_a_little_is_not_worth_it(watched):
     process, trimmer = watched
     process.resident += 8 * MB
     trimmer.look()
 
     assert process.trims == 0
+
+
+_COPIES = """
+import resource
+from zoo_server.memory import keep_freed_pages
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytes(memoryview(message))  # freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_pages()
+message = b"x" * (48 << 20)
+print(faults(), faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's settings")
+def test_the_pages_of_a_freed_message_are_used_again():
+    """The second copy of a large message meets next to no new page."""
+    done = subprocess.run(
+        [sys.executable, "-c", _COPIES], capture_output=True, text=True, check=True, timeout=60
+    )
+    first, second = map(int, done.stdout.split())
+
+    assert first > 1000
+    assert second < first / 20
