@@ -2,11 +2,11 @@
 
     CASES = {"dense": export_dense, ...}     in a module of cases: each takes a folder that all of
                                              them share, and returns what JSON can hold
-    outcomes = run_cases(module, folder)     in a fixture of the tests
+    outcomes = cases(module, folder)         in a fixture of the tests (conftest.py)
     outcomes["dense"]                        what the case returned, or its traceback as a failure
 
-pytest's own process stays free of TensorFlow: it takes seconds to import, and changes for all tests
-which threads and signal handlers there are. A module of cases imports Keras inside functions, so
+pytest's own process stays free of TensorFlow, which changes for all tests what threads and signal
+handlers there are. A module of cases imports Keras inside functions, so
 that the tests can import the module for its names.
 """
 
@@ -48,18 +48,32 @@ class Outcomes:
         return outcome["result"]
 
 
-def run_cases(module: str, folder: Path, *names: str, timeout: float = 250) -> Outcomes:
-    """Run a module's cases, or those named, in order, in a process of their own."""
-    record = folder / "outcomes.jsonl"
-    record.write_text("", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, module, str(folder), *names],
+def new_python(*arguments: object, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run `python ARGUMENTS` as a process that shares nothing with another, its hash seed included."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
         cwd=ROOT,
     )
+
+
+def run_cases(
+    python: Callable[..., subprocess.CompletedProcess[str]],
+    module: str,
+    folder: Path,
+    *names: str,
+    timeout: float = 250,
+) -> Outcomes:
+    """Run a module's cases, or those named, in order, in a process of their own.
+
+    `python` runs it: `new_python`, or the fixture of that name, which knows TensorFlow already.
+    """
+    record = folder / "outcomes.jsonl"
+    record.write_text("", encoding="utf-8")
+    done = python("-m", __name__, module, folder, *names, timeout=timeout)
     lines = record.read_text(encoding="utf-8").splitlines()
     return Outcomes(lines, done.stderr, done.returncode)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.zoo.keras_process import Outcomes, run_cases
+from tests.zoo.keras_process import Outcomes, new_python, run_cases
 
 
 def _raises(folder: Path) -> None:
@@ -32,7 +32,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """What became of this module's cases."""
-    return run_cases(__name__, tmp_path_factory.mktemp("cases"))
+    return run_cases(new_python, __name__, tmp_path_factory.mktemp("cases"))
 
 
 def test_results_come_back(outcomes: Outcomes) -> None:

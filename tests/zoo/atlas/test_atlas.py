@@ -35,15 +35,9 @@ FLOOR_RIGHT = 224
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> Outcomes:
+def outcomes(zoo) -> Outcomes:
     """The subset's outcomes by name, measured in a process of its own."""
-    done = subprocess.run(
-        [str(ZOO), "layers", "--json", "--only", SUBSET],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    done = zoo("layers", "--json", "--only", SUBSET, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     return {outcome["name"]: outcome for outcome in json.loads(done.stdout)}
 

@@ -1,6 +1,5 @@
 """`zoo train` with recipes of the user's: what is wrong with them is told before anything is trained."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -37,13 +36,10 @@ def second():
 """
 
 
-def test_every_fault_of_every_recipe_is_told_and_nothing_is_trained(tmp_path: Path) -> None:
+def test_every_fault_of_every_recipe_is_told_and_nothing_is_trained(zoo, tmp_path: Path) -> None:
     """One line a recipe, with the built-in model beside them untouched."""
     (tmp_path / "mine.py").write_text(TWO_FAULTY)
-    done = subprocess.run(
-        [str(ZOO), "train", "dense_iris", "first", "second", "--module", "mine.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
-    )  # fmt: skip
+    done = zoo("train", "dense_iris", "first", "second", "--module", "mine.py", cwd=tmp_path)
     first, second = done.stderr.strip().splitlines()
 
     assert done.returncode == 2

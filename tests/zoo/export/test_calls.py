@@ -1,16 +1,17 @@
 """Whatever way a model is called, its file takes the same inputs, or the refusal says what to do."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.zoo.keras_process import Outcomes, run_cases
+from tests.zoo.keras_process import Outcomes
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Every model of call_cases.py, exported in one process."""
-    return run_cases("tests.zoo.export.call_cases", tmp_path_factory.mktemp("calls"))
+    return cases("tests.zoo.export.call_cases", tmp_path_factory.mktemp("calls"))
 
 
 @pytest.mark.parametrize(

@@ -68,16 +68,10 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(python, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository that they were published in."""
     folder = tmp_path_factory.mktemp("foreign")
-    done = subprocess.run(
-        [sys.executable, "-c", PUBLISH, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    done = python("-c", PUBLISH, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "models"
 

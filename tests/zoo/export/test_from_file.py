@@ -1,13 +1,18 @@
 """A user's own file is exported, or refused in one line that says what to do; never half of it."""
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.zoo.keras_process import Outcomes, run_cases
+from tests.zoo.keras_process import Outcomes
+from zoo.export.from_file import FileExport
+from zoo.export.options import ExportOptions
 
 ZOO = Path(sys.executable).with_name("zoo")
 
@@ -19,9 +24,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(files: Path) -> Outcomes:
+def said(cases: Callable[..., Outcomes], files: Path) -> Outcomes:
     """What the exporter said to every file, in one process that knows TensorFlow."""
-    return run_cases("tests.zoo.export.file_cases", files)
+    return cases("tests.zoo.export.file_cases", files)
 
 
 @pytest.mark.parametrize("name", ["good", "old, trusted", "lambda, trusted", "custom, module"])
@@ -75,44 +80,31 @@ def test_what_is_broken_is_refused_in_one_line(
 #: Less than the model's file, more than a line of a log.
 FULL_AT_BYTES = 1000
 
-#: Runs a program that can make no file larger. Python ignores SIGXFSZ, so a write beyond the limit fails
-#: as on a full disk. Not preexec_fn: this process may have grpc's threads, which no fork survives.
-FULL_DISK = (
-    "import os, resource, sys; "
-    "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
-    "os.execv(sys.argv[2], sys.argv[2:])"
-)
+#: The process that loads a file, where no file can grow. Python ignores SIGXFSZ, so a write beyond the
+#: limit fails as on a full disk.
+ON_A_FULL_DISK = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+runpy.run_module("zoo.export.from_file", run_name="__main__")
+"""
 
 
 @pytest.mark.parametrize("publish", [False, True], ids=["file", "repository"])
 def test_a_full_disk_leaves_nothing_half_written(
-    said: Outcomes, files: Path, tmp_path: Path, publish: bool
+    python, said: Outcomes, files: Path, tmp_path: Path, publish: bool
 ) -> None:
-    """A file that cannot grow any more: one line, status 1, no model, no leftover, no repository."""
+    """A file that cannot grow any more: one line, no model, no leftover, no repository."""
     assert said["good"]["kind"] == "ok"
-    target = ["--repository", "models"] if publish else ["-o", "out.onnx"]
+    target = {"repository": "models"} if publish else {"output": "out.onnx"}
+    request = FileExport(source="good.keras", options=ExportOptions(), **target)
     shutil.copy(files / "good.keras", tmp_path / "good.keras")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            FULL_DISK,
-            str(FULL_AT_BYTES),
-            str(ZOO),
-            "export",
-            "good.keras",
-            *target,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-        cwd=tmp_path,
-    )
+    arguments = (FULL_AT_BYTES, json.dumps(asdict(request)))
+    done = python("-c", ON_A_FULL_DISK, *arguments, cwd=tmp_path)
 
-    assert done.returncode == 1, done.stdout + done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    assert "nothing was written" in line
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["kind"] == "StorageError"
+    assert len(answer["error"].splitlines()) == 1
+    assert "nothing was written" in answer["error"]
     # The repository's lock is empty, and stays for the next one.
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert left - {".lock"} == {"good.keras"}

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from tests.zoo.export.model_cases import MODELS
-from tests.zoo.keras_process import Outcomes, run_cases
+from tests.zoo.keras_process import Outcomes, new_python, run_cases
 from zoo.files import sha256
 
 CASES = "tests.zoo.export.model_cases"
@@ -17,9 +18,9 @@ ZOO = Path(sys.executable).with_name("zoo")
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Every model of model_cases.py, exported in one process."""
-    return run_cases(CASES, tmp_path_factory.mktemp("export"))
+    return cases(CASES, tmp_path_factory.mktemp("export"))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ ELSEWHERE = ("bidirectional", "tutorial_stack", "branches")
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Some of the models, exported in a process that exported nothing before."""
-    return run_cases(CASES, tmp_path_factory.mktemp("others"), *ELSEWHERE)
+    return run_cases(new_python, CASES, tmp_path_factory.mktemp("others"), *ELSEWHERE)
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
@@ -175,10 +176,10 @@ keras.Sequential(layers).save(sys.argv[1])
 """
 
 
-def test_a_keras_file_is_published_or_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_keras_file_is_published_or_refused_in_one_line(python, tmp_path: Path) -> None:
     """A user's own file, whole and cut off."""
     whole, cut = tmp_path / "mine.keras", tmp_path / "cut.keras"
-    subprocess.run([sys.executable, "-c", SAVE, str(whole)], check=True, capture_output=True)
+    python("-c", SAVE, whole).check_returncode()
     cut.write_bytes(whole.read_bytes()[:500])
 
     def zoo(*arguments: object) -> "subprocess.CompletedProcess[str]":

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.zoo.export.zoo_commands import MODELS, ZOO, command_imports, zoo
+from tests.zoo.export.zoo_commands import MODELS, ZOO, command_imports
 from zoo.files import sha256
 from zoo.publish import repository
 from zoo.training.runs import RunFolder
@@ -67,7 +67,7 @@ def test_a_recipe_gives_the_same_bytes_in_every_process(trained, tmp_path: Path)
         assert (first / path).read_bytes() == (second / path).read_bytes() == wanted, path
 
 
-def test_what_is_published_depends_on_its_inputs_alone(trained, tmp_path: Path) -> None:
+def test_what_is_published_depends_on_its_inputs_alone(zoo, trained, tmp_path: Path) -> None:
     """Another folder, another hour, a slower training: every file of the version is the same."""
     names = ("cnn_digits", "lstm_sunspots", "lstm_sunspots_step")
     runs = tmp_path / "runs"
@@ -107,7 +107,7 @@ def softsign() -> object:
 '''
 
 
-def test_a_recipe_that_the_reference_cannot_compute_is_exported(tmp_path: Path) -> None:
+def test_a_recipe_that_the_reference_cannot_compute_is_exported(zoo, tmp_path: Path) -> None:
     """onnxruntime decides; the reference is left out aloud, in the manifest, the card, verify."""
     (tmp_path / "other.py").write_text(SOFTSIGN)
     models = ("--repository", tmp_path / "models", "--module", tmp_path / "other.py")
@@ -124,7 +124,7 @@ def test_a_recipe_that_the_reference_cannot_compute_is_exported(tmp_path: Path) 
     assert f"left out: {reason}" in verified.stdout
 
 
-def test_another_opset_is_another_version(trained, published: Path) -> None:
+def test_another_opset_is_another_version(zoo, trained, published: Path) -> None:
     """Asked for by name, written in the manifest, and up to date only for the same opset."""
     folders = ("--repository", published, "--runs", trained.runs)
     done = zoo("export", "lstm_sunspots", "--opset", "18", *folders)
@@ -142,7 +142,7 @@ def test_another_opset_is_another_version(trained, published: Path) -> None:
     assert manifest.values["options"]["opset"] == 18
 
 
-def test_a_damaged_publication_is_published_again(trained, published: Path) -> None:
+def test_a_damaged_publication_is_published_again(zoo, trained, published: Path) -> None:
     """Export notices that version 1 is not intact, leaves it, and adds version 2."""
     (published / "dense_iris/1/model.onnx").write_bytes(b"")
     done = zoo("export", "dense_iris", "--repository", published, "--runs", trained.runs)
@@ -211,7 +211,7 @@ def two_faced() -> object:
 '''
 
 
-def test_a_graph_that_disagrees_is_not_published(tmp_path: Path) -> None:
+def test_a_graph_that_disagrees_is_not_published(zoo, tmp_path: Path) -> None:
     """The export says where it differs, exits 1, and leaves no trace in the repository."""
     (tmp_path / "trap.py").write_text(UNTRACEABLE)
     done = zoo(
@@ -226,7 +226,7 @@ def test_a_graph_that_disagrees_is_not_published(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_kill_nine_at_twenty_moments_loses_nothing(tmp_path: Path) -> None:
+def test_kill_nine_at_twenty_moments_loses_nothing(zoo, tmp_path: Path) -> None:
     """Whatever is on disk after each kill is whole, and the run that is let finish ends right."""
     names = ("dense_iris", "lstm_sunspots", "dense_diabetes")
     folders = ("--repository", tmp_path / "models", "--runs", tmp_path / "runs")

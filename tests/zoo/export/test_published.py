@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from tests.zoo.export.zoo_commands import MODELS, PORTABLE, command_imports, zoo
+from tests.zoo.export.zoo_commands import MODELS, PORTABLE, command_imports
 from zoo.files import sha256
 from zoo.publish import repository
 from zoo.recipes.registry import Registry
@@ -176,7 +176,7 @@ def test_list_and_show_need_no_framework(trained, tmp_path: Path) -> None:
     assert "(None, 2, 2, 3)" in (tmp_path / "p.svg").read_text()
 
 
-def test_show_counts_the_tutorials_connections(trained) -> None:
+def test_show_counts_the_tutorials_connections(zoo, trained) -> None:
     """4 inputs times 8 units are 32 connections."""
     shown = json.loads(
         zoo("show", "dense_iris", "--repository", trained.repository, "--json").stdout

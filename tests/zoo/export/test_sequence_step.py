@@ -1,7 +1,5 @@
 """One step of a recurrent model: the same weights, the same answers."""
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -55,11 +53,9 @@ PROGRAM = textwrap.dedent(
 
 
 @pytest.mark.timeout(120)
-def test_a_step_ends_where_the_model_does():
+def test_a_step_ends_where_the_model_does(python):
     """LSTM, GRU and SimpleRNN, scaled; other weights are noticed; other stacks are refused."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True, timeout=110
-    )
+    done = python("-c", PROGRAM, timeout=110)
 
     assert done.stdout.strip() == "well", done.stderr
 

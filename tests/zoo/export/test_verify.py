@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.zoo.export.zoo_commands import MODELS, PORTABLE, zoo
+from tests.zoo.export.zoo_commands import MODELS, PORTABLE
 from zoo.parity.compare import Case, Policy
 from zoo.parity.prove import prove
 from zoo.parity.vectors import read_vectors
@@ -16,7 +16,7 @@ from zoo_server.config import ServerConfig
 from zoo_server.server import running
 
 
-def test_verify_repeats_the_check_on_disk(trained) -> None:
+def test_verify_repeats_the_check_on_disk(zoo, trained) -> None:
     """Every model agrees in every runtime, as JSON says too."""
     done = zoo("verify", "--repository", trained.repository, "--json")
 
@@ -28,7 +28,7 @@ def test_verify_repeats_the_check_on_disk(trained) -> None:
     assert all(result["ok"] and len(result["comparisons"]) >= 8 for result in results)
 
 
-def test_verify_takes_any_onnx_file_with_vectors(trained, tmp_path: Path) -> None:
+def test_verify_takes_any_onnx_file_with_vectors(zoo, trained, tmp_path: Path) -> None:
     """A version folder copied elsewhere is enough; without vectors it is bad usage."""
     shutil.copytree(trained.repository / "cnn_digits/1", tmp_path / "copy")
     done = zoo("verify", tmp_path / "copy/model.onnx")
@@ -58,7 +58,7 @@ def test_the_server_tests_itself_on_the_vectors(published: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "gone", "vectors", "portable"])
-def test_verify_notices_damage(published: Path, damage: str) -> None:
+def test_verify_notices_damage(zoo, published: Path, damage: str) -> None:
     """A file that is not what was published fails, and the others are still checked."""
     name = "lstm_sunspots" if damage == "portable" else "dense_iris"
     version = published / name / "1"

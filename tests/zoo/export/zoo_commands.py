@@ -1,4 +1,4 @@
-"""`zoo` in a process of its own, and the names of the models that the tests train."""
+"""What a command of the zoo imports, and the names of the models that the tests train."""
 
 import subprocess
 import sys
@@ -22,16 +22,6 @@ loaded = [name for name in ("tensorflow", "keras", "tf2onnx", "onnx") if name in
 print("imported:", *loaded)
 sys.exit(status)
 """
-
-
-def zoo(*arguments: object, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [str(ZOO), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
 
 
 def command_imports(*arguments: object) -> "subprocess.CompletedProcess[str]":

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,27 +23,16 @@ ZOO = Path(sys.executable).with_name("zoo")
 GRAPHS = Path(__file__).with_name("graphs.py")
 
 
-def _zoo(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [str(ZOO), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-        **options,
-    )
-
-
 # -- the zoo's own models --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def smaller(trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smaller(zoo, trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository to which `--quantize auto` published two models again."""
     repository = tmp_path_factory.mktemp("smaller") / "models"
     shutil.copytree(trained.repository, repository)
     folders = ("--repository", repository, "--runs", trained.runs)
-    done = _zoo("export", "cnn_digits10", "lstm_sunspots", "--quantize", "auto", *folders)
+    done = zoo("export", "cnn_digits10", "lstm_sunspots", "--quantize", "auto", *folders)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (repository / "printed.txt").write_text(done.stdout)
@@ -120,34 +108,36 @@ def test_the_card_shows_the_figures(smaller: Path) -> None:
     assert "`model.fp16.onnx`" in card
 
 
-def test_a_second_run_is_up_to_date_and_repeats_the_figures(trained, smaller: Path) -> None:
+def test_a_second_run_is_up_to_date_and_repeats_the_figures(zoo, trained, smaller: Path) -> None:
     """For the same wish; another wish is another export."""
     folders = ("--repository", smaller, "--runs", trained.runs)
-    again = _zoo("export", "lstm_sunspots", "cnn_digits10", "--quantize", "auto", *folders)
-    asked = _zoo("export", "lstm_sunspots", "--json", *folders)
+    again = zoo("export", "lstm_sunspots", "cnn_digits10", "--quantize", "auto", *folders)
+    asked = zoo("export", "lstm_sunspots", "--json", *folders)
 
     assert again.stdout.count("up to date") == 2
     assert len(re.findall(r"^lstm_sunspots +(?:int8|fp16) ", again.stdout, re.MULTILINE)) == 2
     assert json.loads(asked.stdout)[0]["exported_now"] is True
 
 
-def test_verify_is_content_with_a_smaller_variant(smaller: Path) -> None:
+def test_verify_is_content_with_a_smaller_variant(zoo, smaller: Path) -> None:
     """It is not meant to equal Keras: its checksum is checked, and damage to it noticed."""
-    done = _zoo("verify", "cnn_digits10", "--repository", smaller)
+    done = zoo("verify", "cnn_digits10", "--repository", smaller)
     assert done.returncode == 0, done.stdout + done.stderr
 
     copy = smaller.parent / "damaged"
     shutil.copytree(smaller, copy)
     (copy / "cnn_digits10/2/model.int8.onnx").write_bytes(b"")
-    done = _zoo("verify", "cnn_digits10", "--repository", copy)
+    done = zoo("verify", "cnn_digits10", "--repository", copy)
     assert done.returncode == 1
     assert "missing or is not what was published" in done.stdout
 
 
-def test_a_variant_asked_for_by_name_is_refused_with_its_figures(trained, tmp_path: Path) -> None:
+def test_a_variant_asked_for_by_name_is_refused_with_its_figures(
+    zoo, trained, tmp_path: Path
+) -> None:
     """Exit status 1, one line, nothing published; a larger --max-loss publishes it."""
     folders = ("--repository", tmp_path / "models", "--runs", trained.runs)
-    done = _zoo("export", "lstm_sunspots_sequence", "--quantize", "int8", "--max-loss", 0, *folders)
+    done = zoo("export", "lstm_sunspots_sequence", "--quantize", "int8", "--max-loss", 0, *folders)
 
     assert done.returncode == 1
     assert re.search(
@@ -160,7 +150,7 @@ def test_a_variant_asked_for_by_name_is_refused_with_its_figures(trained, tmp_pa
 
     (allowed,) = re.findall(r"--max-loss ([\d.]+) allows", done.stderr)
     name = "lstm_sunspots_sequence"
-    done = _zoo("export", name, "--quantize", "int8", "--max-loss", allowed, *folders)
+    done = zoo("export", name, "--quantize", "int8", "--max-loss", allowed, *folders)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "models/lstm_sunspots_sequence/1/model.int8.onnx").is_file()
     assert not (tmp_path / "models/lstm_sunspots_sequence/1/model.fp16.onnx").exists()
@@ -179,10 +169,10 @@ def test_a_variant_asked_for_by_name_is_refused_with_its_figures(trained, tmp_pa
     ],
 )
 def test_a_wish_that_makes_no_sense_is_bad_usage(
-    tmp_path: Path, arguments: tuple[str, ...], words: str
+    zoo, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     """Exit status 2, and nothing is trained for it."""
-    done = _zoo("export", "dense_iris", *arguments, cwd=tmp_path)
+    done = zoo("export", "dense_iris", *arguments, cwd=tmp_path)
 
     assert done.returncode == 2
     assert words in done.stderr
@@ -261,21 +251,21 @@ keras.Sequential(layers).save(sys.argv[1])
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(python, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with mine.keras, many.npz and few.npz."""
     folder = tmp_path_factory.mktemp("own")
     path = folder / "mine.keras"
-    subprocess.run([sys.executable, "-c", SAVE, str(path)], check=True, capture_output=True)
+    python("-c", SAVE, path).check_returncode()
     random = np.random.default_rng(4)
     for name, count in (("many", 128), ("few", 20)):
         np.savez(folder / f"{name}.npz", image=random.normal(size=(count, 6, 6, 2)))
     return folder
 
 
-def test_a_file_of_ones_own_is_judged_on_its_samples(own: Path, tmp_path: Path) -> None:
+def test_a_file_of_ones_own_is_judged_on_its_samples(zoo, own: Path, tmp_path: Path) -> None:
     """Without labels by the distance from fp32's answers, on rows that gave no ranges."""
     out = tmp_path / "out.onnx"
-    done = _zoo(
+    done = zoo(
         "export", own / "mine.keras", "-o", out, "--samples", own / "many.npz",
         "--quantize", "auto", "--max-loss", 5, "--json",
     )  # fmt: skip
@@ -297,9 +287,9 @@ def test_a_file_of_ones_own_is_judged_on_its_samples(own: Path, tmp_path: Path) 
     assert np.abs(first - second).max() < 0.01 * np.abs(first).max()
 
 
-def test_a_file_of_ones_own_is_published_with_its_variants(own: Path, tmp_path: Path) -> None:
+def test_a_file_of_ones_own_is_published_with_its_variants(zoo, own: Path, tmp_path: Path) -> None:
     """Beside model.onnx in the version folder, with the figures in its manifest."""
-    done = _zoo(
+    done = zoo(
         "export", own / "mine.keras", "--repository", tmp_path / "models",
         "--samples", own / "many.npz", "--quantize", "fp16",
     )  # fmt: skip
@@ -321,11 +311,11 @@ def test_a_file_of_ones_own_is_published_with_its_variants(own: Path, tmp_path: 
     ],
 )
 def test_what_the_samples_cannot_show_is_refused(
-    own: Path, tmp_path: Path, samples: str | None, status: int, words: str
+    zoo, own: Path, tmp_path: Path, samples: str | None, status: int, words: str
 ) -> None:
     """In one line; nothing is written."""
     given = ("--samples", own / samples) if samples else ()
-    done = _zoo(
+    done = zoo(
         "export", own / "mine.keras", "-o", tmp_path / "out.onnx", *given,
         "--quantize", "int8", "--max-loss", 0,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Training: the same bytes from the same seed, whole runs or none, and clear words when it fails.
 
-The trainings need TensorFlow and run once, in two processes of their own (training_cases.py).
+The trainings need TensorFlow and run once, in two processes (training_cases.py).
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import fcntl
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.zoo.keras_process import Outcomes, run_cases
+from tests.zoo.keras_process import Outcomes
 from zoo.recipes.dense import dense_iris
 from zoo.training.runs import RunFolder, key
 from zoo.training.train import train
@@ -28,10 +29,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trainings(folder: Path) -> Outcomes:
+def trainings(cases: Callable[..., Outcomes], folder: Path) -> Outcomes:
     """How they went: one is killed first, so that another can go on with it."""
-    assert run_cases(CASES, folder, "killed").status == -9
-    return run_cases(CASES, folder, *WHOLE)
+    assert cases(CASES, folder, "killed").status == -9
+    return cases(CASES, folder, *WHOLE)
 
 
 #: All but the one that ends its process.
