@@ -173,7 +173,7 @@ def test_what_is_published_is_listed_with_its_facts(trained) -> None:  # type: i
     assert facts.metric["value"] > 0.8
 
 
-def test_the_keras_model_is_the_one_that_was_exported(trained) -> None:  # type: ignore[no-untyped-def]
+def test_the_keras_model_is_the_one_that_was_exported(python, trained) -> None:  # type: ignore[no-untyped-def]
     """It answers like the file, and can be trained on; a model without one says so."""
     code = (
         "import sys, numpy as np, zoo\n"
@@ -184,10 +184,7 @@ def test_the_keras_model_is_the_one_that_was_exported(trained) -> None:  # type:
         "model.compile('sgd', 'sparse_categorical_crossentropy')\n"
         "model.fit(x, np.int32([0, 1]), verbose=0)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(trained.repository)],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = python("-c", code, trained.repository)
 
     assert done.returncode == 0, done.stderr
 

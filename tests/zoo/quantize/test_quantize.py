@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -179,26 +178,24 @@ def test_a_wish_that_makes_no_sense_is_bad_usage(
     assert list(tmp_path.iterdir()) == []
 
 
-#: Runs a command where files may not grow beyond 20 kB.
+#: Runs a command where files may not grow beyond 20 kB, with a temporary folder of its own. Python itself
+#: would leave its bytecode cut off, and run it the next time.
 ON_A_FULL_DISK = """
-import resource, sys
+import resource, sys, tempfile
 from zoo.cli import main
+tempfile.tempdir, sys.dont_write_bytecode = sys.argv.pop(1), True
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_disk_that_is_full_is_said_and_loses_nothing(trained, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_is_said_and_loses_nothing(python, trained, tmp_path: Path) -> None:
     """One line, and nothing in the repository or the temporary folder."""
     temporary, models = tmp_path / "temporary", tmp_path / "models"
     temporary.mkdir()
     folders = ("--runs", str(trained.runs), "--repository", str(models))
-    done = subprocess.run(
-        [sys.executable, "-c", ON_A_FULL_DISK, "export", "cnn_digits_bn", "--quantize", "int8", *folders],
-        capture_output=True, text=True, timeout=200, check=False,
-        # Python itself would leave its bytecode cut off, and run it the next time.
-        env={"TMPDIR": str(temporary), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+    command = ("export", "cnn_digits_bn", "--quantize", "int8", *folders)
+    done = python("-c", ON_A_FULL_DISK, temporary, *command)
 
     assert done.returncode == 1
     # The first file that does not fit is the model itself, in a folder that no reader sees.
