@@ -160,8 +160,8 @@ def _serving() -> Callable[..., AbstractContextManager[str]]:
 @pytest.fixture(scope="session")
 def addresses(trained: Trained) -> Iterator[dict[str, str]]:
     """The addresses of a running server of all models: "gRPC", "HTTP", "metrics"."""
-    with listening(trained.repository) as found:
-        yield found
+    with listening(trained.repository) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

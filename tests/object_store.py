@@ -77,13 +77,13 @@ class ObjectStore:
     def reads(self) -> list[str]:
         """Return the objects that were read since the last call, sorted."""
         root = f"/{self.bucket}/models/"
-        found = [
+        objects = [
             path.removeprefix(root).partition("?")[0]
             for method, path in self._proxy.requests
             if method == "GET" and path.startswith(root)
         ]
         self._proxy.requests.clear()
-        return sorted(found)
+        return sorted(objects)
 
     def listings(self) -> list[str]:
         """Return the listings that were asked for since the last `reads`."""

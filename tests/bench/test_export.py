@@ -37,13 +37,13 @@ def _row(bench: ModuleType, model: str, share: float, seconds: float = 0.1) -> d
 
 def test_ratios_are_taken_round_by_round(bench: ModuleType) -> None:
     """A round in which everything was slow does not count against anyone."""
-    found = bench.compared(
+    comparison = bench.compared(
         {bench.OURS: [1, 10, 1], bench.KERAS: [2, 20, 2], bench.TF2ONNX: [4, 40, 4]}
     )
 
-    assert found["ratio"][bench.KERAS]["median"] == 0.5
-    assert found["ratio"][bench.TF2ONNX]["quartiles"] == [0.25, 0.25]
-    assert found["better_peer"] == bench.KERAS
+    assert comparison["ratio"][bench.KERAS]["median"] == 0.5
+    assert comparison["ratio"][bench.TF2ONNX]["quartiles"] == [0.25, 0.25]
+    assert comparison["better_peer"] == bench.KERAS
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,13 @@ def blocks(page: Path) -> list[Block]:
     return [
         Block(
             page=str(page.relative_to(ROOT)),
-            line=text.count("\n", 0, found.start()) + 1,
-            language=found["language"],
-            text=found["text"],
-            mark=found["mark"] or "",
-            name=found["name"] or "",
+            line=text.count("\n", 0, match.start()) + 1,
+            language=match["language"],
+            text=match["text"],
+            mark=match["mark"] or "",
+            name=match["name"] or "",
         )
-        for found in _BLOCK.finditer(text)
+        for match in _BLOCK.finditer(text)
     ]
 
 

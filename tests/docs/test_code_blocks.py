@@ -63,9 +63,9 @@ def _check(words: list[str]) -> None:
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
                 "optional-dependencies"
             ]
-            asked = re.findall(r"layer-zoo\[([\w,]+)\]", " ".join(rest))
+            extras_named = re.findall(r"layer-zoo\[([\w,]+)\]", " ".join(rest))
             assert rest[0] == "install"
-            assert {extra for each in asked for extra in each.split(",")} <= set(extras)
+            assert {extra for each in extras_named for extra in each.split(",")} <= set(extras)
         case "python" if rest[0] == "-m":
             assert find_spec(rest[1]) is not None
         case "python":

@@ -78,8 +78,8 @@ def _values(names: str, kind: int, *dims: int | str) -> list[Any]:
     return [helper.make_tensor_value_info(name, kind, list(dims)) for name in names.split()]
 
 
-def _cast(given: str, result: str, kind: int) -> Any:
-    return helper.make_node("Cast", [given], [result], to=kind)
+def _cast(source: str, result: str, kind: int) -> Any:
+    return helper.make_node("Cast", [source], [result], to=kind)
 
 
 def _simple(kind: int, config_kind: str) -> tuple[bytes, str]:

@@ -59,16 +59,16 @@ def test_all_are_ready(client) -> None:
 )
 def test_sequences_answer_as_the_examples_expect(client, model, sequence, answers) -> None:
     """One more at the start; a running sum; the id added at the end."""
-    got = []
+    outputs = []
     for at, value in enumerate((2, 4, 5)):
         tensor = triton.InferInput("INPUT", [1, 1], "INT32")
         tensor.set_data_from_numpy(np.full((1, 1), value, np.int32))
         result = client.infer(
             model, [tensor], sequence_id=sequence, sequence_start=at == 0, sequence_end=at == 2
         )
-        got.append(result.as_numpy("OUTPUT").item())
+        outputs.append(result.as_numpy("OUTPUT").item())
 
-    assert got == answers
+    assert outputs == answers
 
 
 def test_an_ensemble_reads_a_picture_and_names_its_class(client) -> None:

@@ -97,7 +97,7 @@ def _curl(words: list[str]) -> str:
 
 
 def _words(program: str) -> list[list[str]]:
-    found = [
+    commands = [
         words
         for page in BLOCKS.values()
         for block in page
@@ -105,8 +105,8 @@ def _words(program: str) -> list[list[str]]:
         for words, _ in block.commands
         if words[0] == program
     ]
-    assert found
-    return found
+    assert commands
+    return commands
 
 
 def test_the_curl_lines_find_a_setosa(addresses: dict[str, str]) -> None:

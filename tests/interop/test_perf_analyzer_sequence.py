@@ -123,16 +123,16 @@ def share(stub, shared):
 
 
 def request(number, *, in_regions=False):
-    made = pb.ModelInferRequest(model_name="simple", id=str(number))
+    message = pb.ModelInferRequest(model_name="simple", id=str(number))
     for name in NAMES:
-        tensor = made.inputs.add(name=name, datatype="INT32", shape=ROWS.shape)
+        tensor = message.inputs.add(name=name, datatype="INT32", shape=ROWS.shape)
         if in_regions:
             _in_region(tensor, name)
         else:
-            made.raw_input_contents.append(ROWS.tobytes())
+            message.raw_input_contents.append(ROWS.tobytes())
     for name in OUTPUTS if in_regions else ():
-        _in_region(made.outputs.add(name=name), name)
-    return made
+        _in_region(message.outputs.add(name=name), name)
+    return message
 
 
 def _in_region(tensor, name):
@@ -147,8 +147,8 @@ def check(answer):
 
 
 def statistics(stub):
-    (found,) = stub.ModelStatistics(pb.ModelStatisticsRequest(name="simple")).model_stats
-    return found
+    (model_statistics,) = stub.ModelStatistics(pb.ModelStatisticsRequest(name="simple")).model_stats
+    return model_statistics
 
 
 def windows(stub, send, count=2):
@@ -229,8 +229,8 @@ def test_grpc_shared_memory(served, shared):
             with files[name].open("r+b") as file:
                 file.write(b"\xff" * ROWS.nbytes)
         with ThreadPoolExecutor(CONCURRENCY) as pool:
-            made = request(0, in_regions=True)
-            answers = list(pool.map(lambda _: stub.ModelInfer(made), range(REQUESTS)))
+            message = request(0, in_regions=True)
+            answers = list(pool.map(lambda _: stub.ModelInfer(message), range(REQUESTS)))
         assert not any(raw for answer in answers for raw in answer.raw_output_contents)
         for name, expected in zip(OUTPUTS, (SUM, DIFFERENCE), strict=True):
             assert files[name].read_bytes() == expected.tobytes()
@@ -264,13 +264,15 @@ def test_tfserving(served, version):
     """--service-kind tfserving: a version is sent as a label, values in their typed lists."""
     _, channel = served
     stub = tensorflow_serving_pb2_grpc.PredictionServiceStub(channel)
-    asked = tensorflow_serving_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-    asked.model_spec.name = "simple"
+    metadata_request = tensorflow_serving_pb2.GetModelMetadataRequest(
+        metadata_field=["signature_def"]
+    )
+    metadata_request.model_spec.name = "simple"
     if version:
-        asked.model_spec.version_label = version
-    found = tensorflow_serving_pb2.SignatureDefMap()
-    assert stub.GetModelMetadata(asked).metadata["signature_def"].Unpack(found)
-    signature = found.signature_def["serving_default"]
+        metadata_request.model_spec.version_label = version
+    signatures = tensorflow_serving_pb2.SignatureDefMap()
+    assert stub.GetModelMetadata(metadata_request).metadata["signature_def"].Unpack(signatures)
+    signature = signatures.signature_def["serving_default"]
     assert set(signature.inputs) == set(NAMES)
     for tensor in signature.inputs.values():
         # With -b it ends unless the first dimension is open; the others it sends as they are.
@@ -278,16 +280,16 @@ def test_tfserving(served, version):
         assert not tensor.tensor_shape.unknown_rank
         assert [dim.size for dim in tensor.tensor_shape.dim] == [-1, 16]
 
-    made = tensorflow_serving_pb2.PredictRequest()
-    made.model_spec.CopyFrom(asked.model_spec)
-    made.model_spec.signature_name = "serving_default"
+    predict_request = tensorflow_serving_pb2.PredictRequest()
+    predict_request.model_spec.CopyFrom(metadata_request.model_spec)
+    predict_request.model_spec.signature_name = "serving_default"
     for name in NAMES:
-        made.inputs[name].dtype = signature.inputs[name].dtype
+        predict_request.inputs[name].dtype = signature.inputs[name].dtype
         for size in ROWS.shape:
-            made.inputs[name].tensor_shape.dim.add(size=size)
-        made.inputs[name].int_val.extend(ROWS.ravel().tolist())
+            predict_request.inputs[name].tensor_shape.dim.add(size=size)
+        predict_request.inputs[name].int_val.extend(ROWS.ravel().tolist())
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        answers = list(pool.map(lambda _: stub.Predict(made), range(REQUESTS)))
+        answers = list(pool.map(lambda _: stub.Predict(predict_request), range(REQUESTS)))
     for answer in answers:
         assert set(answer.outputs) == set(OUTPUTS)
         assert list(answer.outputs["OUTPUT0"].int_val) == SUM.ravel().tolist()

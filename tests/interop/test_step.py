@@ -12,7 +12,7 @@ from zoo.parity.compare import Tolerance, compare, scale_of
 pytestmark = pytest.mark.interop
 
 
-def asked(value: float) -> list[triton.InferInput]:
+def inputs_of(value: float) -> list[triton.InferInput]:
     """The inputs of one step."""
     tensor = triton.InferInput("value", [1, 1, 1], "FP32")
     tensor.set_data_from_numpy(np.full((1, 1, 1), value, np.float32))
@@ -31,7 +31,7 @@ def test_a_streamed_window_is_the_whole_window(trained, address) -> None:
             for number, window in enumerate(windows):
                 client.async_stream_infer(
                     "lstm_sunspots_step",
-                    asked(window[at]),
+                    inputs_of(window[at]),
                     request_id=f"{number}-{at}",
                     sequence_id=100 + number,
                     sequence_start=at == 0,
@@ -44,8 +44,8 @@ def test_a_streamed_window_is_the_whole_window(trained, address) -> None:
             last[result.get_response().id] = result.as_numpy("forecast")[0, 0]
         client.stop_stream()
 
-    got = np.array([last[f"{number}-{steps - 1}"] for number in range(3)])
-    row = compare(expected, got, Tolerance(), scale=scale_of(expected))
+    forecasts = np.array([last[f"{number}-{steps - 1}"] for number in range(3)])
+    row = compare(expected, forecasts, Tolerance(), scale=scale_of(expected))
     assert row["ok"], row
 
 
@@ -53,7 +53,7 @@ def test_the_zoos_client_streams_windows(trained, address) -> None:
     """A sequence a window, interleaved and used again for the next: the last answers are Keras's."""
     feeds, answers = trained.keras("lstm_sunspots")
     windows, expected = feeds["years"][:6], answers["forecast"][:6, 0]
-    got = []
+    forecasts = []
     with Client(address) as client:
         sequences = [client.sequence("lstm_sunspots_step") for _ in range(3)]
         for three in (windows[:3], windows[3:]):
@@ -62,9 +62,9 @@ def test_the_zoos_client_streams_windows(trained, address) -> None:
                     sequence.infer(window[None, at : at + 1], end=at == steps - 1)
                     for sequence, window in zip(sequences, three, strict=True)
                 ]
-            got += [answer[0, 0] for answer in last]
+            forecasts += [answer[0, 0] for answer in last]
 
-    row = compare(expected, np.array(got), Tolerance(), scale=scale_of(expected))
+    row = compare(expected, np.array(forecasts), Tolerance(), scale=scale_of(expected))
     assert row["ok"], row
 
 

@@ -149,8 +149,8 @@ def test_plain_stubs_get_the_same(trained, address) -> None:
         request.inputs.add(name="measurements", datatype="FP32", shape=rows.shape)
         request.raw_input_contents.append(rows.tobytes())
         response = stub.ModelInfer(request)
-    given = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(
+    answer = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(
         response.outputs[0].shape
     )
 
-    assert compare(answers, given, Tolerance(), argmax=True)["ok"]
+    assert compare(answers, answer, Tolerance(), argmax=True)["ok"]

@@ -176,7 +176,7 @@ def test_the_installed_models_are_found_where_there_is_no_folder(
     install, predict = re.findall(r"^\$ (.+)$", block, re.MULTILINE)
     constrained = [*shlex.split(install)[1:], "-q", "-c", str(ROOT / "constraints.txt")]
     installed = _run(clean / "python", "-m", "pip", *constrained, cwd=tmp_path)
-    asked = _run(clean / "zoo", *shlex.split(predict)[1:], cwd=tmp_path)
+    prediction = _run(clean / "zoo", *shlex.split(predict)[1:], cwd=tmp_path)
     listed = _run(
         clean / "python", "-c", "import zoo; print(zoo.list_models('cnn*'))", cwd=tmp_path
     )
@@ -192,6 +192,6 @@ def test_the_installed_models_are_found_where_there_is_no_folder(
 
     assert models_wheel.stat().st_size < 3_000_000
     assert installed.returncode == 0, installed.stderr
-    assert asked.stdout.splitlines()[2].startswith("setosa"), asked.stderr
+    assert prediction.stdout.splitlines()[2].startswith("setosa"), prediction.stderr
     assert "cnn_digits10" in listed.stdout
     assert ready

@@ -14,9 +14,9 @@ def test_every_named_test_exists():
     assert len(named) > 60
     missing = []
     for file, function in named:
-        found = [folder / file for folder in FOLDERS if (folder / file).is_file()]
-        text = found[0].read_text(encoding="utf-8") if found else ""
-        if not found or (function and not re.search(rf"^def {function}\(", text, re.MULTILINE)):
+        paths = [folder / file for folder in FOLDERS if (folder / file).is_file()]
+        text = paths[0].read_text(encoding="utf-8") if paths else ""
+        if not paths or (function and not re.search(rf"^def {function}\(", text, re.MULTILINE)):
             missing.append(f"{file}::{function}")
     assert not missing
 

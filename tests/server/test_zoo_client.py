@@ -241,9 +241,9 @@ def test_sequences_for_asyncio(summing):
             return await asyncio.gather(*map(summed, range(1, 9)))
 
     with summing() as wire:
-        got = asyncio.run(run())
+        sums = asyncio.run(run())
 
-    assert got == [[value, 2 * value, 3 * value, 4 * value, value] for value in range(1, 9)]
+    assert sums == [[value, 2 * value, 3 * value, 4 * value, value] for value in range(1, 9)]
 
 
 def test_a_restart_is_outlasted(repository, graphs, serve):

@@ -117,9 +117,9 @@ def test_axe_finds_no_serious_fault(
         figure.scroll_into_view_if_needed()
         page.wait_for_function("f => f.dataset.ready === 'yes'", arg=figure.element_handle())
     page.evaluate(axe.decode())
-    found = page.evaluate("() => axe.run()")["violations"]
+    violations = page.evaluate("() => axe.run()")["violations"]
     context.close()
-    assert not [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] != "minor"]
+    assert not [(v["id"], v["nodes"][0]["html"]) for v in violations if v["impact"] != "minor"]
 
 
 def test_the_scheme_is_chosen_and_kept(page: Page) -> None:

@@ -109,12 +109,12 @@ def test_every_language_has_the_same_words() -> None:
 def test_every_word_that_a_module_asks_for_is_there() -> None:
     web = web_folder()
     words = json.loads((web / "text/en.json").read_text("utf-8"))["js"]
-    asked = {
+    keys = {
         key
         for module in (web / "assets").glob("*.js")
         for key in re.findall(r'\bt\("(\w+)"', module.read_text("utf-8"))
     }
-    assert asked <= set(words)
+    assert keys <= set(words)
 
 
 def test_taps_answer_as_the_model_does_and_show_every_tensor(site: Path, sources: Sources) -> None:

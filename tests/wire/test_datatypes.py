@@ -58,7 +58,7 @@ def model_of(kind: DataType) -> str:
 # -- the wires: each sends elements to a model, and returns what came back in wire form -------------
 
 
-def asked(kind: DataType, model: str, *, typed: bool) -> pb.ModelInferRequest:
+def infer_request(kind: DataType, model: str, *, typed: bool) -> pb.ModelInferRequest:
     request = pb.ModelInferRequest(model_name=model, id="1")
     tensor = request.inputs.add(name="x", datatype=kind.wire, shape=SHAPE)
     if typed:
@@ -96,19 +96,19 @@ def stream(server: Any, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
 
 
 def grpc_raw(server: Any, kind: DataType, model: str) -> bytes:
-    return answered(unary(server, asked(kind, model, typed=False)), kind)
+    return answered(unary(server, infer_request(kind, model, typed=False)), kind)
 
 
 def grpc_typed(server: Any, kind: DataType, model: str) -> bytes:
-    return answered(unary(server, asked(kind, model, typed=True)), kind)
+    return answered(unary(server, infer_request(kind, model, typed=True)), kind)
 
 
 def stream_raw(server: Any, kind: DataType, model: str) -> bytes:
-    return answered(stream(server, asked(kind, model, typed=False)), kind)
+    return answered(stream(server, infer_request(kind, model, typed=False)), kind)
 
 
 def stream_typed(server: Any, kind: DataType, model: str) -> bytes:
-    return answered(stream(server, asked(kind, model, typed=True)), kind)
+    return answered(stream(server, infer_request(kind, model, typed=True)), kind)
 
 
 def post(
@@ -133,10 +133,10 @@ def post(
 
 
 def rest_json(server: Any, kind: DataType, model: str) -> bytes:
-    given = values_of(kind)
+    values = values_of(kind)
     if kind.wire == "BYTES":
-        given = [element.decode() for element in given]
-    tensor = {"name": "x", "datatype": kind.wire, "shape": SHAPE, "data": given}
+        values = [element.decode() for element in values]
+    tensor = {"name": "x", "datatype": kind.wire, "shape": SHAPE, "data": values}
     output, _ = post(server, kind, model, json.dumps({"inputs": [tensor]}).encode(), None)
     if kind.wire == "BYTES":
         return serialize_bytes(output["data"])
@@ -192,21 +192,23 @@ def _in_region(kind: DataType, model: str, key: str, size: int) -> pb.ModelInfer
 
 def _predict(server: Any, kind: DataType, model: str, **values: Any) -> bytes:
     dims = [tf.TensorShapeProto.Dim(size=size) for size in SHAPE]
-    given = tf.TensorProto(dtype=kind.tf_enum, tensor_shape=tf.TensorShapeProto(dim=dims), **values)
+    tensor = tf.TensorProto(
+        dtype=kind.tf_enum, tensor_shape=tf.TensorShapeProto(dim=dims), **values
+    )
     spec = serving.ModelSpec(name=model)
     with grpc.insecure_channel(server.grpc_address) as channel:
         stub = tensorflow_serving_pb2_grpc.PredictionServiceStub(channel)
-        request = serving.PredictRequest(model_spec=spec, inputs={"x": given})
+        request = serving.PredictRequest(model_spec=spec, inputs={"x": tensor})
         try:
             answer = stub.Predict(request, timeout=20).outputs["y"]
         except grpc.RpcError as error:
             raise Refused(error.code().name, error.details()) from None
     assert answer.dtype == kind.tf_enum
     assert tuple(dim.size for dim in answer.tensor_shape.dim) == SHAPE
-    found = getattr(answer, kind.tf_values)
+    elements = getattr(answer, kind.tf_values)
     if kind.wire == "BYTES":
-        return serialize_bytes(found)
-    return np.array(found, "<u2" if kind.wire in HALVES else kind.numpy).tobytes()
+        return serialize_bytes(elements)
+    return np.array(elements, "<u2" if kind.wire in HALVES else kind.numpy).tobytes()
 
 
 def tfs_content(server: Any, kind: DataType, model: str) -> bytes:
@@ -221,8 +223,8 @@ def _varint(size: int) -> bytes:
 
 
 def tfs_typed(server: Any, kind: DataType, model: str) -> bytes:
-    given = bits(kind).view("<u2").tolist() if kind.wire in HALVES else values_of(kind)
-    return _predict(server, kind, model, **{kind.tf_values: given})
+    values = bits(kind).view("<u2").tolist() if kind.wire in HALVES else values_of(kind)
+    return _predict(server, kind, model, **{kind.tf_values: values})
 
 
 WIRES: dict[str, Callable[[Any, DataType, str], bytes]] = {
@@ -256,11 +258,11 @@ def test_every_datatype_over_every_wire(server: Any, wire: str, kind: DataType) 
         assert caught.value.args[0] == code
         assert words in caught.value.args[1]
         return
-    got = WIRES[wire](server, kind, model_of(kind))
+    answer = WIRES[wire](server, kind, model_of(kind))
     if kind.wire == "BYTES":
-        assert parse_bytes(got, len(STRINGS)) == STRINGS
+        assert parse_bytes(answer, len(STRINGS)) == STRINGS
     else:
-        assert got == raw_of(kind)
+        assert answer == raw_of(kind)
 
 
 #: How a refusal shows, by the first word of the wire; where it is no status of gRPC.

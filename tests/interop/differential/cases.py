@@ -38,14 +38,14 @@ NAMES = ("", " ", "nope", "IDENTITY_FP32", "identity_fp32 ", "../identity_fp32",
 
 def all_cases() -> list[Case]:
     """Return every case, in the order in which they are to be sent."""
-    made = [
+    cases = [
         *datatypes(), *counts(), *shapes(), *_names(), *inputs(), *outputs(), *contents(),
         *_parameters(), *_classification(), *strings(), *_regions(), *_sequences(), *_streams(),
         *_management(), *fatal(),
     ]  # fmt: skip
-    names = [case.name for case in made]
+    names = [case.name for case in cases]
     assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)
-    return made
+    return cases
 
 
 def _names() -> Iterator[Case]:

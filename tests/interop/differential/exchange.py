@@ -93,9 +93,9 @@ def tidy(values: Any, left_out: tuple[str, ...]) -> Any:
     if isinstance(values, Mapping):
         return {key: tidy(value, left_out) for key, value in values.items() if key not in left_out}
     if isinstance(values, list):
-        made = [tidy(value, left_out) for value in values]
-        named = made and all(isinstance(value, dict) and "version" in value for value in made)
-        return sorted(made, key=lambda v: (v["name"], v["version"])) if named else made
+        tidied = [tidy(value, left_out) for value in values]
+        named = tidied and all(isinstance(value, dict) and "version" in value for value in tidied)
+        return sorted(tidied, key=lambda v: (v["name"], v["version"])) if named else tidied
     return values
 
 

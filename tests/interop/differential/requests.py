@@ -80,9 +80,9 @@ def typed(request: Any, field_name: str, values: Any, index: int = 0) -> Any:
 
 
 def copied(request: Any) -> Any:
-    made = type(request)()
-    made.CopyFrom(request)
-    return made
+    copy = type(request)()
+    copy.CopyFrom(request)
+    return copy
 
 
 def pair(names: tuple[str, ...] = ("INPUT0", "INPUT1"), rows: tuple[int, ...] = (1, 1)) -> Any:

@@ -27,11 +27,11 @@ class HttpCase:
 
 def all_cases() -> list[HttpCase]:
     """Return every case, in the order in which they are to be sent."""
-    made = [*_lookups(), *_datatypes(), *_malformed(), *_spoiled(), *_binary(), *_parameters()]
-    made += _control()
-    names = [case.name for case in made]
+    cases = [*_lookups(), *_datatypes(), *_malformed(), *_spoiled(), *_binary(), *_parameters()]
+    cases += _control()
+    names = [case.name for case in cases]
     assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)
-    return made
+    return cases
 
 
 def _post(name: str, body: Any, model: str = "identity_fp32", **headers: str) -> HttpCase:
@@ -181,8 +181,8 @@ def _binary() -> Iterator[HttpCase]:
         text = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": size}}]})
         if length == "":
             return _post(f"binary/{what}", text.encode() + data)
-        given = str(len(text)) if length is None else length
-        return _post(f"binary/{what}", text.encode() + data, **{LENGTH: given})
+        header = str(len(text)) if length is None else length
+        return _post(f"binary/{what}", text.encode() + data, **{LENGTH: header})
 
     yield case("good", 16, raw)
     yield case("no header length", 16, raw, "")
@@ -237,8 +237,8 @@ def _control() -> Iterator[HttpCase]:
         ),
         f"{model}/unload": ({"parameters": {"unload_dependents": "yes"}}, {}, []),
     }  # fmt: skip
-    for path, given in bodies.items():
-        for body in given:
+    for path, payload in bodies.items():
+        for body in payload:
             text = json.dumps(body)
             yield HttpCase(f"rest/control/{path} {text}", "POST", path, text.encode())
         for text in (b"", b"hello", b"{"):

@@ -41,22 +41,22 @@ def datatypes() -> Iterator[Case]:
         yield one("no batch dimension", ask(model, (4,), wire, raw_of(kind, 4)))
         yield one("5 columns", ask(model, (2, 5), wire, raw_of(kind, 10)))
         if kind.contents is None:
-            made = ask(model, (1, 4), wire)
-            del made.raw_input_contents[:]
-            yield one("typed as FP32", typed(made, "fp32_contents", [1, 2, 3, 4]))
+            message = ask(model, (1, 4), wire)
+            del message.raw_input_contents[:]
+            yield one("typed as FP32", typed(message, "fp32_contents", [1, 2, 3, 4]))
             continue
         for what, count in (("typed", 4), ("typed, too few", 3), ("typed, too many", 5)):
-            made = ask(model, (1, 4), wire)
-            del made.raw_input_contents[:]
+            message = ask(model, (1, 4), wire)
+            del message.raw_input_contents[:]
             values = elements(kind, count)
             values = values[:count] if wire == "BYTES" else values.tolist()
-            yield one(what, typed(made, kind.contents, values))
-        made = ask(model, (1, 4), wire)
-        del made.raw_input_contents[:]
+            yield one(what, typed(message, kind.contents, values))
+        message = ask(model, (1, 4), wire)
+        del message.raw_input_contents[:]
         wrong = "fp64_contents" if wire != "FP64" else "int_contents"
-        yield one("in another typed field", typed(made, wrong, [1, 2, 3, 4]))
-        made = ask(model, (1, 4), wire)
-        yield one("typed beside raw", typed(made, kind.contents, elements(kind, 4)[:4]))
+        yield one("in another typed field", typed(message, wrong, [1, 2, 3, 4]))
+        message = ask(model, (1, 4), wire)
+        yield one("typed beside raw", typed(message, kind.contents, elements(kind, 4)[:4]))
 
 
 def counts() -> Iterator[Case]:

@@ -34,8 +34,8 @@ class TritonPythonModel:
                     array = np.array(flat, dtype=np.object_).reshape(array.shape)
                 feeds[name] = array
         # In the order of the graph, as Triton's own backends answer; the request keeps none.
-        asked = request.requested_output_names()
-        names = [value.name for value in self.session.get_outputs() if value.name in asked]
+        requested = request.requested_output_names()
+        names = [value.name for value in self.session.get_outputs() if value.name in requested]
         tensors = []
         for name, array in zip(names, self.session.run(names, feeds), strict=True):
             if array.dtype == np.object_:

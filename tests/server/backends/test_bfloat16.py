@@ -25,8 +25,8 @@ def mixed(graphs):
         "x": TensorProto.BFLOAT16, "a": TensorProto.FLOAT, "y": TensorProto.FLOAT,
         "z": TensorProto.BFLOAT16, "t": TensorProto.STRING,
     }  # fmt: skip
-    made = {name: graphs.value(name, kind, rows) for name, kind in kinds.items()}
-    return graphs.model(nodes, [made[k] for k in "xa"], [made[k] for k in "yzt"])
+    values = {name: graphs.value(name, kind, rows) for name, kind in kinds.items()}
+    return graphs.model(nodes, [values[k] for k in "xa"], [values[k] for k in "yzt"])
 
 
 def upper_half(values):
@@ -36,14 +36,14 @@ def upper_half(values):
 
 def request(values, rows=1):
     count = len(values) // rows if values else 0
-    made = pb.ModelInferRequest(model_name="m")
+    message = pb.ModelInferRequest(model_name="m")
     for name, kind, raw in (
         ("x", "BF16", upper_half(values).tobytes()),
         ("a", "FP32", np.full(len(values), 0.5, np.float32).tobytes()),
     ):
-        made.inputs.add(name=name, datatype=kind, shape=[rows, count])
-        made.raw_input_contents.append(raw)
-    return made
+        message.inputs.add(name=name, datatype=kind, shape=[rows, count])
+        message.raw_input_contents.append(raw)
+    return message
 
 
 def test_a_graph_computes_with_it(repository, mixed, serve):
@@ -67,20 +67,20 @@ def test_callers_in_one_batch_get_their_own(repository, mixed, serve):
         numbers = list(range(64))
         answers = list(pool.map(lambda n: wire.stub.ModelInfer(request([n])), numbers))
 
-    got = [answer.raw_output_contents[1] for answer in answers]
-    assert got == [upper_half([n + 0.5]).tobytes() for n in numbers]
+    outputs = [answer.raw_output_contents[1] for answer in answers]
+    assert outputs == [upper_half([n + 0.5]).tobytes() for n in numbers]
 
 
 def test_strings_beside_it_are_refused_at_load(repository, graphs, serve):
     """onnxruntime makes no OrtValue of strings, and says so only in a run: we say so before."""
     kinds = {"x": TensorProto.BFLOAT16, "s": TensorProto.STRING}
-    made = {name: graphs.value(name, kind, ["n"]) for name, kind in kinds.items()}
+    values = {name: graphs.value(name, kind, ["n"]) for name, kind in kinds.items()}
     outputs = [graphs.value("y", kinds["x"], ["n"]), graphs.value("t", kinds["s"], ["n"])]
     nodes = [
         helper.make_node("Identity", ["x"], ["y"]),
         helper.make_node("Identity", ["s"], ["t"]),
     ]
-    repository.add("m", graphs.model(nodes, list(made.values()), outputs))
+    repository.add("m", graphs.model(nodes, list(values.values()), outputs))
     with serve(repository.path) as wire:
         (entry,) = wire.stub.RepositoryIndex(pb.RepositoryIndexRequest()).models
 
@@ -91,12 +91,12 @@ def test_strings_beside_it_are_refused_at_load(repository, graphs, serve):
 def test_it_has_no_classes(repository, graphs, serve):
     """Bits have no order that means anything: INVALID_ARGUMENT, as for FP16."""
     repository.add("m", graphs.identity(TensorProto.BFLOAT16))
-    made = pb.ModelInferRequest(model_name="m")
-    made.inputs.add(name="x", datatype="BF16", shape=[1, 4])
-    made.raw_input_contents.append(bytes(8))
-    made.outputs.add(name="y").parameters["classification"].int64_param = 1
+    message = pb.ModelInferRequest(model_name="m")
+    message.inputs.add(name="x", datatype="BF16", shape=[1, 4])
+    message.raw_input_contents.append(bytes(8))
+    message.outputs.add(name="y").parameters["classification"].int64_param = 1
     with serve(repository.path) as wire, pytest.raises(grpc.RpcError) as caught:
-        wire.stub.ModelInfer(made)
+        wire.stub.ModelInfer(message)
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "class result not available for output due to unsupported type 'BF16'" in (

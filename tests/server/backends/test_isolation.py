@@ -41,11 +41,11 @@ def _model(operator, inputs, kind=TensorProto.INT64, rank=1):
 
 def children():
     """Return the processes that this one has started, by id."""
-    found = []
+    pids = []
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # the thread has ended meanwhile
-            found += map(int, (task / "children").read_text().split())
-    return found
+            pids += map(int, (task / "children").read_text().split())
+    return pids
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_a_plugin_is_registered_once_and_a_device_chosen(tmp_path, monkeypatch):
     monkeypatch.setitem(plugins.PACKAGES, "MineExecutionProvider", "mine-ep")
     module, added = PluginModule(), []
     mine = plugins.Plugins(module)
-    options = SimpleNamespace(add_provider_for_devices=lambda *given: added.append(given))
+    options = SimpleNamespace(add_provider_for_devices=lambda *arguments: added.append(arguments))
     mine.add(options, "MineExecutionProvider", {"a": "1"})
     mine.add(options, "MineExecutionProvider", {"device_type": "GPU", "a": "2"})
 

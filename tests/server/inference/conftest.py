@@ -10,14 +10,14 @@ from zoo_server.datatypes import DATA_TYPES
 @pytest.fixture
 def segment():
     """Make segments; they are removed with the test."""
-    made = []
+    regions = []
 
     def make(size=4096):
-        made.append(Segment(size))
-        return made[-1]
+        regions.append(Segment(size))
+        return regions[-1]
 
     yield make
-    for one in made:
+    for one in regions:
         one.file.unlink(missing_ok=True)
 
 

@@ -230,7 +230,7 @@ def test_only_models_that_say_so_are_cached_and_counted(cached):
             cached.infer(model, x=np.ones(shape, np.float32))
     assert counts(cached.stub, "open")[:3] == (0, 0, 3)
     page = requests.get(f"http://{cached.server.metrics_address}/metrics", timeout=20).text
-    found = {
+    samples = {
         (sample.name.removesuffix("_total"), sample.labels["model"]): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
@@ -242,12 +242,12 @@ def test_only_models_that_say_so_are_cached_and_counted(cached):
     for kind in ("hit", "miss"):
         plural = {"hit": "hits", "miss": "misses"}[kind]
         figures = stats[f"cache_{kind}"]
-        assert found[f"nv_cache_num_{plural}_per_model", "fixed"] == figures["count"] > 0
+        assert samples[f"nv_cache_num_{plural}_per_model", "fixed"] == figures["count"] > 0
         duration = f"nv_cache_{kind}_duration_per_model"
-        assert found[duration, "fixed"] == figures["ns"] // 1000 > 0
-        assert (duration, "open") not in found
-    assert found["nv_inference_request_success", "fixed"] == 3
-    assert found["nv_inference_count", "fixed"] == 1
+        assert samples[duration, "fixed"] == figures["ns"] // 1000 > 0
+        assert (duration, "open") not in samples
+    assert samples["nv_inference_request_success", "fixed"] == 3
+    assert samples["nv_inference_count", "fixed"] == 1
 
 
 def test_a_model_that_is_loaded_anew_begins_without_answers(repository, graphs, serve):

@@ -48,8 +48,8 @@ def test_strings(shm, segment):
     part(request.outputs.add(name="y"), "r", 1024, 2048)
     shm.stub.ModelInfer(request)
 
-    given = parse_bytes(one.read(2048, len(raw)), 4)
-    assert [element.decode() for element in given] == elements
+    strings = parse_bytes(one.read(2048, len(raw)), 4)
+    assert [element.decode() for element in strings] == elements
     request.outputs[0].parameters["shared_memory_byte_size"].int64_param = len(raw) - 1
     code, text = error_of(shm.stub.ModelInfer, request)
     assert code == "INTERNAL"
@@ -135,7 +135,7 @@ def test_tritonclient_utilities(shm):
     """Objects made and read by tritonclient's own utilities, strings too."""
     size = 4096
     key = f"/layer-zoo-{uuid.uuid4().hex}"
-    made = shm_utils.create_shared_memory_region("made", key, size)
+    region = shm_utils.create_shared_memory_region("made", key, size)
     try:
         with triton.InferenceServerClient(shm.address) as client:
             client.unregister_system_shared_memory()
@@ -143,21 +143,21 @@ def test_tritonclient_utilities(shm):
             client.register_system_shared_memory("made", key, size)
             words = np.array([[b"one", b"", b"drei", b"cuatro"]], dtype=object)
             raw = triton_utils.serialize_byte_tensor(words)
-            shm_utils.set_shared_memory_region(made, [raw])
+            shm_utils.set_shared_memory_region(region, [raw])
             length = len(raw.item())
             tensor = triton.InferInput("x", [1, 4], "BYTES")
             tensor.set_shared_memory("made", length)
             output = triton.InferRequestedOutput("y")
             output.set_shared_memory("made", size - 1024, offset=1024)
             answer = client.infer("identity_bytes", [tensor], outputs=[output]).get_output("y")
-            given = shm_utils.get_contents_as_numpy(
-                made, triton_utils.triton_to_np_dtype(answer.datatype), list(answer.shape), 1024
+            copied = shm_utils.get_contents_as_numpy(
+                region, triton_utils.triton_to_np_dtype(answer.datatype), list(answer.shape), 1024
             )
-            assert given.tolist() == words.tolist()
+            assert copied.tolist() == words.tolist()
             assert client.get_system_shared_memory_status("made").regions["made"].byte_size == size
             client.unregister_system_shared_memory("made")
     finally:
-        shm_utils.destroy_shared_memory_region(made)
+        shm_utils.destroy_shared_memory_region(region)
 
 
 def test_off_by_default(wire, segment, make_request):

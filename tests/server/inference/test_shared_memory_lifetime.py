@@ -184,7 +184,7 @@ def test_a_region_that_shrinks_while_a_request_waits(shm, segment):
     model.scheduler.latency = LatencyModel()  # a run of a length that nobody knows is a worker's
     running = shm.stub.ModelInfer.future(long, timeout=60)
     until(lambda: model.scheduler.running == 1)  # else one of the others may be the first to run
-    calls = [shm.stub.ModelInfer.future(asked, timeout=60) for asked in (waiting, whole)]
+    calls = [shm.stub.ModelInfer.future(message, timeout=60) for message in (waiting, whole)]
     until(lambda: model.waiting == 2)
     os.truncate(one.file, PAGE)
 

@@ -79,10 +79,10 @@ def test_bad_registration(fields, code, text, shm, segment):
     one = segment(4096)
     good = {"name": "r", "key": one.key, "offset": 0, "byte_size": 4096}
     request = pb.SystemSharedMemoryRegisterRequest(**{**good, **fields})
-    given = error_of(shm.stub.SystemSharedMemoryRegister, request)
+    error = error_of(shm.stub.SystemSharedMemoryRegister, request)
 
-    assert given[0] == code
-    assert text in given[1]
+    assert error[0] == code
+    assert text in error[1]
     assert not shm.stub.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest()).regions
 
 
@@ -142,10 +142,10 @@ def test_bad_part(side, region, size, offset, code, text, shm, segment, make_req
         part(request.inputs[0], region, size, offset)
     else:
         part(request.outputs.add(name="OUTPUT0"), region, size, offset)
-    given = error_of(shm.stub.ModelInfer, request)
+    error = error_of(shm.stub.ModelInfer, request)
 
-    assert given[0] == code
-    assert text in given[1]
+    assert error[0] == code
+    assert text in error[1]
 
 
 def test_bad_parameters(shm, segment, make_request):

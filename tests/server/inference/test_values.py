@@ -143,12 +143,12 @@ def test_cgroup_quota(files, quota):
 
 
 @pytest.mark.parametrize(
-    ("asked", "affinity", "quota", "expected"),
+    ("requested", "affinity", "quota", "expected"),
     [(0, 8, None, 8), (0, 8, 1.5, 1), (0, 8, 0.5, 1), (0, 2, 16.0, 2), (5, 2, 1.0, 5)],
 )
-def test_thread_budget(asked, affinity, quota, expected):
+def test_thread_budget(requested, affinity, quota, expected):
     """An explicit number wins; else the smaller of affinity and quota, rounded down, at least 1."""
-    budget = threads.decide(asked, affinity, quota)
+    budget = threads.decide(requested, affinity, quota)
 
     assert budget.threads == expected
     assert budget.why

@@ -200,12 +200,12 @@ def test_no_file_leads_out_of_its_folder(path):
         override = parse_override("m", {"config": "{}", f"file:{path}": b"content"})
     except LoadFailed:
         return
-    with unpacked("m", override) as found:
-        written = [file for file in found.folder.rglob("*") if file.is_file()]
+    with unpacked("m", override) as folder:
+        written = [file for file in folder.folder.rglob("*") if file.is_file()]
         assert [file.read_bytes() for file in written] == [b"content"]
-        assert written[0].relative_to(found.folder).as_posix() == path
-        assert written[0].resolve().is_relative_to(found.folder.resolve())
-    assert not found.folder.exists()
+        assert written[0].relative_to(folder.folder).as_posix() == path
+        assert written[0].resolve().is_relative_to(folder.folder.resolve())
+    assert not folder.folder.exists()
 
 
 def test_other_repositories_and_types(explicit):

@@ -187,9 +187,9 @@ def test_over_rest(repository, graphs, serve_rest):
         triton_http.InferenceServerClient(rest.server.http_address) as client,
     ):
         assert client.is_model_ready("m")
-        given = triton_http.InferInput("x", list(ROW.shape), "FP32")
-        given.set_data_from_numpy(ROW)
-        assert client.infer("m", [given]).as_numpy("y").tolist() == ROW.tolist()
+        tensor = triton_http.InferInput("x", list(ROW.shape), "FP32")
+        tensor.set_data_from_numpy(ROW)
+        assert client.infer("m", [tensor]).as_numpy("y").tolist() == ROW.tolist()
 
 
 def test_one_process_only(tmp_path):

@@ -14,13 +14,13 @@ from zoo_server.repository.scan import ModelFiles, ModelRepository
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 
 
-def found(name, stamp=0):
+def files(name, stamp=0):
     return ModelFiles(
         name=name, folder=None, confinement=None, versions=(1,), stamp=(("f", stamp, 0, 0),)
     )
 
 
-A, B, A2 = found("a"), found("b"), found("a", 1)
+A, B, A2 = files("a"), files("b"), files("a", 1)
 
 
 @pytest.mark.parametrize(

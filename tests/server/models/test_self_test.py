@@ -130,11 +130,11 @@ def test_sets_and_tensors_come_in_the_order_of_their_numbers(tmp_path):
 
 
 def _vectors(
-    version: Path, given: np.ndarray, wanted: np.ndarray, names: tuple[str, str] = ("x", "y")
+    version: Path, rows: np.ndarray, wanted: np.ndarray, names: tuple[str, str] = ("x", "y")
 ) -> None:
     number = len(list(version.glob("test_data_set_*")))
     folder = version / f"test_data_set_{number}"
-    _write(folder / "input_0.pb", numpy_helper.from_array(given, names[0]))
+    _write(folder / "input_0.pb", numpy_helper.from_array(rows, names[0]))
     _write(folder / "output_0.pb", numpy_helper.from_array(wanted, names[1]))
 
 

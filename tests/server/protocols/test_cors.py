@@ -18,16 +18,16 @@ def test_pages_of_an_origin_may_ask(serve_secure, tmp_path):
             "Access_Control_Request_Headers": "authorization,inference-header-content-length",
         }
         path = "/v2/models/identity/infer"
-        asked = caller.ask("OPTIONS", path, Origin=origin, **question)
+        preflight = caller.ask("OPTIONS", path, Origin=origin, **question)
         refused = caller.ask("OPTIONS", path, Origin=other, **question)
         denied = caller.get("/v2", Origin=origin)
         told = caller.get("/v2", Origin=origin, Authorization=f"Bearer {TOKEN}")
         stranger = caller.get("/v2", Origin=other, Authorization=f"Bearer {TOKEN}")
         caller.close()
 
-    assert asked.status == 200
-    assert asked.headers["access-control-allow-origin"] == origin
-    assert "authorization" in asked.headers["access-control-allow-headers"]
+    assert preflight.status == 200
+    assert preflight.headers["access-control-allow-origin"] == origin
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
     assert "access-control-allow-origin" not in refused.headers
     assert (denied.status, denied.headers["access-control-allow-origin"]) == (401, origin)
     assert (told.status, told.headers["access-control-allow-origin"]) == (200, origin)

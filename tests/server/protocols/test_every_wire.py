@@ -167,11 +167,11 @@ def test_readiness_needs_no_token_on_any_wire(repository, graphs, serve, tmp_pat
         assert wire.stub.ModelReady(pb.ModelReadyRequest(name="m")).ready
         with pytest.raises(grpc.RpcError) as caught:
             wire.stub.ModelMetadata(pb.ModelMetadataRequest(name="m"))
-        asked = HttpCaller(wire.server.http_address)
+        caller = HttpCaller(wire.server.http_address)
         for path in ("health/live", "health/ready", "models/m/ready", "models/m/versions/1/ready"):
-            assert asked.get(f"/v2/{path}").status == 200
-        refused = asked.get("/v2/models/m")
-        asked.close()
+            assert caller.get(f"/v2/{path}").status == 200
+        refused = caller.get("/v2/models/m")
+        caller.close()
 
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert (refused.status, refused.error) == (401, caught.value.details())

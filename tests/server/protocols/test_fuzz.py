@@ -111,8 +111,8 @@ def grpc_wire(methods: dict[str, tuple[Callable[[], bytes], ...]]) -> Callable[.
                 calls = []
                 for _ in range(min(64, count - begin)):
                     method, seed = source.choice(seeds)
-                    asked: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-                    calls.append(asked.future(spoilt(seed, source), timeout=60))
+                    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+                    calls.append(call.future(spoilt(seed, source), timeout=60))
                 for future in calls:
                     error = future.exception()
                     if error is not None:

@@ -137,10 +137,10 @@ def test_the_clients_get_in_with_a_certificate_and_the_token(serve_secure, certi
             "ssl_context_factory": lambda: certificates.context(certificates.client),
         }
         with triton.InferenceServerClient(server.http_address, **context) as web:
-            given = triton.InferInput("x", [1, 4], "FP32")
-            given.set_data_from_numpy(rows)
+            tensor = triton.InferInput("x", [1, 4], "FP32")
+            tensor.set_data_from_numpy(rows)
             headers = {"Authorization": f"Bearer {TOKEN}"}
-            answer = web.infer("identity", [given], headers=headers)
+            answer = web.infer("identity", [tensor], headers=headers)
             np.testing.assert_array_equal(answer.as_numpy("y"), rows)
 
 
@@ -152,7 +152,7 @@ def test_tokens_and_certificates_are_read_again(serve_secure, certificates, tmp_
     options = {"tls_certificate": certificate, "tls_key": key, "token_file": token}
     with serve_secure(**options) as server, caplog.at_level(logging.INFO, "zoo_server"):
 
-        def asked(word):
+        def status_with(word):
             return status(
                 certificates.https(server.http_address), "/v2", Authorization=f"Bearer {word}"
             )
@@ -171,11 +171,11 @@ def test_tokens_and_certificates_are_read_again(serve_secure, certificates, tmp_
             }
 
         before = shown()
-        assert asked(TOKEN) == 200
+        assert status_with(TOKEN) == 200
         token.write_text("next  read\n")
         key.write_text("no key")
-        until(lambda: asked("next") == 200)
-        assert asked(TOKEN) == 401
+        until(lambda: status_with("next") == 200)
+        assert status_with(TOKEN) == 401
         metadata_by_grpc("next")
         until(lambda: "in PEM form; what was read before stays in force" in caplog.text)
         assert shown() == before
@@ -184,6 +184,6 @@ def test_tokens_and_certificates_are_read_again(serve_secure, certificates, tmp_
         certificates.write(tmp_path, "server", certificates.authority.issue_cert("127.0.0.1"))
         until(lambda: "unknown" in caplog.text or "known are" in caplog.text)
         until(lambda: len(shown() | before) == 2 and not shown() & before)
-        assert asked("next") == 200
+        assert status_with("next") == 200
         metadata_by_grpc("next")
         assert "last" not in caplog.text

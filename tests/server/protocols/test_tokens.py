@@ -137,8 +137,8 @@ def test_a_token_is_good_for_its_rights_on_every_route(serve_secure, rights_file
             assert caller.ask(method, path, Authorization=f"Bearer {right}").status != 403
         caller.close()
         for token in Right:
-            asked = http.client.HTTPConnection(server.metrics_address, timeout=10)
-            told = status(asked, "/metrics", Authorization=f"Bearer {token}")
+            connection = http.client.HTTPConnection(server.metrics_address, timeout=10)
+            told = status(connection, "/metrics", Authorization=f"Bearer {token}")
             assert told == (200 if token is Right.READ else 403)
 
 

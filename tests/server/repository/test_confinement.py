@@ -100,27 +100,27 @@ def reasons(wire):
 def test_what_leads_out_or_never_ends_is_refused(hostile, serve, tmp_path):
     """Each has its reason, none tells a path of this machine, and links inside are followed."""
     with serve(hostile.path) as wire:
-        found = reasons(wire)
+        texts = reasons(wire)
         for name in ("inside", "deep", "healthy"):
             assert wire.infer(name, x=ROW)["y"].tolist() == ROW.tolist(), name
 
-    assert found.keys() == REASONS.keys()
+    assert texts.keys() == REASONS.keys()
     for name, expected in REASONS.items():
-        assert expected in found[name], name
-        assert str(tmp_path) not in found[name], name
-        assert "secret place" not in found[name].replace("../../../secret place", ""), name
-        assert "\n" not in found[name]
+        assert expected in texts[name], name
+        assert str(tmp_path) not in texts[name], name
+        assert "secret place" not in texts[name].replace("../../../secret place", ""), name
+        assert "\n" not in texts[name]
 
 
 def test_links_out_are_followed_where_that_is_asked_for(hostile, serve):
     """With --follow-links models, versions, files and labels lie elsewhere; pipes stay refused."""
     with serve(hostile.path, follow_links=True) as wire:
-        found = reasons(wire)
+        texts = reasons(wire)
         for name in ("whole", "version", "graph", "labels", "inside"):
             assert wire.infer(name, x=ROW)["y"].tolist() == ROW.tolist(), name
 
     refused = {"pipe", "config_pipe", "labels_pipe", "bare_pipe", "device", "circle", "huge"}
-    assert refused <= found.keys()
+    assert refused <= texts.keys()
 
 
 def test_a_load_by_request_reads_nothing_else(hostile, serve):

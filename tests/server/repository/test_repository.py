@@ -190,8 +190,8 @@ def test_inference_of_a_decoupled_model(version, faulty, make_request):
     text = (
         "doesn't support models with decoupled transaction policy: decoupled models are not served"
     )
-    asked = pb.ModelMetadataRequest(name="decoupled", version=version)
-    for ask, argument in ((stub.ModelInfer, request), (stub.ModelMetadata, asked)):
+    metadata_request = pb.ModelMetadataRequest(name="decoupled", version=version)
+    for ask, argument in ((stub.ModelInfer, request), (stub.ModelMetadata, metadata_request)):
         with pytest.raises(grpc.RpcError, match=text) as caught:
             ask(argument)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

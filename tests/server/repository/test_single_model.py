@@ -47,12 +47,12 @@ def test_layouts(files, tmp_path, graphs, serve):
 
 def test_no_model_and_two(tmp_path):
     """A folder without a graph, or with two of equal right, has a reason."""
-    (found,) = SingleModel(tmp_path, "m").scan()
-    assert found.fault == "no model is there: put one graph at model.onnx or 1/model.onnx"
+    (files,) = SingleModel(tmp_path, "m").scan()
+    assert files.fault == "no model is there: put one graph at model.onnx or 1/model.onnx"
     for name in ("a.onnx", "b.onnx"):
         (tmp_path / name).write_bytes(b"")
-    (found,) = SingleModel(tmp_path, "m").scan()
-    assert found.fault.startswith("several are there: put one graph")
+    (files,) = SingleModel(tmp_path, "m").scan()
+    assert files.fault.startswith("several are there: put one graph")
 
 
 def test_the_options_go_together(tmp_path):

@@ -168,13 +168,13 @@ def test_timeouts_refuse_or_postpone():
 
 
 @pytest.mark.parametrize(
-    ("allowed", "asked", "expires"),
+    ("allowed", "timeout", "expires"),
     [(True, 50, 50), (True, 500, 100), (False, 50, 100), (True, 0, 100)],
 )
-def test_a_request_may_shorten_its_timeout(allowed, asked, expires):
+def test_a_request_may_shorten_its_timeout(allowed, timeout, expires):
     """allow_timeout_override admits a shorter timeout only."""
     policy = QueuePolicy(timeout_ns=100, allows_override=allowed)
-    member = Waiting("a", timeout_ns=asked)
+    member = Waiting("a", timeout_ns=timeout)
     filled(Batching(default_policy=policy), member)
 
     assert member.expires_ns == expires

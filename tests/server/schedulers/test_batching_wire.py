@@ -74,12 +74,12 @@ def scheduled(repository, graphs, serve):
 
 
 def request(number: float, **parameters: int) -> pb.ModelInferRequest:
-    asked = pb.ModelInferRequest(model_name="m")
-    asked.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    asked.raw_input_contents.append(np.full(4, number, np.float32).tobytes())
+    message = pb.ModelInferRequest(model_name="m")
+    message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+    message.raw_input_contents.append(np.full(4, number, np.float32).tobytes())
     for key, value in parameters.items():
-        asked.parameters[key].int64_param = value
-    return asked
+        message.parameters[key].int64_param = value
+    return message
 
 
 def outcome(call) -> tuple[str, str]:
@@ -93,13 +93,13 @@ def ask(wire, number: float, **parameters: int):
 
 def predict(wire):
     shape = tf.TensorShapeProto(dim=[tf.TensorShapeProto.Dim(size=size) for size in (1, 4)])
-    asked = tfs.PredictRequest(model_spec=tfs.ModelSpec(name="m"))
+    message = tfs.PredictRequest(model_spec=tfs.ModelSpec(name="m"))
     tensor = tf.TensorProto(dtype=tf.DT_FLOAT, tensor_shape=shape, float_val=[9])
-    asked.inputs["x"].CopyFrom(tensor)
+    message.inputs["x"].CopyFrom(tensor)
     method = wire.channel.unary_unary(
         "/tensorflow.serving.PredictionService/Predict", tfs.PredictRequest.SerializeToString
     )
-    return method.future(asked, timeout=30)
+    return method.future(message, timeout=30)
 
 
 class OverHttp(threading.Thread):
@@ -243,13 +243,13 @@ def test_priority_levels_of_config(scheduled):
     running = ask(wire, 0)
     assert hold.begun.wait(20)
     calls = []
-    for number, asked in (
+    for number, options in (
         (3, {"priority": 3}),
         (2, {}),
         (2.5, {"priority": 99}),
         (1, {"priority": 1}),
     ):
-        calls.append(ask(wire, number, **asked))
+        calls.append(ask(wire, number, **options))
         hold.until_waiting(len(calls))
 
     assert outcome(ask(wire, 1, priority=1)) == FULL

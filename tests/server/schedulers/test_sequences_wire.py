@@ -58,25 +58,25 @@ def controlled(graphs):
 
 
 def request(value, sequence, *, start=False, end=False, model="m", rows=1):
-    made = pb.ModelInferRequest(model_name=model)
-    made.inputs.add(name="x", datatype="FP32", shape=[rows, 1])
-    made.raw_input_contents.append(np.full(rows, value, np.float32).tobytes())
+    message = pb.ModelInferRequest(model_name=model)
+    message.inputs.add(name="x", datatype="FP32", shape=[rows, 1])
+    message.raw_input_contents.append(np.full(rows, value, np.float32).tobytes())
     if isinstance(sequence, str):
-        made.parameters["sequence_id"].string_param = sequence
+        message.parameters["sequence_id"].string_param = sequence
     else:
-        made.parameters["sequence_id"].int64_param = sequence
-    made.parameters["sequence_start"].bool_param = start
-    made.parameters["sequence_end"].bool_param = end
-    return made
+        message.parameters["sequence_id"].int64_param = sequence
+    message.parameters["sequence_start"].bool_param = start
+    message.parameters["sequence_end"].bool_param = end
+    return message
 
 
 def values(response):
     return np.frombuffer(response.raw_output_contents[0], np.float32).tolist()
 
 
-def refused(wire, made):
+def refused(wire, message):
     with pytest.raises(grpc.RpcError) as caught:
-        wire.stub.ModelInfer(made, timeout=10)
+        wire.stub.ModelInfer(message, timeout=10)
     return caught.value.code(), caught.value.details()
 
 
@@ -88,13 +88,13 @@ def test_state_is_each_sequences_own(strategy, repository, sums, serve):
         totals = {7: [], "seven": []}
         for number in range(4):
             for sequence in totals:
-                made = request(
+                message = request(
                     number + (10 if sequence == 7 else 0),
                     sequence,
                     start=number == 0,
                     end=number == 3,
                 )
-                totals[sequence] += values(wire.stub.ModelInfer(made))
+                totals[sequence] += values(wire.stub.ModelInfer(message))
         again = values(wire.stub.ModelInfer(request(5, 7, start=True)))
 
     assert totals == {7: [10, 21, 33, 46], "seven": [0, 1, 3, 6]}
@@ -109,9 +109,9 @@ def test_a_stream_of_one_sequence_stays_in_order(repository, sums, serve):
         answers = wire.stub.ModelStreamInfer(
             (request(1, 3, start=n == 0, end=n == count - 1) for n in range(count)), timeout=30
         )
-        got = [values(answer.infer_response)[0] for answer in answers]
+        totals = [values(answer.infer_response)[0] for answer in answers]
 
-    assert got == list(range(1, count + 1))
+    assert totals == list(range(1, count + 1))
 
 
 @pytest.mark.parametrize(("callers", "most"), [(16, 4), (40, 1)])
@@ -131,22 +131,22 @@ def test_many_sequences_at_once(callers, most, repository, sums, serve):
                 for n in range(10)
             ]
 
-        got = list(pool.map(whole, range(1, callers + 1)))
+        answers = list(pool.map(whole, range(1, callers + 1)))
 
-    assert got == [[number * (n + 1) for n in range(10)] for number in range(1, callers + 1)]
+    assert answers == [[number * (n + 1) for n in range(10)] for number in range(1, callers + 1)]
 
 
 def test_controls_tell_the_graph(repository, controlled, serve):
     """Start, end, ready and the id arrive as the configuration says."""
     repository.add("m", controlled, config("direct {}", CONTROLS))
     with serve(repository.path) as wire:
-        got = [
+        answers = [
             values(wire.stub.ModelInfer(request(2, 41, start=n == 0, end=n == 2))) for n in range(3)
         ]
         code, text = refused(wire, request(2, "name", start=True))
         metadata = wire.stub.ModelMetadata(pb.ModelMetadataRequest(name="m"))
 
-    assert got == [[2, 1, 0, 1, 41], [2, 0, 0, 1, 41], [2, 0, 1, 1, 41]]
+    assert answers == [[2, 1, 0, 1, 41], [2, 0, 0, 1, 41], [2, 0, 1, 1, 41]]
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert "correlation ID 'name' of model 'm' must be a number" in text
     assert [tensor.name for tensor in metadata.inputs] == ["x"]
@@ -304,7 +304,7 @@ def test_live_sequences_are_bounded(strategy, most, repository, sums, serve):
 def test_a_start_on_a_live_sequence_begins_it_anew(repository, sums, serve):
     """The state is zeros again, on a stream behind others as well."""
     repository.add("m", sums, config("direct {}", STATE))
-    made = [
+    messages = [
         request(1, 7, start=True),
         request(1, 7),
         request(5, 7, start=True),
@@ -314,7 +314,7 @@ def test_a_start_on_a_live_sequence_begins_it_anew(repository, sums, serve):
         request(4, 7, start=True),
     ]
     with serve(repository.path) as wire:
-        answers = list(wire.stub.ModelStreamInfer(iter(made), timeout=20))
+        answers = list(wire.stub.ModelStreamInfer(iter(messages), timeout=20))
         unary = [
             values(wire.stub.ModelInfer(request(n, 8, start=n != 2), timeout=10))[0]
             for n in (1, 2, 4)
@@ -369,18 +369,18 @@ def test_a_model_without_a_batch_dimension(repository, graphs, serve):
     repository.add("m", model, f"max_batch_size: 0 sequence_batching {{ {' '.join(parts)} }}")
 
     def ask(value, sequence, **flags):
-        made = request(value, sequence, **flags)
-        made.inputs[0].shape[:] = one
-        return made
+        message = request(value, sequence, **flags)
+        message.inputs[0].shape[:] = one
+        return message
 
     with serve(repository.path) as wire:
-        got = [
+        outcomes = [
             values(wire.stub.ModelInfer(ask(2, 1, start=n == 0, end=n == 2), timeout=10))
             for n in range(3)
         ]
         other = values(wire.stub.ModelInfer(ask(7, 2, start=True), timeout=10))
 
-    assert got == [[2, 1], [4, 0], [6, 0]]
+    assert outcomes == [[2, 1], [4, 0], [6, 0]]
     assert other == [7, 1]
 
 

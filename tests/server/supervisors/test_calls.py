@@ -189,14 +189,14 @@ class Follower:
 REGISTER = ("register_system_region", ("r", "/key", 0, 16))
 
 
-def change(asked, workers):
+def change(requested, workers):
     """Return the answer or the error, and what is kept for workers that come later."""
 
     async def changing():
         supervisor = Supervisor(CONFIG, {}, "")
         supervisor.workers.update({worker.spec.address: worker for worker in workers})
         try:
-            answer = await supervisor.change(REGISTER[0], asked, *REGISTER[1])
+            answer = await supervisor.change(REGISTER[0], requested, *REGISTER[1])
         except AlreadyExists as error:
             answer = error
         return answer, list(supervisor.replay_log.changes())

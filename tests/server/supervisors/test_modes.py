@@ -52,8 +52,8 @@ def test_every_worker_follows_the_repository(two, repository, graphs, connected,
         stubs = [stub_of(channel) for channel in channels]
 
         def is_ready(version):
-            asked = pb.ModelReadyRequest(name="m", version=version)
-            return [stub.ModelReady(asked).ready for stub in stubs]
+            message = pb.ModelReadyRequest(name="m", version=version)
+            return [stub.ModelReady(message).ready for stub in stubs]
 
         assert not any(is_ready("2"))
         repository.add("m", graphs.identity(), version=2)
@@ -100,12 +100,12 @@ def test_load_and_unload_over_rest_reach_every_worker(
     address, web = process.wait_for(READY).groups()
     with connected(address) as channels:
         stubs = [stub_of(channel) for channel in channels]
-        asked = pb.ModelReadyRequest(name="late")
+        message = pb.ModelReadyRequest(name="late")
         loaded = ask(web, "POST", "/v2/repository/models/late/load")[0]
-        ready = [stub.ModelReady(asked).ready for stub in stubs]
+        ready = [stub.ModelReady(message).ready for stub in stubs]
         answers = [stub.ModelInfer(make_request("late", x=ROW)).model_name for stub in stubs]
         unloaded = ask(web, "POST", "/v2/repository/models/late/unload")[0]
-        gone = [stub.ModelReady(asked).ready for stub in stubs]
+        gone = [stub.ModelReady(message).ready for stub in stubs]
         refused = ask(web, "POST", "/v2/repository/models/nope/load")
 
     assert (loaded, unloaded) == (200, 200)

@@ -45,40 +45,42 @@ def resident(pid):
 def test_statistics_and_metrics_are_those_of_the_whole(two, make_request, connected):
     """Each connection is told what all workers counted; REST and Prometheus are told the same."""
     process = two("--http-port", "0", "--metrics-port", "0")
-    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
-    with connected(found.group(1)) as channels:
+    addresses = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
+    with connected(addresses.group(1)) as channels:
         assert all(infers(channel, make_request) for channel in channels for _ in range(2))
         counts = {count_of(stub_of(channel)) for channel in channels}
-    with urllib.request.urlopen(f"http://{found.group(2)}/v2/models/m/stats", timeout=10) as page:
+    with urllib.request.urlopen(
+        f"http://{addresses.group(2)}/v2/models/m/stats", timeout=10
+    ) as page:
         rest = page.read().decode()
 
-    assert process_metric(found.group(3), "process_resident_memory_bytes") > sum(
+    assert process_metric(addresses.group(3), "process_resident_memory_bytes") > sum(
         resident(pid) for pid in process.workers()
     )
     assert counts == {2 * CONNECTIONS}
     assert f'"inference_count":{2 * CONNECTIONS}' in rest.replace(" ", "")
-    assert metric(found.group(3), "nv_inference_request_success") == 2 * CONNECTIONS
+    assert metric(addresses.group(3), "nv_inference_request_success") == 2 * CONNECTIONS
 
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["owner-of-http", "other"])
 def test_counters_do_not_fall_when_a_worker_is_killed(victim, two, make_request, connected):
     """What was shown stays after kill -9, and further requests come on top; an unload forgets it."""
     process = two("--http-port", "0", "--metrics-port", "0", *CHANGES)
-    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
-    with connected(found.group(1)) as channels:
+    addresses = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
+    with connected(addresses.group(1)) as channels:
         assert all(infers(channel, make_request) for channel in channels)
-        assert metric(found.group(3), "nv_inference_request_success") == CONNECTIONS
+        assert metric(addresses.group(3), "nv_inference_request_success") == CONNECTIONS
     os.kill(process.workers()[victim], signal.SIGKILL)
     process.wait_for(r"was ended by SIGKILL: another takes its place")
-    with connected(found.group(1), 1) as (channel,):
+    with connected(addresses.group(1), 1) as (channel,):
         while_it_is_replaced = count_of(stub_of(channel))
     process.wait_for(rf"worker {victim + 1} serves")
-    with connected(found.group(1)) as channels:
+    with connected(addresses.group(1)) as channels:
         after = {count_of(stub_of(channel)) for channel in channels}
         assert all(infers(channel, make_request) for channel in channels)
         more = {count_of(stub_of(channel)) for channel in channels}
         page = {
-            name: metric(found.group(3), name)
+            name: metric(addresses.group(3), name)
             for name in (
                 "nv_inference_request_success",
                 "nv_inference_count",
@@ -86,7 +88,7 @@ def test_counters_do_not_fall_when_a_worker_is_killed(victim, two, make_request,
                 "nv_inference_pending_request_count",
             )
         }
-        restarts = process_metric(found.group(3), "nv_worker_restarts")
+        restarts = process_metric(addresses.group(3), "nv_worker_restarts")
         stub = stub_of(channels[0])
         stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
         stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="m"))
@@ -180,8 +182,8 @@ def test_a_killed_worker_is_replaced_with_what_it_knew(
     """After kill -9 the newcomer has the models, regions and settings of before, and HTTP answers."""
     repository.add("late", graphs.identity())
     process = two(*CHANGES, "--http-port", "0", "--metrics-port", "0")
-    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
-    with connected(found.group(1), 1) as (channel,):
+    addresses = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
+    with connected(addresses.group(1), 1) as (channel,):
         stub = stub_of(channel)
         stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="late"))
         stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
@@ -198,7 +200,7 @@ def test_a_killed_worker_is_replaced_with_what_it_knew(
 
     assert killed not in process.workers()
     assert not any("could not be loaded" in line for line in process.lines)  # `m` is not wanted
-    with connected(found.group(1)) as channels:
+    with connected(addresses.group(1)) as channels:
         for channel in channels:
             stub = stub_of(channel)
             answer = stub.ModelInfer(from_region())
@@ -206,7 +208,7 @@ def test_a_killed_worker_is_replaced_with_what_it_knew(
             assert not stub.ModelReady(pb.ModelReadyRequest(name="m")).ready
             settings = stub.LogSettings(pb.LogSettingsRequest()).settings
             assert settings["log_format"].string_param == "ISO8601"
-    for address, path in ((found.group(2), "v2/health/ready"), (found.group(3), "metrics")):
+    for address, path in ((addresses.group(2), "v2/health/ready"), (addresses.group(3), "metrics")):
         with urllib.request.urlopen(f"http://{address}/{path}", timeout=10) as page:
             assert page.status == 200
 

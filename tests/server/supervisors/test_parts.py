@@ -196,12 +196,12 @@ def test_every_field_adds_up():
 def test_readings_add_by_version():
     """Each version's pending requests add up, and its load took as long as the longest."""
     rows = [("m", 1, 2, 0.5), ("b", 1, 1, 0.1), ("m", 1, 3, 0.4), ("m", 2, 0, 0.3)]
-    found = readings.total(
+    total = readings.total(
         replace(reading(name, version, []), pending=pending, load_seconds=took)
         for name, version, pending, took in rows
     )
 
-    assert [(one.name, one.version, one.pending, one.load_seconds) for one in found] == [
+    assert [(one.name, one.version, one.pending, one.load_seconds) for one in total] == [
         ("b", 1, 1, 0.1),
         ("m", 1, 5, 0.5),
         ("m", 2, 0, 0.3),

@@ -46,13 +46,13 @@ def stub_of(channel):
 
 
 def request(value, sequence, *, start=False, end=False, rows=1):
-    made = pb.ModelInferRequest(model_name="sums", id=str(value))
-    made.inputs.add(name="x", datatype="FP32", shape=[rows, 1])
-    made.raw_input_contents.append(np.full(rows, value, np.float32).tobytes())
-    made.parameters["sequence_id"].int64_param = sequence
-    made.parameters["sequence_start"].bool_param = start
-    made.parameters["sequence_end"].bool_param = end
-    return made
+    message = pb.ModelInferRequest(model_name="sums", id=str(value))
+    message.inputs.add(name="x", datatype="FP32", shape=[rows, 1])
+    message.raw_input_contents.append(np.full(rows, value, np.float32).tobytes())
+    message.parameters["sequence_id"].int64_param = sequence
+    message.parameters["sequence_start"].bool_param = start
+    message.parameters["sequence_end"].bool_param = end
+    return message
 
 
 def value_of(response):
@@ -64,9 +64,9 @@ def ask(channel, *arguments, **flags):
     return value_of(stub_of(channel).ModelInfer(request(*arguments, **flags), timeout=20))
 
 
-def refusal(channel, made):
+def refusal(channel, message):
     with pytest.raises(grpc.RpcError) as caught:
-        stub_of(channel).ModelInfer(made, timeout=20)
+        stub_of(channel).ModelInfer(message, timeout=20)
     return caught.value.code(), caught.value.details()
 
 
@@ -138,9 +138,9 @@ def test_streams_stay_in_order_in_both_workers(two, sums, connected):
             stub_of(channel).ModelStreamInfer(requests(number + 1), timeout=60)
             for number, channel in enumerate(channels)
         ]
-        got = [[answer.infer_response for answer in call] for call in calls]
+        responses = [[answer.infer_response for answer in call] for call in calls]
 
-    for answers in got:
+    for answers in responses:
         assert [value_of(answer) for answer in answers[::2]] == list(range(1, count + 1))
         assert [answer.model_name for answer in answers[1::2]] == ["m"] * count
 
@@ -160,9 +160,9 @@ def test_errors_are_those_of_one_process(two, sums, connected):
         (unknown, "NOT_FOUND", "version 9 is not found"),
     ]
     with connected(two().address()) as channels:
-        for made, code, words in cases:
-            found = {refusal(channel, made) for channel in channels}
-            ((status, text),) = found
+        for message, code, words in cases:
+            refusals = {refusal(channel, message) for channel in channels}
+            ((status, text),) = refusals
             assert (status.name, words in text) == (code, True), text
         for channel in channels:
             answers = list(stub_of(channel).ModelStreamInfer(iter([request(1, 99)]), timeout=20))
@@ -173,14 +173,14 @@ def test_errors_are_those_of_one_process(two, sums, connected):
 def test_rest_and_predict_know_sequences_too(two, sums, connected):
     """Over HTTP a sequence goes on that began over gRPC; Predict has no sequence id, and says so."""
     process = two("--http-port", "0")
-    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), 2 models")
+    addresses = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), 2 models")
     body = {
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [5]}],
         "parameters": {"sequence_id": 4},
     }
-    with connected(found.group(1)) as channels:
+    with connected(addresses.group(1)) as channels:
         assert [ask(channel, 1, 4, start=channel is channels[0]) for channel in channels][-1] == 16
-        connection = http.client.HTTPConnection(found.group(2), timeout=20)
+        connection = http.client.HTTPConnection(addresses.group(2), timeout=20)
         connection.request("POST", "/v2/models/sums/infer", json.dumps(body))
         rest = json.loads(connection.getresponse().read())
         connection.close()
@@ -235,13 +235,15 @@ def test_sequences_outlive_the_other_worker(two, sums, connected):
 
 
 def slow(sequence, count):
-    made = pb.ModelInferRequest(model_name="slow")
-    made.inputs.add(name="n", datatype="INT64", shape=[1])
-    made.raw_input_contents.append(np.array([count], np.int64).tobytes())
-    made.parameters["sequence_id"].int64_param = sequence
-    made.parameters["sequence_start"].bool_param = True
-    made.parameters["sequence_end"].bool_param = True  # without a batch there is one place for all
-    return made
+    message = pb.ModelInferRequest(model_name="slow")
+    message.inputs.add(name="n", datatype="INT64", shape=[1])
+    message.raw_input_contents.append(np.array([count], np.int64).tobytes())
+    message.parameters["sequence_id"].int64_param = sequence
+    message.parameters["sequence_start"].bool_param = True
+    message.parameters[
+        "sequence_end"
+    ].bool_param = True  # without a batch there is one place for all
+    return message
 
 
 def begun(channels, seconds):

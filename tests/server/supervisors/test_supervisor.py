@@ -58,13 +58,13 @@ def connections_of(pids, port):
 
 
 def inodes_of(pid):
-    found = set()
+    processes = set()
     for path in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found.add(str(path.readlink()).removeprefix("socket:[").rstrip("]"))
+            processes.add(str(path.readlink()).removeprefix("socket:[").rstrip("]"))
         except OSError:
             continue
-    return found
+    return processes
 
 
 def test_the_port_is_one_and_nobody_elses(repository, two, server_process):
@@ -252,10 +252,10 @@ def test_a_worker_that_falls_silent_is_replaced(
     repository.add("m", graphs.identity())
     options = ("--grpc-port", "0", "--workers", "2", "--http-port", "0", "--metrics-port", "0")
     process = server_process(repository.path, *options, first=IMPATIENT)
-    found = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
-    with connected(found[1]) as channels:
+    addresses = process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on (\S+), 1 models")
+    with connected(addresses[1]) as channels:
         assert all(infers(channel, make_request) for channel in channels)
-    urls = (f"http://{found[2]}/v2/models/m/stats", f"http://{found[3]}/metrics")
+    urls = (f"http://{addresses[2]}/v2/models/m/stats", f"http://{addresses[3]}/metrics")
     silent = process.workers()[1]
     os.kill(silent, signal.SIGSTOP)
     for url in urls:
@@ -265,7 +265,7 @@ def test_a_worker_that_falls_silent_is_replaced(
     process.wait_for("worker 2 serves")
 
     assert silent not in process.workers()
-    with connected(found[1]) as channels:
+    with connected(addresses[1]) as channels:
         assert all(infers(channel, make_request) for channel in channels)
 
 

@@ -109,13 +109,13 @@ def test_every_public_layer_and_activation_has_a_case() -> None:
         [sys.executable, "-c", PUBLIC], capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
+    public = json.loads(done.stdout)
     names = {case.name for case in cases()}
 
     # A layer may be reached as a part of another (RandAugment holds Equalization) without its own case.
-    assert set(found["missing"]) <= set(ABSENT)
+    assert set(public["missing"]) <= set(ABSENT)
     assert not names.intersection(ABSENT)
-    assert {f"act:{name}" for name in found["functions"]} - names == {
+    assert {f"act:{name}" for name in public["functions"]} - names == {
         "act:deserialize",
         "act:get",
         "act:serialize",

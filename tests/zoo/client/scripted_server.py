@@ -116,14 +116,16 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            made = getattr(self._twin, name)(*arguments, **options)
-            return self._run(made) if inspect.isawaitable(made) else Blocking(made, self._runner)
+            answer = getattr(self._twin, name)(*arguments, **options)
+            return (
+                self._run(answer) if inspect.isawaitable(answer) else Blocking(answer, self._runner)
+            )
 
         return call
 
-    def _run(self, made: Any) -> Any:
+    def _run(self, awaitable: Any) -> Any:
         async def awaited() -> Any:
-            return await made
+            return await awaitable
 
         return self._runner.run(awaited())
 

@@ -151,9 +151,9 @@ def test_enlarging_is_pillows_bilinear() -> None:
     small = rng.uniform(0, 16, (2, 8, 8, 1)).astype(np.float32)
     large = enlarge(small)
 
-    for given, made in zip(small, large, strict=True):
-        picture = Image.fromarray(given[..., 0]).resize((28, 28), Image.Resampling.BILINEAR)
-        assert np.allclose(made[..., 0], np.asarray(picture), atol=1e-4)
+    for original, enlarged in zip(small, large, strict=True):
+        picture = Image.fromarray(original[..., 0]).resize((28, 28), Image.Resampling.BILINEAR)
+        assert np.allclose(enlarged[..., 0], np.asarray(picture), atol=1e-4)
     assert np.all(enlarge(np.full((1, 8, 8, 1), 16, np.float32)) == 16)
 
 

@@ -107,9 +107,9 @@ def exported(name: str, folder: Path) -> dict[str, Any]:
         list(feeds.values()) if len(feeds) > 1 else next(iter(feeds.values())), training=False
     )
     expected = expected if isinstance(expected, list) else [expected]
-    given = OnnxRuntime().load(report.path)(feeds)
+    answers = OnnxRuntime().load(report.path)(feeds)
     deltas = [
-        np.abs(np.asarray(e) - g).max() for e, g in zip(expected, given.values(), strict=True)
+        np.abs(np.asarray(e) - g).max() for e, g in zip(expected, answers.values(), strict=True)
     ]
     return {
         "operators": [node.op_type for node in graph.node],
@@ -117,7 +117,9 @@ def exported(name: str, folder: Path) -> dict[str, Any]:
         "outputs": report.outputs,
         "difference": float(max(deltas)),
         "sha256": [report.sha256, again.sha256],
-        "portable_sha256": [sha256(made.portable) for made in (report, again) if made.portable],
+        "portable_sha256": [
+            sha256(export.portable) for export in (report, again) if export.portable
+        ],
         "properties": {entry.key: entry.value for entry in loaded.metadata_props},
         "producer": [loaded.producer_name, loaded.producer_version],
         "portable": report.portable is not None,

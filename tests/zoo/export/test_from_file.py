@@ -68,13 +68,13 @@ def test_what_is_broken_is_refused_in_one_line(
     said: Outcomes, name: str, status: int, words: str
 ) -> None:
     """The file, what is wrong with it, what to do; and nothing is left behind."""
-    found = said[name]
+    refusal = said[name]
 
-    assert words in found["text"]
-    assert found["status"] == status
-    assert len(found["text"].splitlines()) == 1
-    assert len(found["text"]) < 400
-    assert found["left"] == []
+    assert words in refusal["text"]
+    assert refusal["status"] == status
+    assert len(refusal["text"].splitlines()) == 1
+    assert len(refusal["text"]) < 400
+    assert refusal["left"] == []
 
 
 #: Less than the model's file, more than a line of a log.

@@ -24,10 +24,10 @@ def test_every_version_is_complete(trained, name: str) -> None:
     assert {"model.onnx", "README.md", "model.svg", "history.png", "held_out.png"} <= set(
         values["files"]
     )
-    taken, given = values["graph"]["inputs"], values["graph"]["outputs"]
-    assert tuple(tensor["name"] for tensor in taken) == recipe.inputs
-    assert tuple(tensor["name"] for tensor in given) == recipe.outputs
-    assert {tensor["shape"][0] for tensor in (*taken, *given)} == {"batch"}
+    inputs, outputs = values["graph"]["inputs"], values["graph"]["outputs"]
+    assert tuple(tensor["name"] for tensor in inputs) == recipe.inputs
+    assert tuple(tensor["name"] for tensor in outputs) == recipe.outputs
+    assert {tensor["shape"][0] for tensor in (*inputs, *outputs)} == {"batch"}
     assert (values["graph"]["opset"], values["graph"]["ir_version"]) == (17, 8)
     assert {row["runtime"] for row in values["parity"]} == {"onnxruntime", "onnx-reference"}
     assert values["training"]["parameters"] == recipe.parameters

@@ -13,23 +13,23 @@ def _named(*inputs: np.ndarray) -> dict[str, tuple[np.ndarray, ...]]:
 
 def test_the_ends_of_the_data_are_per_place() -> None:
     """Each feature's own lowest and highest value, and a thousand times those."""
-    found = _named(ROWS)
+    cases = _named(ROWS)
 
-    assert found["the lowest held-out values"][0].tolist() == [[-4.0, -2.0]]
-    assert found["the highest held-out values × 1000"][0].tolist() == [[3000.0, 500.0]]
-    assert found["the highest held-out values × -1000"][0].tolist() == [[-3000.0, -500.0]]
+    assert cases["the lowest held-out values"][0].tolist() == [[-4.0, -2.0]]
+    assert cases["the highest held-out values × 1000"][0].tolist() == [[3000.0, 500.0]]
+    assert cases["the highest held-out values × -1000"][0].tolist() == [[-3000.0, -500.0]]
 
 
 def test_the_ends_of_float32_are_there() -> None:
     """Smallest normal, denormal and largest numbers, in float32 and exact."""
-    found = _named(ROWS)
+    cases = _named(ROWS)
 
-    assert found["the smallest normal float32"][0][0, 0] == FLOAT.tiny
-    (denormal,) = found["a denormal float32"]
+    assert cases["the smallest normal float32"][0][0, 0] == FLOAT.tiny
+    (denormal,) = cases["a denormal float32"]
     assert 0 < denormal.max() < FLOAT.tiny
-    assert found["the largest negative float32"][0].min() == FLOAT.min
-    assert all(array.dtype == np.float32 for arrays in found.values() for array in arrays)
-    assert all(len(array) == 1 for arrays in found.values() for array in arrays)
+    assert cases["the largest negative float32"][0].min() == FLOAT.min
+    assert all(array.dtype == np.float32 for arrays in cases.values() for array in arrays)
+    assert all(len(array) == 1 for arrays in cases.values() for array in arrays)
 
 
 def test_one_special_stands_in_a_real_row() -> None:

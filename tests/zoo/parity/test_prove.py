@@ -163,9 +163,9 @@ def test_a_reference_that_would_take_minutes_is_not_asked(path: Path) -> None:
     runtimes = (Fake(DECISIVE, _right), Fake(REFERENCE, _right))
 
     left = prove(path, [large], POLICY, runtimes=runtimes)
-    asked = prove(path, [CASE, other], POLICY, runtimes=runtimes)
+    proof = prove(path, [CASE, other], POLICY, runtimes=runtimes)
     assert "would take minutes" in left.left_out[REFERENCE]
-    assert asked.left_out == {}
+    assert proof.left_out == {}
 
 
 def test_the_policy_brings_the_bound(path: Path) -> None:

@@ -38,7 +38,7 @@ def test_properties_replace_what_was_there_in_the_order_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "name"),
+    ("kind", "keras_name", "name"),
     [
         ("Sequential", "sequential_12", "sequential"),
         ("Functional", "functional", "functional"),
@@ -47,8 +47,8 @@ def test_properties_replace_what_was_there_in_the_order_given() -> None:
         ("Sequential", "digits", "digits"),
     ],
 )
-def test_only_keras_own_number_is_dropped(kind: str, given: str, name: str) -> None:
+def test_only_keras_own_number_is_dropped(kind: str, keras_name: str, name: str) -> None:
     """It counts models made in the process; a name that somebody chose stays."""
-    model = type(kind, (SimpleNamespace,), {})(name=given)
+    model = type(kind, (SimpleNamespace,), {})(name=keras_name)
 
     assert stable_name(model) == name

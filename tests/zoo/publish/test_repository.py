@@ -101,11 +101,11 @@ def test_what_an_export_found_of_further_files_outlives_an_equal_version(tmp_pat
     assert last_variants(tmp_path, "adder") == []
     with publish.staging(tmp_path, "adder") as staged:
         (staged / layout.MODEL_FILE).write_bytes(b"one")
-        found = [{"file": "model.int8.onnx", "reason": "no gain"}]
-        done = publish.publish(tmp_path, staged, _config(), ("a", "b"), "k2", found)
+        variants = [{"file": "model.int8.onnx", "reason": "no gain"}]
+        done = publish.publish(tmp_path, staged, _config(), ("a", "b"), "k2", variants)
 
     assert (done.version, done.created) == (1, False)
-    assert last_variants(tmp_path, "adder") == found
+    assert last_variants(tmp_path, "adder") == variants
     assert last_variants(tmp_path, "absent") == []
 
 

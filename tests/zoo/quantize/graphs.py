@@ -135,9 +135,9 @@ def mobile_classifier(ask: Ask, size: int = 96) -> tuple[ModelProto, Pictures, P
     g = mobile_features(size=size)
     width = int(numpy_helper.to_array(g.weights[-1])[1])
     body = g.model({"image": (3, size, size)}, {"features": (width,)})
-    found = ask(body, {"image": fit[0]})["features"].astype(np.float64)
-    mean, spread = found.mean(axis=0), found.std(axis=0) + 1e-6
-    scaled = (found - mean) / spread
+    features = ask(body, {"image": fit[0]})["features"].astype(np.float64)
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    scaled = (features - mean) / spread
     wanted = np.eye(8)[fit[1]] * 8 - 1
     ridge = scaled @ scaled.T + 10 * np.eye(len(scaled))
     head = (scaled.T @ np.linalg.solve(ridge, wanted)) / spread[:, None]

@@ -43,7 +43,7 @@ NAN, INF = math.nan, math.inf
 
 
 @pytest.mark.parametrize(
-    ("base", "given", "delta", "lost"),
+    ("base", "answers", "delta", "lost"),
     [
         ([1.0, 2.0], [1.0, 2.5], 0.5, False),
         ([1.0, NAN], [1.0, NAN], 0.0, False),
@@ -53,10 +53,10 @@ NAN, INF = math.nan, math.inf
     ],
 )
 def test_answers_that_are_no_numbers_are_noticed(
-    base: list[float], given: list[float], delta: float, lost: bool
+    base: list[float], answers: list[float], delta: float, lost: bool
 ) -> None:
     """Where fp32 answers a number, a variant must; what fp32 itself cannot say is not its fault."""
-    left, right = {"y": np.array(base)}, {"y": np.array(given)}
+    left, right = {"y": np.array(base)}, {"y": np.array(answers)}
 
     assert max_difference(left, right) == delta
     assert spoiled(left, right) is lost
@@ -89,10 +89,10 @@ def test_agreement_and_distance_are_taken_to_fp32() -> None:
     """The share of rows with its class; the error in units of its spread, of the worst output."""
     left, right = np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([[0.4, 0.6], [0.3, 0.7]])
     base = {"a": np.array([0.0, 2.0]), "b": np.array([5.0, 5.0])}
-    given = {"a": np.array([0.1, 2.1]), "b": np.array([5.0, 5.0])}
+    answers = {"a": np.array([0.1, 2.1]), "b": np.array([5.0, 5.0])}
 
     assert agreement(left, right) == 0.5
-    assert distance(base, given) == pytest.approx(0.1)
+    assert distance(base, answers) == pytest.approx(0.1)
     assert distance(base, base) == 0
     assert distance({"b": base["b"]}, {"b": base["b"] + 1}) == pytest.approx(0.2)
     assert distance({"z": np.zeros(2)}, {"z": np.ones(2)}) == INF
@@ -123,28 +123,28 @@ def test_calibration_batches_are_of_one_size(
 def test_rows_to_measure_on_did_not_give_the_ranges() -> None:
     """One half each, chosen by the seed."""
     rows = {"x": np.arange(64.0)[:, None]}
-    made = evidence.of_rows(rows, 0)
-    calibrated = np.concatenate([part["x"] for part in made.calibration.batches])
+    gathered = evidence.of_rows(rows, 0)
+    calibrated = np.concatenate([part["x"] for part in gathered.calibration.batches])
 
-    assert not np.intersect1d(calibrated, made.rows["x"]).size
-    assert len(made.rows["x"]) == 32
+    assert not np.intersect1d(calibrated, gathered.rows["x"]).size
+    assert len(gathered.rows["x"]) == 32
 
 
 def test_a_users_rows_are_judged_by_what_the_answers_look_like() -> None:
     """Agreement of each output that chooses a class, distance of the others."""
-    made = evidence.of_rows({"x": np.arange(64.0)}, 0)
+    gathered = evidence.of_rows({"x": np.arange(64.0)}, 0)
     classes = {"p": np.array([[0.6, 0.4], [0.3, 0.7]])}
     numbers = {"y": np.array([[1.0], [3.0]])}
 
-    of_classes, of_numbers = made.judges({**classes, **numbers})
+    of_classes, of_numbers = gathered.judges({**classes, **numbers})
 
     assert of_classes.metric.name == "p: agreement with fp32's classes"
     assert (of_classes.metric.kind, of_numbers.metric.kind) == ("share", "distance")
     assert of_classes.value(classes, {"p": classes["p"][::-1]}) == 0
     assert of_numbers.value(numbers, {"y": numbers["y"] + 0.1}) == pytest.approx(0.1)
-    assert [judge.metric.kind for judge in made.judges(numbers)] == ["distance"]
-    assert made.tasks(classes) == {"p": "multiclass"}
-    assert made.tasks(numbers) == {}
+    assert [judge.metric.kind for judge in gathered.judges(numbers)] == ["distance"]
+    assert gathered.tasks(classes) == {"p": "multiclass"}
+    assert gathered.tasks(numbers) == {}
 
 
 def test_a_recipe_of_several_outputs_is_judged_on_each() -> None:
@@ -160,15 +160,15 @@ def test_a_recipe_of_several_outputs_is_judged_on_each() -> None:
         more_y={total: np.full((40, 1), 9.0, np.float32)},
     )
     first, other = evidence.of_recipe(recipe, rows, rows).judges({})
-    given = {
+    answers = {
         recipe.output_name: np.where(np.arange(40) < 30, truth, 1 - truth)[:, None] * 0.9,
         total: np.full((40, 1), 9.5, np.float32),
     }
 
     assert (first.metric.name, first.metric.kind, first.metric.rows) == ("accuracy", "share", 40)
-    assert first.value({}, given) == 0.75
+    assert first.value({}, answers) == 0.75
     assert (other.metric.name, other.metric.kind) == (f"{total}: mean absolute error", "error")
-    assert other.value({}, given) == 0.5
+    assert other.value({}, answers) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -48,26 +48,26 @@ def test_a_variant_answers_close_to_fp32(
     model = lab.SMALL[name]()
     feeds = lab.rows(model, 200, seed=9)
     expected = _answers(model, feeds, tmp_path)
-    given = _answers(_variant(lab, name, kind), feeds, tmp_path)
+    answers = _answers(_variant(lab, name, kind), feeds, tmp_path)
 
-    assert given.dtype == np.float32
-    assert np.sqrt(np.mean((given - expected) ** 2)) < share * np.ptp(expected)
-    assert not np.array_equal(given, expected)
+    assert answers.dtype == np.float32
+    assert np.sqrt(np.mean((answers - expected) ** 2)) < share * np.ptp(expected)
+    assert not np.array_equal(answers, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["small_cnn", "unlike_columns"])
 def test_a_variant_has_the_models_face(lab: ModuleType, name: str, kind: str) -> None:
     """Inputs, outputs, opset, IR version and metadata are the model's; the checker is content."""
-    model, made = lab.SMALL[name](), _variant(lab, name, kind)
+    model, variant = lab.SMALL[name](), _variant(lab, name, kind)
 
-    onnx.checker.check_model(made, full_check=True)
-    assert list(made.graph.input) == list(model.graph.input)
-    assert list(made.graph.output) == list(model.graph.output)
-    assert list(made.metadata_props) == list(model.metadata_props)
-    assert [(o.domain, o.version) for o in made.opset_import] == [("", 17)]
-    assert (made.ir_version, made.producer_name) == (model.ir_version, model.producer_name)
-    assert not made.graph.value_info
+    onnx.checker.check_model(variant, full_check=True)
+    assert list(variant.graph.input) == list(model.graph.input)
+    assert list(variant.graph.output) == list(model.graph.output)
+    assert list(variant.metadata_props) == list(model.metadata_props)
+    assert [(o.domain, o.version) for o in variant.opset_import] == [("", 17)]
+    assert (variant.ir_version, variant.producer_name) == (model.ir_version, model.producer_name)
+    assert not variant.graph.value_info
 
 
 def test_int8_weights_have_a_scale_for_each_channel(lab: ModuleType) -> None:

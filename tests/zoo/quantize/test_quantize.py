@@ -73,12 +73,12 @@ def test_the_figures_are_true(trained, smaller: Path) -> None:
     held_out = RunFolder(trained.runs, recipe.name).held_out()
     manifest = read_manifest(smaller, recipe.name, 2)
     assert manifest is not None
-    given = {}
+    answers = {}
     for file in ("model.onnx", "model.int8.onnx"):
         session = OnnxRuntime().load(manifest.folder / file)
-        given[file] = session({recipe.input_name: held_out.x})[recipe.output_name]
+        answers[file] = session({recipe.input_name: held_out.x})[recipe.output_name]
     (int8,) = [f["quantized"] for f in manifest.values["variants"] if "int8" in f["file"]]
-    before, after = given["model.onnx"], given["model.int8.onnx"]
+    before, after = answers["model.onnx"], answers["model.int8.onnx"]
 
     assert int8["metric"]["fp32"] == metric_value(recipe, held_out, before)
     assert int8["metric"]["value"] == metric_value(recipe, held_out, after)
@@ -111,11 +111,11 @@ def test_a_second_run_is_up_to_date_and_repeats_the_figures(zoo, trained, smalle
     """For the same wish; another wish is another export."""
     folders = ("--repository", smaller, "--runs", trained.runs)
     again = zoo("export", "lstm_sunspots", "cnn_digits10", "--quantize", "auto", *folders)
-    asked = zoo("export", "lstm_sunspots", "--json", *folders)
+    exported = zoo("export", "lstm_sunspots", "--json", *folders)
 
     assert again.stdout.count("up to date") == 2
     assert len(re.findall(r"^lstm_sunspots +(?:int8|fp16) ", again.stdout, re.MULTILINE)) == 2
-    assert json.loads(asked.stdout)[0]["exported_now"] is True
+    assert json.loads(exported.stdout)[0]["exported_now"] is True
 
 
 def test_verify_is_content_with_a_smaller_variant(zoo, smaller: Path) -> None:
@@ -227,12 +227,12 @@ def test_the_server_serves_the_variant_that_the_configuration_names(
         client = triton.InferenceServerClient(f"127.0.0.1:{port}")
         tensor = triton.InferInput(name, list(rows.shape), "FP32")
         tensor.set_data_from_numpy(rows)
-        given = client.infer("cnn_digits10", [tensor]).as_numpy("probabilities")
+        answer = client.infer("cnn_digits10", [tensor]).as_numpy("probabilities")
         client.close()
 
-    assert np.array_equal(given, expected["model.int8.onnx"])
-    assert not np.array_equal(given, expected["model.onnx"])
-    assert np.mean(given.argmax(axis=-1) == keras["probabilities"].argmax(axis=-1)) > 0.95
+    assert np.array_equal(answer, expected["model.int8.onnx"])
+    assert not np.array_equal(answer, expected["model.onnx"])
+    assert np.mean(answer.argmax(axis=-1) == keras["probabilities"].argmax(axis=-1)) > 0.95
 
 
 # -- a file of one's own ---------------------------------------------------------------------------
@@ -311,9 +311,9 @@ def test_what_the_samples_cannot_show_is_refused(
     zoo, own: Path, tmp_path: Path, samples: str | None, status: int, words: str
 ) -> None:
     """In one line; nothing is written."""
-    given = ("--samples", own / samples) if samples else ()
+    rows = ("--samples", own / samples) if samples else ()
     done = zoo(
-        "export", own / "mine.keras", "-o", tmp_path / "out.onnx", *given,
+        "export", own / "mine.keras", "-o", tmp_path / "out.onnx", *rows,
         "--quantize", "int8", "--max-loss", 0,
     )  # fmt: skip
 

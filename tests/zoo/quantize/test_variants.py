@@ -34,17 +34,17 @@ def _losing(evidence: Evidence, value: float) -> Evidence:
 def _judge(name: str, value: float) -> Judge:
     return Judge(
         metric=Metric(name=name, kind="share", rows=200),
-        value=lambda base, given: 1.0 if given is base else value,
+        value=lambda base, answers: 1.0 if answers is base else value,
     )
 
 
 def test_auto_gives_a_variant_or_a_reason_for_each_kind(lab: ModuleType) -> None:
     """With the figures in either case, as JSON can hold them."""
     model = lab.small_cnn()
-    made = smaller_variants(model, _evidence(lab, model), requested="auto")
+    smaller = smaller_variants(model, _evidence(lab, model), requested="auto")
 
-    assert [variant.file for variant in made] == ["model.int8.onnx", "model.fp16.onnx"]
-    for variant in made:
+    assert [variant.file for variant in smaller] == ["model.int8.onnx", "model.fp16.onnx"]
+    for variant in smaller:
         record = variant.measured["quantized"]
         assert record["published"] is (variant.content is not None)
         assert variant.reason == ("" if variant.content else record["reason"])
@@ -52,7 +52,7 @@ def test_auto_gives_a_variant_or_a_reason_for_each_kind(lab: ModuleType) -> None
         assert record["bytes"]["fp32"] == len(model.SerializeToString())
         assert 0 < record["max_abs"] < 0.2
         json.dumps(record, allow_nan=False)
-    fp16 = made[1].measured["quantized"]
+    fp16 = smaller[1].measured["quantized"]
     assert fp16["published"]
     assert fp16["bytes"]["ratio"] < 0.7
 
@@ -61,10 +61,10 @@ def test_a_variant_that_loses_too_much_is_not_published(lab: ModuleType) -> None
     """Auto goes on without it; by name it is an error with the figures and the option."""
     model = lab.small_cnn()
     evidence = _losing(_evidence(lab, model), 0.98)
-    made = smaller_variants(model, evidence, requested="auto")
+    smaller = smaller_variants(model, evidence, requested="auto")
 
-    assert [variant.content for variant in made] == [None, None]
-    assert made[0].reason == "accuracy falls by 2 points, and 0.5 points are allowed"
+    assert [variant.content for variant in smaller] == [None, None]
+    assert smaller[0].reason == "accuracy falls by 2 points, and 0.5 points are allowed"
     with pytest.raises(
         CheckFailed,
         match=r"not published: int8: accuracy falls by 2 points.* \(1 to 0.98 on 200 rows; "
@@ -108,12 +108,12 @@ def test_answers_that_are_no_numbers_lose_the_metric_altogether(
 ) -> None:
     """However large --max-loss is: an argmax over NaN would look like an answer."""
     model = lab.small_cnn()
-    monkeypatch.setattr(variants, "spoiled", lambda base, given: True)
-    made = smaller_variants(model, _evidence(lab, model), requested="auto", max_loss=100.0)
+    monkeypatch.setattr(variants, "spoiled", lambda base, answers: True)
+    smaller = smaller_variants(model, _evidence(lab, model), requested="auto", max_loss=100.0)
 
-    assert [variant.content for variant in made] == [None, None]
-    assert "lost altogether" in made[0].reason
-    json.dumps(made[0].measured, allow_nan=False)
+    assert [variant.content for variant in smaller] == [None, None]
+    assert "lost altogether" in smaller[0].reason
+    json.dumps(smaller[0].measured, allow_nan=False)
     with pytest.raises(CheckFailed, match=r"--quantize auto goes on without it$"):
         smaller_variants(model, _evidence(lab, model), requested="int8", max_loss=100.0)
 
@@ -142,10 +142,10 @@ def test_a_variant_that_cannot_be_built_has_its_reason(lab: ModuleType) -> None:
     """Auto reports it; asked for by name it is an error."""
     model = lab.no_weights()
     evidence = of_rows(lab.rows(model, 40), 0)
-    made = smaller_variants(model, evidence, requested="auto")
+    smaller = smaller_variants(model, evidence, requested="auto")
 
     assert all(
-        variant.reason.startswith("cannot be built: the graph has none of") for variant in made
+        variant.reason.startswith("cannot be built: the graph has none of") for variant in smaller
     )
     with pytest.raises(CheckFailed, match="fp16 cannot be built: the graph has none of"):
         smaller_variants(model, evidence, requested="fp16")
@@ -188,8 +188,8 @@ def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path
         (tmp_path / "asked.onnx").write_bytes(model.SerializeToString())
         return OnnxRuntime().load(tmp_path / "asked.onnx")(feeds)
 
-    def accuracy(base: Arrays, given: Arrays) -> float:
-        return float(np.mean(given["probabilities"].argmax(axis=-1) == classes))
+    def accuracy(base: Arrays, answers: Arrays) -> float:
+        return float(np.mean(answers["probabilities"].argmax(axis=-1) == classes))
 
     model, (images, _), (seen, classes) = lab.mobile_classifier(ask)
     metric = Metric(name="accuracy", kind="share", rows=len(seen))

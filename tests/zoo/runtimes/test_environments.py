@@ -37,22 +37,22 @@ def test_an_environment_is_made_once_and_again_for_other_pins(tmp_path: Path) ->
     """It survives its rename, is not touched while its pins stay, and says what is in it."""
     said: list[str] = []
     first = _runtime(_wheel(tmp_path, "1.0"))
-    made = prepare(first, tmp_path / "compat", say=said.append)
-    stamp = made.folder / STAMP_FILE
+    environment = prepare(first, tmp_path / "compat", say=said.append)
+    stamp = environment.folder / STAMP_FILE
     before = stamp.stat().st_mtime_ns
     again = prepare(first, tmp_path / "compat", say=said.append)
 
-    assert again == made
-    assert made.installed == {"tiny": "1.0"}
+    assert again == environment
+    assert environment.installed == {"tiny": "1.0"}
     assert stamp.stat().st_mtime_ns == before
     assert len(said) == 1
-    answer = [*made.interpreter, "-c", "import tiny; print(tiny.VERSION)"]
+    answer = [*environment.interpreter, "-c", "import tiny; print(tiny.VERSION)"]
     done = subprocess.run(answer, capture_output=True, text=True, check=True)
     assert done.stdout == "1.0\n"
 
     other = prepare(_runtime(_wheel(tmp_path, "1.1")), tmp_path / "compat", say=said.append)
     assert other.installed == {"tiny": "1.1"}
-    (made.folder / "bin" / "python").unlink()
+    (environment.folder / "bin" / "python").unlink()
     healed = prepare(_runtime(_wheel(tmp_path, "1.1")), tmp_path / "compat", say=said.append)
     assert healed.installed == {"tiny": "1.1"}
     assert len(said) == 3

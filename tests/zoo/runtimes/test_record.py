@@ -39,51 +39,51 @@ def _record(*files: FileCells) -> CompatibilityRecord:
 
 def test_right_answers_are_ok_with_the_largest_difference() -> None:
     """Two cases, the larger of their differences."""
-    found = _cell(RIGHT[0], {"y": RIGHT[1]["y"] + np.float32(2e-6)})
+    cell = _cell(RIGHT[0], {"y": RIGHT[1]["y"] + np.float32(2e-6)})
 
-    assert (found.status, found.reason) == ("ok", "")
-    assert found.max_abs == pytest.approx(2e-6, rel=0.1)
+    assert (cell.status, cell.reason) == ("ok", "")
+    assert cell.max_abs == pytest.approx(2e-6, rel=0.1)
 
 
 def test_a_wrong_answer_is_a_measured_difference() -> None:
     """The difference is kept, and the reason says where and how much."""
-    found = _cell({"y": RIGHT[0]["y"] + np.float32(0.25)}, {"y": RIGHT[1]["y"] + np.float32(0.5)})
+    cell = _cell({"y": RIGHT[0]["y"] + np.float32(0.25)}, {"y": RIGHT[1]["y"] + np.float32(0.5)})
 
-    assert found.status == "differs"
-    assert found.max_abs == 0.5
-    assert found.reason == "at [0, 0]: 1.25 where Keras gives 1.0"
+    assert cell.status == "differs"
+    assert cell.max_abs == 0.5
+    assert cell.reason == "at [0, 0]: 1.25 where Keras gives 1.0"
 
 
 def test_a_difference_without_bound_survives_json() -> None:
     """NaN where Keras gives a number is a wrong answer whose size JSON cannot say."""
-    found = _cell({"y": RIGHT[0]["y"] * np.float32(np.nan)}, RIGHT[1])
+    cell = _cell({"y": RIGHT[0]["y"] * np.float32(np.nan)}, RIGHT[1])
 
-    assert (found.status, found.max_abs) == ("differs", 0.0)
-    assert "nan where Keras gives 1.0" in found.reason
-    assert "NaN" not in json.dumps(_record(_measured(fake=found)).to_json())
+    assert (cell.status, cell.max_abs) == ("differs", 0.0)
+    assert "nan where Keras gives 1.0" in cell.reason
+    assert "NaN" not in json.dumps(_record(_measured(fake=cell)).to_json())
 
 
 def test_another_shape_is_a_wrong_answer() -> None:
     """As OpenCV 4 gives for some graphs."""
-    found = _cell({"y": RIGHT[0]["y"][None]}, RIGHT[1])
+    cell = _cell({"y": RIGHT[0]["y"][None]}, RIGHT[1])
 
-    assert found.status == "differs"
-    assert "float32[1, 1, 2] where Keras gives float32[1, 2]" in found.reason
+    assert cell.status == "differs"
+    assert "float32[1, 1, 2] where Keras gives float32[1, 2]" in cell.reason
 
 
 def test_a_refusal_keeps_the_runtimes_words() -> None:
     """Without a figure, since nothing was answered."""
-    found = _cell(Refusal("no LSTM"), Refusal("no LSTM"))
+    cell = _cell(Refusal("no LSTM"), Refusal("no LSTM"))
 
-    assert found == Cell(version="1.0", status="refused", date=DATE, reason="no LSTM")
+    assert cell == Cell(version="1.0", status="refused", date=DATE, reason="no LSTM")
 
 
 def test_a_batch_that_a_runtime_cannot_do_is_named() -> None:
     """A fixed batch is another thing than a missing operator."""
-    found = _cell(RIGHT[0], Refusal("srcTotal == dstTotal"))
+    cell = _cell(RIGHT[0], Refusal("srcTotal == dstTotal"))
 
-    assert found.reason == "batch 7: srcTotal == dstTotal (batch 1 is right)"
-    assert found.status == "refused"
+    assert cell.reason == "batch 7: srcTotal == dstTotal (batch 1 is right)"
+    assert cell.status == "refused"
 
 
 def test_nothing_compared_is_not_ok() -> None:

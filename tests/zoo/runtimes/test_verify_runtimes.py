@@ -39,7 +39,7 @@ def _verify(repository: Path, *arguments: object) -> "subprocess.CompletedProces
 def seen(repository: Path) -> list[tuple[object, ...]]:
     """What the server finds to serve."""
     return [
-        (found.name, found.versions, found.fault) for found in ModelRepository(repository).scan()
+        (files.name, files.versions, files.fault) for files in ModelRepository(repository).scan()
     ]
 
 

@@ -54,10 +54,10 @@ def test_training_prints_nothing_of_its_own(trainings: Outcomes) -> None:
 
 def test_two_runs_give_the_same_bytes(trainings: Outcomes) -> None:
     """Whatever else was trained in the process before."""
-    found = trainings["same_bytes"]
+    outcome = trainings["same_bytes"]
 
-    assert found["first"] == found["second"]
-    assert found["h5"]
+    assert outcome["first"] == outcome["second"]
+    assert outcome["h5"]
 
 
 def test_a_finished_run_is_complete(trainings: Outcomes) -> None:
@@ -73,39 +73,39 @@ def test_a_finished_run_is_complete(trainings: Outcomes) -> None:
 
 def test_permuted_test_labels_leave_the_weights_unchanged(trainings: Outcomes) -> None:
     """No look at the test split reaches the weights; only the reported metric changes."""
-    found = trainings["same_bytes"]
+    outcome = trainings["same_bytes"]
 
-    assert found["leak"] == found["first"]
-    assert found["leak_metric"] < found["metric"]
+    assert outcome["leak"] == outcome["first"]
+    assert outcome["leak_metric"] < outcome["metric"]
 
 
 def test_our_epoch_is_keras_own_training(trainings: Outcomes) -> None:
     """The compiled epoch does what train_on_batch does, with the smaller last batch."""
-    found = trainings["like_keras"]
+    outcome = trainings["like_keras"]
 
-    assert found["sizes"] == [64, 26, 64, 26]
-    assert found["best_epoch"] == 2
-    assert found["difference"] < 1e-5
-    assert found["val_loss"] == pytest.approx(found["keras_val_loss"], rel=1e-5)
+    assert outcome["sizes"] == [64, 26, 64, 26]
+    assert outcome["best_epoch"] == 2
+    assert outcome["difference"] < 1e-5
+    assert outcome["val_loss"] == pytest.approx(outcome["keras_val_loss"], rel=1e-5)
 
 
 def test_an_interrupted_training_starts_again_and_ends_the_same(trainings: Outcomes) -> None:
     """What it left does not look finished, and is gone afterwards."""
-    found = trainings["interrupted"]
+    outcome = trainings["interrupted"]
 
-    assert found["left"] == [".tmp-dense_iris"]
-    assert found["again"] == found["whole"]
-    assert found["after"] == ["dense_iris"]
+    assert outcome["left"] == [".tmp-dense_iris"]
+    assert outcome["again"] == outcome["whole"]
+    assert outcome["after"] == ["dense_iris"]
 
 
 def test_a_killed_training_with_backup_goes_on_and_ends_the_same(trainings: Outcomes) -> None:
     """kill -9 in the third epoch; the next run does what was missing, dropout's seeds included."""
-    found = trainings["interrupted"]
+    outcome = trainings["interrupted"]
 
-    assert found["killed_left"] == [".tmp-patient"]
-    assert found["resumed_epochs"] == [4]
-    assert found["resumed"] == found["patient"]
-    assert "state.npz" not in found["resumed_files"]
+    assert outcome["killed_left"] == [".tmp-patient"]
+    assert outcome["resumed_epochs"] == [4]
+    assert outcome["resumed"] == outcome["patient"]
+    assert "state.npz" not in outcome["resumed_files"]
 
 
 @pytest.mark.parametrize(
@@ -147,48 +147,48 @@ def test_a_loss_that_is_no_number_ends_the_training(trainings: Outcomes) -> None
 
 def test_a_missed_claim_fails_and_keeps_the_last_good_run(trainings: Outcomes) -> None:
     """The failed run stands beside, for inspection, until a good one ends."""
-    found = trainings["claim_missed"]
+    outcome = trainings["claim_missed"]
 
-    assert found["error"]["type"] == "CheckFailed"
-    assert "but claimed: Reaches: accuracy >= 1.0" in found["error"]["text"]
-    assert found["listing"] == ["dense_iris", "dense_iris.failed"]
-    assert found["kept"]
-    assert "failed: measured accuracy" in found["log"]
-    assert found["mended"] == ["dense_iris"]
+    assert outcome["error"]["type"] == "CheckFailed"
+    assert "but claimed: Reaches: accuracy >= 1.0" in outcome["error"]["text"]
+    assert outcome["listing"] == ["dense_iris", "dense_iris.failed"]
+    assert outcome["kept"]
+    assert "failed: measured accuracy" in outcome["log"]
+    assert outcome["mended"] == ["dense_iris"]
 
 
 def test_a_full_disk_is_said_and_harms_nothing(trainings: Outcomes) -> None:
     """In the log or in the weights; the next run, with room again, is right."""
-    found = trainings["full_disk"]
+    outcome = trainings["full_disk"]
 
-    for error in found["errors"]:
+    for error in outcome["errors"]:
         assert error["type"] == "StorageError"
         assert "recipe dense_iris" in error["text"]
         assert "File too large" in error["text"]
-    assert found["kept"]
-    assert found["again"]
-    assert found["listing"] == ["dense_iris"]
+    assert outcome["kept"]
+    assert outcome["again"]
+    assert outcome["listing"] == ["dense_iris"]
 
 
 def test_a_run_keeps_its_own_data(trainings: Outcomes) -> None:
     """Trained on a file, it stays up to date without naming it again, even if the file is away."""
-    found = trainings["own_data"]
+    outcome = trainings["own_data"]
 
-    assert found["dataset"]["name"] == "own"
-    assert list(found["dataset"]["files"]) == ["own.npz"]
-    assert found["held"] is None
-    assert found["current"] == [True, True]
-    assert found["moved"]
-    assert not found["packaged"]
+    assert outcome["dataset"]["name"] == "own"
+    assert list(outcome["dataset"]["files"]) == ["own.npz"]
+    assert outcome["held"] is None
+    assert outcome["current"] == [True, True]
+    assert outcome["moved"]
+    assert not outcome["packaged"]
 
 
 def test_a_data_file_that_is_gone_or_changed_is_named(trainings: Outcomes) -> None:
     """When it must be read, and cannot."""
-    found = trainings["own_data"]
+    outcome = trainings["own_data"]
 
-    assert "which is gone: give it with --data" in found["gone"]["text"]
-    assert not found["changed"]
-    assert "its sha256 is" in found["wrong_sum"]["text"]
+    assert "which is gone: give it with --data" in outcome["gone"]["text"]
+    assert not outcome["changed"]
+    assert "its sha256 is" in outcome["wrong_sum"]["text"]
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def port(transport):
     return serve
 
 
-def asked(port):
+def echoed(port):
     """Ask as everybody does, on a connection of its own."""
     with grpc.insecure_channel(
         f"127.0.0.1:{port}", (("grpc.use_local_subchannel_pool", 1),)
@@ -120,7 +120,7 @@ def test_a_flood_keeps_no_other_waiting(flood, port):
     ):
         for _ in range(5):
             assert channel.unary_unary("/s/Echo")(b"x", timeout=10) == b"x"
-            assert asked(number) == b"x"
+            assert echoed(number) == b"x"
 
 
 #: As `zoo serve` runs the fast transport.
@@ -173,7 +173,7 @@ def test_silent_connections_make_room(limits, sent, port):
             return True
 
         until(lambda: sum(map(ended, opened)) >= 16)
-        assert asked(number) == b"x"
+        assert echoed(number) == b"x"
 
 
 def test_streams_of_one_peer_leave_room_for_calls(port, transport):
@@ -195,7 +195,7 @@ def test_streams_of_one_peer_leave_room_for_calls(port, transport):
         with pytest.raises(grpc.RpcError) as refused:
             next(channel.stream_stream("/s/Stream")(iter([b"x"]), timeout=10))
         assert refused.value.code() is Status.RESOURCE_EXHAUSTED
-        assert asked(number) == b"x"
+        assert echoed(number) == b"x"
         go.set()
         for stream in streams:
             assert list(stream) == []
@@ -216,7 +216,7 @@ def test_calls_whose_message_never_comes_make_room(port, transport):
 
         def answered():
             with suppress(grpc.RpcError):
-                return asked(number)
+                return echoed(number)
 
         until(answered)
-        assert [asked(number) for _ in range(5)] == [b"x"] * 5
+        assert [echoed(number) for _ in range(5)] == [b"x"] * 5

@@ -172,14 +172,14 @@ def fuzzed(server_process, repository, graphs, key):
     )
     rows = ["batch", 1]
     names = (("x", "before"), ("y", "after"))
-    given_, taken = [[graphs.value(n, TensorProto.FLOAT, rows) for n in two] for two in names]
+    inputs, outputs = [[graphs.value(n, TensorProto.FLOAT, rows) for n in two] for two in names]
     nodes = [
         helper.make_node("Add", ["x", "before"], ["after"]),
         helper.make_node("Identity", ["after"], ["y"]),
     ]
     repository.add(
         "sequence",
-        graphs.model(nodes, given_, taken),
+        graphs.model(nodes, inputs, outputs),
         "max_batch_size: 8 sequence_batching { max_sequence_idle_microseconds: 1000 state"
         ' [{ input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [ 1 ] }] }',
     )

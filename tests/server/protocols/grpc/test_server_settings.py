@@ -41,7 +41,7 @@ def server_logger():
 
 
 @pytest.fixture
-def asked(repository, graphs, serve):
+def settable(repository, graphs, serve):
     """A server of a model m, and a function for its answers as plain values."""
     repository.add("m", graphs.identity())
     with serve(repository.path) as wire:
@@ -71,12 +71,12 @@ def error_of(ask, *arguments, **settings):
     return caught.value.code().name, caught.value.details()
 
 
-def test_log_settings_are_kept_and_answered(asked):
+def test_log_settings_are_kept_and_answered(settable):
     """Without settings the present ones are answered; a change answers all of them."""
-    assert log_settings(asked) == DEFAULT_LOG
+    assert log_settings(settable) == DEFAULT_LOG
     changed = {"log_warning": False, "log_verbose_level": 3, "log_format": "ISO8601"}
-    assert log_settings(asked, **changed) == {**DEFAULT_LOG, **changed}
-    assert log_settings(asked) == {**DEFAULT_LOG, **changed}
+    assert log_settings(settable, **changed) == {**DEFAULT_LOG, **changed}
+    assert log_settings(settable) == {**DEFAULT_LOG, **changed}
 
 
 BAD_LOG = [
@@ -93,19 +93,19 @@ BAD_LOG = [
 
 
 @pytest.mark.parametrize(("settings", "code", "text"), BAD_LOG, ids=range(len(BAD_LOG)))
-def test_bad_log_setting(settings, code, text, asked):
+def test_bad_log_setting(settings, code, text, settable):
     """A setting that cannot be is refused, and none of the request's is changed."""
-    given = error_of(log_settings, asked, **{"log_verbose_level": 5, **settings})
-    assert given[0] == code
-    assert text in given[1]
-    assert log_settings(asked) == DEFAULT_LOG
+    error = error_of(log_settings, settable, **{"log_verbose_level": 5, **settings})
+    assert error[0] == code
+    assert text in error[1]
+    assert log_settings(settable) == DEFAULT_LOG
 
 
-def test_a_setting_without_a_value(asked):
+def test_a_setting_without_a_value(settable):
     """A key with nothing in it is of a wrong type."""
     request = pb.LogSettingsRequest()
     request.settings["log_info"].SetInParent()
-    code, text = error_of(asked.stub.LogSettings, request)
+    code, text = error_of(settable.stub.LogSettings, request)
     assert (code, text) == ("INVALID_ARGUMENT", "expect boolean for 'log_info'")
 
 
@@ -166,17 +166,17 @@ def test_settings_of_the_option(level, settings):
     assert LogControl(level).settings == settings
 
 
-def test_trace_settings_are_kept_and_answered(asked):
+def test_trace_settings_are_kept_and_answered(settable):
     """The server's, and a model's own above them; an empty value takes one back."""
-    assert trace_settings(asked) == DEFAULT_TRACE
+    assert trace_settings(settable) == DEFAULT_TRACE
     server = {"log_frequency": ["3"], "trace_rate": ["1"]}
-    assert trace_settings(asked, **server, trace_mode=["triton"]) == {**DEFAULT_TRACE, **server}
+    assert trace_settings(settable, **server, trace_mode=["triton"]) == {**DEFAULT_TRACE, **server}
     model = {"trace_rate": ["7"], "trace_count": ["100"], "log_frequency": ["50"]}
-    assert trace_settings(asked, "m", **model) == {**DEFAULT_TRACE, **server, **model}
-    assert trace_settings(asked) == {**DEFAULT_TRACE, **server}
-    assert trace_settings(asked, "m", trace_rate=[])["trace_rate"] == ["1"]
-    assert trace_settings(asked, trace_rate=[])["trace_rate"] == ["1000"]
-    assert trace_settings(asked, trace_level=["OFF"])["trace_level"] == ["OFF"]
+    assert trace_settings(settable, "m", **model) == {**DEFAULT_TRACE, **server, **model}
+    assert trace_settings(settable) == {**DEFAULT_TRACE, **server}
+    assert trace_settings(settable, "m", trace_rate=[])["trace_rate"] == ["1"]
+    assert trace_settings(settable, trace_rate=[])["trace_rate"] == ["1000"]
+    assert trace_settings(settable, trace_level=["OFF"])["trace_level"] == ["OFF"]
 
 
 BAD_TRACE = [
@@ -198,26 +198,26 @@ BAD_TRACE = [
 
 
 @pytest.mark.parametrize(("settings", "code", "text"), BAD_TRACE, ids=range(len(BAD_TRACE)))
-def test_bad_trace_setting(settings, code, text, asked):
+def test_bad_trace_setting(settings, code, text, settable):
     """A setting that cannot be is refused, and none of the request's is changed."""
-    given = error_of(trace_settings, asked, **{"trace_count": ["5"], **settings})
-    assert given[0] == code
-    assert text in given[1]
-    assert trace_settings(asked) == DEFAULT_TRACE
+    error = error_of(trace_settings, settable, **{"trace_count": ["5"], **settings})
+    assert error[0] == code
+    assert text in error[1]
+    assert trace_settings(settable) == DEFAULT_TRACE
 
 
-def test_trace_settings_of_an_unknown_model(asked):
+def test_trace_settings_of_an_unknown_model(settable):
     """They are INVALID_ARGUMENT, to ask for as to change."""
     for settings in ({}, {"trace_rate": ["1"]}):
-        assert error_of(trace_settings, asked, "nope", **settings) == (
+        assert error_of(trace_settings, settable, "nope", **settings) == (
             "INVALID_ARGUMENT",
             "Request for unknown model : nope",
         )
 
 
-def test_tritonclient_asks(asked):
+def test_tritonclient_asks(settable):
     """The unmodified client reads and changes both."""
-    with triton.InferenceServerClient(asked.address) as client:
+    with triton.InferenceServerClient(settable.address) as client:
         assert client.get_trace_settings(as_json=True)["settings"]["trace_rate"] == {
             "value": ["1000"]
         }

@@ -141,8 +141,8 @@ def test_shapes_scalar_empty_variable_optional_reshaped(wire):
     assert wire.infer("variable", x=np.zeros((2, 0), f32))["y"].shape == (2, 0)
     assert wire.infer("variable", x=np.zeros((2, 5), f32))["y"].shape == (2, 5)
     assert wire.infer("optional", x=np.ones((1, 4), f32))["y"].tolist() == [[11] * 4]
-    given = {"x": np.ones((1, 4), f32), "bias": np.ones((1, 4), f32)}
-    assert wire.infer("optional", **given)["y"].tolist() == [[2] * 4]
+    inputs = {"x": np.ones((1, 4), f32), "bias": np.ones((1, 4), f32)}
+    assert wire.infer("optional", **inputs)["y"].tolist() == [[2] * 4]
     assert wire.infer("reshaped", x=np.zeros((3, 1, 2, 7), f32))["y"].shape == (3, 2, 7, 1)
 
 

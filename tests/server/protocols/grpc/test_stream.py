@@ -48,7 +48,7 @@ def converse(wire):
         conversation.answers.cancel()
 
 
-def asked(make_request, number, model="identity_fp32", **more):
+def stream_request(make_request, number, model="identity_fp32", **more):
     request = make_request(model, x=ROW + number)
     request.id = str(number)
     for key, value in more.items():
@@ -59,7 +59,7 @@ def asked(make_request, number, model="identity_fp32", **more):
 def test_answers_come_in_the_order_of_the_requests(converse, make_request):
     """Many requests at once: each is answered, in order, as final, by what it sent."""
     stream = converse()
-    stream.ask(*(asked(make_request, number) for number in range(600)))
+    stream.ask(*(stream_request(make_request, number) for number in range(600)))
     stream.end()
     answers = list(stream.answers)
 
@@ -76,9 +76,9 @@ def test_an_error_is_a_message_and_the_stream_goes_on(converse, make_request):
     """A bad request is answered with its id and a text; the next one is answered as ever."""
     stream = converse()
     stream.ask(
-        asked(make_request, 1, model_name="absent"),
-        asked(make_request, 2, model_version="x"),
-        asked(make_request, 3),
+        stream_request(make_request, 1, model_name="absent"),
+        stream_request(make_request, 2, model_version="x"),
+        stream_request(make_request, 3),
     )
     first, second, third = (next(stream.answers) for _ in range(3))
 
@@ -94,9 +94,9 @@ def test_an_error_is_a_message_and_the_stream_goes_on(converse, make_request):
 def test_statuses_for_who_wants_them(converse, make_request):
     """With the header triton_grpc_error the first error is the stream's status, and its end."""
     stream = converse(metadata=(("triton_grpc_error", "true"),))
-    stream.ask(asked(make_request, 1))
+    stream.ask(stream_request(make_request, 1))
     assert next(stream.answers).infer_response.id == "1"
-    stream.ask(asked(make_request, 2, model_name="absent"))
+    stream.ask(stream_request(make_request, 2, model_name="absent"))
     with pytest.raises(grpc.RpcError) as caught:
         next(stream.answers)
 
@@ -120,7 +120,7 @@ def test_a_stream_ends_when_the_server_leaves(transport, serve, repository, grap
     repository.add("identity_fp32", graphs.identity())
     with serve(repository.path) as wire:
         stream = Conversation(wire)
-        stream.ask(asked(make_request, 1))
+        stream.ask(stream_request(make_request, 1))
         assert next(stream.answers).infer_response.id == "1"
         time.sleep(0.2)  # until it is idle; one that is just answered hears the former either way
         began = time.monotonic()
@@ -164,11 +164,11 @@ def test_idle_streams_starve_nobody(converse, wire, make_request):
     """More open streams than the server has threads at its start leave other calls as they were."""
     streams = [converse() for _ in range(60)]
     for number, stream in enumerate(streams):
-        stream.ask(asked(make_request, number))
+        stream.ask(stream_request(make_request, number))
     for number, stream in enumerate(streams):
         assert next(stream.answers).infer_response.id == str(number)
     live = wire.stub.ServerLive(pb.ServerLiveRequest(), timeout=20)
-    answer = wire.stub.ModelInfer(asked(make_request, 1), timeout=20)
+    answer = wire.stub.ModelInfer(stream_request(make_request, 1), timeout=20)
 
     assert live.live
     assert answer.id == "1"

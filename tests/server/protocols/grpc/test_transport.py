@@ -58,13 +58,13 @@ def test_statuses_and_details(served):
         raise RuntimeError("inside")
 
     with served(Sets=unary(sets), Aborts=unary(aborts), Raises=unary(raises)) as channel:
-        found = {}
+        statuses = {}
         for name in ("Sets", "Aborts", "Raises", "Nowhere"):
             with pytest.raises(grpc.RpcError) as error:
                 call(channel, name)
-            found[name] = status_of(error)
+            statuses[name] = status_of(error)
 
-    assert found == {
+    assert statuses == {
         "Sets": (Status.FAILED_PRECONDITION, "as set"),
         "Aborts": (Status.NOT_FOUND, "größer"),
         "Raises": (Status.UNKNOWN, "Exception calling application: inside"),

@@ -52,7 +52,7 @@ def caller(port):
         yield connection
 
 
-def asked(port, path="/"):
+def status_of(port, path="/"):
     """Ask as everybody does, on a connection of its own; return the status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", path)
@@ -155,7 +155,7 @@ def test_an_answer_that_nobody_reads_is_dropped(http_port):
 
     # Longer where the machine is so busy that the server itself comes late.
     assert any(read_after(seconds) < 50_000_000 for seconds in (1, 2, 4, 8))
-    assert asked(port, "/50000000") == 200
+    assert status_of(port, "/50000000") == 200
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_who_waits_longest_makes_room(http_port, limits, sent):
         opened = [stack.enter_context(caller(port)) for _ in range(24)]
         for connection in opened:
             connection.sendall(sent)
-        assert [asked(port) for _ in range(4)] == [200] * 4
+        assert [status_of(port) for _ in range(4)] == [200] * 4
         assert end_of(opened[0]) == b""
         newest = opened[-1]
         newest.setblocking(False)
@@ -198,7 +198,7 @@ def test_no_running_request_makes_room(http_port):
         for connection in opened:
             connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
         until(lambda: len(go) == 2)
-        assert asked(port) == 503
+        assert status_of(port) == 503
         go += [None] * 100
         assert [connection.recv(12) for connection in opened] == [b"HTTP/1.1 200"] * 2
 

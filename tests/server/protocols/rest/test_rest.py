@@ -160,8 +160,8 @@ def test_not_a_number_and_infinity(rest):
 @pytest.mark.parametrize("as_bytes", [True, False])
 def test_tensors_without_elements_and_scalars(rest, as_bytes):
     """A size of 0 is legal, and so is no dimension at all."""
-    given = {"parameters": {"binary_data_size": 0}} if as_bytes else {"data": []}
-    (empty,) = rest.infer("variable", one(shape=(2, 0), **given)).json["outputs"]
+    form = {"parameters": {"binary_data_size": 0}} if as_bytes else {"data": []}
+    (empty,) = rest.infer("variable", one(shape=(2, 0), **form)).json["outputs"]
     (scalar,) = rest.infer("scalar", one(shape=(), data=[2.5])).json["outputs"]
 
     assert (empty["shape"], empty["data"]) == ([2, 0], [])
@@ -201,11 +201,11 @@ def test_classification(rest):
 
 def test_parameters_reach_the_queue(rest):
     """Those of docs/protocol.md 2.4 are accepted by their JSON types, and unknown ones too."""
-    given = {
+    body = {
         "priority": 0, "timeout": 1_000_000, "sequence_id": "a", "sequence_start": True,
         "sequence_end": False, "mine": 1.5,
     }  # fmt: skip
-    assert rest.infer("identity_fp32", {**one(data=[1] * 4), "parameters": given}).status == 200
+    assert rest.infer("identity_fp32", {**one(data=[1] * 4), "parameters": body}).status == 200
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])

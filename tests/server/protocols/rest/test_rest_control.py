@@ -32,18 +32,18 @@ def test_load_takes_a_configuration_and_files():
     body = {
         "parameters": {"config": "{}", "file:1/model.onnx": base64.b64encode(b"\x00x").decode()}
     }
-    shown, asked = ask("load", {"model": "m"}, body, load_model=None)
+    shown, called = ask("load", {"model": "m"}, body, load_model=None)
 
     assert shown is None
-    assert asked == ("", "m", {"config": "{}", "file:1/model.onnx": b"\x00x"})
+    assert called == ("", "m", {"config": "{}", "file:1/model.onnx": b"\x00x"})
 
 
 @pytest.mark.parametrize("parameters", [{}, {"unload_dependents": True}])
 def test_unload_may_name_its_dependents(parameters):
     """A boolean, or nothing: then they stay."""
-    shown, asked = ask("unload", {"model": "m"}, {"parameters": parameters}, unload_model=None)
+    shown, called = ask("unload", {"model": "m"}, {"parameters": parameters}, unload_model=None)
 
-    assert (shown, asked) == (None, ("", "m", bool(parameters)))
+    assert (shown, called) == (None, ("", "m", bool(parameters)))
 
 
 def test_shared_memory_is_registered_and_shown():
@@ -83,9 +83,9 @@ def test_trace_settings():
     """One value is a string, levels are a list, null takes a setting back."""
     body = {"trace_level": ["TIMESTAMPS", "TENSORS"], "trace_rate": "5", "trace_count": None}
     settings = {"trace_level": ("OFF",), "trace_rate": ("1000",)}
-    shown, asked = ask("trace", {"model": "m"}, body, trace_settings=settings)
+    shown, called = ask("trace", {"model": "m"}, body, trace_settings=settings)
 
-    assert asked == (
+    assert called == (
         "m",
         {"trace_level": ["TIMESTAMPS", "TENSORS"], "trace_rate": ["5"], "trace_count": []},
     )
@@ -95,9 +95,9 @@ def test_trace_settings():
 def test_log_settings():
     """Booleans, numbers and strings keep their types; null leaves a setting as it is."""
     body = {"log_info": True, "log_verbose_level": 1, "log_format": "ISO8601", "log_error": None}
-    shown, asked = ask("log", {}, body, log_settings=LogSettings(log_info=False))
+    shown, called = ask("log", {}, body, log_settings=LogSettings(log_info=False))
 
-    assert asked == ({"log_info": True, "log_verbose_level": 1, "log_format": "ISO8601"},)
+    assert called == ({"log_info": True, "log_verbose_level": 1, "log_format": "ISO8601"},)
     assert shown == {
         "log_file": "",
         "log_info": False,

@@ -55,10 +55,10 @@ def _sums(graphs):
     )
 
 
-def given(array):
-    made = triton.InferInput("x", array.shape, "FP32")
-    made.set_data_from_numpy(array)
-    return [made]
+def tensor_of(array):
+    tensor = triton.InferInput("x", array.shape, "FP32")
+    tensor.set_data_from_numpy(array)
+    return [tensor]
 
 
 def test_load_and_unload(extended, graphs):
@@ -70,7 +70,7 @@ def test_load_and_unload(extended, graphs):
     files = {"file:3/model.onnx": graphs.identity()}
     extended.load_model("sent", config='{"backend": "onnxruntime"}', files=files)
     assert extended.get_model_metadata("sent")["versions"] == ["3"]
-    np.testing.assert_array_equal(extended.infer("sent", given(ROWS)).as_numpy("y"), ROWS)
+    np.testing.assert_array_equal(extended.infer("sent", tensor_of(ROWS)).as_numpy("y"), ROWS)
     with pytest.raises(InferenceServerException, match="failed to load 'nobody'") as caught:
         extended.load_model("nobody")
     assert caught.value.status() == "500"
@@ -83,7 +83,7 @@ def test_no_file_leads_out_of_its_folder(extended, file):
         extended.load_model("identity", config="{}", files={f"file:{file}": b"x"})
 
     assert caught.value.status() == "500"
-    np.testing.assert_array_equal(extended.infer("identity", given(ROWS)).as_numpy("y"), ROWS)
+    np.testing.assert_array_equal(extended.infer("identity", tensor_of(ROWS)).as_numpy("y"), ROWS)
 
 
 @pytest.mark.parametrize("name", ["..", "%20", "nobody", "a%00b"])
@@ -146,11 +146,11 @@ def test_shared_memory_that_is_off_or_unknown(extended, rest):
     with pytest.raises(InferenceServerException, match="Unable to find shared memory region: 'r'"):
         extended.infer("identity", [source])
     target = {"name": "y", "parameters": {**part, "classification": 1}}
-    asked = {
+    settings = {
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}],
         "outputs": [target],
     }
-    refused = rest.infer("identity_fp32", asked)
+    refused = rest.infer("identity_fp32", settings)
     assert refused.status == 400
     assert refused.error.startswith("output can't set both 'shared_memory_region' and 'classifica")
 
@@ -160,7 +160,7 @@ def test_sequences(extended):
 
     def step(value, sequence, **flags):
         array = np.float32([[value]])
-        answer = extended.infer("sums", given(array), sequence_id=sequence, **flags)
+        answer = extended.infer("sums", tensor_of(array), sequence_id=sequence, **flags)
         return answer.as_numpy("y").item()
 
     assert step(1, 7, sequence_start=True) == 1

@@ -165,11 +165,11 @@ def filled(draw, rows, name, row, shape):
         )
     else:
         raw = draw(st.binary(min_size=count * row.byte_size, max_size=count * row.byte_size))
-    given = {"name": name, "datatype": row.wire, "shape": sizes}
+    tensor = {"name": name, "datatype": row.wire, "shape": sizes}
     if row.wire == "FP16" or draw(st.booleans()):
-        return {**given, "parameters": {"binary_data_size": len(raw)}}, raw
+        return {**tensor, "parameters": {"binary_data_size": len(raw)}}, raw
     flat = values if row.byte_size is None else np.frombuffer(raw, row.numpy).tolist()
-    return {**given, "data": flat}, b""
+    return {**tensor, "data": flat}, b""
 
 
 @st.composite
@@ -177,7 +177,7 @@ def matching(draw):
     """Return a model, a request for it that it can answer, and the bytes behind the JSON."""
     model = draw(st.sampled_from(sorted(INPUTS)))
     rows = draw(st.integers(1, 4))
-    pairs = [draw(filled(rows, *given)) for given in INPUTS[model]]
+    pairs = [draw(filled(rows, *tensor)) for tensor in INPUTS[model]]
     request = {"inputs": [header for header, _ in pairs]}
     if model == "identity_fp16" or draw(st.booleans()):
         request["parameters"] = {"binary_data_output": True}

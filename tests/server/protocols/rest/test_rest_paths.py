@@ -118,9 +118,9 @@ def test_openapi_document_names_exactly_the_routes(rest):
             is_wrong = answer.status == 405 or b"Malformed request" in answer.body
             assert is_wrong is (method not in methods), (method, path)
     for reference in set(json.dumps(document).split('"$ref": "#/')[1:]):
-        found = document
+        part = document
         for step in reference.split('"')[0].split("/"):
-            found = found[step]
+            part = part[step]
 
 
 @pytest.mark.parametrize(

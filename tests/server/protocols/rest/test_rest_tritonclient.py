@@ -19,11 +19,11 @@ def inputs(binary=True, **arrays):
     """Return InferInputs of arrays."""
     from tritonclient.utils import np_to_triton_dtype
 
-    made = []
+    tensors = []
     for name, array in arrays.items():
-        made.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
-        made[-1].set_data_from_numpy(array, binary_data=binary)
-    return made
+        tensors.append(triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)))
+        tensors[-1].set_data_from_numpy(array, binary_data=binary)
+    return tensors
 
 
 SUM = {"INPUT0": np.arange(16, dtype=np.int32)[None], "INPUT1": np.ones((1, 16), np.int32)}
@@ -93,8 +93,8 @@ def test_many_at_once(rest):
     """async_infer over several connections: each request its own answer."""
     with triton.InferenceServerClient(rest.server.http_address, concurrency=4) as client:
         arrays = [np.full((1, 4), number, np.float32) for number in range(32)]
-        asked = [client.async_infer("identity_fp32", inputs(x=array)) for array in arrays]
-        for array, request in zip(arrays, asked, strict=True):
+        calls = [client.async_infer("identity_fp32", inputs(x=array)) for array in arrays]
+        for array, request in zip(arrays, calls, strict=True):
             np.testing.assert_array_equal(request.get_result().as_numpy("y"), array)
 
 

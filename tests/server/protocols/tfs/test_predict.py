@@ -157,10 +157,10 @@ def test_the_answer_says_who_gave_it(client: Client) -> None:
 def test_output_filter(client: Client) -> None:
     """Only what is named is answered; without a name, everything."""
     ones = tensor(tf.DT_INT32, (1, 16), int_val=[1])
-    asked = request("simple", INPUT0=ones, INPUT1=ones)
-    assert set(client.predict(asked).outputs) == {"OUTPUT0", "OUTPUT1"}
-    asked.output_filter.append("OUTPUT0")
-    outputs = client.predict(asked).outputs
+    predict_request = request("simple", INPUT0=ones, INPUT1=ones)
+    assert set(client.predict(predict_request).outputs) == {"OUTPUT0", "OUTPUT1"}
+    predict_request.output_filter.append("OUTPUT0")
+    outputs = client.predict(predict_request).outputs
 
     assert {name: list(value.int_val) for name, value in outputs.items()} == {"OUTPUT0": [2] * 16}
 
@@ -174,21 +174,21 @@ def test_optional_inputs_may_be_left_out(client: Client) -> None:
 
 def _with(**spec: Any) -> pb.PredictRequest:
     """Return a good request but for its model_spec."""
-    asked = request("versions", x=FLOATS)
-    asked.model_spec.MergeFrom(pb.ModelSpec(**spec))
-    return asked
+    predict_request = request("versions", x=FLOATS)
+    predict_request.model_spec.MergeFrom(pb.ModelSpec(**spec))
+    return predict_request
 
 
 def _version(number: int) -> pb.PredictRequest:
-    asked = _with()
-    asked.model_spec.version.value = number
-    return asked
+    predict_request = _with()
+    predict_request.model_spec.version.value = number
+    return predict_request
 
 
 def _filtered(*names: str) -> pb.PredictRequest:
-    asked = request("versions", x=FLOATS)
-    asked.output_filter.extend(names)
-    return asked
+    predict_request = request("versions", x=FLOATS)
+    predict_request.output_filter.extend(names)
+    return predict_request
 
 
 REFUSED: dict[str, tuple[pb.PredictRequest, str, str]] = {
@@ -273,10 +273,10 @@ REFUSED: dict[str, tuple[pb.PredictRequest, str, str]] = {
 def test_refusals_have_upstreams_codes_and_words(case: str, client: Client) -> None:
     """Each fault has the status that TensorFlow Serving's clients branch on (docs/protocol.md 1c)."""
     sent, code, text = REFUSED[case]
-    got = client.refused(sent)
+    refusal = client.refused(sent)
 
-    assert got[0] == code
-    assert got[1].startswith(text)
+    assert refusal[0] == code
+    assert refusal[1].startswith(text)
 
 
 def test_a_failing_graph_is_internal(client: Client) -> None:
@@ -300,8 +300,8 @@ def test_predictions_are_counted(wire: Any, client: Client) -> None:
     """ModelStatistics counts them as it counts the other protocol's."""
 
     def count() -> int:
-        asked = triton.ModelStatisticsRequest(name="fixed")
-        (stats,) = wire.stub.ModelStatistics(asked).model_stats
+        statistics_request = triton.ModelStatisticsRequest(name="fixed")
+        (stats,) = wire.stub.ModelStatistics(statistics_request).model_stats
         return stats.inference_stats.success.count
 
     before = count()

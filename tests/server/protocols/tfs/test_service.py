@@ -21,10 +21,10 @@ State = pb.ModelVersionStatus.State
 )
 def test_version_labels(label: str, version: int, labelled: Client) -> None:
     """config.pbtxt names versions; a number is its own label, as perf_analyzer sends it."""
-    asked = request("m", x=FLOATS)
-    asked.model_spec.version_label = label
+    predict_request = request("m", x=FLOATS)
+    predict_request.model_spec.version_label = label
 
-    assert labelled.predict(asked).model_spec.version.value == version
+    assert labelled.predict(predict_request).model_spec.version.value == version
 
 
 @pytest.mark.parametrize("text", ["stable", "stable=", "=1", "a=1,a=2", "a=01", "7=1"])
@@ -45,10 +45,10 @@ def test_labels_that_cannot_be(
 
 def test_metadata_is_a_signature(client: Client) -> None:
     """One signature, packed as upstream packs it, with the batch dimension open."""
-    asked = pb.GetModelMetadataRequest(
+    metadata_request = pb.GetModelMetadataRequest(
         model_spec=pb.ModelSpec(name="simple"), metadata_field=["signature_def"]
     )
-    answer = client.prediction.GetModelMetadata(asked)
+    answer = client.prediction.GetModelMetadata(metadata_request)
     packed, signatures = answer.metadata["signature_def"], pb.SignatureDefMap()
 
     assert (answer.model_spec.name, answer.model_spec.version.value) == ("simple", 1)
@@ -72,18 +72,23 @@ def test_metadata_is_a_signature(client: Client) -> None:
 )
 def test_metadata_has_one_field(fields: list[str], text: str, client: Client) -> None:
     """Anything else is INVALID_ARGUMENT, whatever the model."""
-    asked = pb.GetModelMetadataRequest(model_spec=pb.ModelSpec(name="nope"), metadata_field=fields)
+    metadata_request = pb.GetModelMetadataRequest(
+        model_spec=pb.ModelSpec(name="nope"), metadata_field=fields
+    )
 
-    assert client.refused(asked, "GetModelMetadata") == ("INVALID_ARGUMENT", text)
+    assert client.refused(metadata_request, "GetModelMetadata") == ("INVALID_ARGUMENT", text)
 
 
 def test_metadata_of_an_unknown_model(client: Client) -> None:
     """NOT_FOUND; without a model_spec INVALID_ARGUMENT."""
-    asked = pb.GetModelMetadataRequest(metadata_field=["signature_def"])
-    assert client.refused(asked, "GetModelMetadata") == ("INVALID_ARGUMENT", "Missing ModelSpec")
-    asked.model_spec.name = "nope"
+    metadata_request = pb.GetModelMetadataRequest(metadata_field=["signature_def"])
+    assert client.refused(metadata_request, "GetModelMetadata") == (
+        "INVALID_ARGUMENT",
+        "Missing ModelSpec",
+    )
+    metadata_request.model_spec.name = "nope"
 
-    code, text = client.refused(asked, "GetModelMetadata")
+    code, text = client.refused(metadata_request, "GetModelMetadata")
     assert code == "NOT_FOUND"
     assert text.startswith("Servable not found for request: Latest(nope): ")
 
@@ -91,15 +96,15 @@ def test_metadata_of_an_unknown_model(client: Client) -> None:
 # -- GetModelStatus -------------------------------------------------------------------------------
 
 
-def _asked(name: str) -> pb.GetModelStatusRequest:
+def status_request(name: str) -> pb.GetModelStatusRequest:
     return pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=name))
 
 
 def test_status_of_every_version(labelled: Client) -> None:
     """The newest first, each AVAILABLE and OK; a label narrows nothing, as upstream."""
-    asked = _asked("m")
-    asked.model_spec.version_label = "stable"
-    answer = labelled.model.GetModelStatus(asked)
+    message = status_request("m")
+    message.model_spec.version_label = "stable"
+    answer = labelled.model.GetModelStatus(message)
 
     rows = [(row.version, row.state, row.status.error_code) for row in answer.model_version_status]
     assert rows == [(number, State.AVAILABLE, 0) for number in (3, 2, 1)]
@@ -107,13 +112,13 @@ def test_status_of_every_version(labelled: Client) -> None:
 
 def test_status_of_one_version(labelled: Client) -> None:
     """Only that one; an unknown one is NOT_FOUND."""
-    asked = _asked("m")
-    asked.model_spec.version.value = 2
-    (row,) = labelled.model.GetModelStatus(asked).model_version_status
+    message = status_request("m")
+    message.model_spec.version.value = 2
+    (row,) = labelled.model.GetModelStatus(message).model_version_status
     assert (row.version, row.state) == (2, State.AVAILABLE)
-    asked.model_spec.version.value = 4
+    message.model_spec.version.value = 4
 
-    assert labelled.refused(asked, "GetModelStatus") == (
+    assert labelled.refused(message, "GetModelStatus") == (
         "NOT_FOUND",
         "Could not find version 4 of model m",
     )
@@ -121,16 +126,16 @@ def test_status_of_one_version(labelled: Client) -> None:
 
 def test_status_of_a_version_that_failed(labelled: Client) -> None:
     """It has ended, with a status that says why; Predict does not find it."""
-    (row,) = labelled.model.GetModelStatus(_asked("bad")).model_version_status
+    (row,) = labelled.model.GetModelStatus(status_request("bad")).model_version_status
 
     assert row.state == State.END
     assert row.status.error_code != 0
     assert row.status.error_message
-    asked = request("bad", x=FLOATS)
-    code, text = labelled.refused(asked)
+    predict_request = request("bad", x=FLOATS)
+    code, text = labelled.refused(predict_request)
     assert (code, text[:44]) == ("NOT_FOUND", "Servable not found for request: Latest(bad):")
-    asked.model_spec.version.value = 1
-    code, text = labelled.refused(asked)
+    predict_request.model_spec.version.value = 1
+    code, text = labelled.refused(predict_request)
     assert code == "NOT_FOUND"
     assert text.startswith("Servable not found for request: Specific(bad, 1): ")
     assert text.endswith(row.status.error_message)
@@ -138,7 +143,7 @@ def test_status_of_a_version_that_failed(labelled: Client) -> None:
 
 def test_status_of_an_unknown_model(client: Client) -> None:
     """NOT_FOUND; without a model_spec INVALID_ARGUMENT."""
-    assert client.refused(_asked("nope"), "GetModelStatus") == (
+    assert client.refused(status_request("nope"), "GetModelStatus") == (
         "NOT_FOUND",
         "Could not find any versions of model nope",
     )
@@ -155,12 +160,12 @@ def test_status_of_a_model_that_comes_and_goes(
     repository.add("m", graphs.identity())
     with serve(repository.path, model_control_mode="explicit") as wire:
         client = Client(wire.channel)
-        assert client.refused(_asked("m"), "GetModelStatus")[0] == "NOT_FOUND"
+        assert client.refused(status_request("m"), "GetModelStatus")[0] == "NOT_FOUND"
         wire.stub.RepositoryModelLoad(triton.RepositoryModelLoadRequest(model_name="m"))
-        (loaded,) = client.model.GetModelStatus(_asked("m")).model_version_status
+        (loaded,) = client.model.GetModelStatus(status_request("m")).model_version_status
         assert client.predict(request("m", x=FLOATS)).outputs["y"].float_val
         wire.stub.RepositoryModelUnload(triton.RepositoryModelUnloadRequest(model_name="m"))
-        (gone,) = client.model.GetModelStatus(_asked("m")).model_version_status
+        (gone,) = client.model.GetModelStatus(status_request("m")).model_version_status
         code, text = client.refused(request("m", x=FLOATS))
         assert code == "NOT_FOUND"
         assert text.startswith("Servable not found for request: Latest(m): ")

@@ -31,10 +31,10 @@ def test_bfloat16_travels_as_bits() -> None:
     bits = np.array([0x3F80, 0xC000, 0x7F80], "<u2")
     shape = tf.TensorShapeProto(dim=[tf.TensorShapeProto.Dim(size=3)])
     sent = tf.TensorProto(dtype=tf.DT_BFLOAT16, tensor_shape=shape, half_val=bits.tolist())
-    given = decode("x", sent, take)
-    assert (given.datatype, given.shape) == ("BF16", (3,))
-    assert isinstance(given.data, np.ndarray)
-    assert given.data.view("<u2").tolist() == bits.tolist()
+    array = decode("x", sent, take)
+    assert (array.datatype, array.shape) == ("BF16", (3,))
+    assert isinstance(array.data, np.ndarray)
+    assert array.data.view("<u2").tolist() == bits.tolist()
 
     output = OutputTensor(name="x", datatype="BF16", shape=(3,), raw=bits.tobytes())
     assert tf.TensorProto.FromString(b"".join(encode(output))) == sent
@@ -75,14 +75,14 @@ TENSORS = st.builds(
 def test_any_message_is_a_tensor_or_refused(sent: tf.TensorProto) -> None:
     """InvalidRequest that names the input, or exactly the elements that the shape asks for."""
     try:
-        given = decode("x", sent, take)
+        array = decode("x", sent, take)
     except InvalidRequest as error:
         text = str(error)
     else:
         row: DataType = SERVED[sent.dtype]
-        count = element_count(given.shape)
-        size = (row.byte_size or 0) if isinstance(given.data, bytes) else 1
-        assert len(given.data) == count * size
+        count = element_count(array.shape)
+        size = (row.byte_size or 0) if isinstance(array.data, bytes) else 1
+        assert len(array.data) == count * size
         text = "tensor parsing error: x: none"
     assert text.startswith("tensor parsing error: x: ")
 

@@ -103,9 +103,9 @@ def test_one_axis_alone_is_mended(lab: Any) -> None:
     model = _transposed(strides=[2, 3], pads=[0, 0, 1, -1], output_padding=[0, 1])
 
     assert say_output_padding(View(model))
-    found = {a.name: list(a.ints) for a in model.graph.node[0].attribute}
-    assert found["pads"] == [0, 0, 1, 0]
-    assert found["output_padding"] == [0, 2]
+    attributes = {a.name: list(a.ints) for a in model.graph.node[0].attribute}
+    assert attributes["pads"] == [0, 0, 1, 0]
+    assert attributes["output_padding"] == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ PIXELS = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
 def _constant_shape(lab: Any, model: Any) -> list[int] | None:
     """Return the target of the graph's one Reshape, if it is a constant."""
     (reshape,) = [node for node in model.graph.node if node.op_type == "Reshape"]
-    found = [t for t in model.graph.initializer if t.name == reshape.input[1]]
-    return [int(v) for v in np.frombuffer(found[0].raw_data, np.int64)] if found else None
+    tensors = [t for t in model.graph.initializer if t.name == reshape.input[1]]
+    return [int(v) for v in np.frombuffer(tensors[0].raw_data, np.int64)] if tensors else None
 
 
 def test_the_flatten_of_keras_is_a_constant(lab: Any) -> None:

@@ -100,8 +100,8 @@ def test_the_order_of_branches_is_the_graphs_own() -> None:
     for model in models:
         canonicalize(model)
         onnx.checker.check_model(model, full_check=True)
-        given = ReferenceEvaluator(model).run(None, {"x": rows})
-        for left, right in zip(wanted, given, strict=True):
+        outputs = ReferenceEvaluator(model).run(None, {"x": rows})
+        for left, right in zip(wanted, outputs, strict=True):
             np.testing.assert_array_equal(left, right)
 
     assert len({model.SerializeToString(deterministic=True) for model in models}) == 1
