@@ -49,11 +49,11 @@ def _make(**changes: Any) -> Recipe:
 
 def test_the_builder_gives_name_sentence_and_claim() -> None:
     """The function's name, its first sentence and its wrapped claim line are the recipe's."""
-    flowers = _make()
+    registered = _make()
 
-    assert flowers.name == "flowers"
-    assert flowers.summary == "Tell flowers apart by measuring them."
-    assert flowers.claim == Claim(
+    assert registered.name == "flowers"
+    assert registered.summary == "Tell flowers apart by measuring them."
+    assert registered.claim == Claim(
         text="Reaches: accuracy >= 0.9 on 30 held-out flowers, in about 3 s on two cores.",
         metric="accuracy",
         relation=">=",
@@ -62,8 +62,8 @@ def test_the_builder_gives_name_sentence_and_claim() -> None:
         what="flowers",
         seconds=3.0,
     )
-    assert flowers.metric == "accuracy"
-    assert flowers.classes == ("setosa", "versicolor", "virginica")
+    assert registered.metric == "accuracy"
+    assert registered.classes == ("setosa", "versicolor", "virginica")
 
 
 def test_the_loss_follows_from_the_task_unless_given() -> None:
@@ -74,10 +74,10 @@ def test_the_loss_follows_from_the_task_unless_given() -> None:
 
 def test_a_recipe_knows_where_it_is_defined() -> None:
     """Messages name file and line; records name no folder of this machine."""
-    flowers = _make()
+    registered = _make()
 
-    assert flowers.owner == f"{Path(__file__)}:{flowers.__code__.co_firstlineno}"
-    assert flowers.source == f"test_recipe.py:{flowers.__code__.co_firstlineno}"
+    assert registered.owner == f"{Path(__file__)}:{flowers.__code__.co_firstlineno}"
+    assert registered.source == f"test_recipe.py:{flowers.__code__.co_firstlineno}"
 
 
 def test_recipes_are_frozen() -> None:
