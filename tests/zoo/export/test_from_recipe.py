@@ -14,6 +14,7 @@ import pytest
 from tests.zoo.export.zoo_commands import MODELS, ZOO, command_imports
 from zoo.files import sha256
 from zoo.publish import repository
+from zoo.publish.versions import read_manifest
 from zoo.training.runs import RunFolder
 from zoo_server.repository import layout
 
@@ -114,7 +115,7 @@ def test_a_recipe_that_the_reference_cannot_compute_is_exported(zoo, tmp_path: P
     done = zoo("export", "softsign", *models, "--runs", tmp_path / "runs")
     assert done.returncode == 0, done.stderr
 
-    manifest = repository.read_manifest(tmp_path / "models", "softsign")
+    manifest = read_manifest(tmp_path / "models", "softsign")
     assert manifest is not None
     reason = "it computes LSTM with default activations only"
     assert manifest.values["left_out"] == {"onnx-reference": reason}
@@ -132,7 +133,7 @@ def test_another_opset_is_another_version(zoo, trained, published: Path) -> None
     again = command_imports("export", "lstm_sunspots", "--opset", "18", *folders)
     assert "up to date" in again.stdout
 
-    manifest = repository.read_manifest(published, "lstm_sunspots", 2)
+    manifest = read_manifest(published, "lstm_sunspots", 2)
     assert manifest is not None
     graphs = [
         manifest.values["graph"],
@@ -266,7 +267,7 @@ def _assert_whole(folder: Path, names: tuple[str, ...]) -> None:
             assert sha256(run.weights) == run.record.weights_sha256
         model = folder / "models" / name
         for number in layout.version_numbers(model) if model.exists() else ():
-            manifest = repository.read_manifest(folder / "models", name, number)
+            manifest = read_manifest(folder / "models", name, number)
             assert manifest is not None
-            assert repository.intact(manifest)
+            assert manifest.is_intact
             assert (model / layout.CONFIG_FILE).is_file()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.zoo.export.zoo_commands import MODELS, PORTABLE, command_imports
 from zoo.files import sha256
-from zoo.publish import repository
+from zoo.publish.versions import read_manifest
 from zoo.recipes.registry import Registry
 from zoo.training.runs import RunFolder
 
@@ -17,9 +17,9 @@ from zoo.training.runs import RunFolder
 @pytest.mark.parametrize("name", MODELS)
 def test_every_version_is_complete(trained, name: str) -> None:
     """Model, manifest, card, picture and vectors; checksums, graph facts and parity hold."""
-    manifest = repository.read_manifest(trained.repository, name)
+    manifest = read_manifest(trained.repository, name)
     assert manifest is not None
-    assert repository.intact(manifest)
+    assert manifest.is_intact
     values, recipe = manifest.values, Registry.default().get(name)
     assert {"model.onnx", "README.md", "model.svg", "history.png", "held_out.png"} <= set(
         values["files"]
@@ -37,7 +37,7 @@ def test_every_version_is_complete(trained, name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) -> None:
     """Every case of every file is within its bound, or says why it is not compared."""
-    manifest = repository.read_manifest(trained.repository, name)
+    manifest = read_manifest(trained.repository, name)
     assert manifest is not None
     values = manifest.values
     rows = len(RunFolder.of(trained.runs, Registry.default().get(name)).held_out())
@@ -67,7 +67,7 @@ def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_file_says_what_it_is(trained, name: str) -> None:
     """Properties that onnxruntime hands out too, the same in both variants, in one order."""
-    manifest = repository.read_manifest(trained.repository, name)
+    manifest = read_manifest(trained.repository, name)
     assert manifest is not None
     values, recipe = manifest.values, Registry.default().get(name)
     seen = []
@@ -99,7 +99,7 @@ def test_every_file_says_what_it_is(trained, name: str) -> None:
 
 def test_a_manifest_is_enough_to_rebuild_from(trained) -> None:
     """Recipe and data by content, seed, options and every version: no repository of code needed."""
-    manifest = repository.read_manifest(trained.repository, "cnn_digits")
+    manifest = read_manifest(trained.repository, "cnn_digits")
     assert manifest is not None
     values, recipe = manifest.values, Registry.default().get("cnn_digits")
     rebuild = values["rebuild"]
@@ -121,7 +121,7 @@ def test_a_manifest_is_enough_to_rebuild_from(trained) -> None:
 
 def test_what_a_recurrent_operator_makes_of_nan_is_not_hidden(trained) -> None:
     """onnxruntime's LSTM loses NaN, which the card says; the portable variant keeps it."""
-    manifest = repository.read_manifest(trained.repository, "lstm_sunspots")
+    manifest = read_manifest(trained.repository, "lstm_sunspots")
     assert manifest is not None
 
     def verdict(parity: list[dict], runtime: str) -> tuple[bool, str]:
@@ -140,7 +140,7 @@ def test_what_a_recurrent_operator_makes_of_nan_is_not_hidden(trained) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_recurrent_models_have_a_portable_variant(trained, name: str) -> None:
     """A second file of plain operators, proven by the same rows; no file without a reason."""
-    manifest = repository.read_manifest(trained.repository, name)
+    manifest = read_manifest(trained.repository, name)
     assert manifest is not None
     variants = manifest.values["variants"]
     if name in PORTABLE:
