@@ -38,7 +38,8 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
 SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
     (("main", "process, signals"),),
     (("server", "composes every part"), ("supervisors", "several processes")),
-    (("backends", "onnxruntime"), ("topology", "one process or several")),
+    (("backends", "onnxruntime"), ("endpoints", "the ports and what answers")),
+    (("topology", "one process or several"),),
     (("protocols", "grpc, rest, tfs"),),
     (("dataplane", "what every protocol may ask"),),
     (("models", "load, unload, catalog"),),
@@ -50,7 +51,11 @@ SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
         ("limits", "what bounds"),
     ),
     (("config", "options"), ("model_config", "config.pbtxt")),
-    (("datatypes", "element types"), ("images", "pictures to values")),
+    (
+        ("datatypes", "element types"),
+        ("images", "pictures to values"),
+        ("options", "rows of a table"),
+    ),
     (("errors", "who is to blame"),),
 )
 

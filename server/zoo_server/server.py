@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
-
-import grpc
 
 from zoo_server.backends.onnxruntime.runtime import Runtime
-from zoo_server.backends.onnxruntime.threads import ThreadBudget, measure
+from zoo_server.backends.onnxruntime.threads import measure
 from zoo_server.config import ServerConfig
-from zoo_server.dataplane import DataPlane, DataPlaneParts, ServerMetadata
+from zoo_server.dataplane import DataPlaneParts, ServerMetadata
+from zoo_server.endpoints import SERVICES, CallParts, Endpoints
 from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.execution import Run
 from zoo_server.inference.run_watch import RunWatch
@@ -34,23 +32,8 @@ from zoo_server.models.loader import Loader
 from zoo_server.models.model_runtime import ModelRuntime, OpenerFactory
 from zoo_server.models.polling import Poller
 from zoo_server.options import OFF
-from zoo_server.protocols import tls
-from zoo_server.protocols.auth import TokenGuard, Tokens
-from zoo_server.protocols.grpc.handlers import SERVICE, inference_handlers
-from zoo_server.protocols.grpc.health import Health, health_handlers
+from zoo_server.protocols.grpc.health import Health
 from zoo_server.protocols.grpc.infer import InferPath
-from zoo_server.protocols.grpc.reflection import reflection_handlers
-from zoo_server.protocols.grpc.service import InferenceServicer
-from zoo_server.protocols.grpc.stream import InferStreams
-from zoo_server.protocols.grpc.transport import Transport, open_transport
-from zoo_server.protocols.grpc.transport.public import TransportOptions
-from zoo_server.protocols.ports import join_address
-from zoo_server.protocols.rest.asgi import Application, MetricsPage, TokenCheck, right_to_read
-from zoo_server.protocols.rest.connections import ConnectionLimits
-from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
-from zoo_server.protocols.tfs.predict import PredictPath
-from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
-from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
 from zoo_server.protocols.watched_files import LOOK_SECONDS as LOOK_AT_FILES_SECONDS
 from zoo_server.schedulers.rate_limiter import RateLimiter
 from zoo_server.schedulers.response_cache import SWEEP_SECONDS, ResponseCache
@@ -64,18 +47,12 @@ from zoo_server.triton_options import resource_counts
 
 _LOG = logging.getLogger(__name__)
 
-#: Our services over gRPC, by their descriptors.
-_SERVICES = (SERVICE, *TENSORFLOW_SERVICES)
-
 #: Threads for long runs and for calls that may wait; idle ones cost nothing but their stacks.
 _WORKERS = 64
 
-#: Of the threads that calls may hold, the share that open streams may, and that requests may which
-#: wait in a sequence: what these wait for comes with other calls, and those need threads too.
-_STREAMS_SHARE, _SEQUENCES_SHARE = 1 / 2, 1 / 4
-
-#: RPCs that find a model, for which it may have to be loaded first.
-_FINDING = frozenset({"ModelMetadata", "ModelConfig"})
+#: Of the threads that calls may hold, the share that requests may which wait in a sequence: what these
+#: wait for comes with other calls, and those need threads too.
+_SEQUENCES_SHARE = 1 / 4
 
 #: Between two looks at which models are idle, in seconds.
 _LONGEST_SWEEP = 10.0
@@ -111,7 +88,6 @@ class Server:
         """
         self.config = config
         self._opener = opener
-        self._on_failure = on_failure
         self._began = time.perf_counter()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -121,7 +97,7 @@ class Server:
         #: How many requests were cut off.
         self._cut_off = 0
         self.in_flight = InFlight()
-        self._health = Health([service.full_name for service in _SERVICES])
+        self._health = Health([service.full_name for service in SERVICES])
         self.catalog = Catalog(())
         self._topology = topology(self.catalog, self._health.show)
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
@@ -139,8 +115,6 @@ class Server:
             self._topology.forward,
         )
         self.path.reads_small_here = not config.is_lazy
-        self._tls = tls.load(config)
-        self._tokens = None if config.token_file is None else Tokens(config.token_file)
         self._budget = measure(config.threads).shared_by(config.workers)
         with ExitStack() as resources:
             self._journal = _journal(config, resources)
@@ -148,37 +122,48 @@ class Server:
             self._timer = Timer()
             resources.callback(self._timer.close)
             resources.callback(self._topology.leaving)
-            self._http = self._open_http()
-            resources.callback(lambda: self._http.stop(self._flush_seconds))
-            self._http_ports = dict(zip(self._http.names, self._http.bind(), strict=True))
-            self._transport = self._open_grpc()
-            resources.callback(lambda: self._transport.stop(self._flush_seconds))
-            # One of several binds when it can answer: connections would come to it at once.
-            self.grpc_port = config.grpc_port
-            if not self._topology.shares_port:
-                self.grpc_port = self._transport.bind()
-            self._streams = InferStreams(self.path, self._share(_STREAMS_SHARE))
+            self._endpoints = Endpoints(
+                config,
+                self._topology,
+                CallParts(
+                    path=self.path,
+                    in_flight=self.in_flight,
+                    memory_budget=self.memory_budget,
+                    workers=self._workers,
+                    health=self._health,
+                ),
+                # Enough that callers waiting for onnxruntime leave some for metadata and health.
+                max(16, 4 * self._budget.threads),
+                on_failure,
+            )
+            resources.callback(lambda: self._endpoints.stop(self._flush_seconds))
+            self._endpoints.bind()
             self._resources = resources.pop_all()
         #: What lets calls in, and starts what is new.
         self._entrances = ExitStack()
-        self._entrances.callback(self._streams.close)
+        self._entrances.callback(self._endpoints.streams.close)
         self._entrances.callback(self._health.close)
         self._entrances.callback(self.in_flight.close)
 
     @property
+    def grpc_port(self) -> int:
+        """The port of gRPC."""
+        return self._endpoints.grpc_port
+
+    @property
     def grpc_address(self) -> str:
         """Where gRPC listens, as a client writes it."""
-        return join_address(self.config.host, self.grpc_port)
+        return self._endpoints.addresses["gRPC"]
 
     @property
     def http_address(self) -> str:
         """Where REST listens; KeyError if it is off."""
-        return join_address(self.config.host, self._http_ports["HTTP"])
+        return self._endpoints.addresses["HTTP"]
 
     @property
     def metrics_address(self) -> str:
         """Where the metrics are; KeyError if they are off."""
-        return join_address(self.config.host, self._http_ports["metrics"])
+        return self._endpoints.addresses["metrics"]
 
     def start(self) -> None:
         """Load the models and begin to answer; if that fails, the server is stopped.
@@ -221,63 +206,18 @@ class Server:
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _open_grpc(self) -> Transport:
-        config = self.config
-        options = TransportOptions(
-            host=config.host,
-            port=config.grpc_port,
-            max_message_bytes=config.max_message_bytes,
-            handler_threads=_handler_threads(self._budget),
-            max_connections=config.max_connections,
-            max_connections_of_a_peer=config.max_connections_per_peer,
-            credentials=None if self._tls is None else self._tls.grpc,
-            guard=None if self._tokens is None else TokenGuard(self._tokens),
-            shared=self._topology.shares_port,
-            on_failure=partial(self._loop_ended, "gRPC"),
-        )
-        return open_transport(config.transport, options, self._workers)
-
-    def _open_http(self) -> HttpTransport:
-        config, taken = self.config, self._topology.listeners
-        ports = {"HTTP": config.http_port, "metrics": config.metrics_port}
-        return HttpTransport(
-            config.host,
-            [
-                HttpListener(
-                    name=name, port=port, flag=f"--{name.lower()}-port", taken=taken.get(name)
-                )
-                for name, port in ports.items()
-                if port is not None
-            ],
-            None if self._tls is None else self._tls.http,
-            partial(self._loop_ended, "HTTP"),
-            ConnectionLimits(
-                most=config.max_connections, most_of_a_peer=config.max_connections_per_peer
-            ),
-        )
-
-    def _loop_ended(self, name: str, error: BaseException) -> None:
-        _LOG.critical("the loop of %s has ended: its ports are deaf", name, exc_info=error)
-        self._on_failure()
-
     def _start(self) -> None:
         config = self.config
         self.control = control = self._load()
         dataplane = self._topology.join(self._parts(), self.path)
-        if self._topology.shares_port:
-            self._transport.bind()
-        self._transport.start(self._handlers(dataplane))
-        self._http.start(
-            {"HTTP": lambda: self._rest(dataplane), "metrics": lambda: self._metrics(dataplane)}
-        )
+        self._endpoints.start(dataplane, lambda: not control.repository_problem)
         if config.model_control_mode == ControlMode.POLL:
             self._repeat("polling the model repository", control.poll, config.repository_poll_secs)
-        for watched in (self._tls, self._tokens):
-            if watched is not None:
-                self._repeat("reading tokens and certificates", watched.look, LOOK_AT_FILES_SECONDS)
+        for look in self._endpoints.looks:
+            self._repeat("reading tokens and certificates", look, LOOK_AT_FILES_SECONDS)
         trimmer = MemoryTrimmer(lambda: not self.in_flight.count, lambda: self.in_flight.entered)
         self._repeat("giving memory back", trimmer.look, LOOK_SECONDS)
-        self._topology.log_ready(self._addresses(), time.perf_counter() - self._began)
+        self._topology.log_ready(self._endpoints.addresses, time.perf_counter() - self._began)
         self._topology.serving()
 
     def _load(self) -> ModelControl:
@@ -293,7 +233,9 @@ class Server:
             opener=opener,
             workers=self._workers,
             timer=self._timer,
-            waiting=threading.Semaphore(self._share(_SEQUENCES_SHARE) or MOST_WAITING),
+            waiting=threading.Semaphore(
+                self._endpoints.share_of_threads(_SEQUENCES_SHARE) or MOST_WAITING
+            ),
             watch=self._watch,
             max_queue_size=config.max_queue_size,
             self_test=config.self_test,
@@ -340,49 +282,7 @@ class Server:
             traces=TraceSettings(),
         )
 
-    def _handlers(self, dataplane: DataPlane) -> list[grpc.GenericRpcHandler]:
-        return [
-            inference_handlers(
-                InferenceServicer(dataplane),
-                self.path,
-                self._streams,
-                self.in_flight,
-                self._topology.blocking_rpcs | (_FINDING if self.config.is_lazy else frozenset()),
-            ),
-            *tensorflow_handlers(
-                TensorFlowServing(dataplane),
-                PredictPath(dataplane, self.in_flight, self.memory_budget, self._workers),
-                self.in_flight,
-            ),
-            health_handlers(self._health),
-            reflection_handlers(_SERVICES),
-        ]
-
-    def _rest(self, dataplane: DataPlane) -> Application:
-        """Return the application of the HTTP port, with all that it imports."""
-        from zoo_server.protocols.rest.application import rest_application
-
-        return rest_application(dataplane, self.config, self.in_flight, self._workers, self._tokens)
-
-    def _metrics(self, dataplane: DataPlane) -> Application:
-        """Return the application of the metrics port, with all that it imports."""
-        from zoo_server.telemetry.metrics import CONTENT_TYPE, Metrics
-
-        metrics = Metrics(
-            lambda: dataplane.statistics("", ""),
-            self._topology.processes,
-            self._topology.restarts,
-            lambda: not self.control.repository_problem,
-        )
-        page = MetricsPage(metrics.page, CONTENT_TYPE)
-        return page if self._tokens is None else TokenCheck(page, self._tokens, right_to_read)
-
     # -- facts -----------------------------------------------------------------------------------
-
-    def _addresses(self) -> dict[str, str]:
-        """Return where calls are answered, by what is."""
-        http = {name: join_address(self.config.host, p) for name, p in self._http_ports.items()}
-        return {"gRPC": self.grpc_address, **http}
 
     @property
     def _flush_seconds(self) -> float:
@@ -390,10 +290,6 @@ class Server:
 
     def _end_workers(self) -> None:
         self._workers.shutdown(wait=not self._cut_off, cancel_futures=True)
-
-    def _share(self, share: float) -> int:
-        """Return how many threads are a share of those that calls may hold, 0 if they hold none."""
-        return int(self._transport.held_threads * share)
 
 
 @contextmanager
@@ -439,8 +335,3 @@ def _response_cache(config: ServerConfig) -> ResponseCache[Run] | None:
     """Return this process's share of the cache, None if there is to be none."""
     share = config.response_cache_bytes // config.workers
     return ResponseCache(share) if share else None
-
-
-def _handler_threads(budget: ThreadBudget) -> int:
-    """Enough that callers waiting for onnxruntime leave some for metadata and health."""
-    return max(16, 4 * budget.threads)
