@@ -99,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="export stateful layers with their initial state",
     )
     own.add_argument(
+        "--states",
+        choices=("inputs",),
+        default="",
+        help="export the states of stateful layers as inputs and outputs",
+    )
+    own.add_argument(
         "--trust", action="store_true", help="run Python code in the file (Lambda layers, .h5)"
     )
 
@@ -109,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
         opset=options.opset,
         portable=options.portable,
         reset_states=options.reset_states,
+        states=options.states,
         quantize=options.quantize,
         max_loss=options.max_loss,
     )
@@ -199,6 +206,7 @@ def _refuse_file_options(options: argparse.Namespace) -> None:
         "--samples": options.samples,
         "--trust": options.trust,
         "--reset-states": options.reset_states,
+        "--states": options.states,
         "--portable": options.portable,
     }
     wrong = [name for name, value in values.items() if value]

@@ -12,6 +12,7 @@ import numpy as np
 from zoo.convert.effects import refuse_random, written_variables
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import output_names
+from zoo.convert.states import states_given
 from zoo.convert.tokens import Tokens
 from zoo.errors import CheckFailed
 
@@ -56,9 +57,11 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     structures: list[Any] = []
 
     def infer(*tensors: Any) -> dict[str, Any]:
-        answer = signature.call(model, tensors)
+        with states_given(model, tensors[len(signature.own_inputs) :]) as after:
+            answer = signature.call(model, tensors)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
-        leaves = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(answer)]
+        flat = [*keras.tree.flatten(answer), *after()]
+        leaves = [tf.convert_to_tensor(leaf) for leaf in flat]
         # Two outputs may be one tensor, or an input: each graph output needs a value of its own.
         return {output_key(i): tf.identity(_widened(leaf)) for i, leaf in enumerate(leaves)}
 
@@ -74,12 +77,13 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
         raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error
     answers = list(concrete.structured_outputs.values())
     refuse_random(model, concrete.graph, answers)
+    names = signature.output_names or output_names(structures[-1])
     return Traced(
         function=function,
         specification=specification,
         captures=_captures(concrete.graph),
         inputs=signature.inputs,
-        outputs=_outputs(concrete, signature.output_names or output_names(structures[-1])),
+        outputs=_outputs(concrete, (*names, *signature.states)),
         tokens=tokens,
         written=written_variables(model, concrete, answers),
     )

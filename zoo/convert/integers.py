@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.convert.patches import all_layers
+from zoo.convert.layers import all_layers
 from zoo.convert.signature import Signature
 
 #: Layers that look up, and the type of what they take.

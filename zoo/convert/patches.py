@@ -6,7 +6,7 @@ inner jit           tf.function(jit_compile=True) becomes a plain function, whic
 open dimensions     resizing and TimeDistributed where sizes are not known (open_dimensions.py)
 signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
 dtype policies      mixed_float16 and the like compute in float32, as their weights are
-recurrent state     reset before, restored after
+recurrent state     reset before, restored after (states.py)
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from zoo.convert.layers import all_layers
 from zoo.convert.open_dimensions import open_dimensions
 from zoo.convert.recurrent.substitute import substituted
+from zoo.convert.states import without_state
 from zoo.convert.tokens import Tokens, placeholder
-from zoo.errors import CheckFailed
 
 HALF = {"float16", "bfloat16", "float64"}
 
 
 @contextmanager
-def patched(model: Any, *, reset_states: bool = False) -> Iterator[Tokens]:
+def patched(
+    model: Any, *, reset_states: bool = False, states_given: bool = False
+) -> Iterator[Tokens]:
     """Yield the tokens that tracing within this context will fill.
 
-    Raises CheckFailed for a stateful model unless `reset_states`: ONNX graphs keep no state, so
-    the file could only ever answer as from the first call.
+    Raises CheckFailed for a stateful model unless `reset_states`, or the trace is given the states.
     """
     layers = all_layers(model)
     tokens: Tokens = {}
     with ExitStack() as stack:
-        stack.enter_context(without_state(model, layers, reset_states))
+        stack.enter_context(without_state(model, reset_states=reset_states, given=states_given))
         stack.enter_context(computing_in_float32(model))
         stack.enter_context(_without_inner_jit())
         stack.enter_context(_signbit_by_comparing())
@@ -42,12 +44,6 @@ def patched(model: Any, *, reset_states: bool = False) -> Iterator[Tokens]:
             stack.enter_context(_lookup_tokens(layer, tokens))
         stack.enter_context(substituted(layers, tokens))
         yield tokens
-
-
-def all_layers(model: Any) -> list[Any]:
-    """Return the model and every layer in it, cells and wrapped layers included."""
-    layers = model._flatten_layers(include_self=True, recursive=True)
-    return list({id(layer): layer for layer in layers}.values())
 
 
 @contextmanager
@@ -125,35 +121,6 @@ def _signbit_by_comparing() -> Iterator[None]:
         yield
     finally:
         functions.signbit = original
-
-
-@contextmanager
-def without_state(model: Any, layers: list[Any], reset_states: bool) -> Iterator[None]:
-    """Refuse stateful layers, or reset them for the time of the trace."""
-    stateful = [layer for layer in layers if getattr(layer, "stateful", False) is True]
-    stateful = [layer for layer in stateful if getattr(layer, "states", None) is not None]
-    if stateful and not reset_states:
-        names = ", ".join(layer.name for layer in stateful)
-        raise CheckFailed(
-            f"{model.name} keeps state between calls ({names}), which an ONNX graph cannot: "
-            "build it with stateful=False, or export it as from its reset state "
-            "(reset_states=True, --reset-states)"
-        )
-    variables = [v for layer in stateful for v in _flat(layer.states)]
-    saved = [(v, v.numpy()) for v in {id(v): v for v in variables}.values()]
-    for layer in stateful:
-        layer.reset_states()
-    try:
-        yield
-    finally:
-        for variable, value in saved:
-            variable.assign(value)
-
-
-def _flat(states: Any) -> list[Any]:
-    import keras
-
-    return [state for state in keras.tree.flatten(states) if hasattr(state, "assign")]
 
 
 class Lookup:

@@ -54,7 +54,8 @@ class Signature:
 
     `structure` is one structure an argument of the model's call, and `arguments` has their names:
     None for those given by position. `recorded_batch` is the size that Keras saw where the batch
-    is open here.
+    is open here. `states`: the outputs for the states that are the last inputs, which the call does
+    not take (states.py).
     """
 
     inputs: tuple[Tensor, ...]
@@ -62,12 +63,19 @@ class Signature:
     structure: Sequence[Any]
     arguments: tuple[str | None, ...] = (None,)
     recorded_batch: int | None = None
+    states: tuple[str, ...] = ()
+
+    @property
+    def own_inputs(self) -> tuple[Tensor, ...]:
+        """The inputs that the model's call takes."""
+        return self.inputs[: len(self.inputs) - len(self.states)]
 
     def call(self, model: Any, tensors: Sequence[Any]) -> Any:
         """Call a model for inference on flat tensors."""
         import keras
 
-        values = keras.tree.pack_sequence_as(list(self.structure), list(tensors))
+        own = list(tensors)[: len(self.own_inputs)]
+        values = keras.tree.pack_sequence_as(list(self.structure), own)
         pairs = list(zip(self.arguments, values, strict=True))
         named = {name: value for name, value in pairs if name is not None}
         return model(*[v for name, v in pairs if name is None], **named, training=False)

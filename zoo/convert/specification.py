@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from zoo.convert.integers import integer_inputs
-from zoo.convert.patches import all_layers
+from zoo.convert.layers import all_layers
 from zoo.convert.signature import WIDENED, Shape, Signature, Tensor, renamed
 from zoo.errors import CheckFailed, UsageError
 

@@ -24,6 +24,7 @@ from zoo.convert.opsets import OPSET
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import BATCH
 from zoo.convert.specification import call_arguments, check_model, signature_of
+from zoo.convert.states import with_states
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
@@ -83,6 +84,7 @@ def export_model(
     output_names: Sequence[str] | None = None,
     input_signature: Any = None,
     reset_states: bool = False,
+    states: str = "",
     portable: bool = False,
     quantize: str = NONE,
     max_loss: float | None = None,
@@ -95,7 +97,8 @@ def export_model(
     yet is called on one sample first. `input_signature` says what the model's call takes, as
     Keras's own `Model.export` has it: for integers and arguments that Keras does not record, or
     for a fixed batch. `reset_states` allows stateful layers, exported as from
-    their reset state. `portable` also writes PATH's stem + .portable.onnx, without recurrent
+    their reset state; `states="inputs"` exports each state as an input LAYER_h_before and an output
+    LAYER_h_after (and an LSTM's c), after the model's own: zeros begin a sequence. `portable` also writes PATH's stem + .portable.onnx, without recurrent
     operators, if the model has any.
 
     `quantize` ("int8", "fp16", or "auto" for what wins) also writes smaller variants beside it as
@@ -111,6 +114,7 @@ def export_model(
         opset=opset,
         portable=portable,
         reset_states=reset_states,
+        states=states,
         quantize=quantize,
         max_loss=max_loss,
     )
@@ -182,6 +186,8 @@ def export_samples(
         input_signature=input_signature,
         samples=samples,
     )
+    if options.states:
+        signature = with_states(model, signature)
     reset = options.reset_states
     # Before the conversion: a first call may set up what later ones use.
     signature, answered = answered_rows(model, signature, samples, reset_states=reset)

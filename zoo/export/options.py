@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zoo.convert.opsets import OPSET, check_opset
+from zoo.convert.states import INPUTS
 from zoo.errors import UsageError
 from zoo.quantize.decision import NONE, check_requested
 
@@ -16,19 +17,22 @@ class ExportOptions:
     """Part of a publication's key, and recorded in its manifest; raises UsageError if wrong.
 
     `portable` also writes a variant without recurrent operators. `reset_states` exports stateful
-    layers as from their reset state. `quantize` is one of quantize.decision.CHOICES; a variant may
+    layers as from their reset state, and `states` "inputs" with their states as inputs and outputs.
+    `quantize` is one of quantize.decision.CHOICES; a variant may
     then lose `max_loss` of the metric, None for the metric's default.
     """
 
     opset: int = OPSET
     portable: bool = False
     reset_states: bool = False
+    states: str = ""
     quantize: str = NONE
     max_loss: float | None = None
 
     def __post_init__(self) -> None:
         check_opset(self.opset)
         check_requested(self.quantize, with_rows=True)
+        self._check_states()
         if self.max_loss is None:
             return
         if self.quantize == NONE:
@@ -37,6 +41,17 @@ class ExportOptions:
         if not (number and math.isfinite(self.max_loss) and self.max_loss >= 0):
             shown = f"{self.max_loss:g}" if number else repr(self.max_loss)
             raise UsageError(f"--max-loss {shown}: must be a number, 0 or more")
+
+    def _check_states(self) -> None:
+        if self.states not in ("", INPUTS):
+            raise UsageError(f"states={self.states!r}: must be {INPUTS!r}, or left out")
+        if self.states and self.reset_states:
+            raise UsageError("states are either reset or inputs: give one of the two options")
+        if self.states and self.quantize != NONE:
+            raise UsageError(
+                "smaller variants are measured on rows, and states come from calls before: leave "
+                "--quantize or --states out"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-able values."""

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from zoo.convert.function import reason_of
-from zoo.convert.patches import all_layers, computing_in_float32, without_state
+from zoo.convert.patches import computing_in_float32
 from zoo.convert.signature import Signature, Tensor
+from zoo.convert.states import states_of, without_state
 from zoo.errors import CheckFailed, UsageError
 from zoo.parity.compare import Case
 from zoo.parity.samples import Draw, Feeds, Samples, random_rows, repeated, sample_rows
@@ -152,6 +153,8 @@ class _Questions:
                 feeds, kind = random_rows(self.model, self.signature, batch, sized), "random rows"
             else:
                 feeds, kind = repeated(self.rows, batch), "given rows"
+                if self.signature.states:  # which the user's rows leave open
+                    feeds = random_rows(self.model, self.signature, batch, draw) | feeds
             leaves = _leaves(self.model, self.signature, feeds, self.reset_states)
             answered.append(Answered(name=f"{kind}, batch {batch}", feeds=feeds, leaves=leaves))
         return tuple(answered)
@@ -206,16 +209,20 @@ def _named(leaves: Sequence[np.ndarray], outputs: Sequence[Tensor]) -> Feeds:
 def _leaves(
     model: Any, signature: Signature, feeds: Mapping[str, np.ndarray], reset_states: bool
 ) -> tuple[np.ndarray, ...]:
-    """Return Keras's answers, flat."""
+    """Return Keras's answers, flat, and after them its states if those are inputs."""
     import keras
     import tensorflow as tf
 
     tensors = [tf.constant(feeds[tensor.name]) for tensor in signature.inputs]
+    states = states_of(model) if signature.states else []
 
     def ask() -> Any:
-        return signature.call(model, tensors)
+        for state, value in zip(states, tensors[len(signature.own_inputs) :], strict=True):
+            state.variable.assign(value)
+        answer = signature.call(model, tensors)
+        return answer, [state.variable.value for state in states]
 
-    with _inference(model, reset_states):
+    with _inference(model, signature, reset_states):
         try:
             answer = ask()
         except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
@@ -228,7 +235,8 @@ def _leaves(
                 answer = tf.function(ask, jit_compile=True, autograph=False)()
             except Exception:  # what XLA cannot either: the first error says more
                 raise error from None
-    return tuple(np.asarray(leaf) for leaf in keras.tree.flatten(answer))
+        # Before the variables are put back.
+        return tuple(np.array(leaf) for leaf in keras.tree.flatten(answer))
 
 
 def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
@@ -240,6 +248,10 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 @contextmanager
-def _inference(model: Any, reset_states: bool) -> Iterator[None]:
-    with without_state(model, all_layers(model), reset_states), computing_in_float32(model):
+def _inference(model: Any, signature: Signature, reset_states: bool) -> Iterator[None]:
+    given = bool(signature.states)
+    with (
+        without_state(model, reset_states=reset_states, given=given),
+        computing_in_float32(model),
+    ):
         yield

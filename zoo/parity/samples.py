@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.convert.patches import all_layers
+from zoo.convert.layers import all_layers
 from zoo.convert.signature import Signature, Tensor
 from zoo.errors import UsageError
 
@@ -23,8 +23,8 @@ Samples = Any
 
 
 def sample_rows(signature: Signature, samples: Samples) -> Feeds:
-    """Return the user's rows by input name, in the model's types."""
-    names = [tensor.name for tensor in signature.inputs]
+    """Return the user's rows by the names of the inputs that the call takes, in the model's types."""
+    names = [tensor.name for tensor in signature.own_inputs]
     if isinstance(samples, Mapping):
         if set(samples) != set(names) and not (len(names) == len(samples) == 1):
             raise UsageError(f"samples are for {list(samples)}, and the inputs are {names}")
@@ -34,7 +34,7 @@ def sample_rows(signature: Signature, samples: Samples) -> Feeds:
     if len(rows) != len(names):
         raise UsageError(f"{len(rows)} arrays of samples for the {len(names)} inputs {names}")
     feeds = {}
-    for tensor, values in zip(signature.inputs, rows, strict=True):
+    for tensor, values in zip(signature.own_inputs, rows, strict=True):
         array = _array(tensor, values)
         shape = (None, *tensor.shape[1:])
         if array.ndim != len(shape) or not len(array):

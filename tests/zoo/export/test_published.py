@@ -111,6 +111,7 @@ def test_a_manifest_is_enough_to_rebuild_from(trained) -> None:
         "opset": 17,
         "portable": True,
         "reset_states": False,
+        "states": "",
         "quantize": "none",
         "max_loss": None,
     }
