@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import types
@@ -64,10 +65,12 @@ def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int, _: Any) -> No
         signature = [keras.src.export.export_utils.get_input_signature(model)]
         signature = keras.tree.flatten(signature)
     leaves = [
-        tf.TensorSpec(s.shape, keras.backend.standardize_dtype(s.dtype), name=f"input_{i:03d}")
+        tf.TensorSpec(s.shape, keras.backend.standardize_dtype(s.dtype), name=_input_name(s, i))
         for i, s in enumerate(keras.tree.flatten(signature))
     ]
-    structure = getattr(model, "_inputs_struct", None) or [0] * len(leaves)
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is None:
+        structure = [0] * len(leaves)
     single = len(leaves) == 1
 
     def infer(*tensors: Any) -> Any:
@@ -77,6 +80,13 @@ def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int, _: Any) -> No
     function = tf.function(infer, input_signature=leaves, autograph=False)
     converted, _ = tf2onnx.convert.from_function(function, input_signature=leaves, opset=opset)
     Path(path).write_bytes(converted.SerializeToString())
+
+
+def _input_name(specification: Any, position: int) -> str:
+    """Return the name that the test gave, or one that sorts as Keras's order does."""
+    name = getattr(specification, "name", None)
+    numbered = name is None or re.fullmatch(r"(keras_tensor|input_layer)(_\d+)?", name)
+    return f"input_{position:03d}" if numbered else name.split("/")[0]
 
 
 def _by_keras(model: Any, path: str, signature: Any, opset: int, _: Any) -> None:
