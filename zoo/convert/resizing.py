@@ -101,7 +101,12 @@ def _fixed_sizes(graph: Any, node: Any) -> tuple[int, int, int, int]:
     """Return height and width before, then after. Raises ValueError if they are not fixed."""
     shape = graph.get_shape(node.input[0])
     if shape is None or min(shape[1:]) < 1 or not node.inputs[1].is_const():
-        raise ValueError(f"{node.name}: resizing by this method needs a fixed input size")
+        method = node.get_attr_value("kernel_type", node.type.removeprefix("Resize").lower())
+        method = method.decode() if isinstance(method, bytes) else method
+        raise ValueError(
+            f"resizing by {method} needs a fixed size before and after: give the input a fixed "
+            "height and width, or resize by bilinear or nearest"
+        )
     tall, wide = (int(size) for size in node.inputs[1].get_tensor_value())
     return int(shape[1]), int(shape[2]), tall, wide
 

@@ -83,7 +83,17 @@ def answered_rows(
     questions = _Questions(model, signature, rows, reset_states)
     fixed = {t.shape[0] for t in signature.inputs if t.shape and t.shape[0] is not None}
     try:
-        return signature, questions.at(tuple(sorted(fixed)[:1]) or BATCHES)
+        answered = questions.at(tuple(sorted(fixed)[:1]) or BATCHES)
+        if not _rank_by_batch(answered):
+            return signature, answered
+        if rows is None:
+            raise CheckFailed(
+                f"{model.name} answers one row with other dimensions than several: name the axes "
+                "of a squeeze, or fix the batch (as many samples as it is to have, or an "
+                "input_signature)"
+            )
+        size = len(next(iter(rows.values())))
+        return signature.with_batch(size), questions.at((size,))
     except CannotAnswer:
         if fixed:
             raise
@@ -95,6 +105,11 @@ def answered_rows(
     if len(answered) == 1:
         signature = signature.with_batch(len(next(iter(answered[0].feeds.values()))))
     return signature, answered
+
+
+def _rank_by_batch(answered: Sequence[Answered]) -> bool:
+    """Whether answers to batches of two sizes have different numbers of dimensions."""
+    return len({tuple(leaf.ndim for leaf in row.leaves) for row in answered}) > 1
 
 
 @dataclass(frozen=True, slots=True)

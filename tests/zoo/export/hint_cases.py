@@ -1,0 +1,247 @@
+"""What a refusal says to do, done (test_hints.py): each case is refused first, and then exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import zoo
+from zoo.errors import ZooError
+from zoo.training.framework import import_keras, seed_everything
+
+Build = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """A model that is refused with `words`, and each way of doing what they say."""
+
+    build: Build
+    words: str
+    ways: Mapping[str, tuple[Build, dict[str, Any]]]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class TensorSpec:
+    """Stands in for TensorFlow's, which the tests' own process does not import."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.dtype, self.name = shape, "float32", None
+
+
+def _around(
+    keras: Any, call: Callable[..., Any], *shape: int | None, dtype: str = "float32"
+) -> Any:
+    """A functional model of one layer; its call takes the layer, the input and `training`."""
+
+    class Mine(keras.layers.Layer):  # type: ignore[misc, name-defined]  # Keras ships no types
+        def __init__(self) -> None:
+            super().__init__(name="mine")
+            self.total = self.add_weight(shape=(), name="total", trainable=False)
+            self.seeds = keras.random.SeedGenerator(3)
+
+        def call(self, x: Any, training: Any = False) -> Any:
+            return call(self, x, training)
+
+    x = keras.Input(shape, dtype=dtype)
+    return keras.Model(x, Mine()(x))
+
+
+def _dense(keras: Any, *, given: bool = False, called: bool = False) -> Any:
+    layers = [keras.Input((3,)), keras.layers.Dense(2)]
+    model = keras.Sequential(layers if given else layers[1:])
+    if called:
+        model(np.zeros((1, 3)))
+    return model
+
+
+def _squeezed(keras: Any, *, named: bool) -> Any:
+    """How many dimensions are left depends on the batch, unless the axes are named."""
+    import tensorflow as tf
+
+    axes = [1, 3] if named else None
+    layer = keras.layers.Lambda(lambda x: tf.squeeze(x, axes))
+    model = keras.Sequential([keras.Input((1, 2, 1, 2)), layer])
+    model(np.zeros((1, 1, 2, 1, 2)))
+    return model
+
+
+def _lstm(keras: Any, *, stateful: bool) -> Any:
+    x = keras.Input(batch_shape=(2, 4, 3))
+    return keras.Model(x, keras.layers.LSTM(2, stateful=stateful)(x))
+
+
+def _noise(keras: Any, layer: Any, x: Any, training: Any, *, always: bool) -> Any:
+    if not (always or training):
+        return x
+    return x + keras.random.uniform(keras.ops.shape(x), seed=layer.seeds)
+
+
+def _noise_given(keras: Any) -> Any:
+    x, noise = keras.Input((4,)), keras.Input((4,))
+    return keras.Model([x, noise], x + noise)
+
+
+def _count(layer: Any, x: Any, training: Any, *, always: bool) -> Any:
+    if always or training:
+        layer.total.assign_add(1.0)
+    return x + layer.total
+
+
+def _count_given(keras: Any) -> Any:
+    x, before = keras.Input((4,)), keras.Input((1,))
+    return keras.Model([x, before], [x + before, before + 1])
+
+
+def _spaced(keras: Any) -> Any:
+    """Answers only where as many numbers are counted off as a row has."""
+    import tensorflow as tf
+
+    def call(inputs: Any) -> Any:
+        rows, step = inputs
+        return rows + tf.range(3.0, 18.0, step[0, 0])
+
+    inputs = [keras.Input((5,)), keras.Input((1,))]
+    return keras.Model(inputs, keras.layers.Lambda(call, output_shape=(5,))(inputs))
+
+
+def _text(keras: Any, *, split: bool) -> Any:
+    words = ["here", "there"]
+    x = keras.Input((4,) if split else (1,), dtype="string")
+    if split:
+        return keras.Model(x, keras.layers.StringLookup(vocabulary=words)(x))
+    return keras.Model(x, keras.layers.TextVectorization(vocabulary=words)(x))
+
+
+def _hashed(keras: Any, *, inside: bool) -> Any:
+    x = keras.Input((1,), dtype="string" if inside else "int32")
+    buckets = keras.layers.Hashing(8)(x) if inside else x
+    return keras.Model(x, keras.layers.Embedding(8, 2)(buckets))
+
+
+def _resized(keras: Any, method: str, *shape: int | None) -> Any:
+    x = keras.Input(shape)
+    return keras.Model(x, keras.layers.Resizing(6, 5, interpolation=method)(x))
+
+
+def _masked(keras: Any) -> Any:
+    x = keras.Input((4, 3))
+    return keras.Model(x, keras.layers.LSTM(2)(keras.layers.Masking()(x)))
+
+
+#: What a tensor tells of itself: of arrays, the batch would be left open.
+THREE = TensorSpec((3, 1, 2, 1, 2))
+
+ROWS = {"samples": np.ones((2, 3))}
+
+HINTS = {
+    "unbuilt": Hint(
+        build=_dense,
+        words="give it a keras.Input, call it once, or give samples",
+        ways={
+            "a keras.Input": (partial(_dense, given=True), {}),
+            "called": (partial(_dense, called=True), {}),
+            "samples": (_dense, ROWS),
+        },
+    ),
+    "rank": Hint(
+        build=partial(_squeezed, named=False),
+        words="name the axes of a squeeze, or fix the batch",
+        ways={
+            "named axes": (partial(_squeezed, named=True), {}),
+            "samples": (partial(_squeezed, named=False), {"samples": np.ones((3, 1, 2, 1, 2))}),
+            "signature": (partial(_squeezed, named=False), {"input_signature": [THREE]}),
+        },
+    ),
+    "state": Hint(
+        build=partial(_lstm, stateful=True),
+        words="build it with stateful=False, export it as from its reset state "
+        "(reset_states=True, --reset-states), or with its states as inputs and outputs",
+        ways={
+            "stateful=False": (partial(_lstm, stateful=False), {}),
+            "reset": (partial(_lstm, stateful=True), {"reset_states": True}),
+            "inputs": (partial(_lstm, stateful=True), {"states": "inputs"}),
+        },
+    ),
+    "random": Hint(
+        build=lambda k: _around(k, partial(_noise, k, always=True), 4),
+        words="draw only if training, or give the numbers as an input",
+        ways={
+            "only if training": (lambda k: _around(k, partial(_noise, k, always=False), 4), {}),
+            "an input": (_noise_given, {}),
+        },
+    ),
+    "counter": Hint(
+        build=lambda k: _around(k, partial(_count, always=True), 4),
+        words="make it an input and an output, or write it only if training",
+        ways={
+            "an input and an output": (_count_given, {}),
+            "only if training": (lambda k: _around(k, partial(_count, always=False), 4), {}),
+        },
+    ),
+    "unanswered": Hint(
+        build=_spaced,
+        words="give rows that it can answer (samples, --samples)",
+        ways={"samples": (_spaced, {"samples": [np.ones((2, 5)), np.full((2, 1), 3.0)]})},
+    ),
+    "text": Hint(
+        build=partial(_text, split=False),
+        words="clean and split the text before, and look its words up by a StringLookup",
+        ways={"StringLookup": (partial(_text, split=True), {})},
+    ),
+    "hashing": Hint(
+        build=partial(_hashed, inside=True),
+        words="hash before, and give the model the buckets",
+        ways={"buckets": (partial(_hashed, inside=False), {})},
+    ),
+    "bicubic": Hint(
+        build=lambda k: _resized(k, "bicubic", None, None, 3),
+        words="give the input a fixed height and width, or resize by bilinear or nearest",
+        ways={
+            "fixed": (lambda k: _resized(k, "bicubic", 8, 9, 3), {}),
+            "bilinear": (lambda k: _resized(k, "bilinear", None, None, 3), {}),
+            "nearest": (lambda k: _resized(k, "nearest", None, None, 3), {}),
+        },
+    ),
+    "portable": Hint(
+        build=_masked,
+        words="leave --portable out",
+        options={"portable": True},
+        ways={"left out": (_masked, {})},
+    ),
+    "names": Hint(
+        build=partial(_dense, given=True),
+        words="give input_names or output_names",
+        options={"input_names": ["dense"], "output_names": ["dense"]},
+        ways={"named": (partial(_dense, given=True), {"input_names": ["a"]})},
+    ),
+    "opset": Hint(
+        build=partial(_dense, given=True),
+        words="opset 3 is not one of",
+        options={"opset": 3},
+        ways={"the least": (partial(_dense, given=True), {"opset": 15})},
+    ),
+}
+
+
+def followed(name: str, folder: Path) -> dict[str, str]:
+    """Try each way; what was said to the model itself comes first."""
+    hint = HINTS[name]
+    said = {}
+    attempts = {"refused": (hint.build, hint.options), **hint.ways}
+    for way, (build, options) in attempts.items():
+        seed_everything(5)
+        try:
+            zoo.export_model(build(import_keras().keras), folder / f"{name}.onnx", **options)
+            said[way] = ""
+        except ZooError as error:
+            said[way] = str(error)
+    return said
+
+
+CASES: dict[str, Callable[[Path], Any]] = {name: partial(followed, name) for name in HINTS}
