@@ -1,15 +1,17 @@
-"""Files on disk, one way each: a checksum, an atomic write, a lock, a staged folder."""
+"""Files on disk, one way each: a checksum, an atomic write, JSON, a lock, a staged folder."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import zoo_server
 from zoo.errors import StorageError
@@ -37,6 +39,28 @@ def atomic_write(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def json_bytes(values: Any) -> bytes:
+    """Return the content of a JSON file that people may read: indented, with a line's end."""
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """Return the JSON object that is the content of a file, empty for what is none."""
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file, empty if that is absent or holds none."""
+    try:
+        return json_object(path.read_bytes())
+    except OSError:
+        return {}
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from zoo.files import sha256
+from zoo.files import json_bytes, sha256
 from zoo.parity.prove import Proof
 from zoo.parity.variants import Variant
 from zoo.publish.properties import parameters
@@ -160,7 +159,7 @@ def variant_entry(
 def write_manifest(staged: Path, values: dict[str, Any]) -> None:
     """Write the manifest, with the checksum of every file that is there."""
     values["files"] = file_facts(staged)
-    (staged / layout.MANIFEST_FILE).write_text(json.dumps(values, indent=2) + "\n")
+    (staged / layout.MANIFEST_FILE).write_bytes(json_bytes(values))
 
 
 def file_facts(staged: Path) -> dict[str, dict[str, Any]]:

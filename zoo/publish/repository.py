@@ -12,7 +12,6 @@ none, since `.tmp-*` and other hidden names are invisible to them.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,11 +27,13 @@ from zoo.files import (
     atomic_write,
     flush,
     flush_tree,
+    json_bytes,
     locked,
+    read_json,
     sha256,
     staged_folder,
 )
-from zoo.publish.versions import STATE_FILE, read_json, read_manifest
+from zoo.publish.versions import STATE_FILE, read_manifest
 from zoo_proto import model_config_pb2
 from zoo_server.repository import layout
 
@@ -263,7 +264,7 @@ def _labels_text(labels: tuple[str, ...]) -> bytes:
 def _state(key: str, version: int, text: bytes, variants: Sequence[Mapping[str, Any]]) -> bytes:
     digest = hashlib.sha256(text).hexdigest()
     values = {"key": key, "version": version, "config_sha256": digest, "variants": list(variants)}
-    return (json.dumps(values, indent=2) + "\n").encode()
+    return json_bytes(values)
 
 
 def _models(version: Path) -> dict[str, str]:

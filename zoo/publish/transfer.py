@@ -10,7 +10,6 @@ Readers of the store pass over a version without .complete (server/zoo_server/re
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
@@ -19,11 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from zoo.errors import CheckFailed, StorageError, UsageError, did_you_mean
+from zoo.files import json_bytes, json_object, read_json
 from zoo.publish import repository as publish
-from zoo.publish.versions import STATE_FILE, read_json, read_manifest
+from zoo.publish.versions import STATE_FILE, read_manifest
 from zoo_server.errors import ConfigurationError, ModelLoadError, OperatorError
 from zoo_server.repository import layout
 from zoo_server.repository.remote.address import RemoteAddress
@@ -86,7 +85,7 @@ class RemoteTarget:
             self._store.upload({folder / file: f"{place}/{file}" for file in sums})
             kept = self._write_beside(repository / name, model, number)
             record = {"files": {file: {"sha256": digest} for file, digest in sums.items()}}
-            self._store.write(f"{place}/{COMPLETE_MARKER}", _json(record))
+            self._store.write(f"{place}/{COMPLETE_MARKER}", json_bytes(record))
         return Transferred(name=name, version=number, created=True, config_kept=kept)
 
     def pull(self, name: str, repository: Path, version: int | None = None) -> Transferred:
@@ -110,7 +109,7 @@ class RemoteTarget:
             download(self._store, model.parts[number], inside)
             download(self._store, model.parts.get(None, RemotePart(folder=name, files=())), beside)
             state = self._read(f"{name}/{STATE_FILE}")
-            if state is not None and _object(state).get("version") == number:
+            if state is not None and json_object(state).get("version") == number:
                 (beside / STATE_FILE).write_bytes(state)
             adopted = publish.adopt(repository, name, inside, number, beside)
         return Transferred(
@@ -160,7 +159,7 @@ class RemoteTarget:
                 "begun": datetime.now(UTC).isoformat(timespec="seconds"),
                 "token": secrets.token_hex(16),
             }
-            if self._store.create(f"{model.name}/{number}/{UPLOAD_MARKER}", _json(writer)):
+            if self._store.create(f"{model.name}/{number}/{UPLOAD_MARKER}", json_bytes(writer)):
                 return number
             if exact:
                 raise UsageError(self._taken(model, number))
@@ -188,7 +187,7 @@ class RemoteTarget:
         if old is None or not own.is_file():
             return False
         config = publish.parse_config(str(own), own.read_bytes())
-        state = _object(self._read(f"{model.name}/{STATE_FILE}"))
+        state = json_object(self._read(f"{model.name}/{STATE_FILE}") or b"")
         is_edited = publish.keeps_config(f"{self.shown}/{path}", old, config, state)
         return is_edited and old != own.read_bytes()
 
@@ -211,7 +210,7 @@ class RemoteTarget:
                         self._store.write(path, content)
         state = read_json(folder / STATE_FILE)
         if state:
-            self._store.write(f"{name}/{STATE_FILE}", _json(state | {"version": number}))
+            self._store.write(f"{name}/{STATE_FILE}", json_bytes(state | {"version": number}))
         return kept
 
     def _read(self, path: str) -> bytes | None:
@@ -226,7 +225,8 @@ class RemoteTarget:
                 names = [entry.rstrip("/") for entry in self._store.names() if entry.endswith("/")]
             except FileNotFoundError:
                 names = []
-        return f"{self.shown} has no model {name!r}: {did_you_mean(name, names)}"
+        has = f"it has {', '.join(names)}" if names else "it has none"
+        return f"{self.shown} has no model {name!r}: {did_you_mean(name, names) or has}"
 
 
 def _present(repository: Path, name: str, version: int | None) -> int:
@@ -251,19 +251,6 @@ def _beside(folder: Path) -> list[Path]:
         and layout.version_number((parts := path.relative_to(folder).parts)[0]) is None
         and not any(map(layout.is_hidden, parts))
     ]
-
-
-def _object(content: bytes | None) -> dict[str, Any]:
-    """Return a JSON object, empty for what is none."""
-    try:
-        values = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _json(values: object) -> bytes:
-    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 @contextmanager

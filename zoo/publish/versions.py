@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckFailed, UsageError
-from zoo.files import sha256
+from zoo.files import read_json, sha256
 from zoo_server.repository import layout
 
 if TYPE_CHECKING:
@@ -114,12 +113,3 @@ def last_variants(repository: Path, name: str) -> list[dict[str, Any]]:
     """Return what the last export found of further ONNX files, as it gave it to `publish`."""
     variants = read_json(repository / name / STATE_FILE).get("variants")
     return variants if isinstance(variants, list) else []
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object from disk, empty if it is absent or not one."""
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

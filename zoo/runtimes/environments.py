@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import StorageError
-from zoo.files import TEMPORARY_PREFIX, locked, staged_folder
+from zoo.files import TEMPORARY_PREFIX, json_bytes, locked, read_json, staged_folder
 from zoo.runtimes.catalogue import IsolatedRuntime
 
 #: Held while an environment is made or the record is written, below the folder of both.
@@ -94,12 +94,9 @@ def _interpreter(runtime: IsolatedRuntime, folder: Path) -> tuple[str, ...]:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return an environment's stamp, None if it is absent, damaged or has lost its Python."""
-    try:
-        values = json.loads((folder / STAMP_FILE).read_text())
-    except (OSError, ValueError):
-        return None
+    values = read_json(folder / STAMP_FILE)
     pythonless = (folder / "pyvenv.cfg").exists() and not (folder / "bin" / "python").exists()
-    return None if pythonless or not isinstance(values, dict) else values
+    return None if pythonless else values or None
 
 
 def _make(runtime: IsolatedRuntime, folder: Path, wanted: Mapping[str, Any]) -> None:
@@ -109,7 +106,7 @@ def _make(runtime: IsolatedRuntime, folder: Path, wanted: Mapping[str, Any]) -> 
     with staged_folder(folder.parent, runtime.name) as staged:
         install = _install_npm if runtime.on_node else _install_pip
         stamp = {**wanted, "installed": install(runtime, staged)}
-        (staged / STAMP_FILE).write_text(json.dumps(stamp, indent=2) + "\n")
+        (staged / STAMP_FILE).write_bytes(json_bytes(stamp))
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
 

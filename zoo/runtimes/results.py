@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.errors import UsageError
-from zoo.files import atomic_write, locked
+from zoo.files import atomic_write, json_bytes, locked
 from zoo.publish import repository as publish
 from zoo.runtimes.environments import LOCK_FILE
 from zoo.runtimes.page import model_page
@@ -62,4 +62,4 @@ def read_record(root: Path) -> CompatibilityRecord:
 
 def record_text(record: CompatibilityRecord) -> bytes:
     """Return the record as the bytes of its file."""
-    return (json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n").encode()
+    return json_bytes(record.to_json())
