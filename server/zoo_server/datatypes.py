@@ -10,9 +10,9 @@ numpy has no bfloat16, so BF16 travels in uint16 carriers holding the upper half
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -107,8 +107,10 @@ _BY_TF = {row.tf_enum: row for row in DATA_TYPES}
 # BF16 is left out: an array of uint16 means UINT16, the carrier is only ours.
 _BY_NUMPY = {row.numpy: row for row in DATA_TYPES if row.wire != "BF16"}
 
+T = TypeVar("T")
 
-def _find(table: dict[Any, DataType], key: Any, what: str) -> DataType:
+
+def _find(table: Mapping[T, DataType], key: T, what: str) -> DataType:
     try:
         return table[key]
     except KeyError:
@@ -248,12 +250,12 @@ def empty_objects(shape: Sequence[int]) -> np.ndarray:
     return _Objects(shape, dtype=object)
 
 
-def object_array(elements: Sequence[Any], shape: Sequence[int]) -> np.ndarray:
+def object_array(elements: Sequence[object], shape: Sequence[int]) -> np.ndarray:
     """Return elements as an object array."""
     return object_array_of(pieces_of(elements), shape)
 
 
-def object_array_of(pieces: Iterable[Sequence[Any]], shape: Sequence[int]) -> np.ndarray:
+def object_array_of(pieces: Iterable[Sequence[object]], shape: Sequence[int]) -> np.ndarray:
     """Return elements that come in pieces as an object array; there must be as many as it has."""
     array = empty_objects(shape)
     flat, at = array.reshape(-1), 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ class Image:
 
     def to_text(self) -> str:
         """Return the description as one line of JSON."""
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             "mode": self.mode,
             "size": self.size,
             "range": [self.low, self.high],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def open_picture(content: bytes, source: str) -> Picture:
     return picture
 
 
-def picture_of_pixels(pixels: np.ndarray[Any, Any]) -> Picture:
+def picture_of_pixels(pixels: np.ndarray) -> Picture:
     """Return pixels, uint8 `(rows, columns)` or `(rows, columns, 1 to 4)`, as an image of Pillow's."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
@@ -76,7 +76,7 @@ def values_of(picture: Picture, image: Image) -> Floats:
     return (image.low + levels * (image.high - image.low)).astype(np.float32)
 
 
-def is_blank(row: np.ndarray[Any, Any], image: Image) -> bool:
+def is_blank(row: np.ndarray, image: Image) -> bool:
     """Tell whether a row of a model that reads ink has none."""
     return image.ink is not None and bool((row == image.low).all())
 
@@ -112,7 +112,7 @@ def _opaque(picture: Picture, *, drawn: bool) -> Picture:
     return flat
 
 
-def _is_bright(rgba: np.ndarray[Any, Any]) -> bool:
+def _is_bright(rgba: np.ndarray) -> bool:
     """Tell whether what is opaque is bright on the whole; a picture without transparency is not."""
     opaque = rgba[..., 3] >= 128
     return bool(not opaque.all() and opaque.any() and rgba[opaque][:, :3].mean() >= 128)

@@ -16,7 +16,7 @@ from zoo_server.protocols.unary import UnaryPath
 class Behaviour:
     """A function of a request, or an iterator of them, and its context."""
 
-    function: Callable[[Any, Context], Any]
+    function: Callable[..., object]
     #: Takes the messages that are ready at once: burst(calls, inline_budget_ns, stays=).
     burst: Callable[..., None] | None = None
     #: Opened with a stream and fed by callbacks: it holds no thread.
@@ -24,7 +24,7 @@ class Behaviour:
     #: So short that a transport's loop may run it itself.
     in_place: bool = False
 
-    def __call__(self, request: Any, context: Context) -> Any:
+    def __call__(self, request: object, context: Context) -> object:
         """Answer, as a transport without any of these asks."""
         return self.function(request, context)
 

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -26,13 +26,13 @@ class Context(Protocol):
     def is_active(self) -> bool:
         """Tell whether the caller still waits."""
 
-    def invocation_metadata(self) -> Any:
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]] | None:
         """Return what came with the call besides the message."""
 
     def time_remaining(self) -> float | None:
         """Return the seconds to the caller's deadline, None without one."""
 
-    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+    def set_trailing_metadata(self, trailing_metadata: Sequence[tuple[str, str | bytes]]) -> None:
         """Set what the caller gets besides the status."""
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
@@ -41,14 +41,12 @@ class Context(Protocol):
 
 M = TypeVar("M", bound=Message)
 
-Handler = Callable[[Any], Any]
-
 
 def guarded_unary(
     method: str,
-    handler: Handler,
+    handler: Callable[[M], Message],
     in_flight: AbstractContextManager[None],
-    request_type: type[Message],
+    request_type: type[M],
 ) -> Callable[[bytes, Context], bytes]:
     """Wrap a unary handler."""
 
@@ -56,8 +54,7 @@ def guarded_unary(
         try:
             _check_alive(context)
             with in_flight:
-                message: Message = handler(parse(request_type, raw))
-                return message.SerializeToString()
+                return handler(parse(request_type, raw)).SerializeToString()
         except Exception as error:
             code, text = status_of(error, method)
         # Not in the handler above: abort raises, and that is no error of ours.

@@ -9,7 +9,7 @@ peer_of  says whose connection it is, where those of one peer are bounded
 import errno
 import ipaddress
 import socket
-from typing import Any
+from collections.abc import Sequence
 
 from zoo_server.errors import AddressError
 
@@ -102,7 +102,7 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def peer_of(address: Any) -> str:
+def peer_of(address: Sequence[object]) -> str:
     """Return whose connection comes from a socket address: an IPv4 address, or an IPv6 /64 network."""
     host = str(address[0])
     if ":" not in host:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 
@@ -64,7 +63,7 @@ class Tls:
         pair = [(key, certificate)]
         return _Identity(context, grpc.ssl_server_certificate_configuration(pair, self._client_ca))
 
-    def _hand_over(self, connection: Any, _: str | None, __: ssl.SSLContext) -> None:
+    def _hand_over(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
         """Asked by OpenSSL at every handshake, whether or not the caller names a server.
 
         A context that is in use could only be changed in two steps, between which handshakes fail.

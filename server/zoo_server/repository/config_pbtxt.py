@@ -5,10 +5,9 @@ Everything here needs no graph; server/zoo_server/repository/autocomplete.py bri
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from google.protobuf import text_format
 
@@ -163,7 +162,9 @@ def _check(name: str, config: ModelConfig) -> None:
 
 
 def _check_tensors(config: ModelConfig) -> None:
-    lists: tuple[tuple[str, Any], ...] = (("input", config.input), ("output", config.output))
+    lists: tuple[
+        tuple[str, Iterable[model_config_pb2.ModelInput | model_config_pb2.ModelOutput]], ...
+    ] = (("input", config.input), ("output", config.output))
     for kind, tensors in lists:
         seen: set[str] = set()
         for tensor in tensors:

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any
 
 import grpc
 
@@ -61,7 +60,7 @@ class WorkerGroup:
 
     def join(self, parts: DataPlaneParts, path: InferPath) -> DataPlane:
         local = DataPlane(parts)
-        functions: dict[str, Callable[..., Any]] = {
+        functions: dict[str, Callable[..., object]] = {
             "alive": lambda: None,
             "exchange": self._exchange,
         }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from zoo_server.telemetry.statistics import BatchStatistics, Snapshot
 
@@ -80,7 +79,7 @@ def add(snapshots: Sequence[Snapshot]) -> Snapshot:
     return sums
 
 
-def _add_durations(sums: Any, part: Any, names: Sequence[str]) -> None:
+def _add_durations(sums: object, part: object, names: Sequence[str]) -> None:
     for name in names:
         more = getattr(part, name)
         getattr(sums, name).add(more.ns, more.count)

@@ -7,7 +7,6 @@ the request, by the journal's thread (requests.py): they cost those who wait not
 """
 
 import time
-from typing import Any
 
 from zoo_server.errors import ConfigurationError
 from zoo_server.telemetry.requests import TRACE_HEADER, RequestRecord
@@ -74,5 +73,5 @@ class Spans:
         """Send what is left."""
         self._provider.shutdown()
 
-    def _span(self, name: str, within: Any, start_ns: int, end_ns: int) -> None:
+    def _span(self, name: str, within: object, start_ns: int, end_ns: int) -> None:
         self._tracer.start_span(name, within, start_time=start_ns).end(end_ns)

@@ -5,11 +5,13 @@ descriptors out of grpc's way, and shows every RPC of the service: those without
 UNIMPLEMENTED in words, where gRPC itself would say "Method not found!".
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import NoReturn
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from zoo_proto import grpc_service_pb2
@@ -64,12 +66,12 @@ def _stream_infer(path: InferPath, streams: InferStreams) -> Behaviour:
 
 
 def _handler(
-    method: Any,
+    method: MethodDescriptor,
     servicer: object,
     in_flight: AbstractContextManager[None],
     *,
     in_place: Set[str],
-) -> "grpc.RpcMethodHandler[Any, Any]":
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     handler = getattr(servicer, method.name, None)
     if handler is None:
         handler = _refuse(method.name)
@@ -79,8 +81,8 @@ def _handler(
     )
 
 
-def _refuse(name: str) -> Any:
-    def handler(_: Any) -> Any:
+def _refuse(name: str) -> Callable[[Message], NoReturn]:
+    def handler(_: Message) -> NoReturn:
         raise Unsupported(f"{name} is not served by this release")
 
     return handler

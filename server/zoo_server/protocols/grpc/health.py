@@ -8,7 +8,7 @@ threads that answer inference.
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -18,7 +18,7 @@ from zoo_server.models.readiness import Readiness
 SERVICE_NAME = "grpc.health.v1.Health"
 
 Status = health_pb2.HealthCheckResponse.ServingStatus
-Send = Callable[[Any], None]
+Send = Callable[[object], None]
 
 
 class Health:

@@ -6,7 +6,6 @@ that matches the datatype. The messages' stems are Triton's (server/src/grpc/inf
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,9 @@ def decode(
     )
 
 
-def _output(output: Any, memory: SharedMemory) -> OutputRequest:
+def _output(
+    output: pb.ModelInferRequest.InferRequestedOutputTensor, memory: SharedMemory
+) -> OutputRequest:
     if not output.parameters:
         return OutputRequest(name=output.name)
     classes, part = classes_of(output.parameters), region_part_of(output)
@@ -118,9 +119,11 @@ def _inputs(
     return tuple(inputs)
 
 
-def _typed(tensor: Any, model_name: str, lists: Lists) -> TensorData:
+def _typed(
+    tensor: pb.ModelInferRequest.InferInputTensor, model_name: str, lists: Lists
+) -> TensorData:
     """Return typed contents as an array, or as BYTES elements (docs/protocol.md 2.2.2)."""
-    fields = [field for field, _ in tensor.contents.ListFields()]
+    fields = [_CONTENTS[field.number] for field, _ in tensor.contents.ListFields()]
     fields += [_CONTENTS[number] for number in lists]
     label = f"input tensor '{tensor.name}' for model '{model_name}'"
     if not fields:
@@ -136,7 +139,7 @@ def _typed(tensor: Any, model_name: str, lists: Lists) -> TensorData:
             f"unexpected explicit tensor data for {label} of type '{_FIELD_TYPE[name]}', expected "
             f"datatype '{tensor.datatype}'"
         )
-    values: Any = lists.get(fields[0].number)
+    values: object = lists.get(fields[0].number)
     if values is None:
         values = getattr(tensor.contents, name)
     elif isinstance(values, memoryview):
@@ -148,7 +151,7 @@ def _typed(tensor: Any, model_name: str, lists: Lists) -> TensorData:
     return _numbers(values, datatype, label)
 
 
-def _numbers(values: Any, datatype: DataType, label: str) -> np.ndarray:
+def _numbers(values: object, datatype: DataType, label: str) -> np.ndarray:
     """Return carrier values as their datatype, if they fit (docs/protocol.md 2.2.2)."""
     if datatype.numpy.kind in "iu" and datatype.numpy.itemsize < 4:
         limits = np.iinfo(datatype.numpy)

@@ -6,10 +6,9 @@ what is shown comes from a third, made here, that holds copies of both.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -27,7 +26,7 @@ def reflection_handlers(services: Sequence[ServiceDescriptor]) -> grpc.GenericRp
     names = (*(service.full_name for service in services), health.SERVICE_NAME, SERVICE_NAME)
     servicer = reflection.ReflectionServicer(names, pool=_shown_pool(services))
 
-    def info(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    def info(requests: Iterator[object], context: grpc.ServicerContext) -> Iterator[object]:
         yield from servicer.ServerReflectionInfo(requests, context)
 
     # grpcio reads this off the function: a caller that keeps its stream open starves no inference.
@@ -49,7 +48,7 @@ def _shown_pool(services: Sequence[ServiceDescriptor]) -> DescriptorPool:
     pool = DescriptorPool()
     added: set[str] = set()
 
-    def add(file: Any) -> None:
+    def add(file: FileDescriptor) -> None:
         if file.name in added:
             return
         added.add(file.name)

@@ -13,7 +13,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
 
@@ -82,7 +82,7 @@ class InferStreams:
         self._open: set[_Stream] = set()
         self._leaving = False
 
-    def serve(self, port: Port, context: Any) -> None:
+    def serve(self, port: Port, context: grpc.ServicerContext) -> None:
         """Serve a stream without holding a thread (zoo_server.protocols.grpc.transport.fast's `on_stream`)."""
         stream = _Stream(port, tuple(context.invocation_metadata() or ()))
         with self._lock:

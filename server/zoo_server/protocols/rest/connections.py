@@ -10,10 +10,10 @@ import logging
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 from zoo_server.protocols.ports import peer_of
 
@@ -84,7 +84,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, accepted: socket.socket, address: Any) -> None:
+    def add(self, accepted: socket.socket, address: Sequence[object]) -> None:
         """Count a connection, and close another one if there are too many."""
         one = _Accepted(accepted, peer_of(address))
         limits, peer = self.limits, one.peer
@@ -168,7 +168,7 @@ class CountedListener(socket.socket):
         counted.connections = connections
         return counted
 
-    def accept(self) -> tuple[socket.socket, Any]:
+    def accept(self) -> tuple[socket.socket, Sequence[object]]:
         """Accept a connection, as socket.socket does; now and then none, as if there were no more.
 
         The event loop accepts all that wait before it reads a request: of very many, the first

@@ -8,7 +8,8 @@ servables/tensorflow/predict_util.cc).
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from typing import Any
+
+from google.protobuf.message import Message
 
 from zoo_proto import tensorflow_serving_pb2 as pb
 from zoo_server.dataplane import DataPlane
@@ -98,7 +99,7 @@ def _map_entry(name: bytes, tensor: Sequence[bytes]) -> Iterator[bytes]:
     yield from tensor
 
 
-def check_model_spec(request: Any) -> None:
+def check_model_spec(request: Message) -> None:
     if not request.HasField("model_spec"):
         raise InvalidRequest("Missing ModelSpec")
 

@@ -10,9 +10,10 @@ the version's number: perf_analyzer sends the number so.
 """
 
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from zoo_proto import tensorflow_serving_pb2 as pb
@@ -51,16 +52,16 @@ class TensorFlowServing:
         check_model_spec(request)
         return statuses(self._dataplane, request.model_spec)
 
-    def Classify(self, _: Any) -> NoReturn:
+    def Classify(self, _: object) -> NoReturn:
         refuse("Classify")
 
-    def Regress(self, _: Any) -> NoReturn:
+    def Regress(self, _: object) -> NoReturn:
         refuse("Regress")
 
-    def MultiInference(self, _: Any) -> NoReturn:
+    def MultiInference(self, _: object) -> NoReturn:
         refuse("MultiInference")
 
-    def HandleReloadConfigRequest(self, _: Any) -> NoReturn:
+    def HandleReloadConfigRequest(self, _: object) -> NoReturn:
         refuse("HandleReloadConfigRequest")
 
 
@@ -85,7 +86,7 @@ def tensorflow_handlers(
 
 
 def _short(
-    method: Any, servicer: TensorFlowServing, in_flight: AbstractContextManager[None]
+    method: MethodDescriptor, servicer: TensorFlowServing, in_flight: AbstractContextManager[None]
 ) -> Behaviour:
     function = guarded_unary(
         method.name, getattr(servicer, method.name), in_flight, GetMessageClass(method.input_type)

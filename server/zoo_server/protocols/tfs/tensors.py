@@ -13,9 +13,9 @@ the surplus. Answers always come in the typed list, as TensorFlow Serving's do b
 other languages read that list and nothing else.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Sized
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def encode(output: OutputTensor) -> tuple[bytes, ...]:
     return tuple(pieces)
 
 
-def _carried(output: OutputTensor, datatype: DataType) -> Iterator[list[Any]]:
+def _carried(output: OutputTensor, datatype: DataType) -> Iterator[Sequence[object]]:
     """Give an output's elements as the typed list takes them, some at a time."""
     if datatype.byte_size is None:
         yield from datatypes.parse_pieces(output.raw, datatypes.element_count(output.shape))
@@ -104,7 +104,7 @@ def _carried(output: OutputTensor, datatype: DataType) -> Iterator[list[Any]]:
     yield from datatypes.pieces_of(np.frombuffer(output.raw, carrier))
 
 
-def _datatype(number: Any) -> DataType:
+def _datatype(number: int) -> DataType:
     try:
         return datatypes.by_tf(number)
     except ValueError:
@@ -153,11 +153,12 @@ def _strings(count: int, content: bytes) -> list[bytes]:
     return elements
 
 
-def _values(tensor: tf.TensorProto, datatype: DataType, lists: Lists) -> Any:
+def _values(tensor: tf.TensorProto, datatype: DataType, lists: Lists) -> Sized:
     field = _FIELDS[datatype.tf_values]
     taken = lists.get(field.number)
     if taken is None:
-        return getattr(tensor, datatype.tf_values)
+        values: Sized = getattr(tensor, datatype.tf_values)
+        return values
     return numbers(field, taken) if isinstance(taken, memoryview) else taken
 
 
@@ -168,7 +169,7 @@ def _check_others(lists: Lists, datatype: DataType) -> None:
             numbers(_BY_NUMBER[number], values)
 
 
-def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorData:
+def _typed(datatype: DataType, count: int, values: Sized, take: Take) -> TensorData:
     """Return a typed list's elements, filled up to `count`."""
     if len(values) > count:
         raise ValueError(
@@ -192,7 +193,7 @@ def _typed(datatype: DataType, count: int, values: Any, take: Take) -> TensorDat
     return np.concatenate([array, np.full(missing, last, array.dtype)])
 
 
-def _numbers(datatype: DataType, values: Any) -> np.ndarray:
+def _numbers(datatype: DataType, values: object) -> np.ndarray:
     if datatype.tf_values == "half_val":
         carriers = array_of(values, np.dtype("<i4"))
         return carriers.astype(np.dtype("<u2")).view(datatype.numpy)
