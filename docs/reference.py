@@ -94,7 +94,7 @@ MEANINGS: Mapping[str, str] = {
     "default_model_filename": "the file of the version folder, `model.onnx` by default",
     "cc_model_filenames": IDLE,
     "metric_tags": IDLE,
-    "parameters": "onnxruntime's settings, `version_labels`, `isolation`; others pass",
+    "parameters": "onnxruntime's settings, `version_labels`, `image`, `isolation`; others pass",
     "model_warmup": "samples that run before a version is ready",
     "model_operations": REFUSED,
     "model_transaction_policy.decoupled": REFUSED,

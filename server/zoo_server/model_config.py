@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from zoo_server.datatypes import VARIABLE, DataType
+from zoo_server.images.description import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,8 @@ class InputSettings:
     #: What the graph takes, where config.pbtxt reshapes; else the same as `dims`.
     graph_dims: tuple[int, ...]
     optional: bool = False
+    #: How it encodes an image, if the configuration says so: it takes files of pictures as well.
+    image: Image | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

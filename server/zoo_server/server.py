@@ -20,6 +20,7 @@ from zoo_server.dataplane import DataPlaneParts, ServerMetadata
 from zoo_server.endpoints import SERVICES, CallParts, Endpoints
 from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.execution import Run
+from zoo_server.inference.pictures import PictureThreads
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
@@ -105,6 +106,8 @@ class Server:
         self.response_cache = _response_cache(config)
         self._loads = LoadThreads(config.model_load_thread_count, config.model_load_timeout)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
+        self._budget = measure(config.threads).shared_by(config.workers)
+        self._picture_threads = ThreadPoolExecutor(self._budget.threads, "picture")
         self._watch = RunWatch()
         self.path = InferPath(
             self.catalog,
@@ -115,7 +118,6 @@ class Server:
             self._topology.forward,
         )
         self.path.reads_small_here = not config.is_lazy
-        self._budget = measure(config.threads).shared_by(config.workers)
         with ExitStack() as resources:
             self._journal = _journal(config, resources)
             resources.callback(self._end_workers)
@@ -237,6 +239,11 @@ class Server:
                 self._endpoints.share_of_threads(_SEQUENCES_SHARE) or MOST_WAITING
             ),
             watch=self._watch,
+            pictures=PictureThreads(
+                threads=self._picture_threads,
+                budget=self.memory_budget,
+                most_waiting=config.max_queue_size,
+            ),
             max_queue_size=config.max_queue_size,
             self_test=config.self_test,
             journal=self._journal,
@@ -289,7 +296,8 @@ class Server:
         return 0 if self._cut_off else _FLUSH_SECONDS
 
     def _end_workers(self) -> None:
-        self._workers.shutdown(wait=not self._cut_off, cancel_futures=True)
+        for threads in (self._picture_threads, self._workers):
+            threads.shutdown(wait=not self._cut_off, cancel_futures=True)
 
 
 @contextmanager

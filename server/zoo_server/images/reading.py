@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,19 +28,37 @@ def is_picture(value: object) -> bool:
     return hasattr(value, "convert") and hasattr(value, "getbands")
 
 
-def open_picture(content: bytes, source: str) -> Picture:
-    """Decode a file's content; raises UnreadablePicture naming its `source`."""
+def open_picture(
+    content: bytes,
+    source: str,
+    *,
+    formats: tuple[str, ...] | None = None,
+    admit: Callable[[int], None] = lambda pixels: None,
+) -> Picture:
+    """Decode a file's content; raises UnreadablePicture naming its `source`.
+
+    `formats` are Pillow's names of those that are tried, None for all. `admit` is told how many pixels
+    there are before they are decoded, and may raise.
+    """
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
+    # Pillow's decoders raise what they come across: SyntaxError is theirs for a broken PNG.
+    unreadable = (
+        OSError, ValueError, SyntaxError, EOFError, struct.error,
+        pillow.DecompressionBombError, pillow.DecompressionBombWarning,
+    )  # fmt: skip
     try:
-        picture: Picture = pillow.open(io.BytesIO(content))
-        picture.load()
+        picture: Picture = pillow.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError as error:
-        raise UnreadablePicture(
-            f"{source} is not an image that can be read: unknown format"
-        ) from error
-    except (OSError, ValueError, pillow.DecompressionBombError) as error:
+        reason = "unknown format"
+        raise UnreadablePicture(f"{source} is not an image that can be read: {reason}") from error
+    except unreadable as error:
+        raise UnreadablePicture(f"{source} is not an image that can be read: {error}") from error
+    admit(picture.width * picture.height)
+    try:
+        picture.load()
+    except unreadable as error:
         raise UnreadablePicture(f"{source} is not an image that can be read: {error}") from error
     return picture
 

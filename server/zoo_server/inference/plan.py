@@ -47,6 +47,8 @@ class Plan:
     #: What a run's time grows with: rows where all are alike, else the inputs' elements; 0 where
     #: nothing that is known beforehand tells (schedulers/latency_model.py).
     size: int
+    #: The inputs that come as files of pictures, to be read before a run.
+    pictures: tuple[str, ...] = ()
     #: A cache of the encoders of answers: what they computed for this plan, by the outputs' shapes.
     encoded: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 

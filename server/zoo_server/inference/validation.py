@@ -5,13 +5,15 @@ messages, which clients match on; each names the section of docs/protocol.md tha
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from zoo_server import datatypes
 from zoo_server.datatypes import VARIABLE
 from zoo_server.errors import InvalidRequest
+from zoo_server.inference.picture_tensors import files_of, is_picture, planned_picture
 from zoo_server.inference.plan import CheckedRequest, Data, Plan, PlannedInput
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
 from zoo_server.inference.shared_memory import Source
@@ -74,8 +76,25 @@ class RequestChecker:
             classifies=any(output.classes for _, output in outputs),
             size=self._size(inputs, batch_size or 1),
             key=_key(inputs, batched),
+            pictures=tuple(sent.name for sent, settings in pairs if is_picture(sent, settings)),
         )
         return CheckedRequest(plan, data)
+
+    def with_values(self, plan: Plan, values: Mapping[str, np.ndarray]) -> Plan:
+        """Return a plan with values in the place of its pictures; by their names, as the graph takes them."""
+        inputs = tuple(
+            PlannedInput(
+                name=planned.name,
+                dtype=values[planned.name].dtype,
+                shape=values[planned.name].shape,
+                nbytes=values[planned.name].nbytes,
+            )
+            if planned.name in values
+            else planned
+            for planned in plan.inputs
+        )
+        size, key = self._size(inputs, plan.rows), _key(inputs, plan.batch_size > 0)
+        return replace(plan, inputs=inputs, size=size, key=key, pictures=(), encoded={})
 
     def smallest(self) -> tuple[int, str]:
         """Return size and key of a run of one row whose variable dimensions are 1 (Plan)."""
@@ -190,6 +209,8 @@ class RequestChecker:
 
     def _planned(self, sent: InputTensor, settings: InputSettings, batch_size: int) -> PlannedInput:
         """Wrong dtype or shape; zero sizes are legal (docs/protocol.md 1c, 2.2.6)."""
+        if is_picture(sent, settings):
+            return planned_picture(sent, batch_size)
         if sent.datatype != settings.datatype.wire:
             raise InvalidRequest(
                 f"inference input '{sent.name}' data-type is '{sent.datatype}', but model "
@@ -223,6 +244,8 @@ class RequestChecker:
 
     def _data(self, sent: InputTensor, settings: InputSettings, planned: PlannedInput) -> Data:
         """Wrong byte size (docs/protocol.md 1c, 2.2.4)."""
+        if is_picture(sent, settings):
+            return files_of(sent, planned.shape[0])
         if planned.nbytes is None:
             count = datatypes.element_count(planned.shape)
             return self._strings(sent, planned.shape, count)

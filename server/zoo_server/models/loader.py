@@ -15,6 +15,7 @@ from zoo_server.inference.caching import CachedRunner, CachingScheduler
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import GraphRunner, LoadedModel
+from zoo_server.inference.pictures import PictureScheduler
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.validation import RequestChecker
 from zoo_server.model_config import EnsembleStep, ModelSettings
@@ -222,7 +223,7 @@ def _model(
         always=tuple(state.output for state in states),
         observer=observer,
     )
-    scheduler = _scheduler(settings, runner, latency, runtime, observer)
+    scheduler = _scheduler(settings, runner, latency, runtime, observer, checker)
     return LoadedModel(settings, runner, scheduler, checker)
 
 
@@ -232,6 +233,7 @@ def _scheduler(
     latency: LatencyModel,
     runtime: ModelRuntime,
     observer: RunObserver | None,
+    checker: RequestChecker,
 ) -> Scheduler[QueuedRequest]:
     """Return the scheduler that the configuration asks for."""
 
@@ -242,18 +244,26 @@ def _scheduler(
             return LimitedBatcher(runtime.limiter.pool(batching.limits), *arguments)
         return DynamicBatcher(*arguments)
 
+    def reader(driven: Runner[QueuedRequest, Rows]) -> Scheduler[QueuedRequest]:
+        inputs = settings.inputs
+        if not any(tensor.image for tensor in inputs):
+            return batcher(driven)
+        return PictureScheduler(
+            settings.name, inputs, checker, batcher(driven), driven, runtime.pictures
+        )
+
     if settings.response_cache and runtime.cache is not None:
         return CachingScheduler(
             runtime.cache,
             runner,
-            lambda answers: batcher(CachedRunner(runner, answers)),
+            lambda answers: reader(CachedRunner(runner, answers)),
             runner.statistics,
             runtime.workers,
             in_order=settings.batching.preserves_order,
             observer=observer,
         )
     if settings.sequences is None:
-        return batcher(runner)
+        return reader(runner)
     return SequenceBatcher(
         settings.name,
         settings.sequences,

@@ -10,6 +10,7 @@ from zoo_server.datatypes import TensorSpec
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Run
 from zoo_server.inference.model import Graph
+from zoo_server.inference.pictures import PictureThreads
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.model_config import GraphTraits, Isolation, SessionSettings
 from zoo_server.schedulers.rate_limiter import RateLimiter
@@ -66,6 +67,8 @@ class ModelRuntime:
     waiting: threading.Semaphore
     #: Ends runs that nobody waits for, and all once the server leaves.
     watch: RunWatch
+    #: What reads the pictures that requests bring.
+    pictures: PictureThreads
     #: How many requests may wait for a model whose configuration gives no bound, 0 for any number.
     max_queue_size: int = 0
     #: A version with test vectors is served only if it answers them right.

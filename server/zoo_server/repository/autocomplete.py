@@ -14,9 +14,11 @@ from typing import Any
 from zoo_proto import model_config_pb2
 from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
 from zoo_server.errors import ModelLoadError
+from zoo_server.images.description import Image
 from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
 from zoo_server.repository import layout
 from zoo_server.repository.config_pbtxt import BACKEND, PLATFORM, version_labels
+from zoo_server.repository.image_inputs import image_of, is_of
 from zoo_server.repository.scheduling import batching_settings, hidden_tensors, sequence_settings
 
 #: As configured.
@@ -160,7 +162,7 @@ def settings_of(
         batching=batching_settings(config),
         sequences=sequence_settings(config, inputs, outputs),
         response_cache=config.response_cache.enable,
-        inputs=tuple(_input(tensor, inputs, batched) for tensor in config.input),
+        inputs=tuple(_input(tensor, inputs, batched, image_of(config)) for tensor in config.input),
         outputs=tuple(_output(tensor, outputs, batched, read_labels) for tensor in config.output),
         config=config.SerializeToString(),
         version_labels=version_labels(config),
@@ -168,7 +170,10 @@ def settings_of(
 
 
 def _input(
-    tensor: model_config_pb2.ModelInput, specs: dict[str, TensorSpec], batched: bool
+    tensor: model_config_pb2.ModelInput,
+    specs: dict[str, TensorSpec],
+    batched: bool,
+    image: Image | None,
 ) -> InputSettings:
     spec = _spec(tensor, "input", specs)
     if tensor.optional and not spec.has_default:
@@ -180,6 +185,7 @@ def _input(
         dims=dims,
         graph_dims=graph_dims,
         optional=tensor.optional,
+        image=image if is_of(image, spec.datatype, dims) else None,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from zoo_server.datatypes import DATA_TYPES, VARIABLE, element_count, serialize_bytes
 from zoo_server.errors import InvalidRequest, UnreadableJson
+from zoo_server.inference.picture_tensors import SIGNATURES
 from zoo_server.inference.request import (
     InferRequest,
     InputTensor,
@@ -244,6 +245,11 @@ def _raw(body: memoryview, settings: ModelSettings) -> RestRequest:
             f"{len(settings.inputs)} inputs in model '{settings.name}'"
         )
     tensor = settings.inputs[0]
+    if tensor.image is not None and bytes(body[:8]).startswith(SIGNATURES):
+        picture = InputTensor(
+            name=tensor.name, datatype="BYTES", shape=(1,), data=serialize_bytes([bytes(body)])
+        )
+        return RestRequest(request=InferRequest(id="", inputs=(picture,)), binary_by_default=True)
     shape = ([1] if settings.max_batch_size else []) + list(tensor.dims)
     variable = [index for index, size in enumerate(shape) if size == VARIABLE]
     if len(variable) > 1:

@@ -62,6 +62,9 @@ def tensor_of(settings: InputSettings, value: object, wrong: Wrong) -> InputTens
             "call Predict over gRPC"
         )
     shape, flat = _dense(value, wrong)
+    if settings.image is not None and types_of(flat) == {dict}:
+        files = [_bytes(item, row, wrong) for row, item in enumerate(flat)]
+        return InputTensor(name=settings.name, datatype="BYTES", shape=shape, data=files)
     data = _values(flat, datatype, settings.name, wrong, shape[0] if shape else 1)
     return InputTensor(name=settings.name, datatype=datatype.wire, shape=shape, data=data)
 
