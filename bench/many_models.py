@@ -45,13 +45,14 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=10_000, metavar="N")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="zoo-many-models-") as place:
-        _write_models(Path(place), options.models)
+        write_models(Path(place), options.models)
         figures = {"models": options.models, **_measure(Path(place))}
     print(json.dumps(figures, indent=2))
     RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_models(place: Path, count: int) -> None:
+def write_models(place: Path, count: int) -> None:
+    """Write a repository of so many models, one tiny graph each."""
     value = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in ("x", "y")
     ]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 from moto.core import DEFAULT_ACCOUNT_ID
@@ -33,15 +34,14 @@ Fault = Callable[["Exchange"], bool]
 class ObjectStore:
     """One bucket of the store, which tests write into directly and servers read through the proxy."""
 
-    def __init__(self, moto: str, proxy: _Proxy, bucket: str) -> None:
+    def __init__(self, driver: Any, proxy: _Proxy, bucket: str) -> None:
+        """`driver` reaches the store without the proxy."""
         self._proxy = proxy
         self.bucket = bucket
         proxy.requests = []
         proxy.fault = None
-        self.driver = fsspec.filesystem(
-            "s3", endpoint_url=moto, use_listings_cache=False, skip_instance_cache=True
-        )
-        self.driver.mkdir(bucket)
+        self.driver = driver
+        driver.call_s3("create_bucket", Bucket=bucket)
 
     @property
     def url(self) -> str:
@@ -87,7 +87,7 @@ class ObjectStore:
 
     def listings(self) -> list[str]:
         """Return the listings that were asked for since the last `reads`."""
-        return [path for _, path in self._proxy.requests if "list-type=2" in path]
+        return [unquote(path) for _, path in self._proxy.requests if "list-type=2" in path]
 
     def fail(self, fault: Fault | None) -> None:
         """Have every request go through `fault` from now on; it answers itself, or returns False."""
@@ -190,10 +190,16 @@ def running_store() -> Iterator[Callable[[], ObjectStore]]:
     moto.start()
     host, port = moto.get_host_and_port()
     proxy = _Proxy((host, port))
+    driver = fsspec.filesystem(
+        "s3",
+        endpoint_url=f"http://{host}:{port}",
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
     serving = threading.Thread(target=proxy.serve_forever, daemon=True)
     serving.start()
     try:
-        yield lambda: ObjectStore(f"http://{host}:{port}", proxy, f"bucket{next(_buckets)}")
+        yield lambda: ObjectStore(driver, proxy, f"bucket{next(_buckets)}")
     finally:
         proxy.shutdown()
         proxy.server_close()

@@ -76,7 +76,7 @@ class ModelControl:
         self._busy = NameLocks()
         if self._lazy is not None:
             catalog.wake_with(self._wake)
-        #: Of poll mode: the scan that was acted upon, and the one after it.
+        #: The scan that was acted upon, and in poll mode the one after it.
         self._acted: list[ModelFiles] = []
         self._before: list[ModelFiles] = []
 
@@ -103,7 +103,7 @@ class ModelControl:
         loaded by then is LOADING, and follows. ConfigurationError if the repository itself cannot be
         read. A model that cannot be served is listed with its reason.
         """
-        if self._mode is ControlMode.POLL:
+        if self._mode is ControlMode.POLL or (self._mode is ControlMode.NONE and not self._lazy):
             self._acted = self._before = self._repository.scan()
         present = self._repository.names()
         if not present:
@@ -118,7 +118,10 @@ class ModelControl:
             self._catalog.replace_all({name: [dormant(name)] for name in chosen})
             return
         self._catalog.replace_all({name: [loading(name)] for name in chosen})
-        over = self._threads.run_each(partial(self._install_first, name) for name in chosen)
+        found = {files.name: files for files in self._acted}
+        over = self._threads.run_each(
+            partial(self._install_first, name, found.get(name)) for name in chosen
+        )
         if not _wait(over, leave or threading.Event(), seconds):
             _LOG.warning("models are still being loaded after %g s: the others are served", seconds)
 
@@ -159,9 +162,9 @@ class ModelControl:
         self._refresh_users(files.name)
         return problem
 
-    def _install_first(self, name: str) -> None:
+    def _install_first(self, name: str, files: ModelFiles | None) -> None:
+        """Load a model at the start, from its files if they are known already."""
         with self._busy.with_name(name):
-            files = next((one for one in self._acted if one.name == name), None)
             files = files or self._repository.find(name)
             if files is not None:
                 self._installer.install(files, defers=True)

@@ -5,6 +5,7 @@ fsspec is imported by `Store`, so a server whose repository is a folder never lo
 
 import asyncio
 import errno
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -234,7 +235,7 @@ def _is_refusal(error: Exception) -> bool:
 def _line(error: Exception) -> str:
     """Return an error's text in one line, without what a URL's query holds."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text.partition("?")[0][:300].rstrip(' "')
+    return re.sub(r"\?[^\s\"']*", "", text)[:300]
 
 
 def _slash(row: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import threading
 
 import grpc
@@ -12,7 +13,9 @@ import pytest
 from tests.server.grpc_callers import serve_grpc
 from tests.server.http_callers import rest_server
 from tests.server.repository.remote.callers import index, load, look_twice
+from tests.server.server_processes import ServerProcess
 from tests.waiting import until
+from zoo_server.errors import ConfigurationError
 
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 
@@ -34,22 +37,25 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_what_cannot_be_read_is_tried_again(stored, serve, fault, tmp_path, monkeypatch):
-    """The reason is in the index, nothing of it is kept, and a later look loads the model."""
+def test_what_cannot_be_read_is_tried_again(stored, serve, graphs, tmp_path, monkeypatch):
+    """The reason is in the index, what was there is served, nothing is kept, a later look succeeds."""
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
-    stored.fail(of_graphs(fault))
     with serve("poll") as wire:
-        state, reason = index(wire)["m", "2"]
-        assert state == "UNAVAILABLE"
-        assert "cannot be read" in reason or "cut short" in reason or "changed" in reason
-        assert not list((tmp_path / "cache").rglob("*.onnx"))
-        look_twice(wire)
-        assert index(wire)["m", "2"][0] == "UNAVAILABLE"
-        stored.fail(None)
-        look_twice(wire)
-        look_twice(wire)
-        assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+        for version, (name, fault) in enumerate(FAULTS.items(), 3):
+            stored.put(f"m/{version}/model.onnx", graphs.identity())
+            stored.fail(of_graphs(fault))
+            look_twice(wire)
+            state, reason = index(wire)["m", str(version)]
+            assert state == "UNAVAILABLE", name
+            assert re.search("cannot be read|cut short|changed", reason), name
+            assert wire.infer("m", str(version - 1), x=ROW)["y"].tolist() == ROW.tolist()
+            assert len(list((tmp_path / "cache").rglob("*.onnx"))) == version - 2
+            look_twice(wire)
+            assert index(wire)["m", str(version)][0] == "UNAVAILABLE", name
+            stored.fail(None)
+            look_twice(wire)
+            look_twice(wire)
+            assert index(wire)["m", str(version)] == ("READY", ""), name
 
 
 def test_a_store_that_is_busy_for_a_moment_is_asked_again(stored, serve):
@@ -143,30 +149,23 @@ def test_credentials_that_expire_and_are_renewed(stored, serve, monkeypatch):
         assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
 
 
-@pytest.mark.parametrize(
-    ("bucket", "reason"),
-    [
-        ("{bucket}/nothing", "does not exist, or is empty"),
-        ("no-such-bucket/models", "does not exist, or is empty"),
-    ],
-)
-def test_a_wrong_address_is_an_error_at_the_start(s3, serve, bucket, reason, tmp_path):
-    """A server of nothing does not start."""
-    url = s3.url.replace(f"{s3.bucket}/models", bucket.format(bucket=s3.bucket))
-    for mode in ("none", "poll", "explicit"):
+def test_a_wrong_address_is_an_error_at_the_start(s3, tmp_path):
+    """A server of nothing does not start, whichever way it looks for models first."""
+    for bucket, mode in ((s3.bucket, "none"), (s3.bucket, "poll"), ("none-such", "explicit")):
+        url = s3.url.replace(f"{s3.bucket}/models", f"{bucket}/other")
         with (
-            pytest.raises(Exception, match=reason),
+            pytest.raises(ConfigurationError, match="does not exist, or is empty"),
             serve_grpc(url, repository_cache=tmp_path, model_control_mode=mode),
         ):
             pass
 
 
-def test_an_unreachable_store_ends_the_start(server_process, monkeypatch, tmp_path):
+def test_an_unreachable_store_ends_the_start(s3_server, tmp_path):
     """One line, exit status 2."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    options = ("--grpc-port", "0", "--repository-cache", tmp_path)
-    process = server_process("s3://127.0.0.1:9/bucket/models", *options)
+    options = ["--grpc-port", "0", "--repository-cache", str(tmp_path)]
+    process = ServerProcess(["s3://127.0.0.1:9/bucket/models", *options])
     status, log = process.finish()
+    process.close()
     assert status == 2
     assert "the model repository 's3://127.0.0.1:9/bucket/models' cannot be read" in log
     assert "Traceback" not in log
