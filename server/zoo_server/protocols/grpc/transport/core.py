@@ -8,8 +8,9 @@ falls back to the public server if it fails. grpcio's range in pyproject.toml is
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from grpc._cython import cygrpc
@@ -35,6 +36,55 @@ NO_COMPRESS = cygrpc.WriteFlag.no_compress
 peer_identities = cygrpc.peer_identities
 peer_identity_key = cygrpc.peer_identity_key
 auth_context = cygrpc.auth_context
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+#: A grpc.RpcMethodHandler: which of its four functions is set no type tells.
+Handler = Any
+
+
+class Call(Protocol):
+    """The core's call."""
+
+    def start_server_batch(self, operations: Sequence[object], tag: object) -> None:
+        """Begin operations; once all are done an event with the tag comes."""
+
+    def peer(self) -> bytes:
+        """Return the caller's address, as ipv4:127.0.0.1:5678."""
+
+    def cancel(self) -> None:
+        """End the call at once."""
+
+
+class CallDetails(Protocol):
+    """What a call says before its message."""
+
+    method: bytes
+    #: By time.time(); infinite where there is none.
+    deadline: float
+
+
+class Operation(Protocol):
+    """An operation that is done: each has one of these."""
+
+    def message(self) -> bytes | None:
+        """Return what was received, None at the end of the messages."""
+
+    def cancelled(self) -> bool:
+        """Tell whether the caller hung up."""
+
+
+class Event(Protocol):
+    """What the core reports: a call has arrived, or operations are done."""
+
+    completion_type: int
+    tag: Callable[["Event"], None]
+    success: bool
+    call: Call
+    call_details: CallDetails
+    invocation_metadata: Metadata
+    batch_operations: Sequence[Operation]
+
 
 #: A check that takes longer than this has failed.
 _CHECK_SECONDS = 5.0

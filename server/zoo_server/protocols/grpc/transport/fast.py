@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 from urllib.parse import unquote
 
 import grpc
@@ -74,11 +74,11 @@ class HandlerCallDetails(NamedTuple):
     """The details of a call that a generic handler receives (grpc.HandlerCallDetails)."""
 
     method: str
-    invocation_metadata: Sequence[tuple[str, str | bytes]]
+    invocation_metadata: core.Metadata
 
 
 #: What a route does with the event of a call that has arrived, and its handler.
-Opens = Callable[[Any, Any], RawCall]
+Opens = Callable[[core.Event, core.Handler], RawCall]
 
 
 class FastTransport:
@@ -101,7 +101,7 @@ class FastTransport:
         self._port = options.port
         self._server.register_completion_queue(self._queue)
         self._handlers: Sequence[grpc.GenericRpcHandler] = ()
-        self._routes: dict[bytes, tuple[Opens, Any]] = {}
+        self._routes: dict[bytes, tuple[Opens, core.Handler]] = {}
         self._loop = BurstLoop(self._queue, self._replenish)
         self._throttle = Throttle()
         #: Calls that are not over; touched by the loop only.
@@ -215,7 +215,7 @@ class FastTransport:
                 for _ in range(count):
                     self._server.request_call(self._queue, self._queue, self._arrived)
 
-    def _arrived(self, event: Any) -> None:
+    def _arrived(self, event: core.Event) -> None:
         """The tag of an arrival; one that failed is a sign of shutting down."""
         if not event.success:
             return
@@ -270,7 +270,7 @@ class FastTransport:
         if self._stopping and not self._calls and self._shut:
             self._loop.over.set()
 
-    def _shut_down(self, _: Any) -> None:
+    def _shut_down(self, _: object) -> None:
         """The tag of the shutdown: no call will arrive any more."""
         self._shut = True
         if not self._calls:
@@ -278,7 +278,7 @@ class FastTransport:
 
     # -- routes --------------------------------------------------------------------------------
 
-    def _find(self, method: bytes, metadata: Any) -> tuple[Opens, Any] | None:
+    def _find(self, method: bytes, metadata: core.Metadata) -> tuple[Opens, core.Handler] | None:
         """Ask the generic handlers; what one of them knows is remembered."""
         details = HandlerCallDetails(method.decode("utf-8", "replace"), metadata)
         for generic in self._handlers:
@@ -288,7 +288,7 @@ class FastTransport:
                 return route
         return None
 
-    def _opener(self, handler: Any) -> Opens:
+    def _opener(self, handler: core.Handler) -> Opens:
         behaviour = handler.unary_unary or handler.stream_stream
         burst = getattr(behaviour, "burst", None)
         gather = None if burst is None else self._loop.gatherer(burst)
@@ -300,7 +300,9 @@ class FastTransport:
             return self._open_in_place
         return self._open_unary
 
-    def _open_burst(self, gather: Callable[[Any], None], event: Any, _: Any) -> UnaryCall:
+    def _open_burst(
+        self, gather: Callable[[UnaryCall], None], event: core.Event, _: object
+    ) -> UnaryCall:
         throttle = self._throttle
         if self._loop.behind_since:
             now = time.time()
@@ -317,7 +319,7 @@ class FastTransport:
         call.receive()
         return call
 
-    def _open_in_place(self, event: Any, handler: Any) -> UnaryCall:
+    def _open_in_place(self, event: core.Event, handler: core.Handler) -> UnaryCall:
         def received(arrived: UnaryCall) -> None:
             if len(arrived.message) <= SMALL_MESSAGE:
                 run_unary(arrived, handler)
@@ -328,17 +330,17 @@ class FastTransport:
         call.receive()
         return call
 
-    def _open_unary(self, event: Any, handler: Any) -> UnaryCall:
+    def _open_unary(self, event: core.Event, handler: core.Handler) -> UnaryCall:
         call = UnaryCall(event, self._ended, lambda arrived: self._on_a_worker(arrived, handler))
         call.receive()
         return call
 
-    def _on_a_worker(self, call: UnaryCall, handler: Any) -> None:
+    def _on_a_worker(self, call: UnaryCall, handler: core.Handler) -> None:
         call.watch()
         self._workers.submit(run_unary, call, handler)
 
     def _open_stream(
-        self, gather: Callable[[Any], None] | None, event: Any, handler: Any
+        self, gather: Callable[[object], None] | None, event: core.Event, handler: core.Handler
     ) -> RawCall:
         options, peer = self._options, _peer_of(event.call)
         if (
@@ -355,7 +357,7 @@ class FastTransport:
         return call
 
 
-def _peer_of(call: Any) -> str:
+def _peer_of(call: core.Call) -> str:
     """Return whose call it is; grpcio writes ipv4:1.2.3.4:5678 and ipv6:%5B::1%5D:5678."""
     peer = unquote(call.peer().decode())
     kind, _, address = peer.partition(":")

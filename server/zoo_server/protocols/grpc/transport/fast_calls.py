@@ -24,14 +24,13 @@ from zoo_server.protocols.status import RETRY_KEY
 
 _LOG = logging.getLogger(__name__)
 
-Metadata = Sequence[tuple[str, str | bytes]]
 Ended = Callable[["RawCall"], None]
 
 
 class RawCall:
     """A call that can be ended; each public method from any thread."""
 
-    def __init__(self, call: Any, ended: Ended) -> None:
+    def __init__(self, call: core.Call, ended: Ended) -> None:
         self._call = call
         self._ended = ended
         #: Whoever pops it starts the one close operation.
@@ -41,8 +40,8 @@ class RawCall:
         self._cancelled = False
         #: Called once the caller is gone or the call is over, whichever comes first.
         self.on_over: Callable[[], None] | None = None
-        self.initial_metadata: Metadata | None = None
-        self.trailing_metadata: Metadata | None = None
+        self.initial_metadata: core.Metadata | None = None
+        self.trailing_metadata: core.Metadata | None = None
         self._initial_sent = False
 
     def watch(self) -> None:
@@ -54,7 +53,7 @@ class RawCall:
                 return
             self._call.start_server_batch((core.ReceiveClose(core.NO_FLAGS),), self._closed)
 
-    def _closed(self, event: Any) -> None:
+    def _closed(self, event: core.Event) -> None:
         if event.batch_operations[0].cancelled():
             self._cancelled = True
             self._tell()
@@ -68,7 +67,7 @@ class RawCall:
         """End the call with a status; does nothing if it has ended."""
         self.end(code, details.encode())
 
-    def end(self, code: grpc.StatusCode | None, details: bytes, *before: Any) -> bool:
+    def end(self, code: grpc.StatusCode | None, details: bytes, *before: object) -> bool:
         """Send `before` and a status, OK for None; return False if the call had ended before."""
         try:
             self._end.pop()
@@ -91,7 +90,7 @@ class RawCall:
         self._call.start_server_batch(operations, self._finished)
         return True
 
-    def send_initial_metadata(self, metadata: Metadata | None) -> None:
+    def send_initial_metadata(self, metadata: core.Metadata | None) -> None:
         """Send them before the first message; ValueError if it is too late."""
         if self._initial_sent:
             raise ValueError("Initial metadata no longer allowed!")
@@ -105,7 +104,7 @@ class RawCall:
         """Whether its status has been sent."""
         return not self._end
 
-    def _finished(self, _: Any) -> None:
+    def _finished(self, _: object) -> None:
         self._tell()
         self._ended(self)
 
@@ -116,7 +115,7 @@ class RawCall:
             on_over()
 
 
-def _nothing(_: Any) -> None:
+def _nothing(_: object) -> None:
     """The tag of an operation whose end means nothing."""
 
 
@@ -125,7 +124,7 @@ class UnaryCall(RawCall):
 
     def __init__(
         self,
-        event: Any,
+        event: core.Event,
         ended: Ended,
         received: Callable[["UnaryCall"], None],
         throttle: Throttle | None = None,
@@ -143,7 +142,7 @@ class UnaryCall(RawCall):
         """Ask for the message; the handler is called with it, on the loop."""
         self._call.start_server_batch((core.ReceiveMessage(core.NO_FLAGS),), self._message_came)
 
-    def _message_came(self, event: Any) -> None:
+    def _message_came(self, event: core.Event) -> None:
         message = event.batch_operations[0].message()
         if message is None:
             method = self.event.call_details.method.decode("utf-8", "replace")
@@ -156,10 +155,9 @@ class UnaryCall(RawCall):
         self._received(self)
 
     @property
-    def metadata(self) -> Metadata:
+    def metadata(self) -> core.Metadata:
         """What came with the call besides the message."""
-        metadata: Metadata = self.event.invocation_metadata or ()
-        return metadata
+        return self.event.invocation_metadata or ()
 
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits for the answer."""
@@ -208,7 +206,7 @@ class CallerGone(grpc.RpcError):
 class CallContext(grpc.ServicerContext):
     """What a handler sees of its call, as of grpcio's own server's."""
 
-    def __init__(self, call: RawCall, event: Any) -> None:
+    def __init__(self, call: RawCall, event: core.Event) -> None:
         self._raw = call
         self._event = event
         self._code: grpc.StatusCode | None = None
@@ -236,15 +234,16 @@ class CallContext(grpc.ServicerContext):
         self._callbacks.append(callback)
         return True
 
-    def invocation_metadata(self) -> Any:
+    def invocation_metadata(self) -> core.Metadata:
         return self._event.invocation_metadata
 
     def peer(self) -> str:
         peer: bytes = self._event.call.peer()
         return peer.decode()
 
-    def peer_identities(self) -> Any:
-        return core.peer_identities(self._event.call)
+    def peer_identities(self) -> Sequence[bytes] | None:
+        identities: Sequence[bytes] | None = core.peer_identities(self._event.call)
+        return identities
 
     def peer_identity_key(self) -> str | None:
         key = core.peer_identity_key(self._event.call)
@@ -263,10 +262,10 @@ class CallContext(grpc.ServicerContext):
     def disable_next_message_compression(self) -> None:
         self.message_flags = core.NO_COMPRESS
 
-    def send_initial_metadata(self, initial_metadata: Any) -> None:
+    def send_initial_metadata(self, initial_metadata: core.Metadata) -> None:
         self._raw.send_initial_metadata(initial_metadata)
 
-    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+    def set_trailing_metadata(self, trailing_metadata: core.Metadata) -> None:
         self._raw.trailing_metadata = trailing_metadata
 
     def trailing_metadata(self) -> Any:
@@ -317,7 +316,7 @@ class CallContext(grpc.ServicerContext):
             callback()
 
 
-def run_unary(call: UnaryCall, handler: "grpc.RpcMethodHandler[Any, Any]") -> None:
+def run_unary(call: UnaryCall, handler: core.Handler) -> None:
     """Answer a call by a handler that was written for the public server."""
     context = CallContext(call, call.event)
     assert handler.unary_unary is not None

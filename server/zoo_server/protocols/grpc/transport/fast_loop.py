@@ -45,7 +45,7 @@ _POLL_SECONDS = 1.0
 class EventQueue(Protocol):
     """Where events come from: the core's completion queue."""
 
-    def poll(self, deadline: float | None = None) -> Any:
+    def poll(self, deadline: float | None = None) -> core.Event:
         """Return the next event, with its `completion_type` and its `tag`, which takes the event.
 
         Waits until the deadline, and without one for as long as it takes; core.TIMED_OUT if there
@@ -81,7 +81,7 @@ class BurstLoop:
         #: What ended the loop.
         self._error: BaseException | None = None
 
-    def gatherer(self, handler: Callable[..., None]) -> Callable[[Any], None]:
+    def gatherer(self, handler: Callable[..., None]) -> Callable[[object], None]:
         """Return what adds a call to the handler's next burst."""
         return self._bursts.setdefault(handler, []).append
 
@@ -142,13 +142,13 @@ class BurstLoop:
                         self.behind_since = self.behind_since or time.time()
                         break
                     # Drop the event first: it may hold the last reference to a call.
-                    event = None
+                    del event
                 handling.release()
                 try:
                     event = poll(0)
                 finally:
                     handling.acquire()
-            event = None
+            del event
             self._answer()
 
     def _answer(self) -> None:

@@ -27,7 +27,7 @@ class StreamCall(RawCall):
     """One stream; every method from any thread."""
 
     def __init__(
-        self, event: Any, ended: Ended, gather: Callable[[Any], None] | None, peer: str
+        self, event: core.Event, ended: Ended, gather: Callable[[object], None] | None, peer: str
     ) -> None:
         """`gather`, on the loop: lets a request of the stream join the burst being gathered."""
         super().__init__(event.call, ended)
@@ -39,7 +39,7 @@ class StreamCall(RawCall):
         self._sending = False
         self._last: tuple[grpc.StatusCode | None, bytes] | None = None
 
-    def _closed(self, event: Any) -> None:
+    def _closed(self, event: core.Event) -> None:
         super()._closed(event)
         if self.is_cancelled:
             self.finish(grpc.StatusCode.CANCELLED)  # nobody hears it, but the call must end
@@ -84,7 +84,7 @@ class StreamCall(RawCall):
             operations.insert(0, core.SendInitialMetadata(self.initial_metadata, core.NO_FLAGS))
         self._call.start_server_batch(operations, self._sent)
 
-    def _sent(self, event: Any) -> None:
+    def _sent(self, event: core.Event) -> None:
         """One message is out, or was lost with the call."""
         with self._lock:
             done = [self._outgoing.popleft()]
@@ -102,7 +102,7 @@ class StreamCall(RawCall):
             self.end(*last)
 
 
-def run_stream(call: StreamCall, handler: Any, workers: Executor) -> None:
+def run_stream(call: StreamCall, handler: core.Handler, workers: Executor) -> None:
     """Serve a stream by its handler."""
     context = CallContext(call, call.event)
     on_stream = getattr(handler.stream_stream, "on_stream", None)
@@ -115,7 +115,11 @@ def run_stream(call: StreamCall, handler: Any, workers: Executor) -> None:
 
 
 def _first(
-    call: StreamCall, context: CallContext, handler: Any, workers: Executor, message: bytes | None
+    call: StreamCall,
+    context: CallContext,
+    handler: core.Handler,
+    workers: Executor,
+    message: bytes | None,
 ) -> None:
     """The one request of a unary-stream call has come."""
     if message is None:
@@ -136,10 +140,12 @@ def _first(
         workers.submit(_run_blocking, call, context, handler, request)
 
 
-def _run_callbacks(call: StreamCall, context: CallContext, handler: Any, request: Any) -> None:
+def _run_callbacks(
+    call: StreamCall, context: CallContext, handler: core.Handler, request: object
+) -> None:
     """A handler that gets a function to send with, and whose None ends the stream."""
 
-    def send(response: Any) -> None:
+    def send(response: object) -> None:
         if response is None:
             call.finish(*context.status())
         else:
@@ -151,7 +157,9 @@ def _run_callbacks(call: StreamCall, context: CallContext, handler: Any, request
         call.finish(*context.failure(error))
 
 
-def _run_blocking(call: StreamCall, context: CallContext, handler: Any, argument: Any) -> None:
+def _run_blocking(
+    call: StreamCall, context: CallContext, handler: core.Handler, argument: object
+) -> None:
     """A handler that takes and gives iterators, and holds a worker while it does."""
     try:
         if not handler.response_streaming:
@@ -179,21 +187,21 @@ def _send_and_wait(call: StreamCall, message: bytes, flags: int) -> bool:
     return not call.is_cancelled
 
 
-def _serialized(handler: Any, response: Any) -> bytes:
+def _serialized(handler: core.Handler, response: Any) -> bytes:
     serializer = handler.response_serializer
     message: bytes = response if serializer is None else serializer(response)
     return message
 
 
-class _Requests(Iterator[Any]):
+class _Requests(Iterator[object]):
     """The requests of a stream, for a handler that waits for each."""
 
-    def __init__(self, call: StreamCall, handler: Any) -> None:
+    def __init__(self, call: StreamCall, handler: core.Handler) -> None:
         self._call = call
         self._deserializer = handler.request_deserializer
         self._came: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
-    def __next__(self) -> Any:
+    def __next__(self) -> object:
         self._call.read(self._came.put)
         message = self._came.get()
         if message is None:

@@ -36,7 +36,7 @@ EXITING = "Server exiting"
 
 #: Asked with a call's method and metadata before its message is read; None lets it in, else the
 #: status that it is refused with.
-Guard = Callable[[str, Any], tuple[grpc.StatusCode, str] | None]
+Guard = Callable[[str, Sequence[tuple[str, str | bytes]]], tuple[grpc.StatusCode, str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,9 @@ class PublicTransport:
                 ).start()
         self._connections.start(self._port)
 
-    def _refusal(self, method: str, metadata: Any) -> tuple[grpc.StatusCode, str] | None:
+    def _refusal(
+        self, method: str, metadata: Sequence[tuple[str, str | bytes]]
+    ) -> tuple[grpc.StatusCode, str] | None:
         """Return what a call is refused with before its message is read (Guard)."""
         if self._stopping:
             return grpc.StatusCode.UNAVAILABLE, EXITING
