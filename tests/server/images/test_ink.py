@@ -6,7 +6,6 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from zoo.datasets.digits import DIGITS, SMALL_IMAGE, WRITTEN
-from zoo.terminal.picture import draw
 from zoo_server.images.description import Image, Ink
 from zoo_server.images.ink import normalise, resize
 from zoo_server.images.reading import is_blank, values_of
@@ -98,13 +97,3 @@ def test_the_description_survives_its_text() -> None:
         assert Image.from_text(image.to_text()) == image
     with pytest.raises(ValueError, match="not the description of an image"):
         Image.from_text('{"mode": "L"}')
-
-
-def test_what_the_model_sees_is_drawn() -> None:
-    """Two characters a value, in a frame."""
-    values = values_of(_drawn(), SMALL_IMAGE)
-    lines = draw(values, SMALL_IMAGE).splitlines()
-
-    assert len(lines) == 10
-    assert {len(line) for line in lines} == {18}
-    assert "█" in lines[1]
