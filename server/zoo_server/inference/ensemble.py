@@ -130,8 +130,9 @@ class EnsembleScheduler:
         try:
             if member.is_gone():
                 raise Cancelled("the caller hung up before the first step")
+            steps = _needed(self.steps, member.plan.names)
             run.begin(
-                [self._find(step.model, step.version) for step in self.steps], inline_budget_ns
+                [(step, self._find(step.model, step.version)) for step in steps], inline_budget_ns
             )
         except Exception as error:
             run.fail(error)
@@ -140,6 +141,16 @@ class EnsembleScheduler:
         """Count a request that is no longer under way."""
         with self._lock:
             self._running -= 1
+
+
+def _needed(steps: Sequence[EnsembleStep], outputs: Sequence[str]) -> list[EnsembleStep]:
+    """Return the steps that the outputs come of, in the order of the steps."""
+    wanted, needed = set(outputs), []
+    for step in reversed(steps):
+        if wanted & {*step.outputs.values()}:
+            wanted |= {*step.inputs.values()}
+            needed.append(step)
+    return needed[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +175,12 @@ class _EnsembleRun:
         self._waiting: list[tuple[EnsembleStep, LoadedModel]] = []
         self._under_way = 0
 
-    def begin(self, models: Sequence[LoadedModel], inline_budget_ns: int) -> None:
-        """Begin the first steps; `models` are the steps', in order."""
+    def begin(
+        self, steps: Sequence[tuple[EnsembleStep, LoadedModel]], inline_budget_ns: int
+    ) -> None:
+        """Begin the first of these steps."""
         member = self.member
-        self._waiting = list(zip(self._scheduler.steps, models, strict=True))
+        self._waiting = list(steps)
         self._take(
             {
                 planned.name: _Tensor(planned.shape, data)

@@ -9,6 +9,7 @@ import requests
 import tritonclient.grpc as triton
 from onnx import TensorProto
 
+from tests.server.grpc_callers import infer_request
 from tests.server.models.ensembles import ROW, chain, ensemble, step
 from tests.server.protocols.tfs import client as tf
 from tests.waiting import until
@@ -289,3 +290,28 @@ def test_many_at_once(served):
         thread.join(30)
     assert len(answers) == 24
     assert all(np.array_equal(*pair) for pair in answers.values())
+
+
+def test_steps_that_no_output_needs_are_left_out(repository, graphs, serve):
+    """As Triton's L0_simple_ensemble: of two branches the one that is asked for; both by default."""
+    repository.add("plus", graphs.with_default())
+    repository.add("same", graphs.identity())
+    both = (
+        'max_batch_size: 8 input [{ name: "X" data_type: TYPE_FP32 dims: [ 4 ] }]'
+        ' output [{ name: "Y" data_type: TYPE_FP32 dims: [ 4 ] },'
+        ' { name: "Z" data_type: TYPE_FP32 dims: [ 4 ] }]'
+    )
+    steps = step("same", {"x": "X"}, {"y": "Y"}), step("plus", {"x": "X"}, {"y": "Z"})
+    repository.add("branches", None, ensemble(*steps, tensors=both))
+    with serve(repository.path) as wire:
+        find = wire.server.catalog.find
+        request = infer_request("branches", X=X)
+        request.outputs.add(name="Z")
+        (raw,) = wire.stub.ModelInfer(request).raw_output_contents
+        assert np.array_equal(np.frombuffer(raw, np.float32), (X + 10).ravel())
+        assert [
+            find(name, "").statistics.snapshot().success.count for name in ("same", "plus")
+        ] == [0, 1]
+        answer = wire.infer("branches", X=X)
+        assert np.array_equal(answer["Y"], X)
+        assert np.array_equal(answer["Z"], X + 10)
