@@ -31,7 +31,6 @@ from zoo_server.repository.remote.listing import (
     COMPLETE_MARKER,
     UPLOAD_MARKER,
     RemoteModel,
-    RemotePart,
     read_model,
 )
 from zoo_server.repository.remote.store import Store
@@ -106,8 +105,9 @@ class RemoteTarget:
             inside, beside = staged / "version", staged / "beside"
             inside.mkdir()
             beside.mkdir()
-            download(self._store, model.parts[number], inside)
-            download(self._store, model.parts.get(None, RemotePart(folder=name, files=())), beside)
+            for part, place in ((model.parts[number], inside), (model.parts.get(None), beside)):
+                if part is not None:
+                    download(self._store, part, part.files, place)
             state = self._read(f"{name}/{STATE_FILE}")
             if state is not None and json_object(state).get("version") == number:
                 (beside / STATE_FILE).write_bytes(state)

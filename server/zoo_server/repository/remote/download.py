@@ -2,43 +2,43 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo_server.errors import ModelLoadError, RepositoryUnreachable
 from zoo_server.repository import layout
 from zoo_server.repository.remote.listing import RemotePart, read_bare, read_model
-from zoo_server.repository.remote.store import Store
+from zoo_server.repository.remote.store import Store, StoredFile
 from zoo_server.repository.scan import BARE_VERSION
 
 #: A marker or manifest beyond it is no such thing.
 _MAX_RECORD_BYTES = 16 << 20
 
 
-def download(store: Store, part: RemotePart, folder: Path) -> None:
-    """Write a part's files into an empty folder.
+def download(store: Store, part: RemotePart, files: Sequence[StoredFile], folder: Path) -> None:
+    """Write files of a part into an empty folder.
 
     RepositoryUnreachable if that is worth another try: the store fails, or the files change meanwhile.
     ModelLoadError if they are not what their checksums say. OSError from this machine's disk.
     """
     where = f"{part.folder}/".lstrip("/")
     targets: dict[str, Path] = {}
-    for file in part.files:
+    for file in files:
         place = folder / file.path
         place.parent.mkdir(parents=True, exist_ok=True)
         targets[where + file.path] = place
     try:
         if targets:
             store.download(targets)
-        _check_sizes(part, folder)
+        _check_sizes(part, files, folder)
         sums = _marked(store, part) or _manifest(folder)
     except FileNotFoundError:
         raise _changed(part) from None
     # Checksums of all files are of one content; without them the listing must still be the same.
-    if not all(file.path in sums for file in part.files) and _listed(store, part) != part:
+    if not all(file.path in sums for file in files) and _listed(store, part) != part:
         raise _changed(part)
-    _check_sums(part, folder, sums)
+    _check_sums(part, files, folder, sums)
 
 
 def _listed(store: Store, part: RemotePart) -> RemotePart | None:
@@ -51,8 +51,8 @@ def _listed(store: Store, part: RemotePart) -> RemotePart | None:
     return None if model is None else model.parts.get(int(version) if version else None)
 
 
-def _check_sizes(part: RemotePart, folder: Path) -> None:
-    for file in part.files:
+def _check_sizes(part: RemotePart, files: Sequence[StoredFile], folder: Path) -> None:
+    for file in files:
         size = (folder / file.path).stat().st_size
         if size != file.size:
             raise RepositoryUnreachable(
@@ -98,8 +98,10 @@ def checksums(content: bytes) -> dict[str, str] | None:
         return None
 
 
-def _check_sums(part: RemotePart, folder: Path, sums: Mapping[str, str]) -> None:
-    for file in part.files:
+def _check_sums(
+    part: RemotePart, files: Sequence[StoredFile], folder: Path, sums: Mapping[str, str]
+) -> None:
+    for file in files:
         if file.path in sums:
             with (folder / file.path).open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -29,6 +29,9 @@ from zoo_server.repository.scan import BARE_SUFFIX, BARE_VERSION, MAX_ENTRIES
 UPLOAD_MARKER = ".upload"
 COMPLETE_MARKER = ".complete"
 
+#: The Keras model that a graph was exported from, often as large: for who trains on, not for a server.
+_KERAS_SUFFIX = ".keras"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemotePart:
@@ -43,15 +46,15 @@ class RemotePart:
     marker: StoredFile | None = None
 
     @property
-    def size(self) -> int:
-        """All bytes."""
-        return sum(file.size for file in self.files)
+    def served(self) -> tuple[StoredFile, ...]:
+        """What a server reads."""
+        return tuple(file for file in self.files if not file.path.endswith(_KERAS_SUFFIX))
 
     def key(self, repository: str) -> str:
         """Return what it is cached by: of another content, or another repository, it is another."""
         text = repr((repository, self.folder, self.files, self.marker))
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{digest}-{self.size}"
+        return f"{digest}-{sum(file.size for file in self.served)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

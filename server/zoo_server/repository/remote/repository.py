@@ -86,7 +86,8 @@ class RemoteRepository:
         ModelLoadError says why it cannot be had.
         """
         try:
-            return self.cache.obtain(part.key(self.path), partial(download, self._store, part))
+            fill = partial(download, self._store, part, part.served)
+            return self.cache.obtain(part.key(self.path), fill)
         except RepositoryUnreachable as error:
             with self._lock:
                 self._attempts[name] = self._attempts.get(name, 0) + 1

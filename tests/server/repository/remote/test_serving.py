@@ -18,6 +18,7 @@ def test_a_repository_of_tritons_layout_is_served(stored, serve, graphs):
     """Models, labels, versions and bare files are as on disk; only what is served is read."""
     stored.put("bare.onnx", graphs.identity())
     stored.put("m/.hidden/x", b"no model's")
+    stored.put("m/2/model.keras", b"what it was exported from")
     with serve() as wire:
         assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
         assert wire.infer("bare", x=ROW)["y"].tolist() == ROW.tolist()
