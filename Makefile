@@ -80,7 +80,7 @@ check: .venv/.installed-dev proto-check ## check formatting, lint, types, import
 
 # The tests start servers by the hundred, each of which would compile the project again without its bytecode.
 test: .venv/.installed-dev ## run the tests in two processes, minutes (JOBS=1: in one)
-	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 test-all: .venv/.installed-dev ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest

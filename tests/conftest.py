@@ -114,6 +114,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(*shared_folder(tmp_path_factory, "trained", _train))
 
 
+@pytest.hookimpl(trylast=True)  # behind pytest's own order by fixtures
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put one file that wants the trained models first, and the others that do last.
+
+    Of two processes one trains them, for a minute and more; the other has the rest to do meanwhile.
+    """
+    waiting = [item.path for item in items if "trained" in getattr(item, "fixturenames", ())]
+    order = dict.fromkeys(waiting, 2) | dict.fromkeys(waiting[:1], 0)
+    items.sort(key=lambda item: order.get(item.path, 1))
+
+
 def _free_ports(*names: str) -> list[str]:
     return [word for name in names for word in (f"--{name}-port", "0")]
 
