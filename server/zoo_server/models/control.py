@@ -181,7 +181,9 @@ class ModelControl:
             try:
                 files = self._repository.find(name)
             except OperatorError:
-                raise ModelNotReady(f"model '{name}': the repository cannot be read") from None
+                files = self._repository.last_seen.get(name)
+                if files is None:
+                    raise ModelNotReady(f"model '{name}': the repository cannot be read") from None
             if files is None:
                 self._installer.put(name, [])
             else:

@@ -1,4 +1,8 @@
-"""Remembers whether the last look at a repository succeeded: what is loaded is served on either way."""
+"""Remembers what the last looks at a repository found, and whether they succeeded.
+
+What is loaded is served on either way, and what is in the cache of a repository elsewhere can be loaded
+again while that is away.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +42,14 @@ class WatchedRepository:
         self.path = repository.path
         #: One line; empty if it could be read.
         self.problem = ""
+        #: Models as they were last seen, by name.
+        self.last_seen: dict[str, ModelFiles] = {}
 
     def scan(self) -> list[ModelFiles]:
         """Return every model, by name."""
-        return self._look(self._repository.scan)
+        models = self._look(self._repository.scan)
+        self.last_seen = {files.name: files for files in models}
+        return models
 
     def names(self) -> list[str]:
         """Return the models' names, sorted."""
@@ -49,7 +57,12 @@ class WatchedRepository:
 
     def find(self, name: str) -> ModelFiles | None:
         """Return one model, None if there is none of that name."""
-        return self._look(lambda: self._repository.find(name))
+        files = self._look(lambda: self._repository.find(name))
+        if files is not None:
+            self.last_seen[name] = files
+        else:
+            self.last_seen.pop(name, None)
+        return files
 
     def _look(self, look: Callable[[], T]) -> T:
         try:

@@ -132,6 +132,19 @@ def test_a_load_while_the_store_is_away(stored, serve):
         assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
 
 
+def test_a_model_that_left_memory_comes_back_from_the_cache(stored, serve):
+    """Also while the store is away; one that was never read does not."""
+    stored.put("n/1/model.onnx", b"never read")
+    with serve(keep_alive=0.05) as wire:
+        wire.infer("m", x=ROW)
+        until(lambda: not wire.server.catalog.loaded())
+        stored.fail(lambda exchange: exchange.hang_up())
+        assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
+        with pytest.raises(grpc.RpcError) as raised:
+            wire.infer("n", x=ROW)
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
 def test_credentials_that_expire_and_are_renewed(stored, serve, monkeypatch):
     """The reason says so, and the provider's own chain is asked again."""
 
