@@ -65,14 +65,14 @@ def test_bash_completes_names_of_models(
     script = capsys.readouterr().out
     (tmp_path / "dense_notes.txt").write_text("")
     words = line.split()
-    asked = (
+    lines = (
         f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_zoo\n"
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash"],
-        input=asked,
+        input=lines,
         text=True,
         check=False,
         capture_output=True,
