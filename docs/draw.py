@@ -18,9 +18,9 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("cli", "the command"), ("commands", "one module a command")),
     (("terminal", "tables, progress, errors"), ("site", "the gallery")),
     (
-        ("export", "recipe, model or file to ONNX"),
+        ("export", "the ways to a file"),
         ("models", "load, ask, compare"),
-        ("runtimes", "other programs that run ONNX"),
+        ("runtimes", "other ONNX programs"),
     ),
     (
         ("publish", "versions on disk"),
