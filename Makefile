@@ -64,7 +64,7 @@ docs: .venv/.installed-docs ## build the documentation (build/docs)
 	@.venv/bin/python -m sphinx --quiet --fail-on-warning --doctree-dir build/doctrees docs build/docs
 
 site: export docs ## build the gallery (site), a static site whose models run in the browser, and in it the documentation
-	@$(ZOO) site --repository $(REPOSITORY) --docs build/docs
+	@$(ZOO) site --repository $(REPOSITORY) --docs build/docs --time
 
 # -- development ----------------------------------------------------------------------------------
 

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import ROOT
+from tests.docs.documentation import build_documentation
 from tests.web.links import Links
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built pages; a broken reference or a docstring that cannot be read fails the build."""
-    pytest.importorskip("sphinx", reason="the documentation's group is not installed: make docs")
-    folder = tmp_path_factory.mktemp("documentation")
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning",
-            "--doctree-dir", str(folder / "doctrees"), "docs", str(folder / "html"),
-        ],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder / "html"
+    """The built pages."""
+    return build_documentation(tmp_path_factory.mktemp("documentation"))
 
 
 def test_every_page_is_in_the_site_and_in_its_list_of_pages(site: Path) -> None:

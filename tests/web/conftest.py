@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.conftest import Trained, listening
+from tests.docs.documentation import build_documentation
 from zoo.errors import ZooError
 from zoo.recipes.registry import Registry
 from zoo.site import build
@@ -40,10 +41,11 @@ def site(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def gallery(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a real server shows a real gallery."""
+    """Where a real server shows a real gallery, with the documentation."""
     output = tmp_path_factory.mktemp("real") / "site"
+    docs = build_documentation(tmp_path_factory.mktemp("documentation"))
     try:
-        build_site(sources, output)
+        build_site(replace(sources, docs=docs), output)
     except ZooError as error:
         pytest.skip(f"the gallery cannot be built here: {error}")
     with listening(sources.repository, "--site", str(output)) as addresses:

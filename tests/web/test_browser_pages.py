@@ -98,7 +98,8 @@ def test_a_dropped_file_runs_and_wrong_ones_are_explained(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "path", ["", "try/", "tutorial/", "ko/tutorial/", "models/dense_iris/", "models/cnn_digits10/",
-             "models/cnn_digit_pair/", "models/lstm_sunspots/", "models/lstm_sunspots_step/"],
+             "models/cnn_digit_pair/", "models/lstm_sunspots/", "models/lstm_sunspots_step/",
+             "docs/", "docs/tour.html", "docs/configuration.html", "docs/api.html", "docs/search.html?q=batch"],
 )  # fmt: skip
 def test_axe_finds_no_serious_fault(
     browser: Browser, gallery: str, path: str, scheme: Literal["light", "dark"]
@@ -122,6 +123,20 @@ def test_axe_finds_no_serious_fault(
     assert not [(v["id"], v["nodes"][0]["html"]) for v in violations if v["impact"] != "minor"]
 
 
+def test_the_documentation_is_found_searched_and_left(page: Page) -> None:
+    """By the links of every page, under the server's policy; a search needs no network."""
+    page.goto("")
+    page.click("nav >> text=Docs")
+    page.wait_for_url("**/docs/index.html")
+    page.fill("#pages input[type=search]", "idle sequence")
+    page.press("#pages input[type=search]", "Enter")
+    page.wait_for_selector("#search-results li a")
+    page.click("#search-results li a >> nth=0")
+    page.wait_for_selector("main h1")
+    page.click("nav >> text=Models")
+    page.wait_for_selector(".cards")
+
+
 def test_the_scheme_is_chosen_and_kept(page: Page) -> None:
     page.goto("")
     page.click("#theme")
@@ -134,7 +149,8 @@ def test_the_scheme_is_chosen_and_kept(page: Page) -> None:
 def test_no_page_is_wider_than_the_screen(browser: Browser, gallery: str, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, base_url=gallery)
     page = context.new_page()
-    for path in ("", "ko/", "tutorial/", "ko/tutorial/", "try/", "models/cnn_digits10/", "models/lstm_sunspots/"):  # fmt: skip
+    for path in ("", "ko/", "tutorial/", "ko/tutorial/", "try/", "models/cnn_digits10/", "models/lstm_sunspots/",
+                 "docs/", "docs/tour.html", "docs/api.html", "docs/compatibility.html", "docs/search.html?q=batch"):  # fmt: skip
         page.goto(path)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path

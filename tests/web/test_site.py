@@ -218,6 +218,22 @@ def test_documentation_is_shown_where_it_is_given_and_linked_from_every_page(
         build_site(replace(sources, docs=tmp_path), tmp_path / "site")
 
 
+def test_times_are_shown_with_their_conditions(
+    site: Path, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they were asked for: the same sources give the same site without."""
+    shutil.copytree(sources.repository / "dense_iris", tmp_path / "models/dense_iris")
+    monkeypatch.setattr(build, "runtime_files", lambda _: STAND_IN)
+    timed = replace(sources, repository=tmp_path / "models", timed=True)
+    build_site(timed, tmp_path / "site")
+
+    page = (tmp_path / "site/index.html").read_text("utf-8")
+    assert re.search(r'data-latency="0\.\d+"', page)
+    assert re.search(r"<dt>One row</dt><dd>\d+ µs</dd>", page)
+    assert f"onnxruntime {onnxruntime.__version__} on " in page
+    assert "data-latency" not in (site / "index.html").read_text("utf-8")
+
+
 def test_a_folder_that_is_no_site_is_refused(sources: Sources, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/one.txt").write_text("dear")

@@ -7,6 +7,7 @@ lightness too, so that a plot reads in grey.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,49 @@ def held_out(
     return _png(drawn, margins=MARGINS)
 
 
+#: Images of a picture of samples, by rows and columns.
+GRID = (2, 5)
+
+
+def samples(
+    images: Sequence[np.ndarray],
+    span: tuple[float, float],
+    truth: np.ndarray,
+    chosen: np.ndarray,
+    classes: Sequence[str],
+) -> bytes:
+    """Draw held-out images, the classes in turn, with the truth, and the answer where it is another one.
+
+    `images` has one array `(rows, height, width, channels)` an input, with values that `span` bounds; those of a
+    row stand side by side.
+    """
+    pictures = np.concatenate(images, axis=2)
+    low, high = span
+    pictures = ((pictures - low) / (high - low)).clip(0, 1)
+    members = [np.flatnonzero(truth == value) for value in np.unique(truth)]
+    if pictures.shape[-1] == 3:  # of photographs first the parts with something to see
+        members = [each[np.argsort(-pictures[each].std(axis=(1, 2, 3)))] for each in members]
+    turns = [each[turn] for turn in range(len(truth)) for each in members if turn < len(each)]
+
+    def draw(figure: Any) -> None:
+        for place, row in enumerate(turns[: GRID[0] * GRID[1]]):
+            axes = figure.add_subplot(*GRID, place + 1)
+            picture = pictures[row]
+            axes.imshow(
+                picture[..., 0] if picture.shape[-1] == 1 else picture,
+                cmap="gray_r",
+                vmin=0,
+                vmax=1,
+            )
+            axes.set_axis_off()
+            title, ink = textwrap.fill(classes[truth[row]], LONG_NAME + 4), "#1b1c1e"
+            if chosen[row] != truth[row]:
+                title, ink = f"{title}\nread as {classes[chosen[row]]}", LIGHT
+            axes.set_title(title, fontsize=8, color=ink)
+
+    return _figure(draw, margins=None)
+
+
 def _confusion(
     truth: np.ndarray, answers: np.ndarray, classes: Sequence[str]
 ) -> Callable[[Any], None]:
@@ -132,7 +176,12 @@ def _scatter(truth: np.ndarray, predicted: np.ndarray, units: str) -> Callable[[
 
 
 def _png(draw: Callable[[Any], None], margins: Mapping[str, float] | None = None) -> bytes:
-    """Render one pair of axes, with no display and no trace of the moment."""
+    """Render one pair of axes."""
+    return _figure(lambda figure: draw(figure.add_subplot()), margins)
+
+
+def _figure(draw: Callable[[Any], None], margins: Mapping[str, float] | None) -> bytes:
+    """Render a figure, with no display and no trace of the moment."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -142,7 +191,7 @@ def _png(draw: Callable[[Any], None], margins: Mapping[str, float] | None = None
     if margins:
         figure.subplots_adjust(**margins)
     FigureCanvasAgg(figure)
-    draw(figure.add_subplot())
+    draw(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

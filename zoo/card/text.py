@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.card import convention
 from zoo.parity.variants import variants_of
 from zoo.recipes.architecture import Layer, call_text, shape_text
 from zoo.table import markdown_table
@@ -20,14 +21,22 @@ def card(manifest: Mapping[str, Any], *, smaller: str = "") -> str:
     """Return the card of one published version; `smaller` is the section on quantised variants."""
     training, data = manifest["training"], manifest["data"]
     layers = [Layer.from_json(values) for values in manifest["layers"]]
+    evaluation = manifest["evaluation"]
     sections = [
+        convention.front_matter(manifest),
         f"# {manifest['name']}",
         manifest["summary"],
         f"The tutorial's piece: `{manifest['tutorial']}`",
         "![the model's layers and shapes](model.svg)",
+        "## How to use it",
+        convention.use(manifest),
+        *(["![held-out images, with truth and answer](samples.png)"] if data.get("image") else []),
+        "## What it is for, and what not",
+        convention.intended(manifest),
         "## What it reaches",
         results(training, data),
         "![answers on held-out rows](held_out.png)",
+        *_details(evaluation, training["metric"]["units"]),
         "![loss by epoch](history.png)",
         "## What goes in and what comes out",
         _interface(manifest),
@@ -42,6 +51,10 @@ def card(manifest: Mapping[str, Any], *, smaller: str = "") -> str:
         ELSEWHERE,
         "## Where it comes from",
         _origin(manifest),
+        "## Licence",
+        convention.licence(manifest),
+        "## Citation",
+        convention.citation(manifest),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -99,6 +112,48 @@ def _lost(training: Mapping[str, Any]) -> list[str]:
 
 def _value(metric: Mapping[str, Any]) -> str:
     return f"{metric['value']:.4g} {metric['units']}".rstrip()
+
+
+def _details(evaluation: Mapping[str, Any], units: str) -> list[str]:
+    """Return the figures of each class and the calibration, or how large errors are."""
+    if "errors" in evaluation:
+        errors = evaluation["errors"]
+        text = (
+            f"Errors on held-out rows{f', in {units}' if units else ''}: half of them are at most "
+            f"{errors['median']:g}, nine tenths at most {errors['nine_tenths']:g}, the largest is "
+            f"{errors['largest']:g}."
+        )
+        return [text]
+    classes = [
+        [
+            each["class"],
+            str(each["rows"]),
+            *map(_share, (each["precision"], each["recall"], each["f1"])),
+        ]
+        for each in evaluation["classes"]
+    ]
+    calibration = evaluation["calibration"]
+    bins = [
+        [
+            f"{each['from']:g} to {each['to']:g}",
+            str(each["rows"]),
+            _share(each["confidence"]),
+            _share(each["right"]),
+        ]
+        for each in calibration["bins"]
+    ]
+    return [
+        markdown_table(
+            ("class", "held-out rows", "precision", "recall", "F1"), classes, right="lrrrr"
+        ),
+        "How sure the model is of its answers, and how many of them are right (expected calibration error "
+        f"{calibration['error']:.3f}):",
+        markdown_table(("probability of the answer", "rows", "mean", "right"), bins, right="lrrr"),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _interface(manifest: Mapping[str, Any]) -> str:

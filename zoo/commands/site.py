@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the documentation as HTML, to be shown below docs/ (`make docs` builds it)",
     )
+    parser.add_argument(
+        "--time",
+        action="store_true",
+        help="measure how long each model takes for one row on this machine, and show it with the machine",
+    )
     add_modules(parser)
     add_published(parser)
     add_runs(parser)
@@ -48,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         registry=registry(options),
         runtime_archive=options.runtime_archive,
         docs=options.docs,
+        timed=options.time,
     )
     files = build_site(sources, options.output)
     models = sum(name.endswith("/model.onnx") for name in files)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.card import plots
+from zoo.card.evaluation import evaluation
 from zoo.card.picture import draw
 from zoo.card.text import card
 from zoo.errors import CheckFailed
@@ -39,6 +40,7 @@ from zoo.quantize import report
 from zoo.quantize.decision import NONE
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
+from zoo.training.metrics import decided
 from zoo.training.runs import RunFolder
 from zoo.version import zoo_version
 
@@ -138,6 +140,8 @@ def export_recipe(
         values["rebuild"]["export_key"] = export_key(recipe, run, options)
         write_vectors(staged, cases.small)
         write_keras(staged, source.model)
+        values["evaluation"] = _evaluation(recipe, source, cases)
+        values["states"] = list(recipe.state_tensors)
         _write_plots(staged, recipe, run, source, cases)
         _write_documents(staged, values)
         labels = _labels(recipe)
@@ -245,3 +249,18 @@ def _write_plots(
     )
     (staged / "history.png").write_bytes(plots.history(run.history()))
     (staged / "held_out.png").write_bytes(drawn)
+    if recipe.image is not None:
+        chosen = decided(recipe.task, answers)
+        truth = source.held_out.y.astype(int)
+        span = recipe.image.low, recipe.image.high
+        pictures = plots.samples(source.held_out.inputs, span, truth, chosen, recipe.classes)
+        (staged / "samples.png").write_bytes(pictures)
+
+
+def _evaluation(recipe: Recipe, source: Trained, cases: ParityCases) -> dict[str, Any]:
+    """Return what the card says of held-out rows, by Keras's answers, with one of the rows."""
+    answers: np.ndarray = cases.whole.expected[recipe.output_name]
+    values = evaluation(recipe.task, source.held_out.y, answers, recipe.classes)
+    if recipe.image is None:
+        values["example"] = np.round(source.held_out.x[0].astype(float), 4).tolist()
+    return values

@@ -36,6 +36,7 @@ from zoo.site.code import examples, keras_code
 from zoo.site.evidence import HeldOut, held_out, page_data
 from zoo.site.facts import model_facts
 from zoo.site.graph import describe, taps
+from zoo.site.latency import conditions, latency
 from zoo.site.pages import render, web_folder
 from zoo.site.pictures import picture
 from zoo.site.runtime import runtime_files
@@ -63,6 +64,8 @@ class Sources:
     registry: Registry
     runtime_archive: Path | None = None
     docs: Path | None = None
+    #: Whether models are timed; without, the same sources give the same site.
+    timed: bool = False
 
 
 def build_site(sources: Sources, output: Path) -> dict[str, int]:
@@ -83,12 +86,15 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
     with staged_folder(output.parent, output.name) as staged:
         shutil.copytree(web_folder() / "assets", staged / "assets")
         _write(staged / "runtime", runtime_files(sources.runtime_archive))
+        measured = conditions() if sources.timed else None
         models = [_model(sources, name, staged) for name in _ordered(names, sources.registry)]
         if sources.docs is not None:
             # What begins with a dot, and _sources, is the builder's own.
             own = shutil.ignore_patterns(".*", "_sources")
             shutil.copytree(sources.docs, staged / "docs", ignore=own)
-        for page in render(models, zoo_version(), documented=sources.docs is not None):
+        for page in render(
+            models, zoo_version(), documented=sources.docs is not None, measured=measured
+        ):
             _write(staged, {page.path: page.html.encode()})
         paths = {
             path.relative_to(staged).as_posix(): path
@@ -156,7 +162,9 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
         pictures["model.svg"] = draw(name, [Layer.from_json(each) for each in layers])
         facts["picture_size"] = re.findall(r'(?:width|height)="(\d+)"', pictures["model.svg"])[:2]
     _write(folder, {file: text.encode() for file, text in pictures.items()})
+    run = OnnxRuntime().load(folder / "model.onnx") if sources.timed else None
     return facts | {
+        "latency": None if run is None else latency(run, row),
         "sample": _sample(recipe, shown, tensors) if page["kind"] == "image" else None,
         "code": examples(
             name,

@@ -37,11 +37,16 @@ def web_folder() -> Path:
 
 
 def render(
-    models: Sequence[Mapping[str, Any]], version: str, *, documented: bool = False
+    models: Sequence[Mapping[str, Any]],
+    version: str,
+    *,
+    documented: bool = False,
+    measured: Mapping[str, str] | None = None,
 ) -> Iterator[Page]:
     """Yield every page; `models` are the facts of zoo/site/build.py, in the order of the index.
 
-    `documented`: the site has the documentation too, and the pages link it.
+    `documented`: the site has the documentation too, and the pages link it. `measured`: under which conditions
+    the models were timed, None if they were not.
     """
     web = web_folder()
     environment = _environment(web / "templates")
@@ -51,6 +56,7 @@ def render(
             "models": models,
             "version": version,
             "documented": documented,
+            "measured": measured,
             "runtime": RUNTIME.version,
             "lang": language,
             "t": texts,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo.card.plots import DOTS_PER_INCH, SIZE, held_out, history
+from zoo.card.plots import DOTS_PER_INCH, SIZE, held_out, history, samples
 
 HISTORY = {"loss": [1.0, 0.5, 0.25], "val_loss": [1.1, 0.7, 0.8], "best_epoch": 2}
 
@@ -77,3 +77,15 @@ def test_a_long_series_is_drawn_from_its_end() -> None:
 def test_losses_that_reach_zero_have_a_plain_axis() -> None:
     """A logarithm of zero has no place on one."""
     assert _pixels(history(HISTORY | {"loss": [1.0, 0.5, 0.0]})).size
+
+
+def test_samples_show_what_was_misread() -> None:
+    """Another answer is another picture; two inputs stand side by side, and grey may be colour."""
+    images = np.random.default_rng(0).random((6, 4, 4, 1)) * 16
+    right = samples([images], (0, 16), TRUTH, TRUTH, ("a", "b", "c"))
+
+    assert right == samples([images], (0, 16), TRUTH, TRUTH, ("a", "b", "c"))
+    assert right != samples([images], (0, 16), TRUTH, TRUTH[::-1], ("a", "b", "c"))
+    assert right != samples([images, images], (0, 16), TRUTH, TRUTH, ("a", "b", "c"))
+    colour = samples([np.repeat(images, 3, axis=3)], (0, 16), TRUTH, TRUTH, ("a", "b", "c"))
+    assert _pixels(colour).shape == _pixels(right).shape

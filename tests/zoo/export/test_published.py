@@ -1,14 +1,17 @@
 """What a published version holds: files, facts, proofs and variants; for every model."""
 
 import json
+import re
 from pathlib import Path
 
 import onnx
 import onnxruntime
 import pytest
+import yaml
 
 from tests.zoo.export.zoo_commands import MODELS, PORTABLE, command_imports
 from zoo.files import sha256
+from zoo.models.model import load as zoo_load
 from zoo.publish.versions import read_manifest
 from zoo.recipes.registry import Registry
 from zoo.training.runs import RunFolder
@@ -62,6 +65,35 @@ def test_parity_is_measured_on_all_rows_and_on_hostile_ones(trained, name: str) 
     text = (manifest.folder / "README.md").read_text()
     assert values["tolerance"]["reason"] in text
     assert f"on all {rows} held-out rows: Keras" in text
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_card_follows_the_convention(trained, name: str) -> None:
+    """Front matter in YAML, pictures that are there, three lines that run, figures of every held-out row."""
+    manifest = read_manifest(trained.repository, name)
+    assert manifest is not None
+    values, text = manifest.values, (manifest.folder / "README.md").read_text()
+    _, head, body = text.split("---\n", 2)
+    facts = yaml.safe_load(head)
+    (result,) = facts["model-index"][0]["results"]
+    assert facts["license"] == "apache-2.0"
+    assert result["task"]["type"] == facts["pipeline_tag"]
+    assert result["metrics"][0]["value"] == round(values["training"]["metric"]["value"], 4)
+    for heading in ("How to use it", "What it is for, and what not", "Licence", "Citation"):
+        assert f"\n## {heading}\n" in body
+    assert set(re.findall(r"!\[.*?\]\((.*?)\)", body)) <= set(values["files"])
+
+    evaluation, rows = values["evaluation"], values["data"]["rows"]["test"]
+    if "classes" in evaluation:
+        assert sum(each["rows"] for each in evaluation["classes"]) == rows
+        assert sum(each["rows"] for each in evaluation["calibration"]["bins"]) == rows
+    (code,) = re.findall(r"```python\n(.*?)```", body, re.DOTALL)
+    compile(code, name, "exec")
+    if values["data"]["image"] is None:
+        assert str(evaluation["example"]) in code
+        assert zoo_load(name, repository=trained.repository).predict(evaluation["example"])
+    else:
+        assert "samples.png" in values["files"]
 
 
 @pytest.mark.parametrize("name", MODELS)
