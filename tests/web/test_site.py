@@ -229,7 +229,7 @@ def test_times_are_shown_with_their_conditions(
 
     page = (tmp_path / "site/index.html").read_text("utf-8")
     assert re.search(r'data-latency="0\.\d+"', page)
-    assert re.search(r"<dt>One row</dt><dd>\d+ µs</dd>", page)
+    assert re.search(r"<dt>Time</dt><dd>\d+ µs</dd>", page)
     assert f"onnxruntime {onnxruntime.__version__} on " in page
     assert "data-latency" not in (site / "index.html").read_text("utf-8")
 

@@ -23,7 +23,7 @@ _STYLE = (
     ":root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;max-width:46rem;margin:3rem auto;"
     "padding:0 1rem}code{font-family:ui-monospace,monospace;font-size:.92em}table{border-collapse:collapse;"
     "width:100%}td,th{text-align:left;padding:.35rem 1rem .35rem 0;border-bottom:1px solid #8886;"
-    "overflow-wrap:anywhere}"
+    "overflow-wrap:break-word;vertical-align:top}"
 )
 
 _HEADERS = {
