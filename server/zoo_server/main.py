@@ -126,7 +126,7 @@ def work(spec: "WorkerSpec") -> int:
     What the whole server logs once is the supervisor's to log.
     """
     from zoo_server.supervisors.supervisor_channel import SupervisorChannel
-    from zoo_server.supervisors.worker_group import WorkerGroup
+    from zoo_server.supervisors.worker_topology import WorkerTopology
 
     logs.configure(spec.config.log_level, spec.number, form=spec.config.log_format)
     with (
@@ -136,7 +136,7 @@ def work(spec: "WorkerSpec") -> int:
         return _serve(
             spec.config,
             leave,
-            partial(WorkerGroup, supervisor),
+            partial(WorkerTopology, supervisor),
             lambda error: supervisor.tell("failed", str(error)),
             level=logging.DEBUG,
         )

@@ -1,7 +1,7 @@
 """What differs between a server of one process and one of several, as a process sees it.
 
     SingleProcess    the server is this one process
-    WorkerGroup      one of several on one port (server/zoo_server/supervisors/worker_group.py)
+    WorkerTopology   one of several on one port (server/zoo_server/supervisors/worker_topology.py)
 
 The server asks this object where the two differ, and does not ask which of them it is.
 """

@@ -7,10 +7,11 @@
                       keeps sequences <──── forwards requests
 
 opening              takes the ports and starts the supervisor
-supervisor           keeps N workers alive and applies changes to all of them
+supervisor           keeps N workers alive
+worker_group         the workers: changes that all make, what they have in common (WorkerGroup)
 worker_process       a worker as the supervisor sees it      (WorkerProcess)
 supervisor_channel   the supervisor as a worker sees it      (SupervisorChannel)
-worker_group         the whole server as a worker sees it    (WorkerGroup)
+worker_topology      the whole server as a worker sees it    (WorkerTopology)
 group_dataplane      the data plane of the whole server
 sequence_forwarder   a worker's stream to the sequence worker
 state                the states that they exchange           (WorkerSpec, WorkerState, GroupState)

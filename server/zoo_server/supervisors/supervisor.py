@@ -9,40 +9,31 @@ only once all have, or the first would get the connections of all. While one is 
 serve; what its callers had under way is lost, and their next calls go elsewhere. However often a worker
 dies, once the server has served another is started, at last every few seconds: no request ends it.
 
-A change (LANES) is made by the worker that received it and then by the others; its answer comes once
-all have made it. Where the first fails nothing is changed; another worker that then fails is
-ended and replaced, since the caller wanted the change and most of the workers have it.
-
-One thing is each worker's own: in poll mode each looks at the repository by itself. For one interval
-they may differ, and only what all have is ready.
+How workers are kept consistent with each other is server/zoo_server/supervisors/worker_group.py.
 """
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import TypeVar
 
 import grpc
 
 from zoo_server.config import ServerConfig
-from zoo_server.errors import AddressError, ServerError, ServerExiting, WorkerLost
-from zoo_server.models.readiness import Readiness
+from zoo_server.errors import AddressError, ServerError, ServerExiting
 from zoo_server.protocols.ports import join_address
 from zoo_server.supervisors import rpc
 from zoo_server.supervisors.backoff import Backoff
-from zoo_server.supervisors.replay_log import LANES, ReplayLog
-from zoo_server.supervisors.sequence_forwarder import SEQUENCE_WORKER
-from zoo_server.supervisors.state import GroupState, WorkerSpec, WorkerState
+from zoo_server.supervisors.replay_log import LANES
+from zoo_server.supervisors.state import WorkerSpec, WorkerState
+from zoo_server.supervisors.worker_group import WorkerGroup
 from zoo_server.supervisors.worker_process import WorkerProcess
-from zoo_server.supervisors.worker_statistics import WorkerStatistics
 from zoo_server.telemetry.readings import ModelReading
 
 _LOG = logging.getLogger(__name__)
@@ -55,8 +46,6 @@ _EXCHANGE_SECONDS = 10.0
 
 #: How long a worker may take to end after its requests have had their time.
 _END_SECONDS = 10.0
-
-T = TypeVar("T")
 
 Function = Callable[..., Coroutine[None, None, object]]
 
@@ -75,18 +64,11 @@ class Supervisor:
         self._listeners = dict(listeners)
         self._folder = folder
         self._began = time.perf_counter()
-        #: By address.
-        self.workers: dict[str, WorkerProcess] = {}
-        self.replay_log = ReplayLog(config.load_model)
-        self._statistics = WorkerStatistics()
-        self._numbers = count(1)
-        self._lanes = {lane: asyncio.Lock() for lane in sorted(set(LANES.values()))}
-        self._tasks: set[asyncio.Task[object]] = set()
         self._leaving = asyncio.Event()
+        self._group = WorkerGroup(config.load_model, self._leaving)
         #: Set once every worker has loaded its models for the first time.
         self._all_joined = asyncio.Event()
         self._ready = False
-        self._restarts = 0
         self._status = OK
 
     async def run(self) -> int:
@@ -127,13 +109,13 @@ class Supervisor:
             except OSError as error:
                 ending = f"cannot be started: {error}"
             else:
-                self._restarts += start > 0
+                self._group.restarts += start > 0
                 ending = await self._attend(worker)
                 if worker.serving_since is not None:
                     served = loop.time() - worker.serving_since
             if self._leaving.is_set():
                 return
-            await self._exchange_all()
+            await self._group.exchange_all()
             delay = backoff.after(served)
             if backoff.is_lasting and not self._all_joined.is_set():
                 reason = f"for the {backoff.deaths}th time in a row"
@@ -145,7 +127,7 @@ class Supervisor:
                 number,
                 ending,
                 f" in {delay:g} s, for the {backoff.deaths}th time in a row" if delay else "",
-                len(self._joined()),
+                len(self._group.joined()),
                 self._config.workers,
             )
             with suppress(TimeoutError):
@@ -154,7 +136,7 @@ class Supervisor:
 
     async def _attend(self, worker: WorkerProcess) -> str:
         """Watch a worker until it ends; say how it did."""
-        self.workers[worker.spec.address] = worker
+        self._group.workers[worker.spec.address] = worker
         if self._leaving.is_set():
             worker.leave()
         watches = [asyncio.create_task(each(worker)) for each in (self._watch, self._watch_life)]
@@ -163,14 +145,13 @@ class Supervisor:
         finally:
             for watch in watches:
                 watch.cancel()
-            del self.workers[worker.spec.address]
-            self._statistics.end(worker.spec.address)
+            self._group.remove(worker)
 
     async def _watch(self, worker: WorkerProcess) -> None:
         while True:
             await asyncio.sleep(_EXCHANGE_SECONDS)
             if worker.serving_since is not None and not worker.changing:
-                await self._exchange(worker)
+                await self._group.exchange(worker)
 
     async def _watch_life(self, worker: WorkerProcess) -> None:
         """End a worker that gives no sign of life: its callers then find one that answers."""
@@ -219,15 +200,15 @@ class Supervisor:
         self._all_joined.set()  # workers that wait for the others leave too
         for listener in self._listeners.values():
             listener.close()
-        for worker in list(self.workers.values()):
+        for worker in list(self._group.workers.values()):
             worker.leave()
         await asyncio.wait(places, timeout=self._config.drain_seconds + _END_SECONDS)
-        if self.workers:
-            _LOG.error("%d workers did not end in time and are killed", len(self.workers))
+        if self._group.workers:
+            _LOG.error("%d workers did not end in time and are killed", len(self._group.workers))
             self._kill()
 
     def _kill(self) -> None:
-        for worker in self.workers.values():
+        for worker in self._group.workers.values():
             worker.kill()
 
     # -- what they ask and tell ------------------------------------------------------------------
@@ -239,44 +220,28 @@ class Supervisor:
             "failed": self._failed,
             "state": self._changed,
             "readings": self._readings,
-            **{method: partial(self.change, method) for method in LANES},
+            **{method: partial(self._change, method) for method in LANES},
         }
         return rpc.handlers({name: self._answering(each) for name, each in functions.items()})
 
     def _answering(self, function: Function) -> Function:
         async def answer(arguments: rpc.Arguments, _: object) -> rpc.Answer:
             address, *rest = arguments
-            worker = self.workers.get(address)
+            worker = self._group.workers.get(address)
             if worker is None:
                 return (ServerExiting("Server exiting"),)
             try:
                 # What was begun is done, also where the worker that asked does not live to hear it.
-                return (await asyncio.shield(self._begin(function(worker, *rest))),)
+                return (await asyncio.shield(self._group.begin(function(worker, *rest))),)
             except ServerError as error:
                 return (error,)
 
         return answer
 
-    def _begin(self, work: Coroutine[None, None, T]) -> "asyncio.Task[T]":
-        task = asyncio.create_task(work)
-        self._tasks.add(task)  # the loop itself would forget it
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     async def _join(self, worker: WorkerProcess, state: WorkerState) -> None:
-        """Let a worker serve that has loaded its models: once it knows what the others know."""
-        self._note(worker, state)
-        async with AsyncExitStack() as stack:
-            for lane in self._lanes.values():
-                await stack.enter_async_context(lane)
-            for method, arguments in list(self.replay_log.changes()):
-                try:
-                    await worker.change(method, *arguments)
-                except ServerError as error:
-                    _LOG.error("%s: %s cannot be repeated: %s", worker, method, error)
-            worker.has_joined = True
-            await self._exchange_all()
-        if len(self._joined()) == self._config.workers:
+        """Let a worker serve that has loaded its models: at the start once all have."""
+        await self._group.admit(worker, state)
+        if len(self._group.joined()) == self._config.workers:
             self._all_joined.set()
         await self._all_joined.wait()
         if self._leaving.is_set():
@@ -285,7 +250,7 @@ class Supervisor:
     async def _serving(self, worker: WorkerProcess, models: int, unavailable: int) -> None:
         """A worker takes calls, for so many models."""
         worker.serving_since = asyncio.get_running_loop().time()
-        serving = [each for each in self.workers.values() if each.serving_since is not None]
+        serving = [each for each in self._group.workers.values() if each.serving_since is not None]
         if self._ready:
             _LOG.info("%s serves (process %d)", worker, worker.process.pid)
         elif len(serving) == self._config.workers:
@@ -304,75 +269,17 @@ class Supervisor:
 
     async def _changed(self, worker: WorkerProcess, state: WorkerState) -> None:
         """A worker has other models than before, or ends."""
-        self._note(worker, state)
+        self._group.note(worker, state)
         if worker.has_joined:
-            self._begin(self._exchange_all())  # who tells does not wait for all the others
+            self._group.begin(
+                self._group.exchange_all()
+            )  # who tells does not wait for all the others
 
     async def _readings(self, _: WorkerProcess) -> list[ModelReading]:
-        """Return the counts of all; of a worker that does not answer in time, those it told last."""
-        exchanges = {self._begin(self._exchange(worker)): worker for worker in self._joined()}
-        if exchanges:
-            _answered, silent = await asyncio.wait(exchanges, timeout=rpc.READINGS_SECONDS)
-            for each in silent:
-                text = "%s does not answer: of it, statistics have what it told last"
-                _LOG.warning(text, exchanges[each])
-        return self._statistics.total()
+        return await self._group.readings()
 
-    async def change(self, method: str, first: WorkerProcess, *arguments: object) -> object:
-        """Have a change made by all; return the first one's result, or raise its error."""
-        async with self._lanes[LANES[method]]:
-            if self._leaving.is_set():
-                raise ServerExiting("Server exiting")
-            result = await first.change(method, *arguments)
-            others = [worker for worker in self._joined() if worker is not first]
-            outcomes = await asyncio.gather(
-                *(worker.change(method, *arguments) for worker in others), return_exceptions=True
-            )
-            self.replay_log.record((method, arguments), self._group_state().readiness.models)
-            for worker, outcome in zip(others, outcomes, strict=True):
-                if isinstance(outcome, BaseException):
-                    text = "%s did not follow in %s and is replaced: %s"
-                    _LOG.error(text, worker, method, outcome)
-                    worker.leave()
-            await self._exchange_all()
-        return result
-
-    # -- what they know in common ----------------------------------------------------------------
-
-    def _joined(self) -> list[WorkerProcess]:
-        return [worker for worker in self.workers.values() if worker.has_joined]
-
-    def _group_state(self) -> GroupState:
-        joined = self._joined()
-        sequence_workers = [
-            worker.spec.address for worker in joined if worker.spec.number == SEQUENCE_WORKER
-        ]
-        return GroupState(
-            number=next(self._numbers),
-            readiness=Readiness.common([worker.state.readiness for worker in joined]),
-            sequence_worker=sequence_workers[0] if sequence_workers else None,
-            processes=[os.getpid(), *(worker.process.pid for worker in self.workers.values())],
-            restarts=self._restarts,
-        )
-
-    async def _exchange_all(self) -> None:
-        """Tell all what is true of the whole, and hear from each; return once they know."""
-        await asyncio.gather(*(self._exchange(worker) for worker in self._joined()))
-
-    async def _exchange(self, worker: WorkerProcess) -> None:
-        try:
-            self._note(worker, await worker.call("exchange", self._group_state()))
-        except WorkerLost:
-            return
-        except Exception:
-            _LOG.exception("%s cannot tell its state and is ended", worker)
-            worker.kill()
-
-    def _note(self, worker: WorkerProcess, state: WorkerState) -> None:
-        address = worker.spec.address
-        if address in self.workers and state.number > worker.state.number:
-            worker.state = state
-            self._statistics.update(address, state.readings)
+    async def _change(self, method: str, first: WorkerProcess, *arguments: object) -> object:
+        return await self._group.change(method, first, *arguments)
 
     def _log_ready(self, models: int, unavailable: int) -> None:
         """The last line of a start, as a server of one process says it."""

@@ -1,123 +1,141 @@
-"""The topology of a worker: one process of several that serve together."""
+"""The workers of one server, kept consistent with each other: changes, common state, statistics.
 
-import threading
-from collections.abc import Callable, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+A change (LANES) is made by the worker that received it and then by the others; its answer comes once
+all have made it. Where the first fails nothing is changed; another worker that then fails is
+ended and replaced, since the caller wanted the change and most of the workers have it.
+
+One thing is each worker's own: in poll mode each looks at the repository by itself. For one interval
+they may differ, and only what all have is ready.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from itertools import count
+from typing import TypeVar
 
-import grpc
-
-from zoo_server.dataplane import DataPlane, DataPlaneParts
-from zoo_server.models.catalog import Catalog, reading_of
+from zoo_server.errors import ServerError, ServerExiting, WorkerLost
 from zoo_server.models.readiness import Readiness
-from zoo_server.protocols.grpc.infer import Forward, InferPath, InferSender
 from zoo_server.supervisors import rpc
-from zoo_server.supervisors.group_dataplane import GroupDataPlane
-from zoo_server.supervisors.replay_log import LANES
-from zoo_server.supervisors.sequence_forwarder import (
-    SEQUENCE_WORKER,
-    SequenceForwarder,
-    answer_forwarded,
-    lost,
-)
+from zoo_server.supervisors.replay_log import LANES, ReplayLog
+from zoo_server.supervisors.sequence_forwarder import SEQUENCE_WORKER
 from zoo_server.supervisors.state import GroupState, WorkerState
-from zoo_server.supervisors.supervisor_channel import SupervisorChannel
-from zoo_server.topology import Publish, log_models
+from zoo_server.supervisors.worker_process import WorkerProcess
+from zoo_server.supervisors.worker_statistics import WorkerStatistics
+from zoo_server.telemetry.readings import ModelReading
 
-#: Threads for the supervisor's calls: a change of each lane, and some that are short.
-_THREADS = 8
+_LOG = logging.getLogger(__name__)
 
-#: How long the last answers to other workers may take to leave.
-_FLUSH_SECONDS = 2.0
+T = TypeVar("T")
 
 
 class WorkerGroup:
-    """One of several processes (zoo_server.topology.Topology)."""
+    """The workers that run now, and what they have in common; used on one event loop."""
 
-    shares_port = True
-    blocking_rpcs: Set[str] = frozenset(
-        {"ModelStatistics", "SystemSharedMemoryUnregister", "TraceSetting", "LogSettings"}
-    )
-
-    def __init__(self, supervisor: SupervisorChannel, catalog: Catalog, publish: Publish) -> None:
-        self._supervisor = supervisor
-        self._spec = spec = supervisor.spec
-        self._catalog = catalog
-        self._publish = publish
-        self.listeners: Mapping[str, int] = spec.listeners
-        self.forward: Forward | None = None if spec.number == SEQUENCE_WORKER else self._forward
-        self._forwarder: SequenceForwarder | None = None
-        self._lock = threading.Lock()
+    def __init__(self, started_with: Sequence[str], leaving: asyncio.Event) -> None:
+        """`started_with`: --load-model. `leaving` is set once the server makes no more changes."""
+        self._leaving = leaving
+        #: By address.
+        self.workers: dict[str, WorkerProcess] = {}
+        self.replay_log = ReplayLog(started_with)
+        #: How many workers were started in the place of one that had ended.
+        self.restarts = 0
+        self._statistics = WorkerStatistics()
         self._numbers = count(1)
-        self._group = GroupState()
-        threads = ThreadPoolExecutor(_THREADS + spec.config.workers, "supervisor")
-        self._server = grpc.server(threads, options=rpc.OPTIONS)
-        self._has_joined = False
+        self._lanes = {lane: asyncio.Lock() for lane in sorted(set(LANES.values()))}
+        self._tasks: set[asyncio.Task[object]] = set()
 
-    def changed(self) -> None:
-        if self._has_joined:
-            self._supervisor.tell("state", self._state())
+    def remove(self, worker: WorkerProcess) -> None:
+        """Forget a worker that has ended, but not what it has counted."""
+        del self.workers[worker.spec.address]
+        self._statistics.end(worker.spec.address)
 
-    def join(self, parts: DataPlaneParts, path: InferPath) -> DataPlane:
-        local = DataPlane(parts)
-        functions: dict[str, Callable[..., object]] = {
-            "alive": lambda: None,
-            "exchange": self._exchange,
-        }
-        functions |= {method: getattr(local, method) for method in LANES}
-        handlers = rpc.handlers(
-            {name: rpc.answering(function) for name, function in functions.items()},
-            forward=lambda requests, _: answer_forwarded(path, requests),
-        )
-        self._server.add_generic_rpc_handlers((handlers,))
-        self._server.add_insecure_port(self._spec.address)
-        self._server.start()
-        self._has_joined = True
-        self._supervisor.call("join", self._state(), seconds=rpc.CHANGE_SECONDS)
-        return GroupDataPlane(parts, self._supervisor, lambda: self._group)
+    def begin(self, work: Coroutine[None, None, T]) -> "asyncio.Task[T]":
+        """Begin what is done whether or not somebody waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)  # the loop itself would forget it
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    def serving(self) -> None:
-        self._supervisor.tell("serving", len(self._catalog.loaded()), self._catalog.missing())
+    async def admit(self, worker: WorkerProcess, state: WorkerState) -> None:
+        """Take in a worker that has loaded its models, once it knows what the others know."""
+        self.note(worker, state)
+        async with AsyncExitStack() as stack:
+            for lane in self._lanes.values():
+                await stack.enter_async_context(lane)
+            for method, arguments in list(self.replay_log.changes()):
+                try:
+                    await worker.change(method, *arguments)
+                except ServerError as error:
+                    _LOG.error("%s: %s cannot be repeated: %s", worker, method, error)
+            worker.has_joined = True
+            await self.exchange_all()
 
-    def leaving(self) -> None:
-        self._supervisor.tell("state", self._state())
-        if self._forwarder is not None:
-            self._forwarder.close()
-        self._server.stop(_FLUSH_SECONDS).wait()
-
-    def processes(self) -> Sequence[int]:
-        return self._group.processes
-
-    def restarts(self) -> int:
-        return self._group.restarts
-
-    def log_ready(self, _: Mapping[str, str], __: float) -> None:
-        """The models are the same in all workers: one of them names them."""
-        if self._spec.number == 1:
-            log_models(self._catalog)
-
-    def _state(self) -> WorkerState:
-        with self._lock:
-            return WorkerState(
-                number=next(self._numbers),
-                readiness=Readiness.of(self._catalog),
-                readings=[reading_of(model) for model in self._catalog.loaded()],
+    async def change(self, method: str, first: WorkerProcess, *arguments: object) -> object:
+        """Have a change made by all; return the first one's result, or raise its error."""
+        async with self._lanes[LANES[method]]:
+            if self._leaving.is_set():
+                raise ServerExiting("Server exiting")
+            result = await first.change(method, *arguments)
+            others = [worker for worker in self.joined() if worker is not first]
+            outcomes = await asyncio.gather(
+                *(worker.change(method, *arguments) for worker in others), return_exceptions=True
             )
+            self.replay_log.record((method, arguments), self._state().readiness.models)
+            for worker, outcome in zip(others, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    text = "%s did not follow in %s and is replaced: %s"
+                    _LOG.error(text, worker, method, outcome)
+                    worker.leave()
+            await self.exchange_all()
+        return result
 
-    def _exchange(self, group: GroupState) -> WorkerState:
-        """Hear what is true of the whole server, and tell what is of this worker."""
-        with self._lock:
-            if group.number > self._group.number:
-                before, self._group = self._group.sequence_worker, group
-                self._publish(group.readiness)
-                address = group.sequence_worker
-                if self.forward is not None and address != before:
-                    self._forwarder = SequenceForwarder(address) if address else None
-        return self._state()
+    async def readings(self) -> list[ModelReading]:
+        """Return the counts of all; of a worker that does not answer in time, those it told last."""
+        exchanges = {self.begin(self.exchange(worker)): worker for worker in self.joined()}
+        if exchanges:
+            _answered, silent = await asyncio.wait(exchanges, timeout=rpc.READINGS_SECONDS)
+            for each in silent:
+                text = "%s does not answer: of it, statistics have what it told last"
+                _LOG.warning(text, exchanges[each])
+        return self._statistics.total()
 
-    def _forward(self, request: bytes, sender: InferSender) -> None:
-        forwarder = self._forwarder
-        if forwarder is None:
-            sender.fail(lost())
-        else:
-            forwarder.forward(request, sender)
+    def joined(self) -> list[WorkerProcess]:
+        """Return the workers that make changes too."""
+        return [worker for worker in self.workers.values() if worker.has_joined]
+
+    def _state(self) -> GroupState:
+        joined = self.joined()
+        sequence_workers = [
+            worker.spec.address for worker in joined if worker.spec.number == SEQUENCE_WORKER
+        ]
+        return GroupState(
+            number=next(self._numbers),
+            readiness=Readiness.common([worker.state.readiness for worker in joined]),
+            sequence_worker=sequence_workers[0] if sequence_workers else None,
+            processes=[os.getpid(), *(worker.process.pid for worker in self.workers.values())],
+            restarts=self.restarts,
+        )
+
+    async def exchange_all(self) -> None:
+        """Tell all what is true of the whole, and hear from each; return once they know."""
+        await asyncio.gather(*(self.exchange(worker) for worker in self.joined()))
+
+    async def exchange(self, worker: WorkerProcess) -> None:
+        """Tell a worker what is true of the whole, and hear from it; one that cannot tell is ended."""
+        try:
+            self.note(worker, await worker.call("exchange", self._state()))
+        except WorkerLost:
+            return
+        except Exception:
+            _LOG.exception("%s cannot tell its state and is ended", worker)
+            worker.kill()
+
+    def note(self, worker: WorkerProcess, state: WorkerState) -> None:
+        """Take note of a worker's state, unless a newer one is known."""
+        address = worker.spec.address
+        if address in self.workers and state.number > worker.state.number:
+            worker.state = state
+            self._statistics.update(address, state.readings)

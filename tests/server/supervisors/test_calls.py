@@ -17,8 +17,8 @@ from zoo_server.models.readiness import Readiness
 from zoo_server.supervisors import rpc
 from zoo_server.supervisors.sequence_forwarder import SequenceForwarder, answer_forwarded
 from zoo_server.supervisors.state import WorkerSpec, WorkerState
-from zoo_server.supervisors.supervisor import Supervisor
 from zoo_server.supervisors.supervisor_channel import SupervisorChannel
+from zoo_server.supervisors.worker_group import WorkerGroup
 from zoo_server.supervisors.worker_process import WorkerProcess
 
 CONFIG = ServerConfig(repository=Path("models"), workers=2)
@@ -193,13 +193,13 @@ def change(requested, workers):
     """Return the answer or the error, and what is kept for workers that come later."""
 
     async def changing():
-        supervisor = Supervisor(CONFIG, {}, "")
-        supervisor.workers.update({worker.spec.address: worker for worker in workers})
+        group = WorkerGroup((), asyncio.Event())
+        group.workers.update({worker.spec.address: worker for worker in workers})
         try:
-            answer = await supervisor.change(REGISTER[0], requested, *REGISTER[1])
+            answer = await group.change(REGISTER[0], requested, *REGISTER[1])
         except AlreadyExists as error:
             answer = error
-        return answer, list(supervisor.replay_log.changes())
+        return answer, list(group.replay_log.changes())
 
     return asyncio.run(changing())
 
