@@ -154,6 +154,7 @@ def ensemble_settings(
     config.CopyFrom(written)
     config.name = name
     config.platform = ENSEMBLE
+    config.model_transaction_policy.SetInParent()  # as Triton answers the configuration of one
     if config.version_policy.WhichOneof("policy_choice") is None:
         config.version_policy.latest.num_versions = 1
     _check_tensors(config, steps, models)

@@ -16,6 +16,7 @@ from tests.interop.differential.requests import (
     pair,
     raw_of,
 )
+from tests.interop.differential.scheduling_cases import scheduled
 from tests.interop.differential.tensor_cases import (
     contents,
     counts,
@@ -41,7 +42,7 @@ def all_cases() -> list[Case]:
     cases = [
         *datatypes(), *counts(), *shapes(), *_names(), *inputs(), *outputs(), *contents(),
         *_parameters(), *_classification(), *strings(), *_regions(), *_sequences(), *_streams(),
-        *_management(), *fatal(),
+        *_management(), *scheduled(), *fatal(),
     ]  # fmt: skip
     names = [case.name for case in cases]
     assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)

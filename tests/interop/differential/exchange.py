@@ -151,16 +151,18 @@ def stem(text: str) -> str:
 
 
 def differs(triton: Outcome, ours: Outcome) -> str:
-    """Return in what two outcomes differ: code, answer, text, final or nothing.
+    """Return in what two outcomes differ: code, answer, order, text, final or nothing.
 
-    "final" is an answer that differs only in what a stream's errors say of being the last.
+    "final" is an answer that differs only in what a stream's errors say of being the last, "order" one
+    that differs only in the order of its outputs and in the parameters beside them.
     Our text may go on after Triton's, and Triton's after ours.
     """
     if triton.code != ours.code:
         return "code"
     if triton.answer != ours.answer:
-        same = _without_final(triton.answer) == _without_final(ours.answer)
-        return "final" if same else "answer"
+        if _without_final(triton.answer) == _without_final(ours.answer):
+            return "final"
+        return "order" if _outputs(triton.answer) == _outputs(ours.answer) else "answer"
     return "" if same_words(triton.text, ours.text) else "text"
 
 
@@ -169,6 +171,16 @@ def _without_final(answers: Any) -> Any:
     if not isinstance(answers, list):
         return answers
     return [[said, tidy(answer, ("parameters",)) if said else answer] for said, answer in answers]
+
+
+def _outputs(answer: Any) -> Any:
+    """Return the outputs of an answer by their names; what is no such answer as it is."""
+    if not isinstance(answer, Mapping) or "raw_output_contents" not in answer:
+        return answer
+    raws = answer["raw_output_contents"]
+    rest = {key: answer[key] for key in ("model_name", "model_version", "id") if key in answer}
+    outputs = answer.get("outputs", [])
+    return rest, {output["name"]: (output, raw) for output, raw in zip(outputs, raws, strict=True)}
 
 
 def same_words(one: str, other: str) -> bool:

@@ -12,7 +12,7 @@ class Known:
 
     #: Of whole case names.
     cases: str
-    #: "code", "text", "answer" or "final", or several: "code|text".
+    #: "code", "text", "answer", "order" or "final", or several: "code|text".
     difference: str
     #: Of whole codes, or of the answer's text; empty for any.
     triton: str = ""
@@ -47,6 +47,7 @@ KNOWN: dict[str, tuple[Known, ...]] = {
     "batch-first": (
         Known(r"shape/.*", "text", "", r"\[request id: 7\] inference request batch-size"),
         Known(r"(inputs/rows|rest/input/shape) .*", "text", "", r".*inference request batch-size"),
+        Known(r"ensemble/no rows", "text", ".*input byte size mismatch"),
         Known(r"shape/no bytes/\[0, 0\]", "code", "DEADLINE_EXCEEDED", "INVALID_ARGUMENT"),
     ),
     "negative-dimension": (
@@ -58,7 +59,11 @@ KNOWN: dict[str, tuple[Known, ...]] = {
         Known(r"rest/input/shape huge", "code", ENDED, "400"),
     ),
     "which-input": (
-        Known(r"inputs/.*", "text", ".*(unexpected inference input|batch size does not match)"),
+        Known(
+            r"(inputs|ensemble)/.*", "text",
+            ".*(unexpected inference input|batch size does not match)",
+        ),
+        Known(r"ensemble/an input too many", "text", ".*expected 2 inputs but got 3"),
         Known(r"inputs/\('INPUT0', 'INPUT1', 'INPUT2'\)", "text", ".*expected 2 inputs but got 3"),
         Known(r"contents/empty typed", "text", ".*input byte size mismatch"),
     ),
@@ -66,7 +71,9 @@ KNOWN: dict[str, tuple[Known, ...]] = {
     "optional-but-required": (
         Known(r"inputs/optional alone", "code", "INTERNAL", "INVALID_ARGUMENT"),
     ),
-    "output-order": (Known(r"outputs/\('OUTPUT1', 'OUTPUT0'\)", "answer"),),
+    "output-order": (Known(r"outputs/\('OUTPUT1', 'OUTPUT0'\)", "order"),),
+    "ensemble-answer": (Known(r"ensemble/.*", "order"),),
+    "warm-up-counted": (Known(r"statistics/warm", "answer"),),
     "output-twice": (
         Known(r"outputs/.*'OUTPUT0'.*'OUTPUT0'\)", "code", "OK", "INVALID_ARGUMENT"),
         Known(r"rest/request/output twice", "code", "200", "400"),
@@ -93,6 +100,7 @@ KNOWN: dict[str, tuple[Known, ...]] = {
     "load-name-first": (
         Known(r"management/RepositoryModelLoad ''", "code", "UNAVAILABLE", "INVALID_ARGUMENT"),
     ),
+    "rest-home": (Known(r"rest/path/(GET|POST) /", "code", "404", "200|405"),),
     "rest-parser": (
         Known(r"rest/.*", "text", r".*failed to parse the request JSON buffer", r".*failed to parse"),
         Known(r"rest/binary/header length 1e2", "code", "500", "400"),

@@ -19,6 +19,8 @@ _START = '{ name: "START" control [{ kind: CONTROL_SEQUENCE_START int32_false_tr
 
 def write(folder: Path, *, triton: bool) -> None:
     """Write the repository in the form that one of the two serves."""
+    (folder / "chain" / "1").mkdir(parents=True)
+    (folder / "chain" / "config.pbtxt").write_text(_chain_config())
     for name, (graph, config, versions) in _models().items():
         for version in versions:
             place = folder / name / str(version)
@@ -58,6 +60,16 @@ def _models() -> dict[str, tuple[bytes, str, tuple[int, ...]]]:
     models["classes"] = (_identity(real, ["batch", 4]), labelled, (1,))
     models["simple"] = (_simple(), _simple_config(), (1,))
     models["optional"] = (_with_default(), _optional_config(), (1,))
+    models["cached"] = (
+        _identity(real, ["b", "n"]),
+        _config(8, "TYPE_FP32", "-1") + "response_cache { enable: true }",
+        (1,),
+    )
+    models["warm"] = (
+        _identity(real, ["batch", 4]),
+        _config(8, "TYPE_FP32", "4") + _warm_up("zero_data: true"),
+        (1,),
+    )
     models["sequence"] = (_sequence(), _sequence_config(), (1,))
     return models
 
@@ -103,6 +115,33 @@ def _simple_config() -> str:
         f'max_batch_size: 8\ninput [{{ name: "INPUT0" {tensor} }}, {{ name: "INPUT1" {tensor} }}]\n'
         f'output [{{ name: "OUTPUT0" {tensor} }}, {{ name: "OUTPUT1" {tensor} }}]\n'
     )
+
+
+def _chain_config() -> str:
+    """An ensemble: a, b -> their sum and difference, and of these again: twice a, twice b."""
+    steps = (
+        {"INPUT0": "a", "INPUT1": "b", "OUTPUT0": "sum", "OUTPUT1": "difference"},
+        {"INPUT0": "sum", "INPUT1": "difference", "OUTPUT0": "c", "OUTPUT1": "d"},
+    )
+    written = ""
+    for maps in steps:
+        tensors = " ".join(
+            f'{name[:-1].lower()}_map {{ key: "{name}" value: "{tensor}" }}'
+            for name, tensor in maps.items()
+        )
+        written += f'step {{ model_name: "simple" model_version: -1 {tensors} }} '
+    tensor = "data_type: TYPE_INT32 dims: [ 4 ]"
+    return (
+        f'platform: "ensemble"\nmax_batch_size: 8\n'
+        f'input [{{ name: "a" {tensor} }}, {{ name: "b" {tensor} }}]\n'
+        f'output [{{ name: "c" {tensor} }}, {{ name: "d" {tensor} }}]\n'
+        f"ensemble_scheduling {{ {written} }}\n"
+    )
+
+
+def _warm_up(data: str) -> str:
+    inputs = f'inputs {{ key: "x" value {{ data_type: TYPE_FP32 dims: [ 4 ] {data} }} }}'
+    return f'model_warmup [{{ name: "first" batch_size: 2 count: 3 {inputs} }}]'
 
 
 def _with_default() -> bytes:

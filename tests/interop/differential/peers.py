@@ -19,6 +19,9 @@ from zoo_proto import grpc_service_pb2_grpc
 
 SECONDS = 120
 
+#: Of both; more than the cases fill.
+CACHE = "local,size=10000000"
+
 
 class Peer(ABC):
     """One server, started again if a request has ended it."""
@@ -106,7 +109,10 @@ class Ours(Peer):
     def command(self) -> tuple[list[str], dict[str, str]]:
         zoo = str(Path(sys.executable).with_name("zoo"))
         ports = ["--grpc-port", str(self.grpc_port), "--http-port", str(self.http_port)]
-        options = ["--metrics-port", "off", "--server-name", "triton", "--allow-shared-memory"]
+        options = [
+            "--metrics-port", "off", "--server-name", "triton", "--allow-shared-memory",
+            "--cache-config", CACHE,
+        ]  # fmt: skip
         return [zoo, "serve", str(self._repository), *ports, *options], {}
 
 
@@ -133,6 +139,7 @@ class Triton(Peer):
             str(self._root / "bin" / "tritonserver"), "--model-repository", str(self._repository),
             "--backend-directory", str(self._backends), "--grpc-port", str(self.grpc_port),
             "--http-port", str(self.http_port), "--metrics-port", str(self.metrics_port),
+            "--cache-directory", str(self._root / "caches"), "--cache-config", CACHE,
             "--backend-config", f"python,shm-region-prefix-name={self._segments}",
         ]  # fmt: skip
         return arguments, {
