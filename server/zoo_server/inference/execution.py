@@ -108,11 +108,10 @@ class Rows:
             array = array[self.begin : self.end]
         if classes:
             return classify(settings, array, classes, batch_size)
-        raw = b""
-        if destination is None:
-            raw = datatypes.to_raw(settings.datatype, array)
-        else:
-            destination.write(settings.name, _wire_bytes(settings.datatype, array))
+        raw = _wire_bytes(settings.datatype, array)
+        if destination is not None:
+            destination.write(settings.name, raw)
+            raw = b""
         return OutputTensor(
             name=settings.name,
             datatype=settings.datatype.wire,

@@ -48,9 +48,12 @@ class InferRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputTensor:
-    """One output as answered: `raw` is in wire form, empty if it went to shared memory."""
+    """One output as answered: `raw` is in wire form, empty if it went to shared memory.
+
+    It may be a view of the run's output: whoever keeps it keeps all of that.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    raw: bytes
+    raw: bytes | memoryview

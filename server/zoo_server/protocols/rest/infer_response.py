@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 import orjson
 
-from zoo_server.datatypes import by_wire, element_count, from_raw, parse_bytes
+from zoo_server.datatypes import by_wire, element_count, from_raw, parse_pieces
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import OutputTensor
 from zoo_server.model_config import ModelSettings
+from zoo_server.protocols.bulk import join
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
 from zoo_server.protocols.rest.json_values import Json
 
@@ -45,7 +46,7 @@ def encode(
     InvalidRequest for classes of an output that has none.
     """
     outputs: list[bytes] = []
-    pieces = [b""]
+    pieces: list[bytes | memoryview] = [b""]
     for output, requested in plan.outputs:
         tensor = rows.tensor(output, requested.classes, plan.batch_size, requested.destination)
         entry: Json = {
@@ -64,8 +65,8 @@ def encode(
     answer: Json = {"id": decoded.request.id} if decoded.request.id else {}
     answer |= {"model_name": settings.name, "model_version": str(settings.version)}
     pieces[0] = b"".join((_json(answer)[:-1], b',"outputs":[', b",".join(outputs), b"]}"))
-    has_bytes = any(pieces[1:])
-    return b"".join(pieces), len(pieces[0]) if has_bytes else None
+    has_bytes = any(len(piece) for piece in pieces[1:])
+    return join(pieces), len(pieces[0]) if has_bytes else None
 
 
 def _json(value: object) -> bytes:
@@ -86,9 +87,7 @@ def _data(tensor: OutputTensor) -> Iterator[bytes]:
     """Yield arrays of the elements in one dimension, as Triton writes them whatever the shape."""
     datatype = by_wire(tensor.datatype)
     if datatype.byte_size is None:
-        elements = parse_bytes(tensor.raw, element_count(tensor.shape), tensor=tensor.name)
-        for begin in range(0, len(elements), ELEMENTS_AT_ONCE):
-            part = elements[begin : begin + ELEMENTS_AT_ONCE]
+        for part in parse_pieces(tensor.raw, element_count(tensor.shape), tensor=tensor.name):
             yield _json([element.decode() for element in part])
         return
     values: np.ndarray = from_raw(datatype, tensor.shape, tensor.raw).reshape(-1)

@@ -91,7 +91,7 @@ class PredictPath(UnaryPath[PredictSender]):
         return True
 
 
-def _map_entry(name: bytes, tensor: Sequence[bytes]) -> Iterator[bytes]:
+def _map_entry(name: bytes, tensor: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """Give the pieces of one entry of `outputs`: the name as field 1, the tensor as field 2."""
     size = sum(map(len, tensor))
     head = delimited(1, len(name)) + name + delimited(2, size)

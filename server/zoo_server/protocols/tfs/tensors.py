@@ -72,7 +72,7 @@ def decode(
     return InputTensor(name=alias, datatype=datatype.wire, shape=shape, data=data)
 
 
-def encode(output: OutputTensor) -> tuple[bytes, ...]:
+def encode(output: OutputTensor) -> tuple[bytes | memoryview, ...]:
     """Return one output as a serialised TensorProto, in pieces."""
     tensor = tf.TensorProto()
     datatype = datatypes.by_wire(output.datatype)
