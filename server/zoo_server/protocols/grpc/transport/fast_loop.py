@@ -34,9 +34,10 @@ _ALONE, _TRY_AGAIN = 4, 32
 #: tiny model takes about a millisecond.
 _INLINE_BUDGET_NS = 2_000_000
 
-#: How many connections that send without end may be served beside all others; and how long the loop
-#: may stay in the core before the next thread polls.
-_DEPUTIES, _DEPUTY_SECONDS = 3, 0.05
+#: How many connections that send without end may be served beside all others; how long the loop may stay in
+#: the core before the next thread polls, and how long that one waits for an event. A message of 16 MB keeps
+#: the core reading for 10 ms and more.
+_DEPUTIES, _STAND_IN_SECONDS, _DEPUTY_SECONDS = 3, 0.01, 0.05
 
 #: How long the loop waits for an event before it looks whether all is over.
 _POLL_SECONDS = 1.0
@@ -106,9 +107,12 @@ class BurstLoop:
     def _stand_in(self, place: int) -> None:
         """Take events while every thread before this one stays in the core."""
         before = list(self._turns[:place])
-        while not self.over.wait(_DEPUTY_SECONDS):
+        while not self.over.wait(place * _STAND_IN_SECONDS):
             try:
-                while self._turns[:place] == before and not self.over.is_set():
+                # A thread that handles events is not in the core, and does not want to be helped.
+                while self._turns[:place] == before and not (
+                    self.over.is_set() or self._handling.locked()
+                ):
                     self._turn(place, _DEPUTY_SECONDS)
             except BaseException as error:
                 self._error = error
