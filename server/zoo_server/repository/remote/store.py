@@ -202,8 +202,6 @@ class Store:
                     sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS
                 )
             }
-        elif self.address.scheme in ("az", "abfs", "abfss"):
-            options["anon"] = False  # Azure's own chain of credentials, where no key is given
         return options
 
     def _why(self, error: Exception) -> str:
