@@ -87,3 +87,19 @@ def test_an_ensemble_and_its_steps_have_one_id(repository, graphs, serve_rest, c
     assert [(line["id"], line["model"]) for line in told] == [
         ("whole", "plus"), ("whole", "plus"), ("whole", "chain"),
     ]  # fmt: skip
+
+
+def test_an_answer_from_the_cache_has_a_line_without_a_batch(
+    repository, graphs, serve_rest, caplog
+):
+    """It was answered, and nothing was run for it."""
+    repository.add("m", graphs.identity(), "max_batch_size: 8 response_cache { enable: true }")
+    caplog.set_level(logging.INFO, "zoo_server")
+    with serve_rest(repository.path, access_log=True, cache_config=("local,size=100000",)) as rest:
+        for _ in range(2):
+            assert rest.infer("m", FOUR).status == 200
+        until(lambda: caplog.text.count("request id=") == 2)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "zoo_server.access"]
+    assert ["batch=1" in line for line in told] == [True, False]
+    assert "status=OK rows=1 batch=0 " in told[1]
