@@ -7,7 +7,7 @@ JOBS ?= $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: help install install-dev train export verify serve docs site format check test test-all test-openvino bench examples differential proto proto-check cards build clean
+.PHONY: help install install-dev train export verify serve docs site format check test test-all test-openvino bench examples exporter-suites differential proto proto-check cards build clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -102,6 +102,10 @@ examples: .venv/.installed-dev ## run Triton's client examples against zoo serve
 	@test -n "$(CLIENT)" || { echo "give a checkout of github.com/triton-inference-server/client: make examples CLIENT=/path/to/it" >&2; exit 2; }
 	@$(PIP) install --quiet --constraint constraints.txt --group examples
 	@.venv/bin/python tests/interop/client_examples.py "$(CLIENT)"
+
+exporter-suites: .venv/.installed-dev ## run another exporter's tests through ours (CHECKOUT=/path/to/it, SUITES="--exporter tf2onnx")
+	@test -n "$(CHECKOUT)" || { echo "give a checkout of github.com/onnx/tensorflow-onnx or github.com/keras-team/keras: make exporter-suites CHECKOUT=/path/to/it" >&2; exit 2; }
+	@.venv/bin/python tests/interop/exporter_suites.py "$(CHECKOUT)" $(SUITES)
 
 differential: .venv/.installed-dev ## send the same requests to Triton and to zoo serve; report differences
 	@.venv/bin/python -m tests.interop.differential

@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 EXPORTERS = ("zoo", "tf2onnx", "keras")
 
-#: Where a checkout keeps its tests, and which; Keras's are copied out, lest its sources shadow the
-#: installed package.
+#: Where a checkout keeps its tests, and which; they are copied out, lest sources beside them shadow
+#: what is installed (Keras has an onnx.py there).
 SUITES = {
     Path("tests") / "keras2onnx_unit_tests": (
         "test_layers.py",
@@ -37,6 +37,9 @@ SUITES = {
     ),
     Path("keras") / "src" / "export": ("onnx_test.py", "saved_model_test.py"),
 }
+
+#: What tests import from beside them, where there is such.
+HELPERS = ("conftest.py", "test_utils.py", "mock_keras2onnx")
 
 #: What pytest returns when every chosen test was run: passed, some failed, none was chosen.
 COMPLETE = (0, 1, 5)
@@ -50,7 +53,12 @@ def run(
     """Run the tests that `outcomes` lacks in a process of their own; one row each test."""
     with tempfile.TemporaryDirectory(prefix="suite-") as work:
         place = Path(work) / "tests"
-        shutil.copytree(folder, place)
+        place.mkdir()
+        for name in (*files, *HELPERS):
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, place / name)
+            elif (folder / name).is_file():
+                shutil.copy(folder / name, place)
         outcomes.touch()
         command = [
             sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--confcutdir=.",

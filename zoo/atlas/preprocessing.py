@@ -72,7 +72,7 @@ CASES = (
     ),
     layer("Resizing[bilinear,dyn HW]", (None, None, 2), 5, 9),
     layer("Resizing[bicubic,dyn HW]", (None, None, 2), 5, 9, interpolation="bicubic").but(
-        refused="needs a fixed input size"
+        refused="needs a fixed size"
     ),
     layer("Resizing[pad]", (6, 6, 2), 5, 9, pad_to_aspect_ratio=True),
     layer("Resizing[area]", (6, 6, 2), 5, 9, interpolation="area"),

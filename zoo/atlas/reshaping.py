@@ -17,7 +17,7 @@ CASES = (
     layer("UpSampling2D[bicubic]", (4, 4, 2), 2, interpolation="bicubic"),
     layer("UpSampling2D[bilinear,dyn HW]", (None, None, 2), 3, interpolation="bilinear"),
     layer("UpSampling2D[bicubic,dyn HW]", (None, None, 2), 2, interpolation="bicubic").but(
-        refused="fixed input size"
+        refused="needs a fixed size"
     ),
     layer("UpSampling3D", (3, 3, 3, 2), 2),
     layer("Flatten", (3, 4, 2)),
