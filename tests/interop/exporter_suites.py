@@ -1,7 +1,7 @@
 """Runs other projects' tests of their exporters through ours, and theirs through the same adaptation.
 
-    python tests/interop/exporter_suites.py CHECKOUT [--exporter zoo tf2onnx keras]
-        [--outcomes FOLDER] [NAME ...]
+    python tests/interop/exporter_suites.py CHECKOUT [NAME ...]
+        [--exporter zoo tf2onnx keras] [--outcomes FOLDER]
 
 CHECKOUT is one of github.com/onnx/tensorflow-onnx (its keras2onnx tests) or
 github.com/keras-team/keras (its tests of export to ONNX and SavedModel). Nothing in it is changed,
