@@ -115,6 +115,8 @@ def _subclassed(model: Any, samples: Any) -> Signature:
         if samples is None:
             raise
         return _specified(model, _arrays(samples))
+    if isinstance(samples, Mapping) and len(call_arguments(model, samples)[0]) > len(arguments):
+        return _specified(model, _arrays(samples))  # optional arguments that Keras did not see
     parameters: list[str | None] = list(inspect.signature(model.call).parameters)
     order = sorted(
         range(len(arguments)),

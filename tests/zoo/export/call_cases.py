@@ -40,6 +40,18 @@ def two_arguments(keras: Any, *, build: bool) -> Any:
     return model
 
 
+def optional_argument(keras: Any) -> Any:
+    """A call of one tensor, or of two; Keras saw it called on one."""
+
+    class Optional(keras.Model):  # type: ignore[misc, name-defined]
+        def call(self, x: Any, context: Any = None) -> Any:
+            return x if context is None else x - 2 * context[:, :3]
+
+    model = Optional()
+    model(np.zeros((2, 3)))
+    return model
+
+
 def token_ids(keras: Any) -> Any:
     """A subclassed model of integers, called with rows of them; Keras records no type."""
 
@@ -147,6 +159,8 @@ MODELS: dict[str, tuple[Build, dict[str, Any]]] = {
     "recorded": (partial(two_arguments, build=False), {}),
     "named": (partial(two_arguments, build=False), {"samples": PAIR}),
     "listed": (partial(two_arguments, build=True), {"samples": list(PAIR.values())}),
+    "left_out": (optional_argument, {}),
+    "given": (optional_argument, {"samples": PAIR}),
     "ids": (token_ids, {}),
     "ids_int64": (token_ids, {"samples": np.arange(6).reshape(1, 6)}),
     "counter": (lambda k: one_layer(k, _counting, 4), {}),

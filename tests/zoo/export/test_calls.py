@@ -21,6 +21,8 @@ def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFac
         ("built", {"x": ["FP32", "batch", 3], "context": ["FP32", "batch", 5]}),
         ("named", {"x": ["FP32", "batch", 3], "context": ["FP32", "batch", 5]}),
         ("listed", {"x": ["FP32", "batch", 3], "context": ["FP32", "batch", 5]}),
+        ("left_out", {"input": ["FP32", "batch", 3]}),
+        ("given", {"x": ["FP32", "batch", 3], "context": ["FP32", "batch", 5]}),
         ("ids", {"input": ["INT32", "batch", 6]}),
         ("ids_int64", {"input": ["INT64", "batch", 6]}),
         ("settled", {"input": ["FP32", "batch", 4]}),
