@@ -10,6 +10,7 @@ when the process ends, however it ends. What nobody holds leaves when room is ne
 longest ago first.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -19,7 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zoo_server.errors import ModelLoadError
 from zoo_server.repository import layout
 
 _LOCK = ".lock"
@@ -51,7 +51,7 @@ class Cache:
     def obtain(self, key: str, fill: Callable[[Path], None]) -> Lease:
         """Return the folder of a key; if it is not there, `fill` writes its files into an empty one.
 
-        ModelLoadError if there is no room for it; else whatever `fill` raises. Nothing is kept then.
+        OSError if there is no room for it; else whatever `fill` raises. Nothing is kept then.
         """
         place = self.place(key)
         with self._locked(f"{_LOCK}-{key[:2]}"):
@@ -59,22 +59,15 @@ class Cache:
             return lease if lease is not None else self._write(place, fill)
 
     def _write(self, place: Path, fill: Callable[[Path], None]) -> Lease:
-        size = _size(place)
-        staged: Path | None = None
+        staged, descriptor = self._stage(_size(place))
+        lease = Lease(descriptor)
         try:
-            staged, descriptor = self._stage(size)
-            lease = Lease(descriptor)
             fill(staged)
             _flush_tree(staged)
             staged.rename(place)
             _flush(self.root)
-        except OSError as error:
-            raise ModelLoadError(
-                f"the cache {self.root} cannot take {size} bytes: {error.strerror or error}"
-            ) from error
         finally:
-            if staged is not None:
-                shutil.rmtree(staged, ignore_errors=True)
+            shutil.rmtree(staged, ignore_errors=True)
         return lease
 
     def _stage(self, size: int) -> tuple[Path, int]:
@@ -100,15 +93,17 @@ class Cache:
                 if used + size <= self.most_bytes:
                     break
         if used + size > self.most_bytes:
-            raise ModelLoadError(
-                f"the cache {self.root} has no room for {size} bytes: {used} of {self.most_bytes} are "
-                "in use; raise --repository-cache-bytes"
+            raise OSError(
+                errno.ENOSPC,
+                f"no room for {size} bytes: {used} of {self.most_bytes} are in use; raise "
+                "--repository-cache-bytes",
             )
         free = shutil.disk_usage(self.root).free
         if free < size:
-            raise ModelLoadError(
-                f"the disk of the cache {self.root} has no room for {size} bytes: {free} are free; "
-                "name another folder by --repository-cache"
+            raise OSError(
+                errno.ENOSPC,
+                f"its disk has no room for {size} bytes: {free} are free; name another folder by "
+                "--repository-cache",
             )
 
     def _remove(self, folder: Path) -> bool:

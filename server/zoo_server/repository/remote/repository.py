@@ -88,9 +88,12 @@ class RemoteRepository:
         try:
             fill = partial(download, self._store, part, part.served)
             return self.cache.obtain(part.key(self.path), fill)
-        except RepositoryUnreachable as error:
+        except (RepositoryUnreachable, OSError) as error:
             with self._lock:
                 self._attempts[name] = self._attempts.get(name, 0) + 1
+            if isinstance(error, OSError):
+                why = f"the cache {self.cache.root}: {error.strerror or error}"
+                raise ModelLoadError(why) from error
             raise ModelLoadError(str(error)) from error
 
     def _look(self, found: bool) -> None:

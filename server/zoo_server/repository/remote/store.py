@@ -62,7 +62,7 @@ class Store:
     def files(self, folder: str = "") -> list[StoredFile]:
         """Return every object below a folder, sorted; none if there is no such folder.
 
-        FileNotFoundError if the bucket is not there.
+        FileNotFoundError if the bucket, or the root's own folder, is not there.
         """
         rows = self._flat(folder) if self.address.scheme in _FLAT else self._walk(folder, 0)
         return sorted(self._stored(row) for row in rows if self._is_below(row))
@@ -123,6 +123,8 @@ class Store:
         try:
             rows = self._rows(folder)
         except FileNotFoundError:
+            if not folder:
+                raise  # the root itself: a store that is away rather than one without models
             return
         for row in rows:
             if row["type"] != "directory":
@@ -231,8 +233,9 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _line(error: Exception) -> str:
-    """Return an error's text in one line, without what a URL's query holds."""
+    """Return an error's text in one line, without a URL's password and query."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"//[^/@\s]*@", "//", text)
     return re.sub(r"\?[^\s\"']*", "", text)[:300]
 
 

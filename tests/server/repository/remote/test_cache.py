@@ -70,7 +70,7 @@ def test_the_least_recently_used_makes_room(tmp_path):
         cache.obtain(key, filling())
     cache.obtain("dd-7", filling())
     assert folders(cache) == ["aa-7", "bb-7", "dd-7"]
-    with pytest.raises(ModelLoadError, match="no room for 15 bytes: 7 of 21 are in use"):
+    with pytest.raises(OSError, match="no room for 15 bytes: 7 of 21 are in use"):
         cache.obtain("ee-15", filling())
     del held
     cache.obtain("ee-15", filling(b"fifteen letters"))
@@ -96,7 +96,7 @@ def test_a_killed_process_leaves_nothing_that_counts(tmp_path):
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"writing\n"
         cache = Cache(tmp_path, 20)
-        with pytest.raises(ModelLoadError, match="14 of 20 are in use"):
+        with pytest.raises(OSError, match="14 of 20 are in use"):
             cache.obtain("cc-20", never)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -111,7 +111,6 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
     program = textwrap.dedent(
         f"""
         from pathlib import Path
-        from zoo_server.errors import ModelLoadError
         from zoo_server.repository.remote.cache import Cache
         cache = Cache(Path({str(tmp_path)!r}), 1 << 40)
         def fill(size):
@@ -119,7 +118,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
         cache.obtain("aa-7", fill(7))
         for key, size in (("bb-1000000", 1000000), ("cc-7", 1000000)):
             try: cache.obtain(key, fill(size))
-            except ModelLoadError as error: print(error)
+            except OSError as error: print(error)
         print(sorted(entry.name for entry in cache.root.iterdir() if entry.is_dir()))
         """
     )

@@ -225,5 +225,10 @@ def test_a_web_server_is_a_repository(repository, graphs, web, tmp_path):
         (folder / "1").rmdir()
         folder.rmdir()
         look_twice(wire)
+        moved = repository.path.rename(repository.path.with_name("elsewhere"))
+        look_twice(wire)
+        assert "does not exist" in index(wire)["n", "1"][1]
+        moved.rename(repository.path)
+        look_twice(wire)
         assert index(wire)["m ä%41", "1"] == ("UNAVAILABLE", "unloaded")
         assert wire.infer("n", x=ROW)["y"].tolist() == ROW.tolist()

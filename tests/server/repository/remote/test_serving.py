@@ -177,6 +177,20 @@ def test_the_cache_keeps_what_is_loaded(s3, serve, graphs, tmp_path):
     )
 
 
+def test_what_found_no_room_is_tried_again(s3, serve, graphs):
+    """Poll mode loads it once something else has made room."""
+    graph = graphs.identity()
+    s3.put("a/1/model.onnx", graph)
+    with serve("poll", repository_cache_bytes=len(graph)) as wire:
+        s3.put("b/1/model.onnx", graph)
+        look_twice(wire)
+        assert "raise --repository-cache-bytes" in index(wire)["b", "1"][1]
+        s3.remove("a")
+        look_twice(wire)
+        look_twice(wire)
+        assert index(wire)["b", "1"] == ("READY", "")
+
+
 def test_a_load_lists_its_own_model(s3, serve, graphs):
     """The others' keys are not looked at, however many they are."""
     s3.put("m/1/model.onnx", graphs.identity())
