@@ -5,7 +5,7 @@
     │   └── RecipeError     exit 2   a recipe is wrong, so its author can mend it
     ├── CheckFailed         exit 1   everything ran, and what was measured is not good enough
     ├── MissingPackage      exit 1   an extra is not installed
-    └── StorageError        exit 1   the disk refused: full, read-only, no permission
+    └── StorageError        exit 1   the disk or the store refused: full, read-only, no permission, away
 
 The command line prints `str(error)` and exits with `error.exit_status`; it never shows a traceback
 for these.
@@ -47,7 +47,7 @@ class MissingPackage(ZooError):
 
 
 class StorageError(ZooError):
-    """The disk refused a write; what was finished before is still there."""
+    """The disk or the store refused; what was finished before is still there."""
 
 
 def first_line(error: BaseException) -> str:
