@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
+from sphinx.addnodes import pending_xref
+
 project = "Layer Zoo"
 version = release = metadata.version("layer-zoo")
 html_title = "Layer Zoo"
@@ -69,6 +71,13 @@ def _docstring(
     lines[:] = literal_blocks(lines)
 
 
+def _without_sequences(_app: Any, document: Any) -> None:
+    """Take the links from annotations that say Sequence: they mean Python's, and would lead to zoo.client's."""
+    for reference in list(document.findall(pending_xref)):
+        if reference.get("reftarget") == "Sequence":
+            reference.replace_self(reference.children)
+
+
 def _page(_app: Any, _name: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
     if "body" in context:
         context["body"] = scrolling(context["body"])
@@ -77,4 +86,5 @@ def _page(_app: Any, _name: str, _template: str, context: dict[str, Any], _tree:
 def setup(app: Any) -> None:
     """Hook the changes into the build."""
     app.connect("html-page-context", _page)
+    app.connect("doctree-read", _without_sequences)
     app.connect("autodoc-process-docstring", _docstring)

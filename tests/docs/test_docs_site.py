@@ -75,6 +75,7 @@ def test_the_python_reference_has_the_public_names(site: Path) -> None:
 
 
 def test_an_indented_part_of_a_docstring_is_literal() -> None:
+    pytest.importorskip("sphinx", reason="the documentation's group is not installed: make docs")
     settings = runpy.run_path(str(ROOT / "docs/conf.py"))
 
     assert settings["literal_blocks"](["One.", "", "    a -> b", "", "    c", "", "Two."]) == [
