@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 
 from zoo_server.backends.onnxruntime.strings import StringRun
 from zoo_server.datatypes import object_array
-from zoo_server.memory import keep_freed_pages
+from zoo_server.malloc import keep_freed_pages
 from zoo_server.protocols.grpc.transport import core
 
 _REPEATS = 7

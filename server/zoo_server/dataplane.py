@@ -24,7 +24,7 @@ from zoo_server.inference.shared_memory import Region, SharedMemory
 from zoo_server.model_config import InputSettings, OutputSettings
 from zoo_server.models.catalog import Catalog, CatalogEntry, parse_version, reading_of
 from zoo_server.models.control import ControlMode, ModelControl
-from zoo_server.models.payload import ControlValue
+from zoo_server.models.load_override import ControlValue
 from zoo_server.telemetry.logs import LogControl, LogSettings, LogValue
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.traces import Settings as TraceValues
@@ -93,7 +93,7 @@ class ModelMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPlaneParts:
-    """What a data plane speaks for."""
+    """The parts of the server that a data plane asks."""
 
     catalog: Catalog
     control: ModelControl

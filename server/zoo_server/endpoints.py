@@ -52,7 +52,7 @@ _FINDING = frozenset({"ModelMetadata", "ModelConfig"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallParts:
-    """What the calls of all ports have in common."""
+    """The parts of the server that the calls of every port use."""
 
     path: InferPath
     in_flight: InFlight
@@ -97,9 +97,9 @@ class Endpoints:
         return {name: join_address(self._config.host, port) for name, port in ports.items()}
 
     @property
-    def looks(self) -> Sequence[Callable[[], None]]:
-        """What is to be called every so often, to find new certificates and tokens."""
-        return [each.look for each in (self._tls, self._tokens) if each is not None]
+    def reloads(self) -> Sequence[Callable[[], None]]:
+        """What to call every CHECK_SECONDS, so that new certificates and tokens are read."""
+        return [each.reload for each in (self._tls, self._tokens) if each is not None]
 
     def share_of_threads(self, share: float) -> int:
         """Return how many threads are a share of those that calls may hold, 0 if they hold none."""

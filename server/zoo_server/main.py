@@ -3,7 +3,7 @@
     serve(config)     one process, or a supervisor and its workers
     work(spec)        what each worker process runs
 
-The first SIGTERM or SIGINT asks the server to leave, also while models load; the second one ends the
+The first SIGTERM or SIGINT asks the server to shutdown, also while models load; the second one ends the
 process at once.
 """
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from zoo_server.config import ServerConfig
 from zoo_server.errors import OperatorError, ServerExiting
-from zoo_server.memory import keep_freed_pages
+from zoo_server.malloc import keep_freed_pages
 from zoo_server.server import Server
 from zoo_server.telemetry import logs
 from zoo_server.topology import SingleProcess, TopologyFactory
@@ -36,8 +36,8 @@ _LOG = logging.getLogger(__name__)
 OK, FAILED, BAD_USAGE = 0, 1, 2
 
 
-class LeaveRequest:
-    """Set by the first signal; waited for by the main thread.
+class ShutdownRequest:
+    """The request to shut down: set by the first signal, waited for by the main thread.
 
     It waits on a pipe into which the interpreter's own C handler writes. Waiting on a lock would
     miss a signal that another thread takes, or that comes while the lock is being entered: Python
@@ -57,13 +57,13 @@ class LeaveRequest:
             os.read(self._woken, 1)
 
     def set(self) -> None:
-        """Ask the server to leave, from any thread and as often as one likes."""
+        """Ask the server to shutdown, from any thread and any number of times."""
         self._is_set = True
         with suppress(OSError):  # full: it wakes anyway; closed: it has left
             os.write(self.wakeup, b"\0")
 
     def fail(self) -> None:
-        """Ask, since the server can no longer serve."""
+        """Ask the server to leave because it can no longer serve: the exit status is FAILED."""
         self.failed = True
         self.set()
 
@@ -80,12 +80,12 @@ class LeaveRequest:
 
 
 @contextmanager
-def leaving_on_signals(*numbers: signal.Signals) -> Iterator[LeaveRequest]:
-    """Turn signals into a LeaveRequest for as long as the block runs (main thread).
+def shutdown_on_signals(*numbers: signal.Signals) -> Iterator[ShutdownRequest]:
+    """Turn signals into a ShutdownRequest for as long as the block runs (main thread).
 
     They are SIGTERM and SIGINT unless named.
     """
-    request = LeaveRequest()
+    request = ShutdownRequest()
     before: dict[int, Callable[..., object] | int | None] = {
         number: signal.signal(number, request.signalled)
         for number in numbers or (signal.SIGTERM, signal.SIGINT)
@@ -105,11 +105,11 @@ def serve(config: ServerConfig) -> int:
     logs.configure(config.log_level, form=config.log_format)
     _raise_descriptor_limit()
     if config.workers > 1:
-        from zoo_server.supervisors.opening import supervise
+        from zoo_server.supervisors.supervise import supervise
 
         return supervise(config)
-    with leaving_on_signals() as leave:
-        return _serve(config, leave, SingleProcess, partial(_LOG.error, "%s"))
+    with shutdown_on_signals() as shutdown:
+        return _serve(config, shutdown, SingleProcess, partial(_LOG.error, "%s"))
 
 
 def _raise_descriptor_limit() -> None:
@@ -130,12 +130,12 @@ def work(spec: "WorkerSpec") -> int:
 
     logs.configure(spec.config.log_level, spec.number, form=spec.config.log_format)
     with (
-        leaving_on_signals(signal.SIGTERM) as leave,
-        closing(SupervisorChannel(spec, leave.set)) as supervisor,
+        shutdown_on_signals(signal.SIGTERM) as shutdown,
+        closing(SupervisorChannel(spec, shutdown.set)) as supervisor,
     ):
         return _serve(
             spec.config,
-            leave,
+            shutdown,
             partial(WorkerTopology, supervisor),
             lambda error: supervisor.tell("failed", str(error)),
             level=logging.DEBUG,
@@ -144,18 +144,18 @@ def work(spec: "WorkerSpec") -> int:
 
 def _serve(
     config: ServerConfig,
-    leave: LeaveRequest,
+    shutdown: ShutdownRequest,
     topology: TopologyFactory,
     report: Callable[[OperatorError], None],
     *,
     level: int = logging.INFO,
 ) -> int:
-    """Serve until the leave request; `report` hears why the server cannot, `level` is the log's."""
+    """Serve until shutdown is requested; `report` hears why the server cannot, `level` is the log's."""
     keep_freed_pages()
     try:
-        server = Server(config, topology, leave.fail)
-        started = _start(server, leave)
-        leave.wait()
+        server = Server(config, topology, shutdown.fail)
+        started = _start(server, shutdown)
+        shutdown.wait()
         if started.done():
             started.result()
             said = "no new requests, up to {:g} s for those under way"
@@ -169,8 +169,8 @@ def _serve(
     _LOG.log(level, "leaving: %s", said.format(config.drain_seconds))
     cut_off = server.stop(config.drain_seconds)
     _LOG.log(level, "stopped")
-    status = FAILED if leave.failed else OK
-    if cut_off or leave.failed:
+    status = FAILED if shutdown.failed else OK
+    if cut_off or shutdown.failed:
         # A run inside onnxruntime cannot be stopped from outside, and Python would wait for its
         # thread; the drain time was the wait. What a dead loop has left behind is no better.
         logging.shutdown()
@@ -178,7 +178,7 @@ def _serve(
     return status
 
 
-def _start(server: Server, leave: LeaveRequest) -> "Future[None]":
+def _start(server: Server, shutdown: ShutdownRequest) -> "Future[None]":
     """Start the server on a thread of its own: the main one waits for signals meanwhile.
 
     If it cannot start it leaves.
@@ -190,7 +190,7 @@ def _start(server: Server, leave: LeaveRequest) -> "Future[None]":
             server.start()
         except BaseException as error:
             started.set_exception(error)
-            leave.set()
+            shutdown.set()
         else:
             started.set_result(None)
             _spare_the_collector()

@@ -24,18 +24,18 @@ from zoo_server.inference.pictures import PictureThreads
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
-from zoo_server.memory import LOOK_SECONDS, MemoryTrimmer
+from zoo_server.malloc import TRIM_SECONDS, MemoryTrimmer
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.composition import model_control
 from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader
 from zoo_server.models.model_runtime import ModelRuntime, OpenerFactory
-from zoo_server.models.polling import Poller
+from zoo_server.models.periodic import PeriodicThread
 from zoo_server.options import OFF
 from zoo_server.protocols.grpc.health import Health
 from zoo_server.protocols.grpc.infer import InferPath
-from zoo_server.protocols.watched_files import LOOK_SECONDS as LOOK_AT_FILES_SECONDS
+from zoo_server.protocols.watched_files import CHECK_SECONDS
 from zoo_server.schedulers.rate_limiter import RateLimiter
 from zoo_server.schedulers.response_cache import SWEEP_SECONDS, ResponseCache
 from zoo_server.schedulers.sequence_batcher import MOST_WAITING
@@ -215,10 +215,10 @@ class Server:
         self._endpoints.start(dataplane, lambda: not control.repository_problem)
         if config.model_control_mode == ControlMode.POLL:
             self._repeat("polling the model repository", control.poll, config.repository_poll_secs)
-        for look in self._endpoints.looks:
-            self._repeat("reading tokens and certificates", look, LOOK_AT_FILES_SECONDS)
+        for reload in self._endpoints.reloads:
+            self._repeat("reading tokens and certificates", reload, CHECK_SECONDS)
         trimmer = MemoryTrimmer(lambda: not self.in_flight.count, lambda: self.in_flight.entered)
-        self._repeat("giving memory back", trimmer.look, LOOK_SECONDS)
+        self._repeat("giving memory back", trimmer.trim_if_idle, TRIM_SECONDS)
         self._topology.log_ready(self._endpoints.addresses, time.perf_counter() - self._began)
         self._topology.serving()
 
@@ -259,7 +259,7 @@ class Server:
         )
         if control.residency is not None and config.keep_alive:
             pause = min(_LONGEST_SWEEP, config.keep_alive / 4)
-            self._repeat("evicting models", control.residency.sweep, pause)
+            self._repeat("evicting models", control.residency.evict_unused, pause)
         control.start(config.load_model, seconds=config.startup_wait, leave=self._stopping)
         if self._stopping.is_set():
             raise ServerExiting("Server exiting")
@@ -267,9 +267,9 @@ class Server:
         return control
 
     def _repeat(self, name: str, call: Callable[[], None], seconds: float) -> None:
-        poller = Poller(name, call, seconds)
-        poller.start()
-        self._entrances.callback(poller.stop)
+        thread = PeriodicThread(name, call, seconds)
+        thread.start()
+        self._entrances.callback(thread.stop)
 
     def _model_changed(self, name: str, readiness: bool) -> None:
         """Tell those who remember a model, and those who watch what is ready."""

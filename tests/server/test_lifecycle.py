@@ -144,12 +144,12 @@ server._process_event_and_continue = end
 """,
     "HTTP": """
 import asyncio
-from zoo_server.protocols.rest.control import Control
+from zoo_server.protocols.rest.open_inference import OpenInferenceRoutes
 
 def end(*_):
     raise SystemExit("a bug")
 
-Control.live = lambda *_: asyncio.get_running_loop().call_soon(end) and None
+OpenInferenceRoutes.live = lambda *_: asyncio.get_running_loop().call_soon(end) and None
 """,
 }
 
@@ -181,16 +181,16 @@ def test_a_loop_that_ends_takes_the_process_with_it(loop, slow, server_process, 
 #: Leaves on a signal that a thread of its own takes while the main thread waits.
 ANOTHER_THREAD = """
 import signal, threading, time
-from zoo_server.main import leaving_on_signals
+from zoo_server.main import shutdown_on_signals
 
 def kill():
     time.sleep(0.3)  # so that the main thread waits already; sooner would pass as well
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     time.sleep(60)
 
-with leaving_on_signals() as leave:
+with shutdown_on_signals() as shutdown:
     threading.Thread(target=kill, daemon=True).start()
-    leave.wait()
+    shutdown.wait()
 print("left")
 """
 

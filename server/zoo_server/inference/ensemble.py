@@ -296,8 +296,8 @@ class _StepRequest(QueuedRequest):
         self._run = run
         self._step = step
 
-    def label(self) -> str:
-        return self._run.member.label()
+    def request_id(self) -> str:
+        return self._run.member.request_id()
 
     def header(self, name: str) -> str:
         return self._run.member.header(name)

@@ -23,7 +23,7 @@ from zoo_server.model_config import OutputSettings, reshape_dims
 
 
 class Planned(Protocol):
-    """A request that was checked: its plan, and the data of the plan's inputs, in order."""
+    """What `gather` reads of a checked request (plan.CheckedRequest, queued_request.QueuedRequest)."""
 
     plan: Plan
     data: Sequence[Data]

@@ -65,7 +65,7 @@ def planned_array(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Planned
 
 @dataclass(slots=True)
 class CheckedRequest:
-    """A request that fits: its plan, and the data of the plan's inputs, in order."""
+    """A request that fits its model: its plan, and the data of the plan's inputs, in order."""
 
     plan: Plan
     data: Sequence[Data]

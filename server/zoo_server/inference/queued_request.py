@@ -72,7 +72,7 @@ class QueuedRequest(ABC):
         self.plan = self.plan.with_inputs(added)
         self.data = [*self.data, *arrays.values()]
 
-    def label(self) -> str:
+    def request_id(self) -> str:
         """Return the caller's id of the request, "" without one."""
         return ""
 

@@ -8,9 +8,9 @@ from zoo_server.config import ServerConfig
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.installer import Installer
+from zoo_server.models.lazy_installer import LazyInstaller
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader
-from zoo_server.models.on_request import OnRequest
 from zoo_server.models.residency import Residency
 from zoo_server.repository.remote.address import RemoteAddress, default_cache
 from zoo_server.repository.scan import ModelRepository
@@ -25,13 +25,13 @@ def model_control(
     catalog: Catalog,
     changed: Callable[[str, bool], None],
 ) -> ModelControl:
-    """Return what loads the models; ConfigurationError for a model's name that is none.
+    """Return what loads the models; ConfigurationError for an impossible model name.
 
     `changed` is called after each change of the catalog (Installer).
     """
     if config.is_lazy:
         residency = partial(Residency, config.model_memory, config.keep_alive)
-        installer: Installer = OnRequest(loader, catalog, changed, residency)
+        installer: Installer = LazyInstaller(loader, catalog, changed, residency)
     else:
         installer = Installer(loader, catalog, changed)
     mode = ControlMode(config.model_control_mode)

@@ -22,10 +22,8 @@ from zoo_server.errors import ControlDisabled, ModelNotReady, OperatorError, Ser
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.entries import dormant, loading, unavailable
 from zoo_server.models.installer import Installer
-from zoo_server.models.load_threads import LoadThreads
-from zoo_server.models.name_locks import NameLocks
-from zoo_server.models.on_request import OnRequest
-from zoo_server.models.payload import (
+from zoo_server.models.lazy_installer import LazyInstaller
+from zoo_server.models.load_override import (
     ControlValue,
     Override,
     check_name,
@@ -33,6 +31,8 @@ from zoo_server.models.payload import (
     poll_failure,
     unpacked,
 )
+from zoo_server.models.load_threads import LoadThreads
+from zoo_server.models.name_locks import NameLocks
 from zoo_server.models.residency import Residency
 from zoo_server.repository.diff import Action, Load, settled
 from zoo_server.repository.scan import ModelFiles
@@ -66,10 +66,10 @@ class ModelControl:
         catalog: Catalog,
         mode: ControlMode,
     ) -> None:
-        """`installer` puts the models in place: all of them, or on request (OnRequest)."""
+        """`installer` puts the models in place: all of them, or on request (LazyInstaller)."""
         self._repository = repository
         self._installer = installer
-        self._lazy = installer if isinstance(installer, OnRequest) else None
+        self._lazy = installer if isinstance(installer, LazyInstaller) else None
         self._threads = threads
         self._catalog = catalog
         self._mode = mode
@@ -175,7 +175,7 @@ class ModelControl:
     def _wake(self, name: str) -> None:
         """Load a dormant model; what becomes of it is in the catalog."""
         assert self._lazy is not None
-        with self._lazy.residency.waiting(), self._busy.with_name(name):
+        with self._lazy.residency.waiting_call(), self._busy.with_name(name):
             if not self._catalog.may_wake(name):
                 return  # another request has loaded it
             try:
@@ -268,7 +268,7 @@ class ModelControl:
         with self._busy.with_name(action.name):
             if isinstance(action, Load):
                 if self._lazy is not None and not self._catalog.ready_versions(action.name):
-                    self._lazy.rest(action.name)
+                    self._lazy.put_dormant(action.name)
                 else:
                     self._installer.install(action.files)
             else:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from zoo_server.errors import InvalidRequest, ModelLoadError, NoVersion, ServerError
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.entries import failed, unloaded
+from zoo_server.models.load_override import poll_failure
 from zoo_server.models.loader import Loader, LoadPlan
-from zoo_server.models.payload import poll_failure
 from zoo_server.repository.scan import ModelFiles
 
 _LOG = logging.getLogger(__name__)

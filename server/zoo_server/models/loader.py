@@ -25,7 +25,7 @@ from zoo_server.models.ensemble_loading import load_ensemble, made_of
 from zoo_server.models.entries import failed
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.model_runtime import LoadedGraph, ModelRuntime
-from zoo_server.models.self_test import examine
+from zoo_server.models.self_test import run_self_test
 from zoo_server.models.warm_up import try_out, warm_up
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
 from zoo_server.repository.ensembles import steps_of
@@ -282,11 +282,11 @@ def _self_test(
     """Hold a graph against the vectors in its folder; return what was done, for the log."""
     if files.file is not None:
         return "a bare file has no folder of test vectors"  # those beside it may be another's
-    bound = vectors.read_bound(files.confinement, path)
-    if bound is None:
+    tolerance = vectors.read_tolerance(files.confinement, path)
+    if tolerance is None:
         return "left out: its manifest says that it is not meant to be equal"
     sets = vectors.read_vectors(files.confinement, path.parent)
-    examine(graph, sets, bound, cancellation)
+    run_self_test(graph, sets, tolerance, cancellation)
     return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
 
 

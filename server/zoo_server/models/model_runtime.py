@@ -1,4 +1,4 @@
-"""What loads need from outside: the opener of graphs, and what the runs of all models share."""
+"""The parts of the server that loading and running a model needs: the opener of graphs, threads, caches."""
 
 import threading
 from concurrent.futures import Executor
@@ -19,13 +19,17 @@ from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry.requests import RequestJournal
 
 
-class LoadedGraph(Graph, Protocol):
-    """A graph that also says what it takes and gives."""
-
-    threads: int
+class TypedGraph(Graph, Protocol):
+    """A graph that also names and types its inputs and outputs."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+class LoadedGraph(TypedGraph, Protocol):
+    """A graph as its opener returns it: with the threads of one run and what its operators say."""
+
+    threads: int
     traits: GraphTraits
 
 
@@ -40,10 +44,10 @@ class GraphOpener(Protocol):
     def open(
         self, path: Path, threads: int, cancellation: Cancellation, settings: SessionSettings
     ) -> LoadedGraph:
-        """Load a graph, to run with so many; ModelLoadError says why it cannot be served."""
+        """Load a graph, to run with so many threads; ModelLoadError says why it cannot be served."""
 
     def isolated(self, isolation: Isolation) -> "GraphOpener":
-        """Return what opens graphs in processes of their own."""
+        """Return an opener that loads each graph in a process of its own, with these limits."""
 
     def close(self) -> None:
         """End the processes that isolated graphs have."""
@@ -57,7 +61,7 @@ class OpenerFactory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRuntime:
-    """What every model's runs share."""
+    """The parts of the server that all models use."""
 
     opener: GraphOpener
     #: Where runs go that a transport's own thread must not be held for.

@@ -9,7 +9,7 @@ from zoo_server.models.catalog import Catalog, parse_version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """One moment's picture."""
+    """Which models and versions are ready at one moment."""
 
     #: ServerReady's answer.
     server: bool

@@ -45,8 +45,8 @@ class Residency:
         self._places = threading.Semaphore(_MOST_WAITING)
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Hold a thread for a load; QueueFull if too many are held already."""
+    def waiting_call(self) -> Iterator[None]:
+        """Count a call that waits for a load, for as long as the block runs; QueueFull beyond _MOST_WAITING."""
         if not self._places.acquire(blocking=False):
             raise QueueFull("as many requests wait for models to be loaded as may: try again later")
         try:
@@ -55,8 +55,8 @@ class Residency:
             self._places.release()
 
     @contextmanager
-    def room(self, name: str, size: int) -> Iterator[None]:
-        """Hold so many bytes while a model is loaded, for which others may be evicted.
+    def reserved(self, name: str, size: int) -> Iterator[None]:
+        """Reserve so many bytes for as long as the block runs, which loads a model; others may be evicted for it.
 
         ModelLoadError if it never fits, QueueFull if the others are in use.
         """
@@ -75,7 +75,7 @@ class Residency:
                 self._reserved -= size
                 self._trim(name)
 
-    def sweep(self) -> None:
+    def evict_unused(self) -> None:
         """Evict the models that nobody has asked for in the keep-alive time."""
         if not self._keep_alive:
             return

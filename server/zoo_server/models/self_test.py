@@ -1,39 +1,31 @@
 """The self-test: a loaded graph must reproduce the test vectors beside it before it is served.
 
-    vectors ──run──> answers ──within the bound──> served, else ModelLoadError with the place
+    vectors ──run──> answers ──within the tolerance──> served, else ModelLoadError with the place
 
 The vectors' outputs are the model's own framework's, so this also catches an execution provider
 that computes otherwise on this machine, and not only damaged files.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from zoo_server.datatypes import TensorSpec
 from zoo_server.errors import ExecutionError, InvalidRequest, ModelLoadError
 from zoo_server.inference.cancellation import Cancellation
-from zoo_server.inference.model import Graph
-from zoo_server.repository.vectors import Bound, NamedTensors, Vectors
+from zoo_server.models.model_runtime import TypedGraph
+from zoo_server.repository.vectors import NamedTensors, Tolerance, Vectors
 
 Arrays = Mapping[str, np.ndarray]
 
 
-class SignedGraph(Graph, Protocol):
-    """A graph that also says what it takes and gives."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-def examine(
-    graph: SignedGraph,
+def run_self_test(
+    graph: TypedGraph,
     vectors: Sequence[Vectors],
-    bound: Bound,
+    tolerance: Tolerance,
     cancellation: Cancellation | None = None,
 ) -> None:
-    """Run every set of vectors; ModelLoadError names the first answer beyond the bound."""
+    """Run every set of vectors; ModelLoadError names the first answer beyond the tolerance."""
     outputs = [_named(item.outputs, graph.outputs) for item in vectors]
     scales = _scales(outputs)
     for item, expected in zip(vectors, outputs, strict=True):
@@ -43,7 +35,7 @@ def examine(
         except (ExecutionError, InvalidRequest) as error:
             raise ModelLoadError(f"self-test: {item.name} cannot be run: {error}") from error
         for (name, expected_array), answer in zip(expected.items(), answers, strict=True):
-            reason = _differs(expected_array, answer, bound, scales[name])
+            reason = _differs(expected_array, answer, tolerance, scales[name])
             if reason:
                 raise ModelLoadError(f"self-test: {item.name}, output '{name}': {reason}")
 
@@ -66,7 +58,9 @@ def _scales(outputs: Sequence[Arrays]) -> dict[str, float]:
     return scales
 
 
-def _differs(expected_array: np.ndarray, answer: np.ndarray, bound: Bound, scale: float) -> str:
+def _differs(
+    expected_array: np.ndarray, answer: np.ndarray, tolerance: Tolerance, scale: float
+) -> str:
     """Say how an answer differs, empty if it does not; all but floats must be the same."""
     if answer.shape != expected_array.shape or answer.dtype != expected_array.dtype:
         return f"{answer.dtype}{list(answer.shape)} instead of {expected_array.dtype}{list(expected_array.shape)}"
@@ -76,7 +70,7 @@ def _differs(expected_array: np.ndarray, answer: np.ndarray, bound: Bound, scale
         left, right = expected_array.astype(np.float64), answer.astype(np.float64)
         both = np.isfinite(left) & np.isfinite(right)
         delta = np.abs(np.where(both, left - np.where(both, right, 0.0), 0.0))
-        allowed = bound.scaled * scale + bound.relative * np.abs(np.where(both, left, 0.0))
+        allowed = tolerance.scaled * scale + tolerance.relative * np.abs(np.where(both, left, 0.0))
         same |= both & (delta <= allowed)
     if same.all():
         return ""

@@ -103,9 +103,9 @@ class Tokens:
         """ConfigurationError if the file cannot be read, or holds what is no list of tokens."""
         self._file = WatchedFiles({FLAG: path}, lambda contents: parse_tokens(path, contents[0]))
 
-    def look(self) -> None:
+    def reload(self) -> None:
         """Read the file again if it has changed."""
-        self._file.look()
+        self._file.reload()
 
     def check(self, metadata: Iterable[tuple[str, str | bytes]], right: Right | None) -> None:
         """Return if the metadata (gRPC's, or HTTP's headers) bear a token with the right.

@@ -47,9 +47,9 @@ class Tls:
             require_client_authentication=client_ca is not None,
         )
 
-    def look(self) -> None:
+    def reload(self) -> None:
         """Read certificate and key again if they have changed."""
-        self._files.look()
+        self._files.reload()
 
     def _read(self, contents: Sequence[bytes]) -> "_Identity":
         certificate, key = contents

@@ -87,7 +87,7 @@ class ResponseSender(QueuedRequest):
     def encode(self, rows: Rows) -> bytes:
         """Return the answer's bytes."""
 
-    def label(self) -> str:
+    def request_id(self) -> str:
         return self.id.decode(errors="replace")
 
     def header(self, name: str) -> str:

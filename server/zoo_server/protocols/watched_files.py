@@ -9,8 +9,8 @@ from zoo_server.errors import ConfigurationError
 
 _LOG = logging.getLogger(__name__)
 
-#: Between two looks, in seconds.
-LOOK_SECONDS = 1.0
+#: How often to see whether they changed.
+CHECK_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class WatchedFiles(Generic[T]):
         #: What is in force.
         self.value = parse(self._contents)
 
-    def look(self) -> None:
+    def reload(self) -> None:
         """Read them again if they changed; what is wrong with them is one line of the log."""
         try:
             contents = self._read()

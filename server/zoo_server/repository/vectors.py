@@ -25,7 +25,7 @@ NamedTensors = tuple[tuple[str, np.ndarray], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
+class Tolerance:
     """|delta| <= scaled * max|expected| + relative * |expected|, element by element.
 
     The default is for models of any depth, whose rounding reaches 5e-6 of the largest answer.
@@ -79,7 +79,7 @@ def _number(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
-def read_bound(confinement: Confinement, model: Path) -> Bound | None:
+def read_tolerance(confinement: Confinement, model: Path) -> Tolerance | None:
     """Return how near a model file's answers must be: as its manifest says, else the default.
 
     None if the manifest says that this file is not meant to be equal.
@@ -94,6 +94,6 @@ def read_bound(confinement: Confinement, model: Path) -> Bound | None:
         if not facts.get("exact", True):
             return None
         tolerance = facts["tolerance"]
-        return Bound(scaled=float(tolerance["scaled"]), relative=float(tolerance["relative"]))
+        return Tolerance(scaled=float(tolerance["scaled"]), relative=float(tolerance["relative"]))
     except (ModelLoadError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return Bound()  # no manifest, or somebody else's
+        return Tolerance()  # no manifest, or somebody else's

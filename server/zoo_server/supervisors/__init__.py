@@ -6,7 +6,7 @@
     caller ──gRPC──> worker 1                   worker 2 <──gRPC── caller
                       keeps sequences <──── forwards requests
 
-opening              takes the ports and starts the supervisor
+supervise            takes the ports and starts the supervisor
 supervisor           keeps N workers alive
 worker_group         the workers: changes that all make, what they have in common (WorkerGroup)
 worker_process       a worker as the supervisor sees it      (WorkerProcess)

@@ -14,7 +14,7 @@ from typing import Any
 from zoo_server.dataplane import DataPlane, DataPlaneParts
 from zoo_server.errors import ServerExiting
 from zoo_server.inference.model import LoadedModel
-from zoo_server.models.payload import ControlValue
+from zoo_server.models.load_override import ControlValue
 from zoo_server.supervisors import rpc
 from zoo_server.supervisors.state import GroupState
 from zoo_server.supervisors.supervisor_channel import SupervisorChannel

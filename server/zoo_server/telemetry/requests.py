@@ -1,4 +1,4 @@
-"""What became of each request, told one by one: to the access log, and to traces (spans.py).
+"""Hands a record of each finished request to the access log and to traces (spans.py).
 
     a run ends ──> RunObserver ──> queue ──> a thread of its own ──> each listener
 
@@ -35,12 +35,12 @@ TRACE_HEADER, ID_HEADER = "traceparent", "x-request-id"
 
 
 class Observed(Protocol):
-    """A request, as far as it is told of (zoo_server.inference.queued_request.QueuedRequest)."""
+    """What a record reads of a request (zoo_server.inference.queued_request.QueuedRequest)."""
 
     rows: int
     arrived_ns: int
 
-    def label(self) -> str:
+    def request_id(self) -> str:
         """Return the caller's id of the request, "" without one."""
 
     def header(self, name: str) -> str:
@@ -73,7 +73,7 @@ Listener = Callable[[RequestRecord], None]
 
 
 class RequestJournal:
-    """Hands records to listeners, on a thread of its own."""
+    """Hands records to listeners, on a thread of its own, from a bounded queue."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)
@@ -83,7 +83,7 @@ class RequestJournal:
         self._thread.start()
 
     def put(self, records: Sequence[RequestRecord]) -> None:
-        """Have records told; from any thread, at once."""
+        """Queue records for the listeners, from any thread and without waiting; a full queue drops them."""
         if self._queue.qsize() < _MOST_WAITING:
             self._queue.put(records)
         else:
@@ -91,7 +91,7 @@ class RequestJournal:
             self._lost += len(records)
 
     def close(self) -> None:
-        """Tell what waits, and end."""
+        """Hand over what is queued, and end the thread."""
         self._queue.put(None)
         self._thread.join(_CLOSE_SECONDS)
 
@@ -109,7 +109,7 @@ class RequestJournal:
 
 
 class RunObserver:
-    """Hears of the runs of one model version."""
+    """Makes the records of one model version's requests."""
 
     def __init__(self, journal: RequestJournal, model: str, version: int) -> None:
         self._journal = journal
@@ -117,15 +117,15 @@ class RunObserver:
         self._version = version
 
     def ran(self, batch: Sequence[Observed], execution: Execution) -> None:
-        """Take a run and the requests that it answered."""
+        """Record the requests that a run answered."""
         self._journal.put([self._record(member, execution) for member in batch])
 
     def cached(self, member: Observed, now_ns: int) -> None:
-        """Take a request that the response cache answered: its batch is 0."""
+        """Record a request that the response cache answered: its batch is 0."""
         self._journal.put([self._record(member, None, now_ns)])
 
     def failed(self, member: Observed, error: Exception, now_ns: int) -> None:
-        """Take a request that was accepted and then failed, whether or not it was run."""
+        """Record a request that was accepted and then failed, whether or not it was run."""
         self._journal.put([self._record(member, None, now_ns, type(error).__name__)])
 
     def _record(
@@ -134,7 +134,7 @@ class RunObserver:
         return RequestRecord(
             model=self._model,
             version=self._version,
-            id=(member.label() or member.header(ID_HEADER))[:_ID_CHARACTERS],
+            id=(member.request_id() or member.header(ID_HEADER))[:_ID_CHARACTERS],
             traceparent=member.header(TRACE_HEADER),
             rows=member.rows,
             batch=run.rows if run else 0,

@@ -24,7 +24,7 @@ def test_auto_asks_for_the_best_there_is():
     """`auto` asks for CUDA before the CPU where the wheel has it, and never for TensorRT."""
     assert names("auto", PLAIN, TENSORRT, CUDA, CPU) == [CUDA, CPU]
     assert names("auto", PLAIN, "AzureExecutionProvider", CPU) == [CPU]
-    assert providers.taken(providers.choose("auto", PLAIN, [CPU]), [CPU]) == "cpu"
+    assert providers.session_provider(providers.choose("auto", PLAIN, [CPU]), [CPU]) == "cpu"
 
 
 def test_named_provider_must_be_in_the_wheel():
@@ -38,8 +38,8 @@ def test_named_provider_must_be_in_the_created_session():
     choice = providers.choose("cuda", PLAIN, [CUDA, CPU])
     assert choice.names == [CUDA, CPU]
     with pytest.raises(ProviderError, match="could not set it up"):
-        providers.taken(choice, [CPU])
-    assert providers.taken(choice, [CUDA, CPU]) == "cuda"
+        providers.session_provider(choice, [CPU])
+    assert providers.session_provider(choice, [CUDA, CPU]) == "cuda"
 
 
 def test_an_accelerator_goes_before_the_servers_provider():

@@ -13,7 +13,7 @@ from tests.server.models.control_calls import ROW, index, load, outcome, unload
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.config import ServerConfig
 from zoo_server.errors import ConfigurationError, LoadFailed
-from zoo_server.models.payload import parse_override, unpacked
+from zoo_server.models.load_override import parse_override, unpacked
 
 LONG = "A" * 256
 

@@ -14,7 +14,7 @@ from zoo_server.datatypes import DATA_TYPES, DataType
 from zoo_server.errors import ModelLoadError
 from zoo_server.repository.confinement import Confinement
 from zoo_server.repository.tensor_file import parse_tensor
-from zoo_server.repository.vectors import Bound, read_bound, read_vectors
+from zoo_server.repository.vectors import Tolerance, read_tolerance, read_vectors
 
 ELEMENTS = {
     "BOOL": [True, False, True],
@@ -221,7 +221,7 @@ def test_the_bound_is_the_one_it_was_published_under(
 
 
 def test_a_variant_that_is_not_meant_to_be_equal_is_not_tested(tmp_path):
-    """Each file of a version has the bound that its own entry gives; an inexact one has none."""
+    """Each file of a version has the tolerance that its own entry gives; an inexact one has none."""
     variants = [
         {"file": "model.portable.onnx", "exact": True, "tolerance": {"scaled": 1, "relative": 2}},
         {"file": "model.int8.onnx", "exact": False},
@@ -230,10 +230,10 @@ def test_a_variant_that_is_not_meant_to_be_equal_is_not_tested(tmp_path):
     manifest = {"tolerance": {"scaled": 3, "relative": 4}, "variants": variants}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
 
-    def bound(name: str) -> Bound | None:
-        return read_bound(Confinement(tmp_path), tmp_path / name)
+    def tolerance(name: str) -> Tolerance | None:
+        return read_tolerance(Confinement(tmp_path), tmp_path / name)
 
-    assert bound("model.onnx") == Bound(scaled=3, relative=4)
-    assert bound("model.portable.onnx") == Bound(scaled=1, relative=2)
-    assert bound("model.int8.onnx") is None
-    assert bound("model.other.onnx") == Bound()
+    assert tolerance("model.onnx") == Tolerance(scaled=3, relative=4)
+    assert tolerance("model.portable.onnx") == Tolerance(scaled=1, relative=2)
+    assert tolerance("model.int8.onnx") is None
+    assert tolerance("model.other.onnx") == Tolerance()

@@ -178,9 +178,9 @@ def test_a_broken_file_is_one_line_of_the_log(tmp_path, caplog):
     tokens = Tokens(path)
     path.unlink()
     for _ in range(3):
-        tokens.look()
+        tokens.reload()
     path.write_text("one\n")
-    tokens.look()
+    tokens.reload()
     tokens.check([("authorization", "Bearer one")], Right.CONTROL)
 
     assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -16,7 +16,7 @@ RECORD = "session.record_ep_graph_assignment_info"
 _MOST_NAMED = 8
 
 
-def counted(session: InferenceSession, path: Path) -> tuple[tuple[str, int], ...]:
+def node_counts(session: InferenceSession, path: Path) -> tuple[tuple[str, int], ...]:
     """Return how many nodes each provider took, by its short name, and log it.
 
     Empty where onnxruntime does not tell.

@@ -1,4 +1,4 @@
-"""A session in a process of its own: what ends that process ends no other (docs/serving.md).
+"""A session in a process of its own, so that a crash in it ends no other (docs/serving.md).
 
     run ──> feeds ──socket──> isolated_process ──run──> outputs ──socket──> answer
                                     └─ ends ──> WorkerLost for this run; the next one starts another
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo_server.backends.onnxruntime.messages import memory_reason
-from zoo_server.backends.onnxruntime.messages_of_arrays import OUT_OF_MEMORY, Closed
+from zoo_server.backends.onnxruntime.error_text import memory_reason
 from zoo_server.backends.onnxruntime.model_process import ModelProcess, Spec
+from zoo_server.backends.onnxruntime.process_messages import OUT_OF_MEMORY, Closed
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_wire
 from zoo_server.errors import (
@@ -215,7 +215,7 @@ class IsolatedRuntime:
         return session
 
     def isolated(self, isolation: Isolation) -> "IsolatedRuntime":
-        """Return the same with other limits."""
+        """Return a runtime like this one with other limits."""
         return IsolatedRuntime(self.version, self._provider, self._limiter, isolation, self._opened)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo_server.backends.onnxruntime.messages_of_arrays import OUT_OF_MEMORY, Closed, receive, send
+from zoo_server.backends.onnxruntime.process_messages import OUT_OF_MEMORY, Closed, receive, send
 from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.backends.onnxruntime.session import Session
 from zoo_server.errors import ModelLoadError, ServerError

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_server.backends.onnxruntime.messages_of_arrays import Closed, receive, send
+from zoo_server.backends.onnxruntime.process_messages import Closed, receive, send
 from zoo_server.datatypes import TensorSpec
 from zoo_server.errors import ServerError
 from zoo_server.model_config import GraphTraits, SessionSettings

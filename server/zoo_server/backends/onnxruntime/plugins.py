@@ -10,8 +10,8 @@ import threading
 from collections.abc import Mapping
 from importlib import metadata, util
 
+from zoo_server.backends.onnxruntime.error_text import one_line
 from zoo_server.backends.onnxruntime.library import Device, Onnxruntime, SessionOptions
-from zoo_server.backends.onnxruntime.messages import one_line
 from zoo_server.errors import ProviderError
 
 #: The packages by the name that onnxruntime gives their provider.

@@ -52,7 +52,7 @@ _OPENVINO_THREADS = frozenset({"load_config", "num_of_threads"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ProviderChoice:
     """The providers of one session by onnxruntime's names, best first, with their options."""
 
     providers: tuple[tuple[str, dict[str, str]], ...]
@@ -66,7 +66,7 @@ class Choice:
 
 def choose(
     provider: str, settings: SessionSettings, available: Sequence[str], threads: int = 0
-) -> Choice:
+) -> ProviderChoice:
     """Return what to create a session with; `provider` is what --provider says.
 
     `available` is what onnxruntime was built with, and its plugins; ProviderError if a named one is not
@@ -90,7 +90,7 @@ def choose(
     if "tensorrt" in required or (settings.placement is Placement.AUTO and not required):
         tried += [name for name in AUTO if ONNXRUNTIME_NAMES[name] in available]
     names = dict.fromkeys([*tried, "cpu"])
-    return Choice(
+    return ProviderChoice(
         providers=tuple(
             (ONNXRUNTIME_NAMES[name], _options(name, options.get(name, {}), settings, threads))
             for name in names
@@ -132,7 +132,7 @@ def _options(
     return options
 
 
-def taken(choice: Choice, session_has: Sequence[str]) -> str:
+def session_provider(choice: ProviderChoice, session_has: Sequence[str]) -> str:
     """Return the short name of the provider that a created session runs on.
 
     ProviderError if the session does not have one that it must have.

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from zoo_server.backends.onnxruntime import assignment, providers
 from zoo_server.backends.onnxruntime.bfloat16 import ValueRun, has_bfloat16
+from zoo_server.backends.onnxruntime.error_text import one_line, without_paths
 from zoo_server.backends.onnxruntime.isolated import IsolatedRuntime, IsolatedSession
 from zoo_server.backends.onnxruntime.library import (
     InferenceSession,
@@ -21,7 +22,6 @@ from zoo_server.backends.onnxruntime.library import (
     Run,
     SessionOptions,
 )
-from zoo_server.backends.onnxruntime.messages import for_callers, one_line
 from zoo_server.backends.onnxruntime.plugins import Plugins
 from zoo_server.backends.onnxruntime.session import Session
 from zoo_server.backends.onnxruntime.session_options import (
@@ -100,18 +100,18 @@ class Runtime:
             if choice.required or choice.names == [providers.CPU]:
                 raise ModelLoadError(_load_reason(path, error)) from error
             session = self._open_on_cpu(path, file, threads, settings, error)
-        taken = providers.taken(choice, session.get_providers())
+        provider = providers.session_provider(choice, session.get_providers())
         try:
             return Session(
                 session,
-                taken,
+                provider,
                 max(threads, inter_op_threads(threads, settings)),
                 self._limiter,
                 file.traits,
                 run_options(module, settings, arena=not self._memory_bytes),
                 _run_of(session, module),
                 self._memory_bytes,
-                assignment.counted(session, path) if choice.names[1:] else (),
+                assignment.node_counts(session, path) if choice.names[1:] else (),
             )
         except UnicodeDecodeError:  # onnxruntime takes them, and its Python interface does not
             raise ModelLoadError(
@@ -119,7 +119,7 @@ class Runtime:
             ) from None
 
     def isolated(self, isolation: Isolation) -> "IsolatedRuntime":
-        """Return what opens graphs in processes of their own."""
+        """Return an opener that loads each graph in a process of its own, with these limits."""
         return IsolatedRuntime(
             self.version, self._provider, self._limiter, isolation, self._isolated
         )
@@ -129,7 +129,7 @@ class Runtime:
         for session in list(self._isolated):
             session.close()
 
-    def _choose(self, settings: SessionSettings, threads: int) -> providers.Choice:
+    def _choose(self, settings: SessionSettings, threads: int) -> providers.ProviderChoice:
         """Return a session's providers; ProviderError also for a plugin that finds no device here."""
         available = [*self._onnxruntime.get_available_providers(), *self._plugins.names]
         choice = providers.choose(self._provider, settings, available, threads)
@@ -137,10 +137,10 @@ class Runtime:
             self._plugins.device(name)
         return choice
 
-    def _plugged(self, choice: providers.Choice) -> list[str]:
+    def _plugged(self, choice: providers.ProviderChoice) -> list[str]:
         return [name for name in choice.names if name in self._plugins.names]
 
-    def _prepare(self, options: SessionOptions, choice: providers.Choice) -> None:
+    def _prepare(self, options: SessionOptions, choice: providers.ProviderChoice) -> None:
         """Give a session's options the providers, where a plugin's is among them."""
         if choice.names[1:]:
             options.add_session_config_entry(assignment.RECORD, "1")
@@ -221,4 +221,4 @@ def _place(path: Path) -> str:
 
 
 def _load_reason(path: Path, error: Exception) -> str:
-    return f"{_place(path)} cannot be loaded: {for_callers(error, path.parent)}"
+    return f"{_place(path)} cannot be loaded: {without_paths(error, path.parent)}"

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from zoo_server.backends.onnxruntime.error_text import is_out_of_memory, memory_reason, one_line
 from zoo_server.backends.onnxruntime.library import InferenceSession, Run, RunOptions, Tensor
-from zoo_server.backends.onnxruntime.messages import memory_reason, one_line, wants_memory
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
 from zoo_server.errors import ExecutionError, InvalidRequest, MemoryExhausted, ModelLoadError
@@ -85,7 +85,7 @@ class Session:
                     f"the request leaves operator {guarded[1]} a tensor without elements, and it takes "
                     "one or more: send a larger input"
                 ) from None
-            if wants_memory(error):
+            if is_out_of_memory(error):
                 raise MemoryExhausted(memory_reason(error, self._memory_bytes)) from error
             raise ExecutionError(one_line(error)) from error
         return results

@@ -1,4 +1,4 @@
-"""Runs of graphs with long tensors of strings, which onnxruntime would keep everybody waiting for.
+"""Runs graphs with long tensors of strings in parts: onnxruntime holds the GIL while it converts them.
 
     array of str ──join──> one str ──StringSplit──> OrtValue ──run──> OrtValue ──Slice──> array of str
 

@@ -22,7 +22,7 @@ Send = Callable[[object], None]
 
 
 class Health:
-    """Who serves; `publish` replaces the whole picture and tells those who watch."""
+    """The serving status of each name; `publish` replaces all of them and tells the open watches."""
 
     def __init__(self, services: Sequence[str] = ()) -> None:
         """`services`: names that serve while the whole server is ready."""

@@ -7,16 +7,17 @@
     application.py     the table served; the token; errors to {"error": …}
     bodies.py          a request's body within its limits, compression both ways
     json_values.py     JSON read with errors that name the member, protobuf written as JSON
-    control.py         everything but inference: the data plane, asked in JSON
+    open_inference.py  everything but inference: the data plane, asked in JSON
     infer.py           inference: into the model's queue, and out
-    forms.py           what the two forms of asking for it have in common
-    elements.py        JSON's nested arrays to arrays of numpy
+    request_formats.py the two JSON formats of requests and answers, behind one interface
+    elements.py        JSON's nested arrays to arrays of numpy; sliced_json.py decodes long texts
     infer_request.py   JSON and binary tensors to InferRequest
     infer_response.py  outputs to JSON and binary tensors
     predict.py         TensorFlow Serving's REST: predict, status, metadata
-    predict_request.py, predict_response.py  its rows and columns
+    predict_request.py, predict_response.py, predict_tensor.py  its rows and columns
     errors.py          the table of HTTP statuses, and the one writer of {"error": …}
-    plain.py           ASGI without a framework: the token's check, the page of metrics
+    asgi.py            ASGI without a framework: the token's check, the page of metrics
+    home.py, site.py   what / answers: a page about the server, or the gallery
 
 Paths, statuses and the stems of messages are Triton's (server/src/http_server.cc) and below /v1/
 TensorFlow Serving's (model_servers/http_rest_api_handler.cc).

@@ -26,13 +26,18 @@ from zoo_server.protocols.auth import Right, Tokens
 from zoo_server.protocols.rest import openapi
 from zoo_server.protocols.rest.asgi import Application, RightOf, TokenCheck
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
-from zoo_server.protocols.rest.control import Answer, Body, Control, Path
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
-from zoo_server.protocols.rest.forms import Form, OpenInference
 from zoo_server.protocols.rest.home import Home
 from zoo_server.protocols.rest.infer import LENGTH_HEADER, Inference
 from zoo_server.protocols.rest.json_values import parse_json
-from zoo_server.protocols.rest.predict import Predict, TensorFlowServing
+from zoo_server.protocols.rest.open_inference import (
+    Answer,
+    Body,
+    OpenInferenceRoutes,
+    PathParameters,
+)
+from zoo_server.protocols.rest.predict import PredictFormat, TensorFlowServingRoutes
+from zoo_server.protocols.rest.request_formats import OpenInferenceFormat, RequestFormat
 from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, PREDICT, Operation
 from zoo_server.protocols.rest.site import SiteRoute
 
@@ -40,7 +45,7 @@ from zoo_server.protocols.rest.site import SiteRoute
 _SERVABLES = "/v1/"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Function = Callable[[Path, Body], Answer]
+Function = Callable[[PathParameters, Body], Answer]
 
 
 def rest_application(
@@ -108,12 +113,12 @@ class _Routes:
         self._limits = limits
         self._in_flight = in_flight
         self._workers = workers
-        self._functions = (Control(dataplane), TensorFlowServing(dataplane))
+        self._functions = (OpenInferenceRoutes(dataplane), TensorFlowServingRoutes(dataplane))
         self._bodies = Bodies(limits)
         self._inference = Inference(dataplane, self._bodies, workers)
-        self._forms: dict[str, Form] = {
-            INFER: OpenInference(dataplane),
-            PREDICT: Predict(dataplane),
+        self._formats: dict[str, RequestFormat] = {
+            INFER: OpenInferenceFormat(dataplane),
+            PREDICT: PredictFormat(dataplane),
         }
 
     def all(self) -> list[Route]:
@@ -134,8 +139,8 @@ class _Routes:
         return Route("/", _guarded("home", endpoint), methods=["GET"])
 
     def _endpoint(self, operation: Operation) -> Endpoint:
-        if operation.function in self._forms:
-            infer = partial(self._infer, self._forms[operation.function])
+        if operation.function in self._formats:
+            infer = partial(self._infer, self._formats[operation.function])
             return _guarded(operation.function, infer)
         if operation.function == OPENAPI:
             return _guarded(OPENAPI, self._document)
@@ -169,16 +174,16 @@ class _Routes:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, function, *arguments)
 
-    async def _infer(self, form: Form, request: Request) -> Response:
+    async def _infer(self, request_format: RequestFormat, request: Request) -> Response:
         path = _path(request)
         with self._in_flight:
-            return await self._inference.infer(form, request, path)
+            return await self._inference.infer(request_format, request, path)
 
     async def _document(self, _: Request) -> Response:
         return _json(openapi.document(self._version))
 
 
-def _call(function: Function, path: Path, body: bytes | bytearray) -> Answer:
+def _call(function: Function, path: PathParameters, body: bytes | bytearray) -> Answer:
     return function(path, parse_json(body))
 
 
@@ -198,7 +203,7 @@ def _guarded(name: str, endpoint: Endpoint) -> Endpoint:
     return guarded
 
 
-def _path(request: Request) -> Path:
+def _path(request: Request) -> PathParameters:
     """Return what the path names; a version that is no number is no path of ours, as in Triton.
 
     Nor is, in TensorFlow Serving's paths, a model or label with a colon: a verb follows that.

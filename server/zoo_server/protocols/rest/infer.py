@@ -34,7 +34,7 @@ from zoo_server.protocols.rest.bodies import (
     wanted_encoding,
 )
 from zoo_server.protocols.rest.errors import JSON
-from zoo_server.protocols.rest.forms import DecodedRequest, Form
+from zoo_server.protocols.rest.request_formats import DecodedRequest, RequestFormat
 
 #: The header that says how much of a body is JSON, in requests and in answers.
 LENGTH_HEADER = "inference-header-content-length"
@@ -58,28 +58,30 @@ class Inference:
         self._workers = workers
         self._large = asyncio.Semaphore(1)
 
-    async def infer(self, form: Form, request: Request, path: Mapping[str, str]) -> Response:
+    async def infer(
+        self, request_format: RequestFormat, request: Request, path: Mapping[str, str]
+    ) -> Response:
         """Answer one request; raises what zoo_server.errors says can go wrong."""
         arrived = time.perf_counter_ns()
         # The model first: an unknown one is 404 whatever else is wrong, as in Triton.
         if self._dataplane.catalog.is_lazy:
             loop = asyncio.get_running_loop()
-            model = await loop.run_in_executor(self._workers, form.find, path)
+            model = await loop.run_in_executor(self._workers, request_format.find, path)
         else:
-            model = form.find(path)
+            model = request_format.find(path)
         encoding = encoding_of(request)
         with self._bodies.holding() as holding:
             body = await holding.read(request)
             caller = _Caller()
             sent = _Body(
                 body,
-                request.headers.get(LENGTH_HEADER) if form.has_bytes else None,
+                request.headers.get(LENGTH_HEADER) if request_format.has_bytes else None,
                 is_compressed=encoding is not None,
                 wanted=wanted_encoding(request.headers.get("accept-encoding", "")),
                 arrived_ns=arrived,
                 headers=request.headers,
             )
-            begin = partial(self._begin, form, caller, model, sent)
+            begin = partial(self._begin, request_format, caller, model, sent)
             if len(body) <= _SMALL_BYTES and encoding is None:
                 begin(_INLINE_BUDGET_NS)
             elif encoding is None and sent.header_length() <= _LARGE_BYTES:
@@ -95,7 +97,7 @@ class Inference:
 
     def _begin(
         self,
-        form: Form,
+        request_format: RequestFormat,
         caller: "_Caller",
         model: LoadedModel,
         sent: "_Body",
@@ -110,11 +112,11 @@ class Inference:
                 f"request JSON size of {header_length} bytes exceeds the maximum allowed input "
                 f"size of {limit} bytes. Use --http-max-input-size to increase the limit."
             )
-        decoded = form.decode(memoryview(body), header_length, model)
+        decoded = request_format.decode(memoryview(body), header_length, model)
 
         def queue(plan: Plan) -> _Answer:
             decoded.check(plan)
-            kind = _Answer if form.has_bytes else _TextAnswer
+            kind = _Answer if request_format.has_bytes else _TextAnswer
             return kind(caller, model, decoded, sent)
 
         self._dataplane.infer(model, decoded.request, queue, inline_budget_ns)
@@ -198,7 +200,7 @@ class _Answer(QueuedRequest):
         self._encoding = sent.wanted
         self._headers = sent.headers
 
-    def label(self) -> str:
+    def request_id(self) -> str:
         return self._decoded.request.id
 
     def header(self, name: str) -> str:

@@ -60,7 +60,7 @@ _NUMBERS = ("priority", "timeout")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestRequest:
-    """A request, and in which form each output is wanted."""
+    """A request, and in which format each output is wanted."""
 
     request: InferRequest
     #: Of outputs that the request does not list.

@@ -26,8 +26,8 @@ ELEMENTS_AT_ONCE = 1 << 13
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
-def check_forms(plan: Plan, decoded: RestRequest) -> None:
-    """Before anything runs: InvalidRequest for an output whose form cannot carry its datatype."""
+def check_formats(plan: Plan, decoded: RestRequest) -> None:
+    """Before anything runs: InvalidRequest for an output whose format cannot carry its datatype."""
     for output, requested in plan.outputs:
         wire = output.datatype.wire
         outside_json = requested.classes or requested.destination is not None

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST, which is KServe's V1 too: predict as a form, and the other routes.
+"""TensorFlow Serving's REST, which is KServe's V1 too: the format of predict, and the other routes.
 
 Paths, members and the stems of messages are upstream's (model_servers/http_rest_api_handler.cc). The
 answer to GET /v1/models is KServe's: upstream has none.
@@ -19,15 +19,15 @@ from zoo_server.inference.plan import Plan
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols import servables
 from zoo_server.protocols.rest import predict_request, predict_response
-from zoo_server.protocols.rest.control import Answer, Body, Path
-from zoo_server.protocols.rest.forms import DecodedRequest
 from zoo_server.protocols.rest.json_values import Json
+from zoo_server.protocols.rest.open_inference import Answer, Body, PathParameters
+from zoo_server.protocols.rest.request_formats import DecodedRequest
 
 _MAX_VERSION = 2**63 - 1
 
 
-class Predict:
-    """The form (zoo_server.protocols.rest.forms.Form)."""
+class PredictFormat:
+    """TensorFlow Serving's rows and columns (zoo_server.protocols.rest.request_formats.RequestFormat)."""
 
     has_bytes = False
 
@@ -55,30 +55,30 @@ class _Decoded:
         return predict_response.encode(plan, rows, is_rows=self._decoded.is_rows), None
 
 
-class TensorFlowServing:
-    """The routes' functions."""
+class TensorFlowServingRoutes:
+    """All of TensorFlow Serving's routes but predict: the path and the body's JSON in, JSON out."""
 
     def __init__(self, dataplane: DataPlane) -> None:
         self._dataplane = dataplane
 
-    def models(self, _: Path, __: Body) -> Answer:
+    def models(self, _: PathParameters, __: Body) -> Answer:
         entries = self._dataplane.repository_index("", ready=True)
         return {"models": sorted({entry.name for entry in entries})}
 
-    def status(self, path: Path, _: Body) -> Answer:
+    def status(self, path: PathParameters, _: Body) -> Answer:
         return _json(servables.statuses(self._dataplane, _spec(path)))
 
-    def metadata(self, path: Path, _: Body) -> Answer:
+    def metadata(self, path: PathParameters, _: Body) -> Answer:
         model = servables.find(self._dataplane, _spec(path))
         return {
             "model_spec": _json(servables.model_spec(model)),
             "metadata": {"signature_def": _json(servables.signatures(model.settings))},
         }
 
-    def classify(self, _: Path, __: Body) -> NoReturn:
+    def classify(self, _: PathParameters, __: Body) -> NoReturn:
         servables.refuse("Classify")
 
-    def regress(self, _: Path, __: Body) -> NoReturn:
+    def regress(self, _: PathParameters, __: Body) -> NoReturn:
         servables.refuse("Regress")
 
 

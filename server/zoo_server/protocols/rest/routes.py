@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from zoo_server.protocols.auth import OPEN, Right
 
-#: What answers a route in the application, and not a function of control.py or predict.py.
+#: What answers a route in the application, and not a method of open_inference.py or predict.py.
 INFER, PREDICT, OPENAPI = "infer", "predict", "openapi"
 
 
@@ -18,7 +18,7 @@ class Operation:
 
     method: str
     path: str
-    #: The function that answers: one of Control's or TensorFlowServing's, INFER, PREDICT or OPENAPI.
+    #: What answers: a method of OpenInferenceRoutes or TensorFlowServingRoutes, INFER, PREDICT or OPENAPI.
     function: str
     #: The right that a token needs, None for none at all.
     right: Right | None

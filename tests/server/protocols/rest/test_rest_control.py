@@ -7,8 +7,8 @@ import pytest
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import InvalidRequest, UnreadableJson
-from zoo_server.protocols.rest.control import Control
 from zoo_server.protocols.rest.json_values import message_to_json
+from zoo_server.protocols.rest.open_inference import OpenInferenceRoutes
 from zoo_server.telemetry.logs import LogSettings
 
 NO_PLANE = SimpleNamespace(register_system_region=None)
@@ -22,7 +22,7 @@ def ask(function, path=None, body=None, **answers):
         return lambda *positional, **named: calls.append((name, positional, named)) or answer
 
     plane = SimpleNamespace(**{name: method(name, answer) for name, answer in answers.items()})
-    shown = getattr(Control(plane), function)(path or {}, body or {})
+    shown = getattr(OpenInferenceRoutes(plane), function)(path or {}, body or {})
     (call,) = calls
     return shown, call[1]
 
@@ -144,14 +144,14 @@ WRONG = (
 def test_a_body_that_cannot_be_read(function, body, text, error):
     """It is refused before the data plane is asked."""
     with pytest.raises(error, match=text):
-        getattr(Control(NO_PLANE), function)({"model": "m", "region": "r"}, body)
+        getattr(OpenInferenceRoutes(NO_PLANE), function)({"model": "m", "region": "r"}, body)
 
 
 @pytest.mark.parametrize("kind", ["system", "cuda"])
 def test_a_registration_names_its_region(kind):
     """The path must, whatever the body says."""
     with pytest.raises(InvalidRequest, match=f"necessary to register {kind} shared memory region"):
-        getattr(Control(NO_PLANE), f"{kind}_register")(
+        getattr(OpenInferenceRoutes(NO_PLANE), f"{kind}_register")(
             {}, {"key": "k", "byte_size": 1, "raw_handle": {"b64": ""}, "device_id": 0}
         )
 

@@ -1,4 +1,7 @@
-"""The forms in which HTTP asks for inference, behind which everything is one path (infer.py)."""
+"""The JSON formats of inference over HTTP: how a request is decoded, and its answer encoded.
+
+Behind both is one path (infer.py).
+"""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -20,14 +23,14 @@ class DecodedRequest(Protocol):
         """What goes to the model."""
 
     def check(self, plan: Plan) -> None:
-        """Before anything runs: InvalidRequest if an output cannot be written in this form."""
+        """Before anything runs: InvalidRequest if an output cannot be written in this format."""
 
     def encode(self, settings: ModelSettings, plan: Plan, rows: Rows) -> tuple[bytes, int | None]:
         """Return the body, and the length of its JSON where bytes follow."""
 
 
-class Form(Protocol):
-    """One of the forms."""
+class RequestFormat(Protocol):
+    """How one protocol writes requests and answers."""
 
     #: Whether bytes may follow the JSON of a body.
     has_bytes: bool
@@ -42,7 +45,7 @@ class Form(Protocol):
         """
 
 
-class OpenInference:
+class OpenInferenceFormat:
     """The Open Inference Protocol v2, with Triton's binary tensors."""
 
     has_bytes = True
@@ -66,7 +69,7 @@ class _Decoded:
         self.request = decoded.request
 
     def check(self, plan: Plan) -> None:
-        infer_response.check_forms(plan, self._decoded)
+        infer_response.check_formats(plan, self._decoded)
 
     def encode(self, settings: ModelSettings, plan: Plan, rows: Rows) -> tuple[bytes, int | None]:
         return infer_response.encode(settings, plan, rows, self._decoded)

@@ -1,6 +1,6 @@
-"""All routes but inference: one function a route, from path and JSON to the data plane and back.
+"""The Open Inference Protocol's routes but inference, with Triton's extensions: one method a route.
 
-How a value looks in JSON is Triton's HTTP form: names as in its messages, 64-bit numbers as numbers,
+How a value looks in JSON is Triton's: names as in its messages, 64-bit numbers as numbers,
 regions in a list where gRPC has a map.
 """
 
@@ -25,11 +25,11 @@ from zoo_server.telemetry.logs import LogValue
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.statistics import Duration
 
-#: A request as these functions see it: what the path names, and the body's JSON.
-Path = Mapping[str, str]
+#: What these methods take: the parts of the path by name, and the body's JSON.
+PathParameters = Mapping[str, str]
 Body = Json
 
-#: What becomes of it: JSON, or None and a flag for an answer without a body.
+#: What they return: JSON, or None and a flag for an answer without a body.
 Answer = Json | list[Json] | bool | None
 
 _FILE = "file:"
@@ -39,50 +39,50 @@ _LOG_FLAGS = frozenset({"log_error", "log_info", "log_warning"})
 _MOST_VERBOSE = 2**32 - 1
 
 
-class Control:
-    """The routes' functions."""
+class OpenInferenceRoutes:
+    """One method a route (routes.py): the path and the body's JSON in, JSON out."""
 
     def __init__(self, dataplane: DataPlane) -> None:
         self._dataplane = dataplane
 
     # -- health and metadata -------------------------------------------------------------------
 
-    def live(self, _: Path, __: Body) -> Answer:
+    def live(self, _: PathParameters, __: Body) -> Answer:
         return True
 
-    def ready(self, _: Path, __: Body) -> Answer:
+    def ready(self, _: PathParameters, __: Body) -> Answer:
         return self._dataplane.is_ready()
 
-    def model_ready(self, path: Path, _: Body) -> Answer:
+    def model_ready(self, path: PathParameters, _: Body) -> Answer:
         if not self._dataplane.is_model_ready(*_version(path)):
             raise InvalidRequest("Model version not ready")
         return True
 
-    def server(self, _: Path, __: Body) -> Answer:
+    def server(self, _: PathParameters, __: Body) -> Answer:
         return asdict(self._dataplane.server_metadata)
 
-    def model(self, path: Path, _: Body) -> Answer:
+    def model(self, path: PathParameters, _: Body) -> Answer:
         return asdict(self._dataplane.model_metadata(*_version(path)))
 
-    def config(self, path: Path, _: Body) -> Answer:
+    def config(self, path: PathParameters, _: Body) -> Answer:
         config = self._dataplane.model_config(*_version(path))
         return message_to_json(model_config_pb2.ModelConfig.FromString(config))
 
-    def statistics(self, path: Path, _: Body) -> Answer:
+    def statistics(self, path: PathParameters, _: Body) -> Answer:
         name, version = path.get("model", ""), path.get("version", "")
         readings = self._dataplane.statistics(name, version)
         return {"model_stats": [_statistics(reading) for reading in readings]}
 
     # -- the repository ------------------------------------------------------------------------
 
-    def index(self, path: Path, body: Body) -> Answer:
+    def index(self, path: PathParameters, body: Body) -> Answer:
         ready = body.get("ready", False)
         if not isinstance(ready, bool):
             raise InvalidRequest("Invalid value for 'ready': expected a boolean")
         entries = self._dataplane.repository_index(path.get("repository", ""), ready=ready)
         return [_index_entry(entry) for entry in entries]
 
-    def load(self, path: Path, body: Body) -> Answer:
+    def load(self, path: PathParameters, body: Body) -> Answer:
         values: dict[str, str | bytes] = {}
         members = parameters(body, READ)
         for key in members:
@@ -91,14 +91,14 @@ class Control:
         self._dataplane.load_model(path.get("repository", ""), path["model"], values)
         return None
 
-    def unload(self, path: Path, body: Body) -> Answer:
+    def unload(self, path: PathParameters, body: Body) -> Answer:
         dependents = flag(parameters(body, READ), "unload_dependents")
         self._dataplane.unload_model(path.get("repository", ""), path["model"], dependents)
         return None
 
     # -- shared memory -------------------------------------------------------------------------
 
-    def system_status(self, path: Path, _: Body) -> Answer:
+    def system_status(self, path: PathParameters, _: Body) -> Answer:
         return [
             {
                 "name": region.name,
@@ -109,7 +109,7 @@ class Control:
             for region in self._dataplane.system_regions(path.get("region", ""))
         ]
 
-    def system_register(self, path: Path, body: Body) -> Answer:
+    def system_register(self, path: PathParameters, body: Body) -> Answer:
         self._dataplane.register_system_region(
             _region(path, "system"),
             text(_registered(body, "key"), "key", READ),
@@ -118,15 +118,15 @@ class Control:
         )
         return None
 
-    def system_unregister(self, path: Path, _: Body) -> Answer:
+    def system_unregister(self, path: PathParameters, _: Body) -> Answer:
         self._dataplane.unregister_system_region(path.get("region", ""))
         return None
 
-    def cuda_status(self, path: Path, _: Body) -> Answer:
+    def cuda_status(self, path: PathParameters, _: Body) -> Answer:
         self._dataplane.check_cuda_region(path.get("region", ""))
         return []
 
-    def cuda_register(self, path: Path, body: Body) -> Answer:
+    def cuda_register(self, path: PathParameters, body: Body) -> Answer:
         name = _region(path, "cuda")
         handle = _registered(body, "raw_handle")["raw_handle"]
         decode_base64(text(handle if isinstance(handle, dict) else {}, "b64", READ), "raw_handle")
@@ -135,13 +135,13 @@ class Control:
         self._dataplane.register_cuda_region(name)
         return None
 
-    def cuda_unregister(self, _: Path, __: Body) -> Answer:
+    def cuda_unregister(self, _: PathParameters, __: Body) -> Answer:
         """Fine, as unregister_system_region: examples call both, on machines without a GPU too."""
         return None
 
     # -- trace and log settings ----------------------------------------------------------------
 
-    def trace(self, path: Path, body: Body) -> Answer:
+    def trace(self, path: PathParameters, body: Body) -> Answer:
         """With an empty object, tell; else change and tell."""
         # null takes a setting back to the global one: a value without elements.
         values = {key: _strings(key, value) for key, value in body.items()}
@@ -151,7 +151,7 @@ class Control:
             for key, value in settings.items()
         }
 
-    def log(self, _: Path, body: Body) -> Answer:
+    def log(self, _: PathParameters, body: Body) -> Answer:
         """With an empty object, tell; else change and tell. null leaves a setting as it is."""
         values: dict[str, LogValue | None] = {}
         for key, value in body.items():
@@ -166,7 +166,7 @@ class Control:
         return asdict(self._dataplane.log_settings(values))
 
 
-def _version(path: Path) -> tuple[str, str]:
+def _version(path: PathParameters) -> tuple[str, str]:
     """Return the model and the version that a path names, "" for any version."""
     return path["model"], path.get("version", "")
 
@@ -218,7 +218,7 @@ def _duration(duration: Duration) -> dict[str, int]:
     return {"count": duration.count, "ns": duration.ns}
 
 
-def _region(path: Path, kind: str) -> str:
+def _region(path: PathParameters, kind: str) -> str:
     if "region" not in path:
         raise InvalidRequest(f"'region name' is necessary to register {kind} shared memory region")
     return path["region"]

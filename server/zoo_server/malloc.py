@@ -1,4 +1,4 @@
-"""What glibc keeps of freed memory: enough for the next large messages while requests come, little afterwards.
+"""Sets how much freed memory glibc keeps: much while requests come, little afterwards.
 
 By itself it returns each block of more than 32 MB to the system as soon as it is freed, and has a heap for each
 thread. The next message then gets new pages, and to make those takes several times as long as the copy into
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-LOOK_SECONDS = 0.5
+TRIM_SECONDS = 0.5
 
 #: The growth, in bytes, for which it is worth a trim, which takes milliseconds.
 _WORTH_IT = 1 << 25
@@ -48,7 +48,7 @@ def keep_freed_pages() -> None:
 
 
 class MemoryTrimmer:
-    """To be asked to `look` every LOOK_SECONDS, on a thread that nobody waits for."""
+    """Calls malloc_trim; `trim_if_idle` is to be called every TRIM_SECONDS, on a thread that nobody waits for."""
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ class MemoryTrimmer:
         self._least = 0
         self._tries = 0
 
-    def look(self) -> None:
-        """Give memory back if it is worth it."""
+    def trim_if_idle(self) -> None:
+        """Return free memory to the system if the process has grown and no call is under way."""
         calls = self._calls()
         is_quiet, self._calls_before = calls == self._calls_before, calls
         resident = self._resident()

@@ -1,4 +1,4 @@
-"""Messages between a server and the processes of isolated models: objects, and arrays as they lie.
+"""Messages between the server and the processes of isolated models: pickled objects, arrays as raw bytes.
 
     8 bytes: parts, 8 bytes each: their sizes | pickle | the arrays' buffers
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from zoo_server.memory import MemoryTrimmer
+from zoo_server.malloc import MemoryTrimmer
 
 MB = 1 << 20
 
@@ -38,7 +38,7 @@ def watched():
     process = Process()
     trimmer = process.trimmer()
     for _ in range(10):
-        trimmer.look()
+        trimmer.trim_if_idle()
     process.trims = 0
     return process, trimmer
 
@@ -46,10 +46,10 @@ def watched():
 def test_a_burst_is_given_back_once_nothing_is_under_way(watched):
     process, trimmer = watched
     process.resident, process.idle = 500 * MB, False
-    trimmer.look()
+    trimmer.trim_if_idle()
     assert process.trims == 0
     process.idle = True
-    trimmer.look()
+    trimmer.trim_if_idle()
 
     assert (process.trims, process.resident) == (1, 100 * MB)
 
@@ -58,7 +58,7 @@ def test_what_the_start_needed_is_given_back():
     """Models are read before anybody looks."""
     process = Process()
     process.resident = 300 * MB
-    process.trimmer().look()
+    process.trimmer().trim_if_idle()
 
     assert process.resident == 100 * MB
 
@@ -68,7 +68,7 @@ def test_what_stays_is_not_tried_again(watched):
     process, trimmer = watched
     process.resident = process.needed = 300 * MB
     for _ in range(30):
-        trimmer.look()
+        trimmer.trim_if_idle()
 
     assert process.trims < 10
 
@@ -76,9 +76,9 @@ def test_what_stays_is_not_tried_again(watched):
 def test_what_is_freed_late_is_given_back_as_well(watched):
     process, trimmer = watched
     process.resident = process.needed = 300 * MB
-    trimmer.look()
+    trimmer.trim_if_idle()
     process.needed = 100 * MB
-    trimmer.look()
+    trimmer.trim_if_idle()
 
     assert process.resident == 100 * MB
 
@@ -90,7 +90,7 @@ def test_while_calls_come_it_is_kept_for_them(watched):
     looks = 0
     while not process.trims:
         process.calls += 1
-        trimmer.look()
+        trimmer.trim_if_idle()
         looks += 1
 
     assert 10 < looks < 60
@@ -99,14 +99,14 @@ def test_while_calls_come_it_is_kept_for_them(watched):
 def test_a_little_is_not_worth_it(watched):
     process, trimmer = watched
     process.resident += 8 * MB
-    trimmer.look()
+    trimmer.trim_if_idle()
 
     assert process.trims == 0
 
 
 _COPIES = """
 import resource
-from zoo_server.memory import keep_freed_pages
+from zoo_server.malloc import keep_freed_pages
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -1,4 +1,4 @@
-"""onnxruntime's messages as a caller may see them: one line, without this machine's paths."""
+"""onnxruntime's error messages as a caller may see them: one line, without this machine's paths."""
 
 import re
 from functools import lru_cache
@@ -28,7 +28,7 @@ def one_line(error: Exception) -> str:
     return _PREAMBLE.sub("", " ".join(str(error).split()))
 
 
-def wants_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Tell whether an allocation failed: onnxruntime has no status for it."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in _ALLOCATIONS)
 
@@ -45,7 +45,7 @@ def memory_reason(error: Exception | None, limit_bytes: int) -> str:
     )
 
 
-def for_callers(error: Exception, folder: Path) -> str:
+def without_paths(error: Exception, folder: Path) -> str:
     """Return a message in which files of this machine have their last name only.
 
     `folder` is that of the model: its path may hold anything, spaces too.

@@ -1,4 +1,4 @@
-"""A thread that does something at an interval, until it is stopped: scans, or evicts."""
+"""Calls a function at an interval, on a thread of its own, until it is stopped."""
 
 import logging
 import threading
@@ -7,8 +7,8 @@ from collections.abc import Callable
 _LOG = logging.getLogger(__name__)
 
 
-class Poller:
-    """Calls a function at an interval, in a thread of its own."""
+class PeriodicThread:
+    """A thread that calls a function every so many seconds; an exception is logged, and the next call comes."""
 
     def __init__(self, name: str, call: Callable[[], None], seconds: float) -> None:
         self._name = name
@@ -29,5 +29,5 @@ class Poller:
         while not self._leave.wait(self._seconds):
             try:
                 self._call()
-            except Exception:  # one bad look must not be the last
+            except Exception:  # one failed call must not be the last
                 _LOG.exception("%s failed", self._name)

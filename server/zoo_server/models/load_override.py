@@ -1,4 +1,4 @@
-"""RepositoryModelLoad's name and parameters: a configuration and model files in the request itself.
+"""Reads the parameters of RepositoryModelLoad: a configuration and model files in the request itself.
 
     config                     ModelConfig in JSON, in the place of config.pbtxt
     file:<version>/<name>      one file's bytes; with any of them, nothing is read from the repository

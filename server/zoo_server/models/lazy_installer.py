@@ -1,4 +1,4 @@
-"""Models that are loaded when a request asks for them, where not all are to be in memory."""
+"""Installs models that are loaded when a request asks for them, where not all are to be in memory."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,8 +9,8 @@ from zoo_server.inference.model import LoadedModel
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.entries import UNLOADED, dormant, failed
 from zoo_server.models.installer import Installer
+from zoo_server.models.load_override import poll_failure
 from zoo_server.models.loader import Loader
-from zoo_server.models.payload import poll_failure
 from zoo_server.models.residency import Residency
 from zoo_server.repository.scan import ModelFiles
 
@@ -21,8 +21,8 @@ _RETRY_NS = 30 * 10**9
 ResidencyFactory = Callable[[Callable[[], list[LoadedModel]], Callable[[str], None]], Residency]
 
 
-class OnRequest(Installer):
-    """Puts models in place that may leave memory again; what is not in memory is dormant."""
+class LazyInstaller(Installer):
+    """An installer whose models may leave memory again; a model that is not in memory is dormant."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class OnRequest(Installer):
         """Load a model once there is room for it; QueueFull if there is none at present."""
         size = files.graph_bytes(max(files.versions, default=0))
         try:
-            with self.residency.room(files.name, size):
+            with self.residency.reserved(files.name, size):
                 problem = super().install(files, repeatable=repeatable, defers=defers)
         except ModelLoadError as error:
             entry = failed(files.name, None, error)
@@ -54,10 +54,10 @@ class OnRequest(Installer):
 
     def refresh(self, name: str) -> None:
         """Have an ensemble looked at again when it is asked for, also one that failed a moment ago."""
-        self.rest(name)
+        self.put_dormant(name)
 
-    def rest(self, name: str) -> None:
-        """List a model that is loaded when it is asked for, whatever was known of it."""
+    def put_dormant(self, name: str) -> None:
+        """List a model as dormant, whatever was known of it: it is loaded when a request asks for it."""
         self.put(name, [dormant(name)])
 
     def put(self, name: str, entries: Sequence[CatalogEntry]) -> None:
@@ -67,7 +67,7 @@ class OnRequest(Installer):
         that another request loads waits for that.
         """
         before = self._catalog.available_versions(name)
-        self._catalog.replace(name, [_on_request(entry) for entry in entries])
+        self._catalog.replace(name, [_lazy_entry(entry) for entry in entries])
         after = self._catalog.available_versions(name)
         self._changed(name, bool(before) != bool(after))
 
@@ -76,7 +76,7 @@ class OnRequest(Installer):
         self._changed(name, False)
 
 
-def _on_request(entry: CatalogEntry) -> CatalogEntry:
+def _lazy_entry(entry: CatalogEntry) -> CatalogEntry:
     if entry.state is ModelState.LOADING:
         return replace(entry, dormant=True, wanted=False)
     if entry.state is ModelState.UNAVAILABLE and entry.reason != UNLOADED:
