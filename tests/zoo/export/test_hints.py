@@ -1,18 +1,20 @@
 """What a refusal says to do works: every way that it names ends in a file, proven equal."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.zoo.export.hint_cases import HINTS
-from tests.zoo.keras_process import Outcomes, run_cases
+from tests.zoo.keras_process import Outcomes
 
 #: Some thirty exports.
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Every case of hint_cases.py, in one process."""
-    return run_cases("tests.zoo.export.hint_cases", tmp_path_factory.mktemp("hints"), timeout=600)
+    return cases("tests.zoo.export.hint_cases", tmp_path_factory.mktemp("hints"), timeout=600)
 
 
 @pytest.mark.parametrize("name", HINTS)

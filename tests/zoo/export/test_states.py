@@ -1,17 +1,18 @@
 """A stateful model's file, fed with the states that it gave, goes on as Keras does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.zoo.export.state_cases import MODELS
-from tests.zoo.keras_process import Outcomes, run_cases
+from tests.zoo.keras_process import Outcomes
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Every model of state_cases.py, exported and run in one process."""
-    return run_cases("tests.zoo.export.state_cases", tmp_path_factory.mktemp("states"))
+    return cases("tests.zoo.export.state_cases", tmp_path_factory.mktemp("states"))
 
 
 @pytest.mark.parametrize("name", [*MODELS, "given_rows"])
