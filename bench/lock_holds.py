@@ -35,7 +35,7 @@ _CALL_SECONDS = 60.0
 _METHOD = "/bench/Copy"
 
 #: As the fast transport sets it.
-_SWITCH_SECONDS = 0.001
+_SWITCH_SECONDS = 0.0003
 
 _CALLER = """
 import sys, grpc

@@ -11,7 +11,7 @@ machine's own part. The models are made here; nothing is trained or downloaded.
 No request is read, run or answered on the loop unless it is known to be short. What the probe still sees
 of large ones is time that libraries keep the interpreter's lock for: grpcio while it copies a message
 (`python -m bench.lock_holds` measures such calls alone), and the lock's own way of going round: a question takes
-it several times, and each time a thread that works may keep it for a millisecond.
+it several times, and each time threads that work may keep it for a while.
 """
 
 import argparse

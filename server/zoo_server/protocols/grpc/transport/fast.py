@@ -50,7 +50,7 @@ _ARRIVALS = 1024
 _PENDING = 256
 
 #: How long a worker may keep the interpreter's lock once the loop wants it.
-_SWITCH_SECONDS = 0.001
+_SWITCH_SECONDS = 0.0003
 
 #: The share of the most calls from which on those are ended whose messages do not come.
 _CROWDED = 3 / 4
