@@ -20,6 +20,12 @@ from zoo_server.errors import ConfigurationError
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 
 
+@pytest.fixture
+def one_try(monkeypatch):
+    """The driver's own tries, whose pauses add up, are one."""
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+
+
 def of_graphs(fault):
     """Have a fault befall what reads a graph, and nothing else."""
     return lambda exchange: (
@@ -37,9 +43,8 @@ FAULTS = {
 }
 
 
-def test_what_cannot_be_read_is_tried_again(stored, serve, graphs, tmp_path, monkeypatch):
+def test_what_cannot_be_read_is_tried_again(stored, serve, graphs, tmp_path, one_try):
     """The reason is in the index, what was there is served, nothing is kept, a later look succeeds."""
-    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     with serve("poll") as wire:
         for version, (name, fault) in enumerate(FAULTS.items(), 3):
             stored.put(f"m/{version}/model.onnx", graphs.identity())
@@ -99,7 +104,7 @@ def test_a_version_that_changes_while_it_is_read(stored, serve, graphs):
         assert wire.infer("m", x=ROW)["y"].tolist() == (ROW + 10).tolist()  # its default bias
 
 
-def test_a_store_that_goes_away(stored, repository, tmp_path, caplog):
+def test_a_store_that_goes_away(stored, repository, tmp_path, caplog, one_try):
     """What is loaded is served on; index, metrics and log tell of it until the store is back."""
     gauge = "nv_model_repository_reachable"
     options = {"repository_cache": tmp_path / "cache", "model_control_mode": "poll"}
@@ -119,7 +124,7 @@ def test_a_store_that_goes_away(stored, repository, tmp_path, caplog):
         assert f"\n{gauge} 1\n" in rest.metrics()
 
 
-def test_a_load_while_the_store_is_away(stored, serve):
+def test_a_load_while_the_store_is_away(stored, serve, one_try):
     """The caller hears why, and a later load succeeds."""
     with serve("explicit") as wire:
         stored.fail(lambda exchange: exchange.hang_up())
@@ -132,7 +137,7 @@ def test_a_load_while_the_store_is_away(stored, serve):
         assert wire.infer("m", x=ROW)["y"].tolist() == ROW.tolist()
 
 
-def test_a_model_that_left_memory_comes_back_from_the_cache(stored, serve):
+def test_a_model_that_left_memory_comes_back_from_the_cache(stored, serve, one_try):
     """Also while the store is away; one that was never read does not."""
     stored.put("n/1/model.onnx", b"never read")
     with serve(keep_alive=0.05) as wire:
