@@ -11,7 +11,7 @@ load.py          the load: h2load for small messages, a plain channel for large 
 process.py       CPU and memory of a server, read from /proc
 scenarios.py     what is measured
 run.py           one run: servers started, driven in turn, and stopped
-bars.py          what was promised, as ratios
+bars.py          the targets: bounds on ratios
 export.py        our files beside other exporters': `python -m bench.export`
 layers.py        every layer of the atlas with other exporters: `python -m bench.layers`
 peers.py         those exporters
@@ -20,6 +20,12 @@ quantize.py      the time of smaller variants: `python -m bench.quantize`
 goodput.py       answers in time under overload: `python -m bench.goodput`
 stall.py         what one request does to others: `python -m bench.stall`
 workers.py       two workers against one, by itself: `python -m bench.workers`
+attacks.py       what good callers see during an attack: `python -m bench.attacks`
+many_models.py   ten thousand models loaded on request: `python -m bench.many_models`
+object_store.py  a repository in an object store: `python -m bench.object_store`
+response_cache.py  what the response cache saves: `python -m bench.response_cache`
+lock_holds.py    how long Python's lock is held: `python -m bench.lock_holds`
+race.py          sessions timed in turn; random_networks.py: weights for networks that are not trained
 report.py        medians, ratios and the tables
 
 Only ratios within one run mean anything: machines differ, and one machine differs from hour to hour.

@@ -1,4 +1,4 @@
-"""What was promised, as a table: each bar is a ratio of two medians of one run, or a plain limit."""
+"""The performance targets of the server: each is a bound on a ratio of two medians of one run, or on a median."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _LESS_IS_BETTER = frozenset({P50, P99, CPU, START_SECONDS, MEMORY, RESIDENT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One promise: a figure of ours against the best of some others', or against nothing."""
+    """One target: a bound on a figure of ours, or on its ratio to the best of the servers in `against`."""
 
     text: str
     scenario: str
@@ -75,7 +75,7 @@ class Bar:
         return theirs / mine if self.figure == PER_SECOND and mine and theirs else None
 
     def met(self, value: float) -> bool:
-        """Tell whether a value keeps the promise."""
+        """Tell whether a value is within the bound."""
         return value <= self.bound if self.at_most else value >= self.bound
 
 

@@ -186,7 +186,7 @@ def _serving(command: str, repository: Path, core: int) -> Iterator[tuple[Server
         try:
             server.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
         except TimeoutError:
-            raise LoadError(f"the server does not start: {server.last_words()}") from None
+            raise LoadError(f"the server does not start: {server.log_tail()}") from None
         ports = _READY.search(log.read_text())
         assert ports is not None
         yield server, int(ports[1])

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bench.peers import PEERS
 from zoo.atlas.case import Outcome
-from zoo.atlas.isolated import COMMAND, measured
-from zoo.atlas.table import delta, page
+from zoo.atlas.isolated import COMMAND, measure_isolated
+from zoo.atlas.page import delta, page
 from zoo.commands.layers import matching
 from zoo.errors import UsageError
 from zoo.table import text_table
@@ -39,7 +39,7 @@ def main() -> int:
     commands = {name: (sys.executable, "-m", "bench.peers", name) for name in PEERS}
     columns: dict[str, list[Outcome]] = {}
     for exporter, command in {OURS: COMMAND, **commands}.items():
-        columns[exporter] = list(measured(names, command))
+        columns[exporter] = list(measure_isolated(names, command))
         print(f"{exporter}: {sum(o.status == 'ok' for o in columns[exporter])} of {len(names)}")
     ours = columns.pop(OURS)
     rows = [

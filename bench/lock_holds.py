@@ -32,7 +32,6 @@ _ASKS_SECONDS = 0.0005
 _SETTLE_SECONDS = 0.003
 
 _CALL_SECONDS = 60.0
-_METHOD = "/bench/Copy"
 
 #: As the fast transport sets it.
 _SWITCH_SECONDS = 0.0003

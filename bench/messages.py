@@ -1,4 +1,4 @@
-"""The messages that are sent, and a plain client that asks once and looks at the answer.
+"""The messages that are sent, and a plain client that sends one request and reads the answer.
 
 h2load counts HTTP answers and knows no gRPC status: what it is given to send is first, and again
 afterwards, sent by a real client.

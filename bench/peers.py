@@ -4,7 +4,7 @@ Both write a file even where it is not valid ONNX (tf2onnx logs unknown operator
 an export that reports no error says little. Inputs and outputs go by position, since neither keeps
 their names.
 
-    python -m bench.peers EXPORTER     the process that zoo.atlas.isolated.measured starts
+    python -m bench.peers EXPORTER     the process that zoo.atlas.isolated.measure_isolated starts
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 import onnx
 
 from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome
-from zoo.atlas.isolated import answer
-from zoo.atlas.measure import batches, build, loops, rows
+from zoo.atlas.isolated import measure_requested
+from zoo.atlas.measure import batches, build, loop_count, rows
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import Tensor
 from zoo.convert.specification import signature_of
@@ -94,7 +94,7 @@ def measure_peer(case: LayerCase, write: Write) -> Outcome:
         status="wrong" if wrong else "ok",
         reason=wrong[0] if wrong else "",
         nodes=len(graph.graph.node),
-        loops=loops(graph),
+        loops=loop_count(graph),
         difference=max(delta for _, delta in judged),
         seconds=seconds,
     )
@@ -160,4 +160,4 @@ def quiet() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    answer(lambda case: measure_peer(case, PEERS[sys.argv[1]]))
+    measure_requested(lambda case: measure_peer(case, PEERS[sys.argv[1]]))

@@ -62,8 +62,8 @@ class ServerProcess:
         """Tell whether it ended by itself."""
         return self._process.poll() is not None
 
-    def last_words(self) -> str:
-        """Return the end of its log, or the last lines that speak of a failure, on one line."""
+    def log_tail(self) -> str:
+        """Return the last two lines of its log that name a failure, else the last two, on one line."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
         failures = [
             line

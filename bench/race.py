@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 #: Opens a session, and returns what runs it once.
-Open = Callable[[], Callable[[], Any]]
+Opener = Callable[[], Callable[[], Any]]
 
 #: A round runs a file this long, of processor time: less than the scheduler's turn.
 ROUND_SECONDS = 0.002
@@ -25,7 +25,7 @@ SESSIONS = 7
 
 
 def race(
-    openers: Mapping[str, Open],
+    openers: Mapping[str, Opener],
     seconds: float,
     *,
     clock: Callable[[], float] = time.thread_time,

@@ -96,7 +96,7 @@ def tables(by_scenario: Medians) -> str:
 
 
 def bars(by_scenario: Medians) -> str:
-    """Return the promises as a Markdown table, those that are missed too."""
+    """Return the targets as a Markdown table, missed ones too."""
     lines = _head(["promise", "at least / most", "measured", "by CPU time", "kept"])
     for bar in BARS:
         value = bar.value(by_scenario)

@@ -105,7 +105,7 @@ class Run:
                 if not died or again in self.skipped:
                     self._skip(what, error)
                     return
-                self._skip(again, LoadError(f"it died: {target.process.last_words()}"))
+                self._skip(again, LoadError(f"it died: {target.process.log_tail()}"))
 
     def _measure_start(self, scenario: str, server: Server, repository: Path, model: str) -> None:
         try:
@@ -141,7 +141,7 @@ class Run:
         try:
             took = process.wait_until(lambda: _answers(command, message), _START_SECONDS)
         except TimeoutError as error:
-            words = process.last_words()
+            words = process.log_tail()
             process.stop()
             raise TimeoutError(f"{error}; its log ends: {words}") from None
         except BaseException:

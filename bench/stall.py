@@ -480,7 +480,7 @@ def _start(command: str, folder: Path) -> tuple[ServerProcess, int, int]:
         server.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
     except TimeoutError:
         server.stop()
-        raise SystemExit(f"the server does not start: {server.last_words()}") from None
+        raise SystemExit(f"the server does not start: {server.log_tail()}") from None
     ports = _READY.search(log.read_text())
     assert ports is not None
     return server, int(ports[1]), int(ports[2])

@@ -40,7 +40,7 @@ EXPORT_AND_ASK_KERAS = textwrap.dedent(
     if status:
         sys.exit(status)
     from zoo.datasets.dataset import Rows
-    from zoo.export.trained import trained
+    from zoo.export.trained import load_trained
     from zoo.training.loop import predict
     from zoo.recipes.registry import Registry
     from zoo.training.runs import RunFolder
@@ -49,7 +49,7 @@ EXPORT_AND_ASK_KERAS = textwrap.dedent(
         recipe = known.get(name)
         if recipe.step_of is not None or recipe.dataset.is_left_out:
             continue  # a step is asked in sequences
-        source = trained(recipe, RunFolder.of(folder / "runs", recipe))
+        source = load_trained(recipe, RunFolder.of(folder / "runs", recipe))
         model, held = source.model, source.held_out
         first = Rows(
             x=held.x[:64],

@@ -60,7 +60,7 @@ def test_a_server_that_ends_is_not_waited_for(tmp_path):
         process.wait_until(lambda: False, 60)
 
     assert process.has_ended()
-    assert process.last_words() == "fatal error: no model"
+    assert process.log_tail() == "fatal error: no model"
     process.stop()
 
 

@@ -4,7 +4,7 @@
     dense.py ...  the cases, one family a file, as data: a line for most
     measure.py    export a case and compare it with Keras
     isolated.py   the same in a process of its own
-    table.py      the outcomes as a page
+    page.py       the outcomes as a page
 
 bench/layers.py measures other exporters on the same cases, for docs/layers.md.
 
@@ -30,7 +30,7 @@ FAMILIES = (
     "preprocessing",
     "augmentation",
     "operations",
-    "whole",
+    "whole_models",
 )
 
 #: Public layers and activations without a case of their own, and why.

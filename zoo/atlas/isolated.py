@@ -1,6 +1,6 @@
 """Measures cases in a process of their own, so that a crash is the outcome of one case.
 
-    measured(names)    ->  python -m zoo.atlas.isolated, with the names on standard input
+    measure_isolated(names)    ->  python -m zoo.atlas.isolated, with the names on standard input
                        <-  one Outcome a line, as JSON
     the process dies   ->  `crashed` for the case it was at, and a new process for the rest
 
@@ -26,10 +26,10 @@ SECONDS_PER_CASE = 300
 COMMAND = (sys.executable, "-m", "zoo.atlas.isolated")
 
 
-def measured(names: Sequence[str], command: Sequence[str] = COMMAND) -> Iterator[Outcome]:
-    """Yield the outcome of every case that is named, in order.
+def measure_isolated(names: Sequence[str], command: Sequence[str] = COMMAND) -> Iterator[Outcome]:
+    """Measure the cases of these names, in order, and yield the outcome of each.
 
-    `command` is a program that calls `answer`.
+    `command` is a program that calls `measure_requested`.
     """
     remaining = list(names)
     while remaining:
@@ -72,7 +72,7 @@ def _death(status: int, log: str) -> str:
     return f"the process ended by {how}: {''.join(last)[:200] or 'no message'}"
 
 
-def answer(measure: Callable[[LayerCase], Outcome]) -> None:
+def measure_requested(measure: Callable[[LayerCase], Outcome]) -> None:
     """Measure the cases named on standard input; write each outcome to standard output."""
     from zoo.atlas import cases
 
@@ -89,4 +89,4 @@ def answer(measure: Callable[[LayerCase], Outcome]) -> None:
 if __name__ == "__main__":
     from zoo.atlas.measure import measure_case
 
-    answer(measure_case)
+    measure_requested(measure_case)

@@ -94,7 +94,7 @@ def measure_case(case: LayerCase) -> Outcome:
         name=case.name,
         status="ok",
         nodes=len(conversion.onnx.graph.node),
-        loops=loops(conversion.onnx),
+        loops=loop_count(conversion.onnx),
         difference=proof.report.worst.max_abs,
         seconds=seconds,
         notes=tuple(proof.notes),
@@ -115,6 +115,6 @@ def _parity_case(case: LayerCase, model: Any, conversion: Conversion, batch: int
     return Case(name=f"batch {batch}", feeds=feeds, expected=expected)
 
 
-def loops(model: onnx.ModelProto) -> int:
+def loop_count(model: onnx.ModelProto) -> int:
     """Count the nodes that hold graphs of their own."""
     return sum(node.op_type in ("Loop", "Scan", "If") for node in model.graph.node)

@@ -27,7 +27,7 @@ from zoo.export.options import ExportOptions
 from zoo.export.to_store import ExportPlace, export_place
 from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_requested
 from zoo.terminal.messages import say
-from zoo.terminal.progress import Overall
+from zoo.terminal.progress import CommandProgress
 
 if TYPE_CHECKING:
     from zoo.export.from_recipe import Exported
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
     recipes = chosen_recipes(options)
     with (
         export_place(options.repository, [recipe.name for recipe in recipes]) as place,
-        Overall(len(trained_recipes(recipes)) + len(recipes), "steps") as overall,
+        CommandProgress(len(trained_recipes(recipes)) + len(recipes), "steps") as overall,
     ):
         options.repository = place.folder
         records, failures, fresh = train_all(recipes, options.runs, overall)
@@ -218,7 +218,7 @@ def export_all(
     recipes: Sequence[Recipe],
     options: argparse.Namespace,
     chosen: ExportOptions,
-    overall: Overall,
+    overall: CommandProgress,
 ) -> tuple[list[Exported], dict[str, ZooError]]:
     """Export what is out of date; one model's failure does not keep the others back."""
     from zoo.export.from_recipe import current_export, export_recipe

@@ -34,15 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print; exit 1 if a case went otherwise than the atlas expects."""
     require_training("`zoo layers`")
-    from zoo.atlas.isolated import measured
-    from zoo.atlas.table import page
-    from zoo.terminal.progress import Overall
+    from zoo.atlas.isolated import measure_isolated
+    from zoo.atlas.page import page
+    from zoo.terminal.progress import CommandProgress
 
     chosen = matching(options.only)
     outcomes = []
-    with Overall(len(chosen), "layers") as overall:
+    with CommandProgress(len(chosen), "layers") as overall:
         overall.begin("starting TensorFlow")
-        for outcome in measured([case.name for case in chosen]):
+        for outcome in measure_isolated([case.name for case in chosen]):
             outcomes.append(outcome)
             overall.begin(outcome.name)
             overall.end()
@@ -77,7 +77,7 @@ def matching(pattern: str) -> list[LayerCase]:
 
 def _print(outcomes: Sequence[Outcome]) -> None:
     """Print one line a case, then the reasons of those that are not right, and the total."""
-    from zoo.atlas.table import delta
+    from zoo.atlas.page import delta
     from zoo.terminal.tables import print_table
 
     rows = [[item.name, item.status, str(item.nodes or ""), delta(item)] for item in outcomes]

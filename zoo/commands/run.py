@@ -11,7 +11,7 @@ from zoo.commands import add_json, add_modules, add_repository, add_runs, print_
 from zoo.commands.predict import print_answers, show_images, to_json
 from zoo.errors import CheckFailed
 from zoo.terminal.messages import say
-from zoo.terminal.progress import Overall
+from zoo.terminal.progress import CommandProgress
 
 if TYPE_CHECKING:
     from zoo.models.interface import Array
@@ -68,7 +68,7 @@ def _publish(options: argparse.Namespace) -> None:
     recipe = registry(options).get(options.model)
     if not sys.stderr.isatty():
         say(f"{recipe.name} is not in {options.repository}: it is trained and exported")
-    with Overall(2, "steps") as overall:
+    with CommandProgress(2, "steps") as overall:
         _, failures, _ = train_all([recipe], options.runs, overall)
         if not failures:
             _, failures = export_all([recipe], options, ExportOptions(), overall)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.commands import add_json, add_models, add_runs, chosen_recipes, print_json
 from zoo.errors import RecipeError, UsageError, ZooError
 from zoo.terminal.messages import say
-from zoo.terminal.progress import Overall
+from zoo.terminal.progress import CommandProgress
 
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if options.data is not None and len(set(options.models)) != 1:
         raise UsageError("--data is the data of one model: name it")
     recipes = chosen_recipes(options)
-    with Overall(len(recipes)) as overall:
+    with CommandProgress(len(recipes)) as overall:
         records, failures, fresh = train_all(recipes, options.runs, overall, data=options.data)
     if options.json:
         print_json([_json(record, record.name in fresh) for record in records])
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train_all(
-    recipes: Sequence[Recipe], runs: Path, overall: Overall, *, data: str | None = None
+    recipes: Sequence[Recipe], runs: Path, overall: CommandProgress, *, data: str | None = None
 ) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
     """Train what is out of date; returns records, failures by name, and the names just trained.
 

@@ -20,7 +20,7 @@ from zoo.commands import (
 from zoo.errors import CheckFailed, UsageError, ZooError
 from zoo.runtimes.catalogue import descriptions, select
 from zoo.terminal.messages import say
-from zoo.terminal.progress import Overall
+from zoo.terminal.progress import CommandProgress
 
 if TYPE_CHECKING:
     from zoo.parity.compare import Report
@@ -107,9 +107,9 @@ def _run_in(
     from zoo.runtimes.measure import measure_all
     from zoo.runtimes.page import page, terminal
     from zoo.runtimes.record import faults
-    from zoo.runtimes.results import keep
+    from zoo.runtimes.results import save_record
 
-    with Overall(len(runtimes), "runtimes") as overall:
+    with CommandProgress(len(runtimes), "runtimes") as overall:
         measured, skipped = measure_all(
             files, runtimes, options.compat, say=say, started=overall.at
         )
@@ -118,7 +118,7 @@ def _run_in(
     whole = measured
     published = [file.sha256 for file in files if file.is_published]
     if published:
-        kept = keep(measured.only(published), options.compat, options.repository, say=say)
+        kept = save_record(measured.only(published), options.compat, options.repository, say=say)
         whole = measured.merged(kept)
     if options.json:
         print_json(measured.to_json() | {"skipped": skipped})

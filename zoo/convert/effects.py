@@ -1,4 +1,4 @@
-"""Finds what makes a traced model answer otherwise the next time: random numbers, variables it writes.
+"""Finds why a traced model's answer may change from call to call: random numbers, variables that it writes.
 
 The frozen graph would hold one draw, or one count, for ever. Random numbers from a seed that is a
 constant are the same in every call, and stay.

@@ -126,11 +126,11 @@ def export_recipe(
     invalid or its answers differ, or if a smaller variant that was requested by name loses too
     much.
     """
-    from zoo.export.trained import trained
+    from zoo.export.trained import load_trained
 
     started = time.monotonic()
     chosen = options_of(recipe, options)
-    source = trained(recipe, run)
+    source = load_trained(recipe, run)
     cases = parity_cases(recipe, source.model, source.held_out)
     with publish.staging(repository, recipe.name) as staged:
         exported = _export(recipe, run, source, cases, staged, chosen)

@@ -32,13 +32,13 @@ class Trained:
     held_out: Rows
 
 
-def trained(recipe: Recipe, run: RunFolder) -> Trained:
+def load_trained(recipe: Recipe, run: RunFolder) -> Trained:
     """Return a recipe's trained model from the finished run of `recipe.trained_as`.
 
     Raises CheckFailed for a step that does not end where its source does.
     """
     if recipe.step_of is not None:
-        return _step(recipe, trained(recipe.step_of, run))
+        return _step(recipe, load_trained(recipe.step_of, run))
     assert run.record is not None
     # Forgets the names handed out so far. Collecting garbage with it would take as long as
     # building the model; and there is nothing to seed, since every weight is loaded.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import UsageError
+from zoo.models.input_text import read_bytes, read_file, read_text
 from zoo.models.interface import Array, InputSpec
-from zoo.models.text import read_bytes, read_file, read_text
 from zoo_server.images import reading
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.errors import MissingPackage, UsageError, first_line
 from zoo.models.interface import Array, InputSpec, Interface, Run, input_spec, words
-from zoo.parity.runtimes import module, open_session
+from zoo.parity.runtimes import import_onnxruntime, open_session
 from zoo_server import datatypes
 
 
@@ -77,7 +77,7 @@ class LocalBackend:
 
 def _session(path: Path, providers: Sequence[str]) -> Any:
     try:
-        onnxruntime = module()
+        onnxruntime = import_onnxruntime()
     except ModuleNotFoundError as error:
         raise MissingPackage("onnxruntime", "running a model here", "cpu") from error
     lacking = [name for name in providers if name not in onnxruntime.get_available_providers()]

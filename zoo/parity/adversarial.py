@@ -41,8 +41,8 @@ def _is_huge(array: np.ndarray) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Open:
-    """Where a difference says nothing about the file: values of such a kind, in or out of Keras."""
+class UndefinedAnswer:
+    """A rule: of values that meet `values`, in these operators, a runtime's answer is not compared."""
 
     values: Callable[[np.ndarray], bool]
     operators: frozenset[str]
@@ -58,20 +58,20 @@ POOLED_NAN = "ONNX leaves open what MaxPool makes of NaN: Keras skips it, runtim
 #: and the same model's portable variant give NaN. That on sums was seen with numpy's matrix product,
 #: whose library adds in another order on another processor: the same file, on the same row, gave
 #: Keras's answer on one machine and NaN on the next.
-OPEN = (
-    Open(
+UNDEFINED = (
+    UndefinedAnswer(
         values=_has_nan,
         operators=frozenset({"MaxPool"}),
         runtime=ALL,
         reason=POOLED_NAN,
     ),
-    Open(
+    UndefinedAnswer(
         values=_has_nan,
         operators=frozenset({"LSTM", "GRU", "RNN"}),
         runtime="onnxruntime",
         reason="onnxruntime's recurrent operators answer NaN with a number",
     ),
-    Open(
+    UndefinedAnswer(
         values=_is_huge,
         operators=frozenset(
             {"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN", "ReduceSum"}
@@ -166,6 +166,6 @@ def undefined(arrays: Iterable[np.ndarray], operators: Iterable[str]) -> Mapping
     present = frozenset(operators)
     return {
         rule.runtime: rule.reason
-        for rule in OPEN
+        for rule in UNDEFINED
         if rule.operators & present and any(map(rule.values, floats))
     }

@@ -95,8 +95,8 @@ def _adversarial(
         one = case(probe.name, probe.inputs, [answer[at : at + 1] for answer in answers])
         moved = case(probe.name, probe.inputs, [other[at : at + 1] for other in others])
         reason = unstable(one, moved, scales)
-        left_open = {ALL: reason} if reason else {}
-        cases.append(replace(one, adversarial=True, undefined=left_open))
+        unreliable = {ALL: reason} if reason else {}
+        cases.append(replace(one, adversarial=True, undefined=unreliable))
     return tuple(cases)
 
 

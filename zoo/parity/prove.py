@@ -32,7 +32,7 @@ from zoo.parity.compare import (
     shared_scales,
 )
 from zoo.parity.reference import REFERENCE, exclusion, without_pooled_nan
-from zoo.parity.runtimes import DECISIVE, STAND_IN, Runtime, available
+from zoo.parity.runtimes import DECISIVE, STAND_IN, Runtime, all_runtimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +84,11 @@ def prove(
     The answers to the case `keep` come back with the proof. Raises MissingPackage without
     onnxruntime; whether the file is proven is for `Proof.require` to say.
     """
-    runtimes = available() if runtimes is None else runtimes
+    runtimes = all_runtimes() if runtimes is None else runtimes
     if not any(runtime.name == DECISIVE and runtime.version() for runtime in runtimes):
         raise MissingPackage("onnxruntime", "comparing with Keras", "cpu")
     graph = read_graph(path)
-    judged = left_open(cases, operators(graph))
+    judged = with_undefined(cases, operators(graph))
     rows: list[Comparison] = []
     versions: dict[str, str] = {}
     left_out: dict[str, str] = {}
@@ -141,8 +141,8 @@ def run_cases(runtime: Runtime, path: Path, cases: Sequence[Case]) -> list[Array
         return [answer(session, case.feeds) for case in cases]
 
 
-def left_open(cases: Sequence[Case], kinds: Iterable[str]) -> list[Case]:
-    """Return the cases, with what the adversarial ones leave open in a graph of these operators."""
+def with_undefined(cases: Sequence[Case], kinds: Iterable[str]) -> list[Case]:
+    """Return the cases; adversarial ones say why some runtimes' answers are undefined for these operators."""
     present = frozenset(kinds)
     result = []
     for case in cases:

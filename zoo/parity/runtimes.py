@@ -38,7 +38,7 @@ class Runtime(Protocol):
         """Return a callable from feeds to outputs, both by tensor name."""
 
 
-def module() -> Any:
+def import_onnxruntime() -> Any:
     """Import onnxruntime, its telemetry off before it is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -57,7 +57,7 @@ def open_session(
 
     `threads` compute one operator, as many as there are cores for None.
     """
-    onnxruntime = module()
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if not optimized:
@@ -90,6 +90,6 @@ class OnnxRuntime:
         return run
 
 
-def available() -> tuple[Runtime, ...]:
-    """Return all of them in the order in which they are asked, installed or not."""
+def all_runtimes() -> tuple[Runtime, ...]:
+    """Return every runtime, in the order in which they are asked, installed or not."""
     return (OnnxRuntime(), OnnxReference(), OnnxRuntime(optimized=False))

@@ -30,7 +30,7 @@ from zoo.convert.passes.precision import drop_round_trips
 from zoo.convert.passes.view import nested_graphs, reads_of
 from zoo.errors import first_line
 from zoo.parity.compare import Arrays
-from zoo.parity.runtimes import module
+from zoo.parity.runtimes import import_onnxruntime
 from zoo.quantize.overflow import overflowing
 
 #: Operators whose weights are worth storing in fewer bits, per variant: onnxruntime quantises no
@@ -203,7 +203,7 @@ def _quiet() -> Iterator[None]:
     The handler keeps `logging.warning`, which they use, from adding one of its own to the root
     logger for good.
     """
-    onnxruntime = module()
+    onnxruntime = import_onnxruntime()
     root, handler = logging.getLogger(), logging.NullHandler()
     disabled = root.manager.disable
     root.addHandler(handler)

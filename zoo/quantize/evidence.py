@@ -15,7 +15,7 @@ import numpy as np
 from zoo.datasets.dataset import Rows
 from zoo.errors import UsageError
 from zoo.parity.compare import Arrays
-from zoo.quantize.answers import agreement, distance, looks_like_classes
+from zoo.quantize.comparison import agreement, distance, looks_like_classes
 from zoo.quantize.decision import Metric
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe

@@ -19,8 +19,8 @@ from zoo.errors import CheckFailed, StorageError
 from zoo.parity.compare import Arrays
 from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.variants import Variant
-from zoo.quantize.answers import answers, flips, max_difference, spoiled
 from zoo.quantize.build import CannotBuild, build
+from zoo.quantize.comparison import adds_nonfinite, answers, flips, max_difference
 from zoo.quantize.decision import AUTO, KINDS, Metric, Verdict, decide
 from zoo.quantize.evidence import Evidence, Judge
 from zoo.quantize.report import TITLES, finite, refusal
@@ -161,7 +161,7 @@ class _Judged:
 
 def _judged(judge: Judge, base: Arrays, mine: Arrays, max_loss: float | None) -> _Judged:
     fp32 = judge.value(base, base)
-    value = float("nan") if spoiled(base, mine) else judge.value(base, mine)
+    value = float("nan") if adds_nonfinite(base, mine) else judge.value(base, mine)
     metric = judge.metric
     loss, limit = metric.loss(fp32, value), metric.limit(max_loss)
     return _Judged(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)

@@ -75,7 +75,7 @@ def run_in(
     for isolated in ISOLATED:
         if isolated.name == name:
             return _run_isolated(isolated, targets, root, say)
-    (runtime,) = (item for item in runtimes.available() if item.name == name)
+    (runtime,) = (item for item in runtimes.all_runtimes() if item.name == name)
     version = runtime.version()
     if version is None:
         raise RuntimeUnavailable("it is not installed: pip install 'layer-zoo[cpu,train]'")

@@ -1,4 +1,4 @@
-"""Stores the results of other runtimes on disk.
+"""Saves what was measured in other runtimes: one record for all models, and a part beside each model.
 
     build/compat/compat.json            all models
     REPOSITORY/MODEL/compat.json        one model's own part
@@ -24,12 +24,12 @@ from zoo.runtimes.record import CompatibilityRecord
 RECORD_FILE, PAGE_FILE = "compat.json", "RUNTIMES.md"
 
 
-def keep(
+def save_record(
     record: CompatibilityRecord, root: Path, repository: Path, *, say: Callable[[str], None]
 ) -> CompatibilityRecord:
     """Merge the record into the one on disk, write each model's part; return what it says of them.
 
-    A repository that cannot be written keeps its old pages, aloud.
+    A repository that cannot be written keeps its old pages, and `say` gets a line about it.
     """
     root.mkdir(parents=True, exist_ok=True)
     with locked(root / LOCK_FILE):

@@ -1,4 +1,4 @@
-"""One overall progress of a command, with the model in hand; silent where there is no terminal."""
+"""Shows the progress of a whole command on one line; silent where there is no terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
-class Overall:
-    """A line on standard error: what is in hand, how far all of it is, since when.
+class CommandProgress:
+    """One line on standard error: the current step, how many are done, the time since the start.
 
     It moves while TensorFlow is imported too: rich draws it from a thread of its own.
     """
 
     def __init__(self, total: int, unit: str = "models") -> None:
-        """Take how many steps there are in all."""
+        """`total` is the number of steps, `unit` what they are called."""
         self._total, self._unit = total, unit
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -33,22 +33,22 @@ class Overall:
             self._progress.stop()
 
     def begin(self, name: str, doing: str = "") -> None:
-        """Show what is in hand, and what is done with it."""
+        """Begin a step: show the name of the model or case, and what is done with it."""
         self._name = name
         self._show(self._done, f"{name}: {doing}" if doing else name)
 
     def at(self, done: int, name: str) -> None:
-        """Show what is in hand where the steps are counted elsewhere."""
+        """Show a step where the caller counts: `done` steps are over, and `name` is the current one."""
         self._done = done
         self.begin(name)
 
     def epoch(self, epoch: int, epochs: int, loss: float, val_loss: float) -> None:
-        """Show how far a training is: the epochs are parts of its step."""
+        """Show an epoch of a training, as a fraction of its step."""
         text = f"{self._name}: epoch {epoch}/{epochs}, loss {loss:.3g}, validation {val_loss:.3g}"
         self._show(self._done + epoch / max(epochs, 1), text)
 
     def end(self) -> None:
-        """Count the step in hand as done."""
+        """Count the current step as done."""
         self._done += 1
         self._show(self._done, self._name)
 

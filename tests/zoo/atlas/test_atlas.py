@@ -11,8 +11,8 @@ import pytest
 
 from zoo.atlas import ABSENT, FAMILIES, cases
 from zoo.atlas.case import UNRUNNABLE, LayerCase, Outcome, case
-from zoo.atlas.isolated import measured
-from zoo.atlas.table import page
+from zoo.atlas.isolated import measure_isolated
+from zoo.atlas.page import page
 
 Outcomes = dict[str, dict[str, Any]]
 
@@ -75,7 +75,7 @@ def test_the_subset_is_right_or_refused_where_onnx_cannot_say_it(outcomes: Outco
 @pytest.mark.timeout(1200)
 def test_the_whole_atlas_is_right_or_refused_where_onnx_cannot_say_it() -> None:
     """Every case as its table says, and of those that the project began with all but three right."""
-    outcomes = {o.name: o.to_json() for o in measured([case.name for case in cases()])}
+    outcomes = {o.name: o.to_json() for o in measure_isolated([case.name for case in cases()])}
     right = [name for name in FLOOR if outcomes[name]["status"] == "ok"]
 
     assert list(outcomes) == [case.name for case in cases()]
@@ -157,7 +157,7 @@ def test_only_the_expected_refusal_is_expected(
 DYING = """
 import os, sys
 from zoo.atlas.case import Outcome
-from zoo.atlas.isolated import answer
+from zoo.atlas.isolated import measure_requested
 
 def measure(case):
     if case.name == "Dense[linear]":
@@ -166,14 +166,14 @@ def measure(case):
     print("what a library prints")
     return Outcome(name=case.name, status="ok")
 
-answer(measure)
+measure_requested(measure)
 """
 
 
 def test_what_ends_the_process_is_one_outcome() -> None:
     """The case that killed it says how, and the ones after it are measured all the same."""
     names = ["Dense", "Dense[linear]", "Dense[3D]"]
-    outcomes = list(measured(names, (sys.executable, "-c", DYING)))
+    outcomes = list(measure_isolated(names, (sys.executable, "-c", DYING)))
 
     assert [(o.name, o.status) for o in outcomes] == list(
         zip(names, ("ok", "crashed", "ok"), strict=True)

@@ -7,7 +7,7 @@ import numpy as np
 from zoo.datasets.dataset import Rows
 from zoo.parity.cases import held_out_metric, unstable
 from zoo.parity.compare import Case
-from zoo.parity.prove import left_open
+from zoo.parity.prove import with_undefined
 from zoo.recipes.registry import Registry
 
 IRIS = Registry.default().get("dense_iris")
@@ -62,8 +62,8 @@ def test_what_is_left_open_depends_on_the_graph() -> None:
     nan = replace(_case("y", np.array([[np.nan]], np.float32), "NaN everywhere"), adversarial=True)
     plain = _case("y", np.ones((1, 1), np.float32))
 
-    assert left_open([nan], ["Gemm", "Tanh"])[0].undefined == {}
-    (case,) = left_open([nan], ["LSTM", "Gemm"])
+    assert with_undefined([nan], ["Gemm", "Tanh"])[0].undefined == {}
+    (case,) = with_undefined([nan], ["LSTM", "Gemm"])
     assert case.undefined_in("onnxruntime")
     assert case.undefined_in("onnx-reference") == ""
-    assert left_open([plain], ["LSTM"]) == [plain]
+    assert with_undefined([plain], ["LSTM"]) == [plain]

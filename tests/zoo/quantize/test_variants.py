@@ -108,7 +108,7 @@ def test_answers_that_are_no_numbers_lose_the_metric_altogether(
 ) -> None:
     """However large --max-loss is: an argmax over NaN would look like an answer."""
     model = lab.small_cnn()
-    monkeypatch.setattr(variants, "spoiled", lambda base, answers: True)
+    monkeypatch.setattr(variants, "adds_nonfinite", lambda base, answers: True)
     smaller = smaller_variants(model, _evidence(lab, model), requested="auto", max_loss=100.0)
 
     assert [variant.content for variant in smaller] == [None, None]

@@ -10,7 +10,7 @@ from zoo.errors import UsageError
 from zoo.parity.compare import Arrays, Case, Refusal, compare_answers
 from zoo.runtimes.page import files_table, model_page, page, terminal
 from zoo.runtimes.record import Cell, CompatibilityRecord, FileCells, cell, faults
-from zoo.runtimes.results import keep, read_record
+from zoo.runtimes.results import read_record, save_record
 
 DATE = "2026-01-02"
 
@@ -125,7 +125,9 @@ def test_a_broken_record_is_named(tmp_path: Path, text: str) -> None:
 def test_a_repository_that_cannot_be_written_is_said_aloud(tmp_path: Path) -> None:
     """What was measured is kept all the same."""
     said: list[str] = []
-    keep(_record(_measured(fake=_cell(*RIGHT))), tmp_path, tmp_path / "absent", say=said.append)
+    save_record(
+        _record(_measured(fake=_cell(*RIGHT))), tmp_path, tmp_path / "absent", say=said.append
+    )
 
     assert read_record(tmp_path).files[0].cells["fake"].status == "ok"
     assert len(said) == 1

@@ -1,7 +1,7 @@
 """Runs the passes in order, until none changes the graph.
 
     groups            Conv's missing group attribute
-    paddings          ConvTranspose's negative padding -> output_padding
+    output_padding    ConvTranspose's negative padding -> output_padding
     shapes            computed shapes -> constants
     folding           constants of constants
     neutral           + 0, * 1, Identity
@@ -26,14 +26,14 @@ from zoo.convert.passes.folding import fold_constants
 from zoo.convert.passes.gemm import matmul_add_to_gemm
 from zoo.convert.passes.groups import set_groups
 from zoo.convert.passes.neutral import drop_neutral
-from zoo.convert.passes.paddings import say_output_padding
+from zoo.convert.passes.output_padding import negative_pads_to_output_padding
 from zoo.convert.passes.shapes import fold_shapes
 from zoo.convert.passes.view import View
 
 #: Each rewrites what it finds first, or all of it, and returns whether anything changed.
 PASSES: tuple[Callable[[View], bool], ...] = (
     set_groups,
-    say_output_padding,
+    negative_pads_to_output_padding,
     fold_shapes,
     fold_constants,
     drop_neutral,

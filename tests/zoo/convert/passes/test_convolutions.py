@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from zoo.convert.passes.groups import set_groups
-from zoo.convert.passes.paddings import say_output_padding
+from zoo.convert.passes.output_padding import negative_pads_to_output_padding
 from zoo.convert.passes.view import View
 
 RANDOM = np.random.default_rng(0)
@@ -87,7 +87,7 @@ def test_negative_padding_is_output_padding(lab: Any) -> None:
     model = _transposed(strides=[2, 2], pads=[0, 0, -1, -1])
     rows = RANDOM.normal(size=(2, 1, 4, 5)).astype(np.float32)
 
-    assert say_output_padding(View(model))
+    assert negative_pads_to_output_padding(View(model))
     onnx.checker.check_model(model, full_check=True)
     (answer,) = lab.run(model, {"x": rows})
     (plain,) = lab.run(_transposed(strides=[2, 2]), {"x": rows})
@@ -95,14 +95,14 @@ def test_negative_padding_is_output_padding(lab: Any) -> None:
     np.testing.assert_allclose(answer[:, :, :-1, :-1], plain, atol=1e-5)
     np.testing.assert_array_equal(answer[:, :, -1], 0)
     np.testing.assert_array_equal(answer[:, :, :, -1], 0)
-    assert not say_output_padding(View(model))
+    assert not negative_pads_to_output_padding(View(model))
 
 
 def test_one_axis_alone_is_mended(lab: Any) -> None:
     """The other one's padding, and output padding that was there, are kept."""
     model = _transposed(strides=[2, 3], pads=[0, 0, 1, -1], output_padding=[0, 1])
 
-    assert say_output_padding(View(model))
+    assert negative_pads_to_output_padding(View(model))
     attributes = {a.name: list(a.ints) for a in model.graph.node[0].attribute}
     assert attributes["pads"] == [0, 0, 1, 0]
     assert attributes["output_padding"] == [0, 2]
@@ -122,5 +122,5 @@ def test_other_padding_is_left_to_the_checker(attributes: dict[str, list[int]]) 
     model = _transposed(**attributes)
     before = model.SerializeToString()
 
-    assert not say_output_padding(View(model))
+    assert not negative_pads_to_output_padding(View(model))
     assert model.SerializeToString() == before

@@ -1,4 +1,4 @@
-"""Reads what a person types or names: numbers, JSON, or the path of a .npy, .json, .csv or image file."""
+"""Reads INPUT of the command line: numbers, JSON, or the path of a .npy, .json, .csv or image file."""
 
 from __future__ import annotations
 

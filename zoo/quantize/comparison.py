@@ -1,4 +1,4 @@
-"""Compares a variant's answers on held-out rows with fp32's; pure but for the runs."""
+"""Compares a variant's outputs on held-out rows with fp32's: differences, changed classes, agreement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK = 512
 
 
 def answers(session: Session, rows: Arrays, batch: int | None = None) -> dict[str, np.ndarray]:
-    """Return a session's answers to all rows, a bounded number at a time.
+    """Run a session on all rows, at most CHUNK or `batch` at a time; return its outputs by name.
 
     With `batch`, the size that the graph fixes, rows that do not fill one are left out.
     """
@@ -28,7 +28,7 @@ def answers(session: Session, rows: Arrays, batch: int | None = None) -> dict[st
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def spoiled(base: Arrays, variant: Arrays) -> bool:
+def adds_nonfinite(base: Arrays, variant: Arrays) -> bool:
     """Whether a variant answers NaN or infinity where fp32 answers a number."""
     return any(
         bool(np.any(np.isfinite(array) & ~np.isfinite(variant[name])))

@@ -17,7 +17,7 @@ from onnx import NodeProto, helper
 from zoo.convert.passes.view import View, attribute
 
 
-def say_output_padding(view: View) -> bool:
+def negative_pads_to_output_padding(view: View) -> bool:
     """Rewrite every such ConvTranspose; return whether there was one."""
     changed = False
     for node in view.graph.node:

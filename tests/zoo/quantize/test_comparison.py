@@ -9,14 +9,14 @@ import pytest
 from zoo.datasets.dataset import Rows
 from zoo.errors import UsageError
 from zoo.quantize import evidence
-from zoo.quantize.answers import (
+from zoo.quantize.comparison import (
+    adds_nonfinite,
     agreement,
     answers,
     distance,
     flips,
     looks_like_classes,
     max_difference,
-    spoiled,
 )
 from zoo.recipes.registry import Registry
 
@@ -59,7 +59,7 @@ def test_answers_that_are_no_numbers_are_noticed(
     left, right = {"y": np.array(base)}, {"y": np.array(answers)}
 
     assert max_difference(left, right) == delta
-    assert spoiled(left, right) is lost
+    assert adds_nonfinite(left, right) is lost
 
 
 def test_flips_are_counted_by_the_task() -> None:
