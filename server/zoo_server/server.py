@@ -242,6 +242,7 @@ class Server:
             pictures=PictureThreads(
                 threads=self._picture_threads,
                 budget=self.memory_budget,
+                watch=self._watch,
                 most_waiting=config.max_queue_size,
             ),
             max_queue_size=config.max_queue_size,

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
+#: What Pillow raises for files that are broken: SyntaxError for a PNG, the last ones for what a camera noted.
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, LookupError)
+
+
 class UnreadablePicture(ValueError):
     """What is no picture, or none that can be read; the text says which and why."""
 
@@ -43,11 +47,7 @@ def open_picture(
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
-    # Pillow's decoders raise what they come across: SyntaxError is theirs for a broken PNG.
-    unreadable = (
-        OSError, ValueError, SyntaxError, EOFError, struct.error,
-        pillow.DecompressionBombError, pillow.DecompressionBombWarning,
-    )  # fmt: skip
+    unreadable = (*_BROKEN, pillow.DecompressionBombError, pillow.DecompressionBombWarning)
     try:
         picture: Picture = pillow.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError as error:
@@ -119,9 +119,8 @@ def _opaque(picture: Picture, *, drawn: bool) -> Picture:
     The paper is white, but black under something `drawn` in bright ink.
     """
     from PIL import Image as pillow
-    from PIL import ImageOps
 
-    picture = ImageOps.exif_transpose(picture)
+    picture = _turned(picture)
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return picture.convert("RGB") if picture.mode in ("P", "CMYK") else _eight_bits(picture)
     rgba = picture.convert("RGBA")
@@ -130,6 +129,30 @@ def _opaque(picture: Picture, *, drawn: bool) -> Picture:
     whole.alpha_composite(rgba)
     flat: Picture = whole.convert("RGB")
     return flat
+
+
+def _turned(picture: Picture) -> Picture:
+    """Return a picture turned as its camera says; as it is, where what the camera noted is broken.
+
+    Pillow's `exif_transpose` also writes the notes anew, which fails for many that can be read.
+    """
+    from PIL import ExifTags
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        turn = turns.get(picture.getexif().get(ExifTags.Base.Orientation))
+    except _BROKEN:
+        turn = None
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _is_bright(rgba: np.ndarray) -> bool:

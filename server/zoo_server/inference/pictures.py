@@ -10,17 +10,18 @@ import base64
 import binascii
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 
-from zoo_server.errors import Cancelled, InvalidRequest, QueueFull
+from zoo_server.errors import Cancelled, ExecutionError, InvalidRequest, QueueFull
 from zoo_server.images.reading import UnreadablePicture, open_picture, values_of
 from zoo_server.inference.execution import Rows
-from zoo_server.inference.plan import Data, Plan
+from zoo_server.inference.plan import Data
 from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
 from zoo_server.limits import MemoryBudget, Reservation
 from zoo_server.model_config import InputSettings
@@ -46,8 +47,12 @@ class PictureThreads:
 
     threads: Executor
     budget: MemoryBudget
+    #: Ends what is left when the server leaves.
+    watch: RunWatch
     #: How many requests of one model may wait to be read, 0 for any number.
     most_waiting: int = 0
+    #: How long a request has a thread before the others that wait have their turn, in ns.
+    turn_ns: int = 50_000_000
 
 
 class PictureScheduler:
@@ -109,48 +114,63 @@ class PictureScheduler:
         if full:
             self._answers.refuse(member, QueueFull("Exceeds maximum queue size"))
         else:
-            self._reader.threads.submit(self._read, member)
+            self._reader.threads.submit(self._read, member, self._rows(member))
 
-    def _read(self, member: QueuedRequest) -> None:
+    def _read(self, member: QueuedRequest, rows: Generator[None]) -> None:
+        """Read pictures of a request until its turn is over; then the others' turn is first."""
+        until_ns = time.perf_counter_ns() + self._reader.turn_ns
         try:
-            if member.is_gone() or 0 < member.deadline_ns <= time.perf_counter_ns():
-                raise Cancelled("the caller hung up before the pictures were read")
-            plan, data = self._prepared(member.plan, member.data)
-            member.carry(plan, data, member.parameters)
+            with self._reader.watch.watching((member,)) as cancellation:
+                for _ in rows:
+                    now = time.perf_counter_ns()
+                    if member.is_gone() or 0 < member.deadline_ns <= now:
+                        raise Cancelled("the caller hung up before the pictures were read")
+                    if cancellation.raised:
+                        raise ExecutionError("the pictures were not read")
+                    if now >= until_ns:
+                        self._reader.threads.submit(self._read, member, rows)
+                        return
         except Exception as error:
+            rows.close()
+            self._leave()
             self._answers.refuse(member, error)
             return
-        finally:
-            with self._lock:
-                self._reading -= 1
+        self._leave()
         self._scheduler.submit((member,), 0)
 
-    def _prepared(self, plan: Plan, data: Sequence[Data]) -> tuple[Plan, list[Data]]:
-        """Return the plan and the data of a request with values in the place of its pictures."""
+    def _leave(self) -> None:
+        with self._lock:
+            self._reading -= 1
+
+    def _rows(self, member: QueuedRequest) -> Generator[None]:
+        """Put values in the place of a request's pictures; yields before each picture.
+
+        The values count as decoded memory until the model's queue, which is bounded, counts them.
+        """
+        plan = member.plan
         arrays: list[Data] = []
         read: dict[str, np.ndarray] = {}
-        for planned, item in zip(plan.inputs, data, strict=True):
-            if planned.name in plan.pictures:
-                assert isinstance(item, np.ndarray)
-                item = read[planned.name] = self._values(self._inputs[planned.name], plan, item)
-            arrays.append(item)
-        return self._checker.with_values(plan, read), arrays
+        reservation = Reservation(self._reader.budget)
+        try:
+            for planned, item in zip(plan.inputs, member.data, strict=True):
+                if planned.name in plan.pictures:
+                    assert isinstance(item, np.ndarray)
+                    tensor = self._inputs[planned.name]
+                    values = np.empty((len(item), *tensor.graph_dims), tensor.datatype.numpy)
+                    reservation.take(values.nbytes)
+                    for number, content in enumerate(item.tolist()):
+                        yield
+                        values[number] = self._row(tensor, content, number)
+                    item = read[planned.name] = values if plan.batch_size else values[0]
+                arrays.append(item)
+        finally:
+            reservation.release()
+        member.nbytes = max(member.nbytes, sum(array.nbytes for array in read.values()))
+        member.carry(self._checker.with_values(plan, read), arrays, member.parameters)
 
-    def _values(self, tensor: InputSettings, plan: Plan, files: np.ndarray) -> np.ndarray:
-        """Return the values of an input's pictures, as the graph takes them."""
-        rows = [
-            self._row(
-                tensor,
-                content,
-                f"picture {number} of input '{tensor.name}' for model '{self._model}'",
-            )
-            for number, content in enumerate(files.reshape(-1).tolist())
-        ]
-        batch = (plan.batch_size,) if plan.batch_size else ()
-        return np.asarray(np.stack(rows), tensor.datatype.numpy).reshape(*batch, *tensor.graph_dims)
-
-    def _row(self, tensor: InputSettings, content: bytes, what: str) -> np.ndarray:
+    def _row(self, tensor: InputSettings, content: bytes, number: int) -> np.ndarray:
         assert tensor.image is not None
+        what = f"picture {number} of input '{tensor.name}' for model '{self._model}'"
         reservation = Reservation(self._reader.budget)
 
         def admit(pixels: int) -> None:
@@ -162,7 +182,7 @@ class PictureScheduler:
 
         try:
             picture = open_picture(_decoded(content), what, formats=FORMATS, admit=admit)
-            return values_of(picture, tensor.image)
+            return values_of(picture, tensor.image).reshape(tensor.graph_dims)
         except UnreadablePicture as error:
             raise InvalidRequest(f"{error}; JPEG and PNG are read") from None
         finally:

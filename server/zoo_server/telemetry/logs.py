@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -114,6 +115,8 @@ def configure(level: str, worker: int | None = None, *, form: str = TEXT) -> Non
     web.handlers = [handler]
     web.setLevel(logging.ERROR)
     web.propagate = False
+    # Pillow's: they are of strangers' pictures, and Python would remember each text for good.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     # A collector of traces that is away.
     traces = logging.getLogger("opentelemetry")
     traces.handlers = [handler]

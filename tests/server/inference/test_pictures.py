@@ -4,7 +4,9 @@ import base64
 import io
 import struct
 import zlib
+from collections import deque
 from concurrent.futures import Executor
+from functools import partial
 from types import SimpleNamespace
 
 import grpc
@@ -23,12 +25,22 @@ from zoo.models.interface import input_spec
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto.tensorflow_framework_pb2 import DT_STRING
 from zoo_server.datatypes import serialize_bytes
-from zoo_server.errors import QueueFull
+from zoo_server.errors import Cancelled, QueueFull, ServerExiting
 from zoo_server.images.description import Image
 from zoo_server.inference.pictures import PictureScheduler, PictureThreads
+from zoo_server.inference.run_watch import RunWatch
 from zoo_server.limits import MemoryBudget
 
 PHOTO = Image(mode="RGB", size=(6, 8), low=-1.0, high=1.0)
+
+#: Notes of a camera: turned by 90°, and the width as text, which Pillow reads and cannot write.
+TEXT_FOR_A_NUMBER = struct.pack(
+    ">2sHIH HHI4s HHIHH I",
+    *(b"MM", 42, 8, 2),
+    *(0x0100, 2, 4, b"abc\0"),
+    *(0x0112, 3, 1, 6, 0),
+    0,
+)
 
 MODELS = {"digit": DIGIT, "photo": PHOTO}
 
@@ -41,6 +53,10 @@ def encoded(picture, kind="PNG", **options):
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def drawing(mode="L"):
@@ -61,6 +77,12 @@ def turned():
     return encoded(colours(), "JPEG", exif=exif)
 
 
+def noted(notes):
+    """A PNG with what a camera noted, as it is."""
+    content = encoded(colours())
+    return content[:33] + chunk(b"eXIf", notes) + content[33:]
+
+
 PICTURES = {
     "a drawing": encoded(drawing()),
     "an empty sheet": encoded(pillow.new("L", (20, 20), "white")),
@@ -72,6 +94,8 @@ PICTURES = {
     "of 16 bits": encoded(
         pillow.fromarray((np.arange(400, dtype=np.uint16) * 160).reshape(20, 20))
     ),
+    "whose camera noted nonsense": noted(b"nonsense"),
+    "whose camera noted text for a number": noted(TEXT_FOR_A_NUMBER),
     "of one pixel": encoded(pillow.new("RGB", (1, 1), "red")),
 }
 
@@ -173,12 +197,6 @@ def test_files_and_numbers_are_batched_alike(served):
 
 def huge(side):
     """A PNG of a few hundred bytes that says it has so many rows and columns."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -244,7 +262,9 @@ def test_requests_whose_pictures_wait_are_bounded():
 
     refused = []
     answers = SimpleNamespace(refuse=lambda member, error: refused.append((member, error)))
-    threads = PictureThreads(threads=Idle(), budget=MemoryBudget(1), most_waiting=2)
+    threads = PictureThreads(
+        threads=Idle(), budget=MemoryBudget(1), watch=RunWatch(), most_waiting=2
+    )
     inner = SimpleNamespace(waiting=0, running=0)
     scheduler = PictureScheduler("m", (), None, inner, answers, threads)
     members = [SimpleNamespace(plan=SimpleNamespace(pictures=("x",))) for _ in range(3)]
@@ -252,3 +272,85 @@ def test_requests_whose_pictures_wait_are_bounded():
 
     assert [(member, type(error)) for member, error in refused] == [(members[2], QueueFull)]
     assert scheduler.waiting == 2
+
+
+class Line(Executor):
+    """One thread, which the test lends."""
+
+    def __init__(self):
+        self.tasks = deque()
+
+    def submit(self, task, *arguments, **_):
+        self.tasks.append(partial(task, *arguments))
+
+    def work(self):
+        while self.tasks:
+            self.tasks.popleft()()
+
+
+class Caller(SimpleNamespace):
+    """A request with pictures, which looks `patience` times for its answer."""
+
+    def __init__(self, *files, patience=99):
+        plan = SimpleNamespace(
+            pictures=("x",), inputs=[SimpleNamespace(name="x")], batch_size=len(files)
+        )
+        data = [np.array(files, dtype=object)]
+        looks = iter(range(patience))
+        super().__init__(plan=plan, data=data, deadline_ns=0, nbytes=0, parameters={}, looks=looks)
+
+    def is_gone(self):
+        return next(self.looks, None) is None
+
+    def carry(self, plan, data, parameters):
+        self.data = data
+
+
+@pytest.fixture
+def lent():
+    """A scheduler whose requests have one picture a turn, its thread, and what came of them."""
+    budget, line, watch = MemoryBudget(1 << 30), Line(), RunWatch()
+    ready, refused = [], []
+    tensor = SimpleNamespace(
+        name="x", image=PHOTO, graph_dims=dims(PHOTO), datatype=SimpleNamespace(numpy=np.float32)
+    )
+    scheduler = PictureScheduler(
+        "m",
+        (tensor,),
+        SimpleNamespace(with_values=lambda plan, values: plan),
+        SimpleNamespace(waiting=0, running=0, submit=lambda members, _: ready.extend(members)),
+        SimpleNamespace(refuse=lambda member, error: refused.append((member, error))),
+        PictureThreads(threads=line, budget=budget, watch=watch, turn_ns=0),
+    )
+    return SimpleNamespace(**locals())
+
+
+def test_many_pictures_of_one_request_do_not_keep_the_others(lent):
+    """After its turn a request is the last in the line; its message counts as what became of it."""
+    photo = PICTURES["a photograph"]
+    many, few = Caller(*[photo] * 3), Caller(photo)
+    lent.scheduler.submit([many, few])
+    lent.line.work()
+    assert lent.ready == [few, many]
+    assert np.array_equal(many.data[0], np.concatenate([few.data[0]] * 3))
+    assert many.nbytes == 3 * few.nbytes == 3 * 6 * 8 * 3 * 4
+
+
+def test_the_pictures_of_a_caller_that_left_are_not_read(lent):
+    """Also where it leaves in the midst of them; nothing is kept."""
+    caller = Caller(PICTURES["a photograph"], b"is not looked at", patience=1)
+    lent.scheduler.submit([caller])
+    lent.line.work()
+    assert [(member, type(error)) for member, error in lent.refused] == [(caller, Cancelled)]
+    assert lent.budget.reserved == lent.scheduler.waiting == 0
+
+
+def test_a_server_that_leaves_reads_no_more(lent):
+    """Once the time for those under way is over, they hear of it."""
+    caller = Caller(PICTURES["a photograph"], b"is not looked at")
+    lent.scheduler.submit([caller])
+    lent.line.tasks.popleft()()
+    lent.watch.close()
+    lent.line.work()
+    assert [(member, type(error)) for member, error in lent.refused] == [(caller, ServerExiting)]
+    assert lent.budget.reserved == lent.scheduler.waiting == 0

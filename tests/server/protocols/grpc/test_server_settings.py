@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 
 import grpc
 import pytest
@@ -150,6 +151,14 @@ def test_each_kind_by_itself(off, capsys):
 
     hidden = {**KINDS, "log_error": "error"}[off]
     assert written == [kind for kind in ("debug", "info", "warning", "error") if kind != hidden]
+
+
+def test_what_a_library_warns_of_in_pictures_is_not_in_the_log(recwarn):
+    """A caller could fill it, a line for each number of pixels; other libraries' warnings are shown."""
+    logs.configure("info")
+    for module in ("PIL.Image", "numpy"):
+        warnings.warn_explicit("too large", UserWarning, "a.py", 1, module=module)
+    assert len(recwarn) == 1
 
 
 @pytest.mark.parametrize(
