@@ -1,4 +1,4 @@
-"""Whether what came back is right: one answer by its values, a whole drive by its bytes."""
+"""Checks answers: one by its values, those of a whole drive by their bytes."""
 
 import numpy as np
 

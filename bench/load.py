@@ -33,7 +33,7 @@ _FIRST, _TRIES, _ENOUGH = 32, 5, 0.6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one drive saw."""
+    """The figures of one drive."""
 
     #: Requests that were answered.
     answered: int

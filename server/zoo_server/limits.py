@@ -31,7 +31,7 @@ class InFlight:
         return self._count
 
     def enter(self) -> None:
-        """Let one call in; ServerExiting once that is over (docs/protocol.md 1c)."""
+        """Let one call in; ServerExiting after `close` (docs/protocol.md 1c)."""
         with self._lock:
             if not self._open:
                 raise ServerExiting("Server exiting")

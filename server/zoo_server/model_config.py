@@ -28,7 +28,7 @@ class QueuePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """So many of something, which an instance needs while it runs."""
+    """An amount of a named resource, which an instance holds while it runs."""
 
     name: str
     count: int
@@ -38,7 +38,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceLimit:
-    """What the rate limiter is to know of one instance."""
+    """What the rate limiter needs to know of one instance: its resources, priority and device."""
 
     resources: tuple[Resource, ...] = ()
     #: Of priority 2 an instance has half the turns of one of priority 1; 0 is 1.
@@ -112,7 +112,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequences:
-    """How a model's requests belong together."""
+    """How a model's requests form sequences: control inputs, states, bounds."""
 
     controls: tuple[Control, ...] = ()
     states: tuple[State, ...] = ()

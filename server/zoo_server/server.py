@@ -124,20 +124,7 @@ class Server:
             self._timer = Timer()
             resources.callback(self._timer.close)
             resources.callback(self._topology.leaving)
-            self._endpoints = Endpoints(
-                config,
-                self._topology,
-                CallParts(
-                    path=self.path,
-                    in_flight=self.in_flight,
-                    memory_budget=self.memory_budget,
-                    workers=self._workers,
-                    health=self._health,
-                ),
-                # Enough that callers waiting for onnxruntime leave some for metadata and health.
-                max(16, 4 * self._budget.threads),
-                on_failure,
-            )
+            self._endpoints = self._make_endpoints(on_failure)
             resources.callback(lambda: self._endpoints.stop(self._flush_seconds))
             self._endpoints.bind()
             self._resources = resources.pop_all()
@@ -207,6 +194,22 @@ class Server:
         return left
 
     # -- parts -----------------------------------------------------------------------------------
+
+    def _make_endpoints(self, on_failure: Callable[[], None]) -> Endpoints:
+        return Endpoints(
+            self.config,
+            self._topology,
+            CallParts(
+                path=self.path,
+                in_flight=self.in_flight,
+                memory_budget=self.memory_budget,
+                workers=self._workers,
+                health=self._health,
+            ),
+            # Enough that callers waiting for onnxruntime leave some for metadata and health.
+            max(16, 4 * self._budget.threads),
+            on_failure,
+        )
 
     def _start(self) -> None:
         config = self.config

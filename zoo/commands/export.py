@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=OPSET,
         help=f"ONNX operator set, {min(IR_VERSIONS)} to {max(IR_VERSIONS)} (default: %(default)s)",
     )
+    _add_quantize(parser)
+    _add_file_options(parser)
+
+
+def _add_quantize(parser: argparse.ArgumentParser) -> None:
+    """Add the options of smaller variants."""
     smaller = parser.add_argument_group(
         "smaller variants beside the model",
         "model.int8.onnx and model.fp16.onnx, published if metric and file size allow",
@@ -77,6 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"largest loss of a variant: points of an accuracy (default: {MAX_POINTS:g}), percent of "
         f"an error (default: {MAX_PERCENT:g})",
     )
+
+
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that only a FILE.keras takes."""
     own = parser.add_argument_group("for a FILE.keras")
     own.add_argument(
         "-o", "--output", type=Path, metavar="OUT.onnx", help="write this file and publish nothing"

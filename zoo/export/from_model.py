@@ -92,14 +92,18 @@ def export_model(
 ) -> ExportReport:
     """Write a built Keras model as an ONNX file, proven equal to Keras.
 
-    A `path` that is a folder gets a file named after the model; the report says which. `samples`: rows to compare on, as an array, a list in Keras's order, or a mapping by input
+    A `path` that is a folder gets a file named after the model; the report says which.
+
+    `samples` are rows to compare on, as an array, a list in Keras's order, or a mapping by input
     name; without, seeded random rows are used and the report says so. A model that is not built
     yet is called on one sample first. `input_signature` says what the model's call takes, as
     Keras's own `Model.export` has it: for integers and arguments that Keras does not record, or
-    for a fixed batch. `reset_states` allows stateful layers, exported as from
-    their reset state; `states="inputs"` exports each state as an input LAYER_h_before and an output
-    LAYER_h_after (and an LSTM's c), after the model's own: zeros begin a sequence. `portable` also writes PATH's stem + .portable.onnx, without recurrent
-    operators, if the model has any.
+    for a fixed batch.
+
+    `reset_states` allows stateful layers, exported as from their reset state; `states="inputs"`
+    exports each state as an input LAYER_h_before and an output LAYER_h_after (and an LSTM's c),
+    after the model's own: zeros begin a sequence. `portable` also writes PATH's stem +
+    .portable.onnx, without recurrent operators, if the model has any.
 
     `quantize` ("int8", "fp16", or "auto" for what wins) also writes smaller variants beside it as
     stem + .int8.onnx and .fp16.onnx: ranges come from one half of the samples, and on the other
@@ -120,9 +124,7 @@ def export_model(
     )
     check_model(model)
     target = _target(model, path)
-    if tolerance is not None and not isinstance(tolerance, Tolerance):
-        raise UsageError(f"tolerance={tolerance!r}: must be a zoo.parity.compare.Tolerance")
-    policy = Policy() if tolerance is None else Policy(tolerance=tolerance)
+    policy = _policy(tolerance)
     with staged_folder(target.parent, target.stem) as folder:
         exported = export_samples(
             model,
@@ -139,6 +141,15 @@ def export_model(
         for name in exported.written:
             (folder / name).replace(target.with_name(name))
     return report(model, target, exported, samples, time.monotonic() - started)
+
+
+def _policy(tolerance: Tolerance | None) -> Policy:
+    """Return how answers are judged; UsageError for what is no tolerance."""
+    if tolerance is None:
+        return Policy()
+    if not isinstance(tolerance, Tolerance):
+        raise UsageError(f"tolerance={tolerance!r}: must be a zoo.parity.compare.Tolerance")
+    return Policy(tolerance=tolerance)
 
 
 def _target(model: Any, path: str | os.PathLike[str]) -> Path:

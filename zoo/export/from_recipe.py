@@ -56,7 +56,10 @@ EXPORT_CODE = ("card", "convert", "export", "parity", "publish", "quantize", "ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """One model's way into the repository; `seconds` is 0 when it was up to date."""
+    """The publication of one recipe; `seconds` is what the export took, 0 when it was up to date.
+
+    `fresh`: exported now; `created`: as a new version; `config_kept`: config.pbtxt was edited by hand.
+    """
 
     name: str
     version: int

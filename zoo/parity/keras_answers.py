@@ -1,4 +1,4 @@
-"""Asks Keras: rows that a model answers, in batches of 1 and 7, with its answers.
+"""Computes Keras's answers to the user's rows, or to random ones, in batches of 1 and 7.
 
 A model may take larger rows than the smallest, or batches of certain sizes alone. Keras itself is
 the judge: other sizes are tried until it answers with numbers.
@@ -61,7 +61,7 @@ class Answered:
         return Case(name=self.name, feeds=self.feeds, expected=_named(self.leaves, outputs))
 
     @property
-    def telling(self) -> bool:
+    def has_numbers(self) -> bool:
         """Whether every answer is made of numbers: a window larger than its rows gives none."""
         numbers = [leaf for leaf in self.leaves if leaf.dtype.kind in "fc"]
         return all(leaf.size for leaf in self.leaves) and all(
@@ -122,7 +122,7 @@ class _Questions:
     reset_states: bool
 
     def at(self, batches: tuple[int, ...]) -> tuple[Answered, ...]:
-        """Ask Keras at each batch; without rows, in the first draw that makes telling answers."""
+        """Ask Keras at each batch; without rows, in the first draw that gives answers with numbers."""
         first_error: Exception | None = None
         untelling: tuple[Answered, ...] = ()
         random = self.rows is None
@@ -134,7 +134,7 @@ class _Questions:
             except Exception as error:  # Keras refuses rows by whatever its backend raises
                 first_error = first_error or error
                 continue
-            if all(row.telling for row in answered):
+            if all(row.has_numbers for row in answered):
                 return answered
             untelling = untelling or answered
         if untelling:

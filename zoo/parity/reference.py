@@ -1,4 +1,4 @@
-"""The ONNX reference evaluator, the standard's own in numpy: how it runs, and what it is not asked.
+"""Runs files in the ONNX reference evaluator (numpy), and says which files and rows it is left out of.
 
 It is left out of a proof where it would take minutes, or computes an operator wrong.
 """

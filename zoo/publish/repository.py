@@ -43,7 +43,7 @@ LABELS_FILE = "labels.txt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Where a model went; `created` is False if the latest version already held this model."""
+    """The published version; `created` is False if the latest version already held this model."""
 
     version: int
     folder: Path

@@ -41,7 +41,7 @@ _TRIES = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred:
-    """Where a version went; `created` is False if it was there already."""
+    """The version that was copied; `created` is False if it was there already."""
 
     name: str
     version: int

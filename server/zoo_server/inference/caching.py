@@ -167,7 +167,7 @@ class _InsertingAnswers:
         plan = member.plan
         if any(isinstance(data, Source) for data in member.data):
             member.data = [
-                bytes(data.now()) if isinstance(data, Source) else data for data in member.data
+                bytes(data.read()) if isinstance(data, Source) else data for data in member.data
             ]
         digest = hashlib.sha256(_raw(member.data[0])) if member.data else hashlib.sha256()
         for data in member.data[1:]:

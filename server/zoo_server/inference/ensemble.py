@@ -36,7 +36,7 @@ Find = Callable[[str, str], LoadedModel]
 
 
 class EnsembleRunner:
-    """What an ensemble has in the place of a graph's runs: its counts and its answers."""
+    """The runner of an ensemble: counts its requests and answers them; the runs are its steps' models'."""
 
     provider = "ensemble"
     restarts = 0

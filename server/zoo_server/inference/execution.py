@@ -76,7 +76,7 @@ def _joined(planned: PlannedInput, parts: list[Data], rows: int) -> np.ndarray:
 
 def _present(data: Data) -> bytes | memoryview | np.ndarray:
     """Return what lies in shared memory: it was looked at when the request came, and has waited."""
-    return data.now() if isinstance(data, Source) else data
+    return data.read() if isinstance(data, Source) else data
 
 
 @dataclass(slots=True)

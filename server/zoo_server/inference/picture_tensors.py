@@ -34,7 +34,7 @@ def planned_picture(sent: InputTensor, batch_size: int) -> PlannedInput:
 def files_of(sent: InputTensor, count: int) -> np.ndarray:
     """Return an input's files, one an element; InvalidRequest if there are not so many."""
     label = f"inference input '{sent.name}'"
-    data = sent.data.now() if isinstance(sent.data, Source) else sent.data
+    data = sent.data.read() if isinstance(sent.data, Source) else sent.data
     try:
         if isinstance(data, bytes | memoryview):
             pieces = list(datatypes.parse_pieces(data, count, tensor=label))

@@ -75,7 +75,7 @@ class Source:
     def __len__(self) -> int:
         return len(self.view)
 
-    def now(self) -> memoryview:
+    def read(self) -> memoryview:
         """Return the bytes, to be read at once; InvalidRequest if they are no longer there."""
         self.region.check_extent(self.end)
         return self.view

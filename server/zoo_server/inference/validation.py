@@ -287,7 +287,7 @@ class RequestChecker:
         label = f"inference input '{sent.name}' for model '{self._name}'"
         if isinstance(sent.data, np.ndarray):  # another model's output
             return sent.data.reshape(shape)
-        data = sent.data.now() if isinstance(sent.data, Source) else sent.data
+        data = sent.data.read() if isinstance(sent.data, Source) else sent.data
         try:
             if isinstance(data, bytes | memoryview):
                 pieces: list[Sequence[bytes]]

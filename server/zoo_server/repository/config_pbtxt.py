@@ -95,9 +95,22 @@ def _from_file(files: ModelFiles) -> Written:
 
 
 def _check(name: str, config: ModelConfig) -> None:
-    """Refuse what cannot be served; each row is (is it so, what to say)."""
+    """Refuse what cannot be served; ModelLoadError names the first."""
+    for refused, reason in _refusals(name, config):
+        if refused:
+            raise ModelLoadError(reason)
+    if config.model_transaction_policy.decoupled:
+        raise DecoupledModel(
+            "decoupled models are not served: an ONNX graph answers once a request"
+        )
+    _check_tensors(config)
+    check_bounds(config)
+
+
+def _refusals(name: str, config: ModelConfig) -> tuple[tuple[object, str], ...]:
+    """Return a row for each feature that is refused: whether it is there, and what to say."""
     file = layout.CONFIG_FILE
-    rows: tuple[tuple[object, str], ...] = (
+    return (
         (
             config.name and config.name != name,
             f"{file} names the model '{config.name}', but its folder is '{name}'",
@@ -150,15 +163,6 @@ def _check(name: str, config: ModelConfig) -> None:
             "allow_ragged_batch is not served",
         ),
     )
-    for refused, reason in rows:
-        if refused:
-            raise ModelLoadError(reason)
-    if config.model_transaction_policy.decoupled:
-        raise DecoupledModel(
-            "decoupled models are not served: an ONNX graph answers once a request"
-        )
-    _check_tensors(config)
-    check_bounds(config)
 
 
 def _check_tensors(config: ModelConfig) -> None:

@@ -242,7 +242,7 @@ def test_no_arithmetic_leads_out(begin, length, offset, size):
     memory = SharedMemory(enabled=True)
     try:
         memory.register("r", one.key, begin, length)
-        view = memory.source("r", offset, size).now()
+        view = memory.source("r", offset, size).read()
     except ServerError:
         inside = begin >= 0 and length > 0 and begin + length <= 2 * PAGE
         assert not (inside and 0 <= offset < length and 0 <= size <= length - offset)

@@ -22,7 +22,7 @@ _ELEMENTS_AT_ONCE = 1 << 14
 
 
 @contextmanager
-def no_collection() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the garbage collector from looking at a large request, during which no thread runs.
 
     Its nested arrays are in no circle, and gone once they are arrays of numpy.

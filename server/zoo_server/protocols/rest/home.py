@@ -1,4 +1,4 @@
-"""What / of the HTTP port says where no gallery is: what this server is, its models, where to ask.
+"""The page at / of the HTTP port where no gallery is served: the server, its models, its addresses.
 
 A page for browsers, without a script; lines of text for whoever else asks.
 """

@@ -33,7 +33,7 @@ from zoo_server.protocols.parameters import (
     check_output,
     region_part,
 )
-from zoo_server.protocols.rest.elements import Values, elements, flatten, no_collection
+from zoo_server.protocols.rest.elements import Values, collector_paused, elements, flatten
 from zoo_server.protocols.rest.json_values import (
     SET,
     Json,
@@ -78,13 +78,13 @@ def decode(
     """Return the request as values; InvalidRequest, UnreadableJson for one that no model could take.
 
     `header_length`: how much of the body is JSON. Where a tensor names a region of shared memory:
-    NotFound, Unsupported as SharedMemory.view says.
+    NotFound, Unsupported as SharedMemory.source says.
     """
     if header_length == 0:
         return _raw(body, settings)
     if header_length <= SLICE:
         return _decode(body, header_length, settings, memory)
-    with no_collection():
+    with collector_paused():
         return _decode(body, header_length, settings, memory)
 
 

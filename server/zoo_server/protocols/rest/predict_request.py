@@ -14,7 +14,7 @@ from typing import TypeGuard
 from zoo_server.errors import InvalidRequest, UnreadableJson
 from zoo_server.inference.request import InferRequest, InputTensor
 from zoo_server.model_config import InputSettings, ModelSettings
-from zoo_server.protocols.rest.elements import Values, no_collection
+from zoo_server.protocols.rest.elements import Values, collector_paused
 from zoo_server.protocols.rest.json_values import NO_JSON, Json, parse_json
 from zoo_server.protocols.rest.predict_tensor import (
     SHOWN_CHARACTERS,
@@ -41,7 +41,7 @@ def decode(body: memoryview, settings: ModelSettings) -> PredictRequest:
         raise InvalidRequest("JSON Parse error: The document is empty")
     if len(body) <= SLICE:
         return _decode(body, settings)
-    with no_collection():
+    with collector_paused():
         return _decode(body, settings)
 
 
