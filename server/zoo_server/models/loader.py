@@ -124,7 +124,10 @@ class Loader:
         except ServerExiting:
             raise
         except Exception as error:  # whatever it is, the other models are served
-            return failed(plan.files.name, version, error)
+            entry = failed(plan.files.name, version, error)
+            # Its frames hold the graph, and the future that brought it, which holds the error.
+            error.__traceback__ = None
+            return entry
         return CatalogEntry(
             name=plan.files.name,
             version=version,
