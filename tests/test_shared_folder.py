@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 WORKERS = ("-n", "2", "--dist", "loadfile", "-p", "no:hypothesispytest")
 
@@ -36,6 +38,7 @@ def test_it(built):
 """
 
 
+@pytest.mark.slow
 def test_two_modules_build_once(tmp_path: Path) -> None:
     """Also if it fails: the second module fails too, and does not wait for another try."""
     count = tmp_path / "count"

@@ -130,8 +130,14 @@ def test_every_stub_loads_beside_tritonclient(first):
 @pytest.mark.parametrize(
     "order",
     [
-        ("zoo_proto.tensorflow_serving_pb2", "tritonclient.grpc", "tensorflow"),
-        ("tritonclient.grpc", "tensorflow", "zoo_proto.tensorflow_serving_pb2"),
+        pytest.param(
+            ("zoo_proto.tensorflow_serving_pb2", "tritonclient.grpc", "tensorflow"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("tritonclient.grpc", "tensorflow", "zoo_proto.tensorflow_serving_pb2"),
+            marks=pytest.mark.slow,
+        ),
         ("tensorflow", "zoo_proto.tensorflow_serving_pb2", "tritonclient.grpc"),
     ],
     ids=["ours first", "ours last", "ours between"],

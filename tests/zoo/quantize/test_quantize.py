@@ -304,7 +304,9 @@ def test_a_file_of_ones_own_is_published_with_its_variants(zoo, own: Path, tmp_p
     [
         (None, 2, "--quantize wants rows of your own data (--samples F.npz)"),
         ("few.npz", 2, "--quantize wants 32 rows of --samples or more"),
-        ("many.npz", 1, "int8: distance from fp32's answers is "),
+        pytest.param(
+            "many.npz", 1, "int8: distance from fp32's answers is ", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_the_samples_cannot_show_is_refused(
