@@ -156,9 +156,9 @@ def slow() -> onnx.ModelProto:
 
 def make_models(folder: Path) -> None:
     """Write a repository with batching and one without."""
-    made = {SLOW: slow(), MOBILE: graphs.mobile(), TINY: graphs.tiny()}
+    networks = {SLOW: slow(), MOBILE: graphs.mobile(), TINY: graphs.tiny()}
     for joins, root in ((True, folder / "batching"), (False, folder / "single")):
-        for model, graph in made.items():
+        for model, graph in networks.items():
             path = root / model.name / "1" / "model.onnx"
             path.parent.mkdir(parents=True)
             onnx.save(graph, path)

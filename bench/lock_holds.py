@@ -81,8 +81,8 @@ class CopyServer:
         self.port: int = self._server.add_http2_port(b"127.0.0.1:0")
         self._server.start()
 
-    def _wait(self, tag: str) -> object:
-        event = self._queue.poll(time.time() + _CALL_SECONDS)
+    def _wait(self, tag: object) -> core.Event:
+        event: core.Event = self._queue.poll(time.time() + _CALL_SECONDS)
         if event.completion_type == core.TIMED_OUT or event.tag != tag:
             raise RuntimeError(f"no '{tag}' within {_CALL_SECONDS:g} s")
         return event
@@ -90,12 +90,12 @@ class CopyServer:
     def measure(self, watch: LockWatch) -> tuple[float, float]:
         """Take one call; return how long receiving and sending its message kept the lock, in ms."""
         self._server.request_call(self._queue, self._queue, "call")
-        call = self._wait("call").call  # type: ignore[attr-defined]  # the core has no types
-        received: list[bytes] = []
+        call = self._wait("call").call
+        received: list[bytes | None] = []
 
         def receive() -> None:
             call.start_server_batch((core.ReceiveMessage(core.NO_FLAGS),), "message")
-            received.append(self._wait("message").batch_operations[0].message())  # type: ignore[attr-defined]
+            received.append(self._wait("message").batch_operations[0].message())
 
         def send() -> None:
             operations = (

@@ -78,13 +78,13 @@ def _measure(repository: Path) -> dict[str, Any]:
     try:
         assert process.stderr is not None
         lines = iter(process.stderr)
-        found = next(match for line in lines if (match := _PORTS.search(line)))
+        ready = next(match for line in lines if (match := _PORTS.search(line)))
         start = time.perf_counter() - began
-        channel = grpc.insecure_channel(found[1], options=[("grpc.max_receive_message_length", -1)])
+        channel = grpc.insecure_channel(ready[1], options=[("grpc.max_receive_message_length", -1)])
         with channel:
             return {
                 "start_seconds": round(start, 3),
-                **_ask(process.pid, GRPCInferenceServiceStub(channel), found[2], found[3]),
+                **_ask(process.pid, GRPCInferenceServiceStub(channel), ready[2], ready[3]),
             }
     finally:
         process.terminate()

@@ -91,21 +91,6 @@ def staged_folder(parent: Path, name: str) -> Iterator[Path]:
         ) from error
 
 
-def flush(path: Path) -> None:
-    """Make a file or a folder's entries durable, so that a rename never outlives what it names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def flush_tree(folder: Path) -> None:
-    """Make a folder with everything in it durable."""
-    for path in [*folder.rglob("*"), folder]:
-        flush(path)
-
-
 def code_files(place: str) -> list[Path]:
     """Return the Python files of one of the rooms, in order, or the one that is named.
 

@@ -13,13 +13,13 @@ def cache_bytes(settings: Sequence[str]) -> int:
     if not settings:
         return 0
     text = ",".join(settings)  # of a variable of the environment, a comma has made two
-    found = _CACHE.fullmatch(text)
-    if found is None:
+    match = _CACHE.fullmatch(text)
+    if match is None:
         raise ConfigurationError(
             f"--cache-config is {text[:80]!r}: write local,size=BYTES; there is one cache, and its "
             "size is its only setting"
         )
-    return int(found[1])
+    return int(match[1])
 
 
 _RESOURCE = re.compile(r"([^:]{1,256}):(\d{1,10})(?::(\d{1,5}))?")
@@ -33,11 +33,11 @@ def resource_counts(settings: Sequence[str]) -> dict[str, dict[int | None, int]]
     """
     counts: dict[str, dict[int | None, int]] = {}
     for text in settings:
-        found = _RESOURCE.fullmatch(text)
-        if found is None:
+        match = _RESOURCE.fullmatch(text)
+        if match is None:
             raise ConfigurationError(
                 f"--rate-limit-resource is {text[:80]!r}: write NAME:COUNT or NAME:COUNT:DEVICE"
             )
-        name, count, device = found.groups()
+        name, count, device = match.groups()
         counts.setdefault(name.lower(), {})[None if device is None else int(device)] = int(count)
     return counts

@@ -78,8 +78,8 @@ def convert(
     check_opset(opset)
     signature = signature or signature_of(model)
     _check_size(model)
-    given = bool(signature.states)
-    with patched(model, reset_states=reset_states, states_given=given) as tokens:
+    as_inputs = bool(signature.states)
+    with patched(model, reset_states=reset_states, states_as_inputs=as_inputs) as tokens:
         traced = trace(model, signature, tokens)
         raw = from_function(model, traced, min(opset, TF2ONNX_OPSET))
     variant, reason = None, ""

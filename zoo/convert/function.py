@@ -12,7 +12,7 @@ import numpy as np
 from zoo.convert.effects import refuse_random, written_variables
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import output_names
-from zoo.convert.states import states_given
+from zoo.convert.states import begun_in
 from zoo.convert.tokens import Tokens
 from zoo.errors import CheckFailed
 
@@ -57,7 +57,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     structures: list[Any] = []
 
     def infer(*tensors: Any) -> dict[str, Any]:
-        with states_given(model, tensors[len(signature.own_inputs) :]) as after:
+        with begun_in(model, tensors[len(signature.own_inputs) :]) as after:
             answer = signature.call(model, tensors)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
         flat = [*keras.tree.flatten(answer), *after()]

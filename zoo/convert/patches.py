@@ -26,16 +26,18 @@ HALF = {"float16", "bfloat16", "float64"}
 
 @contextmanager
 def patched(
-    model: Any, *, reset_states: bool = False, states_given: bool = False
+    model: Any, *, reset_states: bool = False, states_as_inputs: bool = False
 ) -> Iterator[Tokens]:
     """Yield the tokens that tracing within this context will fill.
 
-    Raises CheckFailed for a stateful model unless `reset_states`, or the trace is given the states.
+    Raises CheckFailed for a stateful model unless `reset_states`, or its states are inputs of the trace.
     """
     layers = all_layers(model)
     tokens: Tokens = {}
     with ExitStack() as stack:
-        stack.enter_context(without_state(model, reset_states=reset_states, given=states_given))
+        stack.enter_context(
+            without_state(model, reset_states=reset_states, as_inputs=states_as_inputs)
+        )
         stack.enter_context(computing_in_float32(model))
         stack.enter_context(_without_inner_jit())
         stack.enter_context(_signbit_by_comparing())

@@ -71,8 +71,8 @@ def with_states(model: Any, signature: Signature) -> Signature:
 
 
 @contextmanager
-def states_given(model: Any, before: Sequence[Any]) -> Iterator[Callable[[], list[Any]]]:
-    """Let layers begin in the states that are given; what is yielded returns those at the end.
+def begun_in(model: Any, before: Sequence[Any]) -> Iterator[Callable[[], list[Any]]]:
+    """Let layers begin in the states `before`; what is yielded returns those at the end.
 
     For tracing: the layers' variables are neither read nor written.
     """
@@ -138,13 +138,15 @@ def _call_replaced(layer: Any, call: Any) -> Iterator[None]:
 
 
 @contextmanager
-def without_state(model: Any, *, reset_states: bool = False, given: bool = False) -> Iterator[None]:
+def without_state(
+    model: Any, *, reset_states: bool = False, as_inputs: bool = False
+) -> Iterator[None]:
     """Refuse stateful layers, or reset them; their states are put back at the end.
 
-    Raises CheckFailed unless one of the two is chosen: with `given`, the caller sets the states.
+    Raises CheckFailed unless one of the two is chosen: with `as_inputs`, the caller sets the states.
     """
     stateful = _stateful(model)
-    if stateful and not reset_states and not given:
+    if stateful and not reset_states and not as_inputs:
         names = ", ".join(layer.name for layer in stateful)
         raise CheckFailed(
             f"{model.name} keeps state between calls ({names}), which an ONNX graph cannot: "

@@ -28,7 +28,7 @@ from zoo.convert.states import with_states
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
-from zoo.files import flush_tree, staged_folder
+from zoo.files import staged_folder
 from zoo.parity import samples as rows
 from zoo.parity.compare import Comparison, Policy, Tolerance
 from zoo.parity.keras_answers import answered_rows, refuse_state
@@ -37,6 +37,7 @@ from zoo.publish.manifest import variant_entry
 from zoo.publish.properties import stable_name
 from zoo.quantize.decision import NONE, check_requested
 from zoo.quantize.evidence import Evidence, of_rows
+from zoo_server.durability import flush_tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,9 +264,8 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 
 @contextmanager
 def _inference(model: Any, signature: Signature, reset_states: bool) -> Iterator[None]:
-    given = bool(signature.states)
     with (
-        without_state(model, reset_states=reset_states, given=given),
+        without_state(model, reset_states=reset_states, as_inputs=bool(signature.states)),
         computing_in_float32(model),
     ):
         yield

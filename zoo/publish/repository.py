@@ -25,8 +25,6 @@ from zoo.errors import UsageError
 from zoo.files import (
     TEMPORARY_PREFIX,
     atomic_write,
-    flush,
-    flush_tree,
     json_bytes,
     locked,
     read_json,
@@ -35,6 +33,7 @@ from zoo.files import (
 )
 from zoo.publish.versions import STATE_FILE, read_manifest
 from zoo_proto import model_config_pb2
+from zoo_server.durability import flush, flush_tree
 from zoo_server.repository import layout
 
 LOCK_FILE = ".lock"

@@ -23,7 +23,7 @@ import onnx
 
 from zoo.card.picture import draw
 from zoo.errors import UsageError
-from zoo.files import flush_tree, sha256, staged_folder
+from zoo.files import sha256, staged_folder
 from zoo.parity.compare import Case
 from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.vectors import read_vectors
@@ -42,6 +42,7 @@ from zoo.site.pictures import picture
 from zoo.site.runtime import runtime_files
 from zoo.training.runs import RunFolder
 from zoo.version import zoo_version
+from zoo_server.durability import flush_tree
 from zoo_server.repository import layout
 
 #: numpy's names of types that the browser's runtime calls otherwise; an object is text.

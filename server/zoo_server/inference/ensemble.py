@@ -21,8 +21,9 @@ import numpy as np
 from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import Cancelled, ServerError
+from zoo_server.inference.answers import CountedAnswers
 from zoo_server.inference.execution import Rows, Run, wire_shape
-from zoo_server.inference.model import LoadedModel, Outcome, is_short_to_answer
+from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.plan import Data, Plan
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest
@@ -35,7 +36,7 @@ from zoo_server.telemetry.statistics import Execution, ModelStatistics
 Find = Callable[[str, str], LoadedModel]
 
 
-class EnsembleRunner:
+class EnsembleRunner(CountedAnswers):
     """The runner of an ensemble: counts its requests and answers them; the runs are its steps' models'."""
 
     provider = "ensemble"
@@ -44,30 +45,13 @@ class EnsembleRunner:
 
     def __init__(self, observer: RunObserver | None = None) -> None:
         """`observer` hears of every request."""
-        self.statistics = ModelStatistics()
-        self._observer = observer
-
-    def is_short_to_answer(self, batch: list[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
-        """Tell whether a thread in a hurry may write the answers."""
-        return is_short_to_answer(batch, outcomes)
+        super().__init__(ModelStatistics(), observer)
 
     def ran(self, member: QueuedRequest, execution: Execution) -> None:
         """Count a request that went through all steps."""
         self.statistics.record_run(execution)
-        if self._observer is not None:
-            self._observer.ran([member], execution)
-
-    def answer(self, member: QueuedRequest, outcome: Rows) -> None:
-        """Give a request its outcome."""
-        member.answer(outcome)
-
-    def refuse(self, member: QueuedRequest, error: Exception) -> None:
-        """Answer a request with an error."""
-        now = time.perf_counter_ns()
-        self.statistics.record_failure(now - member.arrived_ns, error)
-        if self._observer is not None:
-            self._observer.failed(member, error, now)
-        member.fail(error)
+        if self.observer is not None:
+            self.observer.ran([member], execution)
 
 
 class EnsembleScheduler:
@@ -307,7 +291,7 @@ class _StepRequest(QueuedRequest):
 
     def answer(self, rows: Rows) -> None:
         try:
-            tensors = _made(self.plan, self._step, rows)
+            tensors = _step_outputs(self.plan, self._step, rows)
         except Exception as error:
             self._run.fail(error)
             return
@@ -317,8 +301,8 @@ class _StepRequest(QueuedRequest):
         self._run.fail(error)
 
 
-def _made(plan: Plan, step: EnsembleStep, rows: Rows) -> dict[str, _Tensor]:
-    """Return the ensemble's tensors that a step has made, as they lie in its run's outputs."""
+def _step_outputs(plan: Plan, step: EnsembleStep, rows: Rows) -> dict[str, _Tensor]:
+    """Return the ensemble's tensors that a step gives, as they lie in its run's outputs."""
     tensors = {}
     for settings, _ in plan.outputs:
         array = rows.array(settings.name)

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from zoo_server.errors import Cancelled, ServerExiting
+from zoo_server.inference.answers import CountedAnswers, Outcome
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows, Run, gather
 from zoo_server.inference.queued_request import QueuedRequest
@@ -61,13 +62,6 @@ class ModelRunner(Protocol):
     @property
     def nodes(self) -> tuple[tuple[str, int], ...]:
         """How many nodes of its graph each execution provider took; empty where all are the CPU's."""
-
-
-#: Outputs of so many bytes are sorted, for their best classes, in about a millisecond.
-_SHORT_TO_SORT = 1 << 13
-
-#: What a run comes to for each of its members.
-Outcome = Rows | Exception
 
 
 class LoadedModel:
@@ -144,7 +138,7 @@ class LoadedModel:
         self.scheduler.submit(members, inline_budget_ns, stays=stays)
 
 
-class GraphRunner:
+class GraphRunner(CountedAnswers):
     """The runs of one version: what its scheduler drives (zoo_server.schedulers.scheduler.Runner).
 
     It does not know the version it belongs to, so that nothing here keeps an unloaded one alive.
@@ -165,12 +159,11 @@ class GraphRunner:
         `watch` ends runs that nobody waits for. `always`: outputs that every run must give, requested or not.
         `observer` hears of every request.
         """
+        super().__init__(statistics, observer)
         self.graph = graph
-        self.statistics = statistics
         self._learn = learn
         self._watch = watch
         self._always = always
-        self._observer = observer
 
     @property
     def provider(self) -> str:
@@ -202,22 +195,6 @@ class GraphRunner:
         if not waits:
             raise WouldWait  # one after the other: that is a worker's
         return [outcome for member in batch for outcome in self.execute([member])]
-
-    def is_short_to_answer(self, batch: list[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
-        """Tell whether a thread in a hurry may write the answers."""
-        return is_short_to_answer(batch, outcomes)
-
-    def answer(self, member: QueuedRequest, outcome: Rows) -> None:
-        """Give a member its outcome."""
-        member.answer(outcome)
-
-    def refuse(self, member: QueuedRequest, error: Exception) -> None:
-        """Answer one member with an error."""
-        now = time.perf_counter_ns()
-        self.statistics.record_failure(now - member.arrived_ns, error)
-        if self._observer is not None:
-            self._observer.failed(member, error, now)
-        member.fail(error)
 
     def _alike(self, batch: Sequence[QueuedRequest]) -> bool:
         """Tell whether all want the same outputs, and no others are needed."""
@@ -258,24 +235,9 @@ class GraphRunner:
             finished_ns=time.perf_counter_ns(),
         )
         self.statistics.record_run(execution)
-        if self._observer is not None:
-            self._observer.ran(batch, execution)
+        if self.observer is not None:
+            self.observer.ran(batch, execution)
         return parts
-
-
-def is_short_to_answer(batch: Sequence[QueuedRequest], outcomes: Sequence[Outcome]) -> bool:
-    """Tell whether answers are short to write: few bytes, and no strings."""
-    most = batch[0].short_bytes
-    for member in batch:
-        most = min(most, _SHORT_TO_SORT if member.plan.classifies else member.short_bytes)
-    seen = None
-    for outcome in outcomes:
-        if isinstance(outcome, Rows) and outcome.run is not seen:
-            seen = outcome.run
-            size = seen.nbytes
-            if size is None or size > most:
-                return False
-    return True
 
 
 def _wanted(batch: Sequence[QueuedRequest], always: Sequence[str]) -> tuple[str, ...]:

@@ -250,11 +250,11 @@ class RequestChecker:
             count = datatypes.element_count(planned.shape)
             return self._strings(sent, planned.shape, count)
         data = sent.data
-        got = data.nbytes if isinstance(data, np.ndarray | memoryview) else len(data)
-        if got != planned.nbytes:
+        nbytes = data.nbytes if isinstance(data, np.ndarray | memoryview) else len(data)
+        if nbytes != planned.nbytes:
             raise InvalidRequest(
                 f"input byte size mismatch for input '{sent.name}' for model '{self._name}'. "
-                f"Expected {planned.nbytes}, got {got}"
+                f"Expected {planned.nbytes}, got {nbytes}"
             )
         if isinstance(data, np.ndarray):
             return data.reshape(planned.shape)

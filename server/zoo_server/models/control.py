@@ -118,9 +118,9 @@ class ModelControl:
             self._catalog.replace_all({name: [dormant(name)] for name in chosen})
             return
         self._catalog.replace_all({name: [loading(name)] for name in chosen})
-        found = {files.name: files for files in self._acted}
+        files_by_name = {files.name: files for files in self._acted}
         over = self._threads.run_each(
-            partial(self._install_first, name, found.get(name)) for name in chosen
+            partial(self._install_first, name, files_by_name.get(name)) for name in chosen
         )
         if not _wait(over, leave or threading.Event(), seconds):
             _LOG.warning("models are still being loaded after %g s: the others are served", seconds)

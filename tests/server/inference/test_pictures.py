@@ -127,14 +127,14 @@ def served(tmp_path_factory, graphs, serve):
 
 
 def request(model, *files, shape=None):
-    asked = pb.ModelInferRequest(model_name=model)
-    asked.inputs.add(name="x", datatype="BYTES", shape=shape or [len(files), 1])
-    asked.raw_input_contents.append(serialize_bytes(list(files)))
-    return asked
+    message = pb.ModelInferRequest(model_name=model)
+    message.inputs.add(name="x", datatype="BYTES", shape=shape or [len(files), 1])
+    message.raw_input_contents.append(serialize_bytes(list(files)))
+    return message
 
 
-def ask(wire, asked):
-    answer = wire.stub.ModelInfer(asked)
+def ask(wire, message):
+    answer = wire.stub.ModelInfer(message)
     return np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(
         tuple(answer.outputs[0].shape)
     )
@@ -220,11 +220,11 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "text"), WRONG.values(), ids=WRONG)
-def test_what_is_not_read_is_refused(asked, text, served):
+@pytest.mark.parametrize(("message", "text"), WRONG.values(), ids=WRONG)
+def test_what_is_not_read_is_refused(message, text, served):
     """With which picture it was and why; nothing is kept reserved, and nothing waits on."""
     with pytest.raises(grpc.RpcError) as caught:
-        served.stub.ModelInfer(asked)
+        served.stub.ModelInfer(message)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert text in caught.value.details()
     model = served.server.catalog.find("digit", "")

@@ -244,15 +244,15 @@ def test_a_model_whose_reload_was_refused_takes_its_resources_along(repository, 
     limits = "instance_group {{ rate_limiter {{ resources {{ name: 'R' count: 2 {} }} }} }}"
     folder = repository.add("m", graphs.identity(), limits.format(""))
     options = {"rate_limit": "execution_count", "model_control_mode": "explicit"}
-    asked = pb.RepositoryModelLoadRequest(model_name="m")
+    load = pb.RepositoryModelLoadRequest(model_name="m")
     with serve(repository.path, **options, load_model=("m",)) as wire:
         (folder / "config.pbtxt").write_text(limits.format("global: true"))
         gc.collect()
         gc.disable()
         try:
             with pytest.raises(grpc.RpcError, match="both global and device-specific"):
-                wire.stub.RepositoryModelLoad(asked)
+                wire.stub.RepositoryModelLoad(load)
             wire.stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
-            wire.stub.RepositoryModelLoad(asked)
+            wire.stub.RepositoryModelLoad(load)
         finally:
             gc.enable()

@@ -20,12 +20,14 @@ def test_figures_of_each_class() -> None:
 def test_calibration_is_the_gap_between_confidence_and_truth() -> None:
     """Four rows of 0.75 of which two are right, and one that is sure and right."""
     outputs = np.array([[0.75], [0.75], [0.25], [0.25], [1.0]], np.float32)
-    found = evaluation("binary", np.array([1, 0, 0, 1, 1]), outputs, ("no", "yes"))["calibration"]
+    calibration = evaluation("binary", np.array([1, 0, 0, 1, 1]), outputs, ("no", "yes"))[
+        "calibration"
+    ]
 
-    low, sure = found["bins"]
+    low, sure = calibration["bins"]
     assert (low["from"], low["rows"], low["confidence"], low["right"]) == (0.7, 4, 0.75, 0.5)
     assert (sure["to"], sure["rows"], sure["right"]) == (1.0, 1, 1.0)
-    assert found["error"] == pytest.approx(0.8 * 0.25)
+    assert calibration["error"] == pytest.approx(0.8 * 0.25)
 
 
 def test_errors_of_numbers_have_their_spread() -> None:

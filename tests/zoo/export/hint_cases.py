@@ -52,9 +52,9 @@ def _around(
     return keras.Model(x, Mine()(x))
 
 
-def _dense(keras: Any, *, given: bool = False, called: bool = False) -> Any:
+def _dense(keras: Any, *, has_input: bool = False, called: bool = False) -> Any:
     layers = [keras.Input((3,)), keras.layers.Dense(2)]
-    model = keras.Sequential(layers if given else layers[1:])
+    model = keras.Sequential(layers if has_input else layers[1:])
     if called:
         model(np.zeros((1, 3)))
     return model
@@ -82,7 +82,7 @@ def _noise(keras: Any, layer: Any, x: Any, training: Any, *, always: bool) -> An
     return x + keras.random.uniform(keras.ops.shape(x), seed=layer.seeds)
 
 
-def _noise_given(keras: Any) -> Any:
+def _noise_as_input(keras: Any) -> Any:
     x, noise = keras.Input((4,)), keras.Input((4,))
     return keras.Model([x, noise], x + noise)
 
@@ -93,7 +93,7 @@ def _count(layer: Any, x: Any, training: Any, *, always: bool) -> Any:
     return x + layer.total
 
 
-def _count_given(keras: Any) -> Any:
+def _count_as_input(keras: Any) -> Any:
     x, before = keras.Input((4,)), keras.Input((1,))
     return keras.Model([x, before], [x + before, before + 1])
 
@@ -144,7 +144,7 @@ HINTS = {
         build=_dense,
         words="give it a keras.Input, call it once, or give samples",
         ways={
-            "a keras.Input": (partial(_dense, given=True), {}),
+            "a keras.Input": (partial(_dense, has_input=True), {}),
             "called": (partial(_dense, called=True), {}),
             "samples": (_dense, ROWS),
         },
@@ -173,14 +173,14 @@ HINTS = {
         words="draw only if training, or give the numbers as an input",
         ways={
             "only if training": (lambda k: _around(k, partial(_noise, k, always=False), 4), {}),
-            "an input": (_noise_given, {}),
+            "an input": (_noise_as_input, {}),
         },
     ),
     "counter": Hint(
         build=lambda k: _around(k, partial(_count, always=True), 4),
         words="make it an input and an output, or write it only if training",
         ways={
-            "an input and an output": (_count_given, {}),
+            "an input and an output": (_count_as_input, {}),
             "only if training": (lambda k: _around(k, partial(_count, always=False), 4), {}),
         },
     ),
@@ -215,16 +215,16 @@ HINTS = {
         ways={"left out": (_masked, {})},
     ),
     "names": Hint(
-        build=partial(_dense, given=True),
+        build=partial(_dense, has_input=True),
         words="give input_names or output_names",
         options={"input_names": ["dense"], "output_names": ["dense"]},
-        ways={"named": (partial(_dense, given=True), {"input_names": ["a"]})},
+        ways={"named": (partial(_dense, has_input=True), {"input_names": ["a"]})},
     ),
     "opset": Hint(
-        build=partial(_dense, given=True),
+        build=partial(_dense, has_input=True),
         words="opset 3 is not one of",
         options={"opset": 3},
-        ways={"the least": (partial(_dense, given=True), {"opset": 15})},
+        ways={"the least": (partial(_dense, has_input=True), {"opset": 15})},
     ),
 }
 

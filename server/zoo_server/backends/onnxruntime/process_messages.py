@@ -47,10 +47,10 @@ def _read(connection: socket.socket, size: int) -> bytearray:
     view, at = memoryview(read), 0
     while at < size:
         try:
-            got = connection.recv_into(view[at:])
+            count = connection.recv_into(view[at:])
         except OSError:
             raise Closed from None
-        if not got:
+        if not count:
             raise Closed
-        at += got
+        at += count
     return read

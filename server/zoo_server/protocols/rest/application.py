@@ -90,9 +90,9 @@ def _rights() -> RightOf:
     ]
 
     def right_of(method: str, path: str) -> Right | None:
-        asked = "GET" if method == "HEAD" else method
+        method = "GET" if method == "HEAD" else method
         for known, pattern, right in routes:  # as Starlette finds the route
-            if known == asked and pattern.match(path):
+            if known == method and pattern.match(path):
                 return right
         return Right.READ
 

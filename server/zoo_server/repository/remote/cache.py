@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from zoo_server.durability import flush, flush_tree
 from zoo_server.repository import layout
 
 _LOCK = ".lock"
@@ -63,9 +64,9 @@ class Cache:
         lease = Lease(descriptor)
         try:
             fill(staged)
-            _flush_tree(staged)
+            flush_tree(staged)
             staged.rename(place)
-            _flush(self.root)
+            flush(self.root)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return lease
@@ -170,17 +171,3 @@ def _size(folder: Path) -> int:
     """Return the bytes of a folder, by its name; -1 for what is none of the cache's."""
     number = folder.name.rpartition("-")[2]
     return int(number) if number.isdigit() and not folder.name.startswith(_LOCK) else -1
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_tree(folder: Path) -> None:
-    """Make a folder with everything in it durable, so that its rename never outlives what it names."""
-    for path in [*folder.rglob("*"), folder]:
-        _flush(path)
