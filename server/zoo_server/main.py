@@ -3,7 +3,7 @@
     serve(config)     one process, or a supervisor and its workers
     work(spec)        what each worker process runs
 
-The first SIGTERM or SIGINT asks the server to shutdown, also while models load; the second one ends the
+The first SIGTERM or SIGINT asks the server to shut down, also while models load; the second one ends the
 process at once.
 """
 
@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -35,32 +35,37 @@ _LOG = logging.getLogger(__name__)
 #: Exit statuses, as everywhere in `zoo`; FAILED is also that of a process that was signalled twice.
 OK, FAILED, BAD_USAGE = 0, 1, 2
 
+#: Stands in the pipe of signals for a request that is none: no signal has this number.
+_SET = 0
+
 
 class ShutdownRequest:
     """The request to shut down: set by the first signal, waited for by the main thread.
 
-    It waits on a pipe into which the interpreter's own C handler writes. Waiting on a lock would
-    miss a signal that another thread takes, or that comes while the lock is being entered: Python
-    runs its handlers between the main thread's bytecodes, and there would be none.
+    Signals are read from a pipe into which the interpreter's own C handler writes their numbers. Waiting on
+    a lock would miss a signal that another thread takes, or that comes while the lock is being entered:
+    Python runs its handlers between the main thread's bytecodes, and there would be none.
     """
 
-    def __init__(self) -> None:
-        self._is_set = False
+    def __init__(self, numbers: Collection[int]) -> None:
+        """`numbers`: the signals that ask."""
+        self._numbers = frozenset(numbers)
         #: Whether the server leaves because it can no longer serve.
         self.failed = False
         self._woken, self.wakeup = os.pipe()
         os.set_blocking(self.wakeup, False)  # as signal.set_wakeup_fd demands
+        self._watch = threading.Thread(target=self._exit_on_signal, name="signals", daemon=True)
 
     def wait(self) -> None:
-        """Return once the server is to leave."""
-        while not self._is_set:
-            os.read(self._woken, 1)
+        """Return once the server is to leave; a signal after that ends the process at once."""
+        while os.read(self._woken, 1)[0] not in {_SET, *self._numbers}:
+            pass
+        self._watch.start()
 
     def set(self) -> None:
-        """Ask the server to shutdown, from any thread and any number of times."""
-        self._is_set = True
+        """Ask the server to shut down, from any thread and any number of times."""
         with suppress(OSError):  # full: it wakes anyway; closed: it has left
-            os.write(self.wakeup, b"\0")
+            os.write(self.wakeup, bytes([_SET]))
 
     def fail(self) -> None:
         """Ask the server to leave because it can no longer serve: the exit status is FAILED."""
@@ -68,15 +73,16 @@ class ShutdownRequest:
         self.set()
 
     def close(self) -> None:
-        """Close the pipe."""
-        os.close(self._woken)
+        """Close the pipe, once no signal is written to it."""
         os.close(self.wakeup)
+        if self._watch.ident is not None:
+            self._watch.join()
+        os.close(self._woken)
 
-    def signalled(self, number: int, _: FrameType | None = None) -> None:
-        """Take a signal: the first asks, the second ends the process."""
-        if self._is_set:
-            os._exit(FAILED)  # a second signal: exit at once, without cleaning up
-        self._is_set = True
+    def _exit_on_signal(self) -> None:
+        while number := os.read(self._woken, 1):
+            if number[0] in self._numbers:
+                os._exit(FAILED)  # without cleaning up
 
 
 @contextmanager
@@ -85,10 +91,10 @@ def shutdown_on_signals(*numbers: signal.Signals) -> Iterator[ShutdownRequest]:
 
     They are SIGTERM and SIGINT unless named.
     """
-    request = ShutdownRequest()
+    numbers = numbers or (signal.SIGTERM, signal.SIGINT)
+    request = ShutdownRequest(numbers)
     before: dict[int, Callable[..., object] | int | None] = {
-        number: signal.signal(number, request.signalled)
-        for number in numbers or (signal.SIGTERM, signal.SIGINT)
+        number: signal.signal(number, _left_to_the_pipe) for number in numbers
     }
     wakeup = signal.set_wakeup_fd(request.wakeup, warn_on_full_buffer=False)
     try:
@@ -98,6 +104,10 @@ def shutdown_on_signals(*numbers: signal.Signals) -> Iterator[ShutdownRequest]:
         for number, handler in before.items():
             signal.signal(number, handler)
         request.close()
+
+
+def _left_to_the_pipe(number: int, frame: FrameType | None) -> None:
+    """Do nothing: that there is a handler has the signal's number written to the pipe."""
 
 
 def serve(config: ServerConfig) -> int:

@@ -184,25 +184,32 @@ import signal, threading, time
 from zoo_server.main import shutdown_on_signals
 
 def kill():
-    time.sleep(0.3)  # so that the main thread waits already; sooner would pass as well
-    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    for _ in range({count}):
+        time.sleep(0.3)  # so that the main thread waits already; sooner would pass as well
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     time.sleep(60)
 
 with shutdown_on_signals() as shutdown:
     threading.Thread(target=kill, daemon=True).start()
     shutdown.wait()
+    {then}
 print("left")
 """
 
 
-def test_a_signal_that_another_thread_takes_is_not_lost():
-    """The kernel may give a process's signal to any thread; the main one leaves all the same."""
+@pytest.mark.parametrize(
+    ("count", "then", "status", "printed"),
+    [(1, "pass", 0, "left\n"), (2, "threading.Event().wait()", 1, "")],
+    ids=["the first", "the second"],
+)
+def test_a_signal_that_another_thread_takes_is_not_lost(count, then, status, printed):
+    """The kernel may give a process's signal to any thread, whatever the main one waits for."""
     done = subprocess.run(
-        [sys.executable, "-c", ANOTHER_THREAD],
+        [sys.executable, "-c", ANOTHER_THREAD.format(count=count, then=then)],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
 
-    assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr
+    assert (done.returncode, done.stdout) == (status, printed), done.stderr
