@@ -262,7 +262,7 @@ def _state(
         raise ModelLoadError(
             f"initial_state of '{state.input_name}' names a data_file: only zero_data is served"
         )
-    first = tuple(1 if dim == VARIABLE else dim for dim in dims)
+    first = _first_dims(state)
     if math.prod(first) * (before.datatype.byte_size or 1) > _MAX_STATE_BYTES:
         raise ModelLoadError(
             f"state '{state.input_name}' of dims {list(dims)} would take more than "
@@ -271,6 +271,22 @@ def _state(
     return State(
         input=state.input_name, output=state.output_name, datatype=before.datatype, dims=first
     )
+
+
+def _first_dims(state: model_config_pb2.ModelSequenceBatching.State) -> tuple[int, ...]:
+    """Return the dimensions that a state begins with: 1 for a variable one unless it is given."""
+    dims = tuple(state.dims)
+    if not any(initial.dims for initial in state.initial_state):
+        return tuple(1 if dim == VARIABLE else dim for dim in dims)
+    first = tuple(state.initial_state[0].dims)
+    if len(first) != len(dims) or any(
+        have < 0 or want not in (VARIABLE, have) for have, want in zip(first, dims, strict=True)
+    ):
+        raise ModelLoadError(
+            f"initial_state of '{state.input_name}' has dims {list(first)}, and the state "
+            f"{list(dims)}"
+        )
+    return first
 
 
 def _graph_tensor(kind: str, name: str, specs: Mapping[str, TensorSpec]) -> TensorSpec:

@@ -101,6 +101,35 @@ def test_state_is_each_sequences_own(strategy, repository, sums, serve):
     assert again == [5]
 
 
+@pytest.mark.parametrize(("initial", "first"), [("", 1), ("dims: [ 0 ]", 0), ("dims: [ 3 ]", 3)])
+def test_a_state_that_grows_begins_with_the_dims_it_is_given(
+    initial, first, repository, graphs, serve
+):
+    """A variable dimension is 1 at first unless `initial_state` says otherwise; 0 is an empty cache."""
+    rows, grown = ["batch", 1], ["batch", "time"]
+    growing = graphs.model(
+        [
+            helper.make_node("Concat", ["before", "x"], ["after"], axis=1),
+            helper.make_node("Identity", ["after"], ["y"]),
+        ],
+        [
+            graphs.value("x", TensorProto.FLOAT, rows),
+            graphs.value("before", TensorProto.FLOAT, grown),
+        ],
+        [
+            graphs.value("y", TensorProto.FLOAT, ["batch", "longer"]),
+            graphs.value("after", TensorProto.FLOAT, ["batch", "longer"]),
+        ],
+    )
+    zeros = f'initial_state {{ name: "z" data_type: TYPE_FP32 zero_data: true {initial} }}'
+    state = STATE.replace("dims: [ 1 ]", f"dims: [ -1 ] {zeros}")
+    repository.add("m", growing, config("direct {}", state))
+    with serve(repository.path) as wire:
+        answers = [values(wire.stub.ModelInfer(request(n, 1, start=n == 5))) for n in (5, 6)]
+
+    assert answers == [[0] * first + [5], [0] * first + [5, 6]]
+
+
 def test_a_stream_of_one_sequence_stays_in_order(repository, sums, serve):
     """Hundreds of requests at once on one stream: each sees the state that its forerunner left."""
     repository.add("m", sums, config("direct {}", STATE))
@@ -244,6 +273,13 @@ def test_a_failed_request_does_not_block_its_sequence(repository, sums, serve):
                 'initial_state: { name: "i" data_type: TYPE_FP32 dims: [1] data_file: "f" } }]'
             ],
             "initial_state of 'before' names a data_file: only zero_data is served",
+        ),
+        (
+            [
+                'state [{ input_name: "before" output_name: "after" data_type: TYPE_FP32 dims: [1] '
+                'initial_state: { name: "i" data_type: TYPE_FP32 dims: [0] zero_data: true } }]'
+            ],
+            "initial_state of 'before' has dims [0], and the state [1]",
         ),
         (["iterative_sequence: true"], "iterative_sequence is not served"),
     ],
