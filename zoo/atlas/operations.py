@@ -1,6 +1,15 @@
 """Keras's functions (keras.ops) between the layers of functional models."""
 
+from typing import Any
+
 from zoo.atlas.case import case
+
+
+def _place(k: Any, x: Any) -> Any:
+    """A start that depends on the rows, now and then too large."""
+    place = k.ops.cast(k.ops.abs(k.ops.sum(x)) * 2, "int32")
+    return k.ops.pad(k.ops.reshape(place, (1,)), (1, 1))
+
 
 CASES = (
     case("ops:cumsum", lambda k, x: k.ops.cumsum(x, axis=1), (4, 3)),
@@ -30,6 +39,15 @@ CASES = (
     case("ops:floor_divide", lambda k, x: x // 2.0, (4,)),
     case("ops:einsum", lambda k, x: k.ops.einsum("bij,bkj->bik", x, x), (4, 3)),
     case("ops:where", lambda k, x: k.ops.where(x > 0, x, k.ops.exp(x)), (4,)),
+    case("ops:where[safe log]", lambda k, x: k.ops.where(x > 0, k.ops.log(x), 0.0), (4,)),
+    case("ops:where[beyond float32]", lambda k, x: k.ops.where(x < 0, k.ops.exp(200 * x), x), (4,)),
+    case("ops:where[truth]", lambda k, x: k.ops.where(x > 0, x > 1, x < -1), (4,)),
+    case(
+        "ops:slice_update[computed]",
+        lambda k, x: k.ops.slice_update(x[0], _place(k, x[1]), x[0][:, :2] * 2),
+        (6, 3),
+        (2,),
+    ),
     case("ops:roll", lambda k, x: k.ops.roll(x, 1, axis=1), (4, 3)),
     case("ops:round", lambda k, x: k.ops.round(x * 3), (4,)),
     case("ops:std", lambda k, x: k.ops.std(x, axis=-1), (4, 3)),

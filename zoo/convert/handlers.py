@@ -5,6 +5,7 @@
     Bucketize                how many boundaries are not above x
     OneHot                   by comparing: ONNX counts -1 from the end, and TensorFlow gives zeros
     Equal, NotEqual          of words and one constant word: a LabelEncoder that knows this one
+    Select, SelectV2         Where: by products, as tf2onnx has it, what is not chosen must be finite
     FFT, RFFT, Real ...      DFT (fourier.py)
     ResizeBicubic, ResizeArea, ScaleAndTranslate    two products with constant matrices
     ResizeBilinear, ResizeNearestNeighbor    likewise where tf2onnx's scales give another size
@@ -38,6 +39,12 @@ Handler = Callable[[Any, Any, str, Any], None]
 
 ML_DOMAIN = "ai.onnx.ml"
 
+#: What onnxruntime's Where selects from on a CPU.
+WHERE_TYPES = {
+    TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8,
+    TensorProto.STRING,
+}  # fmt: skip
+
 #: LabelEncoder takes keys and values of several types since version 2 of this domain.
 EXTRA_OPSETS = (helper.make_opsetid(ML_DOMAIN, 2), helper.make_opsetid(DOMAIN, 1))
 
@@ -69,6 +76,8 @@ def handlers(
         "OneHot": _one_hot,
         "Equal": partial(_equal, captures),
         "NotEqual": partial(_equal, captures),
+        "Select": _select,
+        "SelectV2": _select,
         "ResizeArea": resize_by_kernel,
         "ResizeBicubic": resize_by_kernel,
         "ResizeBilinear": resize_bilinear,
@@ -196,6 +205,15 @@ def _one_hot(graph: Any, node: Any, name: str, _: Any) -> None:
         replace(graph, node, "Or", [hot, negated])
     else:
         replace(graph, node, "Where", [hot, on, off])
+
+
+def _select(graph: Any, node: Any, name: str, _: Any) -> None:
+    """Where, of the types that onnxruntime's takes; products are right for the others, which are whole."""
+    from tf2onnx.onnx_opset.controlflow import Select
+
+    if graph.get_dtype(node.output[0]) in WHERE_TYPES:
+        node.set_attr("handles_nan", 1)
+    Select.version_9(graph, node)
 
 
 def _equal(captures: Mapping[str, np.ndarray], graph: Any, node: Any, name: str, _: Any) -> None:
