@@ -162,7 +162,7 @@ def serving(repository: Path, *options: str) -> Iterator[str]:
         yield addresses["gRPC"].rpartition(":")[2]
 
 
-@pytest.fixture(name="serving")
+@pytest.fixture(name="serving", scope="session")
 def _serving() -> Callable[..., AbstractContextManager[str]]:
     """The context manager that runs `zoo serve` on a repository of the test's own."""
     return serving

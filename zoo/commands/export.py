@@ -110,9 +110,10 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument(
         "--states",
-        choices=("inputs",),
+        metavar="inputs|IN=OUT,...",
         default="",
-        help="export the states of stateful layers as inputs and outputs",
+        help="what a sequence hands on from step to step: the variables of stateful layers, as inputs "
+        "and outputs, or inputs and outputs that the model has (cache=next_cache)",
     )
     own.add_argument(
         "--trust", action="store_true", help="run Python code in the file (Lambda layers, .h5)"

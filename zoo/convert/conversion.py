@@ -29,6 +29,7 @@ from zoo.convert.recurrent.plan import Plan
 from zoo.convert.recurrent.portable import NoPortableVariant, Portable
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import signature_of
+from zoo.convert.states import check_states
 from zoo.errors import CheckFailed, first_line
 from zoo.version import zoo_version
 from zoo_server import datatypes
@@ -78,9 +79,9 @@ def convert(
     check_opset(opset)
     signature = signature or signature_of(model)
     _check_size(model)
-    as_inputs = bool(signature.states)
-    with patched(model, reset_states=reset_states, states_as_inputs=as_inputs) as tokens:
+    with patched(model, signature, reset_states=reset_states) as tokens:
         traced = trace(model, signature, tokens)
+        check_states(signature, traced.outputs)
         raw = from_function(model, traced, min(opset, TF2ONNX_OPSET))
     variant, reason = None, ""
     if portable:

@@ -57,7 +57,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     structures: list[Any] = []
 
     def infer(*tensors: Any) -> dict[str, Any]:
-        with begun_in(model, tensors[len(signature.own_inputs) :]) as after:
+        with begun_in(signature, tensors[len(signature.own_inputs) :]) as after:
             answer = signature.call(model, tensors)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
         flat = [*keras.tree.flatten(answer), *after()]
@@ -78,12 +78,13 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     answers = list(concrete.structured_outputs.values())
     refuse_random(model, concrete.graph, answers)
     names = signature.output_names or output_names(structures[-1])
+    after_kept = [after for _, after in signature.states] if signature.kept else []
     return Traced(
         function=function,
         specification=specification,
         captures=_captures(concrete.graph),
         inputs=signature.inputs,
-        outputs=_outputs(concrete, (*names, *signature.states)),
+        outputs=_outputs(concrete, (*names, *after_kept)),
         tokens=tokens,
         written=written_variables(model, concrete, answers),
     )

@@ -5,6 +5,7 @@ lookup tables       likewise: the frozen graph has no tables
 inner jit           tf.function(jit_compile=True) becomes a plain function, which is inlined
 open dimensions     resizing and TimeDistributed where sizes are not known (open_dimensions.py)
 signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
+slice_update        by selecting: XLA's operator, which writes a decoder's cache, has no counterpart
 dtype policies      mixed_float16 and the like compute in float32, as their weights are
 recurrent state     reset before, restored after (states.py)
 """
@@ -13,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 from zoo.convert.layers import all_layers
 from zoo.convert.open_dimensions import open_dimensions
 from zoo.convert.recurrent.substitute import substituted
+from zoo.convert.signature import Signature
 from zoo.convert.states import without_state
 from zoo.convert.tokens import Tokens, placeholder
 
@@ -26,21 +30,20 @@ HALF = {"float16", "bfloat16", "float64"}
 
 @contextmanager
 def patched(
-    model: Any, *, reset_states: bool = False, states_as_inputs: bool = False
+    model: Any, signature: Signature | None = None, *, reset_states: bool = False
 ) -> Iterator[Tokens]:
     """Yield the tokens that tracing within this context will fill.
 
-    Raises CheckFailed for a stateful model unless `reset_states`, or its states are inputs of the trace.
+    Raises CheckFailed for a stateful model unless `reset_states`, or the signature has its states as inputs.
     """
     layers = all_layers(model)
     tokens: Tokens = {}
     with ExitStack() as stack:
-        stack.enter_context(
-            without_state(model, reset_states=reset_states, as_inputs=states_as_inputs)
-        )
+        stack.enter_context(without_state(model, signature, reset_states=reset_states))
         stack.enter_context(computing_in_float32(model))
         stack.enter_context(_without_inner_jit())
-        stack.enter_context(_signbit_by_comparing())
+        stack.enter_context(_replaced("numpy", "signbit", _signbit))
+        stack.enter_context(_replaced("core", "slice_update", _slice_update))
         stack.enter_context(open_dimensions(layers))
         for layer in layers:
             stack.enter_context(_lookup_tokens(layer, tokens))
@@ -101,28 +104,54 @@ def _without_inner_jit() -> Iterator[None]:
 
 
 @contextmanager
-def _signbit_by_comparing() -> Iterator[None]:
-    """Let Keras's signbit compare: a negative number, or the zero of which 1/x is negative.
+def _replaced(module: str, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Put a function in the place of one of keras.src.backend.tensorflow's; it gets that one first."""
+    functions = import_module(f"keras.src.backend.tensorflow.{module}")
+    original = getattr(functions, name)
+    setattr(functions, name, partial(function, original))
+    try:
+        yield
+    finally:
+        setattr(functions, name, original)
+
+
+def _signbit(original: Any, x: Any) -> Any:
+    """Compare: a negative number, or the zero of which 1/x is negative.
 
     Keras's argmax prefers 0 to -0 (keras/src/backend/tensorflow/numpy.py), and finds the sign by
     Bitcast. Right for every number; NaN has no sign here.
     """
     import tensorflow as tf
-    from keras.src.backend.tensorflow import numpy as functions
 
-    original = functions.signbit
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        return original(x)
+    return tf.logical_or(x < 0, 1 / x < 0)
 
-    def signbit(x: Any) -> Any:
-        x = tf.convert_to_tensor(x)
-        if not x.dtype.is_floating:
-            return original(x)
-        return tf.logical_or(x < 0, 1 / x < 0)
 
-    functions.signbit = signbit
-    try:
-        yield
-    finally:
-        functions.signbit = original
+def _slice_update(original: Any, inputs: Any, start_indices: Any, updates: Any) -> Any:
+    """Take each element from the update where it lies within, else from the input.
+
+    As XLA's, a start that is too large is as large as it can be.
+    """
+    import tensorflow as tf
+
+    inputs = tf.convert_to_tensor(inputs)
+    updates = tf.cast(updates, inputs.dtype)
+    whole, part = tf.shape(inputs), tf.shape(updates)
+    inside = None
+    for axis, start in enumerate(tf.unstack(tf.cast(start_indices, tf.int32), inputs.shape.rank)):
+        known = inputs.shape[axis]
+        if known is not None and known == updates.shape[axis]:
+            continue
+        start = tf.clip_by_value(start, 0, whole[axis] - part[axis])
+        place = tf.range(whole[axis]) - start
+        if updates.shape[axis] != 1:  # one is spread by broadcasting
+            updates = tf.gather(updates, tf.clip_by_value(place, 0, part[axis] - 1), axis=axis)
+        here = tf.logical_and(place >= 0, place < part[axis])
+        here = tf.reshape(here, [-1, *[1] * (inputs.shape.rank - axis - 1)])
+        inside = here if inside is None else tf.logical_and(inside, here)
+    return updates if inside is None else tf.where(inside, updates, inputs)
 
 
 class Lookup:

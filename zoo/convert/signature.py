@@ -54,8 +54,9 @@ class Signature:
 
     `structure` is one structure an argument of the model's call, and `arguments` has their names:
     None for those given by position. `recorded_batch` is the size that Keras saw where the batch
-    is open here. `states`: the outputs for the states that are the last inputs, which the call does
-    not take (states.py).
+    is open here. `states` are pairs of an
+    input and the output that it is in the next call; `kept` the model's variables that are the
+    last inputs, which the call does not take (states.py).
     """
 
     inputs: tuple[Tensor, ...]
@@ -63,12 +64,13 @@ class Signature:
     structure: Sequence[Any]
     arguments: tuple[str | None, ...] = (None,)
     recorded_batch: int | None = None
-    states: tuple[str, ...] = ()
+    states: tuple[tuple[str, str], ...] = ()
+    kept: tuple[Any, ...] = ()
 
     @property
     def own_inputs(self) -> tuple[Tensor, ...]:
         """The inputs that the model's call takes."""
-        return self.inputs[: len(self.inputs) - len(self.states)]
+        return self.inputs[: len(self.inputs) - len(self.kept)]
 
     def call(self, model: Any, tensors: Sequence[Any]) -> Any:
         """Call a model for inference on flat tensors."""
@@ -81,9 +83,10 @@ class Signature:
         return model(*[v for name, v in pairs if name is None], **named, training=False)
 
     def with_batch(self, size: int | None) -> Signature:
-        """Return the signature with every input's batch of a size, None for any."""
-        inputs = tuple(replace(t, shape=(size, *t.shape[1:])) for t in self.inputs)
-        return replace(self, inputs=inputs, recorded_batch=None)
+        """Return the signature with the batch of every input that has one of a size, None for any."""
+        own = [replace(t, shape=(size, *t.shape[1:])) if t.shape else t for t in self.own_inputs]
+        kept = self.inputs[len(own) :]
+        return replace(self, inputs=(*own, *kept), recorded_batch=None)
 
     def input_dims(self) -> dict[str, tuple[int | str, ...]]:
         """Return each input's dimensions: `batch`, fixed sizes, and `time`, `height`, ...

@@ -1,152 +1,127 @@
-"""What recurrent layers keep between calls (stateful=True), of which an ONNX graph keeps nothing.
+"""What a model keeps or hands on between its calls, of which an ONNX graph keeps nothing.
 
 refused     by name, unless the caller chooses
-reset       the file answers as from the first call, for ever
-as inputs   each state goes in as LAYER_h_before and comes out as LAYER_h_after (an LSTM's c
-            likewise), so that whoever runs the file hands on what it gave
+reset       recurrent layers (stateful=True) answer as from their first call, for ever
+inputs      each variable that a call writes goes in as LAYER_h_before and comes out as LAYER_h_after
+            (an LSTM's c likewise, a layer's own variables by their names), so that whoever runs
+            the file hands on what it gave
+IN=OUT      inputs and outputs that the model already has: a decoder's cache
 
-The judge of the last is Keras's own stateful call (zoo/parity/keras_answers.py sets the variables,
-calls, and reads them); here is how the same call is traced without variables.
+The judge of the third is Keras's own call (zoo/parity/keras_answers.py sets the variables, calls,
+and reads them); here is how the same call is traced without variables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from zoo.convert.layers import all_layers
-from zoo.convert.signature import Signature, Tensor
-from zoo.errors import CheckFailed, UsageError
+from zoo.convert.signature import WIDENED, Signature, Tensor
+from zoo.errors import CheckFailed, UsageError, first_line
 
-#: What `states` may be.
+#: What `states` may be, besides pairs of an input and an output.
 INPUTS = "inputs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A variable in which a layer keeps its state, and what its input and output are called by."""
+def state_pairs(states: str | Mapping[str, str]) -> str:
+    """Return `states` as text: empty, INPUTS, or IN=OUT pairs joined by commas.
 
-    name: str
-    layer: Any
-    variable: Any
-
-
-def states_of(model: Any) -> list[State]:
-    """Return the states that a built model's recurrent layers keep, in the order of its layers."""
-    states: list[State] = []
-    for layer in _stateful(model):
-        variables = _flat(layer.states)
-        keys: tuple[str, ...] = ("h", "c") if len(variables) == 2 else ("h",)
-        if len(variables) > 2:
-            keys = tuple(f"h{i}" for i in range(len(variables)))
-        states += [
-            State(name=f"{layer.name}_{key}", layer=layer, variable=variable)
-            for key, variable in zip(keys, variables, strict=True)
-        ]
-    names = [state.name for state in states]
-    return [
-        replace(state, name=f"{state.name}_{i}") if names.count(state.name) > 1 else state
-        for i, state in enumerate(states)
-    ]
-
-
-def with_states(model: Any, signature: Signature) -> Signature:
-    """Return the signature with each state as one more input; the outputs come when traced.
-
-    Raises UsageError for a model that keeps none.
+    Raises UsageError for what is none of these.
     """
-    states = states_of(model)
-    if not states:
+    if isinstance(states, Mapping):
+        states = ",".join(f"{before}={after}" for before, after in states.items())
+    if states in ("", INPUTS):
+        return states
+    pairs = [pair.split("=") for pair in states.split(",")] if isinstance(states, str) else []
+    names = [name for pair in pairs for name in pair]
+    if not pairs or any(len(pair) != 2 for pair in pairs) or not all(names):
+        raise UsageError(
+            f"states={states!r}: must be {INPUTS!r}, or inputs with the outputs that they go on "
+            "as: cache=next_cache,position=next_position"
+        )
+    if len(set(names)) != len(names):
+        raise UsageError(f"states={states!r}: a name is there twice")
+    return states
+
+
+def with_states(model: Any, signature: Signature, states: str) -> Signature:
+    """Return the signature with its states: variables as further inputs, or pairs of its own.
+
+    Raises UsageError for a model that keeps none, and for an input that it has not.
+    """
+    if states != INPUTS:
+        pairs = [(before, after) for before, after in (p.split("=") for p in states.split(","))]
+        known = [tensor.name for tensor in signature.inputs]
+        missing = [before for before, _ in pairs if before not in known]
+        if missing:
+            raise UsageError(f"states: {missing[0]} is no input: there are {', '.join(known)}")
+        return replace(signature, states=tuple(pairs))
+    kept = _kept(model, signature)
+    if not kept:
         raise UsageError(f"states={INPUTS!r}: {model.name} keeps no state between calls")
     more = tuple(
-        Tensor(name=f"{state.name}_before", dtype="float32", shape=tuple(state.variable.shape))
-        for state in states
+        Tensor(name=f"{name}_before", dtype=_dtype(variable), shape=tuple(variable.shape))
+        for name, variable in kept
     )
-    names = tuple(f"{state.name}_after" for state in states)
-    return replace(signature, inputs=(*signature.inputs, *more), states=names)
+    return replace(
+        signature,
+        inputs=(*signature.inputs, *more),
+        states=tuple((f"{name}_before", f"{name}_after") for name, _ in kept),
+        kept=tuple(variable for _, variable in kept),
+    )
 
 
-@contextmanager
-def begun_in(model: Any, before: Sequence[Any]) -> Iterator[Callable[[], list[Any]]]:
-    """Let layers begin in the states `before`; what is yielded returns those at the end.
-
-    For tracing: the layers' variables are neither read nor written.
-    """
-    import keras
-
-    states = states_of(model) if len(before) else []
-    now = {id(s.variable): value for s, value in zip(states, before, strict=True)}
-    with ExitStack() as stack:
-        for layer in {id(state.layer): state.layer for state in states}.values():
-            stack.enter_context(_begun(layer, now))
-        for layer in all_layers(model) if states else ():
-            if isinstance(layer, keras.layers.Bidirectional):
-                stack.enter_context(_as_two_layers(layer))
-        yield lambda: [now[id(state.variable)] for state in states]
-
-
-@contextmanager
-def _begun(layer: Any, now: dict[int, Any]) -> Iterator[None]:
-    """Replace a layer's `call` by one that begins in its state of now, and keeps the next there."""
-    import keras
-
-    inner = layer.call
-
-    def call(
-        sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
-    ) -> Any:
-        if initial_state is None:
-            held = [now[id(variable)] for variable in _flat(layer.states)]
-            initial_state = keras.tree.pack_sequence_as(layer.states, held)
-        returns = layer.return_state
-        layer.stateful, layer.return_state = False, True
-        try:
-            output, *after = inner(
-                sequences, initial_state=initial_state, mask=mask, training=training
+def check_states(signature: Signature, outputs: Sequence[Tensor]) -> None:
+    """Raise UsageError unless each state's output is there and can be its input in the next call."""
+    inputs = {tensor.name: tensor for tensor in signature.inputs}
+    answers = {tensor.name: tensor for tensor in outputs}
+    for before, after in signature.states:
+        if after not in answers:
+            raise UsageError(f"states: {after} is no output: there are {', '.join(answers)}")
+        x, y = inputs[before], answers[after]
+        fits = len(x.shape) == len(y.shape) and all(
+            a is None or b is None or a == b for a, b in zip(x.shape, y.shape, strict=True)
+        )
+        if x.dtype != y.dtype or not fits:
+            raise UsageError(
+                f"states: {after} is {y.dtype}{list(y.shape)}, and {before}, which it becomes in "
+                f"the next call, is {x.dtype}{list(x.shape)}"
             )
-        finally:
-            layer.stateful, layer.return_state = True, returns
-        for variable, value in zip(_flat(layer.states), keras.tree.flatten(after), strict=True):
-            now[id(variable)] = value
-        return (output, *after) if returns else output
-
-    with _call_replaced(layer, call):
-        yield
 
 
 @contextmanager
-def _as_two_layers(layer: Any) -> Iterator[None]:
-    """Let a Bidirectional call its two layers, each of which has its own state."""
-    with _call_replaced(layer, type(layer).call.__get__(layer)):
-        yield
+def begun_in(signature: Signature, before: Sequence[Any]) -> Iterator[Callable[[], list[Any]]]:
+    """Let the variables that are states have the values `before`; what is yielded returns their last.
 
+    For tracing: the variables themselves are neither read nor written.
+    """
+    if not signature.kept:
+        yield list
+        return
+    import keras
 
-@contextmanager
-def _call_replaced(layer: Any, call: Any) -> Iterator[None]:
-    own = layer.__dict__.get("call")
-    layer.__dict__["call"] = call
-    try:
-        yield
-    finally:
-        layer.__dict__.pop("call")
-        if own is not None:
-            layer.__dict__["call"] = own
+    pairs = list(zip(signature.kept, before, strict=True))
+    scope = keras.StatelessScope(state_mapping=pairs)
+    with scope:
+        yield lambda: [scope.get_current_value(variable) for variable in signature.kept]
 
 
 @contextmanager
 def without_state(
-    model: Any, *, reset_states: bool = False, as_inputs: bool = False
+    model: Any, signature: Signature | None = None, *, reset_states: bool = False
 ) -> Iterator[None]:
-    """Refuse stateful layers, or reset them; their states are put back at the end.
+    """Refuse stateful layers, or reset them; what calls within change is put back at the end.
 
-    Raises CheckFailed unless one of the two is chosen: with `as_inputs`, the caller sets the states.
+    Raises CheckFailed unless they are reset, or the signature has their states as inputs.
     """
     stateful = _stateful(model)
-    if stateful and not reset_states and not as_inputs:
+    kept = signature.kept if signature else ()
+    if stateful and not reset_states and not kept:
         names = ", ".join(layer.name for layer in stateful)
         raise CheckFailed(
             f"{model.name} keeps state between calls ({names}), which an ONNX graph cannot: "
@@ -154,7 +129,7 @@ def without_state(
             "(reset_states=True, --reset-states), or with its states as inputs and outputs "
             f"(states={INPUTS!r}, --states {INPUTS})"
         )
-    variables = [v for layer in stateful for v in _flat(layer.states)]
+    variables = [*kept, *(v for layer in stateful for v in _flat(layer.states))]
     saved = [(v, v.numpy()) for v in {id(v): v for v in variables}.values()]
     for variable, value in saved if reset_states else ():
         # Keras's own reset_states fails on the nested states of stacked cells.
@@ -164,6 +139,46 @@ def without_state(
     finally:
         for variable, value in saved:
             variable.assign(value)
+
+
+def _kept(model: Any, signature: Signature) -> list[tuple[str, Any]]:
+    """Return the variables that a call writes, with names: of recurrent layers, then all others."""
+    kept = []
+    for layer in _stateful(model):
+        variables = _flat(layer.states)
+        keys: Sequence[str] = ("h", "c") if len(variables) == 2 else ("h",)
+        if len(variables) > 2:
+            keys = [f"h{i}" for i in range(len(variables))]
+        kept += [(f"{layer.name}_{key}", v) for key, v in zip(keys, variables, strict=True)]
+    recurrent = {id(variable) for _, variable in kept}
+    for variable in _written(model, signature):
+        if id(variable) not in recurrent:
+            kept.append(("_".join(variable.path.split("/")[-2:]), variable))
+    names = [name for name, _ in kept]
+    return [
+        (f"{name}_{i}" if names.count(name) > 1 else name, variable)
+        for i, (name, variable) in enumerate(kept)
+    ]
+
+
+def _written(model: Any, signature: Signature) -> list[Any]:
+    """Return the model's own variables that a call for inference assigns."""
+    import keras
+    import tensorflow as tf
+
+    scope = keras.StatelessScope()
+
+    def call(*tensors: Any) -> Any:
+        with scope:
+            return signature.call(model, tensors)
+
+    specification = [tf.TensorSpec(t.shape, t.dtype) for t in signature.inputs]
+    try:
+        tf.function(call, input_signature=specification, autograph=False).get_concrete_function()
+    except Exception as error:  # a model's own code may raise anything
+        reason = first_line(error)
+        raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error
+    return [v for v in model.variables if scope.get_current_value(v) is not None]
 
 
 def _stateful(model: Any) -> list[Any]:
@@ -179,3 +194,8 @@ def _flat(states: Any) -> list[Any]:
     import keras
 
     return [state for state in keras.tree.flatten(states) if hasattr(state, "assign")]
+
+
+def _dtype(variable: Any) -> str:
+    dtype = str(variable.dtype)
+    return "float32" if dtype in WIDENED else dtype

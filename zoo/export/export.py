@@ -45,11 +45,15 @@ class Cases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """The variants, the model itself first, and the proof of each that is equal to Keras."""
+    """The variants, the model itself first, and the proof of each that is equal to Keras.
+
+    `states`: inputs, with the outputs that they are in a sequence's next call.
+    """
 
     variants: tuple[Variant, ...]
     proofs: Mapping[str, Proof]
     cases: Cases
+    states: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def written(self) -> list[str]:
@@ -114,7 +118,8 @@ def export(
             if smaller.content is not None:
                 (folder / smaller.file).write_bytes(smaller.content)
             variants.append(smaller)
-    return Export(variants=tuple(variants), proofs=proofs, cases=compared)
+    states = dict(signature.states)
+    return Export(variants=tuple(variants), proofs=proofs, cases=compared, states=states)
 
 
 def _exact(conversion: Conversion, file: str, tolerance: Tolerance) -> list[Variant]:

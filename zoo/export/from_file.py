@@ -241,10 +241,10 @@ def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
     with publish.staging(Path(str(request.repository)), request.name) as staged:
         exported = export_samples(model, staged, request.options, samples, file=layout.MODEL_FILE)
         graph = exported.variants[0].graph
-        if any(t["shape"][:1] != ["batch"] for t in (*graph["inputs"], *graph["outputs"])):
+        if scalars := [t["name"] for t in (*graph["inputs"], *graph["outputs"]) if not t["shape"]]:
             raise CheckFailed(
-                f"{request.source}: not every input and output starts with the batch, which a "
-                "repository needs: give -o OUT.onnx to write the file alone"
+                f"{request.source}: {', '.join(scalars)} has no dimensions, and what is served has "
+                "one or more: give -o OUT.onnx to write the file alone"
             )
         write_vectors(staged, exported.cases.all)
         manifest = file_manifest(
@@ -254,7 +254,8 @@ def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
         manifest["notes"] = notes(model, samples, exported)
         manifest["options"] = request.options.to_json()
         write_manifest(staged, manifest)
-        config = model_config(request.name, graph)
+        manifest["states"] = list(exported.states)
+        config = model_config(request.name, graph, states=exported.states)
         key = f"file:{manifest['files'][layout.MODEL_FILE]['sha256']}"
         done = publish.publish(
             Path(str(request.repository)), staged, config, (), key, manifest["variants"]

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from zoo.convert.conversion import Conversion
 from zoo.convert.function import reason_of
 from zoo.convert.opsets import OPSET
 from zoo.convert.patches import half_precision
-from zoo.convert.signature import BATCH
+from zoo.convert.signature import BATCH, Signature
 from zoo.convert.specification import call_arguments, check_model, signature_of
-from zoo.convert.states import with_states
+from zoo.convert.states import state_pairs, with_states
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
@@ -32,9 +32,10 @@ from zoo.files import staged_folder
 from zoo.parity import samples as rows
 from zoo.parity.compare import Comparison, Policy, Tolerance
 from zoo.parity.keras_answers import answered_rows, refuse_state
+from zoo.parity.steps import first_steps
 from zoo.parity.variants import PORTABLE_SUFFIX, Variant
 from zoo.publish.manifest import variant_entry
-from zoo.publish.properties import stable_name
+from zoo.publish.properties import stable_name, states_text
 from zoo.quantize.decision import NONE, check_requested
 from zoo.quantize.evidence import Evidence, of_rows
 from zoo_server.durability import flush_tree
@@ -85,7 +86,7 @@ def export_model(
     output_names: Sequence[str] | None = None,
     input_signature: Any = None,
     reset_states: bool = False,
-    states: str = "",
+    states: str | Mapping[str, str] = "",
     portable: bool = False,
     quantize: str = NONE,
     max_loss: float | None = None,
@@ -102,8 +103,10 @@ def export_model(
     for a fixed batch.
 
     `reset_states` allows stateful layers, exported as from their reset state; `states="inputs"`
-    exports each state as an input LAYER_h_before and an output LAYER_h_after (and an LSTM's c),
-    after the model's own: zeros begin a sequence. `portable` also writes PATH's stem +
+    exports each state as an input LAYER_h_before and an output LAYER_h_after (and an LSTM's c, and
+    every other variable that a call writes), after the model's own. `states={"cache": "next_cache"}`
+    names inputs that are the model's own, with the outputs that they go on as. Zeros begin a
+    sequence, whose first steps are compared too. `portable` also writes PATH's stem +
     .portable.onnx, without recurrent operators, if the model has any.
 
     `quantize` ("int8", "fp16", or "auto" for what wins) also writes smaller variants beside it as
@@ -119,7 +122,7 @@ def export_model(
         opset=opset,
         portable=portable,
         reset_states=reset_states,
-        states=states,
+        states=state_pairs(states),
         quantize=quantize,
         max_loss=max_loss,
     )
@@ -199,14 +202,17 @@ def export_samples(
         samples=samples,
     )
     if options.states:
-        signature = with_states(model, signature)
+        signature = with_states(model, signature, options.states)
     reset = options.reset_states
     # Before the conversion: a first call may set up what later ones use.
     signature, answered = answered_rows(model, signature, samples, reset_states=reset)
 
     def cases(conversion: Conversion) -> Cases:
         refuse_state(model, conversion.written, signature, answered[0].feeds)
-        return Cases(all=tuple(row.case(conversion.outputs) for row in answered))
+        rows = tuple(row.case(conversion.outputs) for row in answered)
+        if signature.states:
+            rows += first_steps(model, signature, conversion.outputs, answered[-1])
+        return Cases(all=rows)
 
     def evidence(conversion: Conversion) -> Evidence:
         batch = signature.inputs[0].shape[0]
@@ -219,7 +225,7 @@ def export_samples(
         policy or Policy(),
         folder=folder,
         options=options,
-        metadata=Metadata(properties={"name": stable_name(model)}),
+        metadata=Metadata(properties=_properties(model, signature)),
         evidence=evidence,
         file=file,
     )
@@ -227,6 +233,12 @@ def export_samples(
         if variant.reason and variant.file.endswith(PORTABLE_SUFFIX):
             raise CheckFailed(f"{model.name}: {variant.reason}: leave --portable out")
     return exported
+
+
+def _properties(model: Any, signature: Signature) -> dict[str, str]:
+    """Return what a file says of itself: its name, and the states that whoever runs it hands on."""
+    pairs = {"states": states_text(signature.states)} if signature.states else {}
+    return {"name": stable_name(model)} | pairs
 
 
 def samples_text(samples: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zoo.convert.opsets import OPSET, check_opset
-from zoo.convert.states import INPUTS
+from zoo.convert.states import state_pairs
 from zoo.errors import UsageError
 from zoo.quantize.decision import NONE, check_requested
 
@@ -17,7 +17,8 @@ class ExportOptions:
     """Part of a publication's key, and recorded in its manifest; raises UsageError if wrong.
 
     `portable` also writes a variant without recurrent operators. `reset_states` exports stateful
-    layers as from their reset state, and `states` "inputs" with their states as inputs and outputs.
+    layers as from their reset state, and `states` "inputs" with their states as inputs and outputs, or
+    IN=OUT,... names those that the model has.
     `quantize` is one of quantize.decision.CHOICES; a variant may
     then lose `max_loss` of the metric, None for the metric's default.
     """
@@ -43,8 +44,7 @@ class ExportOptions:
             raise UsageError(f"--max-loss {shown}: must be a number, 0 or more")
 
     def _check_states(self) -> None:
-        if self.states not in ("", INPUTS):
-            raise UsageError(f"states={self.states!r}: must be {INPUTS!r}, or left out")
+        state_pairs(self.states)
         if self.states and self.reset_states:
             raise UsageError("states are either reset or inputs: give one of the two options")
         if self.states and self.quantize != NONE:

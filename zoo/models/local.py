@@ -25,9 +25,9 @@ class LocalBackend:
         folder = path.parent
         numbered = folder.name.isdigit()
         inputs = {tensor.name: tensor for tensor in self.session.get_inputs()}
-        #: Of one row, in each state's type.
+        #: Of one row, in each state's type; what grows, such as a cache, is empty at first.
         self._zeros = {
-            name: np.zeros([d if isinstance(d, int) else 1 for d in tensor.shape], _dtype(tensor))
+            name: np.zeros(_first(tensor), _dtype(tensor))
             for name, tensor in inputs.items()
             if name in self._states
         }
@@ -95,6 +95,12 @@ def _dtype(tensor: Any) -> np.dtype[Any]:
         return datatypes.by_onnx(tensor.type).numpy
     except ValueError as error:
         raise UsageError(f"input {tensor.name}: {error}") from error
+
+
+def _first(tensor: Any) -> list[int]:
+    """Return the dimensions of the state that a sequence begins with."""
+    sizes = [size if isinstance(size, int) else 0 for size in tensor.shape]
+    return [sizes[0] or 1, *sizes[1:]] if sizes else []
 
 
 def _input(tensor: Any, meta: Mapping[str, str]) -> InputSpec:

@@ -132,10 +132,10 @@ class Model:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs for tensors by name, a bounded number of rows at a time."""
-        if not self._interface.batched:
-            return self._backend.run(feeds)
         stateful = self._interface.stateful
         run: Run = self._backend.sequence() if stateful else self._backend.run
+        if not self._interface.batched:
+            return run(feeds)
         rows = 1 if stateful else self._interface.rows
         parts = [run(part) for part in _parts(feeds, rows)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

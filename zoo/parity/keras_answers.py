@@ -17,7 +17,7 @@ import numpy as np
 from zoo.convert.function import reason_of
 from zoo.convert.patches import computing_in_float32
 from zoo.convert.signature import Signature, Tensor
-from zoo.convert.states import states_of, without_state
+from zoo.convert.states import without_state
 from zoo.errors import CheckFailed, UsageError
 from zoo.parity.compare import Case
 from zoo.parity.samples import Draw, Feeds, Samples, random_rows, repeated, sample_rows
@@ -53,6 +53,7 @@ class Answered:
     """Rows and Keras's answers to them, in the order of its outputs."""
 
     name: str
+    batch: int
     feeds: Feeds
     leaves: tuple[np.ndarray, ...]
 
@@ -81,7 +82,7 @@ def answered_rows(
     """
     rows = None if samples is None else sample_rows(signature, samples)
     questions = _Questions(model, signature, rows, reset_states)
-    fixed = {t.shape[0] for t in signature.inputs if t.shape and t.shape[0] is not None}
+    fixed = {t.shape[0] for t in signature.own_inputs if t.shape and t.shape[0] is not None}
     try:
         answered = questions.at(tuple(sorted(fixed)[:1]) or BATCHES)
         if not _rank_by_batch(answered):
@@ -103,7 +104,7 @@ def answered_rows(
         if not answered:
             raise
     if len(answered) == 1:
-        signature = signature.with_batch(len(next(iter(answered[0].feeds.values()))))
+        signature = signature.with_batch(answered[0].batch)
     return signature, answered
 
 
@@ -171,7 +172,8 @@ class _Questions:
                 if self.signature.states:  # which the user's rows leave open
                     feeds = random_rows(self.model, self.signature, batch, draw) | feeds
             leaves = _leaves(self.model, self.signature, feeds, self.reset_states)
-            answered.append(Answered(name=f"{kind}, batch {batch}", feeds=feeds, leaves=leaves))
+            name = f"{kind}, batch {batch}"
+            answered.append(Answered(name=name, batch=batch, feeds=feeds, leaves=leaves))
         return tuple(answered)
 
 
@@ -200,8 +202,8 @@ def refuse_state(
         if not np.array_equal(value, np.array(variable), equal_nan=value.dtype.kind == "f"):
             raise CheckFailed(
                 f"{model.name} changes its variable {variable.path} in every call and answers by "
-                "it, and an ONNX graph keeps nothing: make it an input and an output, or write it "
-                "only if training"
+                "it, and an ONNX graph keeps nothing: make it an input and an output "
+                "(states='inputs', --states inputs), or write it only if training"
             )
 
 
@@ -229,13 +231,13 @@ def _leaves(
     import tensorflow as tf
 
     tensors = [tf.constant(feeds[tensor.name]) for tensor in signature.inputs]
-    states = states_of(model) if signature.states else []
 
     def ask() -> Any:
-        for state, value in zip(states, tensors[len(signature.own_inputs) :], strict=True):
-            state.variable.assign(value)
+        before = tensors[len(signature.own_inputs) :]
+        for variable, value in zip(signature.kept, before, strict=True):
+            variable.assign(value)
         answer = signature.call(model, tensors)
-        return answer, [state.variable.value for state in states]
+        return answer, [variable.value for variable in signature.kept]
 
     with _inference(model, signature, reset_states):
         try:
@@ -265,7 +267,7 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 @contextmanager
 def _inference(model: Any, signature: Signature, reset_states: bool) -> Iterator[None]:
     with (
-        without_state(model, reset_states=reset_states, as_inputs=bool(signature.states)),
+        without_state(model, signature, reset_states=reset_states),
         computing_in_float32(model),
     ):
         yield

@@ -96,7 +96,8 @@ def random_rows(model: Any, signature: Signature, batch: int, draw: Draw) -> Fee
     low, high = draw.integers or (0, _limit(model))
     feeds = {}
     for tensor in signature.inputs:
-        shape = (batch, *(draw.open_size if size is None else size for size in tensor.shape[1:]))
+        rest = [draw.open_size if size is None else size for size in tensor.shape[1:]]
+        shape = (tensor.shape[0] or batch, *rest) if tensor.shape else ()
         if tensor.dtype == "string":
             feeds[tensor.name] = generator.choice(np.array(words, object), size=shape)
         elif tensor.dtype == "bool":

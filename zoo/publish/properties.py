@@ -8,7 +8,7 @@ documents    one sentence for each input and output
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def properties(
         "name": recipe.name,
         **parameters(recipe),
         # Where a file runs alone; a server has them from config.pbtxt.
-        "states": ",".join(f"{b}={a}" for b, a in recipe.state_tensors.items()),
+        "states": states_text(recipe.state_tensors.items()),
         "preprocessing": preprocessing(recipe, record),
         "held_out_range": ", ".join(
             f"{name} {rows.min():g} to {rows.max():g}"
@@ -75,6 +75,11 @@ def properties(
         "layer_zoo_version": zoo_version(),
     }
     return {key: value for key, value in values.items() if value}
+
+
+def states_text(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return the property of a file that says which input is which output in the next call."""
+    return ",".join(f"{before}={after}" for before, after in pairs)
 
 
 def preprocessing(recipe: Recipe, record: TrainingRecord) -> str:

@@ -178,8 +178,9 @@ HINTS = {
     ),
     "counter": Hint(
         build=lambda k: _around(k, partial(_count, always=True), 4),
-        words="make it an input and an output, or write it only if training",
+        words="make it an input and an output (states='inputs', --states inputs), or write it only if training",
         ways={
+            "states": (lambda k: _around(k, partial(_count, always=True), 4), {"states": "inputs"}),
             "an input and an output": (_count_as_input, {}),
             "only if training": (lambda k: _around(k, partial(_count, always=False), 4), {}),
         },

@@ -51,11 +51,37 @@ def foreign(keras: Any) -> Any:
     return keras.Model(x, keras.layers.ConvLSTM1D(2, 2, stateful=True, name="conv")(y))
 
 
+def cached(keras: Any) -> Any:
+    """A layer that keeps what it saw last in a cache of its own, and how much it saw."""
+    length = 4 * (STEPS - 1)
+
+    class Cached(keras.layers.Layer):  # type: ignore[misc, name-defined]  # Keras ships no types
+        def build(self, shape: Any) -> None:
+            self.cache = self.add_weight(
+                shape=(shape[0], length, shape[2]), trainable=False, name="cache"
+            )
+            self.count = self.add_weight(
+                shape=(), dtype="int32", trainable=False, initializer="zeros", name="count"
+            )
+
+        def call(self, x: Any) -> Any:
+            ops = keras.ops
+            self.cache.assign(ops.concatenate([self.cache[:, 4:], x], axis=1))
+            self.count.assign(self.count + 4)
+            scores = ops.einsum("bqd,bkd->bqk", x, self.cache)
+            scores = ops.where(ops.arange(length) >= length - self.count, scores, -1e9)
+            return ops.einsum("bqk,bkd->bqd", ops.softmax(scores), self.cache)
+
+    x = keras.Input(batch_shape=(2, 4, 3), name="x")
+    return keras.Model(x, Cached(name="attention")(x))
+
+
 MODELS = {
     "lstm": lstm,
     "both_directions": both_directions,
     "returned": returned,
     "foreign": foreign,
+    "cached": cached,
 }
 
 
@@ -67,6 +93,7 @@ def stepped(name: str, folder: Path, **options: Any) -> dict[str, Any]:
     model(np.ones((2, 4, 3), "float32"))  # leaves a state, which the export keeps
     kept_by = [getattr(layer, "states", None) for layer in model._flatten_layers(recursive=True)]
     variables = [v for v in keras.tree.flatten(kept_by) if v is not None]
+    variables += model.non_trainable_variables
     before = [np.array(v) for v in variables]
     path = folder / f"{name}.onnx"
     report = zoo.export_model(model, path, states="inputs", **options)
@@ -76,7 +103,8 @@ def stepped(name: str, folder: Path, **options: Any) -> dict[str, Any]:
     run = OnnxRuntime().load(path)
     inputs = {t["name"]: t["shape"] for t in report.inputs}
     outputs = [t["name"] for t in report.outputs]
-    states = {n: np.zeros(shape, "float32") for n, shape in inputs.items() if n != "x"}
+    kinds = {t["name"]: "int32" if t["datatype"] == "INT32" else "float32" for t in report.inputs}
+    states = {n: np.zeros(shape, kinds[n]) for n, shape in inputs.items() if n != "x"}
     apart = 0.0
     for rows in np.random.default_rng(3).normal(size=(STEPS, 2, 4, 3)).astype("float32"):
         answers = run({"x": rows, **states})

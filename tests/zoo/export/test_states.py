@@ -48,12 +48,16 @@ def test_step_by_step_it_answers_as_keras_does(exports: Outcomes, name: str) -> 
             },
         ),
         ("returned", {"x": [2, 4, 3], "cells_h_before": [2, 2]}),
+        (
+            "cached",
+            {"x": [2, 4, 3], "attention_cache_before": [2, 8, 3], "attention_count_before": []},
+        ),
     ],
 )
 def test_states_are_named_after_their_layers(
     exports: Outcomes, name: str, inputs: dict[str, Any]
 ) -> None:
-    """After the model's own inputs, and its own outputs."""
+    """Or their variables; after the model's own inputs, and its own outputs."""
     outcome = exports[name]
     assert outcome["inputs"] == inputs
     states = [state.replace("_before", "_after") for state in list(outcome["inputs"])[1:]]
@@ -64,7 +68,7 @@ def test_what_does_not_go_together_is_refused(exports: Outcomes) -> None:
     """With what to do."""
     wrong, both, smaller, stateless, unsaid = exports["refused"]
 
-    assert wrong == "states='kept': must be 'inputs', or left out"
+    assert wrong.startswith("states='kept': must be 'inputs', or inputs with the outputs")
     assert "give one of the two options" in both
     assert "leave --quantize or --states out" in smaller
     assert "keeps no state between calls" in stateless

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from zoo.convert.recurrent.plan import Plan, direction_of, kind_of
@@ -49,12 +50,20 @@ def _replace(layer: Any, planner: Planner, tokens: Tokens) -> None:
     def call(
         sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
     ) -> Any:
+        carried = _states_are_inputs() and layer.stateful  # zoo/convert/states.py
+        kept = getattr(layer, "states", None) if carried else None
+        begins = kept if initial_state is None else initial_state
         plan = None
         if mask is None and not training:
-            plan = planner(layer, sequences, initial_state)
+            plan = planner(layer, sequences, begins)
         if plan is None:
             return original(sequences, initial_state=initial_state, mask=mask, training=training)
-        return _token_call(plan, sequences, initial_state, tokens)
+        if not carried:
+            return _token_call(plan, sequences, initial_state, tokens)
+        output, *after = _token_call(replace(plan, states=True), sequences, begins, tokens)
+        for variable, value in zip(layer.states, after, strict=True):
+            variable.assign(value)
+        return (output, *after) if plan.states else output
 
     layer.__dict__["call"] = call
 
@@ -84,8 +93,8 @@ def plan_single(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
 def plan_bidirectional(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
     """Return the plan of a Bidirectional whose two layers are of one kind, forward then backward."""
     forward, backward = layer.forward_layer, layer.backward_layer
-    if layer.merge_mode not in MERGES:
-        return None
+    if layer.merge_mode not in MERGES or (_states_are_inputs() and forward.stateful):
+        return None  # each of the two layers goes on in its own state
     if type(forward) is not type(backward) or forward.go_backwards or not backward.go_backwards:
         return None
     left = plan_single(forward, sequences, initial_state)
@@ -127,3 +136,10 @@ def _token_call(plan: Plan, sequences: Any, initial_state: Any, tokens: Tokens) 
     outputs, token = placeholder(inputs, [tf.float32] * len(shapes), shapes, plan)
     tokens[token] = plan
     return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+
+def _states_are_inputs() -> bool:
+    """Whether what layers keep is given to the trace, rather than read from their variables."""
+    from keras.src.backend.common.stateless_scope import in_stateless_scope
+
+    return bool(in_stateless_scope())
