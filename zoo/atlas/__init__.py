@@ -28,6 +28,7 @@ FAMILIES = (
     "attention",
     "recurrent",
     "preprocessing",
+    "precision",
     "augmentation",
     "operations",
     "whole_models",

@@ -16,7 +16,7 @@ class LayerCase:
     Shapes are without the batch. `batch` fixes it (stateful layers want that). `refused` marks
     what ONNX cannot express: there the right outcome is an error whose reason contains these words.
     `values` says what rows are made of: "normal" floats, "pixels" from 0 to 255, "integers" below
-    `below`, or some of `words`.
+    `below`, or some of `words`. `quantize` is a mode of Keras's `Model.quantize`.
     """
 
     name: str
@@ -29,6 +29,7 @@ class LayerCase:
     reset_states: bool = False
     refused: str = ""
     words: tuple[str, ...] = ("a", "b", "c", "d")
+    quantize: str = ""
 
     def but(self, **changes: Any) -> LayerCase:
         """Return the same case with other rows or another outcome: fields of this class."""

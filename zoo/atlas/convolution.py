@@ -16,7 +16,6 @@ CASES = (
     layer("Conv2D[no bias]", (6, 6, 3), 4, 2, use_bias=False),
     layer("Conv2D[channels_first]", (2, 6, 6), 3, 2, data_format="channels_first"),
     layer("Conv2D[dyn HW]", (None, None, 2), 3, 3),
-    layer("Conv2D[mixed_float16]", (6, 6, 2), 3, 2, dtype="mixed_float16"),
     layer("Conv3D[groups2]", (5, 5, 5, 4), 4, 2, groups=2),
     layer("Conv3D[channels_first]", (2, 5, 5, 5), 3, 2, data_format="channels_first"),
     layer("Conv1D[groups2]", (8, 4), 4, 2, groups=2),

@@ -9,9 +9,6 @@ CASES = (
     layer("Dense[3D]", (5, 4), 3, activation="tanh"),
     layer("Dense[4D]", (2, 5, 4), 3),
     layer("Dense[dyn T]", (None, 4), 3),
-    layer("Dense[mixed_float16]", (4,), 3, dtype="mixed_float16"),
-    layer("Dense[mixed_bfloat16]", (4,), 3, dtype="mixed_bfloat16"),
-    layer("Dense[float64]", (4,), 3, dtype="float64"),
     layer("EinsumDense", (5, 4), "abc,cd->abd", output_shape=(None, 3), bias_axes="d"),
     layer("Activation", (4,), "relu"),
     layer("ActivityRegularization", (4,), 0.1),
@@ -47,5 +44,4 @@ CASES = (
     layer("Embedding[dyn T]", (None,), 6, 3).but(values="integers", dtype="int32"),
     layer("Embedding[float input]", (5,), 6, 3).but(values="integers", dtype="float32"),
     layer("EinsumDense[heads]", (5, 4), "abc,cde->abde", output_shape=(None, 2, 3), bias_axes="de"),
-    layer("Dense[int8]", (4,), 3, dtype="int8_from_float32"),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def build(case: LayerCase) -> Any:
     answer = case.call(keras, inputs[0] if len(inputs) == 1 else inputs)
     model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, answer)
     randomize(model)
+    if case.quantize:
+        with warnings.catch_warnings():  # layers that have no weights say that they cannot be
+            warnings.simplefilter("ignore")
+            model.quantize(case.quantize)
     return model
 
 

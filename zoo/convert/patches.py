@@ -6,6 +6,7 @@ inner jit           tf.function(jit_compile=True) becomes a plain function, whic
 open dimensions     resizing and TimeDistributed where sizes are not known (open_dimensions.py)
 signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
 slice_update        by selecting: XLA's operator, which writes a decoder's cache, has no counterpart
+cast to float8      by rounding, since tf2onnx knows no such type; layers quantised so round by it
 dtype policies      mixed_float16 and the like compute in float32, as their weights are
 recurrent state     reset before, restored after (states.py)
 """
@@ -14,9 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from functools import partial
 from importlib import import_module
 from typing import Any
+
+import numpy as np
 
 from zoo.convert.layers import all_layers
 from zoo.convert.open_dimensions import open_dimensions
@@ -26,6 +30,8 @@ from zoo.convert.states import without_state
 from zoo.convert.tokens import Tokens, placeholder
 
 HALF = {"float16", "bfloat16", "float64"}
+
+FLOAT8, FLOAT8_MAX = "float8_e4m3fn", 448.0
 
 
 @contextmanager
@@ -44,6 +50,7 @@ def patched(
         stack.enter_context(_without_inner_jit())
         stack.enter_context(_replaced("numpy", "signbit", _signbit))
         stack.enter_context(_replaced("core", "slice_update", _slice_update))
+        stack.enter_context(_replaced("core", "cast", _cast))
         stack.enter_context(open_dimensions(layers))
         for layer in layers:
             stack.enter_context(_lookup_tokens(layer, tokens))
@@ -53,26 +60,33 @@ def patched(
 
 @contextmanager
 def computing_in_float32(model: Any) -> Iterator[None]:
-    """Let layers of half or double precision compute in float32.
+    """Let layers of half or double precision compute in float32, what is quantised in between too.
 
-    The weights of mixed policies are float32 already, and runtimes lack kernels or round
-    differently for the others. Quantised policies stay.
+    The weights of mixed policies are float32 already, those of others are cast where they are
+    read; runtimes lack kernels for such numbers, or round differently.
     """
-    import keras
-
     changed = []
     try:
         for layer in all_layers(model):
             policy = getattr(layer, "_dtype_policy", None)
-            if policy is None or getattr(policy, "quantization_mode", None) is not None:
-                continue
             if getattr(policy, "compute_dtype", None) in HALF:
                 changed.append((layer, policy))
-                layer.__dict__["_dtype_policy"] = keras.dtype_policies.DTypePolicy("float32")
+                layer.__dict__["_dtype_policy"] = _in_float32(policy)
         yield
     finally:
         for layer, policy in changed:
             layer.__dict__["_dtype_policy"] = policy
+
+
+def _in_float32(policy: Any) -> Any:
+    """Return a policy of the same variables, quantised alike, that computes in float32."""
+    import keras
+
+    if isinstance(policy, keras.dtype_policies.DTypePolicyMap):  # the layers within have their own
+        return keras.dtype_policies.DTypePolicy("float32")
+    policy = copy(policy)
+    policy._compute_dtype = "float32"
+    return policy
 
 
 def half_precision(model: Any) -> list[str]:
@@ -152,6 +166,24 @@ def _slice_update(original: Any, inputs: Any, start_indices: Any, updates: Any) 
         here = tf.reshape(here, [-1, *[1] * (inputs.shape.rank - axis - 1)])
         inside = here if inside is None else tf.logical_and(inside, here)
     return updates if inside is None else tf.where(inside, updates, inputs)
+
+
+def _cast(original: Any, x: Any, dtype: Any) -> Any:
+    """Round to the numbers that float8_e4m3fn has, and stay in the type that computes.
+
+    They are multiples of a power of 2 that grows with the number: of the smallest number, below the
+    smallest normal one. What rounds beyond the largest is no number.
+    """
+    import tensorflow as tf
+
+    if dtype != FLOAT8:
+        return original(x, dtype)
+    x = tf.cast(x, tf.float32)
+    powers = 2.0 ** np.arange(-5, 9, dtype=np.float32)
+    above = tf.reduce_sum(tf.cast(tf.abs(x)[..., None] >= powers, tf.int32), axis=-1)
+    unit = tf.gather(2.0 ** np.arange(-9, 6, dtype=np.float32), above)
+    rounded = tf.round(x / unit) * unit
+    return tf.where(tf.abs(rounded) > FLOAT8_MAX, np.float32("nan"), rounded)
 
 
 class Lookup:

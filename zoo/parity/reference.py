@@ -62,7 +62,22 @@ def exclusion(runtime: str, path: Path, graph: Any, cases: Sequence[Case]) -> st
         return "it would take minutes on a model of this size"
     if graph is not None and _transposed_steps(path, graph, cases) > REFERENCE_STEPS:
         return "it would take minutes on ConvTranspose of this size"
-    return _computed_wrong(graph)
+    return _computed_wrong(path, graph)
+
+
+def _ranks(path: Path, names: Sequence[str]) -> list[int | None]:
+    """Return how many dimensions values of a file's graph have, None where that is not known."""
+    if not names:
+        return []
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
+    known = {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*inferred.value_info, *inferred.input)
+        if value.type.tensor_type.HasField("shape")
+    }
+    return [known.get(name) for name in names]
 
 
 def _transposed_steps(path: Path, graph: Any, cases: Sequence[Case]) -> int:
@@ -93,12 +108,16 @@ def _transposed_steps(path: Path, graph: Any, cases: Sequence[Case]) -> int:
     return steps
 
 
-def _computed_wrong(graph: Any) -> str:
+def _computed_wrong(path: Path, graph: Any) -> str:
     """Return what in a graph the evaluator is known to compute wrong, empty for nothing.
 
     Measured with onnx 1.23.2 on graphs that onnxruntime runs as Keras does: a Loop's result loses
-    its batch of one, and recurrent operators answer as with their default activations.
+    its batch of one, recurrent operators answer as with their default activations, and GlobalMaxPool
+    takes the first axes after the batch for pixels unless there are four axes.
     """
+    pooled = [n.input[0] for n in (graph.node if graph else ()) if n.op_type == "GlobalMaxPool"]
+    if any(rank != 4 for rank in _ranks(path, pooled)):
+        return "it computes GlobalMaxPool wrong of other than four dimensions"
     for node in graph.node if graph is not None else ():
         if node.op_type in ("Loop", "Scan"):
             return f"it computes {node.op_type} wrong"
