@@ -66,7 +66,8 @@ def _add_quantize(parser: argparse.ArgumentParser) -> None:
     """Add the options of smaller variants."""
     smaller = parser.add_argument_group(
         "smaller variants beside the model",
-        "model.int8.onnx and model.fp16.onnx, published if metric and file size allow",
+        "model.int8.onnx and others, published if metric and file size allow: int8 (weights and "
+        "activations), fp16, w8 and w4 (the matrices of large dense layers in 8 or 4 bits)",
     )
     smaller.add_argument(
         "--quantize",

@@ -1,7 +1,7 @@
 """Exports a Keras model to its ONNX files: converts, writes and proves them.
 
     convert -> annotate -> write -> prove         model.onnx, model.portable.onnx: equal to Keras
-            -> quantize: build, measure, judge    model.int8.onnx, model.fp16.onnx: near to it
+            -> quantize: build, measure, judge    model.int8.onnx, model.w4.onnx ...: near to it
 
 A recipe, a model in memory and a .keras file come here alike, and bring names, cases and metadata.
 What is written lies in the caller's staged folder, so that a failure leaves nothing behind.

@@ -109,8 +109,8 @@ def export_model(
     sequence, whose first steps are compared too. `portable` also writes PATH's stem +
     .portable.onnx, without recurrent operators, if the model has any.
 
-    `quantize` ("int8", "fp16", or "auto" for what wins) also writes smaller variants beside it as
-    stem + .int8.onnx and .fp16.onnx: ranges come from one half of the samples, and on the other
+    `quantize` ("int8", "fp16", "w8", "w4", or "auto" for what wins) also writes smaller variants
+    beside it as stem + .int8.onnx and so on: ranges come from one half of the samples, and on the other
     the answers may differ from fp32's by `max_loss` (zoo/quantize says in which unit).
 
     Raises CheckFailed with one reason, and writes nothing, if the model cannot be exported right,

@@ -1,9 +1,10 @@
-"""Builds int8 and fp16 files from an fp32 graph, by onnxruntime's own tools.
+"""Builds the smaller files of an fp32 graph, the first two by onnxruntime's own tools.
 
     int8   static quantisation in QDQ form: onnxruntime.quantization, weights per channel, ranges of
            activations (MinMax) from calibration rows
     fp16   weights and arithmetic in half precision: onnxruntime.transformers.float16; inputs and
            outputs stay float32
+    w8     the matrices of dense layers in 8 bits, and w4 in 4 bits (weights.py)
 
 Only what lies between operators with weights changes its numbers. The scaling before the first
 and after the last of them stays float32: one 8-bit scale over raw columns of unlike size leaves
@@ -18,12 +19,14 @@ import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from zoo.convert.conversion import check_graph
+from zoo.convert.opsets import IR_VERSIONS
 from zoo.convert.passes.canonical import canonicalize
 from zoo.convert.passes.order import order_nodes
 from zoo.convert.passes.precision import drop_round_trips
@@ -32,6 +35,7 @@ from zoo.errors import first_line
 from zoo.parity.compare import Arrays
 from zoo.parity.runtimes import import_onnxruntime
 from zoo.quantize.overflow import overflowing
+from zoo.quantize.weights import NothingLarge, in_bits
 
 #: Operators whose weights are worth storing in fewer bits, per variant: onnxruntime quantises no
 #: recurrent operator statically, and runs their float16 variant.
@@ -57,6 +61,8 @@ def build(kind: str, model: ModelProto, calibration: Sequence[Arrays]) -> ModelP
         return _finish(variant, model)
     except (CannotBuild, OSError):
         raise
+    except NothingLarge as error:
+        raise CannotBuild(str(error)) from error
     except Exception as error:  # the tools raise anything, and what they say is the reason
         raise CannotBuild(first_line(error)[:200]) from error
 
@@ -171,6 +177,8 @@ def _reads_outside(graph: GraphProto) -> bool:
 BUILDERS: Mapping[str, Callable[[ModelProto, Sequence[Arrays]], ModelProto]] = {
     "int8": _int8,
     "fp16": _fp16,
+    "w8": partial(in_bits, 8),
+    "w4": partial(in_bits, 4),
 }
 
 
@@ -182,7 +190,8 @@ def _finish(variant: ModelProto, model: ModelProto) -> ModelProto:
     del variant.graph.value_info[:]
     del variant.metadata_props[:]
     variant.metadata_props.extend(model.metadata_props)
-    variant.ir_version = model.ir_version
+    (opset,) = [o.version for o in variant.opset_import if o.domain in ("", "ai.onnx")]
+    variant.ir_version = IR_VERSIONS[opset]
     variant.producer_name, variant.producer_version = model.producer_name, model.producer_version
     canonicalize(variant)
     for mine, theirs in (

@@ -1,7 +1,7 @@
 """Decides whether a variant is published, from its loss and size, with the reason.
 
     auto          published if the metric loses no more than the limit, and the file is smaller
-    int8, fp16    requested by name: published if the metric loses no more than the limit
+    int8, w4 …    requested by name: published if the metric loses no more than the limit
 
 Time decides nothing: what is published depends on the recipe, the data and the libraries' versions
 alone. On tutorial-sized models quantisation usually loses: scales and conversions around each
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from zoo.errors import UsageError
 
 #: The variants that can be built beside fp32.
-KINDS = ("int8", "fp16")
+KINDS = ("int8", "fp16", "w8", "w4")
 
 #: What may be requested: a variant by name, every variant that gains, or none.
 AUTO, NONE = "auto", "none"

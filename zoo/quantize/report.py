@@ -15,6 +15,8 @@ from zoo.table import markdown_table
 TITLES: Mapping[str, str] = {
     "int8": "8-bit weights and activations, answers close to the model's",
     "fp16": "16-bit weights, answers close to the model's",
+    "w8": "8-bit matrices of dense layers, answers close to the model's",
+    "w4": "4-bit matrices of dense layers, answers close to the model's",
 }
 
 HEADER = (

@@ -114,7 +114,7 @@ def test_a_second_run_is_up_to_date_and_repeats_the_figures(zoo, trained, smalle
     exported = zoo("export", "lstm_sunspots", "--json", *folders)
 
     assert again.stdout.count("up to date") == 2
-    assert len(re.findall(r"^lstm_sunspots +(?:int8|fp16) ", again.stdout, re.MULTILINE)) == 2
+    assert len(re.findall(r"^lstm_sunspots +(?:int8|fp16|w8|w4) ", again.stdout, re.MULTILINE)) == 4
     assert json.loads(exported.stdout)[0]["exported_now"] is True
 
 
@@ -267,7 +267,8 @@ def test_a_file_of_ones_own_is_judged_on_its_samples(zoo, own: Path, tmp_path: P
         "--quantize", "auto", "--max-loss", 5, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    int8, fp16 = (variant["quantized"] for variant in json.loads(done.stdout)["smaller"])
+    smaller = [variant["quantized"] for variant in json.loads(done.stdout)["smaller"]]
+    int8, fp16, *_ = smaller
     kinds = {p.name for p in tmp_path.iterdir()}
 
     assert int8["metric"]["name"] == "distance from fp32's answers"
@@ -275,7 +276,8 @@ def test_a_file_of_ones_own_is_judged_on_its_samples(zoo, own: Path, tmp_path: P
     assert (int8["metric"]["rows"], int8["calibration"]["rows"]) == (64, 64)
     assert fp16["published"]
     assert fp16["metric"]["loss"] < 0.5
-    assert kinds == {"out.onnx", "out.fp16.onnx", *(["out.int8.onnx"] if int8["published"] else [])}
+    published = [f"out.{record['kind']}.onnx" for record in smaller if record["published"]]
+    assert kinds == {"out.onnx", *published}
     rows = {"image": np.load(own / "many.npz")["image"].astype(np.float32)}
     first, second = (
         OnnxRuntime().load(tmp_path / name)(rows)["scores"]
