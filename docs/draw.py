@@ -36,8 +36,11 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
     (("errors", "who is to blame"), ("table", "printed tables"), ("version", "the release")),
 )
 SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
-    (("main", "process, signals"),),
-    (("server", "composes every part"), ("supervisors", "several processes")),
+    (("main", "process, signals"), ("ray_serve", "replicas in Ray")),
+    (
+        ("server", "composes every part"),
+        ("supervisors", "several processes"),
+    ),
     (("backends", "onnxruntime"), ("endpoints", "the ports and what answers")),
     (("topology", "one process or several"),),
     (("protocols", "grpc, rest, tfs"),),

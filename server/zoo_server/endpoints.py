@@ -7,11 +7,12 @@ Modules that only HTTP needs are imported once gRPC answers.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import grpc
 
@@ -62,6 +63,36 @@ class CallParts:
     health: Health
 
 
+class EntryPoints(Protocol):
+    """What lets calls into one process: its ports, or what a program that embeds the server has."""
+
+    streams: InferStreams
+
+    @property
+    def grpc_port(self) -> int:
+        """The port of gRPC."""
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where calls are answered, by what is: "gRPC", "HTTP", "metrics"."""
+
+    @property
+    def reloads(self) -> Sequence[Callable[[], None]]:
+        """What to call every CHECK_SECONDS, so that new certificates and tokens are read."""
+
+    def share_of_threads(self, share: float) -> int:
+        """Return how many threads are a share of those that calls may hold, 0 if they hold none."""
+
+    def bind(self) -> None:
+        """Bind the ports; AddressError if that fails. What is bound is released by `stop`."""
+
+    def start(self, dataplane: DataPlane, is_reachable: Callable[[], bool]) -> None:
+        """Begin to answer; `is_reachable` tells, for the metrics, whether the repository is."""
+
+    def stop(self, seconds: float) -> None:
+        """Release the ports; answers that are computed have so many seconds to leave."""
+
+
 class Endpoints:
     """The ports of one process: bound, then started, then stopped."""
 
@@ -88,7 +119,12 @@ class Endpoints:
         self._http_ports: dict[str, int] = {}
         self._transport = self._open_grpc(handler_threads)
         self.streams = InferStreams(calls.path, self.share_of_threads(_STREAMS_SHARE))
-        self.grpc_port = config.grpc_port
+        self._grpc_port = config.grpc_port
+
+    @property
+    def grpc_port(self) -> int:
+        """The port of gRPC."""
+        return self._grpc_port
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -110,7 +146,7 @@ class Endpoints:
         self._http_ports = dict(zip(self._http.names, self._http.bind(), strict=True))
         # One of several binds when it can answer: connections would come to it at once.
         if not self._topology.shares_port:
-            self.grpc_port = self._transport.bind()
+            self._grpc_port = self._transport.bind()
 
     def start(self, dataplane: DataPlane, is_reachable: Callable[[], bool]) -> None:
         """Begin to answer; `is_reachable` tells, for the metrics, whether the repository is."""
@@ -209,3 +245,10 @@ class Endpoints:
         )
         page = MetricsPage(metrics.page, CONTENT_TYPE)
         return page if self._tokens is None else TokenCheck(page, self._tokens, right_to_read)
+
+
+#: Makes the entry points of a server, from its options, its topology, what their calls use, the threads
+#: that calls may hold, and what to call if one of them ends.
+EntryPointsFactory = Callable[
+    [ServerConfig, Topology, CallParts, int, Callable[[], None]], EntryPoints
+]

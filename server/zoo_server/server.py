@@ -17,7 +17,13 @@ from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.backends.onnxruntime.threads import measure
 from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlaneParts, ServerMetadata
-from zoo_server.endpoints import SERVICES, CallParts, Endpoints
+from zoo_server.endpoints import (
+    SERVICES,
+    CallParts,
+    Endpoints,
+    EntryPoints,
+    EntryPointsFactory,
+)
 from zoo_server.errors import ConfigurationError, ServerExiting
 from zoo_server.inference.execution import Run
 from zoo_server.inference.pictures import PictureThreads
@@ -81,11 +87,13 @@ class Server:
         topology: TopologyFactory = SingleProcess,
         on_failure: Callable[[], None] = lambda: None,
         opener: OpenerFactory = Runtime,
+        entry_points: EntryPointsFactory = Endpoints,
     ) -> None:
         """Bind the ports; OperatorError if that fails, and then none stays bound.
 
         `on_failure` is called, from any thread, when a port's loop ends although the server was not
-        stopped. `opener` returns the object that opens and runs graphs.
+        stopped. `opener` returns the object that opens and runs graphs. `entry_points` are what lets
+        calls in, where that is not the server's own ports.
         """
         self.config = config
         self._opener = opener
@@ -124,7 +132,7 @@ class Server:
             self._timer = Timer()
             resources.callback(self._timer.close)
             resources.callback(self._topology.leaving)
-            self._endpoints = self._make_endpoints(on_failure)
+            self._endpoints = self._entry_points(entry_points, on_failure)
             resources.callback(lambda: self._endpoints.stop(self._flush_seconds))
             self._endpoints.bind()
             self._resources = resources.pop_all()
@@ -195,8 +203,10 @@ class Server:
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _make_endpoints(self, on_failure: Callable[[], None]) -> Endpoints:
-        return Endpoints(
+    def _entry_points(
+        self, factory: EntryPointsFactory, on_failure: Callable[[], None]
+    ) -> EntryPoints:
+        return factory(
             self.config,
             self._topology,
             CallParts(

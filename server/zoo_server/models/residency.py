@@ -75,6 +75,14 @@ class Residency:
                 self._reserved -= size
                 self._trim(name)
 
+    def evict(self, name: str) -> None:
+        """Evict a model; requests under way end on it. One that could not be loaded again stays."""
+        with self._lock:
+            for model in self._by_use():
+                if model.settings.name == name and not model.pinned:
+                    self._evict_model(model, "makes room")
+                    return
+
     def evict_unused(self) -> None:
         """Evict the models that nobody has asked for in the keep-alive time."""
         if not self._keep_alive:

@@ -1,0 +1,1 @@
+"""The server behind Ray Serve's gRPC ingress: a replica is this server without ports."""
