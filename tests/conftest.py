@@ -114,6 +114,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(*shared_folder(tmp_path_factory, "trained", _train))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the processes leave that the tests kill lies in pytest's folder, which it removes in time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr("tempfile.tempdir", None)  # it is looked up again
+        yield
+
+
 @pytest.hookimpl(trylast=True)  # behind pytest's own order by fixtures
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put one file that wants the trained models first, and the others that do last.

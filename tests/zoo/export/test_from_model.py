@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +13,6 @@ from tests.zoo.keras_process import Outcomes, new_python, run_cases
 from zoo.files import sha256
 
 CASES = "tests.zoo.export.model_cases"
-ZOO = Path(sys.executable).with_name("zoo")
 
 
 @pytest.fixture(scope="module")
@@ -176,17 +174,16 @@ keras.Sequential(layers).save(sys.argv[1])
 """
 
 
-def test_a_keras_file_is_published_or_refused_in_one_line(python, tmp_path: Path) -> None:
+def test_a_keras_file_is_published_or_refused_in_one_line(python, zoo, tmp_path: Path) -> None:
     """A user's own file, whole and cut off."""
     whole, cut = tmp_path / "mine.keras", tmp_path / "cut.keras"
     python("-c", SAVE, whole).check_returncode()
     cut.write_bytes(whole.read_bytes()[:500])
 
-    def zoo(*arguments: object) -> "subprocess.CompletedProcess[str]":
-        command = [str(ZOO), *map(str, arguments), "--repository", str(tmp_path / "models")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        return zoo(*arguments, "--repository", tmp_path / "models")
 
-    done, refused = zoo("export", whole, "--portable"), zoo("export", cut)
+    done, refused = run("export", whole, "--portable"), run("export", cut)
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "models/mine/1/model.onnx").is_file()
@@ -197,17 +194,17 @@ def test_a_keras_file_is_published_or_refused_in_one_line(python, tmp_path: Path
     assert variant["sha256"] == sha256(tmp_path / "models/mine/1/model.portable.onnx")
     assert all(row["ok"] for row in (*manifest["parity"], *variant["parity"]))
 
-    again = zoo("export", whole, "--portable")
+    again = run("export", whole, "--portable")
     assert again.returncode == 0, again.stderr
     assert [path.name for path in (tmp_path / "models/mine").glob("[0-9]*")] == ["1"]
-    results = json.loads(zoo("verify", "mine", "--json").stdout)
+    results = json.loads(run("verify", "mine", "--json").stdout)
     assert [(result["model"], result["ok"]) for result in results] == [
         ("mine", True),
         ("mine/model.portable.onnx", True),
     ]
-    (listed,) = [m for m in json.loads(zoo("list", "--json").stdout) if m["model"] == "mine"]
+    (listed,) = [m for m in json.loads(run("list", "--json").stdout) if m["model"] == "mine"]
     assert listed["data"] == "exported from mine.keras"
-    assert "exported from mine.keras" in zoo("list").stdout
+    assert "exported from mine.keras" in run("list").stdout
     assert refused.returncode == 2
     assert "cut.keras is not a .keras file" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
