@@ -38,10 +38,8 @@ class NothingLarge(Exception):
 
 def in_bits(bits: int, model: ModelProto, calibration: Sequence[Arrays]) -> ModelProto:
     """Return the graph with its large matrices in 4 or 8 bits. Raises NothingLarge if it has none."""
-    variant = onnx.version_converter.convert_version(
-        model, max(OPSET, model.opset_import[0].version)
-    )
-    variant.opset_import.extend(o for o in model.opset_import if o.domain not in ("", "ai.onnx"))
+    (opset,) = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    variant = onnx.version_converter.convert_version(model, max(OPSET, opset))
     graph = variant.graph
     weights = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT}
     outer = {name for node in graph.node for g in nested_graphs(node) for name in reads_of(g)}
@@ -80,16 +78,16 @@ def _without_relu_behind(nodes: Sequence[NodeProto], graph: GraphProto) -> list[
     """
     read = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
     products = {n.output[0] for n in nodes if read.intersection(n.input)}
-    result = []
-    for node in nodes:
-        if node.op_type == "Relu" and node.input[0] in products:
-            if "stored/zero" not in {t.name for t in graph.initializer}:
-                graph.initializer.append(
-                    numpy_helper.from_array(np.zeros((), np.float32), "stored/zero")
-                )
-            node = helper.make_node("Max", [node.input[0], "stored/zero"], node.output)
-        result.append(node)
-    return result
+    behind = {n.output[0] for n in nodes if n.op_type == "Relu" and n.input[0] in products}
+    if behind:
+        zero = numpy_helper.from_array(np.zeros((), np.float32), "stored/zero")
+        graph.initializer.append(zero)
+    return [
+        helper.make_node("Max", [node.input[0], "stored/zero"], node.output)
+        if node.output[0] in behind
+        else node
+        for node in nodes
+    ]
 
 
 def rounded(matrix: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:

@@ -203,7 +203,7 @@ def test_int8_wins_on_a_model_of_mobilenets_size(lab: ModuleType, tmp_path: Path
         judges=lambda base: (Judge(metric=metric, value=accuracy),),
         tasks=lambda base: {"probabilities": "multiclass"},
     )
-    int8, _ = smaller_variants(model, evidence, requested="auto")
+    int8, *_ = smaller_variants(model, evidence, requested="auto")
     record = int8.measured["quantized"]
 
     assert int8.content

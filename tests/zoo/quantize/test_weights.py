@@ -91,6 +91,26 @@ def test_a_graph_without_large_matrices_has_no_such_variant(lab: ModuleType) -> 
         build("w4", lab.small_cnn(), [])
 
 
+@pytest.mark.parametrize("opset", [17, 22])
+def test_operators_of_other_sets_stay(lab: ModuleType, opset: int) -> None:
+    """Each set is there once, the standard one not lower than it was, in whatever order they came."""
+    g = lab.Graph()
+    table = {"keys_floats": [1.0], "values_floats": [2.0], "default_float": 0.5}
+    looked_up = g.add("LabelEncoder", "x", domain="ai.onnx.ml", **table)
+    g.add("MatMul", looked_up, g.constant(_normal(64, 64)), to="y")
+    model = g.model({"x": (64,)}, {"y": (64,)})
+    del model.opset_import[:]
+    model.opset_import.extend(
+        [onnx.helper.make_opsetid("ai.onnx.ml", 2), onnx.helper.make_opsetid("", opset)]
+    )
+    variant = build("w8", model, [])
+
+    assert [(o.domain, o.version) for o in variant.opset_import] == [
+        ("", max(21, opset)),
+        ("ai.onnx.ml", 2),
+    ]
+
+
 def test_the_same_model_gives_the_same_bytes(dense: ModelProto) -> None:
     """Names and order depend on the graph alone."""
     first, second = (build("w4", dense, []).SerializeToString() for _ in range(2))
