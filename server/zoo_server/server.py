@@ -78,7 +78,7 @@ class Server:
     """One server: built and bound, then started, then stopped; never started twice.
 
     What it is made of can be looked at: `config`, `catalog`, `in_flight`, `memory_budget`, `path`, and
-    once it is started `control`.
+    once it is started `control` and `dataplane`.
     """
 
     def __init__(
@@ -224,8 +224,8 @@ class Server:
     def _start(self) -> None:
         config = self.config
         self.control = control = self._load()
-        dataplane = self._topology.join(self._parts(), self.path)
-        self._endpoints.start(dataplane, lambda: not control.repository_problem)
+        self.dataplane = self._topology.join(self._parts(), self.path)
+        self._endpoints.start(self.dataplane, lambda: not control.repository_problem)
         if config.model_control_mode == ControlMode.POLL:
             self._repeat("polling the model repository", control.poll, config.repository_poll_secs)
         for reload in self._endpoints.reloads:

@@ -63,14 +63,11 @@ class OneOfMany(SingleProcess):
     def __init__(self, catalog: Catalog, publish: Publish) -> None:
         super().__init__(catalog, publish)
         self.forward = _refuse_sequence
-        #: Set once the server has started.
-        self.dataplane: DataPlane | None = None
 
     def join(self, parts: DataPlaneParts, path: InferPath) -> DataPlane:
         offered = (name for name in parts.metadata.extensions if name not in _OF_ONE_PROCESS)
         metadata = replace(parts.metadata, extensions=tuple(offered))
-        self.dataplane = super().join(replace(parts, metadata=metadata), path)
-        return self.dataplane
+        return super().join(replace(parts, metadata=metadata), path)
 
 
 def _refuse_sequence(_: bytes, sender: InferSender) -> NoReturn:

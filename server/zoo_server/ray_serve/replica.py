@@ -110,18 +110,10 @@ class Replica:
 
     def __init__(self, config: ServerConfig, multiplexer: Multiplexer | None = None) -> None:
         """Load the models, or none yet if `multiplexer` says when; OperatorError if it cannot run."""
-        topologies: list[OneOfMany] = []
-
-        def topology(*arguments: Any) -> OneOfMany:
-            topologies.append(OneOfMany(*arguments))
-            return topologies[0]
-
-        self._server = Server(config, topology, entry_points=Portless)
+        self._server = Server(config, OneOfMany, entry_points=Portless)
         self._server.start()
-        dataplane = topologies[0].dataplane
-        assert dataplane is not None  # the server has started
-        self._dataplane = dataplane
-        self._servicer = Servicer(dataplane)
+        self._dataplane = self._server.dataplane
+        self._servicer = Servicer(self._dataplane)
         self._make_resident = None if multiplexer is None else multiplexer(self._load)
 
     def __del__(self) -> None:
