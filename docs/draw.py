@@ -37,10 +37,7 @@ ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
 )
 SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
     (("main", "process, signals"), ("ray_serve", "replicas in Ray")),
-    (
-        ("server", "composes every part"),
-        ("supervisors", "several processes"),
-    ),
+    (("server", "composes every part"), ("supervisors", "several processes")),
     (("backends", "onnxruntime"), ("endpoints", "the ports and what answers")),
     (("topology", "one process or several"),),
     (("protocols", "grpc, rest, tfs"),),

@@ -54,9 +54,8 @@ class Signature:
 
     `structure` is one structure an argument of the model's call, and `arguments` has their names:
     None for those given by position. `recorded_batch` is the size that Keras saw where the batch
-    is open here. `states` are pairs of an
-    input and the output that it is in the next call; `kept` the model's variables that are the
-    last inputs, which the call does not take (states.py).
+    is open here. `states` are pairs of an input and the output that it is in the next call; `kept` are
+    the model's variables that are the last inputs, which the call does not take (states.py).
     """
 
     inputs: tuple[Tensor, ...]

@@ -55,7 +55,7 @@ def exclusion(runtime: str, path: Path, graph: Any, cases: Sequence[Case]) -> st
         return ""
     too_large = path.is_file() and path.stat().st_size > REFERENCE_BYTES
     if too_large or any(
-        feed.size / max(*feed.shape[:1], 1, 1) > REFERENCE_ELEMENTS
+        feed.size / max((1, *feed.shape[:1])) > REFERENCE_ELEMENTS
         for case in cases
         for feed in case.feeds.values()
     ):
