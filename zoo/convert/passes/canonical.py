@@ -1,7 +1,7 @@
 """Makes the bytes of a model reproducible: one order, names by position, nothing volatile or unused.
 
-tf2onnx's names carry process-wide counters (sequential_3/dense_7/...), and doc strings the name of
-the traced function. Right for every graph: renaming is consistent over nested graphs, and only the
+tf2onnx's names carry process-wide counters (sequential_3/dense_7/..., unk__42 for a size in a loop),
+and doc strings the name of the traced function. Right for every graph: renaming is consistent over nested graphs, and only the
 names of inputs and outputs, the model's signature, are kept.
 """
 
@@ -79,6 +79,7 @@ def _rename(graph: GraphProto, outer: Names, counter: _Counter) -> None:
         _sort_attributes(node)
         for nested in nested_graphs(node):
             _rename(nested, names, counter)
+            _drop_symbols(nested)
             nested.name = title
             nested.doc_string = ""
     for value in (*graph.input, *graph.output):
@@ -87,6 +88,13 @@ def _rename(graph: GraphProto, outer: Names, counter: _Counter) -> None:
     initializers = sorted(graph.initializer, key=lambda tensor: _position(tensor.name))
     del graph.initializer[:]
     graph.initializer.extend(initializers)
+
+
+def _drop_symbols(graph: GraphProto) -> None:
+    """Leave the open sizes of a nested graph without names: tf2onnx's carry counters too."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            dim.ClearField("dim_param")
 
 
 def _fresh(stem: str, counter: _Counter) -> str:

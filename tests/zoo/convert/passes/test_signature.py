@@ -1,6 +1,7 @@
 """The passes over an exported graph, on small graphs made by hand."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import onnx
@@ -193,6 +194,43 @@ def test_canonicalizing_keeps_the_answer_and_the_face() -> None:
     assert [v.name for v in (*model.graph.input, *model.graph.output)] == ["x", "y"]
     assert len(model.graph.initializer) == 2
     assert [o.domain for o in model.opset_import] == [""]
+
+
+def test_sizes_in_nested_graphs_have_no_names(lab: Any) -> None:
+    """Those of tf2onnx's loops are counted through the process: a second export had other bytes."""
+    left, right = (_looped(f"unk__{number}") for number in (363, 730))
+    for model in (left, right):
+        canonicalize(model)
+        onnx.checker.check_model(model, full_check=True)
+
+    assert left.SerializeToString(deterministic=True) == right.SerializeToString(deterministic=True)
+    assert lab.run(left, {"x": np.array([3.0], np.float32)})[0].tolist() == [24.0]
+
+
+def _looped(size: str) -> onnx.ModelProto:
+    """A Loop that doubles its state three times, of a size that has a name."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["on"]),
+            helper.make_node("Add", ["state", "state"], ["twice"]),
+        ],
+        "body",
+        [
+            value("i", TensorProto.INT64, []),
+            value("go", TensorProto.BOOL, []),
+            value("state", TensorProto.FLOAT, [size]),
+        ],
+        [value("on", TensorProto.BOOL, []), value("twice", TensorProto.FLOAT, [size])],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["count", "", "x"], ["y"], body=body)],
+        "g",
+        [value("x", TensorProto.FLOAT, ["batch"])],
+        [value("y", TensorProto.FLOAT, ["batch"])],
+        [numpy_helper.from_array(np.array(3), "count")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def test_names_in_nested_graphs_follow() -> None:
