@@ -116,7 +116,7 @@ class LatencyModel:
                 self._try_all()
         if order >= self._top and seen.runs % _LOOK == _TRIES and self._comparable:
             self._top = order
-            self._judge()
+            self._judge(order)
 
     def expected_ns(self, size: int) -> int:
         """Return the time of a run, by the nearest smaller size known; a day if none is."""
@@ -166,9 +166,8 @@ class LatencyModel:
         else:
             seen.add(ns / size)
 
-    def _judge(self) -> None:
+    def _judge(self, top: int) -> None:
         """Use the largest size no more if a smaller one is better."""
-        top = self._top
         costs = {
             order: seen.usual_ns + _RUN_NS / (1 << (order - 1))
             for order, seen in enumerate(self._orders[: top + 1])
@@ -176,6 +175,8 @@ class LatencyModel:
             and seen.runs >= _TRIES
             and (order == top or self._runs - seen.last < _RECENT)
         }
+        if top not in costs:  # its runs were just forgotten, here or by another thread (_try_all)
+            return
         if min(costs.values()) * _MARGIN < costs[top]:
             self.most_rows = (1 << (top - 1)) - 1
             self._top = 1

@@ -107,6 +107,18 @@ def test_all_sizes_are_tried_again():
     assert cost.most_rows == ALL_ROWS
 
 
+def test_a_caller_may_send_more_rows_than_are_joined():
+    """Also in the run after which all sizes are tried again, whichever that is: it fails nothing."""
+    for before in range(16):
+        cost = LatencyModel()
+        ran(cost, 2, 2 * 4000 * US)
+        ran(cost, 4, 4 * 5000 * US)
+        assert cost.most_rows == 3
+        ran(cost, 2, 2 * 4000 * US, before)
+        ran(cost, 4, 4 * 5000 * US, 400)
+        assert cost.most_rows == ALL_ROWS
+
+
 def test_rows_of_different_sizes_tell_nothing():
     """A run may be long because its rows are."""
     cost = LatencyModel(comparable=False)
