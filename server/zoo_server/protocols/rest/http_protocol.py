@@ -3,12 +3,14 @@
     head ──> body ──> run ──> answer being read ──> idle ──> head …
      30 s     10 kB in 20 s     10 kB in 20 s       75 s
 
-uvicorn limits the idle time alone. Imported once the HTTP ports are started, as all of HTTP; h11 is
-what uvicorn itself stands on.
+uvicorn limits the idle time alone, and writes head and body apart. Here both leave in one segment, as
+from Triton: Triton's asynchronous HTTP client stands on geventhttpclient, which can wait for ever when they come
+apart. Imported once the HTTP ports are started, as all of HTTP; h11 is what uvicorn itself stands on.
 """
 
 import asyncio
 import enum
+import socket
 from typing import Any
 
 import h11
@@ -56,11 +58,15 @@ class TimedConnection(H11Protocol):
         self._progress = 0
         self._timer: asyncio.TimerHandle | None = None
         self._number = -1
+        self._socket: socket.socket | None = None
+        #: Whether the kernel keeps back segments that are not full.
+        self._is_corked = False
 
     # -- uvicorn's hooks ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        self._socket = transport.get_extra_info("socket")
         self._number = transport.get_extra_info("socket").fileno()
         self._enter(_Phase.HEAD)
 
@@ -75,6 +81,7 @@ class TimedConnection(H11Protocol):
         self._update()
 
     def on_response_complete(self) -> None:
+        self._cork(False)
         super().on_response_complete()
         self._update()
 
@@ -97,6 +104,18 @@ class TimedConnection(H11Protocol):
         phase = self._present()
         if phase is not self._phase:
             self._enter(phase)
+        # Not before the body is there: "100 Continue" goes out at once.
+        self._cork(phase is _Phase.RUN)
+
+    def _cork(self, on: bool) -> None:
+        """Keep back segments that are not full, or send them. An answer's are kept until it is whole."""
+        if (
+            on is not self._is_corked
+            and self._socket is not None
+            and not self.transport.is_closing()
+        ):
+            self._is_corked = on
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     def _present(self) -> _Phase:
         cycle = self.cycle
@@ -175,10 +194,10 @@ class TimedConnection(H11Protocol):
                 ("connection", "close"),
                 ("content-length", str(len(body))),
             ]
-            for event in (
+            events = (
                 h11.Response(status_code=status, headers=headers, reason=reason),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
+            )
+            self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
         self.transport.close()

@@ -104,3 +104,13 @@ def test_bad_bytes_after_the_answer_close_the_connection(rest, log):
         assert connection.recv(1) == b""
 
     assert log() == []
+
+
+def test_an_answer_comes_in_one_piece(rest):
+    """Head and body leave together: clients on geventhttpclient may wait for ever when they come apart."""
+    with caller(rest.server.http_address) as connection:
+        for _ in range(200):
+            connection.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+            head, _, body = connection.recv(1 << 16).partition(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if b"content-length" in line)
+            assert len(body) == int(length.split(b":")[1]) > 0
