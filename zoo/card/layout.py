@@ -1,142 +1,66 @@
-"""Places the boxes of a directed graph in rows, and its edges between them, after Sugiyama and others.
+"""Places the boxes of a directed graph in rows, and its edges between them, by Graphviz's `dot`.
 
-rank       each node one row below the lowest of those that feed it; inputs next to what they feed
-bends      an edge over several rows bends at a point of its own in each row between
-order      nodes of a row stand near what they are joined with, so that edges seldom cross
-place      middles are moved to those of their neighbours, as far as the row has room
+Its rows are such that edges are short (an input stands just above what it feeds, an output just below
+what gives it), they cross seldom, and none passes behind a box. pygraphviz's wheel brings Graphviz along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import fmean
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-#: Sweeps over the rows, down and up in turn; the last one, down, keeps towers straight.
-SWEEPS = 9
+from zoo.errors import MissingPackage
 
-#: The width that an edge takes in a row that it passes.
-BEND = 8.0
+#: Graphviz takes sizes in inches, and gives places in points.
+POINTS = 72
 
-
-@dataclass(slots=True, eq=False)
-class Point:
-    """A node, or a bend of an edge: its middle is `x`, its row counts from the top."""
-
-    name: str
-    width: float
-    row: int
-    x: float = 0.0
-    above: list[Point] = field(default_factory=list)
-    below: list[Point] = field(default_factory=list)
+Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Nodes by name; each edge as the points it passes, both ends included; the whole width."""
+    """The middle of each box by name; each edge as the points of a Bézier curve; width and height."""
 
-    nodes: Mapping[str, Point]
-    edges: Sequence[Sequence[Point]]
-    width: float
+    boxes: Mapping[str, Place]
+    edges: Sequence[Sequence[Place]]
+    size: Place
 
 
 def arrange(
-    widths: Mapping[str, float], sources: Mapping[str, Sequence[str]], gap: float
+    sizes: Mapping[str, Place], edges: Iterable[tuple[str, str]], gaps: tuple[float, float]
 ) -> Layout:
-    """Lay a graph out: `widths` of the nodes, each after its `sources`; `gap` between neighbours."""
-    rows = _ranks(sources)
-    nodes = {name: Point(name, widths[name], rows[name]) for name in sources}
-    levels: list[list[Point]] = [[] for _ in range(max(rows.values()) + 1)]
-    for node in nodes.values():
-        levels[node.row].append(node)
-    edges = [
-        _edge(nodes[source], nodes[name], levels)
-        for name, feeding in sources.items()
-        for source in feeding
-        if source in nodes
-    ]
-    _order(levels)
-    _place(levels, gap)
-    left = min(point.x - point.width / 2 for level in levels for point in level)
-    for level in levels:
-        for point in level:
-            point.x -= left
-    width = max(point.x + point.width / 2 for level in levels for point in level)
-    return Layout(nodes, edges, width)
+    """Lay a graph out: width and height of its boxes by name, its edges, downwards, from box to box.
 
+    `gaps`: the least between neighbours in a row, and between rows. Raises MissingPackage without
+    pygraphviz.
+    """
+    try:
+        from pygraphviz import AGraph
+    except ModuleNotFoundError as error:
+        raise MissingPackage("pygraphviz", "drawing a model whose layers branch") from error
+    across, down = (gap / POINTS for gap in gaps)
+    # Boxes are numbered: a name may hold what Graphviz would read as more than a name. Without
+    # labels no font is read, so that the layout follows from the sizes alone.
+    graph = AGraph(directed=True, nodesep=across, ranksep=down)
+    graph.node_attr.update(shape="box", fixedsize="true", label="")
+    graph.edge_attr.update(arrowhead="none")
+    numbers = {name: str(number) for number, name in enumerate(sizes)}
+    for name, (width, height) in sizes.items():
+        graph.add_node(numbers[name], width=width / POINTS, height=height / POINTS)
+    for source, target in edges:
+        graph.add_edge(numbers[source], numbers[target])
+    graph.layout("dot")
+    _, _, width, height = map(float, graph.graph_attr["bb"].split(","))
 
-def _ranks(sources: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    rows: dict[str, int] = {}
-    for name, feeding in sources.items():
-        rows[name] = max((rows[source] + 1 for source in feeding if source in rows), default=0)
-    for name, feeding in sources.items():
-        fed = [rows[other] for other, others in sources.items() if name in others]
-        if fed and not any(source in rows for source in feeding):
-            rows[name] = min(fed) - 1
-    return rows
+    def places(text: str) -> list[Place]:
+        """Read points, which count from the bottom; a long line is broken after a backslash."""
+        numbers = text.replace("\\\n", "").replace(",", " ").split()
+        return [
+            (float(x), height - float(y)) for x, y in zip(numbers[::2], numbers[1::2], strict=True)
+        ]
 
-
-def _edge(source: Point, target: Point, levels: list[list[Point]]) -> list[Point]:
-    """Join two nodes by way of a bend in each row between."""
-    path = [source]
-    for row in range(source.row + 1, target.row):
-        bend = Point("", BEND, row)
-        levels[row].append(bend)
-        path.append(bend)
-    path.append(target)
-    for upper, lower in pairwise(path):
-        upper.below.append(lower)
-        lower.above.append(upper)
-    return path
-
-
-def _order(levels: list[list[Point]]) -> None:
-    """Sort each row by the mean place of its neighbours in the row before."""
-    for sweep in range(SWEEPS):
-        down = sweep % 2 == 0
-        for level in levels if down else reversed(levels):
-            for row in levels:
-                for place, point in enumerate(row):
-                    point.x = place
-            level.sort(
-                key=lambda point: fmean(
-                    [each.x for each in (point.above if down else point.below)] or [point.x]
-                )
-            )
-
-
-def _place(levels: list[list[Point]], gap: float) -> None:
-    """Move each middle towards its neighbours', and keep the order and the gaps of a row."""
-    for level in levels:
-        at = 0.0
-        for point in level:
-            point.x = at + point.width / 2
-            at += point.width + gap
-    middle = max(level[-1].x for level in levels) / 2
-    for level in levels:
-        shift = middle - (level[0].x + level[-1].x) / 2
-        for point in level:
-            point.x += shift
-    for sweep in range(SWEEPS):
-        down = sweep % 2 == 0
-        for level in levels if down else reversed(levels):
-            wanted = [fmean([e.x for e in (p.above if down else p.below)] or [p.x]) for p in level]
-            _spread(level, wanted, gap)
-
-
-def _spread(level: Sequence[Point], wanted: Sequence[float], gap: float) -> None:
-    """Take the wanted middles where they leave room, the mean of both one-sided solutions else."""
-
-    def needed(left: Point, right: Point) -> float:
-        return (left.width + right.width) / 2 + gap
-
-    rightward, leftward = list(wanted), list(wanted)
-    for at in range(1, len(level)):
-        least = rightward[at - 1] + needed(level[at - 1], level[at])
-        rightward[at] = max(rightward[at], least)
-    for at in range(len(level) - 2, -1, -1):
-        most = leftward[at + 1] - needed(level[at], level[at + 1])
-        leftward[at] = min(leftward[at], most)
-    for point, right, left in zip(level, rightward, leftward, strict=True):
-        point.x = (right + left) / 2
+    return Layout(
+        boxes={name: places(graph.get_node(at).attr["pos"])[0] for name, at in numbers.items()},
+        edges=[places(edge.attr["pos"]) for edge in graph.edges_iter()],
+        size=(width, height),
+    )

@@ -1,117 +1,86 @@
 """Draws a model as SVG: one box a layer, with its input and output shape.
 
-Drawn from described layers (zoo/recipes/architecture.py) with no system package: Keras's own model_to_dot
-needs the Graphviz binary to become an SVG. Where a model branches, zoo/card/layout.py places the boxes.
-Colours follow the reader's light or dark scheme.
+Drawn from described layers (zoo/recipes/architecture.py): a stack as the tutorial draws it, boxes of one
+width below each other; where a model branches, as zoo/card/branches.py has it. Colours follow the
+reader's light or dark scheme.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
+from itertools import pairwise
 
-from zoo.card.layout import Layout, Point, arrange
+from zoo.card.branches import branches
+from zoo.card.svg import CHARACTER, EDGE, MARGIN, colour, document, text
 from zoo.recipes.architecture import Layer, call_text, shape_text
 
-FONT = 13
-#: A generous width of one monospaced character, so that text never leaves its box in any viewer.
-CHARACTER = FONT * 0.62
 PADDING = 12
 ROW = 24
 GAP = 30
-MARGIN = 12
 LABEL = len("output:") * CHARACTER + 1.5 * PADDING
 
-#: Kinds of layers that share a colour: the class of style, light and dark.
-COLOURS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
-    "input": (("InputLayer",), "#e8eaed", "#2b2f36"),
-    "scale": (("Normalization", "Rescaling", "BatchNormalization"), "#f3e8fd", "#37294a"),
-    "conv": (("Conv2D",), "#d2e3fc", "#1c3557"),
-    "pool": (("MaxPooling2D", "GlobalAveragePooling2D"), "#ceead6", "#1d3f2a"),
-    "shape": (("Flatten", "Concatenate"), "#fef7e0", "#403817"),
-    "dense": (("Dense",), "#fce8e6", "#4a2725"),
-    "recurrent": (("LSTM", "GRU", "LSTMCell", "GRUCell", "Bidirectional"), "#fde7d4", "#4a2f1a"),
-    "other": ((), "#f1f3f4", "#2b2f36"),
-}
+
+def draw(name: str, layers: Sequence[Layer]) -> str:
+    """Return the model as an SVG document, inputs on top.
+
+    Raises MissingPackage for a model whose layers branch where pygraphviz is not installed.
+    """
+    size, parts = _stack(layers) if is_stack(layers) else branches(layers)
+    return document(name, len(layers), size, parts)
+
+
+def is_stack(layers: Sequence[Layer]) -> bool:
+    """Whether each layer feeds the next, and the last alone gives the model's one output."""
+    return (
+        not layers[0].sources
+        and all(layer.sources == (above.name,) for above, layer in pairwise(layers))
+        and not any(layer.outputs for layer in layers[:-1])
+        and len(layers[-1].outputs) < 2
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Box:
-    """One layer's texts, and the widths of its left and right part."""
+    """One layer's texts: its name, what it is, the shapes that go in and the one that comes out."""
 
-    layer: Layer
+    name: str
+    type: str
     kind: str
     shapes: tuple[str, str]
-    left: float
-    right: float
 
     @property
-    def width(self) -> float:
-        return self.left + self.right
+    def left(self) -> float:
+        """The width of the part that says what the layer is."""
+        return max(len(self.name), len(self.kind)) * CHARACTER + 2 * PADDING
+
+    @property
+    def right(self) -> float:
+        """The width of the part with the shapes."""
+        return LABEL + max(map(len, self.shapes)) * CHARACTER + PADDING
 
 
-def draw(name: str, layers: Sequence[Layer]) -> str:
-    """Return the model as an SVG document, inputs on top."""
-    boxes = _boxes(layers)
-    layout = arrange(
-        {key: box.width for key, box in boxes.items()},
-        {layer.name: layer.sources for layer in layers},
-        GAP,
-    )
-    width = layout.width + 2 * MARGIN
-    height = _top(max(point.row for point in layout.nodes.values())) + 2 * ROW + MARGIN
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label={quoteattr(name)} '
-        'font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" '
-        f'font-size="{FONT}">',
-        f"<title>{escape(name)}: {len(layers)} layers</title>",
-        _style(),
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path class="head" d="M0,0 L8,4 L0,8 z"/></marker></defs>',
-        f'<rect class="page" width="{width:.0f}" height="{height:.0f}"/>',
-        *_arrows(layout),
-    ]
-    for key, box in boxes.items():
-        parts += _drawn(box, layout.nodes[key])
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _style() -> str:
-    light = "".join(f".{key}{{fill:{colour}}}" for key, (_, colour, _) in COLOURS.items())
-    dark = "".join(f".{key}{{fill:{colour}}}" for key, (_, _, colour) in COLOURS.items())
-    return (
-        f"<style>{light}.page{{fill:#ffffff}}text{{fill:#1b1c1e}}.edge{{stroke:#5f6368;fill:none}}"
-        f".head{{fill:#5f6368}}@media (prefers-color-scheme:dark){{{dark}.page{{fill:#101114}}"
-        "text{fill:#eceef2}.edge{stroke:#9aa0a6}.head{fill:#9aa0a6}}</style>"
-    )
-
-
-def _boxes(layers: Sequence[Layer]) -> dict[str, _Box]:
-    """Return the boxes; those of a plain stack are all as wide as the widest."""
-    boxes = {layer.name: _box(layer) for layer in layers}
-    fed = [source for layer in layers for source in layer.sources]
-    if any(len(layer.sources) > 1 for layer in layers) or len(fed) != len(set(fed)):
-        return boxes
-    left = max(box.left for box in boxes.values())
-    right = max(box.right for box in boxes.values())
-    return {
-        key: _Box(layer=box.layer, kind=box.kind, shapes=box.shapes, left=left, right=right)
-        for key, box in boxes.items()
-    }
+def _stack(layers: Sequence[Layer]) -> tuple[tuple[float, float], list[str]]:
+    """Return width and height of a stack's picture, and its elements: arrows, then boxes."""
+    boxes = [_box(layer) for layer in layers]
+    left, right = max(box.left for box in boxes), max(box.right for box in boxes)
+    width, height = left + right, _top(len(boxes) - 1) + 2 * ROW + MARGIN
+    middle = MARGIN + width / 2
+    parts = [_arrow(middle, row) for row in range(len(boxes) - 1)]
+    for row, box in enumerate(boxes):
+        parts += _drawn(box, _top(row), left, right)
+    return (width + 2 * MARGIN, height), parts
 
 
 def _box(layer: Layer) -> _Box:
-    """Return what a layer is, its input shapes and its output shape, and the room they take."""
-    kind = layer.type if layer.type == "InputLayer" else call_text(layer)
-    shapes = ", ".join(map(shape_text, layer.input_shapes)), shape_text(layer.output_shape)
     return _Box(
-        layer=layer,
-        kind=kind,
-        shapes=shapes,
-        left=max(len(layer.name), len(kind)) * CHARACTER + 2 * PADDING,
-        right=LABEL + max(map(len, shapes)) * CHARACTER + PADDING,
+        name=layer.name,
+        type=layer.type,
+        kind=layer.type if layer.type == "InputLayer" else call_text(layer),
+        shapes=(
+            ", ".join(map(shape_text, layer.input_shapes)),
+            shape_text(layer.output_shape),
+        ),
     )
 
 
@@ -119,46 +88,29 @@ def _top(row: int) -> float:
     return MARGIN + row * (2 * ROW + GAP)
 
 
-def _arrows(layout: Layout) -> list[str]:
-    """Return a curve for each edge; it passes a row that it has no box in as a straight line."""
-    parts = []
-    for edge in layout.edges:
-        first, *others = edge
-        path = f"M{MARGIN + first.x:.1f},{_top(first.row) + 2 * ROW:.0f}"
-        for point in others:
-            above, below = _top(point.row - 1) + 2 * ROW, _top(point.row)
-            end = below - 2 if point is edge[-1] else below
-            middle = (above + end) / 2
-            before = MARGIN + edge[edge.index(point) - 1].x
-            at = MARGIN + point.x
-            path += f" C{before:.1f},{middle:.0f} {at:.1f},{middle:.0f} {at:.1f},{end:.0f}"
-            if point is not edge[-1]:
-                path += f" V{below + 2 * ROW:.0f}"
-        parts.append(f'<path class="edge" d="{path}" stroke-width="1.3" marker-end="url(#arrow)"/>')
-    return parts
+def _arrow(x: float, row: int) -> str:
+    """Return the arrow from a row's box to the next one's."""
+    start, end = _top(row) + 2 * ROW, _top(row + 1) - 2
+    middle = (start + end) / 2
+    return EDGE.format(
+        f"M{x:.1f},{start:.0f} C{x:.1f},{middle:.0f} {x:.1f},{middle:.0f} {x:.1f},{end:.0f}"
+    )
 
 
-def _drawn(box: _Box, at: Point) -> list[str]:
+def _drawn(box: _Box, top: float, left: float, right: float) -> list[str]:
     """Return one layer's box: its name and call on the left, its shapes on the right."""
-    kind = next((key for key, (types, *_) in COLOURS.items() if box.layer.type in types), "other")
-    x, top = MARGIN + at.x - box.width / 2, _top(at.row)
-    middle, split = top + ROW, x + box.left
-
-    def text(across: float, row: float, content: str, style: str = "") -> str:
-        baseline = row + ROW / 2 + FONT * 0.36
-        return f'<text x="{across:.1f}" y="{baseline:.1f}"{style}>{escape(content)}</text>'
-
+    x, middle, split = MARGIN, top + ROW, MARGIN + left
+    frame = f'x="{x:.1f}" y="{top:.0f}" width="{left + right:.1f}" height="{2 * ROW}" rx="4"'
+    upper, lower = top + ROW / 2, middle + ROW / 2
     return [
-        f'<rect class="{kind}" x="{x:.1f}" y="{top:.0f}" width="{box.width:.1f}" '
-        f'height="{2 * ROW}" rx="4"/>',
+        f'<rect class="{colour(box.type)}" {frame}/>',
         f'<path class="edge" d="M{split:.1f},{top:.0f} v{2 * ROW} M{split:.1f},{middle:.0f} '
-        f'h{box.right:.1f}" stroke-opacity="0.5"/>',
-        f'<rect class="edge" x="{x:.1f}" y="{top:.0f}" width="{box.width:.1f}" '
-        f'height="{2 * ROW}" rx="4"/>',
-        text(x + PADDING, top, box.layer.name, ' font-weight="bold"'),
-        text(x + PADDING, middle, box.kind),
-        text(split + PADDING, top, "input:"),
-        text(split + LABEL, top, box.shapes[0]),
-        text(split + PADDING, middle, "output:"),
-        text(split + LABEL, middle, box.shapes[1]),
+        f'h{right:.1f}" stroke-opacity="0.5"/>',
+        f'<rect class="edge" {frame}/>',
+        text(x + PADDING, upper, box.name, ' font-weight="bold"'),
+        text(x + PADDING, lower, box.kind),
+        text(split + PADDING, upper, "input:"),
+        text(split + LABEL, upper, box.shapes[0]),
+        text(split + PADDING, lower, "output:"),
+        text(split + LABEL, lower, box.shapes[1]),
     ]

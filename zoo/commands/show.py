@@ -74,7 +74,9 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
     from zoo.training.framework import seed_everything
 
     seed_everything(recipe.seed)
-    return facts | {"layers": [layer.to_json() for layer in describe(recipe.build())]}
+    return facts | {
+        "layers": [layer.to_json() for layer in describe(recipe.build(), recipe.outputs)]
+    }
 
 
 def _print(name: str, facts: dict[str, Any], layers: list[Layer]) -> None:

@@ -248,7 +248,7 @@ def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
             )
         write_vectors(staged, exported.cases.all)
         manifest = file_manifest(
-            request.name, source, _layers(model), exported.variants, exported.proofs
+            request.name, source, _layers(model, graph), exported.variants, exported.proofs
         )
         manifest["samples"] = samples_text(samples)
         manifest["notes"] = notes(model, samples, exported)
@@ -265,12 +265,12 @@ def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
     return values | {"source": source.name, "version": done.version}
 
 
-def _layers(model: Any) -> Sequence[Layer]:
+def _layers(model: Any, graph: Mapping[str, Any]) -> Sequence[Layer]:
     """Return a model's layers, none if one of them has no single shape to show."""
     from zoo.recipes.architecture import describe
 
     try:
-        return describe(model)
+        return describe(model, [tensor["name"] for tensor in graph["outputs"]])
     except (ValueError, AttributeError):  # what Keras raises of a layer's shape depends on its kind
         return ()
 

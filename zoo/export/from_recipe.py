@@ -14,7 +14,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,8 @@ from zoo.parity.vectors import write_vectors
 from zoo.publish import repository as publish
 from zoo.publish.config import model_config
 from zoo.publish.keras_file import write_keras
-from zoo.publish.manifest import PACKAGES, file_facts, recipe_manifest, write_manifest
+from zoo.publish.manifest import file_facts, recipe_manifest, write_manifest
+from zoo.publish.manifest import versions as package_versions
 from zoo.publish.properties import documents, properties
 from zoo.publish.versions import last_variants, published_key, read_manifest
 from zoo.quantize import report
@@ -89,7 +89,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: ExportOptions) -> str:
         run.record.weights_sha256,
         chosen.to_json(),
         *(sha256(path) for place in EXPORT_CODE for path in code_files(place)),
-        *(metadata.version(package) for package in PACKAGES),
+        package_versions(),
         zoo_version(),
     ]
     if chosen.quantize != NONE:

@@ -51,7 +51,7 @@ def load_trained(recipe: Recipe, run: RunFolder) -> Trained:
 def _step(recipe: Recipe, source: Trained) -> Trained:
     """Return a step with its source's weights; the record is the source's, with other layers."""
     model = step_model(source.model, recipe.name, recipe.states)
-    layers: list[Mapping[str, Any]] = [layer.to_json() for layer in describe(model)]
+    layers: list[Mapping[str, Any]] = [layer.to_json() for layer in describe(model, recipe.outputs)]
     return Trained(
         model=model,
         record=replace(source.record, name=recipe.name, layers=layers),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,16 @@ from zoo_server.repository import layout
 FORMAT = 3
 
 #: What the files' bytes depend on, beside what trained the weights.
-PACKAGES = ("keras", "numpy", "onnx", "tf2onnx")
+PACKAGES = ("keras", "matplotlib", "numpy", "onnx", "pygraphviz", "tf2onnx")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each of PACKAGES that is installed; without one, what needs it fails."""
+    found = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def recipe_manifest(
@@ -108,8 +118,7 @@ def _files(
             variant_entry(variant, proofs.get(variant.file), held_out.get(variant.file))
             for variant in others
         ],
-        "versions": {package: metadata.version(package) for package in PACKAGES}
-        | {"layer-zoo": zoo_version()},
+        "versions": versions() | {"layer-zoo": zoo_version()},
     }
 
 

@@ -26,7 +26,11 @@ SHOWN_OPTIONS = (
     "return_sequences",
     "scale",
     "invert",
+    "merge_mode",
 )
+
+#: Where a layer's configuration keeps the one that it wraps: Bidirectional, TimeDistributed, RNN.
+WRAPPED = ("layer", "cell")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Layer:
     """One layer of a built model; shapes carry None for the batch dimension.
 
     `sources` are the layers that feed it, one for each of `input_shapes`; an input has none.
+    `outputs` has the shapes of those of its tensors that the model gives out, by the output's name.
+    An option of the name `layer` is a layer within: its `type` and its `options`.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Layer:
     sources: tuple[str, ...] = ()
     input_shapes: tuple[Shape, ...]
     output_shape: Shape
+    outputs: Mapping[str, Shape] = field(default_factory=dict)
     trainable: int = 0
     total: int = 0
     connections: int | None = None
@@ -58,34 +65,46 @@ class Layer:
             "sources": tuple(values["sources"]),
             "input_shapes": tuple(map(tuple, values["input_shapes"])),
             "output_shape": tuple(values["output_shape"]),
+            "outputs": {k: tuple(shape) for k, shape in values.get("outputs", {}).items()},
         }
         return cls(**{**values, **tuples})
 
 
-def describe(model: Any) -> tuple[Layer, ...]:
+def describe(model: Any, outputs: Sequence[str]) -> tuple[Layer, ...]:
     """Return the layers of a built Keras model, inputs first, each after those that feed it.
 
+    `outputs` names the model's outputs, in their order.
     Raises ValueError for a model that is not built, or a layer that is called more than once: it
     has no single shape to show. Of a recurrent cell's outputs the first is its answer, the others
     are its state.
     """
     if not model.built:
         raise ValueError(f"{model.name} is not built: give it keras.Input, or call it once")
+    given = _outputs(model, outputs)
     inputs = [
         Layer(
             name=tensor.name,
             type="InputLayer",
             input_shapes=(_shape(tensor),),
             output_shape=_shape(tensor),
+            outputs=given.get(tensor.name, {}),
         )
         for tensor in model.inputs
     ]
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    return (*inputs, *(_describe_layer(layer) for layer in layers))
+    return (*inputs, *(_describe_layer(layer, given.get(layer.name, {})) for layer in layers))
 
 
-def _describe_layer(layer: Any) -> Layer:
-    """Describe one Keras layer."""
+def _outputs(model: Any, names: Sequence[str]) -> dict[str, dict[str, Shape]]:
+    """Return the shapes of the model's outputs by name, by the layers that make them."""
+    given: dict[str, dict[str, Shape]] = {}
+    for name, tensor in zip(names, model.outputs, strict=False):  # states may come after
+        given.setdefault(_maker(tensor), {})[name] = _shape(tensor)
+    return given
+
+
+def _describe_layer(layer: Any, given: Mapping[str, Shape]) -> Layer:
+    """Describe one Keras layer; `given` are its tensors that the model gives out."""
     try:
         inputs, output = layer.input, layer.output
     except (AttributeError, ValueError) as error:
@@ -95,23 +114,41 @@ def _describe_layer(layer: Any) -> Layer:
     tensors, (output, *_) = _flat(inputs), _flat(output)
     config = layer.get_config()
     kind = type(layer).__name__
-    options = {key: _plain(config[key]) for key in SHOWN_OPTIONS if key in config}
-    if "strides" in options and options["strides"] in ([1, 1], options.get("pool_size")):
-        del options["strides"]  # the layer's default, which the tutorial does not write either
     shape = _shape(tensors[0])
     return Layer(
         name=layer.name,
         type=kind,
-        options={key: value for key, value in options.items() if value not in (None, False)},
-        # Keras notes on each symbolic tensor which layer made it.
-        sources=tuple(tensor._keras_history.operation.name for tensor in tensors),
+        options=_options(config),
+        sources=tuple(map(_maker, tensors)),
         input_shapes=tuple(map(_shape, tensors)),
         output_shape=_shape(output),
+        outputs=given,
         trainable=sum(prod(weight.shape) for weight in layer.trainable_weights),
         total=sum(prod(weight.shape) for weight in layer.weights),
         # The tutorial counts a Dense layer's connections: every input with every output.
         connections=int(shape[-1] or 0) * int(config["units"]) if kind == "Dense" else None,
     )
+
+
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is worth showing of a layer's configuration."""
+    options = {key: _plain(config[key]) for key in SHOWN_OPTIONS if key in config}
+    # Defaults, which the tutorial does not write either.
+    if options.get("strides") in ([1, 1], options.get("pool_size")):
+        options.pop("strides", None)
+    if options.get("merge_mode") == "concat":
+        del options["merge_mode"]
+    shown = {key: value for key, value in options.items() if value not in (None, False)}
+    for inner in (config[key] for key in WRAPPED if isinstance(config.get(key), Mapping)):
+        layer = {"type": inner["class_name"], "options": _options(inner["config"])}
+        shown = {"layer": layer, **shown}
+    return shown
+
+
+def _maker(tensor: Any) -> str:
+    """Return the name of the layer that made a symbolic tensor; Keras notes it on each."""
+    name: str = tensor._keras_history.operation.name
+    return name
 
 
 def _is_cell(layer: Any) -> bool:
@@ -132,6 +169,8 @@ def _plain(value: Any) -> Any:
     """Return a configuration value as JSON would hold it."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping) and value.get("class_name") == "__tuple__":
+        return _plain(value["items"])  # as Keras writes one in the configuration of a wrapped layer
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     return getattr(value, "__name__", str(value))
@@ -145,9 +184,21 @@ def shape_text(shape: Sequence[int | None]) -> str:
 
 def call_text(layer: Layer) -> str:
     """Return a layer as one would write it: Conv2D(filters=2, kernel_size=(3, 3), padding=same)."""
-    parts = []
-    for key, value in layer.options.items():
-        if isinstance(value, list):
-            value = "(" + ", ".join(str(item) for item in value) + ")"
-        parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    return f"{layer.type}({', '.join(parts)})"
+    return _call(layer.type, layer.options)
+
+
+def option_texts(options: Mapping[str, Any]) -> list[str]:
+    """Return a layer's options as one would write them, each its own text."""
+    return [_option(key, value) for key, value in options.items()]
+
+
+def _call(kind: str, options: Mapping[str, Any]) -> str:
+    return f"{kind}({', '.join(option_texts(options))})"
+
+
+def _option(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _call(value["type"], value["options"])
+    if isinstance(value, list):
+        value = "(" + ", ".join(str(item) for item in value) + ")"
+    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"

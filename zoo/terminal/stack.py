@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log2, prod
+from typing import Any
 
 from zoo.recipes.architecture import Layer
 
@@ -24,7 +25,7 @@ def stack_rows(layers: Sequence[Layer]) -> list[list[str]]:
         rows.append(
             [
                 layer.name,
-                " ".join([layer.type, *_options(layer)]),
+                " ".join([layer.type, *_options(layer.options)]),
                 _bar(prod(size or 1 for size in shape), _largest(layers)),
                 "×".join("?" if size is None else str(size) for size in shape) or "1",
                 str(layer.total) if layer.total else "",
@@ -50,12 +51,14 @@ def _bar(values: int, largest: int) -> str:
     return "█" * (2 * max(round(share * BAR / 2), 1))
 
 
-def _options(layer: Layer) -> list[str]:
+def _options(options: Mapping[str, Any]) -> list[str]:
     """Return the options' values as the tutorial writes them."""
     shown = []
-    for name, value in layer.options.items():
+    for name, value in options.items():
         if isinstance(value, list | tuple):
             shown.append("×".join(map(str, value)))
+        elif isinstance(value, Mapping):
+            shown += [value["type"], *_options(value["options"])]
         elif isinstance(value, bool):
             shown += [name] if value else []
         elif isinstance(value, float):

@@ -242,6 +242,6 @@ def _record(
         weights_sha256=sha256(job.folder / WEIGHTS),
         inputs=list(map(port, recipe.inputs, model.inputs)),
         outputs=list(map(port, recipe.outputs, model.outputs)),
-        layers=[layer.to_json() for layer in describe(model)],
+        layers=[layer.to_json() for layer in describe(model, recipe.outputs)],
         warnings=[slow] if slow else [],
     )

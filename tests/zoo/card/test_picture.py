@@ -1,8 +1,14 @@
 """The picture and the description of a stack of layers."""
 
+import sys
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+import pytest
+
 from zoo.card.picture import draw
+from zoo.errors import MissingPackage
 from zoo.recipes.architecture import Layer, call_text, shape_text
 
 STACK = (
@@ -90,70 +96,160 @@ def test_no_text_leaves_the_picture() -> None:
     assert float(broad) > float(narrow) + 40 * 8
 
 
-def test_branches_stand_side_by_side() -> None:
-    """Two inputs share a row, and both lead to the layer that joins them."""
-    shape = (None, 2)
-    inputs = [
-        Layer(name=n, type="InputLayer", input_shapes=(shape,), output_shape=shape) for n in "ab"
-    ]
-    joined = Layer(
-        name="joined",
-        type="Concatenate",
-        sources=("a", "b"),
-        input_shapes=(shape, shape),
-        output_shape=(None, 4),
+def _layer(name: str, *sources: str, **more: Any) -> Layer:
+    """A layer of a graph; one that nothing feeds is an input."""
+    return Layer(
+        name=name,
+        type="Dense" if sources else "InputLayer",
+        sources=sources,
+        input_shapes=((None, 2),) * max(1, len(sources)),
+        output_shape=(None, 2),
+        **more,
     )
-    root = ElementTree.fromstring(draw("branches", (*inputs, joined)))
-    boxes = _filled(root)
 
-    assert boxes[0]["y"] == boxes[1]["y"] < boxes[2]["y"]
-    assert float(boxes[0]["x"]) + float(boxes[0]["width"]) < float(boxes[1]["x"])
-    assert len(_arrows(root)) == 2
+
+def _frames(root: ElementTree.Element) -> dict[str, tuple[float, float, float, float]]:
+    """Left, top, right and bottom of the boxes, by the name and what it is: the first two lines."""
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert "(None, 2), (None, 2)" in texts
+    bold = [
+        number
+        for number, element in enumerate(root.iter("{http://www.w3.org/2000/svg}text"))
+        if "font-weight" in element.attrib
+    ]
+    frames = {}
+    for at, box in zip(bold, _filled(root), strict=True):
+        x, y, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
+        frames[f"{texts[at]} {texts[at + 1]}"] = (x, y, x + width, y + height)
+    return frames
+
+
+def _curve(path: str) -> np.ndarray:
+    """Points of a path `Mx,y Cx,y x,y x,y ...`, in close succession."""
+    places = np.array([part.split(",") for part in path.replace("M", "").replace("C", "").split()])
+    places = places.astype(float)
+    t = np.linspace(0, 1, 50)[:, None]
+    pieces = []
+    for at in range(0, len(places) - 1, 3):
+        a, b, c, d = places[at : at + 4]
+        pieces.append(
+            a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3
+        )
+    return np.concatenate(pieces)
+
+
+def test_branches_stand_side_by_side_and_fit_a_phone() -> None:
+    """Two towers, each under its input, lead to the layer that joins them: what a phone can show."""
+    shape = (None, 28, 28, 16)
+    options = STACK[1].options
+    towers = [
+        Layer(
+            name=f"{side}_conv",
+            type="Conv2D",
+            options=options,
+            sources=(side,),
+            input_shapes=(shape,),
+            output_shape=shape,
+        )
+        for side in ("left", "right")
+    ]
+    layers = (_layer("left"), _layer("right"), *towers, _layer("both", "left_conv", "right_conv"))
+    root = ElementTree.fromstring(draw("branches", layers))
+    frames = _frames(root)
+
+    left, right = frames["left_conv Conv2D"], frames["right_conv Conv2D"]
+    assert left[1] == right[1]
+    assert left[2] < right[0] or right[2] < left[0]
+    assert frames["both Dense"][1] > left[3]
+    assert len(_arrows(root)) == 4
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"filters=2", "kernel_size=(3, 3)", "→ (None, 28, 28, 16)"} <= set(texts)
+    # 13 pixels of letters are shown at 9 or more where 358 of the phone's 390 are for the picture.
+    assert float(root.attrib["width"]) <= 358 * 13 / 9
 
 
 def test_an_edge_over_several_rows_passes_beside_the_boxes() -> None:
     """A value that is used further down is led around what stands between."""
-    shape = (None, 2)
-
-    def layer(name: str, *sources: str) -> Layer:
-        kind = "Dense" if sources else "InputLayer"
-        inputs = (shape,) * max(1, len(sources))
-        return Layer(name=name, type=kind, sources=sources, input_shapes=inputs, output_shape=shape)
-
-    layers = (layer("in"), layer("one", "in"), layer("two", "one"), layer("out", "two", "in"))
-    root = ElementTree.fromstring(draw("skip", layers))
-    between = _filled(root)[1:3]
-    (around,) = [path for path in _arrows(root) if "V" in path]
-    passes = [float(part.split()[-1].split(",")[0]) for part in around.split(" V")[:-1]]
-    for x in passes:
-        for box in between:
-            left = float(box["x"])
-            assert not left <= x <= left + float(box["width"])
-
-
-def test_an_input_stands_next_to_what_it_feeds() -> None:
-    """A state that goes in late does not stand at the top, with a long edge."""
-    shape = (None, 2)
-    state = Layer(name="state", type="InputLayer", input_shapes=(shape,), output_shape=shape)
-    deep = (
-        STACK[0],
-        STACK[1],
-        state,
-        Layer(
-            name="cell",
-            type="LSTMCell",
-            sources=("conv2d", "state"),
-            input_shapes=(shape, shape),
-            output_shape=shape,
-        ),
+    layers = (
+        _layer("in"),
+        _layer("one", "in"),
+        _layer("two", "one"),
+        _layer("three", "two"),
+        _layer("out", "three", "in", "one"),
     )
-    boxes = _filled(ElementTree.fromstring(draw("state", deep)))
+    root = ElementTree.fromstring(draw("skip", layers))
+    frames = _frames(root)
 
-    assert boxes[1]["y"] == boxes[2]["y"]
+    assert len(_arrows(root)) == 6
+    for path in _arrows(root):
+        for x, y in _curve(path):
+            for left, top, right, bottom in frames.values():
+                # What it leaves and where it ends it touches.
+                assert not (left + 2 < x < right - 2 and top + 2 < y < bottom - 2)
+
+
+def test_inputs_and_outputs_stand_next_to_the_layer_that_they_belong_to() -> None:
+    """A state that goes in late, and one that comes out early, have no long edges; each is drawn."""
+    layers = (
+        _layer("value"),
+        _layer("scaled", "value"),
+        _layer("now", "scaled"),
+        _layer("before"),
+        _layer("cell", "now", "before", outputs={"after": (None, 3)}),
+        _layer("dense", "cell"),
+        _layer("last", "dense", outputs={"forecast": (None, 1)}),
+    )
+    root = ElementTree.fromstring(draw("state", layers))
+    frames = _frames(root)
+
+    def middle(name: str) -> float:
+        return (frames[name][1] + frames[name][3]) / 2
+
+    assert middle("before input") == pytest.approx(middle("now Dense"), abs=0.2)
+    assert middle("after output") == pytest.approx(middle("dense Dense"), abs=0.2)
+    assert middle("forecast output") > middle("last Dense")
+    assert "(None, 3)" in [e.text for e in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_a_name_is_a_name_whatever_it_holds() -> None:
+    """Names of the user's that mean something to the layout program or to XML."""
+    layers = (_layer("a:n"), _layer('"<b>', "a:n"), _layer("\\N", "a:n"), _layer("", '"<b>', "\\N"))
+    root = ElementTree.fromstring(draw("names", layers))
+
+    assert set(_frames(root)) == {"a:n input", '"<b> Dense', "\\N Dense", "None Dense"}
+
+
+def test_a_wrapped_layer_is_shown() -> None:
+    """Bidirectional says what it reads in both directions, in a stack and where layers branch."""
+    inner = {"type": "LSTM", "options": {"units": 3, "activation": "tanh"}}
+    both = Layer(
+        name="both",
+        type="Bidirectional",
+        options={"layer": inner},
+        sources=("in",),
+        input_shapes=((None, 5, 2),),
+        output_shape=(None, 6),
+    )
+
+    assert call_text(both) == "Bidirectional(LSTM(units=3, activation=tanh))"
+    assert Layer.from_json(both.to_json()) == both
+    for layers in ((_layer("in"), both), (_layer("in"), _layer("other", "in"), both)):
+        assert "LSTM(units=3, activation=tanh)" in draw("wrapped", layers)
+
+
+def test_without_the_layout_a_stack_is_drawn_and_branches_name_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only models that branch need it."""
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+
+    assert draw("stack", STACK).endswith("</svg>\n")
+    with pytest.raises(MissingPackage, match=r"pygraphviz is not installed.*layer-zoo\[train\]"):
+        draw("branches", (_layer("in"), _layer("a", "in"), _layer("b", "in")))
 
 
 def test_the_same_stack_gives_the_same_bytes() -> None:
     """Nothing of the process gets into the picture."""
-    assert draw("stack", STACK) == draw("stack", STACK)
+    branching = (_layer("in"), _layer("a", "in"), _layer("b", "in", "a"))
+
+    for layers in (STACK, branching):
+        assert draw("stack", layers) == draw("stack", layers)

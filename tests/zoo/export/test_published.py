@@ -30,6 +30,8 @@ def test_every_version_is_complete(trained, name: str) -> None:
     inputs, outputs = values["graph"]["inputs"], values["graph"]["outputs"]
     assert tuple(tensor["name"] for tensor in inputs) == recipe.inputs
     assert tuple(tensor["name"] for tensor in outputs) == recipe.outputs
+    given = [name for layer in values["layers"] for name in layer["outputs"]]
+    assert sorted(given) == sorted(recipe.outputs)
     assert {tensor["shape"][0] for tensor in (*inputs, *outputs)} == {"batch"}
     assert (values["graph"]["opset"], values["graph"]["ir_version"]) == (17, 8)
     assert {row["runtime"] for row in values["parity"]} == {"onnxruntime", "onnx-reference"}

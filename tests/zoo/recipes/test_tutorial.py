@@ -120,6 +120,13 @@ def test_the_lstms_differ_in_what_they_return(trained: Any) -> None:
     assert dict(every)["LSTM"]["return_sequences"] is True
 
 
+def test_both_directions_say_what_they_read(trained: Any) -> None:
+    """Bidirectional's own options are its defaults; the LSTM within is what counts."""
+    inner = {"type": "LSTM", "options": {"units": 3, "activation": "tanh"}}
+
+    assert dict(_calls(trained, "bilstm_sunspots"))["Bidirectional"] == {"layer": inner}
+
+
 def test_the_convolutions_treat_borders_both_ways(trained: Any) -> None:
     """`valid` and `same`, on three channels; `valid` with 32 filters of 5×5 on 28×28."""
     rgb = [options for kind, options in _calls(trained, "cnn_rgb") if kind == "Conv2D"]
