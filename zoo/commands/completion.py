@@ -1,31 +1,61 @@
-"""zoo completion: a script that completes commands and options in a shell."""
+"""zoo completion: a script that completes commands, options, models and files in a shell."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import re
+from typing import TYPE_CHECKING, Any
 
-#: Writes the models' names for a shell while somebody types, who does not want to read its errors.
-NAMES = "zoo list --names 2>/dev/null"
-
-#: In bash, completes an argument that is a model's name or a file.
-_NAMES_OR_FILES = f"""
-_zoo_names_or_files() {{
-  compgen -W "$({NAMES})" -- $1
-  compgen -f -- $1
-}}"""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SUMMARY = "print the script that completes commands, options and models in bash, zsh or fish"
 EXAMPLE = (
-    "zoo completion bash > ~/.local/share/bash-completion/completions/zoo\n"
-    "  zoo completion zsh > ~/.zfunc/_zoo\n"
-    "  zoo completion fish > ~/.config/fish/completions/zoo.fish"
+    'eval "$(zoo completion bash)"    # in ~/.bashrc\n'
+    '  eval "$(zoo completion zsh)"     # in ~/.zshrc, below `autoload -Uz compinit && compinit`\n'
+    "  zoo completion fish | source     # in ~/.config/fish/config.fish"
 )
+
+#: What writes the models' names, in each shell, alone and with the files that begin as the word does. Asked while
+#: somebody types, who does not want to read its errors.
+FUNCTIONS: Mapping[str, str] = {
+    "bash": """
+_zoo_names() {
+  compgen -W "$(zoo list --names 2>/dev/null)" -- $1
+}
+_zoo_names_or_files() {
+  _zoo_names $1
+  compgen -f -- $1
+}
+""",
+    "zsh": """
+_zoo_names() {
+  compadd -- ${(f)"$(zoo list --names 2>/dev/null)"}
+}
+_zoo_names_or_files() {
+  _zoo_names
+  _files
+}
+""",
+    "fish": """
+function _zoo_names
+  zoo list --names 2>/dev/null
+end
+function _zoo_names_or_files
+  _zoo_names
+  __fish_complete_path (commandline -ct)
+end
+""",
+}
+
+#: Metavars whose value is a folder, and those whose value is a file.
+FOLDER = re.compile(r"\bDIR\b|REPOSITORY")
+FILE = re.compile(r"FILE|INPUT|\.\w+$")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    parser.add_argument("shell", choices=tuple(FUNCTIONS))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,22 +63,27 @@ def run(options: argparse.Namespace) -> int:
     import shtab
 
     _mark(options.parser)
-    print(shtab.complete(options.parser, shell=options.shell))
+    print(shtab.complete(options.parser, shell=options.shell, preamble=FUNCTIONS[options.shell]))
     return 0
 
 
 def _mark(parser: argparse.ArgumentParser) -> None:
-    """Let arguments that are paths be completed with files, and models with their names."""
-    import shtab
-
+    """Say of each argument that is no choice what completes it: names of models, files, folders."""
     for action in parser._actions:  # shtab reads the same; argparse has no other way
-        if action.type is Path:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
-        if not action.option_strings and action.dest in ("model", "models"):
-            names = shtab.cmd(NAMES)
-            if "FILE" in f"{action.metavar} {action.help}":
-                names |= {"bash": "_zoo_names_or_files", "preamble": {"bash": _NAMES_OR_FILES}}
-            action.complete = names  # type: ignore[attr-defined]
+        if complete := _completion(action):
+            action.complete = complete  # type: ignore[attr-defined]
         if isinstance(action.choices, dict):
             for command in action.choices.values():
                 _mark(command)
+
+
+def _completion(action: argparse.Action) -> Mapping[str, Any] | None:
+    import shtab
+
+    metavar = str(action.metavar)
+    if not action.option_strings and metavar.startswith("MODEL"):
+        name = "_zoo_names_or_files" if "FILE" in f"{metavar} {action.help}" else "_zoo_names"
+        return {"bash": name, "zsh": name, "fish": f"({name})"}
+    if FOLDER.search(metavar):
+        return shtab.DIRECTORY
+    return shtab.FILE if FILE.search(metavar) else None

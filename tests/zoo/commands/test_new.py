@@ -1,8 +1,5 @@
-"""`zoo new` writes a recipe that can be trained, and overwrites nothing; completion is a script."""
+"""`zoo new` writes a recipe that can be trained, and overwrites nothing."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,51 +33,6 @@ def test_a_name_that_cannot_be_is_refused(
     assert capsys.readouterr().err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["test_here.py"]
     assert (tmp_path / "test_here.py").read_text() == "mine"
-
-
-def test_completion_knows_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """Bash reads the script without complaint."""
-    assert cli.main(["completion", "bash"]) == 0
-    script = capsys.readouterr().out
-
-    assert all(name in script for name in cli.COMMANDS)
-    assert "--metrics" in script
-    done = subprocess.run(["bash", "-n"], input=script, text=True, check=False, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("zoo show dense_i", {"dense_iris"}),
-        ("zoo predict dense_", {"dense_iris", "dense_cancer", "dense_diabetes", "dense_notes.txt"}),
-        ("zoo pre", {"predict"}),
-    ],
-)
-def test_bash_completes_names_of_models(
-    line: str, offered: set[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    """Where a command takes a file too, files are offered beside them."""
-    cli.main(["completion", "bash"])
-    script = capsys.readouterr().out
-    (tmp_path / "dense_notes.txt").write_text("")
-    words = line.split()
-    lines = (
-        f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_zoo\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash"],
-        input=lines,
-        text=True,
-        check=False,
-        capture_output=True,
-        cwd=tmp_path,
-        env=environment,
-    )
-
-    assert set(done.stdout.split()) == offered, done.stderr
 
 
 def test_help_of_a_command_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
