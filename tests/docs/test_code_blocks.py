@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from importlib.util import find_spec
 
@@ -49,10 +50,9 @@ def test_a_line_of_a_console_is_a_command(block: Block) -> None:
 
 def _check(words: list[str]) -> None:
     program, rest = words[0].removeprefix(".venv/bin/"), words[1:]
-    if "&&" in rest:
-        cut = rest.index("&&")
-        _check(rest[cut + 1 :])
-        rest = rest[:cut]
+    if joints := [at for at, word in enumerate(rest) if word in ("&&", "|")]:
+        _check(rest[joints[0] + 1 :])
+        rest = rest[: joints[0]]
     match program:
         case "zoo":
             parse(rest)
@@ -73,6 +73,8 @@ def _check(words: list[str]) -> None:
             assert rest[0] in named or (ROOT / rest[0]).is_file()
         case "curl" | "grpcurl":
             json.loads(rest[rest.index("-d") + 1])
+        case "eval":
+            _check(shlex.split(rest[0].removeprefix("$(").removesuffix(")")))
         case _:
             assert program in FOREIGN
 

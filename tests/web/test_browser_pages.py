@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.conftest import ZOO
 from tests.web.pad import TWO, draw
 from zoo.errors import ZooError
 from zoo.site.build import Sources, build_site
@@ -93,6 +96,34 @@ def test_a_dropped_file_runs_and_wrong_ones_are_explained(
     (tmp_path / "letter.onnx").write_text("dear")
     page.set_input_files("#file", tmp_path / "letter.onnx")
     page.wait_for_selector("#status >> text=letter.onnx cannot be run")
+
+
+@pytest.mark.parametrize("name", ["mine.keras", "it's mine.keras"])
+def test_a_dropped_keras_file_is_answered_with_the_command_that_exports_it(
+    page: Page, sources: Sources, tmp_path: Path, name: str
+) -> None:
+    """Whatever its name; the file that the command makes runs on the same page."""
+    (tmp_path / name).write_bytes((sources.repository / "dense_iris/1/model.keras").read_bytes())
+    page.goto("try/")
+    page.set_input_files("#file", tmp_path / name)
+    page.wait_for_selector(f"#status >> text={name} is a Keras file")
+    command = shlex.split(page.inner_text("#dropped code"))
+    output = f"{name.removesuffix('.keras')}.onnx"
+    assert command == ["zoo", "export", name, "-o", output]
+    done = subprocess.run(
+        [ZOO, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    page.set_input_files("#file", tmp_path / output)
+    page.wait_for_selector(f'#dropped[data-opened="{output}"]')
+    for other, said in (
+        ("old.h5", "zoo export old.h5 --trust -o old.onnx"),
+        ("old", "zoo export old.h5 --trust -o old.onnx"),
+    ):
+        (tmp_path / other).write_bytes(b"\x89HDF\r\n\x1a\n")
+        page.set_input_files("#file", tmp_path / other)
+        page.wait_for_selector(f"#status >> text={other} is a Keras file")
+        assert page.inner_text("#dropped code") == said
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,7 @@
-// Runs any ONNX file: dropped on the page, chosen, or one of the zoo's.
+// Runs any ONNX file: dropped on the page, chosen, or one of the zoo's; says how a Keras file becomes one.
 import { Fields } from "./fields.js";
 import { get, h, t } from "./dom.js";
+import { exportCommand } from "./keras-file.js";
 import { Model } from "./ort.js";
 
 const status = document.getElementById("status");
@@ -8,10 +9,19 @@ const place = document.getElementById("dropped");
 const drop = document.getElementById("drop");
 const file = document.getElementById("file");
 
-async function open(name, bytes) {
+/** Open a file from its bytes as they come. */
+async function open(name, reading) {
   status.textContent = t("loading");
   place.replaceChildren();
+  delete place.dataset.opened;
   try {
+    const bytes = await reading;
+    const command = exportCommand(name, new Uint8Array(bytes));
+    if (command) {
+      status.textContent = t("keras_file", { name });
+      place.replaceChildren(h("pre", { tabindex: "0" }, h("code", { text: command })));
+      return;
+    }
     const model = await Model.open(bytes);
     const fields = new Fields(model);
     status.textContent = t("opened", { name, size: (bytes.byteLength / 1000).toFixed(1), count: model.inputs.length + model.outputs.length });
@@ -20,11 +30,10 @@ async function open(name, bytes) {
     place.dataset.opened = name;
   } catch (error) {
     status.textContent = t("cannot_open", { name, why: error.message ?? error });
-    delete place.dataset.opened;
   }
 }
 
-const openFile = async (chosen) => chosen && open(chosen.name, await chosen.arrayBuffer());
+const openFile = (chosen) => chosen && open(chosen.name, chosen.arrayBuffer());
 
 file.addEventListener("change", () => openFile(file.files[0]));
 // Anywhere on the page: a file that misses the box must not replace the page.
@@ -40,5 +49,5 @@ addEventListener("drop", (event) => {
 });
 for (const button of document.querySelectorAll("[data-example]")) {
   const name = button.dataset.example;
-  button.addEventListener("click", async () => open(`${name}.onnx`, await (await get(`data/${name}/model.onnx`)).arrayBuffer()));
+  button.addEventListener("click", () => open(`${name}.onnx`, get(`data/${name}/model.onnx`).then((answer) => answer.arrayBuffer())));
 }
