@@ -32,6 +32,12 @@ help: ## show this list
 	$(PIP) install --quiet --constraint constraints.txt --group ray
 	@touch $@
 
+# tf-keras wants TensorFlow by another name than tensorflow-cpu.
+.venv/.installed-backends: .venv/.installed-dev
+	$(PIP) install --quiet --constraint constraints.txt --group backends
+	$(PIP) install --quiet --constraint constraints.txt --no-deps tf-keras
+	@touch $@
+
 .venv/.installed-docs: .venv/.installed
 	$(PIP) install --quiet --constraint constraints.txt --group docs
 	@touch $@
@@ -86,7 +92,7 @@ check: .venv/.installed-dev proto-check ## check formatting, lint, types, import
 test: .venv/.installed-dev ## run the tests in two processes, minutes (JOBS=1: in one)
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
-test-all: .venv/.installed-dev .venv/.installed-ray ## run all tests, the slow ones too
+test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-backends ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest
 
 # A folder of its own: onnxruntime's wheels share one import name.

@@ -21,7 +21,11 @@ TEMPORARY_PREFIX = ".tmp-"
 
 
 def sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
+    """Return a file's SHA-256 in hexadecimal; of a folder, that of its files' names and SHA-256."""
+    if path.is_dir():
+        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+        lines = "".join(f"{sha256(path / name)}  {name}\n" for name in names)
+        return hashlib.sha256(lines.encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -1,6 +1,6 @@
 """zoo export: train what is missing, convert to ONNX, prove it equal to Keras, publish.
 
-Recipes by name, or any .keras file: that one is loaded in a process of its own.
+Recipes by name, or any model file (.keras, .h5, a SavedModel): that one is loaded in a process of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from zoo.commands import (
 from zoo.commands.train import print_trained, report_failures, train_all, trained_recipes
 from zoo.convert.opsets import IR_VERSIONS, OPSET
 from zoo.errors import StorageError, UsageError, ZooError
-from zoo.export.from_file import FileExport, export_in_own_process, is_model_file
+from zoo.export.file_formats import is_model_file
+from zoo.export.from_file import FileExport, export_in_own_process
 from zoo.export.options import ExportOptions
 from zoo.export.to_store import ExportPlace, export_place
 from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_requested
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_models(
         parser,
         "models to export (default: every registered model), trained first if necessary; "
-        "or one FILE.keras of your own",
+        "or one FILE.keras, FILE.h5 or SavedModel folder of your own",
     )
     add_repository(parser, or_url=True)
     add_runs(parser)
@@ -117,7 +118,9 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
         "and outputs, or inputs and outputs that the model has (cache=next_cache)",
     )
     own.add_argument(
-        "--trust", action="store_true", help="run Python code in the file (Lambda layers, .h5)"
+        "--trust",
+        action="store_true",
+        help="run code in the file (Lambda layers, .h5, a SavedModel)",
     )
 
 

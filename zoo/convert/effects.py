@@ -97,6 +97,13 @@ def written_variables(model: Any, concrete: Any, outputs: Iterable[Any]) -> tupl
     )
 
 
+def writes_variables(graph: Any) -> bool:
+    """Whether a traced graph, or a function that it calls, assigns a variable."""
+    definition = graph.as_graph_def()
+    functions = (node for f in definition.library.function for node in f.node_def)
+    return any(WRITES.fullmatch(node.op) for node in (*definition.node, *functions))
+
+
 def _ancestors(operators: Iterable[Any]) -> list[Any]:
     """Return operators and all that their values are computed from."""
     todo, seen = list(operators), {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,12 +93,31 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
 
 def reason_of(error: Exception) -> str:
     """Return what an exception says, in one line: Keras wraps it, and adds every argument."""
-    text = re.sub(r"\x1b\[\d+m", "", str(error)).partition("Arguments received by")[0]
+    if framework := _other_framework(error):
+        return f"a layer calls {framework} itself, which TensorFlow cannot trace: write it with keras.ops"
+    # Loading a file, Keras wraps once more, and puts the reason first or last.
+    told = str(error).rpartition("Exception encountered: ")[2]
+    text = re.sub(r"\x1b\[\d+m", "", told).partition("Arguments received by")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     wrapped = re.fullmatch(r"Exception encountered when calling (\w+)\.call\(\)\.", lines[0])
     return f"{wrapped[1]}: {lines[1]}" if wrapped and len(lines) > 1 else lines[0]
+
+
+#: Array libraries with a backend of Keras's own, which TensorFlow does not trace.
+FRAMEWORKS = {"jax": "JAX", "torch": "PyTorch"}
+
+
+def _other_framework(error: BaseException) -> str:
+    """Return the array library that the function uses in which an error was raised, if any."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for name in frame.f_code.co_names:
+            module = getattr(frame.f_globals.get(name), "__name__", "")
+            if title := FRAMEWORKS.get(str(module).partition(".")[0]):
+                return title
+    cause = error.__cause__ or error.__context__
+    return _other_framework(cause) if cause is not None else ""
 
 
 def _widened(tensor: Any) -> Any:

@@ -33,6 +33,11 @@ def check_model(model: Any) -> None:
 
     if not isinstance(model, keras.Model):
         raise UsageError(f"{type(model).__name__} is not a keras.Model")
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            f"this Keras runs on {keras.backend.backend()}, and a model is traced by TensorFlow: "
+            "write it with model.save('model.keras'), and then zoo export model.keras"
+        )
 
 
 def signature_of(

@@ -1,6 +1,6 @@
-"""Exports a user's .keras file: loaded, converted and proven in a process of its own.
+"""Exports a user's model file: loaded, converted and proven in a process of its own.
 
-    zoo export FILE.keras  ->  python -m zoo.export.from_file (arguments as JSON)  ->  report as JSON
+    zoo export FILE  ->  python -m zoo.export.from_file (arguments as JSON)  ->  report as JSON
 
 What a stranger's file does to TensorFlow, or to memory, ends with that process. Whatever goes
 wrong comes back as one line and an exit status.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -21,16 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckFailed, StorageError, UsageError, ZooError
+from zoo.export.load_file import definitions, load
 from zoo.export.options import ExportOptions
 
 if TYPE_CHECKING:
     from zoo.recipes.architecture import Layer
-
-SUFFIX = ".keras"
-LEGACY = (".h5", ".hdf5")
-
-#: The members of Keras 3's archive; a zip without them is no Keras model.
-MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +49,6 @@ class FileExport:
         values = json.loads(text)
         options = ExportOptions(**values.pop("options"))
         return cls(**values | {"options": options, "modules": tuple(values["modules"])})
-
-
-def is_model_file(text: str) -> bool:
-    """Whether a command line's argument means a file rather than a recipe's name."""
-    path = Path(text)
-    return path.suffix in (SUFFIX, *LEGACY) or os.sep in text or path.is_file()
 
 
 def export_in_own_process(request: FileExport) -> dict[str, Any]:
@@ -97,106 +85,6 @@ def _last_json(text: str) -> dict[str, Any] | None:
     except (IndexError, ValueError):
         return None
     return values if isinstance(values, dict) else None
-
-
-def definitions(modules: Sequence[str]) -> dict[str, Any]:
-    """Run Python files and return the classes and functions that they define, by name.
-
-    Raises UsageError naming the file, and the line, when one cannot be run.
-    """
-    from zoo.recipes.registry import run_file
-    from zoo.training.framework import import_keras
-
-    import_keras()  # before a file does, as every command of the zoo starts it
-    return {
-        name: value
-        for module in map(run_file, map(Path, modules))
-        for name, value in vars(module).items()
-        if callable(value) and getattr(value, "__module__", None) == module.__name__
-    }
-
-
-def load(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = None) -> Any:
-    """Load a Keras model from a file, without running code in it unless it is trusted.
-
-    `custom`: classes and functions of the caller's that the file may name. Raises UsageError for what is no such file, CheckFailed for what Keras cannot load.
-    """
-    _check_file(path, trust)
-    from zoo.training.framework import import_keras
-
-    keras = import_keras().keras
-    try:
-        return keras.models.load_model(
-            path, custom_objects=dict(custom or {}), compile=False, safe_mode=not trust
-        )
-    except Exception as error:  # a file may name any class, and Keras raises any kind
-        reason = _why(path, error, keras.__version__)
-        raise CheckFailed(f"{path}: Keras cannot load it: {reason}") from error
-
-
-def _why(path: Path, error: Exception, version: str) -> str:
-    """Say in one line why a file was not loaded, and what to do.
-
-    Keras wraps the reason in the whole configuration, and puts it first or last.
-    """
-    from zoo.convert.function import reason_of
-
-    text = str(error)
-    if ("Lambda" in text and "safe_mode" in text) or "unsafe" in text.lower():
-        return "it contains Python code (a Lambda layer): --trust runs it"
-    if missing := re.search(r"Could not locate (class|function) '([^']+)'", text):
-        return (
-            f"it contains the {missing[1]} {missing[2]}, which is not Keras's: name the Python "
-            "file that defines it with --module"
-        )
-    if config := re.search(r"'module': None, 'class_name': '(\w+)'", text):
-        return (
-            f"it contains the class {config[1]}, which is not Keras's: name the Python "
-            "file that defines it with --module"
-        )
-    inner = re.findall(r"Exception encountered: (.+)", text)
-    reason = inner[-1] if inner else reason_of(error)
-    saved_by = _saved_by(path)
-    if saved_by in (None, version):
-        return reason
-    return f"{reason}; it was saved by Keras {saved_by}, and this is {version}"
-
-
-def _saved_by(path: Path) -> str | None:
-    """Return the version of Keras that a .keras file says it is from."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        return None
-    return str(version)
-
-
-def _check_file(path: Path, trust: bool) -> None:
-    """Refuse by name what is not a whole .keras archive."""
-    if not path.is_file():
-        raise UsageError(f"{path}: there is no such file")
-    if path.suffix in LEGACY:
-        if not trust:
-            raise UsageError(
-                f"{path} is in Keras's old HDF5 format, whose code cannot be kept from running: "
-                "load it and save it as .keras, or give --trust"
-            )
-        return
-    if not zipfile.is_zipfile(path):
-        raise UsageError(
-            f"{path} is not a .keras file: it is no zip archive, or it was cut off while copying"
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            missing = [name for name in MEMBERS if name not in archive.namelist()]
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
-    if missing:
-        raise UsageError(f"{path} is not a .keras file: it holds no {', '.join(missing)}")
-    if broken:
-        raise UsageError(f"{path} is damaged: the checksum of {broken} in it is wrong")
 
 
 def _samples(path: str | None) -> Any:

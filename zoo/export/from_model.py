@@ -28,6 +28,7 @@ from zoo.convert.states import state_pairs, with_states
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
+from zoo.export.tensorflow_models import keras_3_model
 from zoo.files import staged_folder
 from zoo.parity import samples as rows
 from zoo.parity.compare import Comparison, Policy, Tolerance
@@ -94,7 +95,7 @@ def export_model(
 ) -> ExportReport:
     """Write a built Keras model as an ONNX file, proven equal to Keras.
 
-    A `path` that is a folder gets a file named after the model; the report says which.
+    A model of tf.keras 2 (tf-keras) is taken too, and held against tf-keras. A `path` that is a folder gets a file named after the model; the report says which.
 
     `samples` are rows to compare on, as an array, a list in Keras's order, or a mapping by input
     name; without, seeded random rows are used and the report says so. A model that is not built
@@ -126,7 +127,7 @@ def export_model(
         quantize=quantize,
         max_loss=max_loss,
     )
-    check_model(model)
+    model = keras_3_model(model)
     target = _target(model, path)
     policy = _policy(tolerance)
     with staged_folder(target.parent, target.stem) as folder:
