@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 
 from zoo_server.backends.onnxruntime.strings import StringRun
 from zoo_server.datatypes import object_array
-from zoo_server.malloc import keep_freed_pages
+from zoo_server.malloc import heap
 from zoo_server.protocols.grpc.transport import core
 
 _REPEATS = 7
@@ -143,7 +143,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.lock_holds", description=__doc__)
     parser.add_argument("--new-pages", action="store_true", help="as glibc is by itself")
     if not parser.parse_args().new_pages:
-        keep_freed_pages()
+        heap.keep_freed_pages()
     sys.setswitchinterval(_SWITCH_SECONDS)
     watch, server = LockWatch(), CopyServer()
     print("| call | median ms | max ms |\n| --- | ---: | ---: |")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -42,6 +43,7 @@ class ServerProcess:
                 # A group of its own: Ctrl-C reaches us alone, and we stop the whole group.
                 start_new_session=True,
             )
+        _pass_on_niceness(self._process.pid)
 
     @property
     def pid(self) -> int:
@@ -123,6 +125,17 @@ class ServerProcess:
             pids.append(pid)
             todo += parents.get(pid, [])
         return pids
+
+
+def _pass_on_niceness(pid: int) -> None:
+    """Give a process that leads a session the weight that ours has by `nice`.
+
+    Linux weighs sessions before it weighs their processes (sched(7), autogroup): beside other sessions, that of a
+    server which was started by `nice -n -20` would have no more weight than without.
+    """
+    with suppress(OSError):
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
 
 def _stat(pid: int) -> list[str]:

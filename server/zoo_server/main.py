@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from zoo_server.config import ServerConfig
 from zoo_server.errors import OperatorError, ServerExiting
-from zoo_server.malloc import keep_freed_pages
+from zoo_server.malloc import heap
 from zoo_server.server import Server
 from zoo_server.telemetry import logs
 from zoo_server.topology import SingleProcess, TopologyFactory
@@ -161,7 +161,7 @@ def _serve(
     level: int = logging.INFO,
 ) -> int:
     """Serve until shutdown is requested; `report` hears why the server cannot, `level` is the log's."""
-    keep_freed_pages()
+    heap.keep_freed_pages()
     try:
         server = Server(config, topology, shutdown.fail)
         started = _start(server, shutdown)

@@ -1,31 +1,19 @@
-"""Sets how much freed memory glibc keeps: much while requests come, little afterwards.
+"""Sets what glibc does with freed memory, and makes and gives back its pages without anybody waiting.
 
 By itself it returns each block of more than 32 MB to the system as soon as it is freed, and has a heap for each
 thread. The next message then gets new pages, and to make those takes several times as long as the copy into
 them, with the interpreter's lock held (bench/results/stall.md). So there is one heap, and what is free at
-its end is returned only above _KEPT.
+its end is returned only above _KEPT. Who is about to have a large block copied with the lock held has its pages
+made first; server/zoo_server/memory_trimmer.py says when they are given back.
 
-Once the process is larger by _WORTH_IT than after the last time, and no call has come since the last look,
-malloc_trim returns the pages that nothing uses, a few times; where calls never cease, between two of them, and
-seldom. Where the C library has none (musl, macOS), nothing is done.
+Where the C library has none of this (musl, macOS), nothing is done.
 """
 
 import ctypes
-import os
+import mmap
 from collections.abc import Callable
-from pathlib import Path
-from typing import cast
-
-TRIM_SECONDS = 0.5
-
-#: The growth, in bytes, for which it is worth a trim, which takes milliseconds.
-_WORTH_IT = 1 << 25
-
-#: How often a trim is tried after that: calls that were refused are freed after the others.
-_TRIES = 8
-
-#: Looks after which memory is given back although calls come: they will hardly need it any more.
-_PATIENCE = 20
+from dataclasses import dataclass
+from typing import Self, cast
 
 #: What may stay free at the end of the heap, in bytes.
 _KEPT = 1 << 29
@@ -33,83 +21,133 @@ _KEPT = 1 << 29
 #: Blocks from so many bytes on are mapped one by one, outside of the heap.
 _MAPPED, _MAPPED_AT_MOST = 1 << 30, 1 << 25
 
+#: By how much the heap grows at least: a large message comes in pieces of 16 kB, each of which would be a system call.
+_GROWTH = 1 << 24
+
+#: Free blocks of so many bytes are given back by us, this much at a time; smaller ones by malloc_trim.
+_LARGEST, _SMALLEST, _AT_ONCE = 1 << 28, 1 << 20, 1 << 23
+
 #: glibc's parameters (malloc.h).
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
+
+#: madvise(2); the second, since Linux 5.14, makes pages as if each had been written to.
+_MADV_DONTNEED, _MADV_POPULATE_WRITE = 4, 23
 
 
-def keep_freed_pages() -> None:
-    """Let glibc use the pages of freed messages for those that follow; to be called before threads are started."""
-    mallopt = _glibc("mallopt", ctypes.c_int, ctypes.c_int)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
-        # glibc before 2.35 allows no more than its heaps for threads could hold.
-        if mallopt(_M_MMAP_THRESHOLD, _MAPPED) or mallopt(_M_MMAP_THRESHOLD, _MAPPED_AT_MOST):
-            mallopt(_M_TRIM_THRESHOLD, _KEPT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Glibc:
+    """Its functions; each lets go of the interpreter's lock."""
+
+    mallopt: Callable[[int, int], int]
+    malloc_trim: Callable[[int], int]
+    malloc: Callable[[int], int | None]
+    free: Callable[[int], object]
+    madvise: Callable[[int, int, int], int]
+    sbrk: Callable[[int], int]
+
+    @classmethod
+    def load(cls) -> Self | None:
+        """Return them; None where there is another C library."""
+        number, size, address = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
+        try:
+            library = ctypes.CDLL(None)
+            return cls(
+                mallopt=_function(library, "mallopt", number, number, number),
+                malloc_trim=_function(library, "malloc_trim", number, size),
+                malloc=_function(library, "malloc", address, size),
+                free=_function(library, "free", None, address),
+                madvise=_function(library, "madvise", number, address, size, number),
+                sbrk=_function(library, "sbrk", address, ctypes.c_ssize_t),
+            )
+        except (OSError, AttributeError, TypeError):
+            return None
 
 
-class MemoryTrimmer:
-    """Calls malloc_trim; `trim_if_idle` is to be called every TRIM_SECONDS, on a thread that nobody waits for."""
-
-    def __init__(
-        self,
-        is_idle: Callable[[], bool],
-        calls: Callable[[], int],
-        resident: Callable[[], int] | None = None,
-        trim: Callable[[], object] | None = None,
-    ) -> None:
-        """`is_idle` tells whether no call is under way; `calls`, how many have come so far.
-
-        `resident` returns the process's resident memory in bytes, and `trim` gives back what it can.
-        """
-        self._is_idle = is_idle
-        self._calls = calls
-        self._calls_before = calls()
-        #: Looks since there was something to give back.
-        self._waited = 0
-        self._resident = resident or _resident
-        self._trim = trim or _malloc_trim()
-        #: What the process needs, as far as is known: at first nothing is, for the models that were just
-        #: loaded have left behind what reading them took.
-        self._least = 0
-        self._tries = 0
-
-    def trim_if_idle(self) -> None:
-        """Return free memory to the system if the process has grown and no call is under way."""
-        calls = self._calls()
-        is_quiet, self._calls_before = calls == self._calls_before, calls
-        resident = self._resident()
-        self._least = min(self._least, resident)
-        if resident - self._least >= _WORTH_IT:
-            self._tries = _TRIES
-        if self._trim is None or not self._tries:
-            return
-        self._waited += 1
-        if self._is_idle() and (is_quiet or self._waited > _PATIENCE):
-            self._waited = 0
-            self._tries -= 1
-            self._trim()
-            self._least = self._resident()
-
-
-def _resident() -> int:
-    """Return the resident memory of this process; 0 where /proc does not tell."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _malloc_trim() -> Callable[[], object] | None:
-    function = _glibc("malloc_trim", ctypes.c_size_t)
-    return None if function is None else lambda: function(0)
-
-
-def _glibc(name: str, *argument_types: type) -> Callable[..., int] | None:
-    """Return a function of glibc's own, None where there is another C library."""
-    try:
-        function = getattr(ctypes.CDLL(None), name)
-    except (OSError, AttributeError, TypeError):
-        return None
-    function.argtypes = argument_types
+def _function(
+    library: ctypes.CDLL, name: str, result: type | None, *arguments: type
+) -> Callable[..., int]:
+    function = getattr(library, name)
+    function.restype, function.argtypes = result, arguments
     return cast("Callable[..., int]", function)
+
+
+class Heap:
+    """The process's memory that is free, and its pages."""
+
+    def __init__(self) -> None:
+        self._glibc = _Glibc.load()
+        #: Freed blocks of fewer bytes are used again; 0 as long as that is left to glibc.
+        self._kept_below = 0
+        #: A block of so many bytes was found to have its pages, or had them made.
+        self._made = 0
+
+    def keep_freed_pages(self) -> None:
+        """Use the pages of freed messages for those that follow; to be called before threads are started."""
+        glibc = self._glibc
+        if glibc is None:
+            return
+        glibc.mallopt(_M_ARENA_MAX, 1)
+        # glibc before 2.35 allows no more than its heaps for threads could hold.
+        for threshold in (_MAPPED, _MAPPED_AT_MOST):
+            if glibc.mallopt(_M_MMAP_THRESHOLD, threshold):
+                glibc.mallopt(_M_TRIM_THRESHOLD, _KEPT)
+                glibc.mallopt(_M_TOP_PAD, _GROWTH)
+                self._kept_below = threshold
+                return
+
+    def make_pages(self, size: int) -> None:
+        """Make the pages of the block of so many bytes that is allocated next.
+
+        It is a hint: another thread may take the block.
+        """
+        glibc = self._glibc
+        if glibc is None or not self._made < size < self._kept_below:
+            return
+        block = glibc.malloc(size)
+        if block:
+            begin = _page_after(block)
+            glibc.madvise(begin, block + size - begin, _MADV_POPULATE_WRITE)
+            glibc.free(block)
+            self._made = size
+
+    def give_back(self) -> None:
+        """Return the pages to the system that nothing uses.
+
+        malloc_trim alone keeps all other threads from allocating for as long as that takes, 30 ms for 300 MB.
+        """
+        glibc = self._glibc
+        if glibc is None:
+            return
+        self._made = 0
+        if self._kept_below:
+            _give_back_large(glibc)
+        glibc.malloc_trim(0)
+
+
+def _give_back_large(glibc: _Glibc) -> None:
+    """Take every large free block, so that nobody else uses it, and let go of its pages."""
+    size, taken = _LARGEST, list[int]()
+    while size >= _SMALLEST:
+        end_of_heap = glibc.sbrk(0)
+        block = glibc.malloc(size)
+        if block and block < end_of_heap and glibc.sbrk(0) == end_of_heap:
+            taken.append(block)
+            end = block + size
+            for begin in range(_page_after(block), end - mmap.PAGESIZE, _AT_ONCE):
+                stop = min(begin + _AT_ONCE, end - end % mmap.PAGESIZE)
+                glibc.madvise(begin, stop - begin, _MADV_DONTNEED)
+            continue
+        # There was none of this size: it is new memory.
+        if block:
+            glibc.free(block)
+        size //= 2
+    for block in taken:
+        glibc.free(block)
+
+
+def _page_after(address: int) -> int:
+    return -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+#: Of this process.
+heap = Heap()

@@ -30,7 +30,7 @@ from zoo_server.inference.pictures import PictureThreads
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.shared_memory import SharedMemory
 from zoo_server.limits import InFlight, MemoryBudget
-from zoo_server.malloc import TRIM_SECONDS, MemoryTrimmer
+from zoo_server.memory_trimmer import TRIM_SECONDS, MemoryTrimmer
 from zoo_server.models.catalog import Catalog
 from zoo_server.models.composition import model_control
 from zoo_server.models.control import ControlMode, ModelControl

@@ -1,4 +1,4 @@
-"""When memory is given back; the readings are the test's own."""
+"""What becomes of freed memory, in a process of its own."""
 
 import platform
 import subprocess
@@ -6,126 +6,63 @@ import sys
 
 import pytest
 
-from zoo_server.malloc import MemoryTrimmer
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's settings")
 
-MB = 1 << 20
-
-
-class Process:
-    """A process of a size, of which a trim leaves what it needs."""
-
-    def __init__(self):
-        self.resident, self.needed, self.idle, self.trims, self.calls = (
-            100 * MB,
-            100 * MB,
-            True,
-            0,
-            0,
-        )
-
-    def trim(self):
-        self.trims += 1
-        self.resident = self.needed
-
-    def trimmer(self):
-        return MemoryTrimmer(
-            lambda: self.idle, lambda: self.calls, lambda: self.resident, self.trim
-        )
-
-
-@pytest.fixture
-def watched():
-    process = Process()
-    trimmer = process.trimmer()
-    for _ in range(10):
-        trimmer.trim_if_idle()
-    process.trims = 0
-    return process, trimmer
-
-
-def test_a_burst_is_given_back_once_nothing_is_under_way(watched):
-    process, trimmer = watched
-    process.resident, process.idle = 500 * MB, False
-    trimmer.trim_if_idle()
-    assert process.trims == 0
-    process.idle = True
-    trimmer.trim_if_idle()
-
-    assert (process.trims, process.resident) == (1, 100 * MB)
-
-
-def test_what_the_start_needed_is_given_back():
-    """Models are read before anybody looks."""
-    process = Process()
-    process.resident = 300 * MB
-    process.trimmer().trim_if_idle()
-
-    assert process.resident == 100 * MB
-
-
-def test_what_stays_is_not_tried_again(watched):
-    """As a model that was loaded: it is what the process needs from now on."""
-    process, trimmer = watched
-    process.resident = process.needed = 300 * MB
-    for _ in range(30):
-        trimmer.trim_if_idle()
-
-    assert process.trims < 10
-
-
-def test_what_is_freed_late_is_given_back_as_well(watched):
-    process, trimmer = watched
-    process.resident = process.needed = 300 * MB
-    trimmer.trim_if_idle()
-    process.needed = 100 * MB
-    trimmer.trim_if_idle()
-
-    assert process.resident == 100 * MB
-
-
-def test_while_calls_come_it_is_kept_for_them(watched):
-    """Between two calls the server is idle as well; in the long run it gives back even so."""
-    process, trimmer = watched
-    process.resident = 500 * MB
-    looks = 0
-    while not process.trims:
-        process.calls += 1
-        trimmer.trim_if_idle()
-        looks += 1
-
-    assert 10 < looks < 60
-
-
-def test_a_little_is_not_worth_it(watched):
-    process, trimmer = watched
-    process.resident += 8 * MB
-    trimmer.trim_if_idle()
-
-    assert process.trims == 0
-
-
-_COPIES = """
+_FAULTS = """
 import resource
-from zoo_server.malloc import keep_freed_pages
+from zoo_server.malloc import heap
 
-def faults():
+def faults(work):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    bytes(memoryview(message))  # freed at once
+    work()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_pages()
-message = b"x" * (48 << 20)
-print(faults(), faults())
+heap.keep_freed_pages()
+message = b"x" * (24 << 20)
+copy = lambda: bytes(memoryview(message))  # freed at once
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's settings")
+def _run(program):
+    done = subprocess.run(
+        [sys.executable, "-c", _FAULTS + program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
 def test_the_pages_of_a_freed_message_are_used_again():
     """The second copy of a large message meets next to no new page."""
-    done = subprocess.run(
-        [sys.executable, "-c", _COPIES], capture_output=True, text=True, check=True, timeout=60
-    )
-    first, second = map(int, done.stdout.split())
+    first, second = _run("print(faults(copy), faults(copy))")
 
     assert first > 1000
     assert second < first / 20
+
+
+def test_pages_that_are_made_before_a_copy_are_met_by_it():
+    _, copied = _run("print(faults(lambda: heap.make_pages(len(message) + 100)), faults(copy))")
+
+    assert copied < 1000
+
+
+def test_what_is_free_is_given_back_and_the_rest_left_alone():
+    program = """
+from pathlib import Path
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+before = pages()
+blocks = [bytearray(index % 251 + 1 for index in range(size)) * 256 for size in range(20_000, 40_000, 1000)]
+kept = blocks[::3]
+full = pages()
+del blocks
+heap.give_back()
+right = all(block == bytearray(index % 251 + 1 for index in range(len(block) // 256)) * 256 for block in kept)
+print(full - before, pages() - before, sum(map(len, kept)) // 4096, int(right))
+"""
+    full, left, needed, right = _run(program)
+
+    assert right
+    assert full > 2.5 * needed
+    assert left < 1.2 * needed + 2000

@@ -1,4 +1,4 @@
-"""Large messages: long lists are read apart from protobuf's parser, and large copies are made in parts.
+"""Large messages: long lists are read apart from protobuf's parser.
 
     inputs { name, …, contents { fp32_contents: 32 MB } }
         └──> the same message with an empty list, and {b"name": {6: the 32 MB, as they lie}}
@@ -9,9 +9,8 @@ they do in memory, or are varints, which numpy reads in pieces; strings are read
 threads come in between. What both ways read is the same: a property test says so.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -28,9 +27,6 @@ _MOST_FIELDS = 4096
 
 #: Bytes of varints that are read at once.
 _STEP = 1 << 18
-
-#: Bytes that are copied at once.
-_COPIED_AT_ONCE = 1 << 20
 
 #: Elements of a list of protobuf's that are made into Python's objects at once.
 _CONVERTED_AT_ONCE = 1 << 14
@@ -267,20 +263,6 @@ def _decoded(
 
 def _malformed(message: str) -> InvalidRequest:
     return InvalidRequest(f"the request cannot be parsed as {message}")
-
-
-def join(pieces: Sequence[bytes | memoryview]) -> bytes:
-    """Return the pieces as one; large ones are copied in parts, so that other threads come in between."""
-    size = sum([len(piece) for piece in pieces])
-    if size <= _COPIED_AT_ONCE:
-        return b"".join(pieces)
-    # Untouched pages, which `write` fills and `getvalue` does not copy.
-    whole = BytesIO(bytes(size))
-    for piece in pieces:
-        view = memoryview(piece)
-        for at in range(0, len(view), _COPIED_AT_ONCE):
-            whole.write(view[at : at + _COPIED_AT_ONCE])
-    return whole.getvalue()
 
 
 def array_of(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

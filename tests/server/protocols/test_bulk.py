@@ -17,7 +17,6 @@ from zoo_server.protocols.bulk import (
     Bulk,
     array_of,
     elements_of,
-    join,
     numbers,
     take_out,
 )
@@ -176,14 +175,6 @@ def test_a_varint_of_more_than_64_bits_is_cut_as_protobuf_cuts_it():
 
     assert isinstance(taken, memoryview)
     assert numbers(CONTENTS["int64_contents"], taken).tolist() == list(theirs)
-
-
-@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 2, 1 << 20, (5 << 20) + 3])
-def test_pieces_are_joined_whatever_their_size(size):
-    """Copied at once or in parts, from bytes and from views of arrays."""
-    array = np.resize(np.arange(251, dtype=np.uint8), size)
-
-    assert join([b"ab", array.data, b"", b"c"]) == b"ab" + array.tobytes() + b"c"
 
 
 class Repeated:

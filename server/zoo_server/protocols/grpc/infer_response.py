@@ -15,7 +15,7 @@ from zoo_server.inference.execution import Rows, Run
 from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import OutputRequest, OutputTensor
 from zoo_server.model_config import ModelSettings
-from zoo_server.protocols.bulk import join
+from zoo_server.protocols.copies import join
 from zoo_server.protocols.varint import delimited
 
 _ID, _RAW_OUTPUT = 3, 6

@@ -18,7 +18,7 @@ from typing import Protocol
 import grpc
 
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.protocols.bulk import join
+from zoo_server.protocols.copies import join
 from zoo_server.protocols.grpc.infer import InferPath
 from zoo_server.protocols.grpc.unparsed_request import request_id
 from zoo_server.protocols.interceptor import BlockingCall, Context

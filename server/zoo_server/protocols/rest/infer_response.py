@@ -15,7 +15,7 @@ from zoo_server.inference.execution import Rows
 from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import OutputTensor
 from zoo_server.model_config import ModelSettings
-from zoo_server.protocols.bulk import join
+from zoo_server.protocols.copies import join
 from zoo_server.protocols.rest.infer_request import BINARY_ONLY, RestRequest
 from zoo_server.protocols.rest.json_values import Json
 

@@ -18,7 +18,8 @@ from zoo_server.inference.execution import Rows
 from zoo_server.inference.request import InferRequest, OutputRequest
 from zoo_server.limits import InFlight, MemoryBudget
 from zoo_server.model_config import ModelSettings
-from zoo_server.protocols.bulk import PREDICT, join, take_out
+from zoo_server.protocols.bulk import PREDICT, take_out
+from zoo_server.protocols.copies import join
 from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.servables import SIGNATURE, find, model_spec

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import grpc
 from grpc._cython import cygrpc
 
+from zoo_server.malloc import heap
+
 #: Marks an operation without flags.
 NO_FLAGS = 0
 
@@ -86,6 +88,9 @@ class Event(Protocol):
     batch_operations: Sequence[Operation]
 
 
+#: Messages from this on are worth `prepare_copy`, and what the core adds to one.
+_LARGE_MESSAGE, _SLICE_HEAD = 1 << 20, 1 << 10
+
 #: A check that takes longer than this has failed.
 _CHECK_SECONDS = 5.0
 
@@ -93,6 +98,15 @@ _CHECK_SECONDS = 5.0
 def status_code(code: grpc.StatusCode) -> Any:
     """Return the core's name of a status."""
     return code.value[0]
+
+
+def prepare_copy(message: bytes) -> None:
+    """Make the pages of the copy that the core makes of a message when it sends it, with the interpreter's lock held.
+
+    To be called without any lock of one's own, just before.
+    """
+    if len(message) >= _LARGE_MESSAGE:
+        heap.make_pages(len(message) + _SLICE_HEAD)
 
 
 def server_credentials(credentials: grpc.ServerCredentials) -> Any:

@@ -169,6 +169,7 @@ class UnaryCall(RawCall):
             self._end.pop()
         except IndexError:
             return
+        core.prepare_copy(answer)
         operations = [
             core.SendInitialMetadata(None, core.NO_FLAGS),
             core.SendMessage(answer, core.NO_FLAGS),
@@ -331,6 +332,7 @@ def run_unary(call: UnaryCall, handler: core.Handler) -> None:
     except Exception as error:
         call.end(*context.failure(error))
         return
+    core.prepare_copy(answer)
     call.end(None, details, core.SendMessage(answer, context.message_flags))
 
 
