@@ -18,7 +18,7 @@ peers.py         those exporters
 applications.py  every model of keras.applications: `python -m bench.applications`
 quantize.py      the time of smaller variants: `python -m bench.quantize`
 goodput.py       answers in time under overload: `python -m bench.goodput`
-stall.py         what one request does to others: `python -m bench.stall`
+stall/           what one request does to others: `python -m bench.stall`
 workers.py       two workers against one, by itself: `python -m bench.workers`
 attacks.py       what good callers see during an attack: `python -m bench.attacks`
 many_models.py   ten thousand models loaded on request: `python -m bench.many_models`

@@ -43,6 +43,7 @@ class _Glibc:
     malloc: Callable[[int], int | None]
     free: Callable[[int], object]
     madvise: Callable[[int, int, int], int]
+    mincore: Callable[[int, int, object], int]
     sbrk: Callable[[int], int]
 
     @classmethod
@@ -57,6 +58,7 @@ class _Glibc:
                 malloc=_function(library, "malloc", address, size),
                 free=_function(library, "free", None, address),
                 madvise=_function(library, "madvise", number, address, size, number),
+                mincore=_function(library, "mincore", number, address, size, ctypes.c_char_p),
                 sbrk=_function(library, "sbrk", address, ctypes.c_ssize_t),
             )
         except (OSError, AttributeError, TypeError):
@@ -78,8 +80,6 @@ class Heap:
         self._glibc = _Glibc.load()
         #: Freed blocks of fewer bytes are used again; 0 as long as that is left to glibc.
         self._kept_below = 0
-        #: A block of so many bytes was found to have its pages, or had them made.
-        self._made = 0
 
     def keep_freed_pages(self) -> None:
         """Use the pages of freed messages for those that follow; to be called before threads are started."""
@@ -101,14 +101,16 @@ class Heap:
         It is a hint: another thread may take the block.
         """
         glibc = self._glibc
-        if glibc is None or not self._made < size < self._kept_below:
+        if glibc is None or not 2 * mmap.PAGESIZE < size < self._kept_below:
             return
         block = glibc.malloc(size)
         if block:
-            begin = _page_after(block)
-            glibc.madvise(begin, block + size - begin, _MADV_POPULATE_WRITE)
+            begin, end = _page_after(block), block + size
+            # To look is a tenth of the work.
+            there = ctypes.create_string_buffer(-(-(end - begin) // mmap.PAGESIZE))
+            if glibc.mincore(begin, end - begin, there) or b"\0" in there.raw[:-1]:
+                glibc.madvise(begin, end - begin, _MADV_POPULATE_WRITE)
             glibc.free(block)
-            self._made = size
 
     def give_back(self) -> None:
         """Return the pages to the system that nothing uses.
@@ -118,7 +120,6 @@ class Heap:
         glibc = self._glibc
         if glibc is None:
             return
-        self._made = 0
         if self._kept_below:
             _give_back_large(glibc)
         glibc.malloc_trim(0)

@@ -5,7 +5,7 @@ messages, which clients match on; each names the section of docs/protocol.md tha
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -296,11 +296,7 @@ class RequestChecker:
                 if len(data) != count:
                     raise datatypes.miscounted(len(data), count, tensor=label)
                 pieces = list(datatypes.pieces_of(data))
-            texts: list[list[str]] = []
-            for index, piece in enumerate(pieces):
-                texts.append([element.decode() for element in piece])
-                pieces[index] = ()  # the bytes go as the texts come
-            return datatypes.object_array_of(texts, shape)
+            return datatypes.object_array_of(_texts(pieces), shape)
         except UnicodeDecodeError:
             raise InvalidRequest(
                 f"a string element of {label} is not valid UTF-8, which ONNX strings are"
@@ -311,6 +307,13 @@ class RequestChecker:
     @property
     def _name(self) -> str:
         return self._settings.name
+
+
+def _texts(pieces: list[Sequence[bytes]]) -> Iterator[list[str]]:
+    """Give strings of UTF-8 as text, and let go of the bytes: nothing is freed in one long go at the end."""
+    pieces.reverse()
+    while pieces:
+        yield [element.decode() for element in pieces.pop()]
 
 
 def _key(inputs: Sequence[PlannedInput], batched: bool) -> str:

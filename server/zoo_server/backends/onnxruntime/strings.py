@@ -61,7 +61,10 @@ class StringRun:
             arrays: list[np.ndarray] = self._short(outputs, feeds, options)
             return arrays
         answers = self._session.run_with_ort_values(list(outputs), values, options)
-        return [self._array(answer) for answer in answers]
+        # One after the other, so that other threads run in between: each takes milliseconds to free.
+        values.clear()
+        answers.reverse()
+        return [self._array(answers.pop()) for _ in outputs]
 
     def _values(self, feeds: Mapping[str, np.ndarray]) -> dict[str, OrtValue] | None:
         """Return OrtValues of the arrays; None if strings hold all that could stand between them."""

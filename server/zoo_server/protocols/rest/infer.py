@@ -35,6 +35,7 @@ from zoo_server.protocols.rest.bodies import (
 )
 from zoo_server.protocols.rest.errors import JSON
 from zoo_server.protocols.rest.request_formats import DecodedRequest, RequestFormat
+from zoo_server.protocols.rest.sliced_response import SlicedResponse
 
 #: The header that says how much of a body is JSON, in requests and in answers.
 LENGTH_HEADER = "inference-header-content-length"
@@ -232,7 +233,7 @@ class _Answer(QueuedRequest):
             body = compress(body, self._encoding)
             headers["content-encoding"] = self._encoding
         kind = JSON if header_length is None else "application/octet-stream"
-        return Response(body, headers=headers, media_type=kind)
+        return SlicedResponse(body, headers=headers, media_type=kind)
 
 
 class _TextAnswer(_Answer):

@@ -56,7 +56,6 @@ class StreamCall(RawCall):
 
     def send(self, message: bytes, then: Sent | None = None, flags: int = core.NO_FLAGS) -> None:
         """Send a message after those before it; `then` is called once it is out or lost."""
-        core.prepare_copy(message)
         with self._lock:
             if self._last is None and not self.is_cancelled:
                 self._outgoing.append((message, flags, then))

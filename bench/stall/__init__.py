@@ -1,0 +1,1 @@
+"""What one request does to everybody else: models, rows, the probe, and the run (`python -m bench.stall`)."""
