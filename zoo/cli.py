@@ -25,7 +25,7 @@ COMMANDS = (
 
 #: The extra that brings each package of those that are not always there.
 EXTRAS = {"onnxruntime": "cpu"} | dict.fromkeys(
-    ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "statsmodels", "matplotlib"),
+    ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "statsmodels"),
     "train",
 )
 

@@ -28,7 +28,7 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[2]
 
 #: What every fork has; nothing of the zoo's that runs code with it.
-MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn", "matplotlib")
+MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "sklearn")
 
 
 class ForkingPython:

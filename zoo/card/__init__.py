@@ -1,1 +1,1 @@
-"""The model card: its text, the picture of the model, the plots."""
+"""The model card: its text, the picture of the model, charts, and pictures of its inside."""

@@ -30,18 +30,23 @@ def card(manifest: Mapping[str, Any], *, smaller: str = "") -> str:
         "![the model's layers and shapes](model.svg)",
         "## How to use it",
         convention.use(manifest),
-        *(["![held-out images, with truth and answer](samples.png)"] if data.get("image") else []),
+        *(
+            ["![held-out images, with truth and answer](samples.svg)"]
+            if "samples.svg" in manifest["files"]
+            else []
+        ),
         "## What it is for, and what not",
         convention.intended(manifest),
         "## What it reaches",
         results(training, data),
-        "![answers on held-out rows](held_out.png)",
+        "![answers on held-out rows](held_out.svg)",
         *_details(evaluation, training["metric"]["units"]),
-        "![loss by epoch](history.png)",
+        "![loss by epoch](history.svg)",
         "## What goes in and what comes out",
         _interface(manifest),
         "## Layers",
         layer_table(layers),
+        *_inside(manifest),
         "## Files",
         _files(manifest),
         *([smaller] if smaller else []),
@@ -57,6 +62,35 @@ def card(manifest: Mapping[str, Any], *, smaller: str = "") -> str:
         convention.citation(manifest),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+#: The pictures of what goes on inside a model, by file: what each is, and how to read it.
+INSIDE: Mapping[str, tuple[str, str]] = {
+    "filters.svg": (
+        "the kernels of the first convolution",
+        "Where a kernel of the first convolution is blue, ink adds to the answer; where it is orange, ink "
+        "takes from it. Kernels over red, green and blue are drawn in these colours, and grey is zero.",
+    ),
+    "activations.svg": (
+        "what convolution and pooling answer to one image",
+        "What convolution and pooling answer to the held-out image with the most contrast, as shares of "
+        "each layer's strongest answer.",
+    ),
+    "memory.svg": (
+        "states and gates of the recurrent layer along the series",
+        "What the recurrent layer remembers after each held-out window, and how far its gates are open at "
+        "the window's last step; above, the value that came next.",
+    ),
+}
+
+
+def _inside(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the section with the pictures that the version has, if any."""
+    lines = []
+    for file, (name, meaning) in INSIDE.items():
+        if file in manifest["files"]:
+            lines += [meaning, f"![{name}]({file})"]
+    return ["## Inside", *lines] if lines else []
 
 
 def layer_rows(layers: Sequence[Layer]) -> list[list[str]]:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.card import plots
 from zoo.card.evaluation import evaluation
 from zoo.card.picture import draw
 from zoo.card.text import card
 from zoo.errors import CheckFailed
 from zoo.export.options import ExportOptions
+from zoo.export.pictures import write_pictures
 from zoo.files import code_files, sha256
 from zoo.parity.cases import ParityCases, held_out_metric, parity_cases
 from zoo.parity.runtimes import OnnxRuntime
@@ -40,7 +40,6 @@ from zoo.quantize import report
 from zoo.quantize.decision import NONE
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
-from zoo.training.metrics import decided
 from zoo.training.runs import RunFolder
 from zoo.version import zoo_version
 
@@ -145,7 +144,7 @@ def export_recipe(
         write_keras(staged, source.model)
         values["evaluation"] = _evaluation(recipe, source, cases)
         values["states"] = list(recipe.state_tensors)
-        _write_plots(staged, recipe, run, source, cases)
+        write_pictures(staged, recipe, run, source, cases.whole.expected[recipe.output_name])
         _write_documents(staged, values)
         labels = _labels(recipe)
         config = model_config(
@@ -240,24 +239,6 @@ def _write_documents(staged: Path, values: dict[str, Any]) -> None:
     smaller = report.section(values["variants"])
     (staged / "README.md").write_text(card(values, smaller=smaller))
     write_manifest(staged, values)
-
-
-def _write_plots(
-    staged: Path, recipe: Recipe, run: RunFolder, source: Trained, cases: ParityCases
-) -> None:
-    """Draw how training went, and the model's answers on the held-out rows."""
-    answers: np.ndarray = cases.whole.expected[recipe.output_name]
-    drawn = plots.held_out(
-        recipe.task, source.held_out.y, answers, classes=recipe.classes, units=recipe.units
-    )
-    (staged / "history.png").write_bytes(plots.history(run.history()))
-    (staged / "held_out.png").write_bytes(drawn)
-    if recipe.image is not None:
-        chosen = decided(recipe.task, answers)
-        truth = source.held_out.y.astype(int)
-        span = recipe.image.low, recipe.image.high
-        pictures = plots.samples(source.held_out.inputs, span, truth, chosen, recipe.classes)
-        (staged / "samples.png").write_bytes(pictures)
 
 
 def _evaluation(recipe: Recipe, source: Trained, cases: ParityCases) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from zoo_server.repository import layout
 FORMAT = 3
 
 #: What the files' bytes depend on, beside what trained the weights.
-PACKAGES = ("keras", "matplotlib", "numpy", "onnx", "pygraphviz", "tf2onnx")
+PACKAGES = ("keras", "numpy", "onnx", "pillow", "pygraphviz", "tf2onnx")
 
 
 def versions() -> dict[str, str]:

@@ -15,13 +15,16 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+from zoo.card import charts
 from zoo.card.picture import draw
+from zoo.card.text import INSIDE
 from zoo.errors import UsageError
 from zoo.files import sha256, staged_folder
 from zoo.parity.compare import Case
@@ -31,7 +34,6 @@ from zoo.publish.versions import Manifest, intact_version, published_models
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.registry import Registry
-from zoo.site import charts
 from zoo.site.code import examples, keras_code
 from zoo.site.evidence import HeldOut, held_out, page_data
 from zoo.site.facts import model_facts
@@ -161,8 +163,13 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
     pictures = {"picture.svg": picture(nodes, tensors, evidence)}
     if layers:
         pictures["model.svg"] = draw(name, [Layer.from_json(each) for each in layers])
-        facts["picture_size"] = re.findall(r'(?:width|height)="(\d+)"', pictures["model.svg"])[:2]
+        facts["picture_size"] = _size(pictures["model.svg"])
+    inside = {f: manifest.folder / f for f in INSIDE if f in manifest.values["files"]}
     _write(folder, {file: text.encode() for file, text in pictures.items()})
+    _write(folder, {file: path.read_bytes() for file, path in inside.items()})
+    facts["inside"] = {
+        file.removesuffix(".svg"): _size(path.read_text()) for file, path in inside.items()
+    }
     run = OnnxRuntime().load(folder / "model.onnx") if sources.timed else None
     return facts | {
         "latency": None if run is None else latency(run, row),
@@ -176,6 +183,11 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
         "keras": keras_code(recipe) if recipe else "",
         "charts": _charts(sources, manifest, recipe, evidence),
     }
+
+
+def _size(picture: str) -> list[str]:
+    """Return a picture's width and height, which it begins with."""
+    return re.findall(r' (?:width|height)="(\d+)"', picture)[:2]
 
 
 def _first_case(manifest: Manifest) -> Case:
@@ -240,16 +252,17 @@ def _charts(
         weights = manifest.values["training"]["weights_sha256"]
         if run.record is not None and run.record.weights_sha256 == weights:
             values = run.history()
-            plots["history"] = lambda words: charts.history(values, words)
-    if evidence is None or recipe is None:
-        return plots
-    truth, decided = evidence.truth, evidence.decided
-    if recipe.classes:
-        plots["held_out"] = lambda words: charts.confusion(truth, decided, recipe.classes, words)
-    elif recipe.task == "forecast":
-        plots["held_out"] = lambda words: charts.forecast(truth, decided, words, recipe.units)
-    else:
-        plots["held_out"] = lambda words: charts.scatter(truth, decided, words)
+            plots["history"] = lambda words: charts.history(values, words).element()
+    if evidence is not None and recipe is not None:
+        drawn = partial(
+            charts.held_out,
+            recipe.task,
+            evidence.rows.y,
+            evidence.answers[recipe.output_name],
+            classes=recipe.classes,
+            units=recipe.units,
+        )
+        plots["held_out"] = lambda words: drawn(words=words).element()
     return plots
 
 

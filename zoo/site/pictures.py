@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from zoo.card import raster
+from zoo.card.raster import image
 from zoo.site.evidence import HeldOut
 
 WIDTH, HEIGHT = 320, 160
@@ -17,15 +17,12 @@ WIDTH, HEIGHT = 320, 160
 MOST_LINES = 150
 MOST_NODES = 16
 
-INK = (59, 91, 219)
-
-STYLE = """<style>
+STYLE = """
 .a{fill:none;stroke:#3b5bdb;stroke-width:2}.b{fill:none;stroke:#e8590c;stroke-width:2}
 .pos{stroke:#3b5bdb}.neg{stroke:#e8590c}.node{fill:#868e96}.edge{fill:none;stroke:#868e96;stroke-opacity:.45}
-.bar{fill:#3b5bdb}.rest{fill:#868e96;fill-opacity:.35}image{image-rendering:pixelated}
-@media (prefers-color-scheme:dark){.a,.pos{stroke:#91a7ff}.b,.neg{stroke:#ffa94d}.bar{fill:#91a7ff}
-.map{filter:brightness(1.5)}}
-</style>"""
+.bar{fill:#3b5bdb}.rest{fill:#868e96;fill-opacity:.35}
+@media (prefers-color-scheme:dark){.a,.pos{stroke:#91a7ff}.b,.neg{stroke:#ffa94d}.bar{fill:#91a7ff}}
+"""
 
 
 def picture(
@@ -44,8 +41,9 @@ def picture(
 def _maps(graph: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarray]) -> list[str]:
     """Draw the image, the first maps of each convolution as they answer, and the output."""
     first = next(node for node in graph if node["op"] == "Conv")
-    image = tensors[first["inputs"][0]][0]
-    parts = [_image(12, 36, 88, image if len(image) == 3 else image[0])]
+    seen = tensors[first["inputs"][0]][0].clip(0, 1)
+    shown = seen.transpose(1, 2, 0) if len(seen) == 3 else seen[0]
+    parts = [image(12, 36, (88, 88), shown)]
     stages = [
         tensors[node["outputs"][0]][0]
         for node in graph
@@ -57,9 +55,9 @@ def _maps(graph: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarray])
         strongest = np.argsort(-maps.reshape(len(maps), -1).std(axis=1))[:3]
         size = min(44.0, step - 8)
         for row, channel in enumerate(strongest):
-            values = maps[channel] / (maps[channel].max() or 1)
+            values = maps[channel].clip(0) / (maps[channel].max() or 1)
             top = 80 + (row - (len(strongest) - 1) / 2) * (size + 4) - size / 2
-            parts.append(_image(112 + place * step, top, size, values))
+            parts.append(image(112 + place * step, top, (size, size), values))
     last = tensors[graph[-1]["outputs"][0]][0].ravel()
     if graph[-1]["op"] == "Softmax":
         height = min(14.0, 120 / len(last))
@@ -71,28 +69,6 @@ def _maps(graph: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarray])
                 f'height="{height - 2:.1f}" rx="1"/>'
             )
     return parts
-
-
-def _image(x: float, y: float, size: float, values: np.ndarray) -> str:
-    """Draw `(rows, columns)` from 0 to 1 as ink on nothing, or `(3, rows, columns)` in colour."""
-    from PIL import Image
-
-    shares = values.clip(0, 1)
-    if values.ndim == 3:
-        pixels = (shares.transpose(1, 2, 0) * 255).astype(np.uint8)
-        picture = Image.fromarray(pixels, "RGB")
-    else:
-        pixels = np.zeros((*values.shape, 4), np.uint8)
-        pixels[..., :3] = INK
-        pixels[..., 3] = (20 + shares * 235).astype(np.uint8)
-        picture = Image.fromarray(pixels, "RGBA")
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    data = base64.b64encode(stream.getvalue()).decode()
-    return (
-        f'<image class="map" x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" '
-        f'href="data:image/png;base64,{data}"/>'
-    )
 
 
 def _series(truth: np.ndarray, forecast: np.ndarray) -> list[str]:
@@ -160,5 +136,5 @@ def _network(graph: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarra
 def _svg(parts: Sequence[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}">{STYLE}{"".join(parts)}</svg>\n'
+        f'height="{HEIGHT}"><style>{STYLE}{raster.STYLE}</style>{"".join(parts)}</svg>\n'
     )

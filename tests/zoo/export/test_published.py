@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import onnx
 import onnxruntime
@@ -24,7 +25,7 @@ def test_every_version_is_complete(trained, name: str) -> None:
     assert manifest is not None
     assert manifest.is_intact
     values, recipe = manifest.values, Registry.default().get(name)
-    assert {"model.onnx", "README.md", "model.svg", "history.png", "held_out.png"} <= set(
+    assert {"model.onnx", "README.md", "model.svg", "history.svg", "held_out.svg"} <= set(
         values["files"]
     )
     inputs, outputs = values["graph"]["inputs"], values["graph"]["outputs"]
@@ -95,7 +96,31 @@ def test_a_card_follows_the_convention(trained, name: str) -> None:
         assert str(evaluation["example"]) in code
         assert zoo_load(name, repository=trained.repository).predict(evaluation["example"])
     else:
-        assert "samples.png" in values["files"]
+        assert "samples.svg" in values["files"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_card_shows_what_goes_on_inside(trained, name: str) -> None:
+    """Kernels and feature maps of every convolution and pooling, memory of every recurrent model."""
+    manifest = read_manifest(trained.repository, name)
+    assert manifest is not None
+    values, text = manifest.values, (manifest.folder / "README.md").read_text()
+    kinds = {layer["type"] for layer in values["layers"]}
+    wanted = set()
+    if "Conv2D" in kinds:
+        wanted = {"filters.svg", "activations.svg"}
+        maps = (manifest.folder / "activations.svg").read_text()
+        for layer in values["layers"]:
+            if layer["type"] in ("Conv2D", "MaxPooling2D"):
+                assert f">{layer['name']}: " in maps
+    elif kinds & {"LSTM", "GRU", "LSTMCell", "Bidirectional"}:
+        wanted = {"memory.svg"}
+        assert "hidden state" in (manifest.folder / "memory.svg").read_text()
+    assert {"filters.svg", "activations.svg", "memory.svg"} & set(values["files"]) == wanted
+    assert all(f"({file})" in text for file in wanted)
+    for path in manifest.folder.glob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+        assert "prefers-color-scheme:dark" in path.read_text()
 
 
 @pytest.mark.parametrize("name", MODELS)
