@@ -45,6 +45,10 @@ class MissingPackage(ZooError):
             f"{package} is not installed, and {purpose} needs it: pip install 'layer-zoo[{extra}]'"
         )
 
+    def __reduce__(self) -> tuple[type[ZooError], tuple[str]]:
+        """Reach another process as its text, which is all that counts there."""
+        return ZooError, (str(self),)
+
 
 class StorageError(ZooError):
     """The disk or the store refused; what was finished before is still there."""

@@ -9,6 +9,7 @@ from zoo.card import convention
 from zoo.parity.variants import variants_of
 from zoo.recipes.architecture import Layer, call_text, shape_text
 from zoo.table import markdown_table
+from zoo.training.seeds import seeds_text
 
 #: A version never changes, and what runs it does: so this stands beside it.
 ELSEWHERE = (
@@ -121,6 +122,7 @@ def results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     metric, baseline, linear = (training[key] for key in ("metric", "baseline", "linear"))
     rows = [
         [f"{metric['name']} on {data['rows']['test']} held-out rows", _value(metric)],
+        *_over_seeds(training),
         [f"the naive baseline: {baseline['name'].replace('_', ' ')}", f"{baseline['value']:.4g}"],
         [f"a linear model of the same rows: {linear['name']}", f"{linear['value']:.4g}"],
         ["the recipe's claim", training["claim"]["text"]],
@@ -132,6 +134,16 @@ def results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     ]
     table = markdown_table(("", "measured"), rows)
     return "\n\n".join([table, *_lost(training)])
+
+
+def _over_seeds(training: Mapping[str, Any]) -> list[list[str]]:
+    """Return how much of the metric is chance, where several seeds were trained."""
+    seeds = training.get("seeds")
+    if not seeds:
+        return []
+    name, count = training["metric"]["name"], len(seeds["values"])
+    what = f"{name} over {count} seeds, this one included: mean ± standard deviation"
+    return [[what, f"{seeds_text(seeds)} {training['metric']['units']}".rstrip()]]
 
 
 def _lost(training: Mapping[str, Any]) -> list[str]:

@@ -94,6 +94,7 @@ def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
         "metric": training["metric"],
         "baseline": training["baseline"],
         "linear": training.get("linear"),
+        "seeds": training.get("seeds"),
     }
 
 
@@ -115,11 +116,16 @@ def _cells(row: dict[str, Any]) -> list[str]:
         row["model"],
         row["data"],
         str(row["parameters"]),
-        f"{metric['name']} {_short(metric['value'])}",
+        f"{metric['name']} {_short(metric['value'])}{_over_seeds(row['seeds'])}",
         _short(baseline["value"]),
         _short(row["linear"]["value"]) if row["linear"] else "",
         *measured,
     ]
+
+
+def _over_seeds(seeds: dict[str, Any] | None) -> str:
+    """Return the mean and deviation of several seeds, where they were trained."""
+    return "" if seeds is None else f" ({_short(seeds['mean'])} ± {_short(seeds['deviation'])})"
 
 
 def _short(value: float) -> str:

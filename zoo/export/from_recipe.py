@@ -86,6 +86,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: ExportOptions) -> str:
     parts = [
         run.record.key,
         run.record.weights_sha256,
+        run.record.seeds,
         chosen.to_json(),
         *(sha256(path) for place in EXPORT_CODE for path in code_files(place)),
         package_versions(),
@@ -131,6 +132,7 @@ def export_recipe(
     from zoo.export.trained import load_trained
 
     started = time.monotonic()
+    recipe = run.chosen_settings(recipe)
     chosen = options_of(recipe, options)
     source = load_trained(recipe, run)
     cases = parity_cases(recipe, source.model, source.held_out)

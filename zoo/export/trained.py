@@ -43,7 +43,7 @@ def load_trained(recipe: Recipe, run: RunFolder) -> Trained:
     # Forgets the names handed out so far. Collecting garbage with it would take as long as
     # building the model; and there is nothing to seed, since every weight is loaded.
     import_keras().keras.backend.clear_session(free_memory=False)
-    model = recipe.build()
+    model = run.chosen_settings(recipe).build()
     model.load_weights(run.weights)
     return Trained(model=model, record=run.record, held_out=run.held_out())
 

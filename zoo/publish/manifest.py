@@ -15,6 +15,7 @@ from zoo.parity.variants import Variant
 from zoo.publish.properties import parameters
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
+from zoo.recipes.trial_settings import settings_text
 from zoo.training.record import TrainingRecord
 from zoo.version import zoo_version
 from zoo_server.repository import layout
@@ -70,6 +71,8 @@ def recipe_manifest(
             "parameters": record.trainable,
             "total_parameters": record.total,
             "weights_sha256": record.weights_sha256,
+            "settings": dict(record.settings),
+            "seeds": record.seeds,
         },
         "layers": record.layers,
         **values,
@@ -132,7 +135,7 @@ def _rebuild(recipe: Recipe, record: TrainingRecord) -> dict[str, Any]:
     Hashes of content, so that it means the same without the repository that the code came from.
     """
     return {
-        "command": f"zoo export {recipe.name}",
+        "command": _command(recipe, record),
         "recipe": {"file": recipe.source, "sha256": sha256(recipe.file)},
         "data_code_sha256": sha256(recipe.dataset.code),
         "data_sha256": dict(record.dataset["files"]),
@@ -140,6 +143,14 @@ def _rebuild(recipe: Recipe, record: TrainingRecord) -> dict[str, Any]:
         "training_key": record.key,
         "weights_sha256": record.weights_sha256,
     }
+
+
+def _command(recipe: Recipe, record: TrainingRecord) -> str:
+    """Return what was typed, where it was more than an export that trains first."""
+    options = [f"--set {setting}" for setting in settings_text(record.settings).split()]
+    options += [f"--seeds {len(record.seeds['values'])}"] if record.seeds else []
+    train = " ".join(["zoo train", recipe.trained_as.name, *options, "&& "]) if options else ""
+    return f"{train}zoo export {recipe.name}"
 
 
 def variant_entry(

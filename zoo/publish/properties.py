@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import TrainingRecord
+from zoo.training.seeds import over_seeds_text
 from zoo.version import zoo_version
 
 #: Layers that bring raw values into the range that a network works in.
@@ -68,6 +69,8 @@ def properties(
         "metric": str(metric["name"]),
         "metric_value": f"{metric['value']:.6g}",
         "metric_units": str(metric["units"]),
+        # A file that says more is another version: the card of a published one never changes.
+        "metric_over_seeds": over_seeds_text(record.seeds),
         "metric_rows": f"{data['rows']['test']} held out",
         "recipe": f"{recipe.name} in {source}",
         "seed": str(recipe.seed),

@@ -38,7 +38,7 @@ from zoo.recipes.settings import (
 )
 from zoo_server.images.description import Image
 
-Builder = Callable[[], Any]
+Builder = Callable[..., Any]
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -81,6 +81,8 @@ class Recipe:
     states: tuple[str, ...] = ()
     why_not_linear: str = ""  # why it stays although a linear model does better, for its card
     backup: bool = False  # save the state each epoch, and go on from it after a kill
+    # What a training changed of the author's values (zoo/recipes/trial_settings.py).
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.loss == "" and is_task(self.task):
@@ -176,6 +178,12 @@ class Recipe:
         return self.claim.metric
 
     @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Return the settings that are the builder's arguments, not the recipe's fields."""
+        own = {field.name for field in fields(self)}
+        return {name: value for name, value in self.settings.items() if name not in own}
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Return the class labels in the order of the data's label numbers; empty without classes."""
         return self.dataset.classes
@@ -193,7 +201,7 @@ class Recipe:
     def build(self) -> Any:
         """Build the Keras model, untrained; raises RecipeError when the builder fails."""
         try:
-            return self.builder()
+            return self.builder(**self.arguments)
         except Exception as error:
             raise RecipeError(
                 f"{self.where}: cannot be built: {type(error).__name__}: {first_line(error)}"
@@ -233,7 +241,9 @@ def recipe(**settings: Any) -> Callable[[Builder], Recipe]:
 
 
 #: What the builder, or the recipe that one is derived from, says; the others the author gives.
-READ_OFF = frozenset({"name", "doc", "claim", "builder", "file", "line", "step_of", "states"})
+READ_OFF = frozenset(
+    {"name", "doc", "claim", "builder", "file", "line", "step_of", "states", "settings"}
+)
 
 
 def _check_settings(place: str, settings: Mapping[str, Any]) -> None:

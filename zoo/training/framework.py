@@ -38,9 +38,7 @@ def import_keras() -> Framework:
 
     Raises MissingPackage without the extra, ZooError when Keras runs on another backend already.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    for key, value in ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
+    set_environment()
     try:
         import tensorflow as tf
     except ModuleNotFoundError as error:
@@ -64,6 +62,13 @@ def import_keras() -> Framework:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _make_deterministic(tf)
     return Framework(tf, keras)
+
+
+def set_environment() -> None:
+    """Set what TensorFlow and Keras read when they are imported."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
 
 
 def _make_deterministic(tf: Any) -> None:

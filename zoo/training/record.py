@@ -42,6 +42,9 @@ class TrainingRecord:
     outputs: list[Mapping[str, Any]]
     layers: list[Mapping[str, Any]]  # zoo.recipes.architecture.Layer.to_json()
     warnings: list[str] = field(default_factory=list)
+    settings: Mapping[str, Any] = field(default_factory=dict)  # changed of the recipe's own values
+    # Of the same settings with several seeds: seeds, values of the metric, mean, deviation.
+    seeds: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return the record as JSON text."""

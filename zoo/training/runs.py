@@ -2,6 +2,7 @@
 
     build/runs/<model>/           best.weights.h5  history.json  held_out.npz  record.json  train.log
     build/runs/<model>.failed/    the last training that missed its claim, for inspection
+    build/runs/<model>.trials/    trainings with other seeds and settings, a folder of runs each
     build/runs/.tmp-<model>/      being written, under the lock; removed or resumed by the next run
     build/runs/.old-<model>/      the run being replaced; put back if the replacing was interrupted
     build/runs/.lock-<model>      held while training
@@ -27,6 +28,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.files import code_files, sha256
 from zoo.recipes import FAMILIES
 from zoo.recipes.recipe import Recipe
+from zoo.recipes.trial_settings import Settings, with_settings
 from zoo.training.record import TrainingRecord
 
 #: Given as `data`: go back to the packaged data, whatever the last run was trained on.
@@ -127,12 +129,28 @@ class RunFolder:
         path = Path(record.data_path)
         return ChosenData(path, sha256(path) if path.is_file() else record.data_sha256)
 
-    def is_current(self, recipe: Recipe, data: Path | str | None = None) -> bool:
+    def chosen_settings(self, recipe: Recipe, settings: Settings | None = None) -> Recipe:
+        """Return the recipe with these settings; (None) those of the last run, which may be none.
+
+        Raises UsageError for one that the recipe does not take.
+        """
+        if settings is None:
+            record = self.record
+            settings = {} if record is None else record.settings
+        return with_settings(recipe, settings)
+
+    def is_current(
+        self,
+        recipe: Recipe,
+        data: Path | str | None = None,
+        settings: Settings | None = None,
+    ) -> bool:
         """Tell whether the run is finished, intact and made from the recipe, data and code of now."""
         record = self.record
         return (
             record is not None
-            and record.key == key(recipe, self.chosen_data(data).sha256)
+            and record.key
+            == key(self.chosen_settings(recipe, settings), self.chosen_data(data).sha256)
             and self.weights.is_file()
             and sha256(self.weights) == record.weights_sha256
         )
@@ -145,6 +163,7 @@ def key(recipe: Recipe, data_sha256: str | None = None) -> str:
     when the packaged data is not installed.
     """
     digest = hashlib.sha256(recipe.name.encode())
+    digest.update(json.dumps(dict(recipe.settings), sort_keys=True).encode())
     for path in (recipe.file, recipe.dataset.code, *_training_code()):
         digest.update(_cached_sha256(path).encode())
     if data_sha256 is None:

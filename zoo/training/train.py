@@ -20,6 +20,7 @@ from zoo.errors import CheckFailed, StorageError, UsageError
 from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
+from zoo.recipes.trial_settings import Settings
 from zoo.training.check import check_model, count
 from zoo.training.linear import NAMES, linear_metric
 from zoo.training.loop import History, Progress, fit, predict, prepare
@@ -50,12 +51,15 @@ def train(
     runs: Path,
     *,
     data: Path | str | None = None,
+    settings: Settings | None = None,
+    judged: bool = True,
     progress: Progress | None = None,
 ) -> TrainingRecord:
     """Train a recipe (a step: its source) into `runs/<name>/` unless the run there is up to date; returns its record.
 
     `data`: None keeps the data of the last run, "packaged" goes back to the packaged files, else a
-    file. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
+    file. `settings`: what differs from the recipe's own values; None keeps those of the last run.
+    `judged=False` keeps a run that misses its claim, as one of several seeds. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
     `<name>.failed`, an earlier good one stays), RecipeError, UsageError, StorageError.
     """
     recipe = recipe.trained_as
@@ -65,8 +69,11 @@ def train(
         with locked(runs / f".lock-{recipe.name}"):
             _recover(run)
             # The process that held the lock before may have just done the work.
-            record = run.record if run.is_current(recipe, data) else None
-            return record or _train_into(recipe, run, data, progress)
+            record = run.record if run.is_current(recipe, data, settings) else None
+            if record is not None:
+                return record
+            recipe = run.chosen_settings(recipe, settings)
+            return _train_into(recipe, run, data, judged, progress)
     except OSError as error:
         raise StorageError(
             f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
@@ -100,7 +107,11 @@ class _Job:
 
 
 def _train_into(
-    recipe: Recipe, run: RunFolder, data: Path | str | None, progress: Progress | None
+    recipe: Recipe,
+    run: RunFolder,
+    data: Path | str | None,
+    judged: bool,
+    progress: Progress | None,
 ) -> TrainingRecord:
     """Train in the temporary folder, then put it where its result belongs."""
     chosen = run.chosen_data(data)
@@ -121,7 +132,7 @@ def _train_into(
     for name in (STATE, STATE_KEY):
         (folder / name).unlink(missing_ok=True)
     (folder / RECORD).write_text(record.to_json(), encoding="utf-8")
-    if missed:
+    if missed and judged:
         failed = _failed(run)
         shutil.rmtree(failed, ignore_errors=True)
         folder.rename(failed)
@@ -244,4 +255,5 @@ def _record(
         outputs=list(map(port, recipe.outputs, model.outputs)),
         layers=[layer.to_json() for layer in describe(model, recipe.outputs)],
         warnings=[slow] if slow else [],
+        settings=dict(recipe.settings),
     )

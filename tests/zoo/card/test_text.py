@@ -42,3 +42,16 @@ def test_a_model_that_loses_to_the_linear_one_says_so(
     assert f"a linear model of the same rows: autoregression | {linear:.4g} |" in section
     assert ("The linear model does better on these rows" in section) == lost
     assert ("Because it shows LSTM." in section) == lost
+
+
+def test_several_seeds_have_a_line_and_one_has_none() -> None:
+    """Mean and deviation, in the metric's unit, beside the model's own figure."""
+    training = _training(44.1, 46.0, higher=False)
+    assert "seeds" not in results(training, {"rows": {"test": 30}})
+
+    seeds = {"seeds": [3, 4], "values": [44.1, 48.5], "mean": 46.3, "deviation": 3.11}
+    training |= {"seeds": seeds, "metric": training["metric"] | {"units": "points"}}
+    assert (
+        "| mean absolute error over 2 seeds, this one included: mean ± standard deviation | "
+        "46.3 ± 3.1 points |"
+    ) in results(training, {"rows": {"test": 30}})

@@ -1,0 +1,96 @@
+"""Runs trials in processes of this machine, a bounded number at once, each in one of its own.
+
+The processes are forks of one that has imported TensorFlow and computed nothing (preload.py). One
+that dies takes no other with it, and ends with the process that started it, after an epoch at most.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from zoo.errors import CheckFailed, ZooError, first_line
+from zoo.training.loop import Progress
+from zoo.training.record import TrainingRecord
+from zoo.training.spread import Outcome
+from zoo.training.trial import Trial, run_trial
+
+#: Seconds that a process has to end after it was told to.
+GRACE = 5.0
+
+
+def run_in_processes(
+    trials: Sequence[Trial], progress: Callable[[Trial], Progress], *, jobs: int
+) -> Iterator[tuple[Trial, Outcome]]:
+    """Yield each trial with its outcome as it ends; `progress` gives whom to tell its epochs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["zoo.training.preload"])
+    waiting = list(reversed(trials))
+    running: dict[Connection, tuple[Trial, Any]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                ours, theirs = context.Pipe(duplex=False)
+                trial = waiting.pop()
+                process = context.Process(target=_work, args=(trial, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                running[ours] = trial, process
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                trial, process = running[connection]
+                outcome = _next(connection, trial, process, progress(trial))
+                if outcome is not None:
+                    del running[connection]
+                    connection.close()
+                    process.join(GRACE)
+                    yield trial, outcome
+    finally:
+        for connection, (_, process) in running.items():
+            connection.close()
+            process.terminate()
+            process.join(GRACE)
+
+
+def _next(connection: Connection, trial: Trial, process: Any, progress: Progress) -> Outcome | None:
+    """Return the trial's outcome, None after an epoch of it."""
+    try:
+        message = connection.recv()
+    except EOFError:
+        process.join(GRACE)
+        return CheckFailed(
+            f"{trial.title}: its process ended with {_status(process.exitcode)} before the training did: "
+            "the same command goes on from what is finished"
+        )
+    if isinstance(message, TrainingRecord | ZooError):
+        return message
+    progress(*message)
+    return None
+
+
+def _status(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"status {code}"
+
+
+def _work(trial: Trial, connection: Connection) -> None:
+    """Train, in a process of its own, and send epochs and the outcome."""
+
+    def report(*epoch: Any) -> None:
+        try:
+            connection.send(epoch)
+        except OSError:  # whoever wanted to know is gone
+            os._exit(1)
+
+    try:
+        outcome: Any = run_trial(trial, report)
+    except ZooError as error:
+        outcome = error
+    except Exception as error:
+        # What a recipe of the user's raises where we do not call it ourselves.
+        traceback.print_exc()
+        outcome = CheckFailed(f"{trial.title}: {type(error).__name__}: {first_line(error)}")
+    connection.send(outcome)

@@ -1,0 +1,76 @@
+"""A trial: one training for itself, as plain values that travel to another process or machine.
+
+Alone it gives the same weights, to the byte, as among others: its process trains nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zoo.recipes.recipe import Recipe
+from zoo.recipes.registry import Registry
+from zoo.recipes.trial_settings import Settings, settings_text
+from zoo.training.loop import Progress
+from zoo.training.record import TrainingRecord
+from zoo.training.runs import RunFolder
+from zoo.training.train import train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trial:
+    """One training of a registered recipe; `modules` are the --module files that it may be from.
+
+    `settings` and `data` are those of `train`. `runs` is the folder that the run goes to.
+    """
+
+    model: str
+    runs: Path
+    modules: tuple[Path, ...] = ()
+    data: str | None = None
+    settings: Settings | None = None
+    judged: bool = True
+
+    @property
+    def title(self) -> str:
+        """Name the trial for people: dense_iris seed=4."""
+        return f"{self.model} {settings_text(self.settings or {})}".rstrip()
+
+    def recipe(self) -> Recipe:
+        """Return the recipe, as the author wrote it; raises as the registry does."""
+        registry = Registry.default()
+        for path in self.modules:
+            registry.add_file(path)
+        return registry.get(self.model)
+
+    def finished(self, recipe: Recipe) -> TrainingRecord | None:
+        """Return the record if this was trained already."""
+        run = RunFolder(self.runs, self.model)
+        return run.record if run.is_current(recipe, self.data, self.settings) else None
+
+
+def run_trial(trial: Trial, progress: Progress) -> TrainingRecord:
+    """Train; raises as `train` does."""
+    return train(
+        trial.recipe(),
+        trial.runs,
+        data=trial.data,
+        settings=trial.settings,
+        judged=trial.judged,
+        progress=progress,
+    )
+
+
+def with_seed(trial: Trial, recipe: Recipe, seed: int) -> Trial:
+    """Return the trial of `recipe`, as it is set, with another seed; in a folder of its own."""
+    settings = dict(recipe.settings) | {"seed": seed}
+    text = json.dumps(settings, sort_keys=True)
+    folder = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return replace(
+        trial,
+        runs=trial.runs / f"{trial.model}.trials" / folder,
+        settings=settings,
+        judged=False,
+    )
