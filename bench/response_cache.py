@@ -49,7 +49,9 @@ class _Call:
     def reply(self, answer: bytes) -> None:
         """Take the answer."""
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
         raise RuntimeError(f"{code.name}: {details}")
 
 

@@ -94,6 +94,8 @@ class Unavailable(ServerError):
         """`retry_ms`: when it is worth asking again, 0 if nothing tells."""
         super().__init__(message)
         self.retry_ms = retry_ms
+        #: How many requests wait, where any other would be refused as well unless its caller is more patient.
+        self.waiting = 0
 
 
 class ModelNotReady(Unavailable):

@@ -19,6 +19,8 @@ class Behaviour:
     function: Callable[..., object]
     #: Takes the messages that are ready at once: burst(calls, inline_budget_ns, stays=).
     burst: Callable[..., None] | None = None
+    #: Of a burst's message, the name of the model that it is for.
+    model_of: Callable[[bytes], bytes] = lambda message: b""
     #: Opened with a stream and fed by callbacks: it holds no thread.
     on_stream: Callable[..., None] | None = None
     #: So short that a transport's loop may run it itself.
@@ -37,4 +39,4 @@ def burst_behaviour(path: UnaryPath[Any]) -> Behaviour:
         path.answer([call])
         return call.wait()
 
-    return Behaviour(function=blocking, burst=path.answer)
+    return Behaviour(function=blocking, burst=path.answer, model_of=path.model_name)

@@ -94,7 +94,9 @@ class BlockingCall:
         self._answer = answer
         self._done.release()
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
         """Hand it a status instead."""
         self._status = (code, details)
         self._retry_ms = retry_ms

@@ -90,6 +90,11 @@ def status_of(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
     return code, text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 
+def log_refusal(method: str, kind: type[errors.ServerError], text: str) -> None:
+    """Log that a call was refused before it raised anything: one line a second for each kind."""
+    _REFUSALS.log(method, STATUS[kind], kind, text)
+
+
 def retry_ms_of(error: Exception) -> int:
     """Return in how many milliseconds a refused request is worth another try, 0 if nothing tells."""
     return error.retry_ms if isinstance(error, errors.Unavailable) else 0

@@ -20,7 +20,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 import grpc
 
-from zoo_server.errors import Cancelled, ServerError
+from zoo_server.errors import Cancelled, ServerError, Unavailable
 from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
@@ -58,8 +58,14 @@ class Call(Protocol):
     def reply(self, answer: bytes) -> None:
         """Send the answer and status OK."""
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
-        """End the call with another status; `retry_ms` says when it is worth another try."""
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
+        """End the call with another status; `retry_ms` says when it is worth another try.
+
+        `waiting`: how many wait for the model where any other request for it would be refused as well,
+        unless its caller is more patient.
+        """
 
 
 class ResponseSender(QueuedRequest):
@@ -128,7 +134,8 @@ class ResponseSender(QueuedRequest):
     def refuse(self, error: Exception) -> None:
         """Fail a call that was not let in."""
         code, text = status_of(error, self.method)
-        self._call.abort(code, text, retry_ms_of(error))
+        waiting = error.waiting if isinstance(error, Unavailable) else 0
+        self._call.abort(code, text, retry_ms_of(error), waiting=waiting)
 
     def _reply(self, answer: bytes) -> None:
         self._release()

@@ -79,7 +79,9 @@ class ReplicaCall:
         """Send the answer; from any thread."""
         self._resolve(Answer(answer))
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
         """End the call with another status; from any thread."""
         self._resolve(refusal(self._context, code, details, retry_ms))
 

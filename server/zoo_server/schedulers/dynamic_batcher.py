@@ -131,7 +131,11 @@ class DynamicBatcher(Generic[M, R]):
         """Raise what a request would be refused with if it came now (Scheduler.check)."""
         now = self._clock()
         with self._lock:
-            self._expected_wait_ns(member, now)
+            try:
+                self._expected_wait_ns(member, now)
+            except Unavailable as error:
+                self._complete(error, member, now)
+                raise
 
     def _expected_wait_ns(self, member: M, now: int) -> int:
         """Return how long a request would wait, if that matters; raise if its answer would be late."""
@@ -209,10 +213,17 @@ class DynamicBatcher(Generic[M, R]):
                     raise
                 self._queue.push(member, now, self._expected_wait_ns(member, now))
         except ServerError as error:
-            if isinstance(error, Unavailable) and not error.retry_ms:
-                units = self._queue.units_before(member)
-                error.retry_ms = hint_ms(self._backlog.wait_ns(units, 1, now))
+            if isinstance(error, Unavailable):
+                self._complete(error, member, now)
             refused.append((member, error))
+
+    def _complete(self, error: Unavailable, member: M, now: int) -> None:
+        """Say in a refusal when to try again, and what is full for everybody. The lock is held."""
+        if not error.retry_ms:
+            units = self._queue.units_before(member)
+            error.retry_ms = hint_ms(self._backlog.wait_ns(units, 1, now))
+        if not self._batching.levels:
+            error.waiting = len(self._queue) + 1
 
     def _make_room(self, now: int, refused: list[tuple[M, Exception]]) -> bool:
         """Take out the requests that need not be run; False if there are none, or it is too soon."""

@@ -164,7 +164,9 @@ class _ForwardedCall:
         """Infinite, for the same reason."""
         return math.inf
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
         self._answers.put((self._number, (code, details), b""))
 
 

@@ -42,7 +42,9 @@ class Call:
         self._answer = answer
         self._end()
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
         self.status = (code, details)
         self._end()
 
@@ -240,7 +242,7 @@ def test_a_request_that_cannot_be_refused_holds_up_nobody(catalog, count):
     wrong.inputs[0].shape[1] = 999
     lost, behind, later = Call(wrong), Call(right), Call(right)
 
-    def abort(code, details, retry_ms=0):
+    def abort(code, details, retry_ms=0, *, waiting=0):
         raise RuntimeError("the transport has let go of it")
 
     lost.abort = abort
@@ -260,7 +262,7 @@ def test_a_relayed_status_that_cannot_be_sent_ends_the_call():
     left = []
     call = Call(text("text", 2))
 
-    def abort(code, details, retry_ms=0):
+    def abort(code, details, retry_ms=0, *, waiting=0):
         raise RuntimeError("the transport has let go of it")
 
     call.abort = abort

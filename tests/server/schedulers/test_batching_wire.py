@@ -143,6 +143,37 @@ def test_a_full_queue_is_unavailable(scheduled):
     assert outcome(ask(wire, 4)) == ("OK", "")
 
 
+def test_a_flood_is_refused_unread(scheduled, transport):
+    """After some refusals, until there is room again; what asks for no model is answered throughout."""
+    if transport != "fast":
+        pytest.skip("grpcio's own server reads every message")
+    wire, hold = scheduled("dynamic_batching { default_queue_policy { max_queue_size: 1 } }")
+    running = ask(wire, 1)
+    assert hold.begun.wait(20)
+    waiting = ask(wire, 2)
+    hold.until_waiting(1)
+
+    refused = [outcome(ask(wire, number)) for number in range(3, 13)]
+    assert {code for code, _ in refused} == {"UNAVAILABLE"}
+    assert refused[:4] == [FULL] * 4
+    assert "too many requests" in refused[4][1]
+    assert wire.stub.ServerLive(pb.ServerLiveRequest()).live
+    # A connection of its own: channels of equal options share one.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{wire.server.grpc_port}", options) as other:
+        call = other.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            pb.ModelInferRequest.SerializeToString,
+        ).future(request(3), timeout=30)
+        assert outcome(call) == FULL
+
+    hold.go_on.set()
+    assert outcome(running) == outcome(waiting) == ("OK", "")
+    until(lambda: outcome(ask(wire, 4)) == ("OK", ""))
+    time.sleep(0.25)
+    assert [outcome(ask(wire, 5)) for _ in range(9)] == [("OK", "")] * 9
+
+
 def test_a_refused_caller_is_told_when_to_try_again(scheduled):
     """As gRPC's retries and HTTP's know it, once the model's pace is known."""
     wire, hold = scheduled("dynamic_batching { default_queue_policy { max_queue_size: 1 } }")

@@ -249,7 +249,9 @@ class _Slot:
         self.answer = _answer(answer)
         self._stream.filled()
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
         self.status = (code, details)
         self.answer = _error(self.message, details)
         self._stream.filled()

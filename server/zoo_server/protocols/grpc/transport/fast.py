@@ -30,14 +30,21 @@ from urllib.parse import unquote
 
 import grpc
 
+from zoo_server.errors import Overloaded
 from zoo_server.protocols.grpc.transport import core
 from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit, close_connections
-from zoo_server.protocols.grpc.transport.fast_calls import RawCall, UnaryCall, run_unary
+from zoo_server.protocols.grpc.transport.fast_calls import (
+    OverloadWatch,
+    RawCall,
+    UnaryCall,
+    run_unary,
+)
 from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
 from zoo_server.protocols.grpc.transport.public import EXITING, TransportOptions
 from zoo_server.protocols.grpc.transport.throttle import Throttle
 from zoo_server.protocols.ports import address_error, join_address, peer_of, probe
+from zoo_server.protocols.status import RETRY_KEY, log_refusal
 from zoo_server.protocols.unary import SMALL_MESSAGE
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +56,11 @@ _ARRIVALS = 1024
 #: them itself, and all beyond twice as many. What waits here is old before anybody sees it.
 _PENDING = 256
 
+#: What a caller may send of a message before it is asked for: HTTP/2's own default. gRPC's window of 4 MB
+#: would let those come in whole that are refused unread; of a longer message the rest is asked for once
+#: its call is let in, a round trip later.
+_UNASKED_BYTES = 65_535
+
 #: How long a worker may keep the interpreter's lock once the loop wants it.
 _SWITCH_SECONDS = 0.0003
 
@@ -58,10 +70,12 @@ _CROWDED = 3 / 4
 #: A call must have so many times longer to its deadline as the loop has been behind: what lies in the
 #: queue of events is refused faster than it is answered, oldest first, and those that follow are in time.
 _WORTH_WAITING = 4
-_BEHIND = "too many requests: the answer would be late"
+_BEHIND = b"too many requests: the answer would be late"
 
 #: What a call is told that is refused unread.
-_THROTTLED = "too many requests: those of this connection were refused or late just now"
+_THROTTLED = (
+    b"too many requests: the model that this connection asks for has as many as it can answer"
+)
 
 #: How long the status of a call that is cut off may take to leave, and a cancelled one to come back.
 _REFUSE_SECONDS, _CANCEL_SECONDS = 0.5, 2.0
@@ -94,7 +108,8 @@ class FastTransport:
             ("grpc.server.max_pending_requests", _PENDING),
             ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING),
         )
-        self._server = core.Server((*pending, *options.arguments()), False)
+        window = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", _UNASKED_BYTES))
+        self._server = core.Server((*pending, *window, *options.arguments()), False)
         self._connections = ConnectionLimit(
             options.max_connections, options.max_connections_of_a_peer
         )
@@ -102,8 +117,8 @@ class FastTransport:
         self._server.register_completion_queue(self._queue)
         self._handlers: Sequence[grpc.GenericRpcHandler] = ()
         self._routes: dict[bytes, tuple[Opens, core.Handler]] = {}
-        self._loop = BurstLoop(self._queue, self._replenish)
         self._throttle = Throttle()
+        self._loop = BurstLoop(self._queue, self._replenish)
         #: Calls that are not over; touched by the loop only.
         self._calls: set[RawCall] = set()
         #: Of them, streams by peer.
@@ -295,29 +310,43 @@ class FastTransport:
         if handler.request_streaming or handler.response_streaming:
             return partial(self._open_stream, gather)
         if gather is not None:
-            return partial(self._open_burst, gather)
+            watch = OverloadWatch(self._throttle, getattr(behaviour, "model_of", bytes))
+            return partial(self._open_burst, gather, watch)
         if getattr(behaviour, "in_place", False):
             return self._open_in_place
         return self._open_unary
 
     def _open_burst(
-        self, gather: Callable[[UnaryCall], None], event: core.Event, _: object
-    ) -> UnaryCall:
-        throttle = self._throttle
+        self,
+        gather: Callable[[UnaryCall], None],
+        watch: OverloadWatch,
+        event: core.Event,
+        _: object,
+    ) -> RawCall:
         if self._loop.behind_since:
             now = time.time()
             behind = now - self._loop.behind_since
             if event.call_details.deadline - now < _WORTH_WAITING * behind:
-                late = UnaryCall(event, self._ended, gather)
-                late.abort(grpc.StatusCode.UNAVAILABLE, _BEHIND, max(1, int(behind * 1000)))
-                return late
-        if throttle.active and (retry_ms := throttle.refuses(event.call.peer())):
-            refused = UnaryCall(event, self._ended, gather)
-            refused.abort(grpc.StatusCode.UNAVAILABLE, _THROTTLED, retry_ms)
-            return refused
-        call = UnaryCall(event, self._ended, gather, throttle)
+                return self._refuse_unread(event, _BEHIND, max(1, int(behind * 1000)))
+        hold, throttle = None, self._throttle
+        if throttle.active:
+            patience = event.call_details.deadline - time.time()
+            hold = throttle.hold_of(event.call.peer(), patience)
+            if hold is not None and not hold.lets_in(throttle.clock()):
+                return self._refuse_unread(event, _THROTTLED, hold.retry_ms)
+        call = UnaryCall(event, self._ended, gather, watch, hold)
+        self._loop.expects = True
         call.receive()
         return call
+
+    def _refuse_unread(self, event: core.Event, why: bytes, retry_ms: int) -> RawCall:
+        """Refuse a call under overload, at as little cost as there can be."""
+        refused = RawCall(event.call, self._ended)
+        refused.trailing_metadata = ((RETRY_KEY, str(retry_ms)),)
+        refused.end(grpc.StatusCode.UNAVAILABLE, why)
+        method = event.call_details.method.rpartition(b"/")[2].decode("utf-8", "replace")
+        log_refusal(method, Overloaded, why.decode())
+        return refused
 
     def _open_in_place(self, event: core.Event, handler: core.Handler) -> UnaryCall:
         def received(arrived: UnaryCall) -> None:

@@ -14,17 +14,24 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 
 from zoo_server.protocols.grpc.transport import core
-from zoo_server.protocols.grpc.transport.throttle import Throttle
+from zoo_server.protocols.grpc.transport.throttle import Hold, Throttle
 from zoo_server.protocols.status import RETRY_KEY
 
 _LOG = logging.getLogger(__name__)
 
 Ended = Callable[["RawCall"], None]
+
+
+class OverloadWatch(NamedTuple):
+    """Who learns what becomes of a method's calls, and how to tell which model a message is for."""
+
+    throttle: Throttle
+    model_of: Callable[[bytes], bytes]
 
 
 class RawCall:
@@ -127,24 +134,34 @@ class UnaryCall(RawCall):
         event: core.Event,
         ended: Ended,
         received: Callable[["UnaryCall"], None],
-        throttle: Throttle | None = None,
+        watch: OverloadWatch | None = None,
+        hold: Hold | None = None,
     ) -> None:
-        """`throttle` learns when the call is refused."""
+        """`watch` learns whether the call is answered or refused; `hold` has let it in."""
         super().__init__(event.call, ended)
         self.message = b""
         self.has_message = False
         self.event = event
-        self._throttle = throttle
+        self._watch = watch
+        self._hold = hold
+        self._answered = False
+        #: Whether it was not refused for want of room.
+        self._had_room = True
+        self._came = 0.0
         self.deadline: float = event.call_details.deadline
         self._received = received
 
     def receive(self) -> None:
         """Ask for the message; the handler is called with it, on the loop."""
+        self._came = time.time()
+        if self._watch is not None:
+            self._watch.throttle.under_way += 1
         self._call.start_server_batch((core.ReceiveMessage(core.NO_FLAGS),), self._message_came)
 
     def _message_came(self, event: core.Event) -> None:
         message = event.batch_operations[0].message()
         if message is None:
+            self._lost()
             method = self.event.call_details.method.decode("utf-8", "replace")
             self.reject(
                 grpc.StatusCode.UNIMPLEMENTED, f'"{method}" requires exactly one request message.'
@@ -153,6 +170,28 @@ class UnaryCall(RawCall):
         self.message = message
         self.has_message = True
         self._received(self)
+
+    def _lost(self) -> None:
+        """Tell the watch of a call that was not answered in time."""
+        watch, patience = self._watch, self.deadline - self._came
+        if watch is not None and time.time() - self._came > patience / 2:
+            watch.throttle.lost(self._call.peer(), patience)
+
+    def _leave_hold(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.left(answered=self._answered)
+
+    def _finished(self, event: object) -> None:
+        was_held, watch = self._hold is not None, self._watch
+        self._leave_hold()
+        if watch is not None:
+            throttle = watch.throttle
+            throttle.under_way -= 1
+            if throttle.active and self._had_room:
+                model = watch.model_of(self.message)
+                throttle.over(self._call.peer(), model, was_held=was_held)
+        super()._finished(event)
 
     @property
     def metadata(self) -> core.Metadata:
@@ -180,17 +219,26 @@ class UnaryCall(RawCall):
                 self._close.pop()
                 operations.append(core.ReceiveClose(core.NO_FLAGS))
         self._call.start_server_batch(operations, self._finished)
+        self._answered = True
 
     def time_remaining(self) -> float:
         """Return the seconds to the call's deadline; infinite without one."""
         return self.deadline - time.time()
 
-    def abort(self, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> None:
+    def abort(
+        self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
+    ) -> None:
         """End the call with another status; who is gone because of its deadline hears that."""
         if retry_ms:
             self.trailing_metadata = ((RETRY_KEY, str(retry_ms)),)
-        if self._throttle is not None and retry_ms:
-            self._throttle.refused(self._call.peer(), retry_ms)
+        watch = self._watch
+        if waiting and watch is not None:
+            self._had_room = False
+            self._leave_hold()
+            model, patience = watch.model_of(self.message), self.deadline - self._came
+            watch.throttle.refused(self._call.peer(), model, waiting, patience, retry_ms)
+        elif code in (grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED):
+            self._lost()
         if code is grpc.StatusCode.CANCELLED and self.deadline < time.time():
             code, details = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
         self.reject(code, details)

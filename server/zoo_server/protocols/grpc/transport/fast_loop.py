@@ -70,6 +70,8 @@ class BurstLoop:
         self._bursts: dict[Callable[..., None], list[Any]] = {}
         #: Arrivals taken that the core has not been asked to make up for.
         self.owed = 0
+        #: Whether a call has arrived whose message is to join a burst.
+        self.expects = False
         #: When the loop first left events for its next round, 0.0 if it took all that were ready.
         self.behind_since = 0.0
         #: To be set when there is nothing more to wait for.
@@ -157,6 +159,7 @@ class BurstLoop:
 
     def _answer(self) -> None:
         gathered = 0
+        self.expects = False
         for handler, calls in self._bursts.items():
             if calls:
                 gathered += len(calls)
@@ -170,7 +173,7 @@ class BurstLoop:
 
     def _has_gathered(self) -> bool:
         """Tell whether a burst has begun, or will with the message of a call that has arrived."""
-        return self.owed > 0 or any(self._bursts.values())
+        return self.expects or any(self._bursts.values())
 
 
 def _answer_burst(handler: Callable[..., None], gathered: list[Any]) -> None:
