@@ -13,9 +13,14 @@ A case costs one line to add, and guards tracer and passes from then on (tests/z
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
+from os import PathLike
+from pathlib import Path
 
 from zoo.atlas.case import LayerCase
+from zoo.errors import UsageError
+from zoo.recipes.registry import run_file
 
 FAMILIES = (
     "dense",
@@ -50,3 +55,17 @@ def cases() -> tuple[LayerCase, ...]:
     """Return every case, family by family; imports no framework."""
     modules = [import_module(f"zoo.atlas.{family}") for family in FAMILIES]
     return tuple(case for module in modules for case in module.CASES)
+
+
+def cases_of(files: Iterable[str | PathLike[str]]) -> tuple[LayerCase, ...]:
+    """Return the cases of Python files that have a CASES as the families do: of layers of one's own.
+
+    Raises UsageError naming the file that cannot be run, or has none.
+    """
+    found: list[LayerCase] = []
+    for file in files:
+        own = getattr(run_file(Path(file)), "CASES", ())
+        if not own or not all(isinstance(case, LayerCase) for case in own):
+            raise UsageError(f"{file} defines no CASES: a list of what zoo.atlas.case.case returns")
+        found += own
+    return tuple(found)

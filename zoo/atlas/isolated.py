@@ -1,6 +1,6 @@
 """Measures cases in a process of their own, so that a crash is the outcome of one case.
 
-    measure_isolated(names)    ->  python -m zoo.atlas.isolated, with the names on standard input
+    measure_isolated(names)    ->  python -m zoo.atlas.isolated FILE.py…, with the names on standard input
                        <-  one Outcome a line, as JSON
     the process dies   ->  `crashed` for the case it was at, and a new process for the rest
 
@@ -72,11 +72,11 @@ def _death(status: int, log: str) -> str:
     return f"the process ended by {how}: {''.join(last)[:200] or 'no message'}"
 
 
-def measure_requested(measure: Callable[[LayerCase], Outcome]) -> None:
-    """Measure the cases named on standard input; write each outcome to standard output."""
-    from zoo.atlas import cases
+def measure_requested(measure: Callable[[LayerCase], Outcome], files: Sequence[str] = ()) -> None:
+    """Measure the cases named on standard input, of the atlas or of these files; write each outcome to standard output."""
+    from zoo.atlas import cases, cases_of
 
-    known = {case.name: case for case in cases()}
+    known = {case.name: case for case in (*cases(), *cases_of(files))}
     chosen = [known[name] for name in json.load(sys.stdin)]
     # What libraries print must not mix with the outcomes.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1) as outcomes:
@@ -89,4 +89,4 @@ def measure_requested(measure: Callable[[LayerCase], Outcome]) -> None:
 if __name__ == "__main__":
     from zoo.atlas.measure import measure_case
 
-    measure_requested(measure_case)
+    measure_requested(measure_case, sys.argv[1:])

@@ -97,8 +97,10 @@ def read_metrics(address: str) -> Metrics:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=SECONDS) as answer:
             text = answer.read().decode("utf-8", "replace")
     except (OSError, ValueError) as error:
+        cause = getattr(error, "reason", error)  # urllib wraps what the system said
         raise Unavailable(
-            "UNAVAILABLE", f"no metrics at http://{address}/metrics: {error}"
+            "UNAVAILABLE",
+            f"no metrics at http://{address}/metrics: {getattr(cause, 'strerror', None) or cause}",
         ) from error
     return parse_metrics(text, time.monotonic())
 

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import MissingPackage
-from zoo.models.find import REPOSITORY
+from zoo.errors import MissingPackage, UsageError
+from zoo.models.find import REPOSITORY, existing_repository
+from zoo.publish.versions import model_names
 from zoo.terminal.messages import say
 from zoo_server.config import repository_place
 from zoo_server.repository import layout
@@ -22,14 +23,20 @@ RUNS = Path("build/runs")
 COMPAT = Path("build/compat")
 
 
+RECIPES = "add the recipes of this file"
+
+
 def add_models(parser: argparse.ArgumentParser, what: str) -> None:
     """Add MODEL... and --module."""
     parser.add_argument("models", nargs="*", metavar="MODEL", help=what)
     add_modules(parser)
 
 
-def add_modules(parser: argparse.ArgumentParser) -> None:
-    """Add --module FILE.py, for recipes and classes outside the package."""
+def add_modules(
+    parser: argparse.ArgumentParser,
+    what: str = f"{RECIPES}, or the layers and models that FILE.keras needs",
+) -> None:
+    """Add --module FILE.py, for recipes and classes outside the package; `what` is done with it."""
     parser.add_argument(
         "--module",
         dest="modules",
@@ -37,17 +44,18 @@ def add_modules(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE.py",
-        help="add the recipes of this file, or the layers and models that FILE.keras needs (repeatable)",
+        help=f"{what} (repeatable)",
     )
 
 
 def add_published_model(parser: argparse.ArgumentParser) -> None:
-    """Add MODEL, and where it is asked: --repository or --server."""
+    """Add MODEL, and where it is asked: --repository or --server; --module for what is not exported yet."""
     parser.add_argument("model", metavar="MODEL", help="a model's name, its folder, or a FILE.onnx")
     add_published(parser)
     parser.add_argument(
         "--server", metavar="HOST:PORT", help="ask the server whose gRPC listens there"
     )
+    add_modules(parser, RECIPES)
 
 
 def add_model_version(parser: argparse.ArgumentParser, what: str) -> None:
@@ -143,6 +151,19 @@ def chosen_recipes(options: argparse.Namespace) -> list[Recipe]:
                 f"machine: {recipe.dataset.obtain}"
             )
     return [recipe for recipe in recipes if not recipe.dataset.is_left_out]
+
+
+def require_export(options: argparse.Namespace) -> None:
+    """Raise UsageError where MODEL is a recipe that is not in the repository yet, with what exports it."""
+    if options.server is not None:
+        return
+    if options.model in model_names(existing_repository(options.repository)):
+        return
+    if options.model in registry(options).names():
+        modules = "".join(f" --module {path}" for path in options.modules)
+        raise UsageError(
+            f"{options.model} is not exported yet: run `zoo export {options.model}{modules}`"
+        )
 
 
 def require_training(purpose: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from zoo.commands import add_json, add_published_model, print_json
+from zoo.commands import add_json, add_published_model, print_json, require_export
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     batches = _batches(options.batches)
     if options.seconds <= 0:
         raise UsageError(f"--seconds {options.seconds:g}: give more than 0")
+    require_export(options)
     begin = time.perf_counter()
     with load(options.model, repository=options.repository, server=options.server) as model:
         loading = time.perf_counter() - begin

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.commands import add_json, print_json, require_training
+from zoo.commands import add_json, add_modules, print_json, require_training
 from zoo.errors import UsageError
 from zoo.terminal.messages import say
 
@@ -28,21 +28,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE.md", help="write the table as a Markdown page"
     )
+    add_modules(parser, "measure the CASES of this file, layers of your own, in place of the atlas")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print; exit 1 if a case went otherwise than the atlas expects."""
     require_training("`zoo layers`")
-    from zoo.atlas.isolated import measure_isolated
+    from zoo.atlas.isolated import COMMAND, measure_isolated
     from zoo.atlas.page import page
     from zoo.terminal.progress import CommandProgress
 
-    chosen = matching(options.only)
+    chosen = matching(options.only, options.modules)
+    command = (*COMMAND, *map(str, options.modules))
     outcomes = []
     with CommandProgress(len(chosen), "layers") as overall:
         overall.begin("starting TensorFlow")
-        for outcome in measure_isolated([case.name for case in chosen]):
+        for outcome in measure_isolated([case.name for case in chosen], command):
             outcomes.append(outcome)
             overall.begin(outcome.name)
             overall.end()
@@ -61,17 +63,17 @@ def run(options: argparse.Namespace) -> int:
     return 1 if unexpected else 0
 
 
-def matching(pattern: str) -> list[LayerCase]:
-    """Return the cases whose name matches; raises UsageError if there are none."""
-    from zoo.atlas import cases
+def matching(pattern: str, files: Sequence[Path] = ()) -> list[LayerCase]:
+    """Return the cases whose name matches, of the atlas or of these files; raises UsageError if there are none."""
+    from zoo.atlas import cases, cases_of
 
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"--only {pattern!r} is not a regular expression: {error}") from error
-    chosen = [case for case in cases() if compiled.search(case.name)]
+    chosen = [case for case in (cases_of(files) or cases()) if compiled.search(case.name)]
     if not chosen:
-        raise UsageError(f"no case of the atlas matches {pattern!r}")
+        raise UsageError(f"no case matches {pattern!r}")
     return chosen
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoo.commands import add_json, add_published_model, print_json
+from zoo.commands import add_json, add_published_model, print_json, require_export
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace) -> Model:
     from zoo.models.model import load
 
+    require_export(options)
     if options.server is None:
         return load(options.model, version=options.model_version, repository=options.repository)
     from zoo.client import Client

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from zoo.commands import RECIPES, add_modules, registry
 from zoo.errors import UsageError
 from zoo.models.find import default_repository
 from zoo_server import config
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the model repository: a folder, or a URL such as s3://bucket/path, gs://, az:// or https:// "
         "(default: models, else the installed layer-zoo-models)",
     )
+    add_modules(parser, f"{RECIPES}: what the repository has not yet is trained and exported first")
     try:
         config.ServerConfig.add_arguments(parser)
     except OperatorError as error:  # a bad value in the environment
@@ -40,12 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until a signal comes."""
+    """Serve until a signal comes; what --module adds is published before."""
     try:
         configuration = config.ServerConfig.from_arguments(options)
     except OperatorError as error:
         raise UsageError(str(error)) from error
     place = configuration.repository
+    if options.modules and (status := _publish(options, place)):
+        return status
     if configuration.model_dir is None and isinstance(place, Path) and not place.exists():
         raise UsageError(
             f"there is no {place}: name a model repository, or make one with `zoo export`"
@@ -56,6 +61,23 @@ def run(options: argparse.Namespace) -> int:
         from zoo_server import main
 
     return main.serve(configuration)
+
+
+def _publish(options: argparse.Namespace, place: Path | str) -> int:
+    """Export the recipes of --module that are not published there; return the exit status of that.
+
+    In a process of its own: the server's has no training framework in its memory.
+    """
+    from zoo.publish.versions import model_names
+    from zoo.recipes.registry import Registry
+
+    own = set(registry(options).names()) - set(Registry.default().names())
+    published = model_names(place) if isinstance(place, Path) else []
+    if not (missing := sorted(own - set(published))):
+        return 0
+    modules = [word for path in options.modules for word in ("--module", str(path))]
+    command = [sys.executable, "-m", "zoo.cli", "export", *missing, *modules]
+    return subprocess.run([*command, "--repository", str(place)], check=False).returncode
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from zoo.errors import UsageError
 from zoo.models.interface import InputSpec
 from zoo_server.images import reading
 
+#: So much of an INPUT is repeated in an error.
+SHOWN_CHARACTERS = 40
+
 
 def read_text(text: str, spec: InputSpec) -> Any:
     """Return numbers, JSON or a file's values; `-` reads standard input.
@@ -26,7 +29,8 @@ def read_text(text: str, spec: InputSpec) -> Any:
         return read_bytes(sys.stdin.buffer.read(), "standard input", spec)
     if re.search(r"\.[A-Za-z]+$", text) and not text.lstrip().startswith(("[", "{")):
         return read_file(Path(text), spec)
-    return _parse(text, "INPUT")
+    shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    return _parse(text, f"INPUT {shown!r}")
 
 
 def read_file(path: Path, spec: InputSpec) -> Any:
@@ -83,7 +87,7 @@ def _parse(text: str, source: str) -> Any:
         lines = lines[1:]
     rows = [_numbers(line, source) for line in lines]
     if not rows:
-        raise UsageError(f"{source} holds no numbers")
+        raise UsageError(f"{source} holds no numbers: give numbers, JSON, or a file")
     if len({len(row) for row in rows}) > 1:
         raise UsageError(f"{source}: rows have {sorted({len(row) for row in rows})} values")
     return rows[0] if len(rows) == 1 else rows

@@ -87,3 +87,18 @@ def test_a_picture_is_written_as_what_its_name_says(
     assert main(["show", "dense_iris", "--svg", str(tmp_path / "x.png")]) == 2
     assert "give a name that ends in .svg" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("abc", "INPUT 'abc' holds no numbers: give numbers, JSON, or a file"),
+        ("[1,", "INPUT '[1,' is not JSON"),
+        ("x" * 100, f"INPUT '{'x' * 40}…' holds no numbers"),
+    ],
+)
+def test_what_is_no_input_is_repeated(
+    sides: str, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", sides, text]) == 2
+    assert said in capsys.readouterr().err
