@@ -104,7 +104,7 @@ def test_the_source_archive_can_be_checked_and_tested(dist: Path) -> None:
     for needed in ("Makefile", "constraints.txt", "docs/protocol.md", "tests/conftest.py"):
         assert needed in names
     assert {name.split("/")[0] for name in names} <= {
-        "bench", "docs", "packaging", "proto", "server", "tests", "web", "zoo",
+        "bench", "deploy", "docs", "packaging", "proto", "server", "tests", "web", "zoo",
         "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "PKG-INFO",
         "README.md", "SECURITY.md", "constraints.txt", "pyproject.toml", ".gitignore",
     }  # fmt: skip
