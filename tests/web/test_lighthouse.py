@@ -29,9 +29,13 @@ def test_lighthouse_gives_a_page_95_and_more(gallery: str, path: str) -> None:
         program()
     except ZooError as error:
         pytest.skip(f"Lighthouse cannot be run here: {error}")
-    slowdown, best = DEFAULT_SLOWDOWN, 0
+    slowdown, best, failure = DEFAULT_SLOWDOWN, 0, ""
     for _ in range(TRIES):
-        seen = scores(gallery + path, chromium, slowdown)
+        try:
+            seen = scores(gallery + path, chromium, slowdown)
+        except ZooError as error:
+            failure = str(error)
+            continue
         print(path or "index", seen, f"slowed down by {slowdown:.2f}")
         assert seen.by_category["accessibility"] >= BAR
         assert seen.by_category["best-practices"] >= BAR
@@ -39,4 +43,4 @@ def test_lighthouse_gives_a_page_95_and_more(gallery: str, path: str) -> None:
         if best >= BAR:
             break
         slowdown = seen.slowdown
-    assert best >= BAR
+    assert best >= BAR, failure

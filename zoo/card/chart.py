@@ -97,7 +97,7 @@ class Chart:
     def _svg(self, more: str, parts: Sequence[str], height: float) -> str:
         width = self.size[0]
         return (
-            f'<svg {more}class="chart" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+            f'<svg {more}class="chart{" wide" if width == WIDTH else ""}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
             f'height="{height:.0f}" role="img" aria-label={quoteattr(self.title)}>'
             + "".join(parts)
             + "</svg>"
