@@ -40,6 +40,12 @@ class Arguments:
         16, "requests of a replica, under way and waiting, above which there are to be more replicas",
         low=1, high=1 << 20,
     )  # fmt: skip
+    upscale_delay_seconds: float = number(
+        30.0, "how long there are to be more replicas before some start", low=0, high=86400
+    )
+    downscale_delay_seconds: float = number(
+        600.0, "how long there are to be fewer replicas before some end", low=0, high=86400
+    )
     cpus: int = number(1, "CPUs of a replica, and its threads for computing", low=1, high=4096)
 
     def __post_init__(self) -> None:
@@ -103,6 +109,8 @@ def _replicas(ours: Arguments) -> dict[str, Any]:
             "min_replicas": ours.min_replicas,
             "max_replicas": ours.max_replicas,
             "target_ongoing_requests": ours.target_requests,
+            "upscale_delay_s": ours.upscale_delay_seconds,
+            "downscale_delay_s": ours.downscale_delay_seconds,
         }
     }
 
