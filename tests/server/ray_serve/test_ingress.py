@@ -57,7 +57,7 @@ def ask(
                 path = f"/{SERVICE.full_name}/{method}"
                 if SERVICE.methods_by_name[method].server_streaming:
                     stream = channel.stream_stream(path)([REQUEST], timeout=20)
-                    return bytes(await stream.read())
+                    return await stream.code(), await stream.details()
                 return await channel.unary_unary(path)(REQUEST, timeout=20, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             return error.code(), error.details() or ""
