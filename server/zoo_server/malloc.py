@@ -11,7 +11,8 @@ Where the C library has none of this (musl, macOS), nothing is done.
 
 import ctypes
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -123,6 +124,24 @@ class Heap:
         if self._kept_below:
             _give_back_large(glibc)
         glibc.malloc_trim(0)
+
+    @contextmanager
+    def returning_large_blocks(self) -> Iterator[None]:
+        """Return blocks of a megabyte or more as soon as they are freed: for work of bounded memory.
+
+        Afterwards glibc keeps as much as it would have come to keep by itself.
+        """
+        glibc = self._glibc
+        if glibc is None:
+            yield
+            return
+        glibc.mallopt(_M_MMAP_THRESHOLD, _SMALLEST)
+        try:
+            yield
+        finally:
+            glibc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_AT_MOST)
+            glibc.mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_AT_MOST)
+            glibc.malloc_trim(0)
 
 
 def _give_back_large(glibc: _Glibc) -> None:

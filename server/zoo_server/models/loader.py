@@ -29,6 +29,7 @@ from zoo_server.models.self_test import run_self_test
 from zoo_server.models.warm_up import try_out, warm_up
 from zoo_server.repository import autocomplete, config_pbtxt, vectors
 from zoo_server.repository.ensembles import steps_of
+from zoo_server.repository.external_data import check_external_data
 from zoo_server.repository.scan import ModelFiles
 from zoo_server.repository.scheduling import isolation_of
 from zoo_server.repository.session_settings import idle_settings, session_settings
@@ -171,7 +172,8 @@ def _load_version(
     if isolation is not None:
         opener = opener.isolated(isolation)
     files.confinement.check(path, f"{path.parent.name}/{path.name}", config_pbtxt.MAX_GRAPH_BYTES)
-    threads = requested or _first_guess(path, opener.threads)
+    beside = check_external_data(files.confinement, path)
+    threads = requested or _first_guess(path, beside, opener.threads)
     graph = opener.open(path, threads, cancellation, session)
     if graph.traits.ends_on_data and isolation is None:
         _LOG.warning(_ENDS_ON_DATA, files.name, version, graph.traits.ends_on_data)
@@ -293,10 +295,13 @@ def _self_test(
     return f"{len(sets)} sets of test vectors answered right" if sets else "no test vectors"
 
 
-def _first_guess(path: Path, threads: int) -> int:
-    """Return the threads to try first: handing a tiny run to a pool costs more than the run."""
+def _first_guess(path: Path, beside: int, threads: int) -> int:
+    """Return the threads to try first: handing a tiny run to a pool costs more than the run.
+
+    `beside` are the bytes of its external data.
+    """
     try:
-        return 1 if path.stat().st_size < _SMALL_BYTES else threads
+        return 1 if path.stat().st_size + beside < _SMALL_BYTES else threads
     except OSError:
         return threads  # opening it says what is wrong
 

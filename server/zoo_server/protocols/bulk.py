@@ -17,7 +17,7 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from zoo_server.errors import InvalidRequest
-from zoo_server.protocols.varint import DELIMITED, FIXED_SIZES, VARINT, delimited, read_varint
+from zoo_server.varint import DELIMITED, FIXED_SIZES, VARINT, delimited, read_varint
 
 #: Lists of fewer bytes are left to protobuf, which has read them in a fraction of a millisecond.
 LARGE = 1 << 13

@@ -22,7 +22,7 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InputTensor
 from zoo_server.inference.shared_memory import Source
 from zoo_server.limits import Reservation
-from zoo_server.protocols.varint import DELIMITED, FIXED_SIZES, VARINT, read_varint
+from zoo_server.varint import DELIMITED, FIXED_SIZES, VARINT, read_varint
 
 #: Messages so small come to less than is accounted for, whatever is in them.
 SMALL_MESSAGE = 256

@@ -23,6 +23,7 @@ from zoo_proto import onnx_graph_pb2 as pb
 from zoo_proto.onnx_tensor_pb2 import TensorProto
 from zoo_server.datatypes import by_wire
 from zoo_server.model_config import GraphTraits
+from zoo_server.repository.graph_bytes import without_weights
 
 #: The operators that end the process on empty tensors, and the inputs that must not be empty; an
 #: empty tuple stands for all.
@@ -104,17 +105,22 @@ def read_graph(path: Path) -> GraphFile:
     OSError if the file cannot be read.
     """
     try:
-        model = pb.ModelProto.FromString(path.read_bytes())
-    except DecodeError:
+        model = pb.ModelProto.FromString(without_weights(path))
+    except (DecodeError, ValueError):
         return GraphFile(traits=GraphTraits())
     walk = _Walk(model)
+    guarded = None
+    if walk.guards:
+        whole = pb.ModelProto.FromString(path.read_bytes())
+        _Walk(whole)
+        guarded = whole.SerializeToString()
     return GraphFile(
         traits=GraphTraits(
             ends_on_empty=walk.ends_on_empty,
             ends_on_data=walk.ends_on_data,
             open_ended=walk.open_ended,
         ),
-        guarded=model.SerializeToString() if walk.guards else None,
+        guarded=guarded,
     )
 
 

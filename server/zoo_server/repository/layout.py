@@ -2,6 +2,7 @@
 
     REPOSITORY/MODEL/config.pbtxt
     REPOSITORY/MODEL/VERSION/model.onnx
+    REPOSITORY/MODEL/VERSION/model.onnx.data   its external data, if it has some
     REPOSITORY/MODEL/VERSION/manifest.json
     REPOSITORY/MODEL/VERSION/test_data_set_0/input_0.pb output_0.pb
     REPOSITORY/.tmp-…                        being written, invisible to readers
@@ -13,6 +14,8 @@ from pathlib import Path
 
 CONFIG_FILE = "config.pbtxt"
 MODEL_FILE = "model.onnx"
+#: Follows a model file's name in that of the file with its larger weights.
+DATA_SUFFIX = ".data"
 MANIFEST_FILE = "manifest.json"
 VECTORS_PREFIX = "test_data_set_"
 TEMPORARY_PREFIX = ".tmp-"

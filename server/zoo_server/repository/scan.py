@@ -10,6 +10,7 @@ file there is a stamp, so that two scans tell what changed between them (server/
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -249,13 +250,14 @@ def read_bare(file: Path, confinement: Confinement, name: str = "") -> ModelFile
     name, folder = name or file.stem, file.parent
     try:
         layout.check_model_name(name)
-        status = file.stat()
+        stamp: Stamp = (_stamp(file),)
     except ValueError as error:
         return ModelFiles(name=name, folder=folder, confinement=confinement, fault=str(error))
     except OSError as error:
         fault = f"unreadable: {error.strerror}"
         return ModelFiles(name=name, folder=folder, confinement=confinement, fault=fault)
-    stamp = ((file.name, status.st_size, status.st_mtime_ns, status.st_ino),)
+    with suppress(OSError):  # most have none
+        stamp += (_stamp(file.with_name(file.name + layout.DATA_SUFFIX)),)
     return ModelFiles(
         name=name,
         folder=folder,
@@ -264,3 +266,8 @@ def read_bare(file: Path, confinement: Confinement, name: str = "") -> ModelFile
         file=file,
         version_stamps={BARE_VERSION: stamp},
     )
+
+
+def _stamp(file: Path) -> tuple[str, int, int, int]:
+    status = file.stat()
+    return file.name, status.st_size, status.st_mtime_ns, status.st_ino

@@ -21,7 +21,7 @@ from zoo_server.protocols.bulk import (
     take_out,
 )
 from zoo_server.protocols.tfs import tensors
-from zoo_server.protocols.varint import delimited
+from zoo_server.varint import delimited
 
 CONTENTS = pb.InferTensorContents.DESCRIPTOR.fields_by_name
 TENSOR = tf.TensorProto.DESCRIPTOR.fields_by_name

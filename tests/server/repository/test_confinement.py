@@ -13,10 +13,10 @@ ROW = np.array([[1, 2, 3, 4]], np.float32)
 LABELS = 'max_batch_size: 4 output [{ name: "y" dims: [ 4 ] label_filename: "labels.txt" }]'
 
 
-def with_external_data(graphs, location):
+def with_external_data(graphs, location, offset=0):
     """y = x + w, where w lies in another file."""
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=1)
-    for key, value in (("location", location), ("offset", "0"), ("length", "16")):
+    for key, value in (("location", location), ("offset", str(offset)), ("length", "16")):
         weights.external_data.add(key=key, value=value)
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "w"], ["y"])],
@@ -63,6 +63,9 @@ def hostile(repository, graphs, tmp_path):
     repository.add("data_path", with_external_data(graphs, str(outside / "1" / "data.bin")))
     repository.add("data_pipe", with_external_data(graphs, "pipe"))
     os.mkfifo(repository.path / "data_pipe" / "1" / "pipe")
+    repository.add("data_gone", with_external_data(graphs, "gone"))
+    folder = repository.add("data_short", with_external_data(graphs, "data.bin", offset=16)) / "1"
+    (folder / "data.bin").write_bytes(ROW.tobytes())
     deep = repository.add("deep", graph)
     for _ in range(40):
         deep = deep / "d"
@@ -85,10 +88,12 @@ REASONS = {
     "circle": "1/model.onnx cannot be read: Too many levels of symbolic links",
     "huge": "1/model.onnx is larger than 2147483647 bytes",
     "huge_config": "config.pbtxt is larger than 1048576 bytes",
-    "data_link": 'External data path: "data.bin" resolved path: "data.bin"',
-    "data_up": "External data path escapes model directory",
-    "data_path": "Absolute path not allowed for external data location",
-    "data_pipe": "Random-access reads require a regular file",
+    "data_link": "the external data 'data.bin' of 1/model.onnx is a link that leads out of the repository",
+    "data_up": "of 1/model.onnx leads out of the model's folder: external data must lie beside the model",
+    "data_path": "1/model.onnx reads weights by an absolute path: external data must lie beside",
+    "data_pipe": "the external data 'pipe' of 1/model.onnx is not a regular file",
+    "data_gone": "the external data 'gone' of 1/model.onnx cannot be read: No such file or directory",
+    "data_short": "has 16 bytes where the model reads 32: copy it again",
 }
 
 

@@ -30,7 +30,7 @@ from zoo_server.protocols.grpc.infer_response import encode
 from zoo_server.protocols.grpc.unparsed_request import Split, split
 from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.unary import ResponseSender, UnaryPath
-from zoo_server.protocols.varint import delimited
+from zoo_server.varint import delimited
 
 METHOD = "ModelInfer"
 

@@ -16,7 +16,7 @@ from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import OutputRequest, OutputTensor
 from zoo_server.model_config import ModelSettings
 from zoo_server.protocols.copies import join
-from zoo_server.protocols.varint import delimited
+from zoo_server.varint import delimited
 
 _ID, _RAW_OUTPUT = 3, 6
 

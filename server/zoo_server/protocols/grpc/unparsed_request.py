@@ -12,7 +12,7 @@ protobuf by answering None. What both read is the same: a property test says so.
 
 from dataclasses import dataclass
 
-from zoo_server.protocols.varint import read_varint
+from zoo_server.varint import read_varint
 
 _RAW = 0x3A
 _MODEL_NAME, _ID = 0x0A, 0x1A

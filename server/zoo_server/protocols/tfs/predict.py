@@ -25,7 +25,7 @@ from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.servables import SIGNATURE, find, model_spec
 from zoo_server.protocols.tfs import tensors
 from zoo_server.protocols.unary import ResponseSender, UnaryPath
-from zoo_server.protocols.varint import delimited
+from zoo_server.varint import delimited
 
 METHOD = "Predict"
 

@@ -26,7 +26,7 @@ from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InputTensor, OutputTensor, TensorData
 from zoo_server.protocols.bulk import Lists, array_of, elements_of, numbers
 from zoo_server.protocols.decoded_size import weight_of_strings
-from zoo_server.protocols.varint import TooLong, delimited, read_varint
+from zoo_server.varint import TooLong, delimited, read_varint
 
 #: A few bytes of request must not take gigabytes of memory; who wants so much sends it whole.
 MAX_FILLED_BYTES = 64 * 2**20

@@ -17,7 +17,7 @@ from zoo_server.config import MAX_DECODED_BYTES, MAX_MESSAGE_BYTES
 from zoo_server.errors import InvalidRequest
 from zoo_server.protocols import decoded_size
 from zoo_server.protocols.grpc.unparsed_request import split
-from zoo_server.protocols.varint import delimited
+from zoo_server.varint import delimited
 
 #: Strings of two bytes, so many that a mebibyte has no room for twice as many.
 SOME = 4000
@@ -233,7 +233,7 @@ from zoo_server.protocols import decoded_size as decoding
 from zoo_server.protocols.tfs import tensors as tensorflow_tensors
 from zoo_server.protocols.grpc.infer_request import decode
 from zoo_server.protocols.grpc.unparsed_request import split
-from zoo_server.protocols.varint import delimited
+from zoo_server.varint import delimited
 from zoo_server.inference.request import InferRequest
 from zoo_server.inference.shared_memory import SharedMemory
 

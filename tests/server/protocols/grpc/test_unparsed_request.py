@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.protocols.grpc.unparsed_request import split
-from zoo_server.protocols.varint import delimited
+from zoo_server.varint import delimited
 
 texts = st.text(max_size=200)
 raws = st.lists(st.binary(max_size=300), max_size=4)

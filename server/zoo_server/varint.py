@@ -2,7 +2,8 @@
 
     field ──> tag (number << 3 | wire type) ──> varint, 4 or 8 bytes, or a length and so many bytes
 
-Only where a message is walked without being parsed (grpc/unparsed_request.py, decoded_size.py, tfs/tensors.py).
+Only where a message is walked without being parsed (protocols/grpc/unparsed_request.py,
+protocols/decoded_size.py, protocols/tfs/tensors.py, repository/graph_bytes.py).
 """
 
 #: Wire types: a varint, 8 bytes, a length and so many bytes, 4 bytes.

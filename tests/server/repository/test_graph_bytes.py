@@ -1,0 +1,51 @@
+"""A file is read without the values of its weights; what is no message is said to be none."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from zoo_server.repository.graph_bytes import without_weights
+
+
+def weighty():
+    weights = [
+        numpy_helper.from_array(np.ones((64, 64), np.float32), "raw"),
+        helper.make_tensor("typed", onnx.TensorProto.FLOAT, [1000], np.ones(1000)),
+        numpy_helper.from_array(np.array([2, -1], np.int64), "shape"),
+    ]
+    node = helper.make_node("Add", ["x", "raw"], ["y"])
+    value = helper.make_tensor_value_info("x", 1, ["n", 64])
+    graph = helper.make_graph(
+        [node], "g", [value], [helper.make_empty_tensor_value_info("y")], weights
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_all_but_the_values_is_there(tmp_path):
+    """Names, dimensions and short values stay."""
+    model = weighty()
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    for tensor in model.graph.initializer[:2]:
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+
+    assert onnx.ModelProto.FromString(without_weights(path)) == model
+
+
+@pytest.mark.parametrize("cut", range(1, 200, 13))
+def test_what_is_cut_off_is_refused(tmp_path, cut):
+    """Wherever it ends."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(weighty().SerializeToString()[:-cut])
+    with pytest.raises(ValueError, match="cut off"):
+        onnx.ModelProto.FromString(without_weights(path))
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 40, b"\x0b\x0c", b"hello"])
+def test_what_is_no_message_is_refused(tmp_path, content):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no protobuf message"):
+        without_weights(path)
