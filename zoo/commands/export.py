@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=OPSET,
         help=f"ONNX operator set, {min(IR_VERSIONS)} to {max(IR_VERSIONS)} (default: %(default)s)",
     )
+    parser.add_argument(
+        "--external-data",
+        action="store_true",
+        help="write the weights into a file beside the model, NAME.onnx.data, as is done anyhow for more "
+        "than the 2 GB that one file holds",
+    )
     _add_quantize(parser)
     _add_file_options(parser)
 
@@ -133,6 +139,7 @@ def run(options: argparse.Namespace) -> int:
         states=options.states,
         quantize=options.quantize,
         max_loss=options.max_loss,
+        external_data=options.external_data,
     )
     if any(is_model_file(name) for name in options.models):
         return _run_file(options, chosen)
@@ -278,6 +285,7 @@ def _json(item: Exported) -> dict[str, Any]:
 def _print(items: Sequence[Exported]) -> None:
     """Print what was published, how large, and how far from Keras."""
     from zoo.parity.compare import largest_on_plain_rows
+    from zoo.publish.versions import model_bytes
     from zoo.terminal.tables import print_table
 
     rows = [
@@ -285,7 +293,7 @@ def _print(items: Sequence[Exported]) -> None:
             item.name,
             str(item.version),
             str(item.manifest["graph"]["nodes"]),
-            str(item.manifest["files"]["model.onnx"]["bytes"]),
+            str(model_bytes(item.manifest)),
             f"{largest_on_plain_rows(item.manifest['parity']):.1e}",
             f"{item.seconds:.1f}" if item.fresh else "up to date",
         ]

@@ -79,10 +79,11 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the measured figures of a manifest."""
     from zoo.parity.compare import largest_on_plain_rows
+    from zoo.publish.versions import model_bytes
 
     files = {
         "worst_difference": largest_on_plain_rows(manifest["parity"]),
-        "bytes": manifest["files"]["model.onnx"]["bytes"],
+        "bytes": model_bytes(manifest),
     }
     if "training" not in manifest:  # of a file of the user's, we know no more
         return files | {"data": manifest["summary"]}

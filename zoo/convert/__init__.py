@@ -7,6 +7,7 @@ effects        what differs from call to call: random numbers, variables that a 
 patches        what is different in Keras while tracing, and put back whatever happens (with
                open_dimensions)
 tokens         operators that exist in the trace only, for which ONNX nodes are written later
+weights        which weights of a large model stay out of all of this until its file is written
 from_function  tf2onnx, and what it cannot convert
 handlers       operators that tf2onnx does not know, or writes wrong (with resizing,
                fourier, nodes)

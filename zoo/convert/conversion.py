@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -22,6 +22,7 @@ from zoo.convert.opsets import IR_VERSIONS, OPSET, check_opset
 from zoo.convert.passes.canonical import canonicalize
 from zoo.convert.passes.clean import clean
 from zoo.convert.passes.constants import captures_to_initializers
+from zoo.convert.passes.large_weights import LargeWeights, inputs_as_large, large_as_inputs
 from zoo.convert.passes.signature import output_dims, restore_inputs, write_signature
 from zoo.convert.patches import patched
 from zoo.convert.recurrent.operators import Operators, Writer, expand
@@ -30,6 +31,7 @@ from zoo.convert.recurrent.portable import NoPortableVariant, Portable
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import signature_of
 from zoo.convert.states import check_states
+from zoo.convert.weights import initializers, large_variables
 from zoo.errors import CheckFailed, first_line
 from zoo.version import zoo_version
 from zoo_server import datatypes
@@ -51,7 +53,8 @@ class Conversion:
 
     `portable` is the same model without recurrent operators, None if it has none, if it was not
     requested, or if `no_portable` says why there cannot be one. `written`: the variables that
-    every call of the Keras model assigns and reads; the graph has their values of now.
+    every call of the Keras model assigns and reads; the graph has their values of now. `large` gives
+    the weights that are read when a graph is written.
     """
 
     onnx: ModelProto
@@ -60,6 +63,7 @@ class Conversion:
     signature: Signature
     outputs: tuple[Tensor, ...]
     written: tuple[Any, ...] = ()
+    large: LargeWeights = field(default_factory=LargeWeights)
 
 
 def convert(
@@ -78,25 +82,46 @@ def convert(
     """
     check_opset(opset)
     signature = signature or signature_of(model)
-    _check_size(model)
-    with patched(model, signature, reset_states=reset_states) as tokens:
-        traced = trace(model, signature, tokens)
-        check_states(signature, traced.outputs)
-        raw = from_function(model, traced, min(opset, TF2ONNX_OPSET))
+    traced, raw = _traced(model, signature, min(opset, TF2ONNX_OPSET), reset_states)
+    large = LargeWeights()
     variant, reason = None, ""
     if portable:
         try:
-            variant = _portable(raw, traced, signature, opset)
+            variant = _portable(raw, traced, signature, opset, large)
         except NoPortableVariant as error:
             reason = str(error)
     return Conversion(
-        onnx=_finish(raw, traced, signature, opset, Operators),
+        onnx=_finish(raw, traced, signature, opset, Operators, large),
         portable=variant,
         no_portable=reason,
         signature=signature,
         outputs=traced.outputs,
         written=traced.written,
+        large=large,
     )
+
+
+def _traced(
+    model: Any, signature: Signature, opset: int, reset_states: bool
+) -> tuple[Traced, ModelProto]:
+    """Trace a model and run tf2onnx, without the values of a large model's weights.
+
+    With them where that fails: a model may assign a weight in its call, or read it otherwise.
+    """
+
+    def run(large: tuple[Any, ...]) -> tuple[Traced, ModelProto]:
+        with patched(model, signature, reset_states=reset_states) as tokens:
+            traced = trace(model, signature, tokens, large)
+            check_states(signature, traced.outputs)
+            return traced, from_function(model, traced, opset)
+
+    large = large_variables(model)
+    try:
+        return run(large)
+    except CheckFailed:
+        if not large or sum(math.prod(w.shape) * 4 for w in model.weights) > MAX_BYTES:
+            raise
+    return run(())
 
 
 def serialized(model: ModelProto) -> bytes:
@@ -106,7 +131,7 @@ def serialized(model: ModelProto) -> bytes:
 
 
 def _portable(
-    raw: ModelProto, traced: Traced, signature: Signature, opset: int
+    raw: ModelProto, traced: Traced, signature: Signature, opset: int, large: LargeWeights
 ) -> ModelProto | None:
     """Return the variant without recurrent operators, None for a graph that has none.
 
@@ -121,26 +146,33 @@ def _portable(
         )
     copy = ModelProto()
     copy.CopyFrom(raw)
-    return _finish(copy, traced, signature, opset, Portable)
+    return _finish(copy, traced, signature, opset, Portable, large)
 
 
 def _finish(
-    model: ModelProto, traced: Traced, signature: Signature, opset: int, writer: type[Writer]
+    model: ModelProto,
+    traced: Traced,
+    signature: Signature,
+    opset: int,
+    writer: type[Writer],
+    large: LargeWeights,
 ) -> ModelProto:
     """Bring tf2onnx's graph into its final form."""
     inputs = {input_key(i): t for i, t in enumerate(traced.inputs)}
     outputs = {output_key(i): t for i, t in enumerate(traced.outputs)}
     restore_inputs(model, {key: t.dtype for key, t in inputs.items()}, traced.captures)
-    captures_to_initializers(model, inputs, traced.captures)
+    weights = initializers(traced.large, large)
+    captures_to_initializers(model, inputs, traced.captures, weights)
     by_name = signature.input_dims()
     dims: dict[str, Sequence[int | str | None]] = {k: by_name[t.name] for k, t in inputs.items()}
     write_signature(model, dims | {key: t.shape for key, t in outputs.items()})
     expand(model, traced.tokens, writer)
-    clean(model)
+    clean(model, large)
     shapes = {key: (t.name, t.shape) for key, t in outputs.items()}
     write_signature(model, dims | output_dims(model, shapes))
     if opset > TF2ONNX_OPSET:
-        model = _converted(model, opset)
+        source, model = model, _converted(large_as_inputs(model), opset)
+        inputs_as_large(model, source)
     del model.graph.value_info[:]
     canonicalize(model, {key: t.name for key, t in (inputs | outputs).items()})
     model.ir_version = IR_VERSIONS[opset]
@@ -148,14 +180,6 @@ def _finish(
     model.producer_version = zoo_version()
     check_graph(model)
     return model
-
-
-def _check_size(model: Any) -> None:
-    size = sum(math.prod(weight.shape) * 4 for weight in model.weights)
-    if size > MAX_BYTES:
-        raise CheckFailed(
-            f"{model.name} has {size / 1e9:.1f} GB of weights, and an ONNX file holds 2.1 GB"
-        )
 
 
 def _converted(model: ModelProto, opset: int) -> ModelProto:
@@ -173,7 +197,7 @@ def _converted(model: ModelProto, opset: int) -> ModelProto:
 def check_graph(model: ModelProto) -> None:
     """Run the ONNX checker with full shape inference, and refuse operators few runtimes have."""
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(large_as_inputs(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise CheckFailed(f"the exported graph is not valid ONNX: {first_line(error)}") from error
     except ValueError as error:  # what serializing says of more than 2 GB

@@ -15,6 +15,7 @@ from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import output_names
 from zoo.convert.states import begun_in
 from zoo.convert.tokens import Tokens
+from zoo.convert.weights import reading, weight_key
 from zoo.errors import CheckFailed
 
 Captures = Mapping[str, np.ndarray]
@@ -24,7 +25,8 @@ Captures = Mapping[str, np.ndarray]
 class Traced:
     """What tf2onnx converts, and what the conversion is held against.
 
-    `written`: the variables that a call assigns, and on which its answer depends.
+    `written`: the variables that a call assigns, and on which its answer depends. `large`: variables
+    that the function has as inputs, behind the model's.
     """
 
     function: Any
@@ -34,6 +36,7 @@ class Traced:
     outputs: tuple[Tensor, ...]
     tokens: Tokens
     written: tuple[Any, ...] = ()
+    large: tuple[Any, ...] = ()
 
 
 def input_key(position: int) -> str:
@@ -46,7 +49,7 @@ def output_key(position: int) -> str:
     return f"zoo_output_{position:03d}"
 
 
-def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
+def trace(model: Any, signature: Signature, tokens: Tokens, large: tuple[Any, ...] = ()) -> Traced:
     """Trace a model for inference. The patches (zoo.convert.patches) must be in place.
 
     The batch stays unknown where Keras does not fix it: with a fixed one tf2onnx writes every LSTM as
@@ -58,8 +61,10 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     structures: list[Any] = []
 
     def infer(*tensors: Any) -> dict[str, Any]:
-        with begun_in(signature, tensors[len(signature.own_inputs) :]) as after:
-            answer = signature.call(model, tensors)
+        given, weights = tensors[: len(signature.inputs)], tensors[len(signature.inputs) :]
+        begin = given[len(signature.own_inputs) :]
+        with begun_in(signature, begin) as after, reading(large, weights):
+            answer = signature.call(model, given)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
         flat = [*keras.tree.flatten(answer), *after()]
         leaves = [tf.convert_to_tensor(leaf) for leaf in flat]
@@ -69,6 +74,10 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
     specification = [
         tf.TensorSpec(tensor.shape, tensor.dtype, name=input_key(i))
         for i, tensor in enumerate(signature.inputs)
+    ]
+    specification += [
+        tf.TensorSpec(tuple(variable.shape), tf.float32, name=weight_key(i))
+        for i, variable in enumerate(large)
     ]
     function = tf.function(infer, input_signature=specification, autograph=False)
     try:
@@ -88,6 +97,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens) -> Traced:
         outputs=_outputs(concrete, (*names, *after_kept)),
         tokens=tokens,
         written=written_variables(model, concrete, answers),
+        large=large,
     )
 
 

@@ -4,23 +4,32 @@
             -> quantize: build, measure, judge    model.int8.onnx, model.w4.onnx ...: near to it
 
 A recipe, a model in memory and a .keras file come here alike, and bring names, cases and metadata.
+Weights that one file cannot hold lie beside it, in model.onnx.data; so do others where that is asked for.
 What is written lies in the caller's staged folder, so that a failure leaves nothing behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.convert.conversion import Conversion, convert, facts, serialized
+from zoo.convert.conversion import Conversion, convert, facts
 from zoo.convert.passes.annotate import annotate
 from zoo.convert.signature import Signature
+from zoo.export.model_file import complete, write_model
 from zoo.export.options import ExportOptions
+from zoo.files import sha256
 from zoo.parity.compare import Case, Policy, Tolerance
 from zoo.parity.prove import Proof, prove
-from zoo.parity.variants import MODEL_TITLE, PORTABLE_SUFFIX, PORTABLE_TITLE, Variant
+from zoo.parity.variants import (
+    MODEL_TITLE,
+    PORTABLE_SUFFIX,
+    PORTABLE_TITLE,
+    Variant,
+    Written,
+)
 from zoo.quantize.decision import NONE
 from zoo.quantize.evidence import Evidence
 from zoo.quantize.variants import smaller_variants
@@ -57,13 +66,17 @@ class Export:
 
     @property
     def written(self) -> list[str]:
-        """The names of the files in the folder."""
-        return [variant.file for variant in self.variants if variant.content is not None]
+        """The names of the files in the folder, each model's external data before it."""
+        return [file for variant in self.variants for file in variant.files]
 
     @property
     def notes(self) -> list[str]:
-        """Which runtimes were left out of a proof and why, by file where there are several."""
-        lines = []
+        """Where weights lie, and which runtimes were left out of a proof and why, by file."""
+        lines = [
+            f"{variant.file} reads its weights from {variant.written.data}: keep the two together"
+            for variant in self.variants
+            if variant.written is not None and variant.written.data
+        ]
         for file, proof in self.proofs.items():
             prefix = f"{file}: " if len(self.proofs) > 1 else ""
             lines += [f"{prefix}{note}" for note in proof.notes]
@@ -97,33 +110,42 @@ def export(
     )
     for graph in filter(None, (conversion.onnx, conversion.portable)):
         annotate(graph, metadata.properties, metadata.documents)
-    variants = _exact(conversion, file, policy.tolerance)
+    variants = _exact(conversion, file, policy.tolerance, folder, external=options.external_data)
     compared = cases(conversion)
     proofs = {}
     for variant in variants:
-        if variant.content is None:
+        if variant.written is None:
             continue
-        (folder / variant.file).write_bytes(variant.content)
         proof = prove(folder / variant.file, compared.all, policy, keep=compared.keep)
         proof.require()
         proofs[variant.file] = proof
     if options.quantize != NONE:
         for smaller in smaller_variants(
-            conversion.onnx,
+            complete(conversion.onnx, conversion.large),
             evidence(conversion),
             requested=options.quantize,
             max_loss=options.max_loss,
             file=file,
         ):
-            if smaller.content is not None:
-                (folder / smaller.file).write_bytes(smaller.content)
-            variants.append(smaller)
+            variants.append(_written(smaller, folder))
     states = dict(signature.states)
     return Export(variants=tuple(variants), proofs=proofs, cases=compared, states=states)
 
 
-def _exact(conversion: Conversion, file: str, tolerance: Tolerance) -> list[Variant]:
-    """Return the files that are to be equal to Keras, the model itself first."""
+def _written(variant: Variant, folder: Path) -> Variant:
+    """Write a variant that is in memory, if it is."""
+    if variant.content is None:
+        return variant
+    path = folder / variant.file
+    path.write_bytes(variant.content)
+    written = Written(bytes=len(variant.content), sha256=sha256(path))
+    return replace(variant, content=None, written=written)
+
+
+def _exact(
+    conversion: Conversion, file: str, tolerance: Tolerance, folder: Path, *, external: bool
+) -> list[Variant]:
+    """Write the files that are to be equal to Keras, the model itself first."""
     portable = file.removesuffix(".onnx") + PORTABLE_SUFFIX
     graphs = [(file, MODEL_TITLE, conversion.onnx)]
     if conversion.portable is not None:
@@ -132,7 +154,7 @@ def _exact(conversion: Conversion, file: str, tolerance: Tolerance) -> list[Vari
         Variant(
             file=name,
             title=title,
-            content=serialized(graph),
+            written=write_model(graph, folder / name, conversion.large, external=external),
             graph=facts(graph),
             tolerance=tolerance,
         )

@@ -119,6 +119,7 @@ def run(request: FileExport) -> dict[str, Any]:
 def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
     """Export into a repository, with configuration, test vectors and manifest beside it."""
     from zoo.export.from_model import export_samples, notes, report, samples_text
+    from zoo.parity.external_data import checksum
     from zoo.parity.vectors import write_vectors
     from zoo.publish import repository as publish
     from zoo.publish.config import model_config
@@ -144,7 +145,7 @@ def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
         write_manifest(staged, manifest)
         manifest["states"] = list(exported.states)
         config = model_config(request.name, graph, states=exported.states)
-        key = f"file:{manifest['files'][layout.MODEL_FILE]['sha256']}"
+        key = f"file:{checksum(staged / layout.MODEL_FILE)}"
         done = publish.publish(
             Path(str(request.repository)), staged, config, (), key, manifest["variants"]
         )

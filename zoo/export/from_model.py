@@ -7,11 +7,11 @@ Nothing is left behind on failure. `zoo.export_model` is this module's `export_m
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from zoo.convert.patches import half_precision
 from zoo.convert.signature import BATCH, Signature
 from zoo.convert.specification import call_arguments, check_model, signature_of
 from zoo.convert.states import state_pairs, with_states
+from zoo.convert.weights import large_variables
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
@@ -32,6 +33,7 @@ from zoo.export.tensorflow_models import keras_3_model
 from zoo.files import staged_folder
 from zoo.parity import samples as rows
 from zoo.parity.compare import Comparison, Policy, Tolerance
+from zoo.parity.external_data import external_files
 from zoo.parity.keras_answers import answered_rows, refuse_state
 from zoo.parity.steps import first_steps
 from zoo.parity.variants import PORTABLE_SUFFIX, Variant
@@ -40,11 +42,16 @@ from zoo.publish.properties import stable_name, states_text
 from zoo.quantize.decision import NONE, check_requested
 from zoo.quantize.evidence import Evidence, of_rows
 from zoo_server.durability import flush_tree
+from zoo_server.malloc import Heap
+from zoo_server.repository.layout import DATA_SUFFIX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What was written and how it was proven. Plain values; `to_json` gives them as a dict."""
+    """What was written and how it was proven. Plain values; `to_json` gives them as a dict.
+
+    `data` is the file with the weights of the one at `path`, if they lie outside; `bytes` are of both.
+    """
 
     path: Path
     bytes: int
@@ -58,6 +65,7 @@ class ExportReport:
     parity: tuple[Comparison, ...]
     notes: tuple[str, ...]
     seconds: float
+    data: Path | None = None
     portable: Path | None = None
     portable_parity: tuple[Comparison, ...] = ()
     smaller: tuple[Variant, ...] = ()
@@ -71,6 +79,7 @@ class ExportReport:
         """Return JSON-able values."""
         return asdict(replace(self, smaller=())) | {
             "path": str(self.path),
+            "data": str(self.data) if self.data else None,
             "portable": str(self.portable) if self.portable else None,
             "smaller": [variant_entry(variant) for variant in self.smaller],
             "max_abs": self.max_abs,
@@ -91,6 +100,7 @@ def export_model(
     portable: bool = False,
     quantize: str = NONE,
     max_loss: float | None = None,
+    external_data: bool = False,
     tolerance: Tolerance | None = None,
 ) -> ExportReport:
     """Write a built Keras model as an ONNX file, proven equal to Keras.
@@ -114,6 +124,9 @@ def export_model(
     beside it as stem + .int8.onnx and so on: ranges come from one half of the samples, and on the other
     the answers may differ from fp32's by `max_loss` (zoo/quantize says in which unit).
 
+    `external_data` writes the weights into a file beside it, PATH + .data; more than the 2 GB that one
+    file holds are written so in any case. The two files belong together.
+
     Raises CheckFailed with one reason, and writes nothing, if the model cannot be exported right,
     or a variant requested by name loses too much; UsageError for arguments that do not fit;
     StorageError if the disk refuses.
@@ -126,6 +139,7 @@ def export_model(
         states=state_pairs(states),
         quantize=quantize,
         max_loss=max_loss,
+        external_data=external_data,
     )
     model = keras_3_model(model)
     target = _target(model, path)
@@ -143,9 +157,25 @@ def export_model(
             input_signature=input_signature,
         )
         flush_tree(folder)
-        for name in exported.written:
-            (folder / name).replace(target.with_name(name))
+        _put_in_place(folder, exported.variants, target.parent)
     return report(model, target, exported, samples, time.monotonic() - started)
+
+
+def _put_in_place(folder: Path, variants: Sequence[Variant], place: Path) -> None:
+    """Rename the files into place; no model is there beside external data of another one."""
+    for variant in variants:
+        if not variant.files:
+            continue
+        model, data = place / variant.file, place / (variant.file + DATA_SUFFIX)
+        own = data.is_file() and data.name in external_files(model)
+        if data.is_file() and len(variant.files) > 1 and not own:
+            raise UsageError(f"{data} is there, and {model.name} does not read it: move it away")
+        if own or len(variant.files) > 1:
+            model.unlink(missing_ok=True)
+        if own:
+            data.unlink()
+        for name in variant.files:
+            (folder / name).replace(place / name)
 
 
 def _policy(tolerance: Tolerance | None) -> Policy:
@@ -193,6 +223,32 @@ def export_samples(
     Raises CheckFailed also for a portable variant that was requested and cannot be.
     """
     check_model(model)
+    with Heap().returning_large_blocks() if large_variables(model) else nullcontext():
+        return _export_samples(
+            model,
+            folder,
+            options,
+            samples,
+            file,
+            policy or Policy(),
+            input_names,
+            output_names,
+            input_signature,
+        )
+
+
+def _export_samples(
+    model: Any,
+    folder: Path,
+    options: ExportOptions,
+    samples: Any,
+    file: str,
+    policy: Policy,
+    input_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+    input_signature: Any,
+) -> Export:
+    """Export as `export_samples` does, wherever freed memory goes."""
     check_requested(options.quantize, with_rows=samples is not None)
     _build(model, samples)
     signature = signature_of(
@@ -223,7 +279,7 @@ def export_samples(
         model,
         signature,
         cases,
-        policy or Policy(),
+        policy,
         folder=folder,
         options=options,
         metadata=Metadata(properties=_properties(model, signature)),
@@ -250,12 +306,13 @@ def samples_text(samples: Any) -> str:
 def report(model: Any, path: Path, exported: Export, samples: Any, seconds: float) -> ExportReport:
     """Return the report of an export whose files lie at `path` and beside it."""
     first, *others = exported.variants
-    assert first.content is not None  # export() writes the model itself, or raises
+    assert first.written is not None  # export() writes the model itself, or raises
     portable = next((v for v in others if v.file.endswith(PORTABLE_SUFFIX)), None)
     return ExportReport(
         path=path,
-        bytes=len(first.content),
-        sha256=hashlib.sha256(first.content).hexdigest(),
+        bytes=first.written.bytes,
+        sha256=first.written.sha256,
+        data=path.with_name(first.written.data) if first.written.data else None,
         opset=first.graph["opset"],
         ir_version=first.graph["ir_version"],
         nodes=first.graph["nodes"],

@@ -20,7 +20,8 @@ class ExportOptions:
     layers as from their reset state, and `states` "inputs" with their states as inputs and outputs, or
     IN=OUT,... names those that the model has.
     `quantize` is one of quantize.decision.CHOICES; a variant may
-    then lose `max_loss` of the metric, None for the metric's default.
+    then lose `max_loss` of the metric, None for the metric's default. `external_data` writes the weights
+    into a file beside the model.
     """
 
     opset: int = OPSET
@@ -29,6 +30,7 @@ class ExportOptions:
     states: str = ""
     quantize: str = NONE
     max_loss: float | None = None
+    external_data: bool = False
 
     def __post_init__(self) -> None:
         check_opset(self.opset)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo.errors import CheckFailed
 from zoo.models.find import existing_repository, model_file
-from zoo.publish.versions import model_names, read_manifest
+from zoo.publish.versions import model_bytes, model_names, read_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def info(model: str | PathLike[str], *, repository: str | PathLike[str] | None =
         weights=training.get("parameters", 0),
         metric=training.get("metric", {}),
         baselines=tuple(training[key] for key in ("baseline", "linear") if key in training),
-        bytes=values["files"]["model.onnx"]["bytes"],
+        bytes=model_bytes(values),
         manifest=values,
     )
 

@@ -31,6 +31,7 @@ from zoo.parity.compare import (
     compare_answers,
     shared_scales,
 )
+from zoo.parity.external_data import read_graph
 from zoo.parity.reference import REFERENCE, exclusion, without_pooled_nan
 from zoo.parity.runtimes import DECISIVE, STAND_IN, Runtime, all_runtimes
 
@@ -156,14 +157,3 @@ def with_undefined(cases: Sequence[Case], kinds: Iterable[str]) -> list[Case]:
 def operators(graph: Any) -> set[str]:
     """Return the kinds of a graph's nodes."""
     return {node.op_type for node in graph.node} if graph is not None else set()
-
-
-def read_graph(path: Path) -> Any:
-    """Return a file's graph without its external data, None for a file that is no ONNX model."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        return onnx.load(path, load_external_data=False).graph
-    except (DecodeError, OSError):
-        return None  # the runtimes will say what they think of it

@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo.parity.adversarial import POOLED_NAN
 from zoo.parity.compare import Arrays, Case, Comparison, Session
+from zoo.parity.external_data import bytes_on_disk
 from zoo.version import installed_version
 
 REFERENCE = "onnx-reference"
@@ -53,7 +54,7 @@ def exclusion(runtime: str, path: Path, graph: Any, cases: Sequence[Case]) -> st
     """Return why a runtime is left out of a file's proof, empty if it is not."""
     if runtime != REFERENCE:
         return ""
-    too_large = path.is_file() and path.stat().st_size > REFERENCE_BYTES
+    too_large = bytes_on_disk(path, graph) > REFERENCE_BYTES
     if too_large or any(
         feed.size / max((1, *feed.shape[:1])) > REFERENCE_ELEMENTS
         for case in cases

@@ -22,8 +22,20 @@ PORTABLE_TITLE = "portable: without recurrent operators, for runtimes that lack 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A variant on disk: the bytes that it takes, its file's checksum, and its external data.
+
+    `data` names the file beside it that holds its larger weights; `bytes` are those of both.
+    """
+
+    bytes: int
+    sha256: str
+    data: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One ONNX file of a version: its bytes, or the reason why there are none.
+    """One ONNX file of a version, in memory or on disk, or the reason why there is none.
 
     `graph` is what zoo.convert.conversion.facts says of it, and `tolerance` the bound that it is held to
     against Keras. A variant that was judged otherwise, since it is not meant to be equal, has
@@ -33,6 +45,7 @@ class Variant:
     file: str
     title: str
     content: bytes | None = field(default=None, repr=False)
+    written: Written | None = None
     graph: Mapping[str, Any] = field(default_factory=dict)
     tolerance: Tolerance = field(default_factory=Tolerance)
     exact: bool = True
@@ -40,8 +53,15 @@ class Variant:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if (self.content is None) != bool(self.reason):
+        if (self.content is None and self.written is None) != bool(self.reason):
             raise ValueError(f"{self.file} has either a content or a reason for having none")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files on disk, its external data first."""
+        if self.written is None:
+            return ()
+        return (self.written.data, self.file) if self.written.data else (self.file,)
 
 
 def variants_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
@@ -160,14 +159,15 @@ def variant_entry(
 ) -> dict[str, Any]:
     """Return what is recorded of a further file, or of why there is none."""
     title = {"file": variant.file, "title": variant.title}
-    if variant.content is None:
+    if variant.written is None:
         return title | {"reason": variant.reason, **variant.measured}
     judged = _proof(proof) if proof else {}
     if held_out:
         judged["held_out"] = dict(held_out)
     return title | {
-        "bytes": len(variant.content),
-        "sha256": hashlib.sha256(variant.content).hexdigest(),
+        "bytes": variant.written.bytes,
+        "sha256": variant.written.sha256,
+        **({"data": variant.written.data} if variant.written.data else {}),
         "graph": dict(variant.graph),
         "exact": variant.exact,
         "tolerance": variant.tolerance.to_json(),

@@ -268,5 +268,6 @@ def _state(key: str, version: int, text: bytes, variants: Sequence[Mapping[str, 
 
 def _models(version: Path) -> dict[str, str]:
     """Return what makes a version that version: the checksum of each of its model files."""
-    paths = (*version.glob("*.onnx"), *version.glob("*.keras"))
+    kinds = ("*.onnx", f"*.onnx{layout.DATA_SUFFIX}", "*.keras")
+    paths = (path for kind in kinds for path in version.glob(kind))
     return {path.name: sha256(path) for path in paths}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
-from zoo.files import sha256
 from zoo.parity.compare import Case, Policy, Tolerance
+from zoo.parity.external_data import checksum
 from zoo.parity.variants import variants_of
 from zoo.parity.vectors import read_vectors
 from zoo.publish.versions import intact_version
@@ -36,8 +36,8 @@ class VerifiedFile:
 
     @property
     def sha256(self) -> str:
-        """Return the file's checksum."""
-        return sha256(self.path)
+        """Return the file's checksum, and that of its external data."""
+        return checksum(self.path)
 
 
 def published_files(repository: Path, name: str, known: Registry) -> list[VerifiedFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,12 @@ def read_manifest(repository: Path, name: str, version: int | None = None) -> Ma
     if "forms" in values:  # what format 2 calls them
         values["variants"] = values.pop("forms")
     return Manifest(model / str(version), values)
+
+
+def model_bytes(values: Mapping[str, Any]) -> int:
+    """Return the size that a manifest says of the model's file, with its external data."""
+    names = (layout.MODEL_FILE, layout.MODEL_FILE + layout.DATA_SUFFIX)
+    return sum(int(values["files"][name]["bytes"]) for name in names if name in values["files"])
 
 
 def model_names(repository: Path) -> list[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from zoo.parity import runtimes
 from zoo.parity.compare import Refusal, compare_answers
-from zoo.parity.prove import read_graph, run_cases
+from zoo.parity.external_data import read_graph
+from zoo.parity.prove import run_cases
 from zoo.parity.reference import exclusion
 from zoo.publish.verification import VerifiedFile
 from zoo.runtimes.catalogue import ISOLATED, IsolatedRuntime, descriptions

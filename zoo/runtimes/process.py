@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from zoo.parity.compare import Arrays, Case, Refusal
-from zoo.parity.prove import read_graph
+from zoo.parity.external_data import external_files
 from zoo.runtimes.catalogue import RUNNERS, IsolatedRuntime
 from zoo.runtimes.environments import Environment, RuntimeUnavailable
 
@@ -106,20 +106,6 @@ def _write_feeds(folder: Path, number: int, case: Case) -> list[dict[str, Any]]:
             {"name": name, "file": file, "dtype": array.dtype.name, "shape": list(array.shape)}
         )
     return tensors
-
-
-def external_files(path: Path) -> set[str]:
-    """Return the names of files beside a model that hold its larger tensors; none if unreadable."""
-    graph = read_graph(path)
-    if graph is None:
-        return set()  # the runtime will refuse it with a reason of its own
-    named = {
-        entry.value
-        for tensor in graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return {name for name in named if Path(name).name == name and (path.parent / name).is_file()}
 
 
 def _run(runtime: IsolatedRuntime, environment: Environment, folder: Path, seconds: float) -> str:

@@ -28,6 +28,7 @@ from zoo.card.text import INSIDE
 from zoo.errors import UsageError
 from zoo.files import sha256, staged_folder
 from zoo.parity.compare import Case
+from zoo.parity.external_data import external_files
 from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.vectors import read_vectors
 from zoo.publish.versions import Manifest, intact_version, published_models
@@ -142,8 +143,10 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
     """Write one model's data, and return what its page shows."""
     manifest = intact_version(sources.repository, name, sources.registry)
     recipe = sources.registry.get(name) if name in sources.registry.owners else None
-    content = (manifest.folder / layout.MODEL_FILE).read_bytes()
-    model = onnx.load_model_from_string(content)
+    path = manifest.folder / layout.MODEL_FILE
+    model, content = onnx.load(path), path.read_bytes()
+    if external_files(path):
+        content = model.SerializeToString(deterministic=True)  # pages read one file
     tapped = taps(model)
     layers = manifest.values["layers"]
     nodes = describe(tapped, layers)

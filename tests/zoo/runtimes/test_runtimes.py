@@ -19,11 +19,12 @@ from onnx import helper, numpy_helper
 from tests.waiting import until
 from zoo.errors import UsageError
 from zoo.parity.compare import Arrays, Case, Policy, Refusal, compare_answers
+from zoo.parity.external_data import external_files
 from zoo.publish.verification import VerifiedFile
 from zoo.runtimes import measure
 from zoo.runtimes.catalogue import ISOLATED, RUNNERS, IsolatedRuntime, descriptions, select
 from zoo.runtimes.environments import Environment, RuntimeUnavailable, prepare
-from zoo.runtimes.process import external_files, run_file
+from zoo.runtimes.process import run_file
 
 #: Long enough for a start on a busy machine; a fake itself takes no time.
 SECONDS = 60.0
@@ -222,7 +223,7 @@ def test_external_data_goes_with_its_model(tmp_path: Path) -> None:
     onnx.save(model, folder / "m.onnx", save_as_external_data=True, location="m.weights")
     (folder / "private").touch()
 
-    assert external_files(folder / "m.onnx") == {"m.weights"}
+    assert external_files(folder / "m.onnx") == ["m.weights"]
 
 
 def test_text_is_not_tried(fake: IsolatedRuntime, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@
     neutral           + 0, * 1, Identity
     gemm              MatMul, Add -> Gemm
     flatten_weights   Transpose, Reshape, Gemm -> Reshape, Gemm
+    large_layout      Transpose, Reshape of a weight whose values are read later -> such a weight
+    large_scale       Conv of such a weight, Mul, Add -> Conv
     dead              unused nodes and initializers
 
 Each is right by itself, under the condition that its module's docstring states, so the order is
@@ -25,6 +27,9 @@ from zoo.convert.passes.flatten_weights import permute_rows_after_flatten
 from zoo.convert.passes.folding import fold_constants
 from zoo.convert.passes.gemm import matmul_add_to_gemm
 from zoo.convert.passes.groups import set_groups
+from zoo.convert.passes.large_layout import fold_layout
+from zoo.convert.passes.large_scale import fold_scale
+from zoo.convert.passes.large_weights import LargeWeights
 from zoo.convert.passes.neutral import drop_neutral
 from zoo.convert.passes.output_padding import negative_pads_to_output_padding
 from zoo.convert.passes.shapes import fold_shapes
@@ -39,16 +44,18 @@ PASSES: tuple[Callable[[View], bool], ...] = (
     drop_neutral,
     matmul_add_to_gemm,
     permute_rows_after_flatten,
+    fold_layout,
+    fold_scale,
 )
 
 
-def clean(model: ModelProto) -> None:
+def clean(model: ModelProto, large: LargeWeights | None = None) -> None:
     """Run every pass until none changes the graph, then drop what is not read."""
     drop_dead(model)
     changed = True
     while changed:
         changed = False
-        view = View(model)
+        view = View(model, large)
         for run in PASSES:
             while run(view):
                 changed = True

@@ -10,21 +10,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from zoo.errors import CheckFailed
 
 
 def captures_to_initializers(
-    model: ModelProto, inputs: Collection[str], captures: Mapping[str, np.ndarray]
+    model: ModelProto,
+    inputs: Collection[str],
+    captures: Mapping[str, np.ndarray],
+    large: Mapping[str, TensorProto] | None = None,
 ) -> None:
     """Replace every graph input that is not in `inputs` by an initializer holding its capture.
 
-    Raises CheckFailed for an extra input that is not a capture.
+    `large` are the initializers of weights that the function had as inputs. Raises CheckFailed for an
+    extra input that is neither.
     """
     graph = model.graph
     extra = [value.name for value in graph.input if value.name not in inputs]
     for name in extra:
+        if large and name in large:
+            graph.initializer.append(large[name])
+            continue
         if name not in captures:
             raise CheckFailed(
                 f"the exported graph wants an input {name!r} that the model does not have"

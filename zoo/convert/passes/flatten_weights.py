@@ -9,9 +9,12 @@ that leaves more than one axis, as in ConvNeXt, is no flatten.)
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import NodeProto
+from operator import itemgetter
 
+import numpy as np
+from onnx import NodeProto, numpy_helper
+
+from zoo.convert.passes.large_weights import is_large
 from zoo.convert.passes.view import Dim, Dims, View, attribute, known
 
 
@@ -33,14 +36,18 @@ def permute_rows_after_flatten(view: View) -> bool:
         product = view.only_reader(reshape.output[0])
         if product is None or not _is_product(product, reshape.output[0]):
             continue
-        weight = view.constant(product.input[1])
+        weight = view.weight(product.input[1])
         sizes = [features[axis - 1] for axis in perm[1:]]
-        if weight is None or weight.ndim != 2 or weight.shape[0] != int(np.prod(sizes)):
+        if weight is None or len(weight.dims) != 2 or weight.dims[0] != int(np.prod(sizes)):
             continue
-        rows = np.arange(weight.shape[0]).reshape(sizes)
+        rows = np.arange(weight.dims[0]).reshape(sizes)
         # Axis i of the source is axis perm.index(i) of what the rows are ordered by now.
-        order = rows.transpose([perm.index(axis) - 1 for axis in range(1, len(perm))])
-        product.input[1] = view.add_constant(weight[order.ravel()], "permuted")
+        order = rows.transpose([perm.index(axis) - 1 for axis in range(1, len(perm))]).ravel()
+        if is_large(weight):
+            changed = view.add_large(weight, weight.dims, "permuted", itemgetter(order))
+        else:
+            changed = view.add_constant(numpy_helper.to_array(weight)[order], "permuted")
+        product.input[1] = changed
         reshape.input[0] = node.input[0]
         view.graph.node.remove(node)
         return True

@@ -18,16 +18,17 @@ def matmul_add_to_gemm(view: View) -> bool:
     for node in view.graph.node:
         if node.op_type != "MatMul" or view.rank(node.input[0]) != 2:
             continue
-        weight = view.constant(node.input[1])
+        weight = view.weight(node.input[1])
         add = view.only_reader(node.output[0])
-        if weight is None or weight.ndim != 2 or add is None or add.op_type != "Add":
+        if weight is None or len(weight.dims) != 2 or add is None or add.op_type != "Add":
             continue
         bias_name = next(name for name in add.input if name != node.output[0])
         bias = view.constant(bias_name)
-        if bias is None or not _broadcasts(bias, weight.shape[1]) or bias.dtype != weight.dtype:
+        width, kind = weight.dims[1], helper.tensor_dtype_to_np_dtype(weight.data_type)
+        if bias is None or not _broadcasts(bias, width) or bias.dtype != kind:
             continue
         # Gemm's C of one dimension is what every runtime reads.
-        flat = np.broadcast_to(bias.reshape(-1), (weight.shape[1],))
+        flat = np.broadcast_to(bias.reshape(-1), (width,))
         if bias.shape != flat.shape:
             bias_name = view.add_constant(flat, "bias")
         inputs = [node.input[0], node.input[1], bias_name]

@@ -6,12 +6,22 @@ what nested graphs (Loop, If) read counts as read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorShapeProto, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TensorShapeProto,
+    numpy_helper,
+)
+
+from zoo.convert.passes.large_weights import LargeWeights, is_large
 
 #: Known size, name of an unknown one, or nothing known at all.
 Dim = int | str | None
@@ -24,8 +34,10 @@ SMALL = 1024
 class View:
     """An index over a model's outer graph."""
 
-    def __init__(self, model: ModelProto) -> None:
+    def __init__(self, model: ModelProto, large: LargeWeights | None = None) -> None:
+        """`large` has the weights without values that the graph has, if it has some."""
         self.model = model
+        self.large = large or LargeWeights()
         self.shapes = _shapes(model)
         self.refresh()
 
@@ -47,8 +59,13 @@ class View:
                 self.read_inside.update(reads_of(nested))
 
     def constant(self, name: str) -> np.ndarray | None:
-        """Return the value of an initializer or Constant node, None if `name` is neither."""
+        """Return the value of an initializer or Constant node, None if `name` is neither.
+
+        None also for a large weight, whose values are not there.
+        """
         if name in self.initializers:
+            if is_large(self.initializers[name]):
+                return None
             array: np.ndarray = numpy_helper.to_array(self.initializers[name])
             return array
         node = self.producers.get(name)
@@ -56,6 +73,35 @@ class View:
             value: np.ndarray = numpy_helper.to_array(node.attribute[0].t)
             return value
         return None
+
+    def weight(self, name: str) -> TensorProto | None:
+        """Return the tensor of an initializer or Constant node, None if `name` is neither."""
+        if name in self.initializers:
+            return self.initializers[name]
+        node = self.producers.get(name)
+        if node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor: TensorProto = node.attribute[0].t
+            return tensor
+        return None
+
+    def large_weight(self, name: str) -> TensorProto | None:
+        """Return the initializer if it is a large weight, whose values are not there."""
+        tensor = self.initializers.get(name)
+        return tensor if tensor is not None and is_large(tensor) else None
+
+    def add_large(
+        self,
+        source: TensorProto,
+        dims: Sequence[int],
+        stem: str,
+        change: Callable[[np.ndarray], np.ndarray],
+    ) -> str:
+        """Add what `change` makes of a large weight, under a fresh name, and return the name."""
+        name = self._fresh(stem)
+        self.graph.initializer.append(self.large.derive(source, name, dims, change))
+        self.initializers[name] = self.graph.initializer[-1]
+        self.shapes[name] = tuple(dims)
+        return name
 
     def rank(self, name: str) -> int | None:
         """Return the number of dimensions, None if unknown."""
@@ -71,15 +117,19 @@ class View:
 
     def add_constant(self, array: np.ndarray, stem: str) -> str:
         """Add an initializer under a fresh name and return the name."""
+        name = self._fresh(stem)
+        tensor = numpy_helper.from_array(np.array(array, order="C"), name)
+        self.graph.initializer.append(tensor)
+        self.initializers[name] = self.graph.initializer[-1]
+        self.shapes[name] = array.shape
+        return name
+
+    def _fresh(self, stem: str) -> str:
         name = stem
         number = 0
         while name in self.initializers or name in self.producers or name in self.inputs:
             number += 1
             name = f"{stem}_{number}"
-        tensor = numpy_helper.from_array(np.array(array, order="C"), name)
-        self.graph.initializer.append(tensor)
-        self.initializers[name] = self.graph.initializer[-1]
-        self.shapes[name] = array.shape
         return name
 
     def bypass(self, node: NodeProto, source: str) -> bool:
