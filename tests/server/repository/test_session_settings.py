@@ -70,9 +70,22 @@ def test_memory_is_given_back_after_each_run():
     make = run_options(onnxruntime, read(parameter(key, "cpu:0")), arena=True)
     plain = run_options(onnxruntime, read(""), arena=True)
 
-    assert make(None).get_run_config_entry(key) == "cpu:0"
-    assert make(Cancellation()).get_run_config_entry(key) == "cpu:0"
-    assert plain(None) is None
+    assert make(None, 0).get_run_config_entry(key) == "cpu:0"
+    assert make(Cancellation(), 0).get_run_config_entry(key) == "cpu:0"
+    assert plain(None, 4096) is None
+
+
+def test_memory_is_given_back_after_a_large_run():
+    """Where there is an arena: onnxruntime fails a run that is to shrink one that is not there."""
+    key, large = "memory.enable_memory_arena_shrinkage", 1 << 26
+    plain = run_options(onnxruntime, read(""), arena=True)
+    graphics = run_options(onnxruntime, read(parameter(key, "gpu:0")), arena=True)
+    without = run_options(onnxruntime, read(parameter("enable_mem_arena", 0)), arena=True)
+    bounded = run_options(onnxruntime, read(""), arena=False)
+
+    assert plain(None, large).get_run_config_entry(key) == "cpu:0"
+    assert graphics(None, large).get_run_config_entry(key) == "gpu:0"
+    assert without(None, large) is bounded(None, large) is None
 
 
 def test_session_entries():

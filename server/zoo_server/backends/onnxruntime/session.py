@@ -1,12 +1,13 @@
 """One loaded graph: its inputs and outputs, and its runs."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from zoo_server.backends.onnxruntime.error_text import is_out_of_memory, memory_reason, one_line
-from zoo_server.backends.onnxruntime.library import InferenceSession, Run, RunOptions, Tensor
+from zoo_server.backends.onnxruntime.library import InferenceSession, Run, Tensor
+from zoo_server.backends.onnxruntime.session_options import MakeRunOptions
 from zoo_server.backends.onnxruntime.threads import ThreadLimiter
 from zoo_server.datatypes import TensorSpec, by_onnx
 from zoo_server.errors import ExecutionError, InvalidRequest, MemoryExhausted, ModelLoadError
@@ -29,7 +30,7 @@ class Session:
         threads: int,
         limiter: ThreadLimiter,
         traits: GraphTraits,
-        run_options: Callable[[Cancellation | None], RunOptions | None],
+        run_options: MakeRunOptions,
         run: Run | None = None,
         memory_bytes: int = 0,
         nodes: tuple[tuple[str, int], ...] = (),
@@ -69,7 +70,7 @@ class Session:
         guard of the graph fails (server/zoo_server/repository/graph_file.py). Without `waits`, WouldWait
         if the threads that it computes with are not free.
         """
-        options = self._run_options(cancellation)
+        options = self._run_options(cancellation, sum([array.nbytes for array in feeds.values()]))
         try:
             if self.threads == 1:
                 results = self._run(outputs, feeds, options)

@@ -20,6 +20,17 @@ _LEVELS = {
 _ERROR, _FATAL = 3, 4
 
 
+#: Gives the free memory of an arena back after a run, and that of the CPU's.
+_SHRINKAGE, _CPU = "memory.enable_memory_arena_shrinkage", "cpu:0"
+
+#: Inputs from so many bytes on leave behind an arena that seldom anybody needs again, in pieces that lie between
+#: the messages on the heap. To get it anew does not show beside such a run.
+_LARGE_INPUTS = 1 << 20
+
+#: Makes the options of a run over inputs of so many bytes, which its cancellation ends; None where there are none.
+MakeRunOptions = Callable[[Cancellation | None, int], RunOptions | None]
+
+
 def session_options(
     module: Onnxruntime,
     path: Path,
@@ -62,18 +73,18 @@ def inter_op_threads(threads: int, settings: SessionSettings) -> int:
     return (settings.inter_op_threads or threads) if settings.parallel else 1
 
 
-def run_options(
-    module: Onnxruntime, settings: SessionSettings, *, arena: bool
-) -> Callable[[Cancellation | None], RunOptions | None]:
-    """Return what makes the options of a run, which its cancellation ends; None where there are none."""
-    shrinks = settings.shrinks if arena else ""
+def run_options(module: Onnxruntime, settings: SessionSettings, *, arena: bool) -> MakeRunOptions:
+    """Return what makes the options of runs; without `arena` there is none, whatever the settings say."""
+    always = settings.shrinks if arena else ""
+    after_large = always or (_CPU if arena and settings.arena else "")
 
-    def make(cancellation: Cancellation | None) -> RunOptions | None:
+    def make(cancellation: Cancellation | None, nbytes: int) -> RunOptions | None:
+        shrinks = after_large if nbytes >= _LARGE_INPUTS else always
         if cancellation is None and not shrinks:
             return None
         options = module.RunOptions()
         if shrinks:
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrinks)
+            options.add_run_config_entry(_SHRINKAGE, shrinks)
         if cancellation is not None:
             cancellation.on_cancel(partial(setattr, options, "terminate", True))
         return options
