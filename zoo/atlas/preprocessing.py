@@ -1,5 +1,7 @@
 """Preprocessing layers: numbers, words, sound, image sizes."""
 
+from typing import Any
+
 from zoo.atlas.case import case, layer
 
 VOCABULARY = ["a", "b", "c"]
@@ -7,6 +9,22 @@ VOCABULARY = ["a", "b", "c"]
 #: What the rows are made of, for layers that look values up.
 INTEGERS = {"values": "integers", "dtype": "int64"}
 WORDS = {"values": "words", "dtype": "string"}
+
+#: Nothing, several spaces of each kind, what is cleaned away, and letters that are not.
+TEXTS = WORDS | {
+    "words": ("a", "", "  B\ta\n\v\f\r c ", "A, b! 'C' d.", "a-b [c] É", "a\u00a0b \u2003c b b")
+}
+
+TEXT_OPTIONS: dict[str, dict[str, Any]] = {
+    "length": {"output_sequence_length": 3},
+    "multi_hot": {"output_mode": "multi_hot"},
+    "count": {"output_mode": "count"},
+    "tf_idf": {"output_mode": "tf_idf", "idf_weights": [1.0, 2.0, 0.5]},
+    "lower": {"standardize": "lower"},
+    "strip_punctuation": {"standardize": "strip_punctuation"},
+    "as it is": {"standardize": None},
+    "no split": {"split": None},
+}
 
 
 CASES = (
@@ -44,9 +62,7 @@ CASES = (
     case("HashedCrossing", lambda k, x: k.layers.HashedCrossing(5)(x), (1,), (1,)).but(
         **INTEGERS, refused="SparseCross"
     ),
-    layer("TextVectorization", (1,), vocabulary=VOCABULARY).but(
-        **WORDS, refused="StaticRegexReplace"
-    ),
+    layer("TextVectorization", (1,), vocabulary=VOCABULARY).but(**TEXTS),
     layer("STFTSpectrogram", (64, 1), frame_length=16, frame_step=8, fft_length=16),
     layer(
         "STFTSpectrogram[magnitude]",
@@ -92,5 +108,15 @@ CASES = (
     ),
     layer("Discretization[one_hot]", (1,), bin_boundaries=[-1.0, 0.0, 1.0], output_mode="one_hot"),
     layer("Discretization[count]", (4,), bin_boundaries=[-1.0, 0.0, 1.0], output_mode="count"),
+    *(
+        layer(f"TextVectorization[{name}]", (1,), vocabulary=VOCABULARY, **options).but(**TEXTS)
+        for name, options in TEXT_OPTIONS.items()
+    ),
+    layer("TextVectorization[ngrams]", (1,), vocabulary=VOCABULARY, ngrams=2).but(
+        **TEXTS, refused="StringSplitV2"
+    ),
+    layer("TextVectorization[character]", (1,), vocabulary=VOCABULARY, split="character").but(
+        **TEXTS, refused="UnicodeDecode"
+    ),
     layer("Rescaling[uint8]", (4, 4, 3), 1 / 255).but(values="pixels", dtype="uint8"),
 )

@@ -1,7 +1,7 @@
 """Converts a Keras model to a checked ONNX model.
 
 trace (function, patches) -> tf2onnx (from_function, handlers) -> captures to initializers
--> signature -> recurrent operators (recurrent) -> clean (passes) -> newer operator sets
+-> signature -> recurrent operators (recurrent) -> clean (passes) -> newer operator sets, text
 -> canonical names -> ONNX checker with full shape inference, allowed operators only
 """
 
@@ -31,6 +31,7 @@ from zoo.convert.recurrent.portable import NoPortableVariant, Portable
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import signature_of
 from zoo.convert.states import check_states
+from zoo.convert.text import TEXT_OPSET, expand_text, has_text, state_types
 from zoo.convert.weights import initializers, large_variables
 from zoo.errors import CheckFailed, first_line
 from zoo.version import zoo_version
@@ -163,6 +164,7 @@ def _finish(
     restore_inputs(model, {key: t.dtype for key, t in inputs.items()}, traced.captures)
     weights = initializers(traced.large, large)
     captures_to_initializers(model, inputs, traced.captures, weights)
+    state_types(model)
     by_name = signature.input_dims()
     dims: dict[str, Sequence[int | str | None]] = {k: by_name[t.name] for k, t in inputs.items()}
     write_signature(model, dims | {key: t.shape for key, t in outputs.items()})
@@ -170,9 +172,12 @@ def _finish(
     clean(model, large)
     shapes = {key: (t.name, t.shape) for key, t in outputs.items()}
     write_signature(model, dims | output_dims(model, shapes))
+    if has_text(model):
+        opset = max(opset, TEXT_OPSET)
     if opset > TF2ONNX_OPSET:
         source, model = model, _converted(large_as_inputs(model), opset)
         inputs_as_large(model, source)
+    expand_text(model)
     del model.graph.value_info[:]
     canonicalize(model, {key: t.name for key, t in (inputs | outputs).items()})
     model.ir_version = IR_VERSIONS[opset]

@@ -99,6 +99,7 @@ FAILED = re.compile(r"Failed to convert node '(?P<name>[^']*)'[^:]*: *(?P<reason
 #: What to do instead of what ONNX lacks, by layer.
 CURES = {
     "TextVectorization": "clean and split the text before, and look its words up by a StringLookup",
+    "StringLookup": "or give it num_oov_indices=1, which needs no hashing",
     "Hashing": "hash before, and give the model the buckets",
     "HashedCrossing": "cross and hash before, and give the model the buckets",
 }
@@ -113,10 +114,12 @@ def _reason(model: Any, messages: Sequence[str]) -> str:
         facts = match.groupdict()
         layer = layer_of(model, facts["name"])
         where = f"layer {layer}" if layer else f"{model.name} ({facts['name']})"
-        if not facts.get("kind"):
-            return f"{where} cannot be converted: {facts['reason']}"
         cures = [cure for kind, cure in CURES.items() if layer and layer.endswith(f"({kind})")]
         cure = next(iter(cures), "do its work before or after")
+        if not facts.get("kind"):
+            return f"{where} cannot be converted: {facts['reason']}" + (
+                f"; {cure}" if cures else ""
+            )
         return (
             f"{where} needs TensorFlow's {facts['kind']}, which ONNX lacks: "
             f"take it out of the model; {cure}"

@@ -1,6 +1,7 @@
 """Handlers for TensorFlow operators that tf2onnx 1.17 lacks, or converts to invalid graphs.
 
-    PyFuncStateless          our tokens: a recurrent layer, or a lookup table
+    PyFuncStateless          our tokens: a recurrent layer, a lookup table, words of a text
+    StringLower ...          text (text_vectorization.py)
     Erfc, Expm1, Log1p       1 - Erf(x), Exp(x) - 1 and Log(1 + x)
     Bucketize                how many boundaries are not above x
     OneHot                   by comparing: ONNX counts -1 from the end, and TensorFlow gives zeros
@@ -33,6 +34,8 @@ from zoo.convert.resizing import (
     resize_nearest,
     scale_and_translate,
 )
+from zoo.convert.text import WORDS
+from zoo.convert.text_vectorization import Counts, Words, lower, replaced
 from zoo.convert.tokens import Tokens
 
 Handler = Callable[[Any, Any, str, Any], None]
@@ -64,6 +67,10 @@ def handlers(
             replace(graph, node, PLACEHOLDER, node.input, {"token": key}, domain=DOMAIN)
         elif isinstance(stands_for, Lookup):
             _label_encoder(graph, node, stands_for)
+        elif isinstance(stands_for, Words):
+            replace(graph, node, WORDS, node.input, domain=DOMAIN)
+        elif isinstance(stands_for, Counts):
+            _counts(graph, node, stands_for.depth)
         else:
             raise ValueError(f"{name} calls Python code, which ONNX cannot")
 
@@ -76,6 +83,8 @@ def handlers(
         "OneHot": _one_hot,
         "Equal": partial(_equal, captures),
         "NotEqual": partial(_equal, captures),
+        "StaticRegexReplace": replaced,
+        "StringLower": lower,
         "Select": _select,
         "SelectV2": _select,
         "ResizeArea": resize_by_kernel,
@@ -106,6 +115,21 @@ def _typed(side: str, values: Any) -> dict[str, Any]:
     if array.dtype.kind == "f":
         return {f"{side}_float{suffix}": array.astype(np.float32).tolist()}
     return {f"{side}_string{suffix}": array.tolist()}
+
+
+def _counts(graph: Any, node: Any, depth: int) -> None:
+    """How often each number below `depth` is in a row: weights added where the numbers say."""
+    numbers, weights = node.input
+    zero = constant(graph, node, "zero", np.zeros(1, np.float32))
+    size = make(graph, "Shape", [numbers], [2], TensorProto.INT64)
+    first, width = (
+        constant(graph, node, s, np.array([v])) for s, v in (("rows", 0), ("depth", depth))
+    )
+    rows = make(graph, "Gather", [size, first], [1], TensorProto.INT64)
+    shape = make(graph, "Concat", [rows, width], [2], TensorProto.INT64, axis=0)
+    empty = make(graph, "Expand", [zero, shape], [-1, depth], TensorProto.FLOAT)
+    attributes = {"axis": 1, "reduction": "add"}
+    replace(graph, node, "ScatterElements", [empty, numbers, weights], attributes)
 
 
 def _numpy_type(graph: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 recurrent layers    call answers with a token, for which the ONNX operator is written later
 lookup tables       likewise: the frozen graph has no tables
+text                likewise: splitting into words (text_vectorization.py)
 inner jit           tf.function(jit_compile=True) becomes a plain function, which is inlined
 open dimensions     resizing and TimeDistributed where sizes are not known (open_dimensions.py)
 signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
@@ -27,6 +28,7 @@ from zoo.convert.open_dimensions import open_dimensions
 from zoo.convert.recurrent.substitute import substituted
 from zoo.convert.signature import Signature
 from zoo.convert.states import without_state
+from zoo.convert.text_vectorization import text_tokens
 from zoo.convert.tokens import Tokens, placeholder
 
 HALF = {"float16", "bfloat16", "float64"}
@@ -54,6 +56,7 @@ def patched(
         stack.enter_context(open_dimensions(layers))
         for layer in layers:
             stack.enter_context(_lookup_tokens(layer, tokens))
+            stack.enter_context(text_tokens(layer, tokens))
         stack.enter_context(substituted(layers, tokens))
         yield tokens
 

@@ -25,6 +25,7 @@ from zoo.convert.patches import half_precision
 from zoo.convert.signature import BATCH, Signature
 from zoo.convert.specification import call_arguments, check_model, signature_of
 from zoo.convert.states import state_pairs, with_states
+from zoo.convert.text import TEXT_OPSET
 from zoo.convert.weights import large_variables
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, export
@@ -340,6 +341,8 @@ def notes(model: Any, samples: Any, exported: Export) -> list[str]:
     lines += [
         f"the batch is {size}, the one that the model takes" for size in batches if size != BATCH
     ]
+    if "StringConcat" in exported.variants[0].graph["operators"]:
+        lines.append(f"opset {TEXT_OPSET} at least, which has operators on text")
     return [*lines, *exported.notes]
 
 

@@ -113,14 +113,14 @@ def _computed_wrong(path: Path, graph: Any) -> str:
     """Return what in a graph the evaluator is known to compute wrong, empty for nothing.
 
     Measured with onnx 1.23.2 on graphs that onnxruntime runs as Keras does: a Loop's result loses
-    its batch of one, recurrent operators answer as with their default activations, and GlobalMaxPool
+    its batch of one, StringNormalizer takes accents away, recurrent operators answer as with their default activations, and GlobalMaxPool
     takes the first axes after the batch for pixels unless there are four axes.
     """
     pooled = [n.input[0] for n in (graph.node if graph else ()) if n.op_type == "GlobalMaxPool"]
     if any(rank != 4 for rank in _ranks(path, pooled)):
         return "it computes GlobalMaxPool wrong of other than four dimensions"
     for node in graph.node if graph is not None else ():
-        if node.op_type in ("Loop", "Scan"):
+        if node.op_type in ("Loop", "Scan", "StringNormalizer"):
             return f"it computes {node.op_type} wrong"
         if any(attribute.name == "activations" for attribute in node.attribute):
             return f"it computes {node.op_type} with default activations only"

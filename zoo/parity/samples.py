@@ -6,7 +6,7 @@ integers and strings values that the model's own tables know, besides one that t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +123,15 @@ def _limit(model: Any) -> int:
 def _vocabulary(model: Any) -> list[str]:
     """Return words for string inputs: what the lookup layers know, and one that none does."""
     words: list[str] = []
+    texts: list[str] = []
     for layer in all_layers(model):
         if hasattr(layer, "get_vocabulary"):
             words += [str(word) for word in layer.get_vocabulary() if str(word)]
-    return [*dict.fromkeys(words), "zoo: not a known word"]
+        texts += _texts(words) if getattr(layer, "_split", None) else []
+    return [*dict.fromkeys([*words, *texts]), "zoo: not a known word"]
+
+
+def _texts(words: Sequence[str]) -> list[str]:
+    """Return texts of these words: none, several in a row, in capitals, with what is cleaned away."""
+    a, b = (words or ["a"])[0], (words or ["b"])[-1]
+    return ["", f" {a}\t{b}  {a.upper()}, É{b}!", f"{b}\n\u00a0{b}-{a} '{b}'", f"{a} " * 9]

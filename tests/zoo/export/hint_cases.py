@@ -115,7 +115,24 @@ def _text(keras: Any, *, split: bool) -> Any:
     x = keras.Input((4,) if split else (1,), dtype="string")
     if split:
         return keras.Model(x, keras.layers.StringLookup(vocabulary=words)(x))
-    return keras.Model(x, keras.layers.TextVectorization(vocabulary=words)(x))
+    return keras.Model(x, keras.layers.TextVectorization(vocabulary=words, ngrams=2)(x))
+
+
+def _cleaned(keras: Any, pattern: str) -> Any:
+    """Text that is cleaned by a regular expression."""
+    import tensorflow as tf
+
+    def clean(text: Any) -> Any:
+        return tf.strings.regex_replace(text, pattern, " ")
+
+    x = keras.Input((1,), dtype="string")
+    return keras.Model(x, keras.layers.TextVectorization(vocabulary=["a"], standardize=clean)(x))
+
+
+def _looked_up(keras: Any, unknown: int) -> Any:
+    x = keras.Input((2,), dtype="string")
+    layer = keras.layers.StringLookup(vocabulary=["a"], num_oov_indices=unknown)
+    return keras.Model(x, layer(x))
 
 
 def _hashed(keras: Any, *, inside: bool) -> Any:
@@ -194,6 +211,19 @@ HINTS = {
         build=partial(_text, split=False),
         words="clean and split the text before, and look its words up by a StringLookup",
         ways={"StringLookup": (partial(_text, split=True), {})},
+    ),
+    "regular expression": Hint(
+        build=partial(_cleaned, pattern=r"\d+"),
+        words="clean and split the text before, and look its words up by a StringLookup",
+        ways={
+            "StringLookup": (partial(_text, split=True), {}),
+            "a set of characters": (partial(_cleaned, pattern="[0-9]"), {}),
+        },
+    ),
+    "unknown words": Hint(
+        build=partial(_looked_up, unknown=2),
+        words="or give it num_oov_indices=1, which needs no hashing",
+        ways={"one": (partial(_looked_up, unknown=1), {})},
     ),
     "hashing": Hint(
         build=partial(_hashed, inside=True),
