@@ -16,7 +16,7 @@ from zoo.cli import parse
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 #: Programs of others, whose own options are not checked here.
-FOREIGN = {"cd", "docker", "git", "kubectl", "serve", "source", "$EDITOR"}
+FOREIGN = {"cd", "docker", "export", "git", "kubectl", "serve", "source", "$EDITOR"}
 
 
 def _consoles() -> list[Block]:

@@ -19,7 +19,8 @@ from zoo.commands import (
     print_json,
     require_training,
 )
-from zoo.commands.train import print_trained, report_failures, train_all, trained_recipes
+from zoo.commands.train import print_trained, report_failures
+from zoo.commands.trainings import train_all, trained_recipes
 from zoo.convert.opsets import IR_VERSIONS, OPSET
 from zoo.errors import StorageError, UsageError, ZooError
 from zoo.export.file_formats import is_model_file

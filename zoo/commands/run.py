@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 def _publish(options: argparse.Namespace) -> None:
     """Train and export; raises what either does."""
     from zoo.commands.export import export_all
-    from zoo.commands.train import train_all
+    from zoo.commands.trainings import train_all
     from zoo.export.options import ExportOptions
 
     recipe = registry(options).get(options.model)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import add_json, add_models, add_runs, chosen_recipes, print_json
-from zoo.errors import RecipeError, UsageError, ZooError
-from zoo.recipes.trial_settings import Settings, parsed_settings
+from zoo.commands.trainings import spread, train_all, trial_of
+from zoo.errors import UsageError, ZooError
+from zoo.recipes.trial_settings import parsed_settings
 from zoo.terminal.messages import say
 from zoo.terminal.progress import CommandProgress
 
 if TYPE_CHECKING:
-    from zoo.recipes.recipe import Recipe
-    from zoo.training.loop import Progress
     from zoo.training.record import TrainingRecord
+    from zoo.training.workers import Cluster
 
 SUMMARY = "train models on their data; skip those that are up to date"
 EXAMPLE = (
     "zoo train dense_iris cnn_digits\n"
     "  zoo train cnn_digits --seeds 5\n"
-    "  zoo train dense_iris --set learning_rate=0.02"
+    "  zoo train dense_iris --set learning_rate=0.02\n"
+    "  zoo train cnn_digits10 --workers 2"
 )
 
 #: Where trainings are spread to, besides.
@@ -48,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="train the one MODEL with another seed, learning_rate, batch_size, epochs, patience or argument "
         "of its function (repeatable); later runs use it too, until --set recipe",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="train each model in N processes that share every batch; across machines, start `zoo train MODEL` "
+        "on each with TF_CONFIG set instead",
     )
     _add_spread(parser)
     add_runs(parser)
@@ -102,12 +107,22 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"{flag} is for one model: name it")
     settings = parsed_settings(options.settings)
     recipes = chosen_recipes(options)
-    if options.on or options.seeds or options.jobs:
-        records, failures, fresh = _spread(recipes, options, settings)
+    cluster = _cluster()
+    several = options.on or options.seeds or options.jobs
+    _refuse_mixed(options, cluster, bool(several))
+    if several:
+        records, failures, fresh = spread(recipes, options, settings)
     else:
+        count = options.workers
         with CommandProgress(len(recipes)) as overall:
             records, failures, fresh = train_all(
-                recipes, options.runs, overall, data=options.data, settings=settings
+                recipes,
+                options.runs,
+                overall,
+                data=options.data,
+                settings=settings,
+                workers=(trial_of(options, settings), count) if count else None,
+                cluster=cluster,
             )
     if options.json:
         print_json([_json(record, record.name in fresh) for record in records])
@@ -116,100 +131,27 @@ def run(options: argparse.Namespace) -> int:
     return report_failures(failures)
 
 
-def train_all(
-    recipes: Sequence[Recipe],
-    runs: Path,
-    overall: CommandProgress,
-    *,
-    data: str | None = None,
-    settings: Settings | None = None,
-) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
-    """Train what is out of date; returns records, failures by name, and the names just trained.
+def _cluster() -> Cluster | None:
+    from zoo.training.workers import Cluster
 
-    A step of a recurrent model is trained as its source. Nothing is trained if a recipe of the
-    user's is wrong; but one model that misses its claim does not keep the others back.
-    """
-    from zoo.training.runs import RunFolder
-    from zoo.training.train import train
-
-    records: list[TrainingRecord] = []
-    failures = _faulty(recipes, runs, data, settings)
-    if failures:
-        return [], failures, set()
-    fresh: set[str] = set()
-    for recipe in trained_recipes(recipes):
-        overall.begin(recipe.name, "starting TensorFlow" if not fresh else "training")
-        try:
-            run = RunFolder(runs, recipe.name)
-            record = run.record if run.is_current(recipe, data, settings) else None
-            if record is None:
-                record = train(recipe, runs, data=data, settings=settings, progress=overall.epoch)
-                fresh.add(recipe.name)
-            records.append(record)
-        except ZooError as error:
-            failures[recipe.name] = error
-        overall.end()
-    return records, failures, fresh
+    return Cluster.from_environment()
 
 
-def _spread(
-    recipes: Sequence[Recipe], options: argparse.Namespace, settings: Settings | None
-) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
-    """Train as `train_all` does, several trainings at once and with several seeds."""
-    from zoo.training.processes import run_in_processes
-    from zoo.training.spread import Trainings, run_missing
-    from zoo.training.trial import Trial
-
-    failures = _faulty(recipes, options.runs, options.data, settings)
-    if failures:
-        return [], failures, set()
-    common = Trial(
-        model="",
-        runs=options.runs.resolve(),
-        modules=tuple(path.resolve() for path in options.modules),
-        data=options.data,
-        settings=settings,
-    )
-    trainings = [
-        Trainings.of(recipe, common, options.seeds or 1) for recipe in trained_recipes(recipes)
-    ]
-    missing = [trial for each in trainings for trial in each.missing]
-    jobs = options.jobs or len(os.sched_getaffinity(0))
-    with CommandProgress(len(missing), "trainings") as overall:
-
-        def progress(trial: Trial) -> Progress:
-            return lambda epoch, epochs, *_: overall.begin(trial.title, f"epoch {epoch}/{epochs}")
-
-        overall.begin("starting", f"TensorFlow, {jobs} at once" if missing else "")
-        for _ in run_missing(trainings, partial(run_in_processes, jobs=jobs), progress):
-            overall.end()
-    records = [record for each in trainings if (record := each.result()) is not None]
-    failures = {title: error for each in trainings for title, error in each.failures.items()}
-    return records, failures, {trial.model for trial in missing}
-
-
-def trained_recipes(recipes: Iterable[Recipe]) -> list[Recipe]:
-    """Return the recipes whose training gives these their weights, each once."""
-    return list({recipe.trained_as.name: recipe.trained_as for recipe in recipes}.values())
-
-
-def _faulty(
-    recipes: Sequence[Recipe], runs: Path, data: str | None, settings: Settings | None
-) -> dict[str, ZooError]:
-    """Return what is wrong with the recipes from outside this package that are to be trained."""
-    from zoo.training.check import check_recipe
-    from zoo.training.runs import RunFolder
-
-    failures: dict[str, ZooError] = {}
-    for recipe in trained_recipes(recipes):
-        run = RunFolder(runs, recipe.name)
-        if data is not None or recipe.is_own or run.is_current(recipe, settings=settings):
-            continue
-        try:
-            check_recipe(run.chosen_settings(recipe, settings))
-        except RecipeError as error:
-            failures[recipe.name] = error
-    return failures
+def _refuse_mixed(options: argparse.Namespace, cluster: Cluster | None, several: bool) -> None:
+    """Say so where one training is to be shared and several are to run at once, or both say by whom."""
+    if options.workers and several:
+        raise UsageError(
+            "--workers shares one training, --seeds, --on and --jobs run several: give the one or the other"
+        )
+    if cluster is None:
+        return
+    if options.workers or several:
+        raise UsageError(
+            f"TF_CONFIG is set and makes this process worker {cluster.index} of {len(cluster)}: leave out "
+            "--workers, --seeds, --on and --jobs, or unset it"
+        )
+    if len(set(options.models)) != 1:
+        raise UsageError("TF_CONFIG is set: its workers train one model: name it")
 
 
 def report_failures(failures: dict[str, ZooError]) -> int:
@@ -229,6 +171,7 @@ def _json(record: TrainingRecord, fresh: bool) -> dict[str, Any]:
         "claim": record.claim,
         "settings": record.settings,
         "seeds": record.seeds,
+        "workers": record.workers,
         "parameters": record.trainable,
         "epochs": record.epochs_run,
         "seconds": record.seconds,

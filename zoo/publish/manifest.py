@@ -72,6 +72,7 @@ def recipe_manifest(
             "weights_sha256": record.weights_sha256,
             "settings": dict(record.settings),
             "seeds": record.seeds,
+            "workers": record.workers,
         },
         "layers": record.layers,
         **values,
@@ -147,6 +148,7 @@ def _rebuild(recipe: Recipe, record: TrainingRecord) -> dict[str, Any]:
 def _command(recipe: Recipe, record: TrainingRecord) -> str:
     """Return what was typed, where it was more than an export that trains first."""
     options = [f"--set {setting}" for setting in settings_text(record.settings).split()]
+    options += [f"--workers {record.workers}"] if record.workers > 1 else []
     options += [f"--seeds {len(record.seeds['values'])}"] if record.seeds else []
     train = " ".join(["zoo train", recipe.trained_as.name, *options, "&& "]) if options else ""
     return f"{train}zoo export {recipe.name}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from zoo.datasets.dataset import Rows, Splits
-from zoo.errors import RecipeError
+from zoo.errors import RecipeError, UsageError
 from zoo.recipes.recipe import Recipe
 from zoo.training.loop import prepare
 
@@ -56,6 +56,16 @@ def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = T
         faults.append(f"claims {promised} held-out rows, but the test split has {rows}")
     if faults:
         raise RecipeError(f"{where}: {'; '.join(faults)}")
+
+
+def check_shares(recipe: Recipe, rows: int, workers: int) -> None:
+    """Raise UsageError if a worker would have no row of some batch."""
+    smallest = min(rows, recipe.batch_size, rows % recipe.batch_size or recipe.batch_size)
+    if smallest < workers:
+        raise UsageError(
+            f"{recipe.where}: {workers} workers cannot share its smallest batch of {smallest} "
+            f"rows: {rows} rows to train, batch_size={recipe.batch_size}: take {smallest} at most"
+        )
 
 
 def _wrong_shapes(recipe: Recipe, model: Any, train: Rows) -> list[str]:

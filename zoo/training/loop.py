@@ -21,6 +21,9 @@ from zoo.errors import CheckFailed, RecipeError
 from zoo.files import atomic_write
 from zoo.recipes.recipe import Recipe
 from zoo.training.framework import import_keras
+from zoo.training.workers import Workers
+
+ALONE = Workers()
 
 #: Called after each epoch with (epoch from 1, epochs at most, loss, validation loss).
 Progress = Callable[[int, int, float, float], None]
@@ -77,18 +80,22 @@ def fit(
     *,
     state: Path | None = None,
     progress: Progress | None = None,
+    workers: Workers = ALONE,
 ) -> History:
     """Train a prepared model and leave it with its best weights by validation loss.
 
-    With `state`, each epoch is saved there and a later call goes on from it. Raises CheckFailed.
+    With `state`, each epoch is saved there and a later call goes on from it; of several workers the
+    chief alone has one. Raises CheckFailed.
     """
     keras = import_keras().keras
-    optimizer = keras.optimizers.Adam(recipe.learning_rate)
-    optimizer.build(model.trainable_variables)
+    with workers.scope():
+        optimizer = keras.optimizers.Adam(recipe.learning_rate)
+        optimizer.build(model.trainable_variables)
     history, best = History(), model.get_weights()
-    if state is not None and state.is_file():
-        history, best = _load_state(state, model, optimizer)
-    run_epoch = _epoch_function(recipe, model, optimizer, splits)
+    saved = state.read_bytes() if state is not None and state.is_file() else b""
+    if saved := workers.from_chief(saved):
+        history, best = _load_state(saved, model, optimizer)
+    run_epoch = _epoch_function(recipe, model, optimizer, splits, workers)
     while not history.is_over(recipe):
         epoch = len(history.loss)
         rng = np.random.default_rng([recipe.seed, SHUFFLE_STREAM, epoch])
@@ -112,15 +119,17 @@ def fit(
 
 
 def _epoch_function(
-    recipe: Recipe, model: Any, optimizer: Any, splits: Splits
+    recipe: Recipe, model: Any, optimizer: Any, splits: Splits, workers: Workers
 ) -> Callable[[Any], Any]:
     """Return a function from an order of the training rows to (loss, validation loss)."""
     framework = import_keras()
     tf = framework.tf
     losses = [framework.keras.losses.get(name) for name in recipe.losses]
+    own = slice(workers.index, None, workers.count)  # one worker's share of rows
     xs, ys = _constants(recipe, splits.train)
-    val_xs, val_ys = _constants(recipe, splits.validation)
+    val_xs, val_ys = _constants(recipe, splits.validation, own)
     rows, val_rows, step = len(splits.train), len(splits.validation), recipe.batch_size
+    own_val_rows = len(range(val_rows)[own])
 
     def loss_of(answers: list[Any], outputs: list[Any]) -> Any:
         # keras.losses.get gives the loss of each row; the mean over a smaller last batch weighs
@@ -129,25 +138,32 @@ def _epoch_function(
             [tf.reduce_mean(f(a, g)) for f, a, g in zip(losses, answers, outputs, strict=True)]
         )
 
+    def train_step(whole: Any) -> Any:
+        """Train on a batch, or this worker's share of it; returns its part of the sum of losses."""
+        chosen = whole[own]
+        with tf.GradientTape() as tape:
+            outputs = call(model, [tf.gather(x, chosen) for x in xs], training=True)
+            loss = loss_of([tf.gather(y, chosen) for y in ys], outputs)
+            loss += tf.add_n(model.losses) if model.losses else 0.0
+            if workers.count > 1:  # the gradients of all are summed
+                loss *= tf.cast(tf.size(chosen) / tf.size(whole), tf.float32)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss * tf.cast(tf.shape(whole)[0], tf.float32)
+
     @tf.function  # type: ignore[untyped-decorator]  # tensorflow ships no types
     def run(order: Any) -> Any:
         total = tf.constant(0.0)
         for begin in tf.range(0, rows, step):
-            chosen = order[begin : begin + step]  # the last batch may be smaller
-            with tf.GradientTape() as tape:
-                outputs = call(model, [tf.gather(x, chosen) for x in xs], training=True)
-                loss = loss_of([tf.gather(y, chosen) for y in ys], outputs)
-                loss += tf.add_n(model.losses) if model.losses else 0.0
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-            total += loss * tf.cast(tf.shape(chosen)[0], tf.float32)
+            # The last batch may be smaller.
+            total += workers.run(train_step, order[begin : begin + step])
         val_total = tf.constant(0.0)
-        for begin in tf.range(0, val_rows, EVALUATION_ROWS):
+        for begin in tf.range(0, own_val_rows, EVALUATION_ROWS):
             end = begin + EVALUATION_ROWS
             outputs = call(model, [x[begin:end] for x in val_xs], training=False)
             loss = loss_of([y[begin:end] for y in val_ys], outputs)
             val_total += loss * tf.cast(tf.shape(outputs[0])[0], tf.float32)
-        return total / rows, val_total / val_rows
+        return workers.sum(total) / rows, workers.sum(val_total) / val_rows
 
     def run_epoch(order: Any) -> Any:
         return run(tf.constant(order))
@@ -155,10 +171,11 @@ def _epoch_function(
     return run_epoch
 
 
-def _constants(recipe: Recipe, rows: Rows) -> tuple[list[Any], list[Any]]:
-    """Return a split's inputs and answers as TensorFlow constants."""
+def _constants(recipe: Recipe, rows: Rows, own: slice = slice(None)) -> tuple[list[Any], list[Any]]:
+    """Return a split's inputs and answers, or these rows of them, as TensorFlow constants."""
     tf = import_keras().tf
-    return [tf.constant(x) for x in rows.inputs], [tf.constant(y) for y in targets(recipe, rows)]
+    answers = targets(recipe, rows)
+    return [tf.constant(x[own]) for x in rows.inputs], [tf.constant(y[own]) for y in answers]
 
 
 def call(model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:
@@ -196,9 +213,9 @@ def _save_state(path: Path, history: History, best: Any, model: Any, optimizer: 
     atomic_write(path, content.getvalue())
 
 
-def _load_state(path: Path, model: Any, optimizer: Any) -> tuple[History, Any]:
+def _load_state(content: bytes, model: Any, optimizer: Any) -> tuple[History, Any]:
     """Put back what `_save_state` wrote; returns the history so far and the best weights."""
-    with np.load(path) as state:
+    with np.load(io.BytesIO(content)) as state:
         for prefix, variables in (("model", model.variables), ("optimizer", optimizer.variables)):
             for i, variable in enumerate(variables):
                 variable.assign(state[f"{prefix}_{i}"])

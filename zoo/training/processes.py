@@ -63,13 +63,18 @@ def _next(connection: Connection, trial: Trial, process: Any, progress: Progress
     except EOFError:
         process.join(GRACE)
         return CheckFailed(
-            f"{trial.title}: its process ended with {_status(process.exitcode)} before the training did: "
-            "the same command goes on from what is finished"
+            f"{_whose(trial)} ended with {_status(process.exitcode)} before the "
+            "training did: the same command goes on from what is finished"
         )
     if isinstance(message, TrainingRecord | ZooError):
         return message
     progress(*message)
     return None
+
+
+def _whose(trial: Trial) -> str:
+    cluster = trial.cluster
+    return "its process" if cluster is None else f"worker {cluster.index} of {len(cluster)}"
 
 
 def _status(code: int | None) -> str:
@@ -92,5 +97,5 @@ def _work(trial: Trial, connection: Connection) -> None:
     except Exception as error:
         # What a recipe of the user's raises where we do not call it ourselves.
         traceback.print_exc()
-        outcome = CheckFailed(f"{trial.title}: {type(error).__name__}: {first_line(error)}")
+        outcome = CheckFailed(f"{type(error).__name__}: {first_line(error)}")
     connection.send(outcome)

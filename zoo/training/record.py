@@ -43,6 +43,7 @@ class TrainingRecord:
     layers: list[Mapping[str, Any]]  # zoo.recipes.architecture.Layer.to_json()
     warnings: list[str] = field(default_factory=list)
     settings: Mapping[str, Any] = field(default_factory=dict)  # changed of the recipe's own values
+    workers: int = 1  # processes that shared each batch
     # Of the same settings with several seeds: seeds, values of the metric, mean, deviation.
     seeds: Mapping[str, Any] | None = None
 

@@ -144,11 +144,16 @@ class RunFolder:
         recipe: Recipe,
         data: Path | str | None = None,
         settings: Settings | None = None,
+        workers: int | None = None,
     ) -> bool:
-        """Tell whether the run is finished, intact and made from the recipe, data and code of now."""
+        """Tell whether the run is finished, intact and made from the recipe, data and code of now.
+
+        And, where a number of workers is given, by as many.
+        """
         record = self.record
         return (
             record is not None
+            and workers in (None, record.workers)
             and record.key
             == key(self.chosen_settings(recipe, settings), self.chosen_data(data).sha256)
             and self.weights.is_file()

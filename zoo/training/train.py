@@ -20,8 +20,8 @@ from zoo.errors import CheckFailed, StorageError, UsageError
 from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
-from zoo.recipes.trial_settings import Settings
-from zoo.training.check import check_model, count
+from zoo.recipes.trial_settings import Settings, with_settings
+from zoo.training.check import check_model, check_shares, count
 from zoo.training.linear import NAMES, linear_metric
 from zoo.training.loop import History, Progress, fit, predict, prepare
 from zoo.training.metrics import baseline_metric, metric_value, shortfalls
@@ -39,6 +39,7 @@ from zoo.training.runs import (
     key,
     versions,
 )
+from zoo.training.workers import Cluster, Workers
 
 STATE, STATE_KEY = "state.npz", "state.key"
 
@@ -53,27 +54,35 @@ def train(
     data: Path | str | None = None,
     settings: Settings | None = None,
     judged: bool = True,
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
 ) -> TrainingRecord:
     """Train a recipe (a step: its source) into `runs/<name>/` unless the run there is up to date; returns its record.
 
     `data`: None keeps the data of the last run, "packaged" goes back to the packaged files, else a
     file. `settings`: what differs from the recipe's own values; None keeps those of the last run.
-    `judged=False` keeps a run that misses its claim, as one of several seeds. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
+    `judged=False` keeps a run that misses its claim, as one of several seeds. With `cluster` the
+    process is one of its workers, of which the chief alone touches `runs`. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
     `<name>.failed`, an earlier good one stays), RecipeError, UsageError, StorageError.
     """
     recipe = recipe.trained_as
     run = RunFolder.of(runs, recipe)
+    workers = Workers(cluster)
+    if workers.index > 0:
+        with workers.together(recipe.where):
+            return _assist(recipe, run, data, workers, progress)
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        with locked(runs / f".lock-{recipe.name}"):
+        with locked(runs / f".lock-{recipe.name}"), workers.together(recipe.where):
             _recover(run)
             # The process that held the lock before may have just done the work.
-            record = run.record if run.is_current(recipe, data, settings) else None
+            count = None if cluster is None else len(cluster)
+            record = run.record if run.is_current(recipe, data, settings, count) else None
             if record is not None:
+                workers.from_chief(record.to_json().encode())
                 return record
             recipe = run.chosen_settings(recipe, settings)
-            return _train_into(recipe, run, data, judged, progress)
+            return _train_into(recipe, run, data, judged, workers, progress)
     except OSError as error:
         raise StorageError(
             f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
@@ -99,6 +108,12 @@ class _Job:
     data: ChosenData
     key: str
     folder: Path
+    workers: Workers
+
+    @property
+    def resumes(self) -> bool:
+        """Tell whether each epoch is saved: of several workers the more are there to be lost."""
+        return self.recipe.backup or self.workers.count > 1
 
     @property
     def claimed(self) -> bool:
@@ -111,6 +126,7 @@ def _train_into(
     run: RunFolder,
     data: Path | str | None,
     judged: bool,
+    workers: Workers,
     progress: Progress | None,
 ) -> TrainingRecord:
     """Train in the temporary folder, then put it where its result belongs."""
@@ -121,8 +137,9 @@ def _train_into(
             "or --data packaged"
         )
     folder = run.runs / f".tmp-{run.name}"
-    job = _Job(recipe, chosen, key(recipe, chosen.sha256), folder)
-    _clear(folder, job.key, resume=recipe.backup)
+    job = _Job(recipe, chosen, key(recipe, chosen.sha256), folder, workers)
+    workers.from_chief(json.dumps({"key": job.key, "settings": dict(recipe.settings)}).encode())
+    _clear(folder, job.key, resume=job.resumes)
     with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
         record = _run(job, log, progress)
         missed = shortfalls(
@@ -168,16 +185,12 @@ def _failed(run: RunFolder) -> Path:
 
 def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     """Build, fit and measure; writes every file but the record, which it returns."""
-    from zoo.training.framework import import_keras, seed_everything
+    from zoo.training.framework import import_keras
 
     import_keras()  # not counted: one import serves every model
     begun = time.perf_counter()
     recipe, folder = job.recipe, job.folder
-    splits = recipe.dataset.load(job.data.path)
-    seed_everything(recipe.seed)
-    model = recipe.build()
-    check_model(recipe, model, splits, claimed=job.claimed)
-    prepare(recipe, model, splits.train)
+    model, splits = _built(recipe, job.data, job.workers)
 
     def report(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
         log.write(f"epoch {epoch}/{epochs} loss {loss:.6g} val_loss {val_loss:.6g}\n")
@@ -185,8 +198,8 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
             progress(epoch, epochs, loss, val_loss)
 
     log.write(f"{recipe.name} seed {recipe.seed} key {job.key}\n")
-    state = folder / STATE if recipe.backup else None
-    history = fit(recipe, model, splits, state=state, progress=report)
+    state = folder / STATE if job.resumes else None
+    history = fit(recipe, model, splits, state=state, progress=report, workers=job.workers)
     # The one look at the test split: after this nothing about the model changes.
     value = metric_value(recipe, splits.test, predict(model, splits.test)[0])
     naive = baseline_metric(recipe, splits.train, splits.test)
@@ -199,7 +212,45 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     )
     record = _record(job, model, splits, history, (value, naive, linear, seconds))
     log.writelines(f"warning: {warning}\n" for warning in record.warnings)
+    job.workers.from_chief(record.to_json().encode())
     return record
+
+
+def _built(recipe: Recipe, data: ChosenData, workers: Workers) -> tuple[Any, Splits]:
+    """Return the model, checked and prepared, and its data."""
+    from zoo.training.framework import seed_everything
+
+    splits = recipe.dataset.load(data.path)
+    check_shares(recipe, len(splits.train), workers.count)
+    seed_everything(recipe.seed)
+    with workers.scope():
+        model = recipe.build()
+    check_model(recipe, model, splits, claimed=data.path is None)
+    prepare(recipe, model, splits.train)
+    return model, splits
+
+
+def _assist(
+    recipe: Recipe,
+    run: RunFolder,
+    data: Path | str | None,
+    workers: Workers,
+    progress: Progress | None,
+) -> TrainingRecord:
+    """Take this worker's part of the chief's training, and return the chief's record."""
+    decision = json.loads(workers.from_chief())
+    if "settings" in decision and "weights_sha256" not in decision:
+        recipe = with_settings(recipe, decision["settings"])
+        chosen = run.chosen_data(data)
+        if key(recipe, chosen.sha256) != decision["key"]:
+            raise UsageError(
+                f"{recipe.where}: worker {workers.index} has another recipe, data, code or versions than "
+                "worker 0: they must be the same"
+            )
+        model, splits = _built(recipe, chosen, workers)
+        fit(recipe, model, splits, progress=progress, workers=workers)
+        decision = json.loads(workers.from_chief())
+    return TrainingRecord.from_json(json.dumps(decision))
 
 
 def _write_results(model: Any, folder: Path, history: History, splits: Splits) -> None:
@@ -256,4 +307,5 @@ def _record(
         layers=[layer.to_json() for layer in describe(model, recipe.outputs)],
         warnings=[slow] if slow else [],
         settings=dict(recipe.settings),
+        workers=job.workers.count,
     )

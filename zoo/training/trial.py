@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from zoo.training.loop import Progress
 from zoo.training.record import TrainingRecord
 from zoo.training.runs import RunFolder
 from zoo.training.train import train
+from zoo.training.workers import Cluster
+
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +37,7 @@ class Trial:
     data: str | None = None
     settings: Settings | None = None
     judged: bool = True
+    cluster: Cluster | None = None  # of which this trial is one worker
 
     @property
     def title(self) -> str:
@@ -59,8 +65,17 @@ def run_trial(trial: Trial, progress: Progress) -> TrainingRecord:
         data=trial.data,
         settings=trial.settings,
         judged=trial.judged,
+        cluster=trial.cluster,
         progress=progress,
     )
+
+
+def as_workers(trial: Trial, count: int) -> list[Trial]:
+    """Return the trial as that many processes of this machine share it, the chief first."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
+        addresses = tuple(f"{LOOPBACK}:{each.getsockname()[1]}" for each in sockets)
+    return [replace(trial, cluster=Cluster(addresses, index)) for index in range(count)]
 
 
 def with_seed(trial: Trial, recipe: Recipe, seed: int) -> Trial:

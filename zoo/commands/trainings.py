@@ -1,0 +1,161 @@
+"""Runs the trainings of `zoo train`: one after the other, several at once, one over several workers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import RecipeError, ZooError
+from zoo.recipes.trial_settings import Settings
+from zoo.terminal.progress import CommandProgress
+
+if TYPE_CHECKING:
+    from zoo.recipes.recipe import Recipe
+    from zoo.training.loop import Progress
+    from zoo.training.record import TrainingRecord
+    from zoo.training.trial import Trial
+    from zoo.training.workers import Cluster
+
+
+def train_all(
+    recipes: Sequence[Recipe],
+    runs: Path,
+    overall: CommandProgress,
+    *,
+    data: str | None = None,
+    settings: Settings | None = None,
+    workers: tuple[Trial, int] | None = None,
+    cluster: Cluster | None = None,
+) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
+    """Train what is out of date; returns records, failures by name, and the names just trained.
+
+    A step of a recurrent model is trained as its source. Nothing is trained if a recipe of the
+    user's is wrong; but one model that misses its claim does not keep the others back. `workers`: what
+    all trainings have in common, and how many processes share each; `cluster`: this process is one
+    worker of several.
+    """
+    from zoo.training.runs import RunFolder
+    from zoo.training.train import train
+
+    def train_one(recipe: Recipe) -> TrainingRecord:
+        if workers is not None:
+            common, count = workers
+            return train_by_workers(replace(common, model=recipe.name), count, overall.epoch)
+        return train(
+            recipe,
+            runs,
+            data=data,
+            settings=settings,
+            cluster=cluster,
+            progress=overall.epoch,
+        )
+
+    records: list[TrainingRecord] = []
+    failures = _faulty(recipes, runs, data, settings)
+    if failures:
+        return [], failures, set()
+    fresh: set[str] = set()
+    for recipe in trained_recipes(recipes):
+        overall.begin(recipe.name, "starting TensorFlow" if not fresh else "training")
+        try:
+            run = RunFolder(runs, recipe.name)
+            count = None if workers is None else workers[1]
+            current = cluster is None and run.is_current(recipe, data, settings, count)
+            record = run.record if current else None
+            if record is None:
+                record = train_one(recipe)
+                fresh.add(recipe.name)
+            records.append(record)
+        except ZooError as error:
+            failures[recipe.name] = error
+        overall.end()
+    return records, failures, fresh
+
+
+def spread(
+    recipes: Sequence[Recipe], options: argparse.Namespace, settings: Settings | None
+) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
+    """Train as `train_all` does, several trainings at once and with several seeds."""
+    from zoo.training.processes import run_in_processes
+    from zoo.training.spread import Trainings, run_missing
+
+    failures = _faulty(recipes, options.runs, options.data, settings)
+    if failures:
+        return [], failures, set()
+    common = trial_of(options, settings)
+    trainings = [
+        Trainings.of(recipe, common, options.seeds or 1) for recipe in trained_recipes(recipes)
+    ]
+    missing = [trial for each in trainings for trial in each.missing]
+    jobs = options.jobs or len(os.sched_getaffinity(0))
+    with CommandProgress(len(missing), "trainings") as overall:
+
+        def progress(trial: Trial) -> Progress:
+            return lambda epoch, epochs, *_: overall.begin(trial.title, f"epoch {epoch}/{epochs}")
+
+        overall.begin("starting", f"TensorFlow, {jobs} at once" if missing else "")
+        for _ in run_missing(trainings, partial(run_in_processes, jobs=jobs), progress):
+            overall.end()
+    records = [record for each in trainings if (record := each.result()) is not None]
+    failures = {title: error for each in trainings for title, error in each.failures.items()}
+    return records, failures, {trial.model for trial in missing}
+
+
+def trial_of(options: argparse.Namespace, settings: Settings | None) -> Trial:
+    """Return what the trials of a command have in common."""
+    from zoo.training.trial import Trial
+
+    return Trial(
+        model="",
+        runs=options.runs.resolve(),
+        modules=tuple(path.resolve() for path in options.modules),
+        data=options.data,
+        settings=settings,
+    )
+
+
+def train_by_workers(trial: Trial, count: int, progress: Progress) -> TrainingRecord:
+    """Train one model in that many processes of this machine; the first that fails ends the others.
+
+    Raises what it failed with.
+    """
+    from zoo.training.processes import run_in_processes
+    from zoo.training.record import TrainingRecord
+    from zoo.training.trial import as_workers
+
+    workers = as_workers(trial, count)
+    records = {}
+    for worker, outcome in run_in_processes(workers, lambda _: progress, jobs=count):
+        if not isinstance(outcome, TrainingRecord):
+            raise outcome
+        records[worker] = outcome
+    return records[workers[0]]
+
+
+def trained_recipes(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """Return the recipes whose training gives these their weights, each once."""
+    return list({recipe.trained_as.name: recipe.trained_as for recipe in recipes}.values())
+
+
+def _faulty(
+    recipes: Sequence[Recipe], runs: Path, data: str | None, settings: Settings | None
+) -> dict[str, ZooError]:
+    """Return what is wrong with the recipes from outside this package that are to be trained."""
+    from zoo.training.check import check_recipe
+    from zoo.training.runs import RunFolder
+
+    failures: dict[str, ZooError] = {}
+    for recipe in trained_recipes(recipes):
+        run = RunFolder(runs, recipe.name)
+        if data is not None or recipe.is_own or run.is_current(recipe, settings=settings):
+            continue
+        try:
+            check_recipe(run.chosen_settings(recipe, settings))
+        except RecipeError as error:
+            failures[recipe.name] = error
+    return failures
