@@ -27,6 +27,7 @@ from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.load_override import ControlValue
 from zoo_server.telemetry.logs import LogControl, LogSettings, LogValue
 from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.server_counts import Counts, ServerCounts
 from zoo_server.telemetry.traces import Settings as TraceValues
 from zoo_server.telemetry.traces import TraceSettings
 
@@ -101,6 +102,7 @@ class DataPlaneParts:
     metadata: ServerMetadata
     logs: LogControl
     traces: TraceSettings
+    counts: ServerCounts
 
 
 class DataPlane:
@@ -113,6 +115,7 @@ class DataPlane:
         self._control = parts.control
         self._logs = parts.logs
         self._traces = parts.traces
+        self._counts = parts.counts
 
     # -- health and metadata ---------------------------------------------------------------------
 
@@ -171,6 +174,10 @@ class DataPlane:
     def readings(self, models: Sequence[LoadedModel]) -> list[ModelReading]:
         """Return what was counted of some versions, in order."""
         return [reading_of(model) for model in models]
+
+    def counts(self) -> Counts:
+        """Return what the server counts as a whole."""
+        return self._counts.read()
 
     # -- inference -------------------------------------------------------------------------------
 

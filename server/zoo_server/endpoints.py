@@ -36,6 +36,7 @@ from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
 from zoo_server.protocols.tfs.predict import PredictPath
 from zoo_server.protocols.tfs.service import SERVICES as TENSORFLOW_SERVICES
 from zoo_server.protocols.tfs.service import TensorFlowServing, tensorflow_handlers
+from zoo_server.telemetry.server_counts import ServerCounts
 from zoo_server.topology import Topology
 
 _LOG = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class CallParts:
     path: InferPath
     in_flight: InFlight
     memory_budget: MemoryBudget
+    counts: ServerCounts
     #: Run what may take long.
     workers: Executor
     health: Health
@@ -177,6 +179,7 @@ class Endpoints:
             max_connections_of_a_peer=config.max_connections_per_peer,
             credentials=None if self._tls is None else self._tls.grpc,
             guard=None if self._tokens is None else TokenGuard(self._tokens),
+            on_refusal=self._calls.counts.refused,
             shared=self._topology.shares_port,
             on_failure=partial(self._loop_ended, "gRPC"),
         )
@@ -229,8 +232,9 @@ class Endpoints:
         """Return the application of the HTTP port, with all that it imports."""
         from zoo_server.protocols.rest.application import rest_application
 
+        calls = self._calls
         return rest_application(
-            dataplane, self._config, self._calls.in_flight, self._calls.workers, self._tokens
+            dataplane, self._config, calls.in_flight, calls.workers, calls.counts, self._tokens
         )
 
     def _metrics(self, dataplane: DataPlane, is_reachable: Callable[[], bool]) -> Application:
@@ -242,9 +246,12 @@ class Endpoints:
             self._topology.processes,
             self._topology.restarts,
             is_reachable,
+            dataplane.counts,
         )
         page = MetricsPage(metrics.page, CONTENT_TYPE)
-        return page if self._tokens is None else TokenCheck(page, self._tokens, right_to_read)
+        if self._tokens is None:
+            return page
+        return TokenCheck(page, self._tokens, right_to_read, self._calls.counts)
 
 
 #: Makes the entry points of a server, from its options, its topology, what their calls use, the threads

@@ -48,6 +48,7 @@ from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
 from zoo_server.telemetry.requests import Listener, RequestJournal, log_request
+from zoo_server.telemetry.server_counts import ServerCounts
 from zoo_server.telemetry.traces import TraceSettings
 from zoo_server.topology import SingleProcess, TopologyFactory
 from zoo_server.triton_options import resource_counts
@@ -112,6 +113,7 @@ class Server:
         self._memory = SharedMemory(enabled=config.allow_shared_memory)
         self.memory_budget = MemoryBudget(config.max_decoded_bytes)
         self.response_cache = _response_cache(config)
+        self.counts = ServerCounts(self.response_cache, config.workers)
         self._loads = LoadThreads(config.model_load_thread_count, config.model_load_timeout)
         self._workers = ThreadPoolExecutor(_WORKERS, "worker")
         self._budget = measure(config.threads).shared_by(config.workers)
@@ -213,6 +215,7 @@ class Server:
                 path=self.path,
                 in_flight=self.in_flight,
                 memory_budget=self.memory_budget,
+                counts=self.counts,
                 workers=self._workers,
                 health=self._health,
             ),
@@ -301,6 +304,7 @@ class Server:
             metadata=ServerMetadata.of(config),
             logs=logs.LogControl(config.log_level),
             traces=TraceSettings(),
+            counts=self.counts,
         )
 
     # -- facts -----------------------------------------------------------------------------------

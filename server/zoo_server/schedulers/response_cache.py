@@ -37,6 +37,13 @@ class ResponseCache(Generic[V]):
         self._owners = count(1)
         self._gone: deque[int] = deque()
         self._used_bytes = 0
+        #: Lookups, those that found something, and entries that made room for others.
+        self.lookups = self.hits = self.evictions = 0
+
+    @property
+    def utilization(self) -> float:
+        """The part of its bytes that is in use."""
+        return self._used_bytes / self._max_bytes
 
     @property
     def used_bytes(self) -> int:
@@ -53,9 +60,11 @@ class ResponseCache(Generic[V]):
     def lookup(self, key: Key) -> V | None:
         """Return what was inserted, None if it is not there."""
         with self._lock:
+            self.lookups += 1
             entry = self._entries.get(key)
             if entry is None:
                 return None
+            self.hits += 1
             self._entries.move_to_end(key)
             return entry[0]
 
@@ -73,6 +82,7 @@ class ResponseCache(Generic[V]):
             self._used_bytes += taken
             while self._used_bytes > self._max_bytes:
                 self._remove(next(iter(self._entries)))
+                self.evictions += 1
 
     def forget(self, owner: int) -> None:
         """Have `sweep` take out what one has inserted, and inserts no more; safe wherever it is called."""

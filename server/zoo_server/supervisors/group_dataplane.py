@@ -20,6 +20,7 @@ from zoo_server.supervisors.state import GroupState
 from zoo_server.supervisors.supervisor_channel import SupervisorChannel
 from zoo_server.telemetry.logs import LogSettings, LogValue
 from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.server_counts import Counts
 from zoo_server.telemetry.statistics import Snapshot
 from zoo_server.telemetry.traces import Settings as TraceValues
 
@@ -57,6 +58,14 @@ class GroupDataPlane(DataPlane):
         known = {(reading.name, reading.version): reading for reading in whole}
         names = [(model.settings.name, model.settings.version) for model in models]
         return [known.get(name) or _nothing(*name) for name in names]
+
+    def counts(self) -> Counts:
+        """Return what all workers counted as a whole, as they told last; `readings` makes them tell."""
+        try:
+            whole: Counts = self._supervisor.call("counts", seconds=rpc.ASK_READINGS_SECONDS)
+        except ServerExiting:
+            return super().counts()
+        return whole
 
     def load_model(
         self, repository: str, name: str, parameters: Mapping[str, ControlValue]

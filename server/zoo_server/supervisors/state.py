@@ -1,11 +1,12 @@
 """The states that the processes of a server exchange: numbered, and only the newest counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zoo_server.config import ServerConfig
 from zoo_server.models.readiness import Readiness
 from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.server_counts import Counts
 
 #: Nothing is ready, and nothing known.
 NOT_READY = Readiness(server=False, models={})
@@ -33,6 +34,7 @@ class WorkerState:
     readiness: Readiness = NOT_READY
     #: What it has counted since it was started.
     readings: Sequence[ModelReading] = ()
+    counts: Counts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

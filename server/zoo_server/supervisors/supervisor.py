@@ -35,6 +35,7 @@ from zoo_server.supervisors.state import WorkerSpec, WorkerState
 from zoo_server.supervisors.worker_group import WorkerGroup
 from zoo_server.supervisors.worker_process import WorkerProcess
 from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.server_counts import Counts
 
 _LOG = logging.getLogger(__name__)
 
@@ -220,6 +221,7 @@ class Supervisor:
             "failed": self._failed,
             "state": self._changed,
             "readings": self._readings,
+            "counts": self._counts,
             **{method: partial(self._change, method) for method in LANES},
         }
         return rpc.handlers({name: self._answering(each) for name, each in functions.items()})
@@ -277,6 +279,9 @@ class Supervisor:
 
     async def _readings(self, _: WorkerProcess) -> list[ModelReading]:
         return await self._group.readings()
+
+    async def _counts(self, _: WorkerProcess) -> Counts:
+        return self._group.counts()
 
     async def _change(self, method: str, first: WorkerProcess, *arguments: object) -> object:
         return await self._group.change(method, first, *arguments)

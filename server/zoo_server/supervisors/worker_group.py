@@ -24,7 +24,9 @@ from zoo_server.supervisors.sequence_forwarder import SEQUENCE_WORKER
 from zoo_server.supervisors.state import GroupState, WorkerState
 from zoo_server.supervisors.worker_process import WorkerProcess
 from zoo_server.supervisors.worker_statistics import WorkerStatistics
+from zoo_server.telemetry import server_counts
 from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.server_counts import Counts
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ class WorkerGroup:
         #: How many workers were started in the place of one that had ended.
         self.restarts = 0
         self._statistics = WorkerStatistics()
+        #: What workers counted that have ended.
+        self._ended: Counts = {}
         self._numbers = count(1)
         self._lanes = {lane: asyncio.Lock() for lane in sorted(set(LANES.values()))}
         self._tasks: set[asyncio.Task[object]] = set()
@@ -51,6 +55,7 @@ class WorkerGroup:
         """Forget a worker that has ended, but not what it has counted."""
         del self.workers[worker.spec.address]
         self._statistics.end(worker.spec.address)
+        self._ended = server_counts.add([self._ended, server_counts.lasting(worker.state.counts)])
 
     def begin(self, work: Coroutine[None, None, T]) -> "asyncio.Task[T]":
         """Begin what is done whether or not somebody waits for it."""
@@ -101,6 +106,11 @@ class WorkerGroup:
                 text = "%s does not answer: of it, statistics have what it told last"
                 _LOG.warning(text, exchanges[each])
         return self._statistics.total()
+
+    def counts(self) -> Counts:
+        """Return what all counted as a whole, as they told last."""
+        told = [worker.state.counts for worker in self.workers.values()]
+        return server_counts.add([self._ended, *told])
 
     def joined(self) -> list[WorkerProcess]:
         """Return the workers that make changes too."""

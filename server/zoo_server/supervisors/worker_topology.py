@@ -22,6 +22,7 @@ from zoo_server.supervisors.sequence_forwarder import (
 )
 from zoo_server.supervisors.state import GroupState, WorkerState
 from zoo_server.supervisors.supervisor_channel import SupervisorChannel
+from zoo_server.telemetry.server_counts import ServerCounts
 from zoo_server.topology import Publish, log_models
 
 #: Threads for the supervisor's calls: a change of each lane, and some that are short.
@@ -53,6 +54,7 @@ class WorkerTopology:
         threads = ThreadPoolExecutor(_THREADS + spec.config.workers, "supervisor")
         self._server = grpc.server(threads, options=rpc.OPTIONS)
         self._has_joined = False
+        self._counts: ServerCounts | None = None
 
     def changed(self) -> None:
         if self._has_joined:
@@ -60,6 +62,7 @@ class WorkerTopology:
 
     def join(self, parts: DataPlaneParts, path: InferPath) -> DataPlane:
         local = DataPlane(parts)
+        self._counts = parts.counts
         functions: dict[str, Callable[..., object]] = {
             "alive": lambda: None,
             "exchange": self._exchange,
@@ -102,6 +105,7 @@ class WorkerTopology:
                 number=next(self._numbers),
                 readiness=Readiness.of(self._catalog),
                 readings=[reading_of(model) for model in self._catalog.loaded()],
+                counts={} if self._counts is None else self._counts.read(),
             )
 
     def _exchange(self, group: GroupState) -> WorkerState:

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from zoo_server.telemetry.model_metrics import ModelText, head_of, number
 from zoo_server.telemetry.readings import ModelReading
+from zoo_server.telemetry.server_counts import Counts, text_of
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -27,7 +28,7 @@ class Metrics:
     """The page; `read` returns every served version, `processes` the ids of the server's own.
 
     `restarts` returns how many workers have taken the place of one that had ended, `is_reachable`
-    whether the model repository could be read at the last look.
+    whether the model repository could be read at the last look, `counts` what the server counts as a whole.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Metrics:
         processes: Callable[[], Iterable[int]] = _itself,
         restarts: Callable[[], int] = int,
         is_reachable: Callable[[], bool] = lambda: True,
+        counts: Callable[[], Counts] = dict,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._models = ModelText(read)
@@ -43,6 +45,7 @@ class Metrics:
         self._registry.register(_Processes(processes))
         self._restarts = restarts
         self._is_reachable = is_reachable
+        self._counts = counts
 
     def page(self) -> bytes:
         """Return what a scrape gets, in the format of CONTENT_TYPE."""
@@ -50,7 +53,9 @@ class Metrics:
             f"{_RESTARTS_HEAD}nv_worker_restarts {number(self._restarts())}\n"
             f"{_REACHABLE_HEAD}nv_model_repository_reachable {int(self._is_reachable())}\n"
         )
-        return (self._models.text() + server).encode() + generate_latest(self._registry)
+        models = self._models.text()
+        server += text_of(self._counts(), head_of, number)
+        return (models + server).encode() + generate_latest(self._registry)
 
 
 #: Of a server of one process it is 0.

@@ -248,6 +248,17 @@ def test_only_models_that_say_so_are_cached_and_counted(cached):
         assert (duration, "open") not in samples
     assert samples["nv_inference_request_success", "fixed"] == 3
     assert samples["nv_inference_count", "fixed"] == 1
+    whole = {
+        line.split()[0]: float(line.split()[1])
+        for line in page.splitlines()
+        if line.startswith("nv_cache_") and "{" not in line
+    }
+    lookups, hits = whole["nv_cache_num_lookups"], whole["nv_cache_num_hits"]
+    assert hits >= samples["nv_cache_num_hits_per_model", "fixed"]
+    assert lookups - hits == whole["nv_cache_num_misses"] > 0
+    assert whole["nv_cache_num_entries"] > 0
+    assert 0 < whole["nv_cache_util"] < 1
+    assert whole["nv_cache_num_evictions"] == 0
 
 
 def test_a_model_that_is_loaded_anew_begins_without_answers(repository, graphs, serve):

@@ -85,6 +85,12 @@ def test_every_path_but_health_needs_the_token(serve_secure, tmp_path):
         assert ask("/v2", authorization=f"bearer {TOKEN}") == 200
         assert ask("/metrics", server.metrics_address) == 401
         assert ask("/metrics", server.metrics_address, Authorization=f"Bearer {TOKEN}") == 200
+        # Each is counted: four paths three ways, the metrics' page, and a call over gRPC.
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            with pytest.raises(grpc.RpcError):
+                stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=10)
+        assert server.counts.read()['nv_server_request_refused{reason="TOKEN"}'] == 4 * 3 + 1 + 1
 
 
 # -- its rights ------------------------------------------------------------------------------------

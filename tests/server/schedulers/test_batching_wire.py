@@ -157,6 +157,9 @@ def test_a_flood_is_refused_unread(scheduled, transport):
     assert {code for code, _ in refused} == {"UNAVAILABLE"}
     assert refused[:4] == [FULL] * 4
     assert "too many requests" in refused[4][1]
+    unread = sum("too many requests" in text for _, text in refused)
+    counts = wire.server.counts.read()
+    assert counts['nv_server_request_refused{reason="OVERLOAD"}'] == unread > 0
     assert wire.stub.ServerLive(pb.ServerLiveRequest()).live
     # A connection of its own: channels of equal options share one.
     options = [("grpc.use_local_subchannel_pool", 1)]

@@ -40,6 +40,7 @@ from zoo_server.protocols.rest.predict import PredictFormat, TensorFlowServingRo
 from zoo_server.protocols.rest.request_formats import OpenInferenceFormat, RequestFormat
 from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, PREDICT, Operation
 from zoo_server.protocols.rest.site import SiteRoute
+from zoo_server.telemetry.server_counts import ServerCounts
 
 #: Where TensorFlow Serving's paths begin.
 _SERVABLES = "/v1/"
@@ -53,12 +54,13 @@ def rest_application(
     config: ServerConfig,
     in_flight: AbstractContextManager[None],
     workers: Executor,
+    counts: ServerCounts,
     tokens: Tokens | None = None,
 ) -> Application:
     """Return the application.
 
-    `workers` run what may take long, so that the event loop does not wait; without tokens none is
-    asked for.
+    `workers` run what may take long, so that the event loop does not wait; `counts` are told of what is
+    refused; without tokens none is asked for.
     """
     routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers)
     site = [] if config.site is None else [SiteRoute(config.site)]
@@ -69,7 +71,7 @@ def rest_application(
     application.router.redirect_slashes = False
     checked: Application = application
     if tokens is not None:
-        checked = TokenCheck(application, tokens, _rights())
+        checked = TokenCheck(application, tokens, _rights(), counts)
     if config.http_cors_origin:  # around the check: a browser asks whether it may without the token
         checked = CORSMiddleware(
             checked,

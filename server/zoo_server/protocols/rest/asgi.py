@@ -10,6 +10,7 @@ from typing import Any
 from zoo_server.errors import PermissionDenied, Unauthenticated
 from zoo_server.protocols.auth import Right, Tokens
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
+from zoo_server.telemetry.server_counts import Refusal, ServerCounts
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -42,10 +43,13 @@ class ConnectionLimitMiddleware:
 class TokenCheck:
     """Lets only those requests in whose token has the right, before anything of them is read."""
 
-    def __init__(self, application: Application, tokens: Tokens, right_of: RightOf) -> None:
+    def __init__(
+        self, application: Application, tokens: Tokens, right_of: RightOf, counts: ServerCounts
+    ) -> None:
         self._application = application
         self._tokens = tokens
         self._right_of = right_of
+        self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -53,6 +57,7 @@ class TokenCheck:
             try:
                 self._tokens.check(headers, self._right_of(scope["method"], scope["path"]))
             except (Unauthenticated, PermissionDenied) as error:
+                self._counts.refused(Refusal.TOKEN)
                 await respond(send, *error_response(error, f"HTTP {scope['method']}"))
                 return
         await self._application(scope, receive, send)

@@ -46,6 +46,7 @@ from zoo_server.protocols.grpc.transport.throttle import Throttle
 from zoo_server.protocols.ports import address_error, join_address, peer_of, probe
 from zoo_server.protocols.status import RETRY_KEY, log_refusal
 from zoo_server.protocols.unary import SMALL_MESSAGE
+from zoo_server.telemetry.server_counts import Refusal
 
 _LOG = logging.getLogger(__name__)
 
@@ -243,6 +244,7 @@ class FastTransport:
         if guard is not None:
             refused = guard(method.decode("utf-8", "replace"), event.invocation_metadata)
             if refused is not None:
+                self._options.on_refusal(Refusal.TOKEN)
                 RawCall(event.call, self._ended).reject(*refused)
                 return
         route = self._routes.get(method) or self._find(method, event.invocation_metadata)
@@ -255,6 +257,7 @@ class FastTransport:
         if calls >= most * _CROWDED:
             self._end_silent_calls()
         if calls >= most:
+            self._options.on_refusal(Refusal.CONCURRENCY)
             RawCall(event.call, self._ended).reject(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!"
             )
@@ -341,6 +344,7 @@ class FastTransport:
 
     def _refuse_unread(self, event: core.Event, why: bytes, retry_ms: int) -> RawCall:
         """Refuse a call under overload, at as little cost as there can be."""
+        self._options.on_refusal(Refusal.OVERLOAD)
         refused = RawCall(event.call, self._ended)
         refused.trailing_metadata = ((RETRY_KEY, str(retry_ms)),)
         refused.end(grpc.StatusCode.UNAVAILABLE, why)
@@ -376,6 +380,7 @@ class FastTransport:
             self._streams[peer] >= options.max_streams_of_a_peer
             or self._streams.total() >= options.max_streams
         ):
+            options.on_refusal(Refusal.CONCURRENCY)
             refused = RawCall(event.call, self._ended)
             refused.reject(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent stream limit exceeded!")
             return refused

@@ -17,6 +17,7 @@ import grpc
 from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit, close_connections
 from zoo_server.protocols.grpc.transport.threads import GrowingThreads
 from zoo_server.protocols.ports import address_error, join_address, probe
+from zoo_server.telemetry.server_counts import Refusal
 
 #: Calls of one connection at once; a client's further ones wait on its side.
 _STREAMS_OF_A_CONNECTION = 1024
@@ -64,6 +65,8 @@ class TransportOptions:
     #: None serves in plain text.
     credentials: grpc.ServerCredentials | None = None
     guard: Guard | None = None
+    #: Called for each call that is refused before its message is read.
+    on_refusal: Callable[[Refusal], None] = lambda reason: None
     #: Other processes of this server listen on the same port; who starts them has probed it.
     shared: bool = False
     #: Called on a thread of the transport's if its loop ends without `stop`.
@@ -151,7 +154,10 @@ class PublicTransport:
         if self._stopping:
             return grpc.StatusCode.UNAVAILABLE, EXITING
         guard = self._options.guard
-        return None if guard is None else guard(method, metadata)
+        refused = None if guard is None else guard(method, metadata)
+        if refused is not None:
+            self._options.on_refusal(Refusal.TOKEN)
+        return refused
 
     def _watch(self, loop: threading.Thread) -> None:
         """Wait for the end of grpcio's loop, which only a stop may bring."""
