@@ -1,7 +1,8 @@
-"""Decides when memory that nothing uses is given back: soon after requests have ceased to come.
+"""Decides when memory that nothing uses is given back: some seconds after requests have ceased to come.
 
 Once the process is larger by _WORTH_IT than after the last time, and no call has come for _QUIET looks, its free
-pages are returned to the system, a few times; where calls never cease, between two of them, and seldom.
+pages are returned to the system, a few times; where calls never cease, between two of them, and seldom. A large
+message that comes afterwards has its pages made while nobody else runs: 40 ms for 64 MB (bench/results/stall.md).
 """
 
 import os
@@ -18,11 +19,11 @@ _WORTH_IT = 1 << 25
 #: How often a trim is tried after that: calls that were refused are freed after the others.
 _TRIES = 8
 
-#: Looks without a call after which nobody is likely to be sending one: a large message may take a second to come.
-_QUIET = 4
+#: Looks without a call after which none like the last is likely to come: ten seconds.
+_QUIET = 20
 
 #: Looks after which memory is given back although calls come: they will hardly need it any more.
-_PATIENCE = 20
+_PATIENCE = 120
 
 
 class MemoryTrimmer:
