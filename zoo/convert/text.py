@@ -56,8 +56,8 @@ def expand_text(model: ModelProto) -> None:
     results: dict[str, str] = {}
     for position, node in enumerate(nodes):
         node.input[:] = [results.get(name, name) for name in node.input]
-        if node.op_type == "Cast" and node.input[0] in results.values():
-            # Of a string to a string; it is kept in name where the graph ends there.
+        if node.op_type == "Cast" and node.input[0] in results.values() and _to_text(node):
+            # What `state_types` put there; a name stays where the graph ends with it.
             results[node.output[0]] = node.input[0]
             if any(value.name == node.output[0] for value in model.graph.output):
                 model.graph.node.append(helper.make_node("Identity", node.input, node.output))
@@ -69,6 +69,10 @@ def expand_text(model: ModelProto) -> None:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         builder = _Builder(model.graph, f"text_{position}")
         results[node.output[0]] = expansion(builder, node.input[0], attributes)
+
+
+def _to_text(cast: NodeProto) -> bool:
+    return [a.i for a in cast.attribute if a.name == "to"] == [TensorProto.STRING]
 
 
 class _Builder:

@@ -16,14 +16,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from zoo.convert.build import build
 from zoo.convert.conversion import Conversion
-from zoo.convert.function import reason_of
 from zoo.convert.opsets import OPSET
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import BATCH, Signature
-from zoo.convert.specification import call_arguments, check_model, signature_of
+from zoo.convert.specification import check_model, signature_of
 from zoo.convert.states import state_pairs, with_states
 from zoo.convert.text import TEXT_OPSET
 from zoo.convert.weights import large_variables
@@ -110,7 +108,8 @@ def export_model(
 
     `samples` are rows to compare on, as an array, a list in Keras's order, or a mapping by input
     name; without, seeded random rows are used and the report says so. A model that is not built
-    yet is called on one sample first. `input_signature` says what the model's call takes, as
+    yet is called on one sample first; without samples, a Sequential whose layers allow inputs of one
+    number of dimensions only is built for any size of them. `input_signature` says what the model's call takes, as
     Keras's own `Model.export` has it: for integers and arguments that Keras does not record, or
     for a fixed batch.
 
@@ -251,7 +250,7 @@ def _export_samples(
 ) -> Export:
     """Export as `export_samples` does, wherever freed memory goes."""
     check_requested(options.quantize, with_rows=samples is not None)
-    _build(model, samples)
+    build(model, samples)
     signature = signature_of(
         model,
         input_names=input_names,
@@ -344,23 +343,3 @@ def notes(model: Any, samples: Any, exported: Export) -> list[str]:
     if "StringConcat" in exported.variants[0].graph["operators"]:
         lines.append(f"opset {TEXT_OPSET} at least, which has operators on text")
     return [*lines, *exported.notes]
-
-
-def _build(model: Any, samples: Any) -> None:
-    """Call a model that was never built on one row, so that its shapes are known."""
-    if samples is None or (getattr(model, "built", True) and getattr(model, "_called", True)):
-        return
-    import keras
-
-    names, values = call_arguments(model, samples)
-    if isinstance(samples, dict) and len(samples) == 1:
-        names, values = [None], list(samples.values())
-    try:
-        first = keras.tree.map_structure(
-            lambda rows: keras.ops.convert_to_tensor(np.asarray(rows)[:1]), values
-        )
-        pairs = list(zip(names, first, strict=True))
-        named = {name: value for name, value in pairs if name is not None}
-        model(*[value for name, value in pairs if name is None], **named)
-    except Exception as error:  # Keras refuses rows by whatever its backend raises
-        raise UsageError(f"samples that do not fit: Keras says {reason_of(error)}") from error

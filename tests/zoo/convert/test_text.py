@@ -102,6 +102,25 @@ def test_a_batch_may_be_empty() -> None:
     assert SPLIT([]).shape == (0, 0)
 
 
+def test_a_number_that_is_read_from_text_stays_a_number() -> None:
+    """A Cast of the model's own is not taken for one that states a type."""
+    text = helper.make_tensor_value_info("text", TensorProto.STRING, ["batch"])
+    number = helper.make_tensor_value_info("number", TensorProto.FLOAT, ["batch"])
+    nodes = [
+        helper.make_node(REPLACE, ["text"], ["plain"], domain=DOMAIN, found=[","], by=""),
+        helper.make_node("Cast", ["plain"], ["number"], to=TensorProto.FLOAT),
+    ]
+    graph = helper.make_graph(nodes, "number", [text], [number])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    state_types(model)
+    expand_text(model)
+
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (numbers,) = session.run(None, {"text": np.array(["1,024", "2.5"], object)})
+
+    assert numbers.tolist() == [1024.0, 2.5]
+
+
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [

@@ -120,6 +120,12 @@ def rows_of_three(keras: Any) -> Any:
     return keras.Model(x, layer(x))
 
 
+def words_in_order(keras: Any) -> Any:
+    """A Sequential that was never called, and takes [batch, time] alone."""
+    layers = [keras.layers.Embedding(9, 4), keras.layers.LSTM(3), keras.layers.Dense(2)]
+    return keras.Sequential(layers)
+
+
 def wide_windows(keras: Any) -> Any:
     """A text CNN: rows shorter than its windows have no answer."""
     x = keras.Input((None, 4))
@@ -168,6 +174,7 @@ MODELS: dict[str, tuple[Build, dict[str, Any]]] = {
     "noise": (lambda k: one_layer(k, partial(_noisy, k), 4), {}),
     "fixed_noise": (fixed_noise, {}),
     "rows_of_three": (rows_of_three, {}),
+    "one_rank": (words_in_order, {}),
     "wide_windows": (wide_windows, {}),
     "large_answer": (large_answer, {}),
     "whole_division": (whole_division, {}),

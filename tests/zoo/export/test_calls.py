@@ -27,6 +27,7 @@ def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFac
         ("ids_int64", {"input": ["INT64", "batch", 6]}),
         ("settled", {"input": ["FP32", "batch", 4]}),
         ("rows_of_three", {"input": ["FP32", 3, 10]}),
+        ("one_rank", {"input": ["FP32", "batch", "time"]}),
         ("wide_windows", {"input": ["FP32", "batch", "time", 4]}),
     ],
 )
