@@ -219,14 +219,12 @@ def recipe(**settings: Any) -> Callable[[Builder], Recipe]:
             raise RecipeError(f"@recipe marks a function that builds a model, and not {builder!r}")
         code = builder.__code__
         place = f"recipe {builder.__name__} ({code.co_filename}:{code.co_firstlineno})"
-        _check_settings(place, settings)
         doc = re.sub(r"\n[ \t]+", "\n", (builder.__doc__ or "").strip())
-        if not doc or doc.startswith("Reaches:"):
-            raise RecipeError(f"{place}: the docstring must open with a sentence about the model")
-        try:
-            claim = Claim.parse(doc)
-        except ValueError as error:
-            raise RecipeError(f"{place}: the docstring {error}") from error
+        claim, faults = _claim(doc)
+        faults += _wrong_names(settings)
+        if claim is None or faults:
+            faults += wrong_values({"name": builder.__name__, **settings})
+            raise RecipeError(f"{place}: {'; '.join(faults)}")
         return Recipe(
             name=builder.__name__,
             doc=doc,
@@ -246,12 +244,20 @@ READ_OFF = frozenset(
 )
 
 
-def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
-    """Refuse unknown and missing settings by name, and tell what is wrong with the others."""
+def _claim(doc: str) -> tuple[Claim | None, list[str]]:
+    """Return a docstring's claim, or what is wrong with it."""
+    if not doc or doc.startswith("Reaches:"):
+        return None, ["the docstring must open with a sentence about the model"]
+    try:
+        return Claim.parse(doc), []
+    except ValueError as error:
+        return None, [f"the docstring {error}"]
+
+
+def _wrong_names(settings: Mapping[str, Any]) -> list[str]:
+    """Return which settings there are none of, and which are missing."""
     known = {field.name: field for field in fields(Recipe) if field.name not in READ_OFF}
     required = [
         k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING
     ]
-    faults = wrong_names(settings, known, required)
-    if faults:
-        raise RecipeError(f"{place}: {'; '.join([*faults, *wrong_values(settings)])}")
+    return wrong_names(settings, known, required)

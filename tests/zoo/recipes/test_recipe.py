@@ -263,3 +263,33 @@ def test_a_step_needs_a_recipe() -> None:
 def test_two_classes_make_a_binary_task() -> None:
     """Breast cancer's two classes suit one sigmoid unit."""
     assert _make(task="binary", dataset=CANCER).loss == "binary_crossentropy"
+
+
+def test_a_missing_claim_is_told_with_the_other_faults() -> None:
+    """Of the docstring, and of settings that are missing, unknown or wrong."""
+
+    def unclaimed() -> Any:
+        """Tell flowers apart."""
+
+    wrong = {
+        "tutorial": "",
+        "task": "guess",
+        "input_name": "a b",
+        "output_name": "",
+        "parameters": -1,
+        "baseline": "none",
+        "epochs": 0,
+        "batch_size": 0,
+        "patience": -2,
+    }
+    with pytest.raises(RecipeError) as caught:
+        recipe(**wrong, dataset=IRIS, sed=3)(unclaimed)
+    said = str(caught.value)
+    for fault in (
+        "has no claim",
+        "no setting is called 'sed'",
+        "seed, learning_rate must be given",
+    ):
+        assert fault in said
+    for key, value in wrong.items():
+        assert f"{key}={value!r}: must be" in said
