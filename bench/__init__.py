@@ -16,6 +16,7 @@ export.py        our files beside other exporters': `python -m bench.export`
 layers.py        every layer of the atlas with other exporters: `python -m bench.layers`
 peers.py         those exporters
 applications.py  every model of keras.applications: `python -m bench.applications`
+commands.py      what each command takes: `python -m bench.commands`
 quantize.py      the time of smaller variants: `python -m bench.quantize`
 goodput.py       answers in time under overload: `python -m bench.goodput`
 stall/           what one request does to others: `python -m bench.stall`
