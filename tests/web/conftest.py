@@ -64,10 +64,15 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+#: What a page may take, in milliseconds: another's work may have the processors.
+PATIENCE = 120_000
+
+
 @pytest.fixture
 def page(browser: Browser, gallery: str) -> Iterator[Page]:
     """A page that may ask no other host and write no error to the console."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=gallery)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     problems: list[str] = []
     page.on(

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.conftest import ZOO
+from tests.web.conftest import PATIENCE
 from tests.web.pad import TWO, draw
 from zoo.errors import ZooError
 from zoo.site.build import Sources, build_site
@@ -141,6 +142,7 @@ def test_axe_finds_no_serious_fault(
         pytest.skip(f"axe-core cannot be fetched here: {error}")
     # The policy of the pages would refuse what a tool brings along.
     context = browser.new_context(color_scheme=scheme, base_url=gallery, bypass_csp=True)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(path)
     if path.startswith("models/"):
@@ -179,6 +181,7 @@ def test_the_scheme_is_chosen_and_kept(page: Page) -> None:
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 def test_no_page_is_wider_than_the_screen(browser: Browser, gallery: str, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, base_url=gallery)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     for path in ("", "ko/", "tutorial/", "ko/tutorial/", "try/", "models/cnn_digits10/", "models/lstm_sunspots/",
                  "docs/", "docs/tour.html", "docs/api.html", "docs/compatibility.html", "docs/search.html?q=batch"):  # fmt: skip
@@ -212,6 +215,7 @@ def test_a_host_of_files_is_enough(
     thread.start()
     try:
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto(f"http://127.0.0.1:{server.server_port}/zoo/models/cnn_digits/")
         page.wait_for_selector("[data-ready=yes]")
         assert page.locator("#demo").get_attribute("data-answer") == "2"
