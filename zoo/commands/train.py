@@ -33,12 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_models(parser, "default: every registered model")
     parser.add_argument(
-        "--data",
-        metavar="FILE",
-        help="train the one MODEL on this file instead of its packaged data (cnn_valid: mnist.npz); "
-        "later runs use it too, until --data packaged",
-    )
-    parser.add_argument(
         "--set",
         dest="settings",
         action="append",
@@ -102,9 +96,8 @@ def _at_least(fewest: int, text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the final table; exit 1 if a model missed its claim or failed."""
-    for flag, given in (("--data", options.data), ("--set", options.settings)):
-        if given and len(set(options.models)) != 1:
-            raise UsageError(f"{flag} is for one model: name it")
+    if options.settings and len(set(options.models)) != 1:
+        raise UsageError("--set is for one model: name it")
     settings = parsed_settings(options.settings)
     recipes = chosen_recipes(options)
     cluster = _cluster()
@@ -119,7 +112,6 @@ def run(options: argparse.Namespace) -> int:
                 recipes,
                 options.runs,
                 overall,
-                data=options.data,
                 settings=settings,
                 workers=(trial_of(options, settings), count) if count else None,
                 cluster=cluster,

@@ -27,7 +27,6 @@ def train_all(
     runs: Path,
     overall: CommandProgress,
     *,
-    data: str | None = None,
     settings: Settings | None = None,
     workers: tuple[Trial, int] | None = None,
     cluster: Cluster | None = None,
@@ -49,14 +48,13 @@ def train_all(
         return train(
             recipe,
             runs,
-            data=data,
             settings=settings,
             cluster=cluster,
             progress=overall.epoch,
         )
 
     records: list[TrainingRecord] = []
-    failures = _faulty(recipes, runs, data, settings)
+    failures = _faulty(recipes, runs, settings)
     if failures:
         return [], failures, set()
     fresh: set[str] = set()
@@ -65,7 +63,7 @@ def train_all(
         try:
             run = RunFolder(runs, recipe.name)
             count = None if workers is None else workers[1]
-            current = cluster is None and run.is_current(recipe, data, settings, count)
+            current = cluster is None and run.is_current(recipe, settings, count)
             record = run.record if current else None
             if record is None:
                 record = train_one(recipe)
@@ -84,7 +82,7 @@ def spread(
     from zoo.training.processes import run_in_processes
     from zoo.training.spread import Trainings, run_missing
 
-    failures = _faulty(recipes, options.runs, options.data, settings)
+    failures = _faulty(recipes, options.runs, settings)
     if failures:
         return [], failures, set()
     common = trial_of(options, settings)
@@ -114,7 +112,6 @@ def trial_of(options: argparse.Namespace, settings: Settings | None) -> Trial:
         model="",
         runs=options.runs.resolve(),
         modules=tuple(path.resolve() for path in options.modules),
-        data=options.data,
         settings=settings,
     )
 
@@ -143,7 +140,7 @@ def trained_recipes(recipes: Iterable[Recipe]) -> list[Recipe]:
 
 
 def _faulty(
-    recipes: Sequence[Recipe], runs: Path, data: str | None, settings: Settings | None
+    recipes: Sequence[Recipe], runs: Path, settings: Settings | None
 ) -> dict[str, ZooError]:
     """Return what is wrong with the recipes from outside this package that are to be trained."""
     from zoo.training.check import check_recipe
@@ -152,7 +149,7 @@ def _faulty(
     failures: dict[str, ZooError] = {}
     for recipe in trained_recipes(recipes):
         run = RunFolder(runs, recipe.name)
-        if data is not None or recipe.is_own or run.is_current(recipe, settings=settings):
+        if recipe.is_own or run.is_current(recipe, settings):
             continue
         try:
             check_recipe(run.chosen_settings(recipe, settings))

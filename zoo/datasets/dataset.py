@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import MissingPackage, UsageError, ZooError
-from zoo.files import sha256
 from zoo_server.images.description import Image
 
 Floats = NDArray[np.float32]
@@ -69,18 +68,6 @@ class Splits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class External:
-    """A file that does not ship in a package and can stand in for the packaged data."""
-
-    name: str
-    title: str
-    source: str
-    licence: str
-    sha256: str
-    load: Callable[[Path], Splits]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """A dataset's facts and the function that reads its files.
 
@@ -102,20 +89,14 @@ class Dataset:
     features: tuple[str, ...] = ()
     units: str = ""
     image: Image | None = None
-    external: External | None = None
 
     @property
     def code(self) -> Path:
         """Return the source file of the reader: the split is made there, so keys hash it."""
         return Path(self.read.__code__.co_filename)
 
-    def files(self, data: Path | None = None) -> tuple[Path, ...]:
-        """Return the files that `load` reads; raises MissingPackage, UsageError.
-
-        `data` is an external file that takes the place of the packaged ones.
-        """
-        if data is not None:
-            return (_check_external(self, data),)
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that `load` reads; raises MissingPackage, UsageError."""
         files = self._own_files()
         for path in files:
             if not path.is_file() and self.home is not None:
@@ -141,29 +122,9 @@ class Dataset:
             folder = self.code.parent
         return tuple(folder / path for path in self.paths)
 
-    def load(self, data: Path | None = None) -> Splits:
-        """Read the three splits; raises as `files` does, and UsageError on a wrong checksum."""
-        files = self.files(data)
-        if data is None:
-            return self.read(files)
-        external = self.external
-        assert external is not None  # files() has refused data otherwise
-        seen = sha256(data)
-        if seen != external.sha256:
-            raise UsageError(
-                f"{data} is not {external.name} as published: its sha256 is {seen}, "
-                f"and it should be {external.sha256}: download it again"
-            )
-        return external.load(data)
-
-
-def _check_external(dataset: Dataset, data: Path) -> Path:
-    """Return `data` when the dataset can be replaced by a file and the file is there."""
-    if dataset.external is None:
-        raise UsageError(f"--data {data}: dataset {dataset.name} takes no file of yours")
-    if not data.is_file():
-        raise UsageError(f"--data {data}: there is no such file")
-    return data
+    def load(self) -> Splits:
+        """Read the three splits; raises as `files` does, and what reading them raises."""
+        return self.read(self.files())
 
 
 @cache

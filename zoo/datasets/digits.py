@@ -1,7 +1,7 @@
-"""Handwritten digits: scikit-learn's 8×8 ones, enlarged ones, and MNIST from a file of the user's.
+"""Handwritten digits: scikit-learn's 8×8 ones, and the same enlarged.
 
-8×8 pixels are 0 (paper) to 16 (ink), as they were counted; 28×28 pixels are 0 to 255, MNIST's own
-range, whether they come from MNIST or are enlarged from 8×8.
+8×8 pixels are 0 (paper) to 16 (ink), as they were counted; enlarged to 28×28 they are 0 to 255, MNIST's
+range.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.datasets.augmentation import distorted
-from zoo.datasets.dataset import Dataset, External, Floats, Labels, Rows, Splits
-from zoo.datasets.mnist import LICENCE, TITLE, read_mnist
+from zoo.datasets.dataset import Dataset, Floats, Labels, Rows, Splits
 from zoo.datasets.splitting import split_rows
 from zoo_server.images.description import Image, Ink
 from zoo_server.images.ink import resize
@@ -143,13 +142,4 @@ DIGITS_28 = replace(
     title="Handwritten digits enlarged from 8×8 to 28×28",
     read=read_large,
     image=LARGE_IMAGE,
-    external=External(
-        name="mnist",
-        title=TITLE,
-        source="Y. LeCun, C. Cortes and C. J. C. Burges, as the npz file that Keras publishes",
-        licence=LICENCE,
-        # As in keras/src/datasets/mnist.py.
-        sha256="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
-        load=read_mnist,
-    ),
 )

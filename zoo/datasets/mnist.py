@@ -23,9 +23,6 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 #: Of the arrays' bytes in that order: the same however the file was packed.
 CONTENT_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
 
-TITLE = "MNIST handwritten digits"
-LICENCE = "CC BY-SA 3.0"
-
 WRITTEN = Ink(canvas=28, box=(20, 20), fit="keep", centre="mass", binary=False, blocks=28)
 
 
@@ -47,11 +44,6 @@ def read_cached(files: tuple[Path, ...]) -> Splits:
     return _splits(arrays)
 
 
-def read_mnist(path: Path) -> Splits:
-    """Read MNIST's `.npz`: its own test split, and a fifth of the rest to validate on."""
-    return _splits(_arrays(path))
-
-
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -61,6 +53,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _splits(arrays: dict[str, np.ndarray]) -> Splits:
+    """Return MNIST's own test split, and of the rest a fifth to validate on."""
     x, y = arrays["x_train"], arrays["y_train"].astype(np.int32)
     own = split_rows(x[..., None].astype(np.float32), y, seed=1)
     # split_rows holds out a validation and a test fifth; MNIST has a test split, so its fifth trains.
@@ -74,9 +67,9 @@ def _splits(arrays: dict[str, np.ndarray]) -> Splits:
 
 MNIST = Dataset(
     name="mnist",
-    title=TITLE,
+    title="MNIST handwritten digits",
     source="Y. LeCun, C. Cortes and C. J. C. Burges, 1998, through keras.datasets.mnist",
-    licence=LICENCE,
+    licence="CC BY-SA 3.0",
     home=keras_home,
     obtain='python -c "import keras; keras.datasets.mnist.load_data()" downloads it, 11 MB',
     paths=("datasets/mnist.npz",),

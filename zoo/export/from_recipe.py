@@ -193,7 +193,7 @@ def _export(
         return Cases(all=cases.all, keep=cases.whole)
 
     def evidence(conversion: Conversion) -> Evidence:
-        train = recipe.dataset.load(run.chosen_data(None).path).train
+        train = recipe.dataset.load().train
         return of_recipe(recipe, train, source.held_out)
 
     rows = source.held_out.inputs

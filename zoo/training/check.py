@@ -26,7 +26,7 @@ def check_recipe(recipe: Recipe) -> None:
     prepare(recipe, model, splits.train)
 
 
-def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = True) -> None:
+def check_model(recipe: Recipe, model: Any, splits: Splits) -> None:
     """Compare a built model with its recipe and its data; raises RecipeError with all that differs."""
     where = recipe.where
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
@@ -52,7 +52,7 @@ def check_model(recipe: Recipe, model: Any, splits: Splits, *, claimed: bool = T
             f"its trainable parameters are {trainable}, but recipe and data say {recipe.parameters}"
         )
     promised, rows = recipe.claim.rows, len(splits.test)
-    if claimed and promised != rows:
+    if promised != rows:
         faults.append(f"claims {promised} held-out rows, but the test split has {rows}")
     if faults:
         raise RecipeError(f"{where}: {'; '.join(faults)}")

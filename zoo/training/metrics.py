@@ -46,14 +46,14 @@ def is_better(recipe: Recipe, value: float, other: float) -> bool:
     return value > other if METRICS[recipe.metric] == ">=" else value < other
 
 
-def shortfalls(recipe: Recipe, value: float, baseline: float, *, claimed: bool) -> list[str]:
-    """Return what a training missed, in words; `claimed` when the claim speaks of this data."""
+def shortfalls(recipe: Recipe, value: float, baseline: float) -> list[str]:
+    """Return what a training missed, in words."""
     missed = []
     if not is_better(recipe, value, baseline):
         missed.append(
             f"measured {recipe.metric} {value:.4g}, no better than the baseline "
             f"{recipe.baseline} with {baseline:.4g}"
         )
-    if claimed and not recipe.claim.holds(value):
+    if not recipe.claim.holds(value):
         missed.append(f"measured {recipe.metric} {value:.4g}, but claimed: {recipe.claim.text}")
     return missed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from zoo.datasets.dataset import Dataset, Splits
@@ -18,15 +17,12 @@ class TrainingRecord:
     """What one training did, as written to record.json: plain JSON values all the way down.
 
     `recipe`, `dataset`, `metric`, `baseline`, `linear` and `claim` are the parts a model card speaks of.
-    `data_path` is where an external data file lay on this machine: for this machine alone.
     """
 
     name: str
     key: str
     recipe: Mapping[str, Any]
     dataset: Mapping[str, Any]
-    data_path: str | None
-    data_sha256: str | None
     epochs_run: int
     best_epoch: int
     metric: Mapping[str, Any]  # name, value, units, higher_is_better
@@ -83,15 +79,14 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     return {key: getattr(recipe, key) for key in keys}
 
 
-def dataset_facts(dataset: Dataset, path: Path | None, splits: Splits) -> dict[str, Any]:
-    """Return what a card says of the data; `path` is the external file, None for the packaged."""
-    origin = dataset if path is None or dataset.external is None else dataset.external
+def dataset_facts(dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """Return what a card says of the data."""
     return {
-        "name": origin.name,
-        "title": origin.title,
-        "source": origin.source,
-        "licence": origin.licence,
-        "files": {file.name: sha256(file) for file in dataset.files(path)},
+        "name": dataset.name,
+        "title": dataset.title,
+        "source": dataset.source,
+        "licence": dataset.licence,
+        "files": {file.name: sha256(file) for file in dataset.files()},
         "rows": {
             "train": len(splits.train),
             "validation": len(splits.validation),

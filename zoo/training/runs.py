@@ -24,15 +24,12 @@ from typing import Any
 import numpy as np
 
 from zoo.datasets.dataset import Rows
-from zoo.errors import UsageError, ZooError
+from zoo.errors import ZooError
 from zoo.files import code_files, sha256
 from zoo.recipes import FAMILIES
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.trial_settings import Settings, with_settings
 from zoo.training.record import TrainingRecord
-
-#: Given as `data`: go back to the packaged data, whatever the last run was trained on.
-PACKAGED = "packaged"
 
 WEIGHTS, HISTORY, HELD_OUT, RECORD, LOG = (
     "best.weights.h5",
@@ -51,14 +48,6 @@ TRAINING_CODE = (
     "datasets", "recipes", "training",
     "zoo_server/images/description.py", "zoo_server/images/ink.py",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenData:
-    """The external file to train on, None for the packaged data. It may have gone since."""
-
-    path: Path | None = None
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +99,6 @@ class RunFolder:
                 f"{self.path / HELD_OUT} cannot be read ({error}): train {self.name} again"
             ) from error
 
-    def chosen_data(self, data: Path | str | None) -> ChosenData:
-        """Return what to train on: a file, the packaged data, or (None) what the last run used.
-
-        The last run's file may have gone since: then its recorded checksum stands for it, and the
-        run stays up to date. Raises UsageError when a file given is not there.
-        """
-        if data == PACKAGED:
-            return ChosenData()
-        if data is not None:
-            path = Path(data)
-            if not path.is_file():
-                raise UsageError(f"--data {path}: there is no such file")
-            return ChosenData(path.resolve(), sha256(path))
-        record = self.record
-        if record is None or record.data_path is None:
-            return ChosenData()
-        path = Path(record.data_path)
-        return ChosenData(path, sha256(path) if path.is_file() else record.data_sha256)
-
     def chosen_settings(self, recipe: Recipe, settings: Settings | None = None) -> Recipe:
         """Return the recipe with these settings; (None) those of the last run, which may be none.
 
@@ -142,7 +112,6 @@ class RunFolder:
     def is_current(
         self,
         recipe: Recipe,
-        data: Path | str | None = None,
         settings: Settings | None = None,
         workers: int | None = None,
     ) -> bool:
@@ -154,28 +123,22 @@ class RunFolder:
         return (
             record is not None
             and workers in (None, record.workers)
-            and record.key
-            == key(self.chosen_settings(recipe, settings), self.chosen_data(data).sha256)
+            and record.key == key(self.chosen_settings(recipe, settings))
             and self.weights.is_file()
             and sha256(self.weights) == record.weights_sha256
         )
 
 
-def key(recipe: Recipe, data_sha256: str | None = None) -> str:
+def key(recipe: Recipe) -> str:
     """Return the sha256 over everything a training's result depends on.
 
-    `data_sha256` is that of an external file in place of the packaged ones. Raises MissingPackage
-    when the packaged data is not installed.
+    Raises as Dataset.files does when the data is not there.
     """
     digest = hashlib.sha256(recipe.name.encode())
     digest.update(json.dumps(dict(recipe.settings), sort_keys=True).encode())
-    for path in (recipe.file, recipe.dataset.code, *_training_code()):
+    code = (recipe.file, recipe.dataset.code, *_training_code())
+    for path in (*code, *recipe.dataset.files()):
         digest.update(_cached_sha256(path).encode())
-    if data_sha256 is None:
-        for path in recipe.dataset.files():
-            digest.update(_cached_sha256(path).encode())
-    else:
-        digest.update(f"external {data_sha256}".encode())
     digest.update(json.dumps(versions(), sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -13,7 +13,7 @@ from typing import Any
 from zoo.files import atomic_write, locked
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import TrainingRecord
-from zoo.training.runs import PACKAGED, RECORD, RunFolder
+from zoo.training.runs import RECORD, RunFolder
 from zoo.training.trial import Trial, with_seed
 
 #: A deviation needs two.
@@ -24,12 +24,10 @@ SEEDS = 2**32
 
 
 def seed_trials(trial: Trial, recipe: Recipe, count: int) -> list[Trial]:
-    """Return the trials of `count - 1` further seeds, the next ones, on the data of `trial`."""
+    """Return the trials of `count - 1` further seeds, the next ones."""
     run = RunFolder(trial.runs, trial.model)
     chosen = run.chosen_settings(recipe, trial.settings)
-    path = run.chosen_data(trial.data).path
-    same_data = replace(trial, data=PACKAGED if path is None else str(path))
-    return [with_seed(same_data, chosen, (chosen.seed + step) % SEEDS) for step in range(1, count)]
+    return [with_seed(trial, chosen, (chosen.seed + step) % SEEDS) for step in range(1, count)]
 
 
 def note_seeds(run: RunFolder, records: Sequence[TrainingRecord]) -> TrainingRecord:

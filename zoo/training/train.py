@@ -34,7 +34,6 @@ from zoo.training.runs import (
     MORE_Y,
     RECORD,
     WEIGHTS,
-    ChosenData,
     RunFolder,
     key,
     versions,
@@ -51,7 +50,6 @@ def train(
     recipe: Recipe,
     runs: Path,
     *,
-    data: Path | str | None = None,
     settings: Settings | None = None,
     judged: bool = True,
     cluster: Cluster | None = None,
@@ -59,8 +57,7 @@ def train(
 ) -> TrainingRecord:
     """Train a recipe (a step: its source) into `runs/<name>/` unless the run there is up to date; returns its record.
 
-    `data`: None keeps the data of the last run, "packaged" goes back to the packaged files, else a
-    file. `settings`: what differs from the recipe's own values; None keeps those of the last run.
+    `settings`: what differs from the recipe's own values; None keeps those of the last run.
     `judged=False` keeps a run that misses its claim, as one of several seeds. With `cluster` the
     process is one of its workers, of which the chief alone touches `runs`. Raises CheckFailed when the claim or the baseline is missed (the run is then kept as
     `<name>.failed`, an earlier good one stays), RecipeError, UsageError, StorageError.
@@ -70,19 +67,19 @@ def train(
     workers = Workers(cluster)
     if workers.index > 0:
         with workers.together(recipe.where):
-            return _assist(recipe, run, data, workers, progress)
+            return _assist(recipe, run, workers, progress)
     try:
         runs.mkdir(parents=True, exist_ok=True)
         with locked(runs / f".lock-{recipe.name}"), workers.together(recipe.where):
             _recover(run)
             # The process that held the lock before may have just done the work.
             count = None if cluster is None else len(cluster)
-            record = run.record if run.is_current(recipe, data, settings, count) else None
+            record = run.record if run.is_current(recipe, settings, count) else None
             if record is not None:
                 workers.from_chief(record.to_json().encode())
                 return record
             recipe = run.chosen_settings(recipe, settings)
-            return _train_into(recipe, run, data, judged, workers, progress)
+            return _train_into(recipe, run, judged, workers, progress)
     except OSError as error:
         raise StorageError(
             f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
@@ -102,10 +99,9 @@ def _recover(run: RunFolder) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One training: what, from which data, under which key, written where."""
+    """One training: what, under which key, written where."""
 
     recipe: Recipe
-    data: ChosenData
     key: str
     folder: Path
     workers: Workers
@@ -115,36 +111,22 @@ class _Job:
         """Tell whether each epoch is saved: of several workers the more are there to be lost."""
         return self.recipe.backup or self.workers.count > 1
 
-    @property
-    def claimed(self) -> bool:
-        """Tell whether the claim speaks of this data: it speaks of the packaged one."""
-        return self.data.path is None
-
 
 def _train_into(
     recipe: Recipe,
     run: RunFolder,
-    data: Path | str | None,
     judged: bool,
     workers: Workers,
     progress: Progress | None,
 ) -> TrainingRecord:
     """Train in the temporary folder, then put it where its result belongs."""
-    chosen = run.chosen_data(data)
-    if chosen.path is not None and not chosen.path.is_file():
-        raise UsageError(
-            f"{recipe.name} was last trained on {chosen.path}, which is gone: give it with --data, "
-            "or --data packaged"
-        )
     folder = run.runs / f".tmp-{run.name}"
-    job = _Job(recipe, chosen, key(recipe, chosen.sha256), folder, workers)
+    job = _Job(recipe, key(recipe), folder, workers)
     workers.from_chief(json.dumps({"key": job.key, "settings": dict(recipe.settings)}).encode())
     _clear(folder, job.key, resume=job.resumes)
     with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
         record = _run(job, log, progress)
-        missed = shortfalls(
-            recipe, record.metric["value"], record.baseline["value"], claimed=job.claimed
-        )
+        missed = shortfalls(recipe, record.metric["value"], record.baseline["value"])
         log.writelines(f"failed: {words}\n" for words in missed)
     for name in (STATE, STATE_KEY):
         (folder / name).unlink(missing_ok=True)
@@ -190,7 +172,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     import_keras()  # not counted: one import serves every model
     begun = time.perf_counter()
     recipe, folder = job.recipe, job.folder
-    model, splits = _built(recipe, job.data, job.workers)
+    model, splits = _built(recipe, job.workers)
 
     def report(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
         log.write(f"epoch {epoch}/{epochs} loss {loss:.6g} val_loss {val_loss:.6g}\n")
@@ -216,16 +198,16 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     return record
 
 
-def _built(recipe: Recipe, data: ChosenData, workers: Workers) -> tuple[Any, Splits]:
+def _built(recipe: Recipe, workers: Workers) -> tuple[Any, Splits]:
     """Return the model, checked and prepared, and its data."""
     from zoo.training.framework import seed_everything
 
-    splits = recipe.dataset.load(data.path)
+    splits = recipe.dataset.load()
     check_shares(recipe, len(splits.train), workers.count)
     seed_everything(recipe.seed)
     with workers.scope():
         model = recipe.build()
-    check_model(recipe, model, splits, claimed=data.path is None)
+    check_model(recipe, model, splits)
     prepare(recipe, model, splits.train)
     return model, splits
 
@@ -233,7 +215,6 @@ def _built(recipe: Recipe, data: ChosenData, workers: Workers) -> tuple[Any, Spl
 def _assist(
     recipe: Recipe,
     run: RunFolder,
-    data: Path | str | None,
     workers: Workers,
     progress: Progress | None,
 ) -> TrainingRecord:
@@ -241,13 +222,12 @@ def _assist(
     decision = json.loads(workers.from_chief())
     if "settings" in decision and "weights_sha256" not in decision:
         recipe = with_settings(recipe, decision["settings"])
-        chosen = run.chosen_data(data)
-        if key(recipe, chosen.sha256) != decision["key"]:
+        if key(recipe) != decision["key"]:
             raise UsageError(
                 f"{recipe.where}: worker {workers.index} has another recipe, data, code or versions than "
                 "worker 0: they must be the same"
             )
-        model, splits = _built(recipe, chosen, workers)
+        model, splits = _built(recipe, workers)
         fit(recipe, model, splits, progress=progress, workers=workers)
         decision = json.loads(workers.from_chief())
     return TrainingRecord.from_json(json.dumps(decision))
@@ -276,16 +256,14 @@ def _record(
     recipe, claim, (value, naive, linear, seconds) = job.recipe, job.recipe.claim, measured
     slow = (
         f"took {seconds:.1f} s, and about {claim.seconds:g} s are claimed"
-        if job.claimed and seconds > SLOWER * claim.seconds
+        if seconds > SLOWER * claim.seconds
         else ""
     )
     return TrainingRecord(
         name=recipe.name,
         key=job.key,
         recipe=recipe_facts(recipe),
-        dataset=dataset_facts(recipe.dataset, job.data.path, splits),
-        data_path=str(job.data.path) if job.data.path else None,
-        data_sha256=job.data.sha256,
+        dataset=dataset_facts(recipe.dataset, splits),
         epochs_run=len(history.loss),
         best_epoch=history.best_epoch,
         metric={
@@ -296,7 +274,7 @@ def _record(
         },
         baseline={"name": recipe.baseline, "value": naive},
         linear={"name": NAMES[recipe.task], "value": linear},
-        claim=asdict(claim) | {"held": claim.holds(value) if job.claimed else None},
+        claim=asdict(claim) | {"held": claim.holds(value)},
         trainable=count(model.trainable_weights),
         total=count(model.weights),
         seconds=round(seconds, 3),

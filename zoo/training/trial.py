@@ -28,13 +28,12 @@ LOOPBACK = "127.0.0.1"
 class Trial:
     """One training of a registered recipe; `modules` are the --module files that it may be from.
 
-    `settings` and `data` are those of `train`. `runs` is the folder that the run goes to.
+    `settings` are those of `train`. `runs` is the folder that the run goes to.
     """
 
     model: str
     runs: Path
     modules: tuple[Path, ...] = ()
-    data: str | None = None
     settings: Settings | None = None
     judged: bool = True
     cluster: Cluster | None = None  # of which this trial is one worker
@@ -54,7 +53,7 @@ class Trial:
     def finished(self, recipe: Recipe) -> TrainingRecord | None:
         """Return the record if this was trained already."""
         run = RunFolder(self.runs, self.model)
-        return run.record if run.is_current(recipe, self.data, self.settings) else None
+        return run.record if run.is_current(recipe, self.settings) else None
 
 
 def run_trial(trial: Trial, progress: Progress) -> TrainingRecord:
@@ -62,7 +61,6 @@ def run_trial(trial: Trial, progress: Progress) -> TrainingRecord:
     return train(
         trial.recipe(),
         trial.runs,
-        data=trial.data,
         settings=trial.settings,
         judged=trial.judged,
         cluster=trial.cluster,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoo.datasets import photographs, sunspots
+from zoo.datasets import mnist, photographs, sunspots
 from zoo.datasets.dataset import Dataset, Rows, Splits, package_folder
 from zoo.datasets.digits import (
     COPIES,
@@ -19,7 +19,7 @@ from zoo.datasets.digits import (
     DIGITS_DISTORTED,
     enlarge,
 )
-from zoo.datasets.mnist import MNIST, read_mnist
+from zoo.datasets.mnist import MNIST
 from zoo.datasets.photographs import PHOTOGRAPHS
 from zoo.datasets.splitting import split_rows
 from zoo.datasets.sunspots import SUNSPOTS, SUNSPOTS_SEQUENCE
@@ -199,45 +199,28 @@ def test_mnist_is_optional_and_checked(tmp_path: Path, monkeypatch: pytest.Monke
     assert not DIGITS.is_left_out
 
 
-def test_mnist_keeps_its_own_test_split(tmp_path: Path) -> None:
+def test_mnist_keeps_its_own_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The published test rows are the test split; the rest trains and validates."""
     path = _mnist(tmp_path / "mnist.npz", 500)
-    splits = read_mnist(path)
+    with np.load(path) as file:
+        published = file["x_test"]
+        content = b"".join(file[name].tobytes() for name in mnist.ARRAYS)
+    monkeypatch.setattr(mnist, "CONTENT_SHA256", hashlib.sha256(content).hexdigest())
+    splits = mnist.read_cached((path,))
 
     assert splits.test.x.shape == (30, 28, 28, 1)
     assert len(splits.train) + len(splits.validation) == 500
     assert splits.train.x.max() == 255
-    with np.load(path) as file:
-        assert np.array_equal(splits.test.x[..., 0], file["x_test"])
-
-
-def test_a_file_that_is_not_the_published_one_is_refused_with_both_sums(tmp_path: Path) -> None:
-    """The message shows what the sum is and what it should be."""
-    path = _mnist(tmp_path / "mnist.npz")
-    seen = hashlib.sha256(path.read_bytes()).hexdigest()
-
-    with pytest.raises(UsageError) as caught:
-        DIGITS_28.load(path)
-
-    assert seen in str(caught.value)
-    assert "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1" in str(caught.value)
+    assert np.array_equal(splits.test.x[..., 0], published)
 
 
 def test_a_file_that_is_no_npz_at_all_is_refused(tmp_path: Path) -> None:
-    """Even behind a right checksum, reading says which file is wrong."""
+    """Reading says which file is wrong."""
     path = tmp_path / "mnist.npz"
     path.write_bytes(b"not a zip file")
 
     with pytest.raises(UsageError, match=r"mnist.npz is not MNIST's npz file"):
-        read_mnist(path)
-
-
-def test_files_of_ones_own_need_a_dataset_that_takes_them(tmp_path: Path) -> None:
-    """Only some data can be replaced, and only by a file that is there."""
-    with pytest.raises(UsageError, match="dataset iris takes no file of yours"):
-        IRIS.load(tmp_path / "x.npz")
-    with pytest.raises(UsageError, match="there is no such file"):
-        DIGITS_28.load(tmp_path / "absent.npz")
+        mnist.read_cached((path,))
 
 
 def test_a_missing_package_says_what_to_install() -> None:

@@ -43,7 +43,6 @@ WHOLE = (
     "refused",
     "claim_missed",
     "full_disk",
-    "own_data",
 )
 
 
@@ -121,17 +120,16 @@ def test_a_killed_training_with_backup_goes_on_and_ends_the_same(trainings: Outc
         ("rows", "claims 31 held-out rows, but the test split has 30"),
         ("shapeless", "returns a model without shapes: begin it with keras.Input"),
         ("build", "cannot be built: ZeroDivisionError: division by zero"),
-        ("data", "--data"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_named(
     trainings: Outcomes, case: str, words: str
 ) -> None:
-    """The recipe's author or the caller learns what differs from what."""
+    """The recipe's author learns what differs from what."""
     error = trainings["refused"][case]
 
     assert words in error["text"]
-    assert case == "data" or "recipe dense_" in error["text"]
+    assert "recipe dense_" in error["text"]
     assert error["status"] == 2
 
 
@@ -168,27 +166,6 @@ def test_a_full_disk_is_said_and_harms_nothing(trainings: Outcomes) -> None:
     assert outcome["kept"]
     assert outcome["again"]
     assert outcome["listing"] == ["dense_iris"]
-
-
-def test_a_run_keeps_its_own_data(trainings: Outcomes) -> None:
-    """Trained on a file, it stays up to date without naming it again, even if the file is away."""
-    outcome = trainings["own_data"]
-
-    assert outcome["dataset"]["name"] == "own"
-    assert list(outcome["dataset"]["files"]) == ["own.npz"]
-    assert outcome["held"] is None
-    assert outcome["current"] == [True, True]
-    assert outcome["moved"]
-    assert not outcome["packaged"]
-
-
-def test_a_data_file_that_is_gone_or_changed_is_named(trainings: Outcomes) -> None:
-    """When it must be read, and cannot."""
-    outcome = trainings["own_data"]
-
-    assert "which is gone: give it with --data" in outcome["gone"]["text"]
-    assert not outcome["changed"]
-    assert "its sha256 is" in outcome["wrong_sum"]["text"]
 
 
 @pytest.fixture

@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo.datasets.dataset import Dataset, External, Rows, Splits
+from zoo.datasets.dataset import Rows, Splits
 from zoo.datasets.tables import DIABETES, IRIS
 from zoo.errors import CheckFailed, ZooError
-from zoo.files import sha256
 from zoo.recipes.claim import Claim
 from zoo.recipes.dense import dense_cancer, dense_diabetes, dense_iris
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import TrainingRecord
-from zoo.training.runs import PACKAGED, RunFolder
+from zoo.training.runs import RunFolder
 from zoo.training.train import train
 
 EPOCHS = 4
@@ -220,7 +219,6 @@ def refused(folder: Path) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for name, recipe in wrong.items():
         results[name] = _error(partial(train, recipe, folder / name))
-    results["data"] = _error(lambda: train(_flowers(), folder, data=Path(__file__)))
     results["listing"] = _listing(folder / "nan")
     return results
 
@@ -266,42 +264,6 @@ def full_disk(folder: Path) -> dict[str, Any]:
     }
 
 
-def own_data(folder: Path) -> dict[str, Any]:
-    """A data file in place of the packaged one: kept, moved away, given up again."""
-    path = folder / "own.npz"
-    folder.mkdir(parents=True)
-    splits = IRIS.load()
-    np.savez(path, x=splits.train.x[:, ::-1], y=splits.train.y)
-
-    def load(file: Path) -> Splits:
-        with np.load(file) as arrays:
-            rows = Rows(x=arrays["x"], y=arrays["y"])
-        return replace(splits, train=rows)
-
-    external = External(
-        name="own", title="Own", source="us", licence="none", sha256=sha256(path), load=load
-    )
-    dataset: Dataset = replace(IRIS, external=external)
-    recipe = _flowers(dataset=dataset, claim=_claim("accuracy >= 0.99 on 999 held-out flowers"))
-    recipe = replace(recipe, epochs=60)
-    runs = folder / "runs"
-    run = RunFolder(runs, recipe.name)
-    record = train(recipe, runs, data=path)
-    results = {
-        "dataset": dict(record.dataset),
-        "held": record.claim["held"],
-        "current": [run.is_current(recipe), run.is_current(recipe, path)],
-        "packaged": run.is_current(recipe, PACKAGED),
-    }
-    path.rename(folder / "moved.npz")
-    results["moved"] = run.is_current(recipe)
-    results["gone"] = _error(lambda: train(_renamed_key(recipe), runs))
-    path.write_bytes(b"other")
-    results["changed"] = run.is_current(recipe)
-    results["wrong_sum"] = _error(lambda: train(recipe, runs))
-    return results
-
-
 def killed(folder: Path) -> None:
     """Train with backup and die in the third epoch, as kill -9 would have it."""
 
@@ -326,6 +288,5 @@ CASES: dict[str, Callable[[Path], Any]] = {
         refused,
         claim_missed,
         full_disk,
-        own_data,
     )
 } | {"killed": partial(_in, "interrupted", killed)}
