@@ -38,6 +38,16 @@ help: ## show this list
 	$(PIP) install --quiet --constraint constraints.txt --no-deps tf-keras
 	@touch $@
 
+.venv/.installed-stores: .venv/.installed-dev
+	$(PIP) install --quiet --constraint constraints.txt --group stores
+	@touch $@
+
+# Azure's store, which exists for node alone; without npm its tests are skipped.
+build/azurite/.installed: Makefile
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix build/azurite azurite@3.37.0; else echo "npm is not there: the tests of Azure's store are skipped" >&2; fi
+	@mkdir -p build/azurite
+	@touch $@
+
 .venv/.installed-docs: .venv/.installed
 	$(PIP) install --quiet --constraint constraints.txt --group docs
 	@touch $@
@@ -92,7 +102,7 @@ check: .venv/.installed-dev proto-check ## check formatting, lint, types, import
 test: .venv/.installed-dev ## run the tests in two processes, minutes (JOBS=1: in one)
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
-test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-backends ## run all tests, the slow ones too
+test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-stores .venv/.installed-backends build/azurite/.installed ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest
 
 # A folder of its own: onnxruntime's wheels share one import name.

@@ -34,7 +34,7 @@ Fault = Callable[["Exchange"], bool]
 class ObjectStore:
     """One bucket of the store, which tests write into directly and servers read through the proxy."""
 
-    def __init__(self, driver: Any, proxy: _Proxy, bucket: str) -> None:
+    def __init__(self, driver: Any, proxy: Proxy, bucket: str) -> None:
         """`driver` reaches the store without the proxy."""
         self._proxy = proxy
         self.bucket = bucket
@@ -94,12 +94,15 @@ class ObjectStore:
         self._proxy.fault = fault
 
 
-class _Proxy(ThreadingHTTPServer):
+class Proxy(ThreadingHTTPServer):
+    """Stands before a store."""
+
     daemon_threads = True
 
-    def __init__(self, moto: tuple[str, int]) -> None:
+    def __init__(self, store: tuple[str, int]) -> None:
+        """`store`: its host and port."""
         super().__init__(("127.0.0.1", 0), Exchange)
-        self.moto = moto
+        self.store = store
         self.requests: list[tuple[str, str]] = []
         self.fault: Fault | None = None
 
@@ -112,7 +115,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Proxy
+    server: Proxy
 
     @property
     def reads_object(self) -> bool:
@@ -139,7 +142,7 @@ class Exchange(BaseHTTPRequestHandler):
 
         `meanwhile` is called between the store's answer and ours.
         """
-        connection = http.client.HTTPConnection(*self.server.moto, timeout=60)
+        connection = http.client.HTTPConnection(*self.server.store, timeout=60)
         connection.request(self.command, self.path, self.body, dict(self.headers))
         answer = connection.getresponse()
         body = answer.read()
@@ -152,7 +155,8 @@ class Exchange(BaseHTTPRequestHandler):
         size = answer.getheader("Content-Length") if self.command == "HEAD" else len(body)
         if says:
             size = len(body[:most])
-        self.send_header("Content-Length", str(size))
+        if size is not None:
+            self.send_header("Content-Length", str(size))
         self.end_headers()
         self.wfile.write(body[:most])
         if most is not None:
@@ -180,6 +184,20 @@ class Exchange(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def proxied(store: tuple[str, int]) -> Iterator[Proxy]:
+    """Run a proxy before a store."""
+    proxy = Proxy(store)
+    serving = threading.Thread(target=proxy.serve_forever, daemon=True)
+    serving.start()
+    try:
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        serving.join()
+
+
 _buckets = itertools.count(1)
 
 
@@ -190,19 +208,14 @@ def running_store() -> Iterator[Callable[[], ObjectStore]]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto.start()
     host, port = moto.get_host_and_port()
-    proxy = _Proxy((host, port))
     driver = fsspec.filesystem(
         "s3",
         endpoint_url=f"http://{host}:{port}",
         use_listings_cache=False,
         skip_instance_cache=True,
     )
-    serving = threading.Thread(target=proxy.serve_forever, daemon=True)
-    serving.start()
     try:
-        yield lambda: ObjectStore(driver, proxy, f"bucket{next(_buckets)}")
+        with proxied((host, port)) as proxy:
+            yield lambda: ObjectStore(driver, proxy, f"bucket{next(_buckets)}")
     finally:
-        proxy.shutdown()
-        proxy.server_close()
-        serving.join()
         moto.stop()

@@ -28,8 +28,6 @@ from zoo_server.repository import layout
 from zoo_server.repository.remote.address import RemoteAddress
 from zoo_server.repository.remote.download import checksums, download
 from zoo_server.repository.remote.listing import (
-    COMPLETE_MARKER,
-    UPLOAD_MARKER,
     RemoteModel,
     read_model,
 )
@@ -84,7 +82,7 @@ class RemoteTarget:
             self._store.upload({folder / file: f"{place}/{file}" for file in sums})
             kept = self._write_beside(repository / name, model, number)
             record = {"files": {file: {"sha256": digest} for file, digest in sums.items()}}
-            self._store.write(f"{place}/{COMPLETE_MARKER}", json_bytes(record))
+            self._store.write(f"{place}/{layout.COMPLETE_MARKER}", json_bytes(record))
         return Transferred(name=name, version=number, created=True, config_kept=kept)
 
     def pull(self, name: str, repository: Path, version: int | None = None) -> Transferred:
@@ -159,7 +157,9 @@ class RemoteTarget:
                 "begun": datetime.now(UTC).isoformat(timespec="seconds"),
                 "token": secrets.token_hex(16),
             }
-            if self._store.create(f"{model.name}/{number}/{UPLOAD_MARKER}", json_bytes(writer)):
+            if self._store.create(
+                f"{model.name}/{number}/{layout.UPLOAD_MARKER}", json_bytes(writer)
+            ):
                 return number
             if exact:
                 raise UsageError(self._taken(model, number))
@@ -176,7 +176,7 @@ class RemoteTarget:
                 "push without a version, which takes the next number"
             )
         return (
-            f"{self.shown}: {place} is being written, or was given up ({place}/{UPLOAD_MARKER} says by "
+            f"{self.shown}: {place} is being written, or was given up ({place}/{layout.UPLOAD_MARKER} says by "
             "whom): push without a version, which takes the next number"
         )
 

@@ -20,6 +20,11 @@ MANIFEST_FILE = "manifest.json"
 VECTORS_PREFIX = "test_data_set_"
 TEMPORARY_PREFIX = ".tmp-"
 
+#: First and last object of a version in a store, which has no rename (remote/listing.py): with the first alone it
+#: is not there yet, also where the store is mounted as a folder.
+UPLOAD_MARKER = ".upload"
+COMPLETE_MARKER = ".complete"
+
 #: What file systems commonly allow for one name; a longer one fails late and obscurely.
 MAX_NAME_BYTES = 255
 

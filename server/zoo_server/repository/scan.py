@@ -214,6 +214,8 @@ class _Stamps:
     def _take(self, entry: "os.DirEntry[str]") -> None:
         number = layout.version_number(entry.name)
         if number is not None and entry.is_dir():
+            if _is_unfinished(entry.path):
+                return
             self._add(entry, entry.name, self.versions.setdefault(number, []))
         elif number is None and not layout.is_hidden(entry.name):
             self.has_config = self.has_config or entry.name == layout.CONFIG_FILE
@@ -271,3 +273,10 @@ def read_bare(file: Path, confinement: Confinement, name: str = "") -> ModelFile
 def _stamp(file: Path) -> tuple[str, int, int, int]:
     status = file.stat()
     return file.name, status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _is_unfinished(version: str) -> bool:
+    """Tell whether a version is still on its way into the store that is mounted here."""
+    return os.path.lexists(f"{version}/{layout.UPLOAD_MARKER}") and not os.path.lexists(
+        f"{version}/{layout.COMPLETE_MARKER}"
+    )

@@ -227,6 +227,17 @@ def test_layouts(repository, graphs, serve):
         assert wire.infer("bare", x=array)["y"].shape == (2, 4)
 
 
+def test_a_version_that_a_store_is_still_getting_is_not_there(repository, graphs, serve):
+    """Where the store is mounted as a folder: `zoo push` writes a marker first, and another one last."""
+    for version, markers in ((1, (".upload", ".complete")), (2, (".upload",))):
+        folder = repository.add("m", graphs.identity(), version=version)
+        for marker in markers:
+            (folder / str(version) / marker).write_text("{}")
+    (model,) = ModelRepository(repository.path).scan()
+    assert model.versions == (1,)
+    assert ModelRepository(repository.path).find("m").versions == (1,)
+
+
 def test_hidden_entries_are_invisible(repository, graphs):
     """What begins with a dot does not exist, neither models nor versions."""
     repository.add("m", graphs.identity())

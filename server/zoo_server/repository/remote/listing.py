@@ -26,9 +26,6 @@ from zoo_server.repository import layout
 from zoo_server.repository.remote.store import StoredFile
 from zoo_server.repository.scan import BARE_SUFFIX, BARE_VERSION, MAX_ENTRIES
 
-UPLOAD_MARKER = ".upload"
-COMPLETE_MARKER = ".complete"
-
 #: The Keras model that a graph was exported from, often as large: for who trains on, not for a server.
 _KERAS_SUFFIX = ".keras"
 
@@ -138,8 +135,8 @@ def read_all(files: Sequence[StoredFile]) -> list[RemoteModel]:
 
 
 def _version(folder: str, inside: Sequence[StoredFile]) -> RemotePart | None:
-    marker = next((file for file in inside if file.path == COMPLETE_MARKER), None)
-    if marker is None and any(file.path == UPLOAD_MARKER for file in inside):
+    marker = next((file for file in inside if file.path == layout.COMPLETE_MARKER), None)
+    if marker is None and any(file.path == layout.UPLOAD_MARKER for file in inside):
         return None
     shown = tuple(file for file in inside if _is_shown(file.path))
     return RemotePart(folder=folder, files=shown, marker=marker)

@@ -1,11 +1,7 @@
-"""Lists, reads and writes the objects below one address, through fsspec; its errors are one line each.
-
-fsspec is imported by `Store`, so a server whose repository is a folder never loads it.
-"""
+"""Lists, reads and writes the objects below one address, through fsspec; its errors are one line each."""
 
 import asyncio
 import errno
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from zoo_server.errors import ConfigurationError, RepositoryUnreachable
-from zoo_server.repository.remote.address import DRIVERS, RemoteAddress
-
-#: Seconds that a store has to take a connection, and to send its next bytes.
-_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+from zoo_server.errors import RepositoryUnreachable
+from zoo_server.repository.remote.address import RemoteAddress
+from zoo_server.repository.remote.driver import one_line, open_driver
 
 #: Schemes whose stores list all objects below a prefix, a thousand at a time; others are walked.
 _FLAT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
@@ -172,47 +166,16 @@ class Store:
             raise RepositoryUnreachable(self._why(error)) from error
 
     def _open(self) -> Any:
-        scheme = self.address.scheme
-        package, extra = DRIVERS.get(scheme, ("", ""))
-        cure = f"pip install 'layer-zoo[{extra}]'" if extra else "install what fsspec names"
-        try:
-            import fsspec
-
-            kind = fsspec.get_filesystem_class(scheme)
-            self._driver = kind(**self._options(), skip_instance_cache=True)
-        except ImportError as error:
-            missing = package if package and error.name in (None, package) else error.name
-            raise ConfigurationError(
-                f"'{self.address.shown}' needs the package {missing or 'fsspec'}: {cure}"
-            ) from None
-        except ValueError as error:
-            raise ConfigurationError(f"'{self.address.shown}': {_line(error)}") from None
+        self._driver = open_driver(self.address)
         return self._driver
-
-    def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {**self.address.options, "use_listings_cache": False}
-        if self.address.scheme in ("s3", "s3a"):
-            options["config_kwargs"] = {
-                "connect_timeout": _CONNECT_SECONDS,
-                "read_timeout": _READ_SECONDS,
-            }
-        elif self._web:
-            import aiohttp
-
-            options["client_kwargs"] = {
-                "timeout": aiohttp.ClientTimeout(
-                    sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS
-                )
-            }
-        return options
 
     def _why(self, error: Exception) -> str:
         place = f"the model repository '{self.address.shown}'"
         if _is_refusal(error):
-            return f"{place} refuses the credentials: {_line(error)}"
+            return f"{place} refuses the credentials: {one_line(error)}"
         if isinstance(error, TimeoutError | asyncio.TimeoutError):
             return f"{place} does not answer in time"
-        return f"{place} cannot be read: {_line(error)}"
+        return f"{place} cannot be read: {one_line(error)}"
 
 
 #: Names of errors, of several providers, that say that credentials are missing, wrong or over.
@@ -229,14 +192,8 @@ def _is_refusal(error: Exception) -> bool:
         isinstance(error, PermissionError)
         or status in (401, 403)
         or any(word in type(error).__name__ for word in _REFUSALS)
+        or (isinstance(error, OSError) and str(error).startswith("Forbidden:"))  # so says gcsfs
     )
-
-
-def _line(error: Exception) -> str:
-    """Return an error's text in one line, without a URL's password and query."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = re.sub(r"//[^/@\s]*@", "//", text)
-    return re.sub(r"\?[^\s\"']*", "", text)[:300]
 
 
 def _slash(row: Mapping[str, Any]) -> str:
