@@ -21,7 +21,7 @@ from typing import Self, cast
 _KEPT = (1 << 31) - 1
 
 #: Blocks from so many bytes on are mapped one by one, outside of the heap.
-_MAPPED, _MAPPED_AT_MOST = 1 << 30, 1 << 25
+_MAPPED, _MAPPED_AT_MOST = (1 << 31) - 1, 1 << 25
 
 #: By how much the heap grows at least: a large message comes in pieces of 16 kB, each of which would be a system call.
 _GROWTH = 1 << 24
