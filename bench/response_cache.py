@@ -40,6 +40,9 @@ class _Call:
     def __init__(self, message: bytes) -> None:
         self.message = message
 
+    def peer(self) -> str:
+        return ""
+
     def is_gone(self) -> bool:
         return False
 

@@ -150,6 +150,21 @@ class ServerConfig:
         low=1,
         high=1 << 20,
     )
+    max_requests_per_caller: int = number(
+        0,
+        "inference requests that one caller may have under way, on every port: a token's, without "
+        "--token-file an address's (IPv6: a /64 network's); more are answered RESOURCE_EXHAUSTED (429). 0 is "
+        "any number. Each worker process counts for itself",
+        low=0,
+        high=1 << 31,
+    )
+    max_requests_per_second_per_caller: float = number(
+        0.0,
+        "inference requests that one caller may send a second, of which as many may come at once; more are "
+        "answered RESOURCE_EXHAUSTED (429), with when to try again. 0 is any number",
+        low=0,
+        high=1e9,
+    )
     cache_config: tuple[str, ...] = several(
         "keep the answers of models with `response_cache { enable: true }` in so many bytes of memory, "
         "the most recently used: local,size=BYTES",

@@ -209,6 +209,10 @@ class Endpoints:
         self._on_failure()
 
     def _handlers(self, dataplane: DataPlane) -> list[grpc.GenericRpcHandler]:
+        predict = PredictPath(
+            dataplane, self._calls.in_flight, self._calls.memory_budget, self._calls.workers
+        )
+        predict.callers = self._calls.path.callers
         return [
             inference_handlers(
                 InferenceServicer(dataplane),
@@ -219,9 +223,7 @@ class Endpoints:
             ),
             *tensorflow_handlers(
                 TensorFlowServing(dataplane),
-                PredictPath(
-                    dataplane, self._calls.in_flight, self._calls.memory_budget, self._calls.workers
-                ),
+                predict,
                 self._calls.in_flight,
             ),
             health_handlers(self._calls.health),
@@ -234,7 +236,13 @@ class Endpoints:
 
         calls = self._calls
         return rest_application(
-            dataplane, self._config, calls.in_flight, calls.workers, calls.counts, self._tokens
+            dataplane,
+            self._config,
+            calls.in_flight,
+            calls.workers,
+            calls.counts,
+            self._tokens,
+            calls.path.callers,
         )
 
     def _metrics(self, dataplane: DataPlane, is_reachable: Callable[[], bool]) -> Application:

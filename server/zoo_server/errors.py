@@ -17,6 +17,7 @@
     │   ├── ControlDisabled        model control is off
     │   ├── QueueFull              a limit on waiting requests or on memory is reached
     │   ├── QueueTimeout           its time in the queue ran out
+    │   ├── QuotaExceeded          its caller has more requests under way, or a second, than one may
     │   ├── Overloaded             with what waits before it, the answer would be too late
     │   ├── WorkerLost             the process that had to answer has ended
     │   └── ServerExiting          shutting down
@@ -112,6 +113,10 @@ class QueueTimeout(Unavailable):
 
 class Overloaded(Unavailable):
     """What waits before the request would delay its answer beyond its deadline."""
+
+
+class QuotaExceeded(Unavailable):
+    """The caller has more requests under way, or sends more a second, than each caller may."""
 
 
 class ControlDisabled(Unavailable):

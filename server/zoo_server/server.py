@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from zoo_server.backends.onnxruntime.runtime import Runtime
 from zoo_server.backends.onnxruntime.threads import measure
@@ -39,6 +40,7 @@ from zoo_server.models.loader import Loader
 from zoo_server.models.model_runtime import ModelRuntime, OpenerFactory
 from zoo_server.models.periodic import PeriodicThread
 from zoo_server.options import OFF
+from zoo_server.protocols.callers import CallerLimits
 from zoo_server.protocols.grpc.health import Health
 from zoo_server.protocols.grpc.infer import InferPath
 from zoo_server.protocols.watched_files import CHECK_SECONDS
@@ -48,7 +50,7 @@ from zoo_server.schedulers.sequence_batcher import MOST_WAITING
 from zoo_server.schedulers.timer import Timer
 from zoo_server.telemetry import logs
 from zoo_server.telemetry.requests import Listener, RequestJournal, log_request
-from zoo_server.telemetry.server_counts import ServerCounts
+from zoo_server.telemetry.server_counts import Refusal, ServerCounts
 from zoo_server.telemetry.traces import TraceSettings
 from zoo_server.topology import SingleProcess, TopologyFactory
 from zoo_server.triton_options import resource_counts
@@ -128,6 +130,7 @@ class Server:
             self._topology.forward,
         )
         self.path.reads_small_here = not config.is_lazy
+        self.path.callers = _caller_limits(config, self.counts)
         with ExitStack() as resources:
             self._journal = _journal(config, resources)
             resources.callback(self._end_workers)
@@ -348,6 +351,19 @@ def _journal(config: ServerConfig, resources: ExitStack) -> RequestJournal | Non
     journal = RequestJournal(listeners)
     resources.callback(journal.close)
     return journal
+
+
+def _caller_limits(config: ServerConfig, counts: ServerCounts) -> CallerLimits | None:
+    """Return what each caller is granted, None for anything."""
+    most, per_second = config.max_requests_per_caller, config.max_requests_per_second_per_caller
+    if not (most or per_second):
+        return None
+    return CallerLimits(
+        most,
+        per_second,
+        by_token=config.token_file is not None,
+        on_refusal=partial(counts.refused, Refusal.QUOTA),
+    )
 
 
 def _rate_limiter(config: ServerConfig) -> RateLimiter | None:

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from zoo_server.errors import Cancelled, DeadlineExpired, InvalidRequest
+from zoo_server.protocols.ports import peer_of_call
 from zoo_server.protocols.status import RETRY_KEY, status_of
 
 
@@ -25,6 +26,9 @@ class Context(Protocol):
 
     def is_active(self) -> bool:
         """Tell whether the caller still waits."""
+
+    def peer(self) -> str:
+        """Return the caller's address, as grpcio writes it."""
 
     def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]] | None:
         """Return what came with the call besides the message."""
@@ -79,6 +83,10 @@ class BlockingCall:
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What came with the call besides the message."""
         return tuple(self._context.invocation_metadata() or ())
+
+    def peer(self) -> str:
+        """Return whose call it is."""
+        return peer_of_call(self._context.peer())
 
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits for the answer."""

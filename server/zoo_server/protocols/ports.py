@@ -3,13 +3,14 @@
 listen   binds an HTTP port: connections wait until the server accepts them
 hold     binds the gRPC port for several processes, which share it with SO_REUSEPORT
 probe    says why a port cannot be bound, where gRPC gives no reason
-peer_of  says whose connection it is, where those of one peer are bounded
+peer_of  says whose connection it is, where those of one peer are bounded; peer_of_call whose call
 """
 
 import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from zoo_server.errors import AddressError
 
@@ -100,6 +101,14 @@ def address_error(host: str, port: int, cause: str) -> AddressError:
 def join_address(host: str, port: int) -> str:
     """Return HOST:PORT, with brackets where the host is an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def peer_of_call(peer: str) -> str:
+    """Return the same from what grpcio says: ipv4:1.2.3.4:5678, or ipv6:%5B::1%5D:5678."""
+    kind, _, address = unquote(peer).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return unquote(peer)
+    return peer_of((address.rpartition(":")[0].strip("[]"),))
 
 
 def peer_of(address: Sequence[object]) -> str:

@@ -30,6 +30,7 @@ STATUS: dict[type[errors.ServerError], grpc.StatusCode] = {
     errors.QueueFull: grpc.StatusCode.UNAVAILABLE,
     errors.QueueTimeout: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
+    errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ControlDisabled: grpc.StatusCode.UNAVAILABLE,
     errors.WorkerLost: grpc.StatusCode.UNAVAILABLE,
     errors.ServerExiting: grpc.StatusCode.UNAVAILABLE,

@@ -25,6 +25,7 @@ from zoo_server.inference.execution import Rows
 from zoo_server.inference.model import LoadedModel
 from zoo_server.inference.queued_request import QueuedRequest
 from zoo_server.limits import InFlight, MemoryBudget, Reservation
+from zoo_server.protocols.callers import CallerLimits
 from zoo_server.protocols.status import retry_ms_of, status_of
 from zoo_server.schedulers.scheduler import UNBOUNDED
 
@@ -48,6 +49,9 @@ class Call(Protocol):
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What came with the call besides the message."""
+
+    def peer(self) -> str:
+        """Return whose call it is: an IPv4 address, an IPv6 /64 network, or "" if that is not told."""
 
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits: cancelled, or the deadline has passed."""
@@ -92,6 +96,17 @@ class ResponseSender(QueuedRequest):
     @abstractmethod
     def encode(self, rows: Rows) -> bytes:
         """Return the answer's bytes."""
+
+    def enter(self, callers: CallerLimits) -> None:
+        """Count the call as its caller's; QuotaExceeded if that has too many."""
+        left, leave = callers.enter(self._call.metadata, self._call.peer), self._leave
+
+        def leave_both() -> None:
+            left()
+            if leave is not None:
+                leave()
+
+        self._leave = leave_both
 
     def request_id(self) -> str:
         return self.id.decode(errors="replace")
@@ -187,6 +202,8 @@ class UnaryPath(ABC, Generic[S]):
         """`workers` read what a transport's loop must not."""
         #: Whether reading a small message is short: not where it may have to load a model.
         self.reads_small_here = True
+        #: What each caller is granted, None for anything.
+        self.callers: CallerLimits | None = None
         self._sender = sender
         self._in_flight = in_flight
         self._budget = budget
@@ -263,6 +280,8 @@ class UnaryPath(ABC, Generic[S]):
             sender.refuse(error)
             return False
         try:
+            if self.callers is not None:
+                sender.enter(self.callers)
             if begun is None:
                 return self._read_now(raw, sender)
             return self._read_if_short(raw, sender, begun)

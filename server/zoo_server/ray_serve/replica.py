@@ -67,6 +67,10 @@ class ReplicaCall:
         """What came with the call besides the message."""
         return tuple(self._context.invocation_metadata())
 
+    def peer(self) -> str:
+        """Return "": a proxy of Ray's has the caller's connection."""
+        return ""
+
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits: Ray then cancels the method, which waits for the answer."""
         return self.answer.cancelled()

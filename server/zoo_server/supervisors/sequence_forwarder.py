@@ -153,6 +153,10 @@ class _ForwardedCall:
         """The worker that received the call has checked its metadata."""
         return ()
 
+    def peer(self) -> str:
+        """Return "": the worker that has the caller's connection counts it."""
+        return ""
+
     def is_gone(self) -> bool:
         """Never: the state moves on although the caller hung up, as if the answer were lost."""
         return False

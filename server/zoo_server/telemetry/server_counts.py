@@ -36,6 +36,8 @@ class Refusal(StrEnum):
     OVERLOAD = "OVERLOAD"
     #: As many calls or streams were under way as may be.
     CONCURRENCY = "CONCURRENCY"
+    #: Its caller had more under way, or sent more a second, than each may.
+    QUOTA = "QUOTA"
     #: Its token is missing, not the server's, or not good for the call.
     TOKEN = "TOKEN"
 

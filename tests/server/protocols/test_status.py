@@ -35,6 +35,7 @@ EXPECTED = {
     "QueueFull": "UNAVAILABLE",
     "QueueTimeout": "UNAVAILABLE",
     "Overloaded": "UNAVAILABLE",
+    "QuotaExceeded": "RESOURCE_EXHAUSTED",
     "ControlDisabled": "UNAVAILABLE",
     "WorkerLost": "UNAVAILABLE",
     "ServerExiting": "UNAVAILABLE",

@@ -53,6 +53,9 @@ Metadata = Sequence[tuple[str, str | bytes]]
 class Port(Protocol):
     """One stream of a transport that works by callbacks (zoo_server.protocols.grpc.transport.fast_streams)."""
 
+    #: Whose stream it is.
+    peer: str
+
     def read(self, then: Callable[[bytes | None], None]) -> None:
         """Ask for the next message, None once there are no more."""
 
@@ -147,6 +150,7 @@ class _Stream:
     def __init__(self, port: Port, metadata: Metadata) -> None:
         self._port = port
         self.metadata = metadata
+        self.peer = port.peer
         self._statuses = _wants_statuses(metadata)
         self._lock = threading.RLock()
         self._slots: deque[_Slot] = deque()
@@ -232,6 +236,10 @@ class _Slot:
         self.status: tuple[grpc.StatusCode, str] | None = None
         self._stream = stream
         self.is_gone = stream.is_cancelled
+
+    def peer(self) -> str:
+        """Return whose stream it is."""
+        return self._stream.peer
 
     def time_remaining(self) -> float:
         """The stream's deadline is none of a request's."""

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import cast
 
@@ -23,6 +23,8 @@ from zoo_server.config import ServerConfig
 from zoo_server.dataplane import DataPlane
 from zoo_server.errors import Cancelled
 from zoo_server.protocols.auth import Right, Tokens
+from zoo_server.protocols.callers import CallerLimits
+from zoo_server.protocols.ports import peer_of
 from zoo_server.protocols.rest import openapi
 from zoo_server.protocols.rest.asgi import Application, RightOf, TokenCheck
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
@@ -56,13 +58,14 @@ def rest_application(
     workers: Executor,
     counts: ServerCounts,
     tokens: Tokens | None = None,
+    callers: CallerLimits | None = None,
 ) -> Application:
     """Return the application.
 
     `workers` run what may take long, so that the event loop does not wait; `counts` are told of what is
-    refused; without tokens none is asked for.
+    refused; without tokens none is asked for, and without `callers` none is limited.
     """
-    routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers)
+    routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers, callers)
     site = [] if config.site is None else [SiteRoute(config.site)]
     application = Starlette(
         routes=[*routes.all(), *site, routes.home(Home(dataplane, config))],
@@ -110,11 +113,13 @@ class _Routes:
         limits: BodyLimits,
         in_flight: AbstractContextManager[None],
         workers: Executor,
+        callers: CallerLimits | None,
     ) -> None:
         self._version = dataplane.server_metadata.version
         self._limits = limits
         self._in_flight = in_flight
         self._workers = workers
+        self._callers = callers
         self._functions = (OpenInferenceRoutes(dataplane), TensorFlowServingRoutes(dataplane))
         self._bodies = Bodies(limits)
         self._inference = Inference(dataplane, self._bodies, workers)
@@ -178,7 +183,13 @@ class _Routes:
 
     async def _infer(self, request_format: RequestFormat, request: Request) -> Response:
         path = _path(request)
-        with self._in_flight:
+        with self._in_flight, ExitStack() as stack:
+            if self._callers is not None:
+                address = "" if request.client is None else request.client.host
+                leave = self._callers.enter(
+                    request.headers.items(), lambda: address and peer_of((address,))
+                )
+                stack.callback(leave)
             return await self._inference.infer(request_format, request, path)
 
     async def _document(self, _: Request) -> Response:

@@ -8,7 +8,7 @@ import json
 
 import grpc
 
-from zoo_server.errors import ServerExiting
+from zoo_server.errors import QuotaExceeded, ServerExiting
 from zoo_server.protocols.status import retry_ms_of, status_of
 
 HTTP_STATUS: dict[grpc.StatusCode, int] = {
@@ -44,4 +44,5 @@ def error_response(error: Exception, method: str) -> tuple[int, bytes, dict[str,
         headers["connection"] = "close"  # or the next request meets its end
     if retry_ms := retry_ms_of(error):
         headers["retry-after"] = str(-(-retry_ms // 1000))  # which counts in seconds
-    return HTTP_STATUS.get(code, 500), error_body(text), headers
+    status = 429 if isinstance(error, QuotaExceeded) else HTTP_STATUS.get(code, 500)
+    return status, error_body(text), headers

@@ -26,7 +26,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import NamedTuple, cast
-from urllib.parse import unquote
 
 import grpc
 
@@ -43,7 +42,7 @@ from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
 from zoo_server.protocols.grpc.transport.public import EXITING, TransportOptions
 from zoo_server.protocols.grpc.transport.throttle import Throttle
-from zoo_server.protocols.ports import address_error, join_address, peer_of, probe
+from zoo_server.protocols.ports import address_error, join_address, peer_of_call, probe
 from zoo_server.protocols.status import RETRY_KEY, log_refusal
 from zoo_server.protocols.unary import SMALL_MESSAGE
 from zoo_server.telemetry.server_counts import Refusal
@@ -375,7 +374,7 @@ class FastTransport:
     def _open_stream(
         self, gather: Callable[[object], None] | None, event: core.Event, handler: core.Handler
     ) -> RawCall:
-        options, peer = self._options, _peer_of(event.call)
+        options, peer = self._options, peer_of_call(event.call.peer().decode())
         if (
             self._streams[peer] >= options.max_streams_of_a_peer
             or self._streams.total() >= options.max_streams
@@ -389,12 +388,3 @@ class FastTransport:
         call.watch()
         run_stream(call, handler, self._workers)
         return call
-
-
-def _peer_of(call: core.Call) -> str:
-    """Return whose call it is; grpcio writes ipv4:1.2.3.4:5678 and ipv6:%5B::1%5D:5678."""
-    peer = unquote(call.peer().decode())
-    kind, _, address = peer.partition(":")
-    if kind not in ("ipv4", "ipv6"):
-        return peer
-    return peer_of((address.rpartition(":")[0].strip("[]"),))

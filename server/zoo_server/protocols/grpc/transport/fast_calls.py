@@ -20,6 +20,7 @@ import grpc
 
 from zoo_server.protocols.grpc.transport import core
 from zoo_server.protocols.grpc.transport.throttle import Hold, Throttle
+from zoo_server.protocols.ports import peer_of_call
 from zoo_server.protocols.status import RETRY_KEY
 
 _LOG = logging.getLogger(__name__)
@@ -197,6 +198,10 @@ class UnaryCall(RawCall):
     def metadata(self) -> core.Metadata:
         """What came with the call besides the message."""
         return self.event.invocation_metadata or ()
+
+    def peer(self) -> str:
+        """Return whose call it is."""
+        return peer_of_call(self._call.peer().decode())
 
     def is_gone(self) -> bool:
         """Tell whether the caller no longer waits for the answer."""
