@@ -8,6 +8,7 @@ from typing import Any
 from zoo.card import convention
 from zoo.parity.variants import variants_of
 from zoo.recipes.architecture import Layer, call_text, shape_text
+from zoo.recipes.trial_settings import settings_text
 from zoo.table import markdown_table
 from zoo.training.seeds import seeds_text
 
@@ -123,6 +124,7 @@ def results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     rows = [
         [f"{metric['name']} on {data['rows']['test']} held-out rows", _value(metric)],
         *_over_seeds(training),
+        *_settings(training),
         [f"the naive baseline: {baseline['name'].replace('_', ' ')}", f"{baseline['value']:.4g}"],
         [f"a linear model of the same rows: {linear['name']}", f"{linear['value']:.4g}"],
         ["the recipe's claim", training["claim"]["text"]],
@@ -144,6 +146,15 @@ def _over_seeds(training: Mapping[str, Any]) -> list[list[str]]:
     name, count = training["metric"]["name"], len(seeds["values"])
     what = f"{name} over {count} seeds, this one included: mean ± standard deviation"
     return [[what, f"{seeds_text(seeds)} {training['metric']['units']}".rstrip()]]
+
+
+def _settings(training: Mapping[str, Any]) -> list[list[str]]:
+    """Return what differs from the recipe's own values, and what that was chosen from."""
+    settings, search = training.get("settings"), training.get("search")
+    text = f"`{settings_text(settings)}`" if settings else "the recipe's own"
+    if search:
+        return [["settings", f"{text}: the lowest validation loss of {search['trials']} trials"]]
+    return [["settings", text]] if settings else []
 
 
 def _lost(training: Mapping[str, Any]) -> list[str]:

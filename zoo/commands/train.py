@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import add_json, add_models, add_runs, chosen_recipes, print_json
-from zoo.commands.trainings import spread, train_all, trial_of
+from zoo.commands.trainings import LOCAL, spread, train_all, trial_of
 from zoo.errors import UsageError, ZooError
 from zoo.recipes.trial_settings import parsed_settings
 from zoo.terminal.messages import say
@@ -24,9 +24,6 @@ EXAMPLE = (
     "  zoo train dense_iris --set learning_rate=0.02\n"
     "  zoo train cnn_digits10 --workers 2"
 )
-
-#: Where trainings are spread to, besides.
-LOCAL = "local"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +58,11 @@ def _add_spread(parser: argparse.ArgumentParser) -> None:
         "command goes on after a kill",
     )
     spread.add_argument(
-        "--on", choices=(LOCAL,), help="local: processes of this machine, also for one seed a model"
+        "--on",
+        type=_place_name,
+        metavar="local|ray://HOST:PORT",
+        help="local: processes of this machine, also for one seed a model; or a Ray cluster's client port, where "
+        "--trials are Ray Tune's and ASHA stops early what is behind",
     )
     spread.add_argument(
         "--seeds",
@@ -70,11 +71,24 @@ def _add_spread(parser: argparse.ArgumentParser) -> None:
         help="train N - 1 further seeds; mean and deviation of the metric go into record and card",
     )
     spread.add_argument(
+        "--trials",
+        type=_several,
+        metavar="N",
+        help="try N settings of the recipe's search space, its own values first, and train with those of the "
+        "lowest validation loss; later runs keep them, until --set recipe",
+    )
+    spread.add_argument(
         "--jobs",
         type=_positive,
         metavar="N",
-        help="processes at once (default: the machine's cores)",
+        help="trainings at once (default: the machine's cores; on a cluster all that it has CPUs for)",
     )
+
+
+def _place_name(text: str) -> str:
+    if text != LOCAL and not text.startswith("ray://"):
+        raise argparse.ArgumentTypeError(f"{text!r}: write local, or ray://HOST:PORT")
+    return text
 
 
 def _positive(text: str) -> int:
@@ -101,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     settings = parsed_settings(options.settings)
     recipes = chosen_recipes(options)
     cluster = _cluster()
-    several = options.on or options.seeds or options.jobs
+    several = options.on or options.seeds or options.trials or options.jobs
     _refuse_mixed(options, cluster, bool(several))
     if several:
         records, failures, fresh = spread(recipes, options, settings)
@@ -133,14 +147,14 @@ def _refuse_mixed(options: argparse.Namespace, cluster: Cluster | None, several:
     """Say so where one training is to be shared and several are to run at once, or both say by whom."""
     if options.workers and several:
         raise UsageError(
-            "--workers shares one training, --seeds, --on and --jobs run several: give the one or the other"
+            "--workers shares one training, --seeds, --trials, --on and --jobs run several: give the one or the other"
         )
     if cluster is None:
         return
     if options.workers or several:
         raise UsageError(
             f"TF_CONFIG is set and makes this process worker {cluster.index} of {len(cluster)}: leave out "
-            "--workers, --seeds, --on and --jobs, or unset it"
+            "--workers, --seeds, --trials, --on and --jobs, or unset it"
         )
     if len(set(options.models)) != 1:
         raise UsageError("TF_CONFIG is set: its workers train one model: name it")
@@ -162,6 +176,7 @@ def _json(record: TrainingRecord, fresh: bool) -> dict[str, Any]:
         "linear": record.linear,
         "claim": record.claim,
         "settings": record.settings,
+        "search": record.search,
         "seeds": record.seeds,
         "workers": record.workers,
         "parameters": record.trainable,

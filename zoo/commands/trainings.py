@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import RecipeError, ZooError
 from zoo.recipes.trial_settings import Settings
 from zoo.terminal.progress import CommandProgress
 
+#: Where trainings run, besides on a Ray cluster.
+LOCAL = "local"
+
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
     from zoo.training.loop import Progress
     from zoo.training.record import TrainingRecord
+    from zoo.training.spread import Place
     from zoo.training.trial import Trial
     from zoo.training.workers import Cluster
 
@@ -54,7 +58,8 @@ def train_all(
         )
 
     records: list[TrainingRecord] = []
-    failures = _faulty(recipes, runs, settings)
+    # Workers have to find each other before TensorFlow computes anything; the training checks as much.
+    failures = _faulty(recipes, runs, settings) if cluster is None else {}
     if failures:
         return [], failures, set()
     fresh: set[str] = set()
@@ -79,29 +84,90 @@ def spread(
     recipes: Sequence[Recipe], options: argparse.Namespace, settings: Settings | None
 ) -> tuple[list[TrainingRecord], dict[str, ZooError], set[str]]:
     """Train as `train_all` does, several trainings at once and with several seeds."""
-    from zoo.training.processes import run_in_processes
+    from zoo.training.runs import RunFolder
+    from zoo.training.seeds import note_search
     from zoo.training.spread import Trainings, run_missing
 
     failures = _faulty(recipes, options.runs, settings)
     if failures:
         return [], failures, set()
     common = trial_of(options, settings)
-    trainings = [
-        Trainings.of(recipe, common, options.seeds or 1) for recipe in trained_recipes(recipes)
-    ]
-    missing = [trial for each in trainings for trial in each.missing]
-    jobs = options.jobs or len(os.sched_getaffinity(0))
-    with CommandProgress(len(missing), "trainings") as overall:
+    with _place(options) as place:
+        found, failures = _search(recipes, options, common, place)
+        trainings = [
+            Trainings.of(
+                recipe,
+                replace(common, settings=found[recipe.name][0]) if recipe.name in found else common,
+                options.seeds or 1,
+            )
+            for recipe in trained_recipes(recipes)
+            if options.trials is None or recipe.name in found
+        ]
+        missing = [trial for each in trainings for trial in each.missing]
+        with _shown(len(missing)) as (overall, progress):
+            for _ in run_missing(trainings, place.run, progress):
+                overall.end()
+    records = [record for each in trainings if (record := each.result()) is not None]
+    for at, record in enumerate(records):
+        if record.name in found:
+            records[at] = note_search(
+                RunFolder(common.runs, record.name), record, found[record.name][1]
+            )
+    failures |= {title: error for each in trainings for title, error in each.failures.items()}
+    return records, failures, {trial.model for trial in missing}
+
+
+def _search(
+    recipes: Sequence[Recipe], options: argparse.Namespace, common: Trial, place: Place
+) -> tuple[dict[str, tuple[Settings, dict[str, Any]]], dict[str, ZooError]]:
+    """Search the spaces of recipes, where that is asked for; returns what was chosen, and what failed."""
+    from zoo.training.search import Search, unfinished
+
+    if options.trials is None:
+        return {}, {}
+    chosen = trained_recipes(recipes)
+    if not options.models:
+        chosen = [recipe for recipe in chosen if recipe.search]
+    searches = [Search.of(recipe, common, options.trials) for recipe in chosen]
+    owners = {trial: each for each in searches for trial in each.missing}
+    with _shown(len(owners)) as (overall, progress):
+        for each in searches:
+            for trial, outcome in place.search(each.recipe, each.missing, progress):
+                owners[trial].note(trial, outcome)
+                overall.end()
+    failures = unfinished(searches)
+    found = {}
+    for each in searches:
+        if each.failures:
+            continue  # chosen is once none is missing
+        try:
+            found[each.recipe.name] = each.chosen()
+        except ZooError as error:
+            failures[each.recipe.name] = error
+    return found, failures
+
+
+@contextmanager
+def _shown(count: int) -> Iterator[tuple[CommandProgress, Callable[[Trial], Progress]]]:
+    """Show how many of so many trainings are done, and an epoch of any of them."""
+    with CommandProgress(count, "trainings") as overall:
 
         def progress(trial: Trial) -> Progress:
             return lambda epoch, epochs, *_: overall.begin(trial.title, f"epoch {epoch}/{epochs}")
 
-        overall.begin("starting", f"TensorFlow, {jobs} at once" if missing else "")
-        for _ in run_missing(trainings, partial(run_in_processes, jobs=jobs), progress):
-            overall.end()
-    records = [record for each in trainings if (record := each.result()) is not None]
-    failures = {title: error for each in trainings for title, error in each.failures.items()}
-    return records, failures, {trial.model for trial in missing}
+        overall.begin("starting TensorFlow" if count else "nothing to train")
+        yield overall, progress
+
+
+def _place(options: argparse.Namespace) -> AbstractContextManager[Place]:
+    """Return where the trainings run: on this machine, or on a Ray cluster."""
+    from zoo.training.processes import ThisMachine
+
+    if options.on is None or options.on == LOCAL:
+        return nullcontext(ThisMachine(options.jobs or len(os.sched_getaffinity(0))))
+    from zoo.training.ray_cluster import cluster
+
+    return cluster(options.on, options.jobs)
 
 
 def trial_of(options: argparse.Namespace, settings: Settings | None) -> Trial:
@@ -128,8 +194,9 @@ def train_by_workers(trial: Trial, count: int, progress: Progress) -> TrainingRe
     workers = as_workers(trial, count)
     records = {}
     for worker, outcome in run_in_processes(workers, lambda _: progress, jobs=count):
-        if not isinstance(outcome, TrainingRecord):
+        if isinstance(outcome, ZooError):
             raise outcome
+        assert isinstance(outcome, TrainingRecord)
         records[worker] = outcome
     return records[workers[0]]
 

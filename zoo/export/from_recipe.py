@@ -87,6 +87,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: ExportOptions) -> str:
         run.record.key,
         run.record.weights_sha256,
         run.record.seeds,
+        run.record.search,
         chosen.to_json(),
         *(sha256(path) for place in EXPORT_CODE for path in code_files(place)),
         package_versions(),

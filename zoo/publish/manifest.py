@@ -71,6 +71,7 @@ def recipe_manifest(
             "total_parameters": record.total,
             "weights_sha256": record.weights_sha256,
             "settings": dict(record.settings),
+            "search": record.search,
             "seeds": record.seeds,
             "workers": record.workers,
         },

@@ -10,6 +10,7 @@ from typing import Any
 
 from zoo.datasets.tables import CANCER, DIABETES, IRIS
 from zoo.recipes.recipe import recipe
+from zoo.recipes.search import log_uniform
 
 
 @recipe(
@@ -92,8 +93,9 @@ def dense_cancer() -> Any:
     batch_size=32,
     learning_rate=0.003,
     patience=40,
+    search={"units": (8, 16, 32, 64), "learning_rate": log_uniform(0.001, 0.03)},
 )
-def dense_diabetes() -> Any:
+def dense_diabetes(units: int = 16) -> Any:
     """Predict how far diabetes progresses in a year from ten measurements in natural units.
 
     Reaches: mean absolute error <= 49 on 88 held-out patients, in about 2 s on two cores.
@@ -104,7 +106,7 @@ def dense_diabetes() -> Any:
         [
             keras.Input((10,), name="measurements"),
             keras.layers.Normalization(),
-            keras.layers.Dense(16, activation="relu"),
+            keras.layers.Dense(units, activation="relu"),
             keras.layers.Dense(1, activation="linear"),
             # Learns the scale of the answers, so that the model speaks in natural units.
             keras.layers.Normalization(invert=True),

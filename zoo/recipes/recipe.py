@@ -17,6 +17,7 @@ The builder imports Keras itself, so that a recipe can be listed without it.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -25,12 +26,14 @@ from types import FunctionType
 from typing import Any
 
 from zoo.datasets.dataset import Dataset
-from zoo.errors import RecipeError, first_line
+from zoo.errors import RecipeError, did_you_mean, first_line
 from zoo.recipes.claim import Claim
+from zoo.recipes.search import Space
 from zoo.recipes.settings import (
     BASELINES,
     LOSSES,
     RULES,
+    TRAINING,
     is_task,
     one_of,
     wrong_names,
@@ -81,6 +84,8 @@ class Recipe:
     states: tuple[str, ...] = ()
     why_not_linear: str = ""  # why it stays although a linear model does better, for its card
     backup: bool = False  # save the state each epoch, and go on from it after a kill
+    # What a search may try: values or a range for each setting (zoo/recipes/search.py).
+    search: Space = field(default_factory=dict)
     # What a training changed of the author's values (zoo/recipes/trial_settings.py).
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -99,6 +104,12 @@ class Recipe:
         for side, names in (("inputs", self.inputs), ("outputs", self.outputs)):
             if len(set(names)) != len(names):
                 faults.append(f"{side}={names!r}: must have a name each")
+        own = [*TRAINING[1:], *builder_arguments(self.builder)]  # a seed is no setting to choose
+        faults += [
+            f"search: no setting is called {name!r}: {did_you_mean(name, own) or 'it takes ' + ', '.join(own)}"
+            for name in self.search
+            if name not in own
+        ]
         if self.task not in BASELINES[self.baseline]:
             suited = [name for name, tasks in BASELINES.items() if self.task in tasks]
             faults.append(
@@ -206,6 +217,12 @@ class Recipe:
             raise RecipeError(
                 f"{self.where}: cannot be built: {type(error).__name__}: {first_line(error)}"
             ) from error
+
+
+def builder_arguments(builder: Builder) -> dict[str, Any]:
+    """Return the arguments that have a default, with it."""
+    parameters = inspect.signature(builder).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def recipe(**settings: Any) -> Callable[[Builder], Recipe]:

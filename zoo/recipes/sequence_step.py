@@ -39,6 +39,7 @@ def sequence_step(source: Recipe, *, name: str, states: Sequence[str]) -> Recipe
         name=name,
         builder=build,
         step_of=source,
+        search={},
         states=tuple(states),
         doc=f"One step of {source.name}: a value and the state so far in, the forecast and the new "
         f"state out.\n\n{source.doc}",

@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.datasets.dataset import Dataset
 from zoo.errors import did_you_mean
+from zoo.recipes.search import is_space
 
 #: The tasks, and what each is trained on unless the recipe says otherwise.
 LOSSES: Mapping[str, str] = {
@@ -23,6 +24,10 @@ BASELINES: Mapping[str, tuple[str, ...]] = {
     "mean": ("regression", "forecast"),  # always the mean of the training split
     "last_value": ("forecast",),  # tomorrow is like today
 }
+
+
+#: The settings that say how a model is trained, and that one training may change.
+TRAINING = ("seed", "epochs", "batch_size", "learning_rate", "patience")
 
 
 def one_of(values: Collection[str]) -> str:
@@ -86,6 +91,10 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "patience": (_is_count, "a whole number of epochs, 1 or more"),
     "loss": (_is_text, "the name of a Keras loss"),
     "backup": (lambda value: isinstance(value, bool), "True or False"),
+    "search": (
+        is_space,
+        "for each setting two values or more in a tuple, or uniform(low, high) or log_uniform(low, high)",
+    ),
     "why_not_linear": (lambda value: isinstance(value, str), "a sentence, or nothing"),
 }
 

@@ -8,19 +8,24 @@ A setting is one of the recipe's numbers below, or an argument of its builder th
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from zoo.errors import UsageError, did_you_mean
-from zoo.recipes.recipe import Recipe
-from zoo.recipes.settings import wrong_values
+from zoo.recipes.recipe import Recipe, builder_arguments
+from zoo.recipes.search import draw
+from zoo.recipes.settings import TRAINING, wrong_values
 
 Settings = Mapping[str, Any]
 
-#: The recipe's fields that say how it is trained.
-TRAINING = ("seed", "epochs", "batch_size", "learning_rate", "patience")
+#: Beside the recipe's seed when drawing, so that no other use of the seed draws the same.
+SEARCH_STREAM = 0x5EA2C4
+
+#: After so many draws without a new one a space has no more.
+FRUITLESS = 200
 
 #: Given in place of settings: go back to the recipe's own values.
 OWN = "recipe"
@@ -28,9 +33,8 @@ OWN = "recipe"
 
 def own_values(recipe: Recipe) -> dict[str, Any]:
     """Return everything that can be set, with the value that the recipe has now."""
-    parameters = inspect.signature(recipe.trained_as.builder).parameters.values()
-    arguments = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {key: getattr(recipe, key) for key in TRAINING} | arguments | dict(recipe.settings)
+    own = {key: getattr(recipe, key) for key in TRAINING}
+    return own | builder_arguments(recipe.trained_as.builder) | dict(recipe.settings)
 
 
 def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
@@ -61,6 +65,23 @@ def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
         fields["step_of"] = with_settings(source, settings)
     changed = dict(sorted(changed.items()))
     return replace(recipe, **fields, settings=changed) if changed else recipe
+
+
+def drawn_settings(recipe: Recipe, count: int) -> list[dict[str, Any]]:
+    """Return up to `count` different settings of the recipe's space: its own values, then drawn ones.
+
+    They follow from its seed: as often as one searches the same, and more of them begin with the same. A
+    small space has fewer.
+    """
+    rng = np.random.default_rng([recipe.seed, SEARCH_STREAM])
+    drawn = [dict(recipe.settings)]
+    fruitless = 0
+    while len(drawn) < count and fruitless < FRUITLESS:
+        settings = dict(with_settings(recipe, draw(recipe.search, rng)).settings)
+        fruitless = fruitless + 1 if settings in drawn else 0
+        if not fruitless:
+            drawn.append(settings)
+    return drawn
 
 
 def parsed_settings(words: list[str]) -> dict[str, Any] | None:

@@ -9,22 +9,40 @@ from __future__ import annotations
 import multiprocessing
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from zoo.errors import CheckFailed, ZooError, first_line
+from zoo.recipes.recipe import Recipe
 from zoo.training.loop import Progress
-from zoo.training.record import TrainingRecord
-from zoo.training.spread import Outcome
+from zoo.training.spread import Outcome, Reports
 from zoo.training.trial import Trial, run_trial
 
 #: Seconds that a process has to end after it was told to.
 GRACE = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class ThisMachine:
+    """Processes of this machine, so many at once."""
+
+    jobs: int
+
+    def run(self, trials: Sequence[Trial], reports: Reports) -> Iterator[tuple[Trial, Outcome]]:
+        """Run each to its end."""
+        return run_in_processes(trials, reports, jobs=self.jobs)
+
+    def search(
+        self, recipe: Recipe, trials: Sequence[Trial], reports: Reports
+    ) -> Iterator[tuple[Trial, Outcome]]:
+        """Run each to its end, so that the choice depends on no timing."""
+        return self.run(trials, reports)
+
+
 def run_in_processes(
-    trials: Sequence[Trial], progress: Callable[[Trial], Progress], *, jobs: int
+    trials: Sequence[Trial], progress: Reports, *, jobs: int
 ) -> Iterator[tuple[Trial, Outcome]]:
     """Yield each trial with its outcome as it ends; `progress` gives whom to tell its epochs."""
     context = multiprocessing.get_context("forkserver")
@@ -66,7 +84,7 @@ def _next(connection: Connection, trial: Trial, process: Any, progress: Progress
             f"{_whose(trial)} ended with {_status(process.exitcode)} before the "
             "training did: the same command goes on from what is finished"
         )
-    if isinstance(message, TrainingRecord | ZooError):
+    if isinstance(message, Outcome):
         return message
     progress(*message)
     return None

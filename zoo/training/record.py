@@ -40,6 +40,8 @@ class TrainingRecord:
     warnings: list[str] = field(default_factory=list)
     settings: Mapping[str, Any] = field(default_factory=dict)  # changed of the recipe's own values
     workers: int = 1  # processes that shared each batch
+    # What the settings were chosen from: trials, space, val_loss, own_val_loss.
+    search: Mapping[str, Any] | None = None
     # Of the same settings with several seeds: seeds, values of the metric, mean, deviation.
     seeds: Mapping[str, Any] | None = None
 

@@ -14,10 +14,15 @@ from zoo.files import atomic_write, locked
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import TrainingRecord
 from zoo.training.runs import RECORD, RunFolder
-from zoo.training.trial import Trial, with_seed
+from zoo.training.trial import Trial, apart
 
 #: A deviation needs two.
 FEWEST = 2
+
+OTHER_WEIGHTS = (
+    "the chosen trial had other weights than the same training here: another kind of processor adds up in "
+    "another order"
+)
 
 #: Beyond the largest seed that numpy and TensorFlow take they begin again.
 SEEDS = 2**32
@@ -27,13 +32,30 @@ def seed_trials(trial: Trial, recipe: Recipe, count: int) -> list[Trial]:
     """Return the trials of `count - 1` further seeds, the next ones."""
     run = RunFolder(trial.runs, trial.model)
     chosen = run.chosen_settings(recipe, trial.settings)
-    return [with_seed(trial, chosen, (chosen.seed + step) % SEEDS) for step in range(1, count)]
+    seeds = [(chosen.seed + step) % SEEDS for step in range(1, count)]
+    return [apart(trial, dict(chosen.settings) | {"seed": seed}) for seed in seeds]
 
 
 def note_seeds(run: RunFolder, records: Sequence[TrainingRecord]) -> TrainingRecord:
     """Write mean and deviation of these records' metrics, the run's own first, into its record."""
-    first, summary = records[0], summary_of(records)
-    noted = replace(first, seeds=summary)
+    return note(run, replace(records[0], seeds=summary_of(records)))
+
+
+def note_search(
+    run: RunFolder, record: TrainingRecord, search: Mapping[str, Any]
+) -> TrainingRecord:
+    """Write what the run's settings were chosen from into its record.
+
+    With a warning where the trial had other weights than the run, which is the same training.
+    """
+    warnings = [*record.warnings]
+    if search["weights_sha256"] != record.weights_sha256 and OTHER_WEIGHTS not in warnings:
+        warnings.append(OTHER_WEIGHTS)
+    return note(run, replace(record, search=search, warnings=warnings))
+
+
+def note(run: RunFolder, noted: TrainingRecord) -> TrainingRecord:
+    """Write what was found out about a finished run into its record."""
     with locked(run.runs / f".lock-{run.name}"):
         atomic_write(run.path / RECORD, noted.to_json().encode())
     return noted

@@ -7,20 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from zoo.errors import ZooError
 from zoo.recipes.recipe import Recipe
 from zoo.training.loop import Progress
 from zoo.training.record import TrainingRecord
 from zoo.training.runs import RunFolder
+from zoo.training.score import Score
 from zoo.training.seeds import note_seeds, seed_trials
 from zoo.training.trial import Trial
 
 #: What became of a trial.
-Outcome = TrainingRecord | ZooError
+Outcome = TrainingRecord | Score | ZooError
 
-#: Runs trials, given whom to tell the epochs of each, and yields each with its outcome.
-Runner = Callable[[Sequence[Trial], Callable[[Trial], Progress]], Iterator[tuple[Trial, Outcome]]]
+#: Whom to tell the epochs of each trial.
+Reports = Callable[[Trial], Progress]
+
+#: Runs trials and yields each with its outcome.
+Runner = Callable[[Sequence[Trial], Reports], Iterator[tuple[Trial, Outcome]]]
+
+
+class Place(Protocol):
+    """Where trials run."""
+
+    def run(self, trials: Sequence[Trial], reports: Reports) -> Iterator[tuple[Trial, Outcome]]:
+        """Run each to its end."""
+        ...
+
+    def search(
+        self, recipe: Recipe, trials: Sequence[Trial], reports: Reports
+    ) -> Iterator[tuple[Trial, Outcome]]:
+        """Run the trials of a recipe's search, each to its end or until it is stopped."""
+        ...
 
 
 @dataclass(slots=True)
@@ -38,7 +57,7 @@ class Trainings:
         planned = cls(recipe, [own, *seed_trials(own, recipe, seeds)])
         for trial in planned.trials:
             record = trial.finished(recipe)
-            if record is not None:
+            if isinstance(record, TrainingRecord):
                 planned.outcomes[trial] = record
         return planned
 
@@ -68,7 +87,7 @@ class Trainings:
 
 
 def run_missing(
-    trainings: Sequence[Trainings], runner: Runner, progress: Callable[[Trial], Progress]
+    trainings: Sequence[Trainings], runner: Runner, progress: Reports
 ) -> Iterator[Trial]:
     """Run what is missing of them all; yields each trial as it ends, its outcome noted."""
     owners = {trial: each for each in trainings for trial in each.missing}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,14 +17,14 @@ from typing import Any, TextIO
 import numpy as np
 
 from zoo.datasets.dataset import Splits
-from zoo.errors import CheckFailed, StorageError, UsageError
+from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
 from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.trial_settings import Settings, with_settings
 from zoo.training.check import check_model, check_shares, count
 from zoo.training.linear import NAMES, linear_metric
-from zoo.training.loop import History, Progress, fit, predict, prepare
+from zoo.training.loop import ALONE, History, Progress, fit, predict, prepare
 from zoo.training.metrics import baseline_metric, metric_value, shortfalls
 from zoo.training.record import TrainingRecord, dataset_facts, port, recipe_facts
 from zoo.training.runs import (
@@ -81,10 +82,7 @@ def train(
             recipe = run.chosen_settings(recipe, settings)
             return _train_into(recipe, run, judged, workers, progress)
     except OSError as error:
-        raise StorageError(
-            f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
-            "finished before is lost"
-        ) from error
+        raise _refused(recipe, runs, error) from error
 
 
 def _recover(run: RunFolder) -> None:
@@ -123,6 +121,11 @@ def _train_into(
     folder = run.runs / f".tmp-{run.name}"
     job = _Job(recipe, key(recipe), folder, workers)
     workers.from_chief(json.dumps({"key": job.key, "settings": dict(recipe.settings)}).encode())
+    if refusing := workers.others_refusing():
+        raise UsageError(
+            f"{recipe.where}: {refusing} of {workers.count} workers have another recipe, data, code or "
+            "versions than worker 0: they must be the same"
+        )
     _clear(folder, job.key, resume=job.resumes)
     with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
         record = _run(job, log, progress)
@@ -131,13 +134,46 @@ def _train_into(
     for name in (STATE, STATE_KEY):
         (folder / name).unlink(missing_ok=True)
     (folder / RECORD).write_text(record.to_json(), encoding="utf-8")
-    if missed and judged:
+    _settle(recipe, run, folder, missed if judged else [])
+    return record
+
+
+def install(
+    recipe: Recipe, runs: Path, files: Mapping[str, bytes], *, judged: bool
+) -> TrainingRecord:
+    """Put a run that was trained elsewhere in place, from its files; raises as `train` does."""
+    run = RunFolder.of(runs, recipe)
+    record = TrainingRecord.from_json(files[RECORD].decode())
+    missed = shortfalls(recipe, record.metric["value"], record.baseline["value"])
+    folder = runs / f".tmp-{run.name}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with locked(runs / f".lock-{recipe.name}"):
+            _recover(run)
+            _clear(folder, record.key, resume=False)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            _settle(recipe, run, folder, missed if judged else [])
+    except OSError as error:
+        raise _refused(recipe, runs, error) from error
+    return record
+
+
+def _settle(recipe: Recipe, run: RunFolder, folder: Path, missed: Sequence[str]) -> None:
+    """Rename a finished folder to where it belongs; raises CheckFailed with what was missed."""
+    if missed:
         failed = _failed(run)
         shutil.rmtree(failed, ignore_errors=True)
         folder.rename(failed)
         raise CheckFailed(f"{recipe.where}: {'; '.join(missed)}: see {failed}")
     _replace(run, folder)
-    return record
+
+
+def _refused(recipe: Recipe, runs: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
+        "finished before is lost"
+    )
 
 
 def _clear(folder: Path, run_key: str, *, resume: bool) -> None:
@@ -172,7 +208,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     import_keras()  # not counted: one import serves every model
     begun = time.perf_counter()
     recipe, folder = job.recipe, job.folder
-    model, splits = _built(recipe, job.workers)
+    model, splits = built(recipe, job.workers)
 
     def report(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
         log.write(f"epoch {epoch}/{epochs} loss {loss:.6g} val_loss {val_loss:.6g}\n")
@@ -198,15 +234,21 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     return record
 
 
-def _built(recipe: Recipe, workers: Workers) -> tuple[Any, Splits]:
+def built(recipe: Recipe, workers: Workers = ALONE) -> tuple[Any, Splits]:
     """Return the model, checked and prepared, and its data."""
-    from zoo.training.framework import seed_everything
+    from zoo.training.framework import import_keras, seed_everything
 
     splits = recipe.dataset.load()
     check_shares(recipe, len(splits.train), workers.count)
     seed_everything(recipe.seed)
     with workers.scope():
-        model = recipe.build()
+        try:
+            model = recipe.build()
+        except RecipeError as error:
+            # Variables that are made come from the chief: no fault of the recipe's if it is gone.
+            if isinstance(error.__cause__, import_keras().tf.errors.OpError):
+                raise error.__cause__ from None
+            raise
     check_model(recipe, model, splits)
     prepare(recipe, model, splits.train)
     return model, splits
@@ -222,12 +264,14 @@ def _assist(
     decision = json.loads(workers.from_chief())
     if "settings" in decision and "weights_sha256" not in decision:
         recipe = with_settings(recipe, decision["settings"])
-        if key(recipe) != decision["key"]:
+        refuses = key(recipe) != decision["key"]
+        workers.others_refusing(refuses=refuses)
+        if refuses:
             raise UsageError(
                 f"{recipe.where}: worker {workers.index} has another recipe, data, code or versions than "
                 "worker 0: they must be the same"
             )
-        model, splits = _built(recipe, workers)
+        model, splits = built(recipe, workers)
         fit(recipe, model, splits, progress=progress, workers=workers)
         decision = json.loads(workers.from_chief())
     return TrainingRecord.from_json(json.dumps(decision))

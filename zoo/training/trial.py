@@ -17,7 +17,8 @@ from zoo.recipes.registry import Registry
 from zoo.recipes.trial_settings import Settings, settings_text
 from zoo.training.loop import Progress
 from zoo.training.record import TrainingRecord
-from zoo.training.runs import RunFolder
+from zoo.training.runs import RunFolder, key
+from zoo.training.score import Score, score
 from zoo.training.train import train
 from zoo.training.workers import Cluster
 
@@ -37,6 +38,7 @@ class Trial:
     settings: Settings | None = None
     judged: bool = True
     cluster: Cluster | None = None  # of which this trial is one worker
+    scored: bool = False  # one of a search: gives a Score and no run
 
     @property
     def title(self) -> str:
@@ -50,14 +52,24 @@ class Trial:
             registry.add_file(path)
         return registry.get(self.model)
 
-    def finished(self, recipe: Recipe) -> TrainingRecord | None:
-        """Return the record if this was trained already."""
+    def finished(self, recipe: Recipe) -> TrainingRecord | Score | None:
+        """Return the record, or the score, if this was trained already."""
         run = RunFolder(self.runs, self.model)
+        if self.scored:
+            score = Score.read(self.runs)
+            chosen = run.chosen_settings(recipe, self.settings)
+            current = score and score.key == key(chosen)
+            return score if current else None
         return run.record if run.is_current(recipe, self.settings) else None
 
 
-def run_trial(trial: Trial, progress: Progress) -> TrainingRecord:
-    """Train; raises as `train` does."""
+def run_trial(trial: Trial, progress: Progress) -> TrainingRecord | Score:
+    """Train; raises as `train` and `score` do."""
+    if trial.scored:
+        recipe = trial.recipe().trained_as
+        run = RunFolder(trial.runs, trial.model)
+        chosen = run.chosen_settings(recipe, trial.settings)
+        return score(chosen, progress)
     return train(
         trial.recipe(),
         trial.runs,
@@ -76,9 +88,8 @@ def as_workers(trial: Trial, count: int) -> list[Trial]:
     return [replace(trial, cluster=Cluster(addresses, index)) for index in range(count)]
 
 
-def with_seed(trial: Trial, recipe: Recipe, seed: int) -> Trial:
-    """Return the trial of `recipe`, as it is set, with another seed; in a folder of its own."""
-    settings = dict(recipe.settings) | {"seed": seed}
+def apart(trial: Trial, settings: Settings) -> Trial:
+    """Return the trial with these settings in a folder of its own, without a claim."""
     text = json.dumps(settings, sort_keys=True)
     folder = hashlib.sha256(text.encode()).hexdigest()[:12]
     return replace(

@@ -137,6 +137,10 @@ class Workers:
         row[: len(own)] = np.frombuffer(own, np.uint8)
         return self._sum_of(row).astype(np.uint8).tobytes() if size else b""
 
+    def others_refusing(self, *, refuses: bool = False) -> int:
+        """Return how many workers refuse what the chief decided; each says whether it does."""
+        return 0 if self.cluster is None else int(self._sum_of(np.array([refuses], np.int32))[0])
+
     def _sum_of(self, array: np.ndarray) -> np.ndarray:
         tf = import_keras().tf
         strategy = _strategy(self.cluster)  # before the first tensor: it must find TensorFlow idle
