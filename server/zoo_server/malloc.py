@@ -137,6 +137,7 @@ class Heap:
             yield
             return
         glibc.mallopt(_M_MMAP_THRESHOLD, _SMALLEST)
+        glibc.malloc_trim(0)
         try:
             yield
         finally:
