@@ -213,6 +213,7 @@ def refused(folder: Path) -> dict[str, Any]:
             dense_diabetes,
             dataset=replace(DIABETES, read=_huge),
             builder=_unscaled,
+            search={},
             parameters=11,
         ),
     }
