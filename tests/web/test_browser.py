@@ -184,6 +184,7 @@ def test_a_colour_patch_is_chosen(page: Page) -> None:
         _agree(page)
 
 
+@pytest.mark.timeout(900)  # fifteen pages, each with the runtime
 def test_every_page_measures_itself_against_keras(page: Page, sources: Sources) -> None:
     """The line of the browser in the table: a share of the bound, below one."""
     for folder in sorted(sources.repository.glob("*/config.pbtxt")):

@@ -217,8 +217,7 @@ def test_a_host_of_files_is_enough(
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
         page.goto(f"http://127.0.0.1:{server.server_port}/zoo/models/cnn_digits/")
-        page.wait_for_selector("[data-ready=yes]")
-        assert page.locator("#demo").get_attribute("data-answer") == "2"
+        page.wait_for_selector("#demo[data-answer='2']")
         assert not page.is_visible("#server")
         page.close()
     finally:
