@@ -2,7 +2,7 @@
 
     unshare --map-root-user --net sh -c 'ip link set lo up && exec .venv/bin/python -m bench.ray_serve'
 
-About eight minutes; writes bench/results/ray_serve.json. Needs `make .venv/.installed-ray` and h2load. Ray listens
+About eight minutes; writes its figures beside the others in bench/results. Needs `make .venv/.installed-ray` and h2load. Ray listens
 on every address of a machine, so it gets a network namespace of its own.
 
 Each round starts each server anew, times it until the first answer, drives it with h2load, and reads the
