@@ -33,7 +33,7 @@ class Scores:
         """How much this machine has to be slowed down to be that phone.
 
         Lighthouse's documentation asks for it where a machine is slower than the desktop it assumes
-        (docs/throttling.md); the lines through 150, 800, 1300 and 2000 are of the calculator that it links.
+        (lighthouse:docs/throttling.md); the lines through 150, 800, 1300 and 2000 are of the calculator that it links.
         """
         index = self.benchmark_index
         if index >= 1300:
