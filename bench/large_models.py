@@ -7,7 +7,7 @@
 NAME is a model of keras.applications, untrained, or transformer:BLOCKS:WIDTH, made here, with a table of
 50000 words. Each is exported in a process of its own, which says its peak of resident memory, what it had
 before the model was built (TensorFlow, Keras, tf2onnx and a tiny export), and seconds on the clock and of
-the processor. Then `zoo serve` answers its test vectors. Writes bench/results/large_models.json, where the figures of
+the processor. Then `zoo serve` answers its test vectors. Writes large_models.json into bench/results, where the figures of
 other models stay.
 """
 
