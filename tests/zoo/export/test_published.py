@@ -173,6 +173,7 @@ def test_a_manifest_is_enough_to_rebuild_from(trained) -> None:
         "states": "",
         "quantize": "none",
         "max_loss": None,
+        "external_data": False,
     }
     packages = {"keras", "tf2onnx", "onnx", "numpy", "python", "layer-zoo"}
     assert packages <= values["versions"].keys()

@@ -110,10 +110,10 @@ def test_rows_of_pandas_and_mappings_are_read_by_the_features_names() -> None:
     [
         ("1,2,3", "takes 4 values a row, not 3"),
         ("[[1,2],[3,4]]", "takes 4 values a row, not 2 × 2"),
-        ("[1,2,", "INPUT is not JSON"),
-        ("one,two", "INPUT holds no numbers"),
+        ("[1,2,", "INPUT '[1,2,' is not JSON"),
+        ("one,two", "INPUT 'one,two' holds no numbers"),
         ("1,two,3,4", "could not convert string to float: 'two'"),
-        ("", "INPUT holds no numbers"),
+        ("", "INPUT '' holds no numbers"),
         ("missing.csv", "cannot read missing.csv: No such file"),
         ('{"image": [1,2,3,4]}', "the model's inputs are measurements, not image"),
         ('["a","b","c","d"]', "takes float32 values"),
