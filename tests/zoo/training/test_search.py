@@ -163,6 +163,7 @@ def test_a_setting_that_cannot_be_built_is_named(folder: Path) -> None:
     assert len(list((folder / "build/runs").glob("fragile.trials/*/score.json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_recipe_without_a_space_is_told(folder: Path) -> None:
     """Before anything is trained; and so is a number of trials that is no choice."""
     done = train(folder, "plain", "--trials", "2")

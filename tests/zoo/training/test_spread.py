@@ -123,6 +123,7 @@ def test_mean_and_deviation_are_those_of_the_seeds(folder: Path, seeds: dict) ->
     )
 
 
+@pytest.mark.slow
 def test_each_seed_alone_has_the_same_bytes(folder: Path, seeds: dict) -> None:
     """Trained by itself in another process, on its own folder of runs."""
     done = train(folder, "flowers", "--set", "seed=3", "--runs", "alone")
@@ -157,6 +158,7 @@ def test_the_seeds_are_published_with_the_same_weights(folder: Path, seeds: dict
     assert said.partition(" (")[0] in (version / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_trained_again(folder: Path, seeds: dict) -> None:
     """Nor is anything built; one seed more is one training more."""
     again = train(folder, "flowers", "--seeds", "3")
