@@ -20,8 +20,10 @@ from typing import Self, cast
 #: while nobody else can allocate: 100 ms for 900 MB.
 _KEPT = (1 << 31) - 1
 
-#: Blocks from so many bytes on are mapped one by one, outside of the heap.
-_MAPPED, _MAPPED_AT_MOST = (1 << 31) - 1, 1 << 25
+#: Blocks from so many bytes on are mapped one by one, outside of the heap. protobuf calls malloc_trim with the
+#: interpreter's lock held, at every 10,000th block that it frees (upb_trim_allocfunc in its python/protobuf.c):
+#: 0.1 ms for each free megabyte of the heap, so a model's arena of hundreds of them must not lie there.
+_MAPPED, _MAPPED_AT_MOST = 1 << 27, 1 << 25
 
 #: By how much the heap grows at least: a large message comes in pieces of 16 kB, each of which would be a system call.
 _GROWTH = 1 << 24
