@@ -57,8 +57,9 @@ _IN_FLIGHT = {"slow": (4, 64), "mobile": (1, 2), "tiny": (64, 256)}
 _CONNECTIONS = 8
 _WARM_UP_SECONDS = 1.0
 
-#: Until memory is looked at again.
-_REST_SECONDS = 1.5
+#: Until memory is looked at: what reading the models took is given back after half a second, what a
+#: burst took after ten seconds without calls.
+_START_SECONDS, _REST_SECONDS = 1.5, 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +197,7 @@ def _serving(command: str, repository: Path, core: int) -> Iterator[tuple[Server
 
 def measure(load: Load, name: str, model: Model, server: ServerProcess) -> None:
     """Print the rows of one model."""
-    time.sleep(_REST_SECONDS)  # what reading the models took is given back after half a second
+    time.sleep(_START_SECONDS)
     rested = server.resident_mb()
     for deadline_ms in DEADLINES_MS:
         peak = max(

@@ -43,8 +43,8 @@ _CONNECTIONS, _IN_FLIGHT, _DEADLINE_MS = 8, 128, 60_000
 #: The messages of one stream.
 _OF_A_STREAM = 100
 
-#: Until memory is read: what a burst took is given back after half a second without calls.
-_REST_SECONDS = 2.0
+#: Until memory is read: what a burst took is given back after ten seconds without calls.
+_REST_SECONDS = 12.0
 
 #: The part of the requests after which memory is to be flat.
 _SETTLED = 0.1
