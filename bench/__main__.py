@@ -3,16 +3,15 @@
 import argparse
 import os
 import re
-import signal
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from bench import load, report
 from bench.environments import ROOT, PeerUnavailable
+from bench.process import stop_servers_on_sigterm
 from bench.repository import prepare
 from bench.run import Run, versions
 from bench.scenarios import SCENARIOS, Setting
@@ -75,7 +74,7 @@ def measure(chosen: argparse.Namespace, server_core: int, load_core: int) -> Non
     servers = [server for server in SERVERS if re.search(chosen.only, server.name)]
     scenarios = [scenario for scenario in SCENARIOS if re.search(chosen.scenario, scenario.name)]
     with ExitStack() as stack:
-        signal.signal(signal.SIGTERM, _leave)
+        stop_servers_on_sigterm()
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         repositories = prepare(ROOT / "models", chosen.repository)
         setting = Setting(
@@ -111,11 +110,6 @@ def save(chosen: argparse.Namespace, run: Run, facts: dict[str, Any]) -> None:
     report.write(chosen.output, run.repeats, run.skipped, facts)
     if chosen.page:
         report.into_page(PAGE, report.overview(report.medians(run.repeats), facts))
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    # As an exception, so that every server is stopped on the way out.
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

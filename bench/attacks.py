@@ -22,7 +22,7 @@ from pathlib import Path
 
 import grpc
 
-from bench.process import ServerProcess
+from bench.process import ServerProcess, stop_servers_on_sigterm
 
 _READY = re.compile(r"ready: gRPC on \S+:(\d+), HTTP on \S+:(\d+)")
 _LIVE = "/inference.GRPCInferenceService/ServerLive"
@@ -282,6 +282,7 @@ def _watched(grpc_port: int, http_port: int, attack: Attack) -> str:
 
 def main() -> int:
     """Measure; return the exit status."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(prog="python -m bench.attacks", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="attacks whose name matches")
     parser.add_argument(

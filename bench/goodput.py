@@ -36,7 +36,7 @@ import onnxruntime
 from bench import graphs, messages
 from bench.environments import ROOT
 from bench.load import LoadError, split_cores
-from bench.process import ServerProcess
+from bench.process import ServerProcess, stop_servers_on_sigterm
 from bench.repository import MOBILE, TINY, Model, configuration
 
 _SOURCE = Path(__file__).parent / "programs" / "openloop.c"
@@ -227,6 +227,7 @@ refusal p99 ms | statuses | MB before / during / after |
 
 def main() -> int:
     """Measure; return the exit status."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(prog="python -m bench.goodput", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="rows whose name matches")
     parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help="of each drive")

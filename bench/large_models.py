@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.process import stop_servers_on_sigterm
+
 RESULTS = Path(__file__).parent / "results" / "large_models.json"
 
 WORDS, HEAD = 50_000, 128
@@ -37,6 +39,7 @@ _PORT = re.compile(r"ready: gRPC on (\S+),")
 
 def main() -> None:
     """Measure, print and keep the figures."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", default=["transformer:6:2560"], metavar="NAME")
     parser.add_argument("--folder", type=Path, help="where files of this size have room")

@@ -28,6 +28,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from bench.process import stop_servers_on_sigterm
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 
@@ -41,6 +42,7 @@ _PORTS = re.compile(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on ([^\s,]+),
 
 def main() -> None:
     """Measure, print and write the figures."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=int, default=10_000, metavar="N")
     options = parser.parse_args()

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from bench.many_models import write_models
-from bench.process import ServerProcess
+from bench.process import ServerProcess, stop_servers_on_sigterm
 from bench.servers import ZOO, free_port
 
 #: Scrapes whose time is measured; the time of a process is counted in ticks of 10 ms.
@@ -56,6 +56,7 @@ def measure(models: int, place: Path) -> str:
 
 def main() -> None:
     """Measure and print."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=int, nargs="+", default=[1, 100], metavar="N")
     for models in parser.parse_args().models:

@@ -29,6 +29,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.many_models import write_models
+from bench.process import stop_servers_on_sigterm
 from zoo.publish.transfer import RemoteTarget
 from zoo_server.repository.remote.address import RemoteAddress
 from zoo_server.repository.remote.repository import RemoteRepository
@@ -42,6 +43,7 @@ _ROUNDS, _LOOKS = 3, 20
 
 def main() -> None:
     """Measure, print and write the figures."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=int, default=100, metavar="N", help="tiny models")
     parser.add_argument("--megabytes", type=int, default=64, metavar="N", help="of one model more")

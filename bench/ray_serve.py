@@ -28,7 +28,7 @@ import yaml
 
 from bench import messages, report
 from bench.load import Drive, LoadError, generator_missing
-from bench.process import ServerProcess
+from bench.process import ServerProcess, stop_servers_on_sigterm
 from bench.repository import MOBILE, TINY, Model, prepare
 from bench.servers import free_port
 
@@ -170,6 +170,7 @@ def ratios(rounds: Sequence[Mapping[str, Any]], server: str) -> dict[str, float]
 
 def main() -> None:
     """Measure, print and write the figures."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--seconds", type=float, default=3, metavar="S", help="of each drive")

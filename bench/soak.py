@@ -29,7 +29,7 @@ import onnx
 from bench import graphs, messages
 from bench.goodput import generator
 from bench.load import LoadError, split_cores
-from bench.process import ServerProcess
+from bench.process import ServerProcess, stop_servers_on_sigterm
 from bench.repository import IDENTITY, TINY, configuration
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
@@ -194,6 +194,7 @@ def soak(driver: Driver, server: ServerProcess, most: int, seconds: float, minut
 
 def main() -> int:
     """Measure; return the exit status."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000_000, metavar="N")
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of each kind")

@@ -34,7 +34,7 @@ import numpy as np
 
 from bench import messages
 from bench.load import Drive, generator_missing
-from bench.process import ServerProcess
+from bench.process import ServerProcess, stop_servers_on_sigterm
 from bench.repository import MOBILE, TINY, Model, Repositories, prepare
 
 #: The region's name on the servers.
@@ -239,6 +239,7 @@ def _range(values: Sequence[float]) -> str:
 
 def main() -> int:
     """Read the options and measure."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repository", type=Path, default=Path("models"))
     parser.add_argument("--work", type=Path, default=Path("build/bench"))

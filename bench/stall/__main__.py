@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.messages import channel
-from bench.process import ServerProcess
+from bench.process import ServerProcess, stop_servers_on_sigterm
 from bench.stall.models import make_models
 from bench.stall.probe import Seen, watched
 from bench.stall.rows import Row, rows
@@ -110,6 +110,7 @@ def _print_medians(runs: dict[str, list[Seen]]) -> None:
 
 def main() -> int:
     """Measure; return the exit status."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(prog="python -m bench.stall", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="rows whose name matches")
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="servers measured")

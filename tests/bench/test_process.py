@@ -1,6 +1,8 @@
 """A server's process tree: found whole, measured, stopped whole."""
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +19,20 @@ process = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE
 process.stdout.readline()
 print(process.pid, flush=True)
 time.sleep(600)
+"""
+
+#: Says the number of the server that it starts, and measures it for ever.
+MEASURING = """\
+import sys, time
+from pathlib import Path
+from bench.process import ServerProcess, stop_servers_on_sigterm
+stop_servers_on_sigterm()
+server = ServerProcess([sys.executable, "-c", "import time; time.sleep(600)"], "0-1023", {}, Path(sys.argv[1]))
+try:
+    print(server.pid, flush=True)
+    time.sleep(600)
+finally:
+    server.stop()
 """
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -62,6 +78,19 @@ def test_a_server_that_ends_is_not_waited_for(tmp_path):
     assert process.has_ended()
     assert process.log_tail() == "fatal error: no model"
     process.stop()
+
+
+def test_a_program_that_is_told_to_end_stops_its_servers(tmp_path):
+    """They lead groups of their own, and would stay."""
+    command = [sys.executable, "-c", MEASURING, tmp_path / "log"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        server = int(program.stdout.readline())
+        assert is_running(server)
+
+        program.terminate()
+
+        assert program.wait(60) == 128 + signal.SIGTERM
+    until(lambda: not is_running(server))
 
 
 def test_memory_is_read_by_the_name_of_the_field():

@@ -10,6 +10,7 @@ has printed that. Prints a table; the exit status is 1 if one fails, 2 if there 
 import argparse
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -282,6 +283,7 @@ def run_all(folder: Path, names: list[str], work: Path) -> list[tuple[str, Examp
 
 def main() -> int:
     """Run what the command line asks for."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # through `finally`
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("checkout", type=Path)
     parser.add_argument("names", nargs="*")

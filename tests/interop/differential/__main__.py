@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.environments import PeerUnavailable
+from bench.process import stop_servers_on_sigterm
 from tests.interop.differential import cases, models, rest_cases
 from tests.interop.differential.exchange import Outcome, differs, send
 from tests.interop.differential.known import KNOWN, known_difference
@@ -80,6 +81,7 @@ def report(rows: list[Row], complete: bool) -> int:
 
 def main() -> int:
     """Run what the command line asks for."""
+    stop_servers_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="only cases whose names begin so")
     parser.add_argument("--json", type=Path, help="write every case and both answers here")
