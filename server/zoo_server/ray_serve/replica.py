@@ -23,7 +23,7 @@ from zoo_server.protocols.grpc.handlers import SERVICE
 from zoo_server.protocols.grpc.infer import METHOD as INFER
 from zoo_server.protocols.grpc.model_repository import ModelRepository
 from zoo_server.protocols.grpc.service import OpenInference
-from zoo_server.protocols.interceptor import parse
+from zoo_server.protocols.interceptor import Answer, WrittenAnswer, parse
 from zoo_server.protocols.status import RETRY_KEY, status_of
 from zoo_server.ray_serve.embedded import OneOfMany, Portless
 from zoo_server.ray_serve.ingress import REFUSAL, REFUSED
@@ -40,18 +40,6 @@ class Servicer(OpenInference, ModelRepository):
     """The RPCs that a replica answers from message to message."""
 
 
-class Answer:
-    """An answer's bytes; Ray calls SerializeToString of whatever a method returns."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-
-    def SerializeToString(self) -> bytes:
-        return self._raw
-
-
 class ReplicaCall:
     """One ModelInfer call of Ray's (zoo_server.protocols.unary.Call), answered on its loop."""
 
@@ -60,7 +48,7 @@ class ReplicaCall:
         self.message = message
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Answer] = self._loop.create_future()
+        self.answer: asyncio.Future[WrittenAnswer] = self._loop.create_future()
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
@@ -81,7 +69,7 @@ class ReplicaCall:
 
     def reply(self, answer: bytes) -> None:
         """Send the answer; from any thread."""
-        self._resolve(Answer(answer))
+        self._resolve(WrittenAnswer(answer))
 
     def abort(
         self, code: grpc.StatusCode, details: str, retry_ms: int = 0, *, waiting: int = 0
@@ -89,11 +77,11 @@ class ReplicaCall:
         """End the call with another status; from any thread."""
         self._resolve(refusal(self._context, code, details, retry_ms))
 
-    def _resolve(self, answer: Answer) -> None:
+    def _resolve(self, answer: WrittenAnswer) -> None:
         with suppress(RuntimeError):  # the loop is closed: the replica ends
             self._loop.call_soon_threadsafe(self._set, answer)
 
-    def _set(self, answer: Answer) -> None:
+    def _set(self, answer: WrittenAnswer) -> None:
         if not self.answer.done():
             self.answer.set_result(answer)
 
@@ -127,7 +115,7 @@ class Replica:
         if server := self.__dict__.get("_server"):
             server.stop(server.config.drain_seconds)
 
-    async def infer(self, raw: bytes, grpc_context: Any) -> Answer:
+    async def infer(self, raw: bytes, grpc_context: Any) -> WrittenAnswer:
         """Answer ModelInfer."""
         if self._make_resident is not None:
             name = self._server.path.model_name(raw).decode(errors="replace")
@@ -140,16 +128,16 @@ class Replica:
 
     async def unary(
         self, name: str, request_type: type[Message], raw: bytes, grpc_context: Any
-    ) -> Answer:
+    ) -> WrittenAnswer:
         """Answer one of the others; on a thread, since a model may have to be loaded for it."""
 
         def answer() -> bytes:
             with self._server.in_flight:
-                handler: Callable[[Message], Message] = getattr(self._servicer, name)
+                handler: Callable[[Message], Answer] = getattr(self._servicer, name)
                 return handler(parse(request_type, raw)).SerializeToString()
 
         try:
-            return Answer(await asyncio.to_thread(answer))
+            return WrittenAnswer(await asyncio.to_thread(answer))
         except Exception as error:
             return refusal(grpc_context, *status_of(error, name))
 
@@ -160,17 +148,17 @@ class Replica:
         return Resident(name, residency.evict)
 
 
-def refusal(context: Any, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> Answer:
+def refusal(context: Any, code: grpc.StatusCode, details: str, retry_ms: int = 0) -> WrittenAnswer:
     """Put a status into Ray's context, and return what takes the answer's place."""
     context.set_code(code)
     context.set_details(details)
     if retry_ms:
         context.set_trailing_metadata([(RETRY_KEY, str(retry_ms))])
-    return Answer(REFUSAL)
+    return WrittenAnswer(REFUSAL)
 
 
 def _rpc(name: str, request_type: type[Message]) -> Any:
-    async def method(self: Replica, raw: bytes, grpc_context: Any) -> Answer:
+    async def method(self: Replica, raw: bytes, grpc_context: Any) -> WrittenAnswer:
         if name == INFER:
             return await self.infer(raw, grpc_context)
         return await self.unary(name, request_type, raw, grpc_context)

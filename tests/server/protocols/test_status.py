@@ -134,7 +134,7 @@ class DeadContext:
 def test_dead_call_is_not_run(remaining, active, error):
     """A request whose caller is gone is dropped before any work."""
     ran = []
-    behaviour = guarded_unary("X", ran.append, nullcontext(), None)
+    behaviour = guarded_unary("X", ran.append, nullcontext(), pb.ModelReadyRequest)
     with pytest.raises(RuntimeError, match=STATUS[error].name):
         behaviour(b"", DeadContext(remaining, active))
 

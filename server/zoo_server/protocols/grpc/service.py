@@ -13,8 +13,20 @@ from zoo_server.dataplane import DataPlane, TensorMetadata
 from zoo_server.protocols.grpc.model_repository import ModelRepository
 from zoo_server.protocols.grpc.server_settings import ServerSettings
 from zoo_server.protocols.grpc.shared_memory import SharedMemoryRegions
+from zoo_server.protocols.interceptor import Answer, WrittenAnswer
 from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.statistics import Duration, Snapshot
+
+#: The answers that probes get again and again.
+_LIVE = WrittenAnswer(pb.ServerLiveResponse(live=True).SerializeToString())
+_SERVER_READY = {
+    ready: WrittenAnswer(pb.ServerReadyResponse(ready=ready).SerializeToString())
+    for ready in (False, True)
+}
+_MODEL_READY = {
+    ready: WrittenAnswer(pb.ModelReadyResponse(ready=ready).SerializeToString())
+    for ready in (False, True)
+}
 
 
 class OpenInference:
@@ -23,15 +35,14 @@ class OpenInference:
     def __init__(self, dataplane: DataPlane) -> None:
         self._dataplane = dataplane
 
-    def ServerLive(self, _: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
-        return pb.ServerLiveResponse(live=True)
+    def ServerLive(self, _: pb.ServerLiveRequest) -> Answer:
+        return _LIVE
 
-    def ServerReady(self, _: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
-        return pb.ServerReadyResponse(ready=self._dataplane.is_ready())
+    def ServerReady(self, _: pb.ServerReadyRequest) -> Answer:
+        return _SERVER_READY[self._dataplane.is_ready()]
 
-    def ModelReady(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
-        ready = self._dataplane.is_model_ready(request.name, request.version)
-        return pb.ModelReadyResponse(ready=ready)
+    def ModelReady(self, request: pb.ModelReadyRequest) -> Answer:
+        return _MODEL_READY[self._dataplane.is_model_ready(request.name, request.version)]
 
     def ServerMetadata(self, _: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         metadata = self._dataplane.server_metadata
