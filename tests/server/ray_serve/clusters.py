@@ -15,13 +15,16 @@ import tritonclient.grpc as triton
 import yaml
 from ray import serve
 from ray.cluster_utils import Cluster
-from ray.serve.schema import ApplicationStatusOverview
+from ray.serve.schema import ApplicationStatusOverview, ProxyStatus
 
 from zoo.client import Client, ClientError
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "ray"
 ROW = np.arange(8, dtype=np.float32).reshape(2, 4)
 NODE = {"object_store_memory": 80 << 20, "include_dashboard": False}
+
+#: Seconds until the proxies take calls.
+_PROXIES = 240
 
 #: Seconds before a caller's further tries, and how often it tries.
 _WAIT, _TRIES = 0.25, 120
@@ -36,16 +39,25 @@ def running(config: str, nodes: int, proxy_location: str = "HeadOnly") -> Iterat
         for _ in range(nodes):
             cluster.add_node(num_cpus=1, object_store_memory=NODE["object_store_memory"])
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.WARNING)
-        serve.start(
-            proxy_location=proxy_location,
-            grpc_options=options["grpc_options"],
-            http_options=options["http_options"],
-        )
+        # Ray waits a minute for its proxies; on a busy machine they take longer, and come all the same.
+        with suppress(ray.exceptions.GetTimeoutError):
+            serve.start(
+                proxy_location=proxy_location,
+                grpc_options=options["grpc_options"],
+                http_options=options["http_options"],
+            )
+        proxies = nodes + 1 if proxy_location == "EveryNode" else 1
+        seconds_until(lambda: healthy_proxies() == proxies, _PROXIES)
         yield cluster
     finally:
         serve.shutdown()
         ray.shutdown()
         cluster.shutdown()
+
+
+def healthy_proxies() -> int:
+    """Return how many of the proxies take calls."""
+    return list(serve.status().proxies.values()).count(ProxyStatus.HEALTHY)
 
 
 def application(name: str) -> ApplicationStatusOverview:

@@ -18,8 +18,14 @@ ROOT = Path(__file__).parents[3]
 ALONE = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
-#: Nothing is reported to Ray's makers.
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
+#: Nothing is reported to Ray's makers. Its workers do not give way to all else that runs here, as they do by default,
+#: and a proxy may take minutes to start.
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "240",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
 
 #: A raylet gives its agents 15 s to start and ends without them, as on a machine with much else to do.
 _STARTS = 4

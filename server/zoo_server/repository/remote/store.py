@@ -3,18 +3,18 @@
 import asyncio
 import errno
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, unquote
 
-from zoo_server.errors import RepositoryUnreachable
+from zoo_server.errors import ConfigurationError, RepositoryUnreachable
+from zoo_server.repository.remote import pages
 from zoo_server.repository.remote.address import RemoteAddress
 from zoo_server.repository.remote.driver import one_line, open_driver
-
-#: Schemes whose stores list all objects below a prefix, a thousand at a time; others are walked.
-_FLAT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 #: Folders within folders that are walked where a store has no flat listing.
 _MAX_DEPTH = 32
@@ -42,6 +42,7 @@ class Store:
         """ConfigurationError if what speaks the address's scheme is not installed."""
         self.address = address
         self._web = address.scheme in ("http", "https")
+        self._lister = pages.LISTERS.get(address.scheme)
         self._lock = threading.Lock()
         self._driver: Any = None
         self._open()
@@ -49,16 +50,24 @@ class Store:
     def names(self) -> list[str]:
         """Return what lies at the root, folders with a slash at the end, without looking into them.
 
-        FileNotFoundError if nothing does.
+        FileNotFoundError if nothing does; ConfigurationError if it is more than MAX_OBJECTS.
         """
+        if self._lister is not None:
+            list_all = partial(pages.read_names, self._lister, path=self.address.path)
+            return cast("list[str]", self._ask(list_all))
         return [self._relative(row) + _slash(row) for row in self._rows("") if self._is_below(row)]
 
     def files(self, folder: str = "") -> list[StoredFile]:
-        """Return every object below a folder, sorted; none if there is no such folder.
+        """Return every object below a folder, sorted; none if there is no such folder (pages.py: but for hidden ones).
 
-        FileNotFoundError if the bucket, or the root's own folder, is not there.
+        FileNotFoundError if the bucket, or the root's own folder, is not there; ConfigurationError if there are more
+        objects than MAX_OBJECTS.
         """
-        rows = self._flat(folder) if self.address.scheme in _FLAT else self._walk(folder, 0)
+        if self._lister is not None:
+            return sorted(self._ask(partial(self._listed, self._lister, folder)))
+        rows = [*islice(self._walk(folder, 0), pages.MAX_OBJECTS + 1)]
+        if len(rows) > pages.MAX_OBJECTS:
+            raise self._too_many()
         return sorted(self._stored(row) for row in rows if self._is_below(row))
 
     def file(self, path: str) -> StoredFile | None:
@@ -106,11 +115,9 @@ class Store:
         )
         return rows
 
-    def _flat(self, folder: str) -> Sequence[dict[str, Any]]:
-        rows: Mapping[str, dict[str, Any]] = self._ask(
-            lambda driver: driver.find(self._full(folder), detail=True)
-        )
-        return list(rows.values())
+    def _listed(self, lister: pages.Lister, folder: str, driver: Any) -> list[StoredFile]:
+        rows = pages.read_files(lister, driver, self.address.path, folder)
+        return [StoredFile(*row) for row in rows]
 
     def _walk(self, folder: str, depth: int) -> Iterator[dict[str, Any]]:
         """Yield all files; not by fsspec's own walk, which takes a folder that fails for an empty one."""
@@ -157,6 +164,8 @@ class Store:
             return call(driver)
         except (FileNotFoundError, FileExistsError):
             raise
+        except pages.TooManyObjects:
+            raise self._too_many() from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -168,6 +177,12 @@ class Store:
     def _open(self) -> Any:
         self._driver = open_driver(self.address)
         return self._driver
+
+    def _too_many(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"the model repository '{self.address.shown}' has more than {pages.MAX_OBJECTS} objects: name the path of "
+            "the repository itself, or take --model-control-mode explicit, which lists the models alone"
+        )
 
     def _why(self, error: Exception) -> str:
         place = f"the model repository '{self.address.shown}'"
