@@ -62,6 +62,8 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
     if manifest is not None:
         values = manifest.values
         facts = {"summary": values["summary"], "layers": values.get("layers", [])}
+        if "conditioning" in values:
+            facts["conditioning"] = values["conditioning"]
         if "tutorial" in values:
             return facts | {"tutorial": values["tutorial"]}
         return facts | {side: values["graph"][side] for side in ("inputs", "outputs")}
@@ -90,6 +92,8 @@ def _print(name: str, facts: dict[str, Any], layers: list[Layer]) -> None:
     for side in ("inputs", "outputs"):
         for tensor in facts.get(side, ()):
             print(f"{side[:-1]} {tensor['name']} {tensor['datatype']} {tensor['shape']}")
+    if "conditioning" in facts:
+        print_text(facts["conditioning"]["text"])
     if not layers:
         return
     print()

@@ -141,13 +141,14 @@ def _run_here(
     from zoo.parity.prove import prove
 
     proofs = [(file.title, prove(file.path, file.cases, file.policy)) for file in files]
+    notes = {file.title: file.conditioning for file in files if file.conditioning}
     if options.json:
         print_json(
-            [_json(title, proof) for title, proof in proofs]
+            [_json(title, proof) | {"note": notes.get(title, "")} for title, proof in proofs]
             + [{"model": k, "error": str(v)} for k, v in failures.items()]
         )
     else:
-        _print(proofs, failures)
+        _print(proofs, failures, notes)
     return int(not all(proof.report.ok for _, proof in proofs))
 
 
@@ -161,7 +162,9 @@ def _json(title: str, proof: Proof) -> dict[str, Any]:
     }
 
 
-def _print(proofs: Sequence[tuple[str, Proof]], failures: Mapping[str, ZooError]) -> None:
+def _print(
+    proofs: Sequence[tuple[str, Proof]], failures: Mapping[str, ZooError], notes: Mapping[str, str]
+) -> None:
     from zoo.terminal.tables import print_table
 
     rows = []
@@ -171,6 +174,8 @@ def _print(proofs: Sequence[tuple[str, Proof]], failures: Mapping[str, ZooError]
         rows += [
             [title, name, "", "", f"left out: {reason}"] for name, reason in proof.left_out.items()
         ]
+        if title in notes:
+            rows.append([title, "", "", "", notes[title]])
     rows += [[name, "", "", "", f"FAILED: {reason}"] for name, reason in failures.items()]
     header = ("model", "runtime", "compared", "largest difference", "result")
     print_table(header, rows, right="llrrl", dropped=("largest difference", "compared", "runtime"))

@@ -14,7 +14,7 @@ recurrent state     reset before, restored after (states.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from functools import partial
@@ -68,27 +68,40 @@ def computing_in_float32(model: Any) -> Iterator[None]:
     The weights of mixed policies are float32 already, those of others are cast where they are
     read; runtimes lack kernels for such numbers, or round differently.
     """
+    with _computing_in("float32", model, HALF):
+        yield
+
+
+@contextmanager
+def computing_in_float64(model: Any) -> Iterator[None]:
+    """Let all layers compute in float64, with the weights that they have."""
+    with _computing_in("float64", model, HALF | {"float32"}):
+        yield
+
+
+@contextmanager
+def _computing_in(dtype: str, model: Any, instead_of: Container[str]) -> Iterator[None]:
     changed = []
     try:
         for layer in all_layers(model):
             policy = getattr(layer, "_dtype_policy", None)
-            if getattr(policy, "compute_dtype", None) in HALF:
+            if getattr(policy, "compute_dtype", None) in instead_of:
                 changed.append((layer, policy))
-                layer.__dict__["_dtype_policy"] = _in_float32(policy)
+                layer.__dict__["_dtype_policy"] = _policy_of(dtype, policy)
         yield
     finally:
         for layer, policy in changed:
             layer.__dict__["_dtype_policy"] = policy
 
 
-def _in_float32(policy: Any) -> Any:
-    """Return a policy of the same variables, quantised alike, that computes in float32."""
+def _policy_of(dtype: str, policy: Any) -> Any:
+    """Return a policy of the same variables, quantised alike, that computes in another type."""
     import keras
 
     if isinstance(policy, keras.dtype_policies.DTypePolicyMap):  # the layers within have their own
-        return keras.dtype_policies.DTypePolicy("float32")
+        return keras.dtype_policies.DTypePolicy(dtype)
     policy = copy(policy)
-    policy._compute_dtype = "float32"
+    policy._compute_dtype = dtype
     return policy
 
 

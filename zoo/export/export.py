@@ -22,6 +22,7 @@ from zoo.export.model_file import complete, write_model
 from zoo.export.options import ExportOptions
 from zoo.files import sha256
 from zoo.parity.compare import Case, Policy, Tolerance
+from zoo.parity.conditioning import Keras, prove_ill_conditioned
 from zoo.parity.prove import Proof, prove
 from zoo.parity.variants import (
     MODEL_TITLE,
@@ -46,10 +47,14 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cases:
-    """What the files are held against; `keep` is the case whose answers come back."""
+    """What the files are held against; `keep` is the case whose answers come back.
+
+    `keras`, if it is known, is asked about files that differ: the model may be ill-conditioned.
+    """
 
     all: tuple[Case, ...]
     keep: Case | None = None
+    keras: Keras | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +118,18 @@ def export(
     variants = _exact(conversion, file, policy.tolerance, folder, external=options.external_data)
     compared = cases(conversion)
     proofs = {}
-    for variant in variants:
+    for i, variant in enumerate(variants):
         if variant.written is None:
             continue
-        proof = prove(folder / variant.file, compared.all, policy, keep=compared.keep)
+        path, tolerance = folder / variant.file, policy.tolerance
+        proof = prove(path, compared.all, policy, keep=compared.keep)
+        if not proof.report.ok and compared.keras is not None:
+            proof, tolerance = prove_ill_conditioned(
+                proof, path, compared.all, policy, compared.keras
+            )
         proof.require()
         proofs[variant.file] = proof
+        variants[i] = replace(variant, tolerance=tolerance)
     if options.quantize != NONE:
         for smaller in smaller_variants(
             complete(conversion.onnx, conversion.large),

@@ -34,6 +34,7 @@ from zoo.parity import samples as rows
 from zoo.parity.compare import Comparison, Policy, Tolerance
 from zoo.parity.external_data import external_files
 from zoo.parity.keras_answers import answered_rows, refuse_state
+from zoo.parity.keras_layers import KerasModel
 from zoo.parity.steps import first_steps
 from zoo.parity.variants import PORTABLE_SUFFIX, Variant
 from zoo.publish.manifest import variant_entry
@@ -269,7 +270,10 @@ def _export_samples(
         rows = tuple(row.case(conversion.outputs) for row in answered)
         if signature.states:
             rows += first_steps(model, signature, conversion.outputs, answered[-1])
-        return Cases(all=rows)
+        keras = KerasModel(
+            model=model, signature=signature, outputs=conversion.outputs, reset_states=reset
+        )
+        return Cases(all=rows, keras=keras)
 
     def evidence(conversion: Conversion) -> Evidence:
         batch = signature.inputs[0].shape[0]

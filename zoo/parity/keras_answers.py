@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,7 +60,7 @@ class Answered:
 
     def case(self, outputs: Sequence[Tensor]) -> Case:
         """Return the case, the answers named and typed as the outputs are."""
-        return Case(name=self.name, feeds=self.feeds, expected=_named(self.leaves, outputs))
+        return Case(name=self.name, feeds=self.feeds, expected=named(self.leaves, outputs))
 
     @property
     def has_numbers(self) -> bool:
@@ -172,7 +172,7 @@ class _Questions:
                 feeds, kind = repeated(self.rows, batch), "given rows"
                 if self.signature.states:  # which the user's rows leave open
                     feeds = random_rows(self.model, self.signature, batch, draw) | feeds
-            leaves = _leaves(self.model, self.signature, feeds, self.reset_states)
+            leaves = leaves_of(self.model, self.signature, feeds, reset_states=self.reset_states)
             name = f"{kind}, batch {batch}"
             answered.append(Answered(name=name, batch=batch, feeds=feeds, leaves=leaves))
         return tuple(answered)
@@ -198,7 +198,7 @@ def refuse_state(
     if not written:
         return
     before = [np.array(variable) for variable in written]
-    _leaves(model, signature, feeds, reset_states=False)
+    leaves_of(model, signature, feeds)
     for variable, value in zip(written, before, strict=True):
         if not np.array_equal(value, np.array(variable), equal_nan=value.dtype.kind == "f"):
             raise CheckFailed(
@@ -217,17 +217,29 @@ def answers(
     reset_states: bool = False,
 ) -> Feeds:
     """Return Keras's answers by output name, computed in float32 and from reset state."""
-    return _named(_leaves(model, signature, feeds, reset_states), outputs)
+    leaves = leaves_of(model, signature, feeds, reset_states=reset_states)
+    return named(leaves, outputs)
 
 
-def _named(leaves: Sequence[np.ndarray], outputs: Sequence[Tensor]) -> Feeds:
+def named(leaves: Sequence[np.ndarray], outputs: Sequence[Tensor]) -> Feeds:
+    """Return answers by output name, in its type."""
     return {t.name: _typed(leaf, t.dtype) for t, leaf in zip(outputs, leaves, strict=True)}
 
 
-def _leaves(
-    model: Any, signature: Signature, feeds: Mapping[str, np.ndarray], reset_states: bool
+def leaves_of(
+    model: Any,
+    signature: Signature,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    reset_states: bool = False,
+    within: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    in_graph: bool | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """Return Keras's answers, flat, and after them its states if those are inputs."""
+    """Return Keras's answers, flat, and after them its states if those are inputs.
+
+    Computed in the context `within`, and in one TensorFlow graph for a large model, if not said
+    otherwise.
+    """
     import keras
     import tensorflow as tf
 
@@ -240,9 +252,11 @@ def _leaves(
         answer = signature.call(model, tensors)
         return answer, [variable.value for variable in signature.kept]
 
-    with _inference(model, signature, reset_states):
+    if in_graph is None:
+        in_graph = bool(large_variables(model))
+    with _inference(model, signature, reset_states), within():
         try:
-            answer = _in_graph(ask) if large_variables(model) else ask()
+            answer = _in_graph(ask) if in_graph else ask()
         except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
             # channels_first and dilated transposed convolutions have no plain kernel on the CPU,
             # and XLA has one. TensorFlow reports either of these, by operator. What it says of

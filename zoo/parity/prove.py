@@ -41,7 +41,8 @@ class Proof:
     """How one file was held against Keras.
 
     `versions` of the runtimes that were compared, `left_out` with the reason those that were not.
-    `answers`: what each runtime gave for the case that `prove` was told to keep.
+    `answers`: what each runtime gave for the case that `prove` was told to keep. `conditioning` says
+    how an ill-conditioned model's was proven (conditioning.py).
     """
 
     file: Path
@@ -49,11 +50,13 @@ class Proof:
     versions: Mapping[str, str]
     left_out: Mapping[str, str]
     answers: Mapping[str, Arrays] = field(default_factory=dict, repr=False)
+    conditioning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
-        """Which runtimes were left out and why, one line each."""
-        return [f"{name} left out: {reason}" for name, reason in self.left_out.items()]
+        """How an ill-conditioned model's was proven, which runtimes were left out and why: one line each."""
+        lines = [self.conditioning["text"]] if self.conditioning else []
+        return lines + [f"{name} left out: {reason}" for name, reason in self.left_out.items()]
 
     def require(self) -> None:
         """Raise CheckFailed, naming the worst disagreement, unless the file is proven."""

@@ -69,7 +69,7 @@ def variants_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
     One that could not be made has a reason and no graph.
     """
-    own = ("graph", "tolerance", "parity", "left_out", "held_out")
+    own = ("graph", "tolerance", "parity", "left_out", "held_out", "conditioning")
     first = {"file": layout.MODEL_FILE, "title": MODEL_TITLE, "exact": True}
     first |= {key: manifest[key] for key in own if key in manifest}
     return [first, *manifest.get("variants", ())]

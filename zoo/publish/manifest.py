@@ -127,7 +127,8 @@ def _files(
 
 
 def _proof(proof: Proof) -> dict[str, Any]:
-    return {"parity": proof.report.to_json(), "left_out": dict(proof.left_out)}
+    judged = {"parity": proof.report.to_json(), "left_out": dict(proof.left_out)}
+    return judged | ({"conditioning": dict(proof.conditioning)} if proof.conditioning else {})
 
 
 def _rebuild(recipe: Recipe, record: TrainingRecord) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class VerifiedFile:
     """One ONNX file, the cases to run it on, and how its answers are judged.
 
     `title` tells it from the model's other files. One that is not published stands for a model that
-    is called by its folder's path.
+    is called by its folder's path. `conditioning` says of an ill-conditioned model's file how it was
+    proven, and so why its bound is wide.
     """
 
     model: str
@@ -33,6 +34,7 @@ class VerifiedFile:
     cases: tuple[Case, ...]
     policy: Policy
     is_published: bool = False
+    conditioning: str = ""
 
     @property
     def sha256(self) -> str:
@@ -56,6 +58,7 @@ def published_files(repository: Path, name: str, known: Registry) -> list[Verifi
             title=name if variant["file"] == layout.MODEL_FILE else f"{name}/{variant['file']}",
             policy=Policy(tolerance=Tolerance(**variant["tolerance"]), argmax=argmax),
             is_published=True,
+            conditioning=variant.get("conditioning", {}).get("text", ""),
         )
         for variant in variants_of(manifest.values)
         if variant.get("exact")
