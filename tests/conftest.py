@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from tests.shared_folder import shared_folder
+from tests.zoo.forking_python import ForkingPython
 
 if TYPE_CHECKING:
     from tests.object_store import ObjectStore
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 # Hypothesis fails an example that takes 0.2 s, which any does while other work has the processors.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ZOO = Path(sys.executable).with_name("zoo")
 
@@ -93,25 +97,26 @@ class Trained:
             return feeds, {key[2:]: file[key] for key in file.files if key.startswith("y:")}
 
 
-def _train(folder: Path) -> str:
+@pytest.fixture(scope="session")
+def python() -> Iterator[Run]:
+    """Run `python ARGUMENTS` in a process of its own, as `subprocess.run` does, that knows TensorFlow already."""
+    with ForkingPython() as parent:
+        yield parent.run
+
+
+def _train(python: Run, folder: Path) -> str:
     """Train and publish them all, in a process of its own since it needs TensorFlow."""
-    done = subprocess.run(
-        [sys.executable, "-c", EXPORT_AND_ASK_KERAS, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-        # No optional data, whatever lies in this user's home.
-        env={**os.environ, "KERAS_HOME": str(folder / "keras")},
-    )
+    # No optional data, whatever lies in this user's home.
+    environment = {**os.environ, "KERAS_HOME": str(folder / "keras")}
+    done = python("-c", EXPORT_AND_ASK_KERAS, folder, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory, python: Run) -> Trained:
     """Every model of the registry, trained and published once."""
-    return Trained(*shared_folder(tmp_path_factory, "trained", _train))
+    return Trained(*shared_folder(tmp_path_factory, "trained", partial(_train, python)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,22 +1,14 @@
 """Programs that need TensorFlow, without waiting for its import each time (forking_python.py)."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from tests.zoo.forking_python import ForkingPython
 from tests.zoo.keras_process import Outcomes, run_cases
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="session")
-def python() -> Iterator[Run]:
-    """Run `python ARGUMENTS` in a process of its own, as `subprocess.run` does."""
-    with ForkingPython() as parent:
-        yield parent.run
 
 
 @pytest.fixture(scope="session")

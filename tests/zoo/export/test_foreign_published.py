@@ -1,14 +1,10 @@
 """Every export of a user's own file that succeeds passes `zoo verify`, `zoo show` and `zoo list`."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ZOO = Path(sys.executable).with_name("zoo")
 
 #: In one process, since TensorFlow takes seconds to import.
 PUBLISH = """
@@ -76,28 +72,18 @@ def models(python, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "models"
 
 
-def _zoo(models: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [str(ZOO), *arguments, "--repository", str(models)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def verified(models: Path) -> list[dict[str, Any]]:
+def verified(zoo, models: Path) -> list[dict[str, Any]]:
     """What `zoo verify` says of them all."""
-    done = _zoo(models, "verify", "--json")
+    done = zoo("verify", "--json", "--repository", models)
     results: list[dict[str, Any]] = json.loads(done.stdout)
     return results
 
 
 @pytest.fixture(scope="module")
-def listed(models: Path) -> list[dict[str, Any]]:
+def listed(zoo, models: Path) -> list[dict[str, Any]]:
     """What `zoo list` says of them all."""
-    rows: list[dict[str, Any]] = json.loads(_zoo(models, "list", "--json").stdout)
+    rows: list[dict[str, Any]] = json.loads(zoo("list", "--json", "--repository", models).stdout)
     return rows
 
 
@@ -125,9 +111,9 @@ def test_what_was_exported_is_listed(listed: list[dict[str, Any]], name: str) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_listed_is_shown(models: Path, name: str) -> None:
+def test_what_is_listed_is_shown(zoo, models: Path, name: str) -> None:
     """Its tensors, and its layers where each has one shape."""
-    done = _zoo(models, "show", name)
+    done = zoo("show", name, "--repository", models)
 
     assert done.returncode == 0, done.stderr
     assert f"{name}: exported from {name}.keras" in done.stdout

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +11,6 @@ import pytest
 from tests.zoo.keras_process import Outcomes
 from zoo.export.from_file import FileExport
 from zoo.export.options import ExportOptions
-
-ZOO = Path(sys.executable).with_name("zoo")
 
 
 @pytest.fixture(scope="module")
@@ -112,17 +108,10 @@ def test_a_full_disk_leaves_nothing_half_written(
 
 
 def test_the_command_says_it_in_one_line_and_exits_with_the_status(
-    said: Outcomes, files: Path
+    zoo, said: Outcomes, files: Path
 ) -> None:
     """The process that loads the file hands its reason on."""
-    done = subprocess.run(
-        [str(ZOO), "export", "custom.keras", "-o", "custom.onnx"],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-        cwd=files,
-    )
+    done = zoo("export", "custom.keras", "-o", "custom.onnx", cwd=files)
 
     assert done.returncode == said["custom"]["status"] == 1
     assert done.stderr.strip() == "zoo: " + said["custom"]["text"].replace(f"{files}/", "")
