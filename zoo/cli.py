@@ -70,7 +70,10 @@ class _Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Return the options of a command line; `run` is the command's. A wrong line ends with SystemExit."""
     arguments = _without_help([_positional(word) for word in words])
-    return _parser(arguments).parse_args(arguments)
+    options, unknown = _parser(arguments).parse_known_args(arguments)
+    if unknown:  # the command's own help is where to look
+        options.command_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -83,7 +86,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"zoo {metadata.version('layer-zoo')}"
     )
-    parser.set_defaults(parser=parser)
+    parser.set_defaults(parser=parser, command_parser=parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     chosen = [name for name in COMMANDS if name in arguments[:1] and name != "completion"]
     for name in chosen or COMMANDS:
@@ -96,7 +99,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, command_parser=command)
     return parser
 
 

@@ -16,7 +16,8 @@ from zoo import cli
             "zoo list: argument --markdown: not allowed",
         ),
         (["serve", "--grpc-port"], "zoo serve: argument --grpc-port: expected one argument"),
-        (["list", "--no-such"], "unrecognized arguments: --no-such"),
+        (["--no-such"], "unrecognized arguments: --no-such (options: zoo --help)"),
+        (["list", "--no-such"], "unrecognized arguments: --no-such (options: zoo list --help)"),
         (["nothing"], "invalid choice: 'nothing'"),
     ],
 )
