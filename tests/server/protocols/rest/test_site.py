@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ FILES = {
     "models/one/index.html": "<p>one",
     "assets/app.js": "export {};",
     "v2/health/live": "not this",
+    "assets/style.css": "p { color: green; }\n" * 400,
+    "data/one/model.onnx": "\0" * 8000,
 }
 
 
@@ -72,6 +75,23 @@ def test_what_was_seen_is_not_sent_again(gallery: Rest) -> None:
     tag = gallery.get("/index.html").headers["etag"]
     again = gallery.get("/index.html", if_none_match=tag)
     assert (again.status, again.body) == (304, b"")
+
+
+def test_text_is_compressed_for_who_takes_that(gallery: Rest) -> None:
+    plain = gallery.get("/assets/style.css")
+    packed = gallery.get("/assets/style.css", accept_encoding="br, gzip")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "accept-encoding" in packed.headers["vary"].lower()
+    assert "accept-encoding" in plain.headers["vary"].lower()
+    assert gzip.decompress(packed.body) == plain.body == FILES["assets/style.css"].encode()
+    assert len(packed.body) < len(plain.body) / 4
+    again = gallery.get(
+        "/assets/style.css", accept_encoding="gzip", if_none_match=plain.headers["etag"]
+    )
+    assert (again.status, again.body) == (304, b"")
+    model = gallery.get("/data/one/model.onnx", accept_encoding="gzip")
+    assert "content-encoding" not in model.headers
 
 
 def test_head_has_the_headers_alone(gallery: Rest) -> None:
