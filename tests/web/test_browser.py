@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.web.pad import TWO, ZERO, draw
+from tests.web.reader import open_model
 from zoo.site.build import Sources
 from zoo_server.images.description import Ink
 from zoo_server.images.ink import normalise, resize
@@ -19,8 +20,7 @@ pytestmark = pytest.mark.slow
 
 def _open(page: Page, model: str) -> None:
     """Open a model's page, and switch the server's answer on."""
-    page.goto(f"models/{model}/")
-    page.wait_for_selector("[data-ready=yes]")
+    open_model(page, f"models/{model}/")
     page.check("#server")
     _agree(page)
 
@@ -46,6 +46,20 @@ def test_a_drawn_two_and_a_drawn_zero_are_read(page: Page, model: str) -> None:
         draw(page, points)
         page.wait_for_selector(f"#demo[data-answer='{digit}']")
         _agree(page)
+
+
+def test_the_runtime_waits_for_a_reader(page: Page) -> None:
+    """Who only looks loads no megabytes; a key is as good as a move."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("models/cnn_digits/")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#demo .still img").is_visible()
+    assert not [url for url in asked if "/runtime/" in url or url.endswith(".onnx")]
+    page.keyboard.press("Tab")
+    page.wait_for_selector("[data-ready=yes]")
+    assert page.locator("#demo .still").count() == 0
+    assert [url for url in asked if "/runtime/" in url]
 
 
 def test_a_digit_is_drawn_by_keys(page: Page) -> None:
@@ -123,8 +137,7 @@ def test_return_sequences_is_switched(page: Page) -> None:
 
 def test_the_server_s_sequence_is_the_browser_s(page: Page) -> None:
     """Each value goes to the server once, which keeps the state; the page keeps its own."""
-    page.goto("models/lstm_sunspots_step/")
-    page.wait_for_selector("[data-ready=yes]")
+    open_model(page, "models/lstm_sunspots_step/")
     page.check("#server")
     page.click("#demo button:has-text('Send twenty')")
     page.wait_for_selector("#demo >> text=State after 20 steps")
@@ -188,6 +201,6 @@ def test_a_colour_patch_is_chosen(page: Page) -> None:
 def test_every_page_measures_itself_against_keras(page: Page, sources: Sources) -> None:
     """The line of the browser in the table: a share of the bound, below one."""
     for folder in sorted(sources.repository.glob("*/config.pbtxt")):
-        page.goto(f"models/{folder.parent.name}/")
+        open_model(page, f"models/{folder.parent.name}/")
         page.wait_for_selector("#browser-row[data-share]", state="attached")
         assert float(page.locator("#browser-row").get_attribute("data-share") or "nan") < 1

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 from tests.conftest import ZOO
 from tests.web.conftest import PATIENCE
 from tests.web.pad import TWO, draw
+from tests.web.reader import move, open_model
 from zoo.errors import ZooError
 from zoo.site.build import Sources, build_site
 from zoo.site.npm import Package
@@ -144,9 +145,10 @@ def test_axe_finds_no_serious_fault(
     context = browser.new_context(color_scheme=scheme, base_url=gallery, bypass_csp=True)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
-    page.goto(path)
     if path.startswith("models/"):
-        page.wait_for_selector("[data-ready=yes]")
+        open_model(page, path)
+    else:
+        page.goto(path)
     for figure in page.locator("[data-play]").all():
         figure.scroll_into_view_if_needed()
         page.wait_for_function("f => f.dataset.ready === 'yes'", arg=figure.element_handle())
@@ -186,6 +188,7 @@ def test_no_page_is_wider_than_the_screen(browser: Browser, gallery: str, width:
     for path in ("", "ko/", "tutorial/", "ko/tutorial/", "try/", "models/cnn_digits10/", "models/lstm_sunspots/",
                  "docs/", "docs/tour.html", "docs/api.html", "docs/compatibility.html", "docs/search.html?q=batch"):  # fmt: skip
         page.goto(path)
+        move(page)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     context.close()
@@ -217,6 +220,7 @@ def test_a_host_of_files_is_enough(
         page = browser.new_page()
         page.set_default_timeout(PATIENCE)
         page.goto(f"http://127.0.0.1:{server.server_port}/zoo/models/cnn_digits/")
+        move(page)
         page.wait_for_selector("#demo[data-answer='2']")
         assert not page.is_visible("#server")
         page.close()

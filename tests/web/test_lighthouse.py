@@ -1,4 +1,4 @@
-"""Lighthouse gives the index and a model's page 95 of 100 and more, on a phone.
+"""Lighthouse gives the index, the tutorial and a model of each kind 95 of 100 and more, on a phone.
 
 Skipped where there is no Chromium or no npm, or where Lighthouse cannot be installed.
 """
@@ -24,7 +24,10 @@ TRIES = 4
 BUSY = 2
 
 
-@pytest.mark.parametrize("path", ["", "models/cnn_digits10/"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "tutorial/", "models/dense_cancer/", "models/cnn_digits10/", "models/lstm_sunspots/"],
+)
 def test_lighthouse_gives_a_page_95_and_more(gallery: str, path: str) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

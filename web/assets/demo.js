@@ -1,6 +1,7 @@
 // A model's page: opens the model, measures it against Keras, and starts the demonstration that fits.
 import { get, h, t } from "./dom.js";
 import { feedsOf, largestDifference, Model, newest } from "./ort.js";
+import { arrived } from "./reader.js";
 import { ask, isServed } from "./server.js";
 
 const article = document.querySelector("[data-model]");
@@ -85,7 +86,9 @@ async function measure(page, model) {
 }
 
 async function start() {
+  await arrived;
   const bar = h("i");
+  place.replaceChildren();
   status.replaceChildren(t("loading"), h("div", { class: "progress" }, bar));
   const progress = (share) => {
     bar.style.transform = `scaleX(${share})`;

@@ -89,7 +89,8 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
     output.parent.mkdir(parents=True, exist_ok=True)
     with staged_folder(output.parent, output.name) as staged:
         shutil.copytree(web_folder() / "assets", staged / "assets")
-        _write(staged / "runtime", runtime_files(sources.runtime_archive))
+        runtime = runtime_files(sources.runtime_archive)
+        _write(staged / "runtime", runtime)
         measured = conditions() if sources.timed else None
         models = [_model(sources, name, staged) for name in _ordered(names, sources.registry)]
         if sources.docs is not None:
@@ -97,7 +98,11 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
             own = shutil.ignore_patterns(".*", "_sources")
             shutil.copytree(sources.docs, staged / "docs", ignore=own)
         for page in render(
-            models, zoo_version(), documented=sources.docs is not None, measured=measured
+            models,
+            zoo_version(),
+            documented=sources.docs is not None,
+            measured=measured,
+            runtime_bytes=sum(map(len, runtime.values())),
         ):
             _write(staged, {page.path: page.html.encode()})
         paths = {

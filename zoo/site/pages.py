@@ -42,11 +42,12 @@ def render(
     *,
     documented: bool = False,
     measured: Mapping[str, str] | None = None,
+    runtime_bytes: int,
 ) -> Iterator[Page]:
     """Yield every page; `models` are the facts of zoo/site/build.py, in the order of the index.
 
     `documented`: the site has the documentation too, and the pages link it. `measured`: under which conditions
-    the models were timed, None if they were not.
+    the models were timed, None if they were not. `runtime_bytes`: what a demonstration loads before it starts.
     """
     web = web_folder()
     environment = _environment(web / "templates")
@@ -58,6 +59,7 @@ def render(
             "documented": documented,
             "measured": measured,
             "runtime": RUNTIME.version,
+            "runtime_bytes": runtime_bytes,
             "lang": language,
             "t": texts,
         }
