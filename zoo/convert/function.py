@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens, large: tuple[Any, ..
             answer = signature.call(model, given)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
         flat = [*keras.tree.flatten(answer), *after()]
+        _refuse_ragged(model, flat)
         leaves = [tf.convert_to_tensor(leaf) for leaf in flat]
         # Two outputs may be one tensor, or an input: each graph output needs a value of its own.
         return {output_key(i): tf.identity(_widened(leaf)) for i, leaf in enumerate(leaves)}
@@ -82,6 +83,8 @@ def trace(model: Any, signature: Signature, tokens: Tokens, large: tuple[Any, ..
     function = tf.function(infer, input_signature=specification, autograph=False)
     try:
         concrete = function.get_concrete_function()
+    except CheckFailed:
+        raise
     except Exception as error:  # a model's own code may raise anything
         reason = reason_of(error)
         raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error
@@ -99,6 +102,20 @@ def trace(model: Any, signature: Signature, tokens: Tokens, large: tuple[Any, ..
         written=written_variables(model, concrete, answers),
         large=large,
     )
+
+
+def _refuse_ragged(model: Any, leaves: Iterable[Any]) -> None:
+    """Raise CheckFailed for an answer that is not dense."""
+    import tensorflow as tf
+
+    for leaf in leaves:
+        for kind, name in ((tf.RaggedTensor, "ragged"), (tf.SparseTensor, "sparse")):
+            if isinstance(leaf, kind):
+                raise CheckFailed(
+                    f"{model.name} gives a {name} tensor, and ONNX has dense ones only: build the "
+                    "layer with ragged=False or sparse=False, a TextVectorization that splits with "
+                    "output_mode='multi_hot' in the place of 'one_hot'"
+                )
 
 
 def reason_of(error: Exception) -> str:

@@ -30,7 +30,7 @@ class Hint:
 class TensorSpec:
     """Stands in for TensorFlow's, which the tests' own process does not import."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int | None, ...]) -> None:
         self.shape, self.dtype, self.name = shape, "float32", None
 
 
@@ -118,6 +118,24 @@ def _text(keras: Any, *, split: bool) -> Any:
     return keras.Model(x, keras.layers.TextVectorization(vocabulary=words, ngrams=2)(x))
 
 
+def _vectorized(keras: Any, **options: Any) -> Any:
+    x = keras.Input((1,), dtype="string")
+    return keras.Model(x, keras.layers.TextVectorization(vocabulary=["a", "b"], **options)(x))
+
+
+def _called_with_two(keras: Any, *, called: bool) -> Any:
+    """A call of two arguments, of which Keras records one shape or none."""
+
+    class Two(keras.Model):  # type: ignore[misc, name-defined]  # likewise
+        def call(self, x: Any, context: Any) -> Any:
+            return x + context
+
+    model = Two()
+    if called:
+        model(np.ones((1, 3), np.float32), context=np.ones((1, 3), np.float32))
+    return model
+
+
 def _cleaned(keras: Any, pattern: str) -> Any:
     """Text that is cleaned by a regular expression."""
     import tensorflow as tf
@@ -153,6 +171,10 @@ def _masked(keras: Any) -> Any:
 
 #: What a tensor tells of itself: of arrays, the batch would be left open.
 THREE = TensorSpec((3, 1, 2, 1, 2))
+
+TWO = {"x": np.ones((2, 3)), "context": np.ones((2, 3))}
+
+ROW = TensorSpec((None, 3))
 
 ROWS = {"samples": np.ones((2, 3))}
 
@@ -219,6 +241,63 @@ HINTS = {
             "StringLookup": (partial(_text, split=True), {}),
             "a set of characters": (partial(_cleaned, pattern="[0-9]"), {}),
         },
+    ),
+    "one-hot words": Hint(
+        build=partial(_vectorized, output_mode="one_hot"),
+        words="with output_mode='multi_hot' in the place of 'one_hot'",
+        ways={"multi_hot": (partial(_vectorized, output_mode="multi_hot"), {})},
+    ),
+    "ragged words": Hint(
+        build=partial(_vectorized, ragged=True),
+        words="build the layer with ragged=False or sparse=False",
+        ways={"ragged=False": (partial(_vectorized, ragged=False), {})},
+    ),
+    "sparse words": Hint(
+        build=partial(_vectorized, output_mode="multi_hot", sparse=True),
+        words="gives a sparse tensor, and ONNX has dense ones only",
+        ways={"sparse=False": (partial(_vectorized, output_mode="multi_hot", sparse=False), {})},
+    ),
+    "never called": Hint(
+        build=partial(_called_with_two, called=False),
+        words="or give samples",
+        ways={"samples": (partial(_called_with_two, called=False), {"samples": TWO})},
+    ),
+    "arguments": Hint(
+        build=partial(_called_with_two, called=True),
+        words="give samples (--samples) or input_signature, by the arguments' names",
+        ways={
+            "samples": (partial(_called_with_two, called=True), {"samples": TWO}),
+            "signature": (
+                partial(_called_with_two, called=True),
+                {"input_signature": {"x": ROW, "context": ROW}},
+            ),
+        },
+    ),
+    "largest loss": Hint(
+        build=partial(_dense, has_input=True),
+        words="give --quantize too",
+        options={"max_loss": 50},
+        ways={
+            "quantize": (
+                partial(_dense, has_input=True),
+                {"max_loss": 50, "quantize": "fp16", "samples": np.ones((32, 3))},
+            )
+        },
+    ),
+    "two kinds of states": Hint(
+        build=partial(_lstm, stateful=True),
+        words="give one of the two options",
+        options={"reset_states": True, "states": "inputs"},
+        ways={
+            "reset": (partial(_lstm, stateful=True), {"reset_states": True}),
+            "inputs": (partial(_lstm, stateful=True), {"states": "inputs"}),
+        },
+    ),
+    "smaller variants of a state": Hint(
+        build=partial(_lstm, stateful=True),
+        words="leave --quantize or --states out",
+        options={"states": "inputs", "quantize": "fp16", "samples": np.ones((2, 4, 3))},
+        ways={"without": (partial(_lstm, stateful=True), {"states": "inputs"})},
     ),
     "unknown words": Hint(
         build=partial(_looked_up, unknown=2),
