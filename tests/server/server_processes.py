@@ -45,7 +45,7 @@ class ServerProcess:
             self._queue.put(line)
         self._queue.put(None)
 
-    def wait_for(self, pattern: str, seconds: float = 20) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = 60) -> re.Match[str]:
         """Read the log until a line matches; fail with the log if it ends before."""
         while True:
             line = self._queue.get(timeout=seconds)
@@ -72,7 +72,7 @@ class ServerProcess:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def finish(self, seconds: float = 20) -> tuple[int, str]:
+    def finish(self, seconds: float = 60) -> tuple[int, str]:
         """Wait for the end; return exit status and the whole log."""
         status = self.process.wait(seconds)
         self._reader.join()

@@ -288,7 +288,7 @@ def test_forwarded_requests_keep_their_order_and_get_their_own_answers(address):
     with forwarding(address, path) as (forwarder, _):
         for message, sender in zip(messages, senders, strict=True):
             forwarder.forward(message, sender)
-        until(lambda: all(sender.outcome is not None for sender in senders), 20)
+        until(lambda: all(sender.outcome is not None for sender in senders))
 
     assert [call.message for call in path.calls] == messages
     for message, sender in zip(messages, senders, strict=True):
@@ -306,7 +306,7 @@ def test_what_may_be_forwarded_at_once_is_bounded(address):
             forwarder.forward(b"x", sender)
         refused = [type(sender.outcome) for sender in senders if sender.outcome is not None]
         server.stop(0).wait()
-        until(lambda: all(sender.outcome is not None for sender in senders), 20)
+        until(lambda: all(sender.outcome is not None for sender in senders))
         late = Sender()
         forwarder.forward(b"x", late)
 
@@ -330,13 +330,13 @@ def test_a_forwarded_call_that_is_lost_leaves_no_other_waiting(address):
     with forwarding(address, path) as (forwarder, server):
         for sender in (Lost(), answered):
             forwarder.forward(b"x", sender)
-        until(lambda: answered.outcome is not None, 20)
+        until(lambda: answered.outcome is not None)
         path.answers = False
         for sender in (Lost(), behind):
             forwarder.forward(b"x", sender)
-        until(lambda: len(path.calls) == 4, 20)
+        until(lambda: len(path.calls) == 4)
         server.stop(0).wait()
-        until(lambda: behind.outcome is not None, 20)
+        until(lambda: behind.outcome is not None)
 
     assert answered.outcome == b"answer to x"
     assert isinstance(behind.outcome, WorkerLost)

@@ -41,10 +41,10 @@ def test_every_worker_gets_its_share_of_connections(two):
         with ExitStack() as stack:
             for _ in range(CONNECTIONS):
                 stack.enter_context(socket.create_connection((host, int(port))))
-            until(lambda: sum(connections_of(pids, int(port)).values()) == CONNECTIONS, 20)
+            until(lambda: sum(connections_of(pids, int(port)).values()) == CONNECTIONS)
             for pid, taken in connections_of(pids, int(port)).items():
                 shares[pid] += taken
-        until(lambda: not sum(connections_of(pids, int(port)).values()), 20)
+        until(lambda: not sum(connections_of(pids, int(port)).values()))
 
     assert min(shares.values()) > 320 / 3  # a fair coin fails this once in 10^9 runs
 

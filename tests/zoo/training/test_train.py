@@ -169,61 +169,61 @@ def test_a_full_disk_is_said_and_harms_nothing(trainings: Outcomes) -> None:
 
 
 @pytest.fixture
-def trained(folder: Path, trainings: Outcomes, tmp_path: Path) -> RunFolder:
+def finished(folder: Path, trainings: Outcomes, tmp_path: Path) -> RunFolder:
     """A finished run of a recipe whose key is `key(dense_iris)`, to spoil."""
     assert trainings["same_bytes"]
     shutil.copytree(folder / "same_bytes" / "first", tmp_path / "runs")
     return RunFolder(tmp_path / "runs", "dense_iris")
 
 
-def test_an_intact_run_is_current_and_a_spoilt_one_is_not(trained: RunFolder) -> None:
+def test_an_intact_run_is_current_and_a_spoilt_one_is_not(finished: RunFolder) -> None:
     """Weights that are not what was written, or no record, mean to train again."""
-    assert trained.is_current(dense_iris)
-    assert trained.record is not None
-    assert trained.record.key == key(dense_iris)
-    assert trained.held_out().x.shape == (30, 4)
-    assert len(trained.history()["loss"]) == trained.record.epochs_run
+    assert finished.is_current(dense_iris)
+    assert finished.record is not None
+    assert finished.record.key == key(dense_iris)
+    assert finished.held_out().x.shape == (30, 4)
+    assert len(finished.history()["loss"]) == finished.record.epochs_run
 
-    with trained.weights.open("ab") as file:
+    with finished.weights.open("ab") as file:
         file.write(b"x")
-    assert not trained.is_current(dense_iris)
+    assert not finished.is_current(dense_iris)
 
-    (trained.path / "record.json").write_text("{", encoding="utf-8")
-    assert trained.record is None
-    assert not trained.is_current(dense_iris)
+    (finished.path / "record.json").write_text("{", encoding="utf-8")
+    assert finished.record is None
+    assert not finished.is_current(dense_iris)
 
 
-def test_a_changed_recipe_file_means_to_train_again(trained: RunFolder, tmp_path: Path) -> None:
+def test_a_changed_recipe_file_means_to_train_again(finished: RunFolder, tmp_path: Path) -> None:
     """The key is over the file's content, not its place."""
     copy = tmp_path / "copy.py"
     shutil.copy(dense_iris.file, copy)
-    assert trained.is_current(replace(dense_iris, file=copy))
+    assert finished.is_current(replace(dense_iris, file=copy))
 
     copy.write_text(copy.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
-    assert not trained.is_current(replace(dense_iris, file=copy))
+    assert not finished.is_current(replace(dense_iris, file=copy))
 
 
-def test_a_replacement_cut_short_is_undone(trained: RunFolder) -> None:
+def test_a_replacement_cut_short_is_undone(finished: RunFolder) -> None:
     """Killed between its two renames: the run before it comes back."""
-    trained.path.rename(trained.runs / ".old-dense_iris")
+    finished.path.rename(finished.runs / ".old-dense_iris")
 
-    record = train(dense_iris, trained.runs)
+    record = train(dense_iris, finished.runs)
 
     assert record is not None
-    assert trained.record is not None
-    assert record.weights_sha256 == trained.record.weights_sha256
-    assert not (trained.runs / ".old-dense_iris").exists()
+    assert finished.record is not None
+    assert record.weights_sha256 == finished.record.weights_sha256
+    assert not (finished.runs / ".old-dense_iris").exists()
 
 
-def test_two_processes_do_not_train_the_same_model_at_once(trained: RunFolder) -> None:
+def test_two_processes_do_not_train_the_same_model_at_once(finished: RunFolder) -> None:
     """The second waits for the first and takes its result."""
     records: list[object] = []
-    with (trained.runs / ".lock-dense_iris").open("a") as lock:
+    with (finished.runs / ".lock-dense_iris").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = threading.Thread(target=lambda: records.append(train(dense_iris, trained.runs)))
+        second = threading.Thread(target=lambda: records.append(train(dense_iris, finished.runs)))
         second.start()
         second.join(0.3)
         assert second.is_alive()
     second.join(10)
 
-    assert records == [trained.record]
+    assert records == [finished.record]

@@ -242,13 +242,14 @@ def check(code: grpc.StatusCode, details: str) -> None:
 
 
 #: Behind a transport a request's way is one: over the second one the first of them are enough.
-EXAMPLES = {"fast": 800, "public": 200}
+EXAMPLES = {"fast": 400, "public": 100}
 
 
-@pytest.mark.timeout(200)
-def test_any_infer_request(fuzzed, transport) -> None:
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_any_infer_request(fuzzed, transport, times) -> None:
     """Of nearly right requests each has a mapped status, soon, in every way that it can be sent."""
-    examples = EXAMPLES[transport]
+    examples = times * EXAMPLES[transport]
     seen: dict[grpc.StatusCode, int] = {}
     resident: list[int] = []
 
@@ -279,7 +280,7 @@ def test_any_infer_request(fuzzed, transport) -> None:
 
     assert fuzzed.infer(good) == (grpc.StatusCode.OK, "")
     assert len(resident) >= examples
-    assert resident[-1] - resident[100] < BOUND_KB
+    assert resident[-1] - resident[min(100, examples // 4)] < BOUND_KB
     # Enough of them are good, and enough are not: a strategy that only finds one kind shows little.
     assert seen[grpc.StatusCode.OK] > examples // 20, seen
     assert seen[grpc.StatusCode.INVALID_ARGUMENT] > examples // 8, seen

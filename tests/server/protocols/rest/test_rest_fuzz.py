@@ -34,7 +34,7 @@ NOT_DONE = re.compile(
     f"{UNREADABLE.pattern}|failed to load|failed to poll|Unable to open shared memory region"
 )
 
-SETTINGS = settings(max_examples=600, deadline=None)
+SETTINGS = settings(max_examples=300, deadline=None)
 
 
 def check(process, answer, stems=UNREADABLE):
