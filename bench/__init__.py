@@ -25,6 +25,8 @@ attacks.py       what good callers see during an attack: `python -m bench.attack
 many_models.py   ten thousand models loaded on request: `python -m bench.many_models`
 object_store.py  a repository in an object store: `python -m bench.object_store`
 many_keys.py     a repository in a bucket of a million keys: `python -m bench.many_keys`
+rolling_update.py  servers replaced under load, as Kubernetes does it: `python -m bench.rolling_update`
+training_workers.py  where the time of two training workers goes: `python -m bench.training_workers`
 ray_serve.py     replicas behind Ray Serve beside one server: `python -m bench.ray_serve`
 autoscaling.py   autoscaling against a day's requests, simulated: `python -m bench.autoscaling`
 metrics_page.py  what a scrape of the metrics costs: `python -m bench.metrics_page`

@@ -41,6 +41,9 @@ ZOO, RAY, RAY_TWO = "zoo serve", "Ray, 1 replica", "Ray, 2 replicas"
 #: Seconds for a server to answer.
 _READY = 300
 
+#: What Ray gives its proxy to start, where other programs use the machine too.
+PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "240"}
+
 #: Starts of a server: a raylet that is short of processor time at the start gives up.
 _STARTS = 4
 
@@ -119,7 +122,9 @@ def start(server: str, repository: Path, work: Path, port: int) -> ServerProcess
     """Start a server on all cores."""
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     starts = command(server, repository, work, port)
-    return ServerProcess(starts, cores, {"RAY_USAGE_STATS_ENABLED": "0"}, work / "log.txt")
+    # By default Ray's workers give way to all else on a machine, the load and its other processes too.
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", **PATIENCE}
+    return ServerProcess(starts, cores, settings, work / "log.txt")
 
 
 def drive(

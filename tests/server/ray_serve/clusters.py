@@ -46,8 +46,7 @@ def running(config: str, nodes: int, proxy_location: str = "HeadOnly") -> Iterat
                 grpc_options=options["grpc_options"],
                 http_options=options["http_options"],
             )
-        proxies = nodes + 1 if proxy_location == "EveryNode" else 1
-        seconds_until(lambda: healthy_proxies() == proxies, _PROXIES)
+        seconds_until(proxies_are_healthy, _PROXIES)
         yield cluster
     finally:
         serve.shutdown()
@@ -55,9 +54,10 @@ def running(config: str, nodes: int, proxy_location: str = "HeadOnly") -> Iterat
         cluster.shutdown()
 
 
-def healthy_proxies() -> int:
-    """Return how many of the proxies take calls."""
-    return list(serve.status().proxies.values()).count(ProxyStatus.HEALTHY)
+def proxies_are_healthy() -> bool:
+    """Tell whether the head's proxy takes calls, and those of all nodes that have replicas."""
+    proxies = serve.status().proxies.values()
+    return bool(proxies) and all(proxy == ProxyStatus.HEALTHY for proxy in proxies)
 
 
 def application(name: str) -> ApplicationStatusOverview:
@@ -152,7 +152,7 @@ class Callers:
             self._ask(number, lambda row: self._persist(client, row))
 
     def _with_zoo(self, number: int) -> None:
-        with Client(f"127.0.0.1:{self.port}", timeout=60) as client:
+        with Client(f"127.0.0.1:{self.port}", timeout=300) as client:
             self._ask(number, lambda row: client.infer(self.model, {"x": row})["y"])
 
     def _ask(self, number: int, call: Callable[[np.ndarray], np.ndarray]) -> None:

@@ -22,7 +22,7 @@ from zoo_server.ray_serve.application import build
 REPLICAS, NODES = 2, 3
 
 #: Seconds for Ray to notice a loss, and to start another replica.
-_NOTICED, _MADE_GOOD = 60, 90
+_NOTICED, _MADE_GOOD = 240, 400
 
 
 def main(repository: str, outcome: str) -> None:

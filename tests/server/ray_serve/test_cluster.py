@@ -47,7 +47,7 @@ def outcomes_of(program: str, repository: Repository) -> dict[str, Any]:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=1000,
+            timeout=1700,
             check=False,
             env={**os.environ, **SETTINGS},
         )
@@ -58,7 +58,7 @@ def outcomes_of(program: str, repository: Repository) -> dict[str, Any]:
     return outcomes
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_multiplexed_application_answers(repository: Repository, graphs: Graphs) -> None:
     """Each RPC that a replica can answer; models come into memory as they are asked for."""
     for name in ("a", "b", "c"):
@@ -82,7 +82,7 @@ def test_a_multiplexed_application_answers(repository: Repository, graphs: Graph
         assert outcomes[refused] == "StatusCode.UNIMPLEMENTED"
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_config_file_is_run(repository: Repository, graphs: Graphs) -> None:
     """`serve run deploy/ray/multiplexed.yaml`, with a store where its URL points to."""
     for name in ("a", "b"):
@@ -90,7 +90,7 @@ def test_a_config_file_is_run(repository: Repository, graphs: Graphs) -> None:
     assert outcomes_of("config_run", repository) == {"equal": [True, True, True]}
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_replicas_and_nodes_are_lost_under_load(repository: Repository, graphs: Graphs) -> None:
     """Callers that try again what is UNAVAILABLE hear of no loss, and what was lost is made good."""
     repository.add("a", graphs.identity())
@@ -101,7 +101,7 @@ def test_replicas_and_nodes_are_lost_under_load(repository: Repository, graphs: 
     assert outcomes["node"]["answered"] > 100
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_replicas_follow_the_load(repository: Repository, graphs: Graphs) -> None:
     """Up and down again, with no request lost; a replica that cannot start is told of."""
     repository.add("a", graphs.identity())

@@ -79,8 +79,9 @@ SCRIPT = """
 ip link set lo up
 ray start --head --num-cpus 2 --port 6399 --ray-client-server-port 10001 --include-dashboard=false \
     --object-store-memory 90000000 --temp-dir "$1" --disable-usage-stats >&2 || exit 9
+until python -c 'import ray; ray.init("ray://127.0.0.1:10001")' >&2; do sleep 1; done
 on="--module mine.py --json --on ray://127.0.0.1:10001 --runs ray"
-zoo train flowers --seeds 2 $on > seeds.json
+zoo train flowers --seeds 2 $on > seeds.json || exit 8
 zoo train flowers --seeds 2 $on > again.json
 zoo train mortal $on > mortal.json
 zoo train boastful $on > boastful.json; echo $? > boastful.status
@@ -113,6 +114,8 @@ def trained(folder: Path) -> str:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         # Where other tests have the processors a client's server takes its time.
         "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",
+        "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "120",
+        "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "120",
         "RAY_worker_niceness": "0",
     }
     try:
@@ -121,7 +124,7 @@ def trained(folder: Path) -> str:
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=800,
+            timeout=1700,
             check=False,
             env=environment,
         )
@@ -148,7 +151,7 @@ def zoo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_seed_on_the_cluster_has_the_bytes_of_one_here(folder: Path, trained: str) -> None:
     """Its run comes back whole; the second command has nothing to do."""
     seeds = report(folder, "seeds")
@@ -165,7 +168,7 @@ def test_a_seed_on_the_cluster_has_the_bytes_of_one_here(folder: Path, trained: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_process_that_dies_is_started_again(folder: Path, trained: str) -> None:
     """By Ray, on what is left of the cluster."""
     assert (folder / "died").exists()
@@ -173,7 +176,7 @@ def test_a_process_that_dies_is_started_again(folder: Path, trained: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_claim_is_held_against_what_came_back(folder: Path, trained: str) -> None:
     """A run that misses it is kept beside, as one of this machine is."""
     assert (folder / "boastful.status").read_text().strip() == "1"
@@ -183,7 +186,7 @@ def test_a_claim_is_held_against_what_came_back(folder: Path, trained: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_search_chooses_by_the_validation_loss(folder: Path, trained: str) -> None:
     """Of what ASHA let come to its end; the model's own run has the trial's bytes."""
     search = report(folder, "trials")["search"]
