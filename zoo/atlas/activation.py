@@ -1,8 +1,14 @@
 """Activation functions, by their Keras names."""
 
-from typing import Any
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from zoo.atlas.case import LayerCase, case
+
+if TYPE_CHECKING:
+    import keras
 
 NAMES = [
     "celu",
@@ -41,7 +47,7 @@ NAMES = [
 
 
 def _activation(name: str) -> LayerCase:
-    def call(k: Any, x: Any) -> Any:
+    def call(k: ModuleType, x: keras.KerasTensor) -> object:
         if name == "threshold":
             return k.layers.Lambda(lambda v: k.activations.threshold(v, 0.1, 0.2))(x)
         return k.layers.Activation(getattr(k.activations, name))(x)

@@ -1,11 +1,9 @@
 """Image augmentation layers: at inference most do nothing, and a few are deterministic."""
 
-from typing import Any
-
 from zoo.atlas.case import layer
 
 #: Layer -> its arguments.
-LAYERS: dict[str, dict[str, Any]] = {
+LAYERS: dict[str, dict[str, object]] = {
     "AugMix": {},
     "AutoContrast": {},
     "ContrastLimitedAdaptiveHistogramEqualization": {},

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
 
 Shape = tuple[int | None, ...]
+
+#: Takes keras and the symbolic input, or a list of them; gives what a Keras model has as outputs.
+Call = Callable[[ModuleType, Any], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +27,7 @@ class LayerCase:
     """
 
     name: str
-    call: Callable[[Any, Any], Any] = field(compare=False)
+    call: Call = field(compare=False)
     shapes: tuple[Shape, ...]
     values: str = "normal"
     below: int = 6
@@ -36,7 +43,7 @@ class LayerCase:
         return replace(self, **changes)
 
 
-def case(name: str, call: Callable[[Any, Any], Any], *shapes: Shape, **options: Any) -> LayerCase:
+def case(name: str, call: Call, *shapes: Shape, **options: Any) -> LayerCase:
     """Return a case; a single input comes to `call` as itself, several as a list."""
     return LayerCase(name=name, call=call, shapes=shapes, **options)
 
@@ -75,7 +82,7 @@ class Outcome:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-able values."""
         return asdict(self)
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -23,10 +23,13 @@ from zoo.parity.keras_answers import answers
 from zoo.parity.prove import prove
 from zoo.training.framework import import_keras, seed_everything
 
+if TYPE_CHECKING:
+    from keras import Model
+
 SEED = 7
 
 
-def build(case: LayerCase) -> Any:
+def build(case: LayerCase) -> Model:
     """Return the case's model with random weights, the same every time."""
     keras = import_keras().keras
     seed_everything(SEED)
@@ -36,7 +39,7 @@ def build(case: LayerCase) -> Any:
         shapes = [(case.batch, *shape) for shape in case.shapes]
         inputs = [keras.Input(batch_shape=shape, dtype=case.dtype) for shape in shapes]
     answer = case.call(keras, inputs[0] if len(inputs) == 1 else inputs)
-    model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, answer)
+    model: Model = keras.Model(inputs[0] if len(inputs) == 1 else inputs, answer)
     randomize(model)
     if case.quantize:
         with warnings.catch_warnings():  # layers that have no weights say that they cannot be
@@ -45,7 +48,7 @@ def build(case: LayerCase) -> Any:
     return model
 
 
-def randomize(model: Any) -> None:
+def randomize(model: Model) -> None:
     """Give weights random values: zero biases are folded away, and would hide mistakes."""
     generator = np.random.default_rng(SEED)
     for weight in model.weights:
@@ -64,7 +67,7 @@ def rows(case: LayerCase, batch: int) -> list[np.ndarray]:
     for shape in case.shapes:
         size = (batch, *(6 + batch if dim is None else dim for dim in shape))
         if case.values == "words":
-            values: Any = generator.choice(np.array(case.words, object), size=size)
+            values: np.ndarray = generator.choice(np.array(case.words, object), size=size)
         elif case.values == "integers":
             values = generator.integers(0, case.below, size).astype(case.dtype)
         elif case.values == "pixels":
@@ -111,7 +114,7 @@ def batches(case: LayerCase) -> tuple[int, ...]:
     return (case.batch,) if case.batch else (1, 7)
 
 
-def _parity_case(case: LayerCase, model: Any, conversion: Conversion, batch: int) -> Case:
+def _parity_case(case: LayerCase, model: Model, conversion: Conversion, batch: int) -> Case:
     """Return rows and Keras's answers to them."""
     feeds = dict(zip([t.name for t in conversion.signature.inputs], rows(case, batch), strict=True))
     expected = answers(

@@ -1,11 +1,17 @@
 """Keras's functions (keras.ops) between the layers of functional models."""
 
-from typing import Any
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from zoo.atlas.case import case
 
+if TYPE_CHECKING:
+    import keras
 
-def _place(k: Any, x: Any) -> Any:
+
+def _place(k: ModuleType, x: keras.KerasTensor) -> object:
     """A start that depends on the rows, now and then too large."""
     place = k.ops.cast(k.ops.abs(k.ops.sum(x)) * 2, "int32")
     return k.ops.pad(k.ops.reshape(place, (1,)), (1, 1))

@@ -1,13 +1,11 @@
 """Pooling layers: maximum and average, in windows, global, and to a fixed size."""
 
-from typing import Any
-
 from zoo.atlas.case import case, layer
 
 SHAPES = {1: (8, 3), 2: (8, 6, 3), 3: (6, 4, 6, 2)}
 
 #: Kind of pooling -> its arguments.
-KINDS: dict[str, dict[str, Any]] = {
+KINDS: dict[str, dict[str, object]] = {
     "Adaptive{}Pooling": {"output_size": 2},
     "{}Pooling": {"pool_size": 2},
     "Global{}Pooling": {},

@@ -1,18 +1,24 @@
 """Layers in other precisions: quantised by Keras, mixed policies, half and double."""
 
-from typing import Any
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from zoo.atlas.case import LayerCase, case, layer
+
+if TYPE_CHECKING:
+    import keras
 
 IDS = {"values": "integers", "dtype": "int32"}
 POLICIES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64")
 
 
-def _attending(k: Any, x: Any) -> Any:
+def _attending(k: ModuleType, x: keras.KerasTensor) -> object:
     return k.layers.LayerNormalization()(k.layers.MultiHeadAttention(2, 8)(x, x))
 
 
-def _tied(k: Any, x: Any) -> Any:
+def _tied(k: ModuleType, x: keras.KerasTensor) -> object:
     """Words in and words out by one table."""
     table = k.layers.ReversibleEmbedding(20, 16)
     return table(table(x), reverse=True)

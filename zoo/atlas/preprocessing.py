@@ -1,7 +1,5 @@
 """Preprocessing layers: numbers, words, sound, image sizes."""
 
-from typing import Any
-
 from zoo.atlas.case import case, layer
 
 VOCABULARY = ["a", "b", "c"]
@@ -15,7 +13,7 @@ TEXTS = WORDS | {
     "words": ("a", "", "  B\ta\n\v\f\r c ", "A, b! 'C' d.", "a-b [c] É", "a\u00a0b \u2003c b b")
 }
 
-TEXT_OPTIONS: dict[str, dict[str, Any]] = {
+TEXT_OPTIONS: dict[str, dict[str, object]] = {
     "length": {"output_sequence_length": 3},
     "multi_hot": {"output_mode": "multi_hot"},
     "count": {"output_mode": "count"},

@@ -1,13 +1,19 @@
 """Recurrent layers: the same options for SimpleRNN, LSTM and GRU, then what only one of them has."""
 
-from typing import Any
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from zoo.atlas.case import LayerCase, case, layer
+
+if TYPE_CHECKING:
+    import keras
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 
 #: Suffix -> options of the layer.
-OPTIONS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, object]] = {
     "": {},
     "[seq]": {"return_sequences": True},
     "[back]": {"go_backwards": True},
@@ -22,12 +28,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _layer(k: Any, kind: str, units: int = 3, **options: Any) -> Any:
+def _layer(k: ModuleType, kind: str, units: int = 3, **options: Any) -> Any:
     return getattr(k.layers, kind)(units, **options)
 
 
 def _bidirectional(kind: str, suffix: str, merge: str | None, **options: Any) -> LayerCase:
-    def call(k: Any, x: Any) -> Any:
+    def call(k: ModuleType, x: keras.KerasTensor) -> object:
         return k.layers.Bidirectional(_layer(k, kind, **options), merge_mode=merge)(x)
 
     return case(f"{kind}[Bidirectional{suffix}]", call, (5, 2))
@@ -36,7 +42,7 @@ def _bidirectional(kind: str, suffix: str, merge: str | None, **options: Any) ->
 def _passing_states(kind: str) -> LayerCase:
     """Two layers in both directions, the second of which begins in the first's states."""
 
-    def call(k: Any, x: Any) -> Any:
+    def call(k: ModuleType, x: keras.KerasTensor) -> object:
         states = k.layers.Bidirectional(_layer(k, kind, return_state=True))(x)[1:]
         second = k.layers.Bidirectional(_layer(k, kind, return_sequences=True))
         return second(x, initial_state=states)
@@ -79,7 +85,7 @@ def _others(kind: str) -> tuple[LayerCase, ...]:
     )
 
 
-def _states(kind: str, state: Any) -> Any:
+def _states(kind: str, state: object) -> object:
     return [state, state] if kind == "LSTM" else [state]
 
 

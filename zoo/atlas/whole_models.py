@@ -1,11 +1,17 @@
 """Small whole models, for faults that single layers do not show."""
 
-from typing import Any
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from zoo.atlas.case import case
 
+if TYPE_CHECKING:
+    import keras
 
-def _cnn(k: Any, x: Any) -> Any:
+
+def _cnn(k: ModuleType, x: keras.KerasTensor) -> object:
     """The tutorial's stack."""
     x = k.layers.Conv2D(2, 3, padding="same", activation="relu")(x)
     x = k.layers.MaxPooling2D()(x)
@@ -15,24 +21,24 @@ def _cnn(k: Any, x: Any) -> Any:
     return k.layers.Dense(3, activation="softmax")(x)
 
 
-def _residual(k: Any, x: Any) -> Any:
+def _residual(k: ModuleType, x: keras.KerasTensor) -> object:
     y = k.layers.BatchNormalization()(k.layers.Conv2D(3, 3, padding="same")(x))
     return k.layers.GlobalAveragePooling2D()(k.layers.ReLU()(k.layers.Add()([x, y])))
 
 
-def _two_by_two(k: Any, x: Any) -> Any:
+def _two_by_two(k: ModuleType, x: keras.KerasTensor) -> object:
     joined = k.layers.Concatenate()([k.layers.Dense(4)(x[0]), k.layers.Flatten()(x[1])])
     return {"mean": k.layers.Dense(1)(joined), "kind": k.layers.Dense(3, "softmax")(joined)}
 
 
-def _transformer(k: Any, x: Any) -> Any:
+def _transformer(k: ModuleType, x: keras.KerasTensor) -> object:
     y = k.layers.MultiHeadAttention(2, 4)(x, x)
     x = k.layers.LayerNormalization()(k.layers.Add()([x, y]))
     y = k.layers.Dense(8)(k.layers.Dense(16, activation="gelu")(x))
     return k.layers.LayerNormalization()(k.layers.Add()([x, y]))
 
 
-def _encoder_decoder(k: Any, x: Any) -> Any:
+def _encoder_decoder(k: ModuleType, x: keras.KerasTensor) -> object:
     _, h, c = k.layers.LSTM(4, return_state=True)(x[0])
     return k.layers.LSTM(4, return_sequences=True)(x[1], initial_state=[h, c])
 

@@ -6,7 +6,7 @@ from integers that fit. BF16, which numpy lacks, is float32 on this side.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from zoo_server.datatypes import DataType
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 
 
 def to_array(value: ArrayLike, datatype: DataType) -> Array:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.errors import RecipeError, ZooError
 from zoo.recipes.trial_settings import Settings
@@ -20,7 +20,7 @@ LOCAL = "local"
 if TYPE_CHECKING:
     from zoo.recipes.recipe import Recipe
     from zoo.training.loop import Progress
-    from zoo.training.record import TrainingRecord
+    from zoo.training.record import SearchFacts, TrainingRecord
     from zoo.training.spread import Place
     from zoo.training.trial import Trial
     from zoo.training.workers import Cluster
@@ -93,15 +93,17 @@ def spread(
         return [], failures, set()
     common = trial_of(options, settings)
     with _place(options) as place:
-        found, failures = _search(recipes, options, common, place)
+        choices, failures = _search(recipes, options, common, place)
         trainings = [
             Trainings.of(
                 recipe,
-                replace(common, settings=found[recipe.name][0]) if recipe.name in found else common,
+                replace(common, settings=choices[recipe.name][0])
+                if recipe.name in choices
+                else common,
                 options.seeds or 1,
             )
             for recipe in trained_recipes(recipes)
-            if options.trials is None or recipe.name in found
+            if options.trials is None or recipe.name in choices
         ]
         missing = [trial for each in trainings for trial in each.missing]
         with _shown(len(missing)) as (overall, progress):
@@ -109,9 +111,9 @@ def spread(
                 overall.end()
     records = [record for each in trainings if (record := each.result()) is not None]
     for at, record in enumerate(records):
-        if record.name in found:
+        if record.name in choices:
             records[at] = note_search(
-                RunFolder(common.runs, record.name), record, found[record.name][1]
+                RunFolder(common.runs, record.name), record, choices[record.name][1]
             )
     failures |= {title: error for each in trainings for title, error in each.failures.items()}
     return records, failures, {trial.model for trial in missing}
@@ -119,7 +121,7 @@ def spread(
 
 def _search(
     recipes: Sequence[Recipe], options: argparse.Namespace, common: Trial, place: Place
-) -> tuple[dict[str, tuple[Settings, dict[str, Any]]], dict[str, ZooError]]:
+) -> tuple[dict[str, tuple[Settings, SearchFacts]], dict[str, ZooError]]:
     """Search the spaces of recipes, where that is asked for; returns what was chosen, and what failed."""
     from zoo.training.search import Search, unfinished
 
@@ -136,15 +138,15 @@ def _search(
                 owners[trial].note(trial, outcome)
                 overall.end()
     failures = unfinished(searches)
-    found = {}
+    choices = {}
     for each in searches:
         if each.failures:
             continue  # chosen is once none is missing
         try:
-            found[each.recipe.name] = each.chosen()
+            choices[each.recipe.name] = each.chosen()
         except ZooError as error:
             failures[each.recipe.name] = error
-    return found, failures
+    return choices, failures
 
 
 @contextmanager

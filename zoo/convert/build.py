@@ -6,7 +6,7 @@ dimensions only, of any size: an Embedding before an LSTM takes [batch, time] an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from zoo.convert.function import reason_of
 from zoo.convert.specification import call_arguments
 from zoo.errors import UsageError
 
+if TYPE_CHECKING:
+    import keras
+
 #: How many dimensions an input may have, the batch among them.
 RANKS = range(1, 6)
 
 
-def build(model: Any, samples: Any) -> None:
+def build(model: keras.Model, samples: object) -> None:
     """Build a model in place; one that is built, or that nothing tells enough of, stays as it is.
 
     Raises UsageError for samples that Keras refuses.
@@ -31,7 +34,7 @@ def build(model: Any, samples: Any) -> None:
         model.build(shape)
 
 
-def _on_samples(model: Any, samples: Any) -> None:
+def _on_samples(model: keras.Model, samples: object) -> None:
     """Call a model on one row."""
     import keras
 
@@ -49,7 +52,7 @@ def _on_samples(model: Any, samples: Any) -> None:
         raise UsageError(f"samples that do not fit: Keras says {reason_of(error)}") from error
 
 
-def _only_shape(model: Any) -> tuple[None, ...] | None:
+def _only_shape(model: keras.Model) -> tuple[None, ...] | None:
     """Return the one open shape that an unbuilt Sequential can be built with, if there is one."""
     import keras
 
@@ -59,7 +62,7 @@ def _only_shape(model: Any) -> tuple[None, ...] | None:
     return shapes[0] if len(shapes) == 1 else None
 
 
-def _can_be_built(model: Any, shape: tuple[None, ...]) -> bool:
+def _can_be_built(model: keras.Model, shape: tuple[None, ...]) -> bool:
     """Whether layers like the model's take inputs of a shape; its own must not be built wrong."""
     import keras
 

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import onnx
 from onnx import ModelProto, ValueInfoProto
@@ -36,6 +36,9 @@ from zoo.convert.weights import initializers, large_variables
 from zoo.errors import CheckFailed, first_line
 from zoo.version import zoo_version
 from zoo_server import datatypes
+
+if TYPE_CHECKING:
+    import keras
 
 #: Operators of other domains that every onnxruntime has. TensorFlow's own names in the default
 #: domain, which tf2onnx writes where it fails, are caught by the checker.
@@ -63,12 +66,12 @@ class Conversion:
     no_portable: str
     signature: Signature
     outputs: tuple[Tensor, ...]
-    written: tuple[Any, ...] = ()
+    written: tuple[keras.Variable, ...] = ()
     large: LargeWeights = field(default_factory=LargeWeights)
 
 
 def convert(
-    model: Any,
+    model: keras.Model,
     *,
     signature: Signature | None = None,
     opset: int = OPSET,
@@ -103,14 +106,14 @@ def convert(
 
 
 def _traced(
-    model: Any, signature: Signature, opset: int, reset_states: bool
+    model: keras.Model, signature: Signature, opset: int, reset_states: bool
 ) -> tuple[Traced, ModelProto]:
     """Trace a model and run tf2onnx, without the values of a large model's weights.
 
     With them where that fails: a model may assign a weight in its call, or read it otherwise.
     """
 
-    def run(large: tuple[Any, ...]) -> tuple[Traced, ModelProto]:
+    def run(large: tuple[keras.Variable, ...]) -> tuple[Traced, ModelProto]:
         with patched(model, signature, reset_states=reset_states) as tokens:
             traced = trace(model, signature, tokens, large)
             check_states(signature, traced.outputs)
@@ -219,7 +222,7 @@ def check_graph(model: ModelProto) -> None:
         )
 
 
-def facts(model: ModelProto) -> Mapping[str, Any]:
+def facts(model: ModelProto) -> Mapping[str, object]:
     """Return the facts about a graph that the manifest records."""
     (domain,) = [o.version for o in model.opset_import if o.domain == ""]
     return {
@@ -232,7 +235,7 @@ def facts(model: ModelProto) -> Mapping[str, Any]:
     }
 
 
-def _tensor(value: ValueInfoProto) -> dict[str, Any]:
+def _tensor(value: ValueInfoProto) -> dict[str, object]:
     """Return name, element type (as on the wire) and dimensions, symbols as text."""
     tensor = value.type.tensor_type
     (datatype,) = [row for row in datatypes.DATA_TYPES if row.onnx_enum == tensor.elem_type]

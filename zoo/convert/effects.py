@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.errors import CheckFailed
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from tensorflow.core.framework.function_pb2 import FunctionDef
+    from tensorflow.types.experimental import ConcreteFunction
 
 #: TensorFlow's operators that draw; those called Stateless draw the same from the same seed.
 DRAWS = re.compile(
@@ -23,10 +29,10 @@ HELPERS = re.compile(r"StatelessRandomGetAlg|RandomStandardNormalInitializer")
 WRITES = re.compile(r"Assign(Add|Sub)?VariableOp|ResourceScatter\w+")
 
 
-def refuse_random(model: Any, graph: Any, outputs: Iterable[Any]) -> None:
+def refuse_random(model: keras.Model, graph: tf.Graph, outputs: Iterable[tf.Tensor]) -> None:
     """Raise CheckFailed, naming the layer, if an output depends on numbers drawn anew each call."""
     ancestors = _ancestors(value.op for value in outputs)
-    functions: dict[str, Any] = {}
+    functions: dict[str, FunctionDef] = {}
     for operator in ancestors:
         name = operator.name
         drawn = _draws_anew(operator)
@@ -41,7 +47,7 @@ def refuse_random(model: Any, graph: Any, outputs: Iterable[Any]) -> None:
             )
 
 
-def _draws_anew(operator: Any) -> str:
+def _draws_anew(operator: tf.Operation) -> str:
     """Return an operator's type if each run gives other numbers, else nothing."""
     kind: str = operator.type
     if not DRAWS.fullmatch(kind) or HELPERS.fullmatch(kind):
@@ -55,7 +61,9 @@ def _draws_anew(operator: Any) -> str:
     return kind if computed else ""
 
 
-def _draws_inside(operator: Any, graph: Any, functions: dict[str, Any]) -> str:
+def _draws_inside(
+    operator: tf.Operation, graph: tf.Graph, functions: dict[str, FunctionDef]
+) -> str:
     """Return the type of an operator that draws in a function that this one calls."""
     names = [
         item.func.name
@@ -77,7 +85,9 @@ def _draws_inside(operator: Any, graph: Any, functions: dict[str, Any]) -> str:
     return ""
 
 
-def written_variables(model: Any, concrete: Any, outputs: Iterable[Any]) -> tuple[Any, ...]:
+def written_variables(
+    model: keras.Model, concrete: ConcreteFunction, outputs: Iterable[tf.Tensor]
+) -> tuple[keras.Variable, ...]:
     """Return the model's variables that a call assigns, and on which its outputs depend."""
     written = {
         operator.inputs[0].name
@@ -97,14 +107,14 @@ def written_variables(model: Any, concrete: Any, outputs: Iterable[Any]) -> tupl
     )
 
 
-def writes_variables(graph: Any) -> bool:
+def writes_variables(graph: tf.Graph) -> bool:
     """Whether a traced graph, or a function that it calls, assigns a variable."""
     definition = graph.as_graph_def()
     functions = (node for f in definition.library.function for node in f.node_def)
     return any(WRITES.fullmatch(node.op) for node in (*definition.node, *functions))
 
 
-def _ancestors(operators: Iterable[Any]) -> list[Any]:
+def _ancestors(operators: Iterable[tf.Operation]) -> list[tf.Operation]:
     """Return operators and all that their values are computed from."""
     todo, seen = list(operators), {}
     while todo:
@@ -116,7 +126,7 @@ def _ancestors(operators: Iterable[Any]) -> list[Any]:
     return list(seen.values())
 
 
-def layer_of(model: Any, name: str) -> str | None:
+def layer_of(model: keras.Model, name: str) -> str | None:
     """Return the layer in whose scope an operator lies."""
     scopes = [re.sub(r"_\d+$", "", part) for part in name.split("/")]
     layers = {layer.name: type(layer).__name__ for layer in model._flatten_layers()}

@@ -11,24 +11,27 @@ Other operators on complex numbers are refused by name.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto
 
-from zoo.convert.nodes import constant, make, replace
+from zoo.convert.nodes import Handler, constant, make, replace
+
+if TYPE_CHECKING:
+    from tf2onnx.graph import Graph, Node
 
 FLOAT = TensorProto.FLOAT
 COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
-def _pairs(graph: Any) -> set[str]:
+def _pairs(graph: Graph) -> set[str]:
     """Return the names of the tensors of a graph that are pairs."""
     names: set[str] = graph.__dict__.setdefault("zoo_pairs", set())
     return names
 
 
-def _shape(graph: Any, name: str) -> list[int]:
+def _shape(graph: Graph, name: str) -> list[int]:
     """Return a tensor's dimensions. Raises ValueError where their number is not known."""
     shape = graph.get_shape(name)
     if shape is None:
@@ -36,7 +39,7 @@ def _shape(graph: Any, name: str) -> list[int]:
     return list(shape)
 
 
-def _pair_of(graph: Any, node: Any) -> str:
+def _pair_of(graph: Graph, node: Node) -> str:
     """Return a node's first input, which has to be pairs."""
     name = str(node.input[0])
     if name not in _pairs(graph):
@@ -44,7 +47,7 @@ def _pair_of(graph: Any, node: Any) -> str:
     return name
 
 
-def _is_pairs(graph: Any, node: Any, shape: list[int]) -> None:
+def _is_pairs(graph: Graph, node: Node, shape: list[int]) -> None:
     """Mark a node's output as pairs, before it is replaced by one that makes them."""
     output = node.output[0]
     graph.set_dtype(output, FLOAT)
@@ -68,12 +71,12 @@ def _is_pairs(graph: Any, node: Any, shape: list[int]) -> None:
         raise ValueError(f"complex numbers flow on into {', '.join(sorted(foreign))}")
 
 
-def _unsqueezed(graph: Any, node: Any, name: str, shape: list[int]) -> str:
+def _unsqueezed(graph: Graph, node: Node, name: str, shape: list[int]) -> str:
     last = constant(graph, node, f"last_{name}".replace(":", "_"), np.array([-1], np.int64))
     return make(graph, "Unsqueeze", [name, last], [*shape, 1], FLOAT)
 
 
-def _complex(graph: Any, node: Any, name: str, _: Any) -> None:
+def _complex(graph: Graph, node: Node, name: str, _: object) -> None:
     real, imaginary = node.input
     shape = _shape(graph, real)
     parts = [_unsqueezed(graph, node, part, shape) for part in (real, imaginary)]
@@ -81,7 +84,7 @@ def _complex(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Concat", parts, {"axis": -1})
 
 
-def _cast(graph: Any, node: Any, name: str, _: Any) -> None:
+def _cast(graph: Graph, node: Node, name: str, _: object) -> None:
     """A real number is a complex one with a zero; other casts are tf2onnx's."""
     if graph.get_dtype(node.output[0]) not in COMPLEX:
         from tf2onnx.onnx_opset.tensor import Cast
@@ -98,24 +101,24 @@ def _cast(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Concat", [real, imaginary], {"axis": -1})
 
 
-def _conjugate(graph: Any, node: Any, name: str, _: Any) -> None:
+def _conjugate(graph: Graph, node: Node, name: str, _: object) -> None:
     pair = _pair_of(graph, node)
     signs = constant(graph, node, "signs", np.array([1, -1], np.float32))
     _is_pairs(graph, node, _shape(graph, pair)[:-1])
     replace(graph, node, "Mul", [pair, signs])
 
 
-def _check_opset(graph: Any, node: Any) -> None:
+def _check_opset(graph: Graph, node: Node) -> None:
     if graph.opset < 17:
         raise ValueError(f"{node.type} needs ONNX's DFT operator, which exists from opset 17 on")
     if graph.opset >= 20:
         raise ValueError("DFT-20 takes its axis as an input")  # from_function stops at 18
 
 
-def _fft(axes: int, *, inverse: bool) -> Any:
+def _fft(axes: int, *, inverse: bool) -> Handler:
     """Return the handler of a transform over the last axes."""
 
-    def handler(graph: Any, node: Any, name: str, _: Any) -> None:
+    def handler(graph: Graph, node: Node, name: str, _: object) -> None:
         _check_opset(graph, node)
         pair = _pair_of(graph, node)
         shape = _shape(graph, pair)
@@ -128,13 +131,13 @@ def _fft(axes: int, *, inverse: bool) -> Any:
     return handler
 
 
-def _points(node: Any) -> int:
+def _points(node: Node) -> int:
     length = node.inputs[1].get_tensor_value()
     (points,) = length if isinstance(length, list) else [length]
     return int(points)
 
 
-def _rfft(graph: Any, node: Any, name: str, _: Any) -> None:
+def _rfft(graph: Graph, node: Node, name: str, _: object) -> None:
     """DFT gives [..., n/2+1, 2]."""
     _check_opset(graph, node)
     points, x = _points(node), node.input[0]
@@ -145,7 +148,7 @@ def _rfft(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "DFT", [x, count], {"axis": len(shape) - 1, "onesided": 1})
 
 
-def _irfft(graph: Any, node: Any, name: str, _: Any) -> None:
+def _irfft(graph: Graph, node: Node, name: str, _: object) -> None:
     """The other half is there again, then DFT back, of which the real part is all there is."""
     _check_opset(graph, node)
     points, pair = _points(node), _pair_of(graph, node)
@@ -165,8 +168,8 @@ def _irfft(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Gather", [back, part], {"axis": -1})
 
 
-def _part(index: int) -> Any:
-    def handler(graph: Any, node: Any, name: str, _: Any) -> None:
+def _part(index: int) -> Handler:
+    def handler(graph: Graph, node: Node, name: str, _: object) -> None:
         pair = _pair_of(graph, node)
         part = constant(graph, node, "part", np.array(index, np.int64))
         replace(graph, node, "Gather", [pair, part], {"axis": -1})
@@ -174,7 +177,7 @@ def _part(index: int) -> Any:
     return handler
 
 
-def _magnitude(graph: Any, node: Any, name: str, _: Any) -> None:
+def _magnitude(graph: Graph, node: Node, name: str, _: object) -> None:
     """|re + i im|, the length along the last axis."""
     pair = _pair_of(graph, node)
     if graph.opset >= 18:

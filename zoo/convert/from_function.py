@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
@@ -18,6 +18,9 @@ from zoo.convert.effects import layer_of
 from zoo.convert.function import Traced
 from zoo.convert.handlers import EXTRA_OPSETS, handlers
 from zoo.errors import CheckFailed, first_line
+
+if TYPE_CHECKING:
+    import keras
 
 #: tf2onnx 1.17 writes up to this one; newer ones come from onnx's version converter.
 TF2ONNX_OPSET = 18
@@ -38,7 +41,7 @@ class _Errors(logging.Handler):
             self.messages[-1] = f"{lines[0]}: {record.exc_info[1]}"
 
 
-def from_function(model: Any, traced: Traced, opset: int) -> ModelProto:
+def from_function(model: keras.Model, traced: Traced, opset: int) -> ModelProto:
     """Run tf2onnx; its exceptions and its logged errors are failures alike."""
     errors = _Errors()
     logger = logging.getLogger("tf2onnx")
@@ -105,7 +108,7 @@ CURES = {
 }
 
 
-def _reason(model: Any, messages: Sequence[str]) -> str:
+def _reason(model: keras.Model, messages: Sequence[str]) -> str:
     """Say which layer and operator cannot be converted, and what to do."""
     for message in messages:
         match = UNKNOWN.search(message) or FAILED.search(message)

@@ -6,7 +6,7 @@ import re
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,11 @@ from zoo.convert.states import begun_in
 from zoo.convert.tokens import Tokens
 from zoo.convert.weights import reading, weight_key
 from zoo.errors import CheckFailed
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from tensorflow.types.experimental import ConcreteFunction
 
 Captures = Mapping[str, np.ndarray]
 
@@ -29,14 +34,14 @@ class Traced:
     that the function has as inputs, behind the model's.
     """
 
-    function: Any
-    specification: list[Any]
+    function: ConcreteFunction
+    specification: list[tf.TensorSpec]
     captures: Captures
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     tokens: Tokens
-    written: tuple[Any, ...] = ()
-    large: tuple[Any, ...] = ()
+    written: tuple[keras.Variable, ...] = ()
+    large: tuple[keras.Variable, ...] = ()
 
 
 def input_key(position: int) -> str:
@@ -49,7 +54,9 @@ def output_key(position: int) -> str:
     return f"zoo_output_{position:03d}"
 
 
-def trace(model: Any, signature: Signature, tokens: Tokens, large: tuple[Any, ...] = ()) -> Traced:
+def trace(
+    model: keras.Model, signature: Signature, tokens: Tokens, large: tuple[keras.Variable, ...] = ()
+) -> Traced:
     """Trace a model for inference. The patches (zoo.convert.patches) must be in place.
 
     The batch stays unknown where Keras does not fix it: with a fixed one tf2onnx writes every LSTM as
@@ -58,9 +65,9 @@ def trace(model: Any, signature: Signature, tokens: Tokens, large: tuple[Any, ..
     import keras
     import tensorflow as tf
 
-    structures: list[Any] = []
+    structures: list[object] = []
 
-    def infer(*tensors: Any) -> dict[str, Any]:
+    def infer(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         given, weights = tensors[: len(signature.inputs)], tensors[len(signature.inputs) :]
         begin = given[len(signature.own_inputs) :]
         with begun_in(signature, begin) as after, reading(large, weights):
@@ -104,7 +111,7 @@ def trace(model: Any, signature: Signature, tokens: Tokens, large: tuple[Any, ..
     )
 
 
-def _refuse_ragged(model: Any, leaves: Iterable[Any]) -> None:
+def _refuse_ragged(model: keras.Model, leaves: Iterable[tf.Tensor]) -> None:
     """Raise CheckFailed for an answer that is not dense."""
     import tensorflow as tf
 
@@ -147,14 +154,14 @@ def _other_framework(error: BaseException) -> str:
     return _other_framework(cause) if cause is not None else ""
 
 
-def _widened(tensor: Any) -> Any:
+def _widened(tensor: tf.Tensor) -> tf.Tensor:
     """Return half and double precision answers as float32, as the inputs are."""
     import tensorflow as tf
 
     return tf.cast(tensor, tf.float32) if tensor.dtype.is_floating else tensor
 
 
-def _outputs(concrete: Any, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+def _outputs(concrete: ConcreteFunction, names: tuple[str, ...]) -> tuple[Tensor, ...]:
     """Return the outputs as TensorFlow knows them after tracing."""
     traced = concrete.structured_outputs
     if len(names) != len(traced):
@@ -168,7 +175,7 @@ def _outputs(concrete: Any, names: tuple[str, ...]) -> tuple[Tensor, ...]:
     return tuple(tensors)
 
 
-def _captures(graph: Any) -> dict[str, np.ndarray]:
+def _captures(graph: tf.Graph) -> dict[str, np.ndarray]:
     """Return the eager tensors that the function captured by value, by their inner name."""
     return {
         inner.name: np.asarray(outer.numpy())

@@ -16,15 +16,15 @@ A handler takes tf2onnx's graph and node; an exception in it fails the export.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from zoo.convert import fourier
-from zoo.convert.nodes import constant, make, replace
+from zoo.convert.nodes import Handler, constant, make, replace
 from zoo.convert.patches import Lookup
 from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
 from zoo.convert.recurrent.plan import Plan
@@ -38,7 +38,8 @@ from zoo.convert.text import WORDS
 from zoo.convert.text_vectorization import Counts, Words, lower, replaced
 from zoo.convert.tokens import Tokens
 
-Handler = Callable[[Any, Any, str, Any], None]
+if TYPE_CHECKING:
+    from tf2onnx.graph import Graph, Node
 
 ML_DOMAIN = "ai.onnx.ml"
 
@@ -54,13 +55,13 @@ EXTRA_OPSETS = (helper.make_opsetid(ML_DOMAIN, 2), helper.make_opsetid(DOMAIN, 1
 
 def handlers(
     tokens: Tokens, captures: Mapping[str, np.ndarray]
-) -> dict[str, tuple[Handler, list[Any]]]:
+) -> dict[str, tuple[Handler, list[str]]]:
     """Return the handlers in the form that from_function's custom_op_handlers takes.
 
     `captures` are constants that the graph has as inputs, until it is converted.
     """
 
-    def token(graph: Any, node: Any, name: str, _: Any) -> None:
+    def token(graph: Graph, node: Node, name: str, _: object) -> None:
         key = node.get_attr("token").s.decode()
         stands_for = tokens.get(key)
         if isinstance(stands_for, Plan):
@@ -96,16 +97,16 @@ def handlers(
     return {name: (handler, []) for name, handler in (table | fourier.HANDLERS).items()}
 
 
-def _label_encoder(graph: Any, node: Any, table: Lookup) -> None:
+def _label_encoder(graph: Graph, node: Node, table: Lookup) -> None:
     """A table is ai.onnx.ml's LabelEncoder."""
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, object] = {}
     for side, values in (("keys", table.keys), ("values", table.values)):
         attributes |= _typed(side, values)
     attributes |= _typed("default", table.default)
     replace(graph, node, "LabelEncoder", node.input, attributes, domain=ML_DOMAIN)
 
 
-def _typed(side: str, values: Any) -> dict[str, Any]:
+def _typed(side: str, values: np.ndarray) -> dict[str, object]:
     """Return the attribute of a LabelEncoder that holds these values."""
     array = np.asarray(values)
     suffix = "" if side == "default" else "s"
@@ -117,7 +118,7 @@ def _typed(side: str, values: Any) -> dict[str, Any]:
     return {f"{side}_string{suffix}": array.tolist()}
 
 
-def _counts(graph: Any, node: Any, depth: int) -> None:
+def _counts(graph: Graph, node: Node, depth: int) -> None:
     """How often each number below `depth` is in a row: weights added where the numbers say."""
     numbers, weights = node.input
     zero = constant(graph, node, "zero", np.zeros(1, np.float32))
@@ -132,11 +133,11 @@ def _counts(graph: Any, node: Any, depth: int) -> None:
     replace(graph, node, "ScatterElements", [empty, numbers, weights], attributes)
 
 
-def _numpy_type(graph: Any, name: str) -> Any:
+def _numpy_type(graph: Graph, name: str) -> np.dtype:
     return helper.tensor_dtype_to_np_dtype(graph.get_dtype(name))
 
 
-def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
+def _erfc(graph: Graph, node: Node, name: str, _: object) -> None:
     """erfc(x) = 1 - erf(x); gelu is written with it."""
     (x,) = node.input
     one = constant(graph, node, "one", np.ones((), _numpy_type(graph, x)))
@@ -144,7 +145,7 @@ def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Sub", [one, erf])
 
 
-def _expm1(graph: Any, node: Any, name: str, _: Any) -> None:
+def _expm1(graph: Graph, node: Node, name: str, _: object) -> None:
     """expm1(x) = exp(x) - 1; celu is written with it. Near 0 exact to one rounding of 1."""
     (x,) = node.input
     one = constant(graph, node, "one", np.ones((), _numpy_type(graph, x)))
@@ -152,7 +153,7 @@ def _expm1(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Sub", [power, one])
 
 
-def _log1p(graph: Any, node: Any, name: str, _: Any) -> None:
+def _log1p(graph: Graph, node: Node, name: str, _: object) -> None:
     """log1p(x) = log(1 + x). Near 0 exact to one rounding of 1."""
     (x,) = node.input
     one = constant(graph, node, "one", np.ones((), _numpy_type(graph, x)))
@@ -160,7 +161,7 @@ def _log1p(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Log", [more])
 
 
-def _bucketize(graph: Any, node: Any, name: str, _: Any) -> None:
+def _bucketize(graph: Graph, node: Node, name: str, _: object) -> None:
     """The bucket is the number of boundaries b for which x < b does not hold.
 
     TensorFlow searches the upper bound, which puts NaN into the last bucket: counting the
@@ -190,7 +191,7 @@ def _bucketize(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, "Sub", [total, above])
 
 
-def _one_hot(graph: Any, node: Any, name: str, _: Any) -> None:
+def _one_hot(graph: Graph, node: Node, name: str, _: object) -> None:
     """The value `on` where an index is the position along a new axis, else `off`."""
     indices, depth, on, off = node.input
     axis, rank = node.get_attr_value("axis", -1), graph.get_rank(indices)
@@ -231,7 +232,7 @@ def _one_hot(graph: Any, node: Any, name: str, _: Any) -> None:
         replace(graph, node, "Where", [hot, on, off])
 
 
-def _select(graph: Any, node: Any, name: str, _: Any) -> None:
+def _select(graph: Graph, node: Node, name: str, _: object) -> None:
     """Where, of the types that onnxruntime's takes; products are right for the others, which are whole."""
     from tf2onnx.onnx_opset.controlflow import Select
 
@@ -240,7 +241,9 @@ def _select(graph: Any, node: Any, name: str, _: Any) -> None:
     Select.version_9(graph, node)
 
 
-def _equal(captures: Mapping[str, np.ndarray], graph: Any, node: Any, name: str, _: Any) -> None:
+def _equal(
+    captures: Mapping[str, np.ndarray], graph: Graph, node: Node, name: str, _: object
+) -> None:
     """Words can be compared by Equal from opset 19 on, and looked up since long before.
 
     tf2onnx casts what it compares to a number, which fails on words when the graph runs.

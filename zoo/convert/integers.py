@@ -6,15 +6,20 @@ for StringLookup and TextVectorization). The caller's samples tell more surely, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.convert.layers import all_layers
 from zoo.convert.signature import Signature
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from tensorflow.types.experimental import ConcreteFunction
 
 #: Layers that look up, and the type of what they take.
 LOOKUPS = {
@@ -34,7 +39,7 @@ REARRANGING = {
 }  # fmt: skip
 
 
-def integer_inputs(model: Any, signature: Signature, samples: Any) -> Signature:
+def integer_inputs(model: keras.Model, signature: Signature, samples: object) -> Signature:
     """Return the signature with the types that samples or the model's own lookups tell."""
     if samples is not None:
         return _of_samples(signature, samples)
@@ -52,7 +57,7 @@ def integer_inputs(model: Any, signature: Signature, samples: Any) -> Signature:
     return typed if _traced(model, typed) is not None else signature
 
 
-def _of_samples(signature: Signature, samples: Any) -> Signature:
+def _of_samples(signature: Signature, samples: object) -> Signature:
     import keras
 
     leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(samples)]
@@ -70,17 +75,19 @@ def _of_samples(signature: Signature, samples: Any) -> Signature:
     return replace(signature, inputs=tuple(inputs))
 
 
-def _kind(layer: Any) -> str:
+def _kind(layer: keras.Layer) -> str:
     """Return what a layer of Keras's looks up, empty for one that does not."""
     names = [kind.__name__ for kind in type(layer).__mro__ if kind.__module__.startswith("keras.")]
     return next((LOOKUPS[name] for name in names if name in LOOKUPS), "")
 
 
-def _read_by(model: Any, signature: Signature, readers: list[Any]) -> dict[int, str]:
+def _read_by(
+    model: keras.Model, signature: Signature, readers: list[keras.Layer]
+) -> dict[int, str]:
     """Return the types of those inputs, by position, that reach a lookup rearranged at most."""
     kinds: dict[int, str] = {}
 
-    def watch(layer: Any, inputs: Any) -> None:
+    def watch(layer: keras.Layer, inputs: object) -> None:
         for name in _sources(inputs):
             if name.startswith("typed_input_"):
                 kinds[int(name.removeprefix("typed_input_"))] = _kind(layer)
@@ -93,10 +100,10 @@ def _read_by(model: Any, signature: Signature, readers: list[Any]) -> dict[int, 
 
 
 @contextmanager
-def _watched(layer: Any, watch: Any) -> Iterator[None]:
-    original = layer.call
+def _watched(layer: keras.Layer, watch: Callable[[keras.Layer, object], None]) -> Iterator[None]:
+    original: Callable[..., object] = layer.call
 
-    def call(inputs: Any, *arguments: Any, **options: Any) -> Any:
+    def call(inputs: object, *arguments: object, **options: object) -> object:
         watch(layer, inputs)
         return original(inputs, *arguments, **options)
 
@@ -107,7 +114,7 @@ def _watched(layer: Any, watch: Any) -> Iterator[None]:
         layer.__dict__.pop("call", None)
 
 
-def _sources(tensor: Any) -> set[str]:
+def _sources(tensor: tf.Tensor) -> set[str]:
     """Return the names of the placeholders that a traced tensor is rearranged from."""
     names, todo = set(), [getattr(tensor, "op", None)]
     while todo:
@@ -121,7 +128,7 @@ def _sources(tensor: Any) -> set[str]:
     return names
 
 
-def _traced(model: Any, signature: Signature) -> Any:
+def _traced(model: keras.Model, signature: Signature) -> ConcreteFunction | None:
     """Return the traced model, None if it cannot be with inputs of these types."""
     import tensorflow as tf
 

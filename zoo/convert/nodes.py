@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from tf2onnx.graph import Graph, Node
+
+#: What tf2onnx calls for an operator: its graph, the node, its name, and the handlers' context.
+Handler = Callable[["Graph", "Node", str, object], None]
+
 
 def replace(
-    graph: Any, node: Any, kind: str, inputs: Any, attributes: Any = None, domain: str = ""
-) -> Any:
+    graph: Graph,
+    node: Node,
+    kind: str,
+    inputs: Iterable[str],
+    attributes: Mapping[str, object] | None = None,
+    domain: str = "",
+) -> None:
     """Put one node of another kind in a node's place, its outputs' names, shapes and types kept."""
     outputs, name = list(node.output), node.name
     shapes = [graph.get_shape(output) for output in outputs]
     dtypes = [graph.get_dtype(output) for output in outputs]
-    inputs = list(inputs)
     graph.remove_node(name)
-    return graph.make_node(
+    graph.make_node(
         kind,
-        inputs,
+        list(inputs),
         attr=attributes or {},
         outputs=outputs,
         name=name,
@@ -29,14 +41,19 @@ def replace(
     )
 
 
-def constant(graph: Any, node: Any, stem: str, array: Any) -> str:
+def constant(graph: Graph, node: Node, stem: str, array: ArrayLike) -> str:
     """Add a constant that belongs to a node, and return its name."""
     const = graph.make_const(f"{node.name}/{stem}", np.asarray(array))
     return str(const.output[0])
 
 
 def make(
-    graph: Any, kind: str, inputs: list[str], shape: Any, dtype: int, **attributes: Any
+    graph: Graph,
+    kind: str,
+    inputs: list[str],
+    shape: Sequence[int] | None,
+    dtype: int,
+    **attributes: object,
 ) -> str:
     """Add a node of one output and return the output's name."""
     node = graph.make_node(

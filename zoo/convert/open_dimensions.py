@@ -11,13 +11,17 @@ Keras's does in inference; of a foreign one, parity judges.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 
 @contextmanager
-def open_dimensions(layers: list[Any]) -> Iterator[None]:
+def open_dimensions(layers: list[keras.Layer]) -> Iterator[None]:
     """Put the patches in place, and Keras's own back at the end."""
     import keras
 
@@ -30,13 +34,13 @@ def open_dimensions(layers: list[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _steps_as_rows(layer: Any) -> Iterator[None]:
-    original = layer.call
+def _steps_as_rows(layer: keras.Layer) -> Iterator[None]:
+    original: Callable[..., tf.Tensor] = layer.call
 
-    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+    def call(inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor = None) -> tf.Tensor:
         if inputs.shape[1] is not None:
             return original(inputs, training=training, mask=mask)
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if layer.layer._call_has_mask_arg and mask is not None:
             options["mask"] = _merged(mask)
         if layer.layer._call_has_training_arg:
@@ -50,7 +54,7 @@ def _steps_as_rows(layer: Any) -> Iterator[None]:
         layer.__dict__.pop("call", None)
 
 
-def _merged(tensor: Any) -> Any:
+def _merged(tensor: tf.Tensor) -> tf.Tensor:
     """[batch, time, ...] -> [batch * time, ...]"""
     import tensorflow as tf
 
@@ -62,7 +66,7 @@ def _merged(tensor: Any) -> Any:
     )
 
 
-def _split(tensor: Any, like: Any) -> Any:
+def _split(tensor: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """[batch * time, ...] -> [batch, time, ...]"""
     import tensorflow as tf
 
@@ -76,7 +80,7 @@ def _resize_by_open_sizes() -> Iterator[None]:
 
     original = image.resize
 
-    def resize(images: Any, size: Any, **options: Any) -> Any:
+    def resize(images: tf.Tensor, size: Sequence[int], **options: object) -> tf.Tensor:
         if all(isinstance(item, int) for item in size):
             return original(images, size, **options)
         return image._resize(images, size, **options)

@@ -14,12 +14,12 @@ recurrent state     reset before, restored after (states.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +31,13 @@ from zoo.convert.states import without_state
 from zoo.convert.text_vectorization import text_tokens
 from zoo.convert.tokens import Tokens, placeholder
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+#: What one of Keras's functions, or a table's look-up, was before it was replaced.
+Original = Callable[..., "tf.Tensor"]
+
 HALF = {"float16", "bfloat16", "float64"}
 
 FLOAT8, FLOAT8_MAX = "float8_e4m3fn", 448.0
@@ -38,7 +45,7 @@ FLOAT8, FLOAT8_MAX = "float8_e4m3fn", 448.0
 
 @contextmanager
 def patched(
-    model: Any, signature: Signature | None = None, *, reset_states: bool = False
+    model: keras.Model, signature: Signature | None = None, *, reset_states: bool = False
 ) -> Iterator[Tokens]:
     """Yield the tokens that tracing within this context will fill.
 
@@ -62,7 +69,7 @@ def patched(
 
 
 @contextmanager
-def computing_in_float32(model: Any) -> Iterator[None]:
+def computing_in_float32(model: keras.Model) -> Iterator[None]:
     """Let layers of half or double precision compute in float32, what is quantised in between too.
 
     The weights of mixed policies are float32 already, those of others are cast where they are
@@ -73,28 +80,25 @@ def computing_in_float32(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def computing_in_float64(model: Any) -> Iterator[None]:
+def computing_in_float64(model: keras.Model) -> Iterator[None]:
     """Let all layers compute in float64, with the weights that they have."""
     with _computing_in("float64", model, HALF | {"float32"}):
         yield
 
 
 @contextmanager
-def _computing_in(dtype: str, model: Any, instead_of: Container[str]) -> Iterator[None]:
-    changed = []
+def _computing_in(dtype: str, model: keras.Model, instead_of: Container[str]) -> Iterator[None]:
+    changed = _computed_in(instead_of, model)
     try:
-        for layer in all_layers(model):
-            policy = getattr(layer, "_dtype_policy", None)
-            if getattr(policy, "compute_dtype", None) in instead_of:
-                changed.append((layer, policy))
-                layer.__dict__["_dtype_policy"] = _policy_of(dtype, policy)
+        for layer, policy in changed:
+            layer.__dict__["_dtype_policy"] = _policy_of(dtype, policy)
         yield
     finally:
         for layer, policy in changed:
             layer.__dict__["_dtype_policy"] = policy
 
 
-def _policy_of(dtype: str, policy: Any) -> Any:
+def _policy_of(dtype: str, policy: keras.DTypePolicy) -> keras.DTypePolicy:
     """Return a policy of the same variables, quantised alike, that computes in another type."""
     import keras
 
@@ -105,10 +109,17 @@ def _policy_of(dtype: str, policy: Any) -> Any:
     return policy
 
 
-def half_precision(model: Any) -> list[str]:
+def half_precision(model: keras.Model) -> list[str]:
     """Return the policies of the layers that `computing_in_float32` would change."""
-    policies: Iterable[Any] = (getattr(layer, "_dtype_policy", None) for layer in all_layers(model))
-    return sorted({p.name for p in policies if getattr(p, "compute_dtype", None) in HALF})
+    return sorted({policy.name for _, policy in _computed_in(HALF, model)})
+
+
+def _computed_in(
+    dtypes: Container[str], model: keras.Model
+) -> list[tuple[keras.Layer, keras.DTypePolicy]]:
+    """Return the layers that compute in one of these types, and their policies."""
+    policies = [(layer, getattr(layer, "_dtype_policy", None)) for layer in all_layers(model)]
+    return [(layer, p) for layer, p in policies if p is not None and p.compute_dtype in dtypes]
 
 
 @contextmanager
@@ -122,7 +133,7 @@ def _without_inner_jit() -> Iterator[None]:
 
     original = tf.function
 
-    def function(func: Any = None, **options: Any) -> Any:
+    def function(func: Callable[..., object] | None = None, **options: object) -> object:
         options.pop("jit_compile", None)
         return original(func, **options)
 
@@ -134,7 +145,7 @@ def _without_inner_jit() -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(module: str, name: str, function: Callable[..., Any]) -> Iterator[None]:
+def _replaced(module: str, name: str, function: Callable[..., tf.Tensor]) -> Iterator[None]:
     """Put a function in the place of one of keras.src.backend.tensorflow's; it gets that one first."""
     functions = import_module(f"keras.src.backend.tensorflow.{module}")
     original = getattr(functions, name)
@@ -145,7 +156,7 @@ def _replaced(module: str, name: str, function: Callable[..., Any]) -> Iterator[
         setattr(functions, name, original)
 
 
-def _signbit(original: Any, x: Any) -> Any:
+def _signbit(original: Original, x: tf.Tensor) -> tf.Tensor:
     """Compare: a negative number, or the zero of which 1/x is negative.
 
     Keras's argmax prefers 0 to -0 (keras/src/backend/tensorflow/numpy.py), and finds the sign by
@@ -159,7 +170,9 @@ def _signbit(original: Any, x: Any) -> Any:
     return tf.logical_or(x < 0, 1 / x < 0)
 
 
-def _slice_update(original: Any, inputs: Any, start_indices: Any, updates: Any) -> Any:
+def _slice_update(
+    original: Original, inputs: tf.Tensor, start_indices: tf.Tensor, updates: tf.Tensor
+) -> tf.Tensor:
     """Take each element from the update where it lies within, else from the input.
 
     As XLA's, a start that is too large is as large as it can be.
@@ -184,7 +197,7 @@ def _slice_update(original: Any, inputs: Any, start_indices: Any, updates: Any) 
     return updates if inside is None else tf.where(inside, updates, inputs)
 
 
-def _cast(original: Any, x: Any, dtype: Any) -> Any:
+def _cast(original: Original, x: tf.Tensor, dtype: str) -> tf.Tensor:
     """Round to the numbers that float8_e4m3fn has, and stay in the type that computes.
 
     They are multiples of a power of 2 that grows with the number: of the smallest number, below the
@@ -205,7 +218,7 @@ def _cast(original: Any, x: Any, dtype: Any) -> Any:
 class Lookup:
     """A table's content: parallel lists of keys and values, and what unknown keys give."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: tf.lookup.StaticHashTable) -> None:
         keys, values = table.export()
         self.keys = keys.numpy()
         self.values = values.numpy()
@@ -218,16 +231,16 @@ class Lookup:
 
 
 @contextmanager
-def _lookup_tokens(layer: Any, tokens: Tokens) -> Iterator[None]:
+def _lookup_tokens(layer: keras.Layer, tokens: Tokens) -> Iterator[None]:
     """Replace a StringLookup's or IntegerLookup's table by a token."""
     table = getattr(layer, "lookup_table", None)
     if table is None or not hasattr(table, "export"):
         yield
         return
     content = Lookup(table)
-    original: Callable[..., Any] = table.lookup
+    original: Original = table.lookup
 
-    def lookup(keys: Any, name: str | None = None) -> Any:
+    def lookup(keys: tf.Tensor, name: str | None = None) -> tf.Tensor:
         (values,), token = placeholder([keys], [content.value_dtype], [keys.shape], content)
         tokens[token] = content
         return values

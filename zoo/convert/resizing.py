@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto
 
 from zoo.convert.nodes import constant, make, replace
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tf2onnx.graph import Graph, Node
 
-def resize_by_kernel(graph: Any, node: Any, name: str, _: Any) -> None:
+
+def resize_by_kernel(graph: Graph, node: Node, name: str, _: object) -> None:
     """TensorFlow's own kernel applied to unit vectors gives the matrices."""
     _resize_by_matrices(graph, node, _plain_kernel(node))
 
 
-def resize_bilinear(graph: Any, node: Any, name: str, _: Any) -> None:
+def resize_bilinear(graph: Graph, node: Node, name: str, _: object) -> None:
     """Resize where its scales give the right size, else the matrices."""
     if _scales_say_the_size(graph, node):
         _tf2onnx_resize(graph, node)
@@ -30,7 +34,7 @@ def resize_bilinear(graph: Any, node: Any, name: str, _: Any) -> None:
         _resize_by_matrices(graph, node, _plain_kernel(node))
 
 
-def resize_nearest(graph: Any, node: Any, name: str, _: Any) -> None:
+def resize_nearest(graph: Graph, node: Node, name: str, _: object) -> None:
     """Resize likewise, else rows and columns picked by TensorFlow's own choice of indices."""
     if _scales_say_the_size(graph, node):
         _tf2onnx_resize(graph, node)
@@ -49,7 +53,7 @@ def resize_nearest(graph: Any, node: Any, name: str, _: Any) -> None:
             x = make(graph, "Gather", [x, indices], middle, graph.get_dtype(x), axis=axis)
 
 
-def scale_and_translate(graph: Any, node: Any, name: str, _: Any) -> None:
+def scale_and_translate(graph: Graph, node: Node, name: str, _: object) -> None:
     """lanczos3, lanczos5, gaussian, mitchellcubic, and all that antialias."""
     import tensorflow as tf
 
@@ -70,7 +74,7 @@ def scale_and_translate(graph: Any, node: Any, name: str, _: Any) -> None:
         "antialias": bool(node.get_attr_value("antialias", True)),
     }
 
-    def resized(images: Any, target: int, axis: int) -> Any:
+    def resized(images: tf.Tensor, target: int, axis: int) -> tf.Tensor:
         return tf.raw_ops.ScaleAndTranslate(
             images=images,
             size=[target, 1],
@@ -83,10 +87,10 @@ def scale_and_translate(graph: Any, node: Any, name: str, _: Any) -> None:
 
 
 #: images, target height, which axis of the original it stands for -> resized images
-Kernel = Callable[[Any, int, int], Any]
+Kernel = Callable[["tf.Tensor", int, int], "tf.Tensor"]
 
 
-def _plain_kernel(node: Any) -> Kernel:
+def _plain_kernel(node: Node) -> Kernel:
     """Return TensorFlow's operator of the node's own kind, for a column of pixels."""
     import tensorflow as tf
 
@@ -97,7 +101,7 @@ def _plain_kernel(node: Any) -> Kernel:
     return lambda images, target, _: operator(images=images, size=[target, 1], **options)
 
 
-def _fixed_sizes(graph: Any, node: Any) -> tuple[int, int, int, int]:
+def _fixed_sizes(graph: Graph, node: Node) -> tuple[int, int, int, int]:
     """Return height and width before, then after. Raises ValueError if they are not fixed."""
     shape = graph.get_shape(node.input[0])
     if shape is None or min(shape[1:]) < 1 or not node.inputs[1].is_const():
@@ -111,7 +115,7 @@ def _fixed_sizes(graph: Any, node: Any) -> tuple[int, int, int, int]:
     return int(shape[1]), int(shape[2]), tall, wide
 
 
-def _scales_say_the_size(graph: Any, node: Any) -> bool:
+def _scales_say_the_size(graph: Graph, node: Node) -> bool:
     """Whether floor(size * scale) is the target.
 
     tf2onnx writes scales for fixed sizes, and ONNX rounds down: 6 * (5/6) is 4.
@@ -130,13 +134,13 @@ def _exact(size: int, target: int) -> bool:
     return int(scale * np.float32(size)) == int(float(scale) * size) == target
 
 
-def _tf2onnx_resize(graph: Any, node: Any) -> None:
+def _tf2onnx_resize(graph: Graph, node: Node) -> None:
     from tf2onnx.onnx_opset.nn import Resize
 
     Resize.version_11(graph, node)
 
 
-def _evaluated(build: Callable[[], Any]) -> np.ndarray:
+def _evaluated(build: Callable[[], tf.Tensor]) -> np.ndarray:
     """Run TensorFlow operators now, although a graph is being converted around us."""
     import tensorflow as tf
 
@@ -146,7 +150,7 @@ def _evaluated(build: Callable[[], Any]) -> np.ndarray:
             return np.asarray(session.run(result))
 
 
-def _resize_by_matrices(graph: Any, node: Any, kernel: Kernel) -> None:
+def _resize_by_matrices(graph: Graph, node: Node, kernel: Kernel) -> None:
     """Write [batch, h, w, c] -> [batch, H, W, c] as a product over rows and one over columns."""
     x, output = node.input[0], node.output[0]
     shape = graph.get_shape(x)

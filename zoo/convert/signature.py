@@ -17,9 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 Shape = tuple[int | None, ...]
 
@@ -60,18 +64,18 @@ class Signature:
 
     inputs: tuple[Tensor, ...]
     output_names: tuple[str, ...] | None
-    structure: Sequence[Any]
+    structure: Sequence[object]
     arguments: tuple[str | None, ...] = (None,)
     recorded_batch: int | None = None
     states: tuple[tuple[str, str], ...] = ()
-    kept: tuple[Any, ...] = ()
+    kept: tuple[keras.Variable, ...] = ()
 
     @property
     def own_inputs(self) -> tuple[Tensor, ...]:
         """The inputs that the model's call takes."""
         return self.inputs[: len(self.inputs) - len(self.kept)]
 
-    def call(self, model: Any, tensors: Sequence[Any]) -> Any:
+    def call(self, model: keras.Model, tensors: Sequence[tf.Tensor]) -> object:
         """Call a model for inference on flat tensors."""
         import keras
 

@@ -14,7 +14,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,11 +23,14 @@ from zoo.convert.layers import all_layers
 from zoo.convert.signature import WIDENED, Shape, Signature, Tensor, renamed
 from zoo.errors import CheckFailed, UsageError
 
+if TYPE_CHECKING:
+    import keras
+
 #: Keras numbers unnamed inputs through the process, so these names say nothing.
 AUTOMATIC = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 
 
-def check_model(model: Any) -> None:
+def check_model(model: keras.Model) -> None:
     """Raise UsageError for what is not a Keras model."""
     import keras
 
@@ -41,12 +44,12 @@ def check_model(model: Any) -> None:
 
 
 def signature_of(
-    model: Any,
+    model: keras.Model,
     *,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    input_signature: Any = None,
-    samples: Any = None,
+    input_signature: object = None,
+    samples: object = None,
 ) -> Signature:
     """Return a built model's signature; `input_names` and `output_names` replace Keras's.
 
@@ -73,13 +76,13 @@ def signature_of(
     return renamed(signature, input_names, output_names)
 
 
-def _functional(model: Any) -> Signature:
+def _functional(model: keras.Model) -> Signature:
     """Return the signature of a Functional or Sequential model."""
     import keras
 
     structure = model._inputs_struct
     leaves = keras.tree.flatten(structure)
-    named = [_leaf_name(path, leaf.name) for path, leaf in _paths(structure)]
+    named = [_leaf_name(path, str(leaf.name)) for path, leaf in _paths(structure)]
     stem = [("input" if AUTOMATIC.fullmatch(name) else name) for name in named]
     if any(getattr(leaf, "sparse", False) or getattr(leaf, "ragged", False) for leaf in leaves):
         raise CheckFailed(f"{model.name} has a sparse or ragged input, which ONNX does not have")
@@ -96,7 +99,7 @@ def _functional(model: Any) -> Signature:
     return _with_open_batch(model, signature)
 
 
-def _with_open_batch(model: Any, signature: Signature) -> Signature:
+def _with_open_batch(model: keras.Model, signature: Signature) -> Signature:
     """Open the batch that Keras recorded, unless a state of so many rows needs it."""
     sizes = {t.shape[0] for t in signature.inputs if t.shape} - {None}
     if len(sizes) != 1 or any(not t.shape for t in signature.inputs):
@@ -107,7 +110,7 @@ def _with_open_batch(model: Any, signature: Signature) -> Signature:
     return replace(signature.with_batch(None), recorded_batch=size)
 
 
-def _subclassed(model: Any, samples: Any) -> Signature:
+def _subclassed(model: keras.Model, samples: object) -> Signature:
     """Return the signature of a subclassed model from the shapes Keras recorded when building it."""
     shapes = getattr(model, "_build_shapes_dict", None)
     if not shapes or not model._called:
@@ -140,7 +143,7 @@ def _subclassed(model: Any, samples: Any) -> Signature:
     return integer_inputs(model, signature, samples)
 
 
-def _recorded_arguments(model: Any, keys: Sequence[str]) -> list[str | None]:
+def _recorded_arguments(model: keras.Model, keys: Sequence[str]) -> list[str | None]:
     """Return which arguments of `call` Keras recorded; None for the first and only one.
 
     Raises CheckFailed where `call` needs more than those.
@@ -166,7 +169,7 @@ def _recorded_arguments(model: Any, keys: Sequence[str]) -> list[str | None]:
     return list(arguments)
 
 
-def _specified(model: Any, input_signature: Any) -> Signature:
+def _specified(model: keras.Model, input_signature: object) -> Signature:
     """Return the signature that the caller describes."""
     names, structures = call_arguments(model, input_signature)
     leaves = [_described(model, item) for item in structures]
@@ -187,7 +190,7 @@ def _specified(model: Any, input_signature: Any) -> Signature:
     )
 
 
-def call_arguments(model: Any, values: Any) -> tuple[list[str | None], list[Any]]:
+def call_arguments(model: keras.Model, values: object) -> tuple[list[str | None], list[object]]:
     """Return names (None: by position) and values of the arguments that a caller gives.
 
     A dict by names of the call's arguments is those; a list or tuple is one argument each, where
@@ -212,7 +215,7 @@ def call_arguments(model: Any, values: Any) -> tuple[list[str | None], list[Any]
     return [None], [values]
 
 
-def _described(model: Any, structure: Any) -> Any:
+def _described(model: keras.Model, structure: object) -> object:
     """Return a structure of specifications as leaves. Raises UsageError for what is none."""
     if isinstance(structure, Mapping):
         return {key: _described(model, item) for key, item in structure.items()}
@@ -235,7 +238,7 @@ def _described(model: Any, structure: Any) -> Any:
     return _ShapeLeaf(sizes, keras.backend.standardize_dtype(kind), name)
 
 
-def _tensors(names: Sequence[str | None], structures: Sequence[Any], dtype: str) -> list[Tensor]:
+def _tensors(names: Sequence[str | None], structures: Sequence[object], dtype: str) -> list[Tensor]:
     """Return one tensor a leaf, named by its argument where there are several."""
     stems, leaves = [], []
     for name, structure in zip(names, structures, strict=True):
@@ -249,7 +252,7 @@ def _tensors(names: Sequence[str | None], structures: Sequence[Any], dtype: str)
     ]
 
 
-def _arrays(samples: Any) -> Any:
+def _arrays(samples: object) -> object:
     """Return samples as arrays of the types that a model takes."""
     import keras
 
@@ -265,7 +268,7 @@ class _ShapeLeaf:
         self.name = name
 
 
-def _shape_leaves(value: Any) -> Any:
+def _shape_leaves(value: Any) -> object:
     if isinstance(value, Mapping):
         return {key: _shape_leaves(item) for key, item in value.items()}
     if all(size is None or isinstance(size, int) for size in value):
@@ -273,28 +276,30 @@ def _shape_leaves(value: Any) -> Any:
     return [_shape_leaves(item) for item in value]
 
 
-def _skeleton(structure: Any) -> Any:
+def _skeleton(structure: object) -> object:
     import keras
 
     return keras.tree.map_structure(lambda leaf: 0, structure)
 
 
-def _paths(structure: Any) -> list[tuple[tuple[Any, ...], Any]]:
+def _paths(structure: object) -> list[tuple[tuple[str | int, ...], _ShapeLeaf | keras.KerasTensor]]:
     """Return (path, leaf) pairs in Keras's order."""
     import keras
 
-    pairs: list[tuple[tuple[Any, ...], Any]] = keras.src.tree.flatten_with_path(structure)
+    pairs: list[tuple[tuple[str | int, ...], _ShapeLeaf | keras.KerasTensor]] = (
+        keras.tree.flatten_with_path(structure)
+    )
     return pairs
 
 
-def _leaf_name(path: Sequence[Any], own: str) -> str:
+def _leaf_name(path: Sequence[object], own: str) -> str:
     """Return the name of a leaf: the keys on its way if it lies in a dict, else its own."""
     if not any(isinstance(part, str) for part in path):
         return own
     return "_".join(str(part) for part in path)
 
 
-def output_names(structure: Any) -> tuple[str, ...]:
+def output_names(structure: object) -> tuple[str, ...]:
     """Return names for what a subclassed model answers."""
     return tuple(_unique([_leaf_name(path, "output") for path, _ in _paths(structure)]))
 

@@ -16,13 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.convert.layers import all_layers
 from zoo.convert.signature import WIDENED, Signature, Tensor
 from zoo.errors import CheckFailed, UsageError, first_line
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 #: What `states` may be, besides pairs of an input and an output.
 INPUTS = "inputs"
@@ -49,7 +53,7 @@ def state_pairs(states: str | Mapping[str, str]) -> str:
     return states
 
 
-def with_states(model: Any, signature: Signature, states: str) -> Signature:
+def with_states(model: keras.Model, signature: Signature, states: str) -> Signature:
     """Return the signature with its states: variables as further inputs, or pairs of its own.
 
     Raises UsageError for a model that keeps none, and for an input that it has not.
@@ -95,7 +99,9 @@ def check_states(signature: Signature, outputs: Sequence[Tensor]) -> None:
 
 
 @contextmanager
-def begun_in(signature: Signature, before: Sequence[Any]) -> Iterator[Callable[[], list[Any]]]:
+def begun_in(
+    signature: Signature, before: Sequence[tf.Tensor]
+) -> Iterator[Callable[[], list[tf.Tensor]]]:
     """Let the variables that are states have the values `before`; what is yielded returns their last.
 
     For tracing: the variables themselves are neither read nor written.
@@ -113,7 +119,7 @@ def begun_in(signature: Signature, before: Sequence[Any]) -> Iterator[Callable[[
 
 @contextmanager
 def without_state(
-    model: Any, signature: Signature | None = None, *, reset_states: bool = False
+    model: keras.Model, signature: Signature | None = None, *, reset_states: bool = False
 ) -> Iterator[None]:
     """Refuse stateful layers, or reset them; what calls within change is put back at the end.
 
@@ -141,7 +147,7 @@ def without_state(
             variable.assign(value)
 
 
-def _kept(model: Any, signature: Signature) -> list[tuple[str, Any]]:
+def _kept(model: keras.Model, signature: Signature) -> list[tuple[str, keras.Variable]]:
     """Return the variables that a call writes, with names: of recurrent layers, then all others."""
     kept = []
     for layer in _stateful(model):
@@ -161,14 +167,14 @@ def _kept(model: Any, signature: Signature) -> list[tuple[str, Any]]:
     ]
 
 
-def _written(model: Any, signature: Signature) -> list[Any]:
+def _written(model: keras.Model, signature: Signature) -> list[keras.Variable]:
     """Return the model's own variables that a call for inference assigns."""
     import keras
     import tensorflow as tf
 
     scope = keras.StatelessScope()
 
-    def call(*tensors: Any) -> Any:
+    def call(*tensors: tf.Tensor) -> object:
         with scope:
             return signature.call(model, tensors)
 
@@ -181,7 +187,7 @@ def _written(model: Any, signature: Signature) -> list[Any]:
     return [v for v in model.variables if scope.get_current_value(v) is not None]
 
 
-def _stateful(model: Any) -> list[Any]:
+def _stateful(model: keras.Model) -> list[keras.layers.RNN]:
     """Return the layers that hold states of their own: not a Bidirectional, whose layers do."""
     import keras
 
@@ -190,12 +196,12 @@ def _stateful(model: Any) -> list[Any]:
     return [layer for layer in layers if getattr(layer, "states", None) is not None]
 
 
-def _flat(states: Any) -> list[Any]:
+def _flat(states: object) -> list[keras.Variable]:
     import keras
 
     return [state for state in keras.tree.flatten(states) if hasattr(state, "assign")]
 
 
-def _dtype(variable: Any) -> str:
+def _dtype(variable: keras.Variable) -> str:
     dtype = str(variable.dtype)
     return "float32" if dtype in WIDENED else dtype

@@ -13,12 +13,15 @@ not used.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from zoo.convert.recurrent import DOMAIN
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 #: The first operator set with StringSplit and StringConcat.
 TEXT_OPSET = 20
@@ -86,7 +89,7 @@ class _Builder:
         self._count += 1
         return f"{self._stem}_{self._count}"
 
-    def constant(self, value: Any) -> str:
+    def constant(self, value: ArrayLike) -> str:
         """Add a constant of int64, or of strings."""
         array = np.asarray(value)
         array = array.astype(object) if array.dtype.kind in "OU" else array.astype(np.int64)
@@ -94,9 +97,9 @@ class _Builder:
         self._graph.initializer.append(tensor)
         return str(tensor.name)
 
-    def add(self, kind: str, inputs: list[str], **attributes: Any) -> str:
+    def add(self, kind: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
         """Add a node; return the name of its first output."""
-        output, domain = self.name(), attributes.pop("domain", "")
+        output = self.name()
         outputs = [output, self.name()] if kind in ("StringSplit", "TopK") else [output]
         node = helper.make_node(kind, inputs, outputs, domain=domain, **attributes)
         self._graph.node.append(node)
@@ -109,7 +112,7 @@ class _Builder:
         return str(node.output[1])
 
 
-def _lower(build: _Builder, text: str, _: Any) -> str:
+def _lower(build: _Builder, text: str, _: object) -> str:
     """The operator takes one dimension, and at least one element: one more is added, and left out."""
     rows = build.add("Reshape", [text, build.constant([-1])])
     padded = build.add("Concat", [rows, build.constant([""])], axis=0)
@@ -168,7 +171,7 @@ def _replace_one(build: _Builder, text: str, found: str, by: str) -> str:
     return build.add("Loop", [most, "", nothing], body=body)
 
 
-def _words(build: _Builder, text: str, _: Any) -> str:
+def _words(build: _Builder, text: str, _: object) -> str:
     """[rows] -> [rows, the most words of a row]"""
     for space in SPACES[1:]:
         text = _replace_one(build, text, space, SPACES[0])

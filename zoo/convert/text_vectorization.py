@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from zoo.convert.nodes import replace
 from zoo.convert.recurrent import DOMAIN
 from zoo.convert.text import LOWER, REPLACE
 from zoo.convert.tokens import Tokens, placeholder
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from tf2onnx.graph import Graph, Node
 
 #: One set of characters, and characters that stand for themselves.
 CHARACTERS = re.compile(r"\[(?!\^)(\\.|[^\]\\])+\]", re.DOTALL)
@@ -44,7 +49,7 @@ class Counts:
 
 
 @contextmanager
-def text_tokens(layer: Any, tokens: Tokens) -> Iterator[None]:
+def text_tokens(layer: keras.Layer, tokens: Tokens) -> Iterator[None]:
     """Trace a TextVectorization that splits into words densely; others stay as they are."""
     import keras
 
@@ -61,7 +66,7 @@ def text_tokens(layer: Any, tokens: Tokens) -> Iterator[None]:
         layer.__dict__.pop("call", None)
 
 
-def _vectorized(layer: Any, inputs: Any, tokens: Tokens) -> Any:
+def _vectorized(layer: keras.Layer, inputs: tf.Tensor, tokens: Tokens) -> tf.Tensor:
     """Return what the layer's call does, of words side by side with "" behind."""
     import tensorflow as tf
 
@@ -84,7 +89,9 @@ def _vectorized(layer: Any, inputs: Any, tokens: Tokens) -> Any:
     return tf.ensure_shape(tf.concat([numbers, behind], 1)[:, :length], [None, length])
 
 
-def _counted(lookup: Any, words: Any, numbers: Any, tokens: Tokens) -> Any:
+def _counted(
+    lookup: keras.layers.StringLookup, words: tf.Tensor, numbers: tf.Tensor, tokens: Tokens
+) -> tf.Tensor:
     """Return counts of the words that are there, or whether they are, or counts with weights."""
     import tensorflow as tf
 
@@ -100,7 +107,7 @@ def _counted(lookup: Any, words: Any, numbers: Any, tokens: Tokens) -> Any:
     return tf.cast(tf.minimum(counts, most), lookup._value_dtype)
 
 
-def lower(graph: Any, node: Any, name: str, _: Any) -> None:
+def lower(graph: Graph, node: Node, name: str, _: object) -> None:
     """tf.strings.lower, of the letters A to Z."""
     if node.get_attr_value("encoding", b"") not in (b"", ""):
         raise ValueError(
@@ -109,7 +116,7 @@ def lower(graph: Any, node: Any, name: str, _: Any) -> None:
     replace(graph, node, LOWER, node.input, domain=DOMAIN)
 
 
-def replaced(graph: Any, node: Any, name: str, _: Any) -> None:
+def replaced(graph: Graph, node: Node, name: str, _: object) -> None:
     """tf.strings.regex_replace, where the pattern only lists what is replaced."""
     pattern, by = (_text(node.get_attr_value(key, b"")) for key in ("pattern", "rewrite"))
     found = listed(pattern)
@@ -138,5 +145,5 @@ def listed(pattern: str) -> list[str]:
     return [c for c in map(chr, range(128)) if one.fullmatch(c)]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 #: What a token stands for, by the name TensorFlow gave it (pyfunc_3).
-Tokens = dict[str, Any]
+Tokens = dict[str, object]
 
 
 def placeholder(
-    inputs: Sequence[Any], dtypes: Sequence[Any], shapes: Sequence[Any], stands_for: Any
-) -> tuple[list[Any], str]:
+    inputs: Sequence[tf.Tensor],
+    dtypes: Sequence[tf.DType],
+    shapes: Sequence[tf.TensorShape],
+    stands_for: object,
+) -> tuple[list[tf.Tensor], str]:
     """Return the outputs of an operator that stands for something else, and its token."""
     import tensorflow as tf
 
-    def refuse(*_: Any) -> Any:
+    def refuse(*_: object) -> NoReturn:
         raise RuntimeError(f"{stands_for} was traced for export, and cannot be run")
 
     results = tf.numpy_function(refuse, inputs, dtypes, stateful=False)

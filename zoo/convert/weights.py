@@ -12,13 +12,17 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import TensorProto
 
 from zoo.convert.layers import all_layers
 from zoo.convert.passes.large_weights import LargeWeights
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 #: Bytes of weights from which a model is large: below, all of it is converted at once.
 LARGE_MODEL = 2**25
@@ -35,7 +39,7 @@ def weight_key(position: int) -> str:
     return f"zoo_weight_{position:05d}"
 
 
-def large_variables(model: Any) -> tuple[Any, ...]:
+def large_variables(model: keras.Model) -> tuple[keras.Variable, ...]:
     """Return the variables of a large model that are kept out of its graph, none of a smaller model.
 
     Recurrent layers read their own to write ONNX's operators, so those stay.
@@ -50,7 +54,7 @@ def large_variables(model: Any) -> tuple[Any, ...]:
 
 
 @contextmanager
-def reading(variables: Sequence[Any], tensors: Sequence[Any]) -> Iterator[None]:
+def reading(variables: Sequence[keras.Variable], tensors: Sequence[tf.Tensor]) -> Iterator[None]:
     """Let variables have the values of tensors, while a function is traced; they cannot be assigned."""
     before = [variable._value for variable in variables]
     try:
@@ -62,7 +66,9 @@ def reading(variables: Sequence[Any], tensors: Sequence[Any]) -> Iterator[None]:
             variable._value = value
 
 
-def initializers(variables: Sequence[Any], large: LargeWeights) -> dict[str, TensorProto]:
+def initializers(
+    variables: Sequence[keras.Variable], large: LargeWeights
+) -> dict[str, TensorProto]:
     """Return the initializer of each variable by its key; values are read as they are then."""
     return {
         weight_key(i): large.add(
@@ -72,19 +78,19 @@ def initializers(variables: Sequence[Any], large: LargeWeights) -> dict[str, Ten
     }
 
 
-def _values(variable: Any) -> np.ndarray:
+def _values(variable: keras.Variable) -> np.ndarray:
     return np.asarray(variable.numpy()).astype(np.float32, copy=False)
 
 
-def _bytes(variable: Any) -> int:
+def _bytes(variable: keras.Variable) -> int:
     return int(math.prod(variable.shape)) * 4
 
 
-def _is_real(variable: Any) -> bool:
+def _is_real(variable: keras.Variable) -> bool:
     return str(variable.dtype) in REAL
 
 
-def _recurrent(model: Any) -> list[Any]:
+def _recurrent(model: keras.Model) -> list[keras.Layer]:
     import keras
 
     kinds = (keras.layers.RNN, keras.layers.Bidirectional)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.convert.conversion import Conversion, convert, facts
 from zoo.convert.passes.annotate import annotate
@@ -35,6 +35,9 @@ from zoo.quantize.decision import NONE
 from zoo.quantize.evidence import Evidence
 from zoo.quantize.variants import smaller_variants
 from zoo_server.repository import layout
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,7 @@ class Export:
 
 
 def export(
-    model: Any,
+    model: keras.Model,
     signature: Signature,
     cases: Callable[[Conversion], Cases],
     policy: Policy,

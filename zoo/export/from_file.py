@@ -24,6 +24,8 @@ from zoo.export.load_file import definitions, load
 from zoo.export.options import ExportOptions
 
 if TYPE_CHECKING:
+    import keras
+
     from zoo.recipes.architecture import Layer
 
 
@@ -116,7 +118,7 @@ def run(request: FileExport) -> dict[str, Any]:
     ).to_json()
 
 
-def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
+def _publish(model: keras.Model, request: FileExport, samples: object) -> dict[str, Any]:
     """Export into a repository, with configuration, test vectors and manifest beside it."""
     from zoo.export.from_model import export_samples, notes, report, samples_text
     from zoo.parity.external_data import checksum
@@ -154,7 +156,7 @@ def _publish(model: Any, request: FileExport, samples: Any) -> dict[str, Any]:
     return values | {"source": source.name, "version": done.version}
 
 
-def _layers(model: Any, graph: Mapping[str, Any]) -> Sequence[Layer]:
+def _layers(model: keras.Model, graph: Mapping[str, Any]) -> Sequence[Layer]:
     """Return a model's layers, none if one of them has no single shape to show."""
     from zoo.recipes.architecture import describe
 

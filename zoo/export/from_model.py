@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.convert.build import build
 from zoo.convert.conversion import Conversion
@@ -44,6 +44,9 @@ from zoo.quantize.evidence import Evidence, of_rows
 from zoo_server.durability import flush_tree
 from zoo_server.malloc import Heap
 from zoo_server.repository.layout import DATA_SUFFIX
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +90,14 @@ class ExportReport:
 
 
 def export_model(
-    model: Any,
+    model: keras.Model,
     path: str | os.PathLike[str],
     *,
     opset: int = OPSET,
-    samples: Any = None,
+    samples: object = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    input_signature: Any = None,
+    input_signature: object = None,
     reset_states: bool = False,
     states: str | Mapping[str, str] = "",
     portable: bool = False,
@@ -188,7 +191,7 @@ def _policy(tolerance: Tolerance | None) -> Policy:
     return Policy(tolerance=tolerance)
 
 
-def _target(model: Any, path: str | os.PathLike[str]) -> Path:
+def _target(model: keras.Model, path: str | os.PathLike[str]) -> Path:
     """Return where the file goes; UsageError for what can hold none, and for what is no file."""
     regular = True
     try:
@@ -208,16 +211,16 @@ def _target(model: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def export_samples(
-    model: Any,
+    model: keras.Model,
     folder: Path,
     options: ExportOptions,
-    samples: Any,
+    samples: object,
     *,
     file: str,
     policy: Policy | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    input_signature: Any = None,
+    input_signature: object = None,
 ) -> Export:
     """Export a model into a folder, held against Keras on samples, or on random rows for None.
 
@@ -239,15 +242,15 @@ def export_samples(
 
 
 def _export_samples(
-    model: Any,
+    model: keras.Model,
     folder: Path,
     options: ExportOptions,
-    samples: Any,
+    samples: object,
     file: str,
     policy: Policy,
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
-    input_signature: Any,
+    input_signature: object,
 ) -> Export:
     """Export as `export_samples` does, wherever freed memory goes."""
     check_requested(options.quantize, with_rows=samples is not None)
@@ -296,18 +299,20 @@ def _export_samples(
     return exported
 
 
-def _properties(model: Any, signature: Signature) -> dict[str, str]:
+def _properties(model: keras.Model, signature: Signature) -> dict[str, str]:
     """Return what a file says of itself: its name, and the states that whoever runs it hands on."""
     pairs = {"states": states_text(signature.states)} if signature.states else {}
     return {"name": stable_name(model)} | pairs
 
 
-def samples_text(samples: Any) -> str:
+def samples_text(samples: object) -> str:
     """Say on what rows a model was compared."""
     return f"random rows, seed {rows.SEED}" if samples is None else "given rows"
 
 
-def report(model: Any, path: Path, exported: Export, samples: Any, seconds: float) -> ExportReport:
+def report(
+    model: keras.Model, path: Path, exported: Export, samples: object, seconds: float
+) -> ExportReport:
     """Return the report of an export whose files lie at `path` and beside it."""
     first, *others = exported.variants
     assert first.written is not None  # export() writes the model itself, or raises
@@ -332,7 +337,7 @@ def report(model: Any, path: Path, exported: Export, samples: Any, seconds: floa
     )
 
 
-def notes(model: Any, samples: Any, exported: Export) -> list[str]:
+def notes(model: keras.Model, samples: object, exported: Export) -> list[str]:
     """Return what a reader of the figures must know: precision, rows, runtimes left out."""
     policies = half_precision(model)
     lines = [f"{', '.join(policies)}: exported and compared in float32"] if policies else []

@@ -8,12 +8,15 @@ memories      states and gates of LSTM and GRU layers after each held-out window
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.card.memory import Memory
 from zoo.training.framework import import_keras
+
+if TYPE_CHECKING:
+    import keras
 
 #: Of a layer's kernel, from left to right; without the part that is no gate.
 GATES: Mapping[str, Sequence[str]] = {
@@ -31,7 +34,7 @@ STATES: Mapping[str, Sequence[str]] = {
 NEAR = 1e-4
 
 
-def filters(model: Any) -> tuple[str, np.ndarray] | None:
+def filters(model: keras.Model) -> tuple[str, np.ndarray] | None:
     """Return the first convolution's name and kernels `(rows, columns, channels, filters)`."""
     for layer in model.layers:
         if type(layer).__name__ == "Conv2D":
@@ -39,7 +42,7 @@ def filters(model: Any) -> tuple[str, np.ndarray] | None:
     return None
 
 
-def activations(model: Any, row: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def activations(model: keras.Model, row: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Return what each convolution and pooling of images answers, by layer; `row`: a batch of one."""
     layers = [
         layer
@@ -52,7 +55,7 @@ def activations(model: Any, row: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     return {layer.name: values[0] for layer, values in zip(layers, answers, strict=True)}
 
 
-def memories(model: Any, rows: Sequence[np.ndarray]) -> list[Memory]:
+def memories(model: keras.Model, rows: Sequence[np.ndarray]) -> list[Memory]:
     """Return what the first recurrent layer remembers after each row, of both directions if it has two.
 
     Empty where the model has none, or its states cannot be followed: with masks, or cells of one's own.
@@ -80,7 +83,7 @@ def memories(model: Any, rows: Sequence[np.ndarray]) -> list[Memory]:
     return []
 
 
-def _side(layer: Any, name: str, x: np.ndarray) -> Memory | None:
+def _side(layer: keras.Layer, name: str, x: np.ndarray) -> Memory | None:
     if type(layer.cell).__name__ not in GATES:
         return None
     backwards = bool(layer.go_backwards)
@@ -90,7 +93,7 @@ def _side(layer: Any, name: str, x: np.ndarray) -> Memory | None:
     return _memory(layer.cell, name, x[:, ::-1] if backwards else x, zeros)
 
 
-def _memory(cell: Any, name: str, x: np.ndarray, states: Sequence[np.ndarray]) -> Memory:
+def _memory(cell: keras.Layer, name: str, x: np.ndarray, states: Sequence[np.ndarray]) -> Memory:
     """Step through `x`, rows by steps by features, from the states before."""
     gates: dict[str, np.ndarray] = {}
     kind = type(cell).__name__
@@ -102,7 +105,7 @@ def _memory(cell: Any, name: str, x: np.ndarray, states: Sequence[np.ndarray]) -
     return Memory(layer=name, states=dict(reversed(named.items())), gates=gates)
 
 
-def _gates(cell: Any, x: np.ndarray, hidden: np.ndarray) -> dict[str, np.ndarray]:
+def _gates(cell: keras.Layer, x: np.ndarray, hidden: np.ndarray) -> dict[str, np.ndarray]:
     """Return how far each gate is open, 0 to 1, from the cell's own weights."""
     total = x @ np.asarray(cell.kernel) + hidden @ np.asarray(cell.recurrent_kernel)
     if cell.bias is not None:  # GRU may have two, one for each product: of a gate they add up
@@ -116,7 +119,7 @@ def _gates(cell: Any, x: np.ndarray, hidden: np.ndarray) -> dict[str, np.ndarray
     }
 
 
-def _ends_there(layer: Any, ends: Sequence[np.ndarray], answer: np.ndarray) -> bool:
+def _ends_there(layer: keras.Layer, ends: Sequence[np.ndarray], answer: np.ndarray) -> bool:
     """Whether the states that were followed are what the layer answers."""
     if getattr(layer, "merge_mode", "concat") != "concat":
         return False
@@ -127,7 +130,9 @@ def _ends_there(layer: Any, ends: Sequence[np.ndarray], answer: np.ndarray) -> b
     return whole.shape == answer.shape and bool(np.allclose(whole, answer, atol=NEAR))
 
 
-def _values(model: Any, tensors: Sequence[Any], rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _values(
+    model: keras.Model, tensors: Sequence[Any], rows: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     """Return the values of tensors within the model for rows of its inputs."""
     inner = import_keras().keras.Model(model.inputs, list(tensors))
     return [np.asarray(value) for value in inner(list(rows), training=False)]

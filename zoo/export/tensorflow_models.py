@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.convert.effects import writes_variables
 from zoo.convert.function import reason_of
@@ -19,13 +19,16 @@ from zoo.errors import CheckFailed, UsageError, first_line
 from zoo.export.file_formats import refuse_other_model
 from zoo.training.framework import import_keras
 
+if TYPE_CHECKING:
+    import keras
+
 #: The signature of a SavedModel that servers call.
 SERVING = "serving_default"
 
 AUTOMATIC = re.compile(r"(input|args)(_\d+)?")
 
 
-def keras_3_model(model: Any) -> Any:
+def keras_3_model(model: keras.Model) -> Any:
     """Return what a caller has in memory as a model of this process's Keras 3.
 
     Raises UsageError for what is no model of Keras's, and for a Keras that TensorFlow does not run.
@@ -37,7 +40,7 @@ def keras_3_model(model: Any) -> Any:
     return model
 
 
-def is_tf_keras(model: Any) -> bool:
+def is_tf_keras(model: keras.Model) -> bool:
     """Whether a model is of tf-keras (tf.keras 2), which is not imported to find out."""
     tf_keras = sys.modules.get("tf_keras")
     return tf_keras is not None and isinstance(model, tf_keras.Model)
@@ -67,7 +70,7 @@ def from_saved_model(path: Path) -> Any:
     return _model_of(path.name, chosen, inputs, list(chosen.structured_outputs), keep=loaded)
 
 
-def from_tf_keras(model: Any) -> Any:
+def from_tf_keras(model: keras.Model) -> Any:
     """Return a model of tf.keras 2 as a model of Keras 3.
 
     Raises CheckFailed for one that was never called, whose inputs are unknown.

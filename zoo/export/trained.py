@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from zoo.training.loop import call
 from zoo.training.record import TrainingRecord
 from zoo.training.runs import RunFolder
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What a run of a recipe left, ready to be exported."""
 
-    model: Any
+    model: keras.Model
     record: TrainingRecord
     held_out: Rows
 
@@ -59,7 +62,7 @@ def _step(recipe: Recipe, source: Trained) -> Trained:
     )
 
 
-def last_steps(model: Any, step: Any, held_out: Rows) -> Rows:
+def last_steps(model: keras.Model, step: Any, held_out: Rows) -> Rows:
     """Return each held-out window's last step: its value, the state before it, and the answer.
 
     CheckFailed if stepping through the windows does not end at the model's own answers.

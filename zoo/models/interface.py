@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from zoo_server.images.description import Image
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 
 #: Runs a model on tensors by name.
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
@@ -24,7 +24,7 @@ class InputSpec:
     """
 
     name: str
-    dtype: np.dtype[Any]
+    dtype: np.dtype
     dims: tuple[int, ...]
     batched: bool
     image: Image | None = None
@@ -80,7 +80,7 @@ def words(parameters: Mapping[str, str], key: str) -> tuple[str, ...]:
 
 def input_spec(
     name: str,
-    dtype: np.dtype[Any],
+    dtype: np.dtype,
     dims: tuple[int, ...],
     batched: bool,
     parameters: Mapping[str, str],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from zoo.errors import MissingPackage, UsageError, first_line
 from zoo.models.interface import Array, InputSpec, Interface, Run, input_spec, words
 from zoo.parity.runtimes import import_onnxruntime, open_session
 from zoo_server import datatypes
+
+if TYPE_CHECKING:
+    pass
 
 
 class LocalBackend:
@@ -90,7 +93,7 @@ def _session(path: Path, providers: Sequence[str]) -> Any:
         raise UsageError(f"{path} cannot be loaded: {first_line(error)}") from error
 
 
-def _dtype(tensor: Any) -> np.dtype[Any]:
+def _dtype(tensor: Any) -> np.dtype:
     try:
         return datatypes.by_onnx(tensor.type).numpy
     except ValueError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -134,7 +133,7 @@ def probes(inputs: Sequence[np.ndarray]) -> list[Probe]:
     return all_probes
 
 
-def _filled(value: float | np.floating[Any]) -> Change:
+def _filled(value: float | np.floating) -> Change:
     return lambda x: np.full_like(x[:1], value)
 
 

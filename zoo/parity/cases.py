@@ -7,9 +7,9 @@ adversarial   rows that no data set has (zoo/parity/adversarial.py), one at a ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,14 @@ from zoo.parity.compare import Case, Tolerance, compare, scale_of, shared_scales
 from zoo.recipes.recipe import Recipe
 from zoo.training.metrics import metric_value
 
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import ArrayLike
+
 PARITY_BATCHES = (1, 7)
+
+#: From a name, inputs and answers.
+MakeCase = Callable[[str, Sequence[np.ndarray], "Sequence[ArrayLike]"], Case]
 
 #: The only runtime that answers every held-out row: the reference evaluator is numpy, and takes up
 #: to seconds for what onnxruntime does in milliseconds.
@@ -44,14 +51,14 @@ class ParityCases:
         return (*self.small, self.whole, *self.adversarial)
 
 
-def parity_cases(recipe: Recipe, model: Any, held_out: Rows) -> ParityCases:
+def parity_cases(recipe: Recipe, model: keras.Model, held_out: Rows) -> ParityCases:
     """Return the cases of a recipe's trained model: real, random and adversarial rows.
 
     An open dimension, such as a length of time, takes another size in the random rows.
     """
     from zoo.training.loop import call, predict
 
-    def case(name: str, inputs: Sequence[np.ndarray], answers: Sequence[Any]) -> Case:
+    def case(name: str, inputs: Sequence[np.ndarray], answers: Sequence[ArrayLike]) -> Case:
         return Case(
             name=name,
             feeds=dict(zip(recipe.inputs, inputs, strict=True)),
@@ -78,7 +85,7 @@ def parity_cases(recipe: Recipe, model: Any, held_out: Rows) -> ParityCases:
 
 
 def _adversarial(
-    model: Any, held_out: Sequence[np.ndarray], case: Any, scales: Mapping[str, float]
+    model: keras.Model, held_out: Sequence[np.ndarray], case: MakeCase, scales: Mapping[str, float]
 ) -> tuple[Case, ...]:
     """Return a case for each adversarial row, and say where Keras itself is of two minds.
 

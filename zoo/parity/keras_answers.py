@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from zoo.convert.weights import large_variables
 from zoo.errors import CheckFailed, UsageError
 from zoo.parity.compare import Case
 from zoo.parity.samples import Draw, Feeds, Samples, random_rows, repeated, sample_rows
+
+if TYPE_CHECKING:
+    import keras
 
 BATCHES = (1, 7)
 
@@ -72,7 +75,7 @@ class Answered:
 
 
 def answered_rows(
-    model: Any, signature: Signature, samples: Samples = None, *, reset_states: bool = False
+    model: keras.Model, signature: Signature, samples: Samples = None, *, reset_states: bool = False
 ) -> tuple[Signature, tuple[Answered, ...]]:
     """Return rows with Keras's answers, at batch 1 and 7, or at the batch that the model fixes.
 
@@ -118,7 +121,7 @@ def _rank_by_batch(answered: Sequence[Answered]) -> bool:
 class _Questions:
     """Asks one model: the user's rows, or for None random ones until Keras answers with numbers."""
 
-    model: Any
+    model: keras.Model
     signature: Signature
     rows: Feeds | None
     reset_states: bool
@@ -192,7 +195,10 @@ def _draws(signature: Signature) -> Iterator[tuple[tuple[int, ...], Draw]]:
 
 
 def refuse_state(
-    model: Any, written: Sequence[Any], signature: Signature, feeds: Mapping[str, np.ndarray]
+    model: keras.Model,
+    written: Sequence[keras.Variable],
+    signature: Signature,
+    feeds: Mapping[str, np.ndarray],
 ) -> None:
     """Raise CheckFailed if another call changes one of the variables that calls write and read."""
     if not written:
@@ -209,7 +215,7 @@ def refuse_state(
 
 
 def answers(
-    model: Any,
+    model: keras.Model,
     signature: Signature,
     outputs: Sequence[Tensor],
     feeds: Mapping[str, np.ndarray],
@@ -227,12 +233,12 @@ def named(leaves: Sequence[np.ndarray], outputs: Sequence[Tensor]) -> Feeds:
 
 
 def leaves_of(
-    model: Any,
+    model: keras.Model,
     signature: Signature,
     feeds: Mapping[str, np.ndarray],
     *,
     reset_states: bool = False,
-    within: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    within: Callable[[], AbstractContextManager[object]] = nullcontext,
     in_graph: bool | None = None,
 ) -> tuple[np.ndarray, ...]:
     """Return Keras's answers, flat, and after them its states if those are inputs.
@@ -245,7 +251,7 @@ def leaves_of(
 
     tensors = [tf.constant(feeds[tensor.name]) for tensor in signature.inputs]
 
-    def ask() -> Any:
+    def ask() -> object:
         before = tensors[len(signature.own_inputs) :]
         for variable, value in zip(signature.kept, before, strict=True):
             variable.assign(value)
@@ -271,7 +277,7 @@ def leaves_of(
         return tuple(np.array(leaf) for leaf in keras.tree.flatten(answer))
 
 
-def _in_graph(ask: Callable[[], Any]) -> Any:
+def _in_graph(ask: Callable[[], object]) -> object:
     """Ask within one TensorFlow graph, as `model.predict` does.
 
     Called otherwise, Keras holds what every layer gave until the last has: of a ResNet152V2 and seven
@@ -294,7 +300,7 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 @contextmanager
-def _inference(model: Any, signature: Signature, reset_states: bool) -> Iterator[None]:
+def _inference(model: keras.Model, signature: Signature, reset_states: bool) -> Iterator[None]:
     with (
         without_state(model, signature, reset_states=reset_states),
         computing_in_float32(model),

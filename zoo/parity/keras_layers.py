@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from zoo.convert.signature import Signature, Tensor
 from zoo.parity.compare import Arrays
 from zoo.parity.keras_answers import leaves_of, named
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KerasModel:
     """Answers questions about a model that its cases do not: slower, and asked where those disagree."""
 
-    model: Any
+    model: keras.Model
     signature: Signature
     outputs: Sequence[Tensor]
     reset_states: bool = False

@@ -14,12 +14,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.parity.compare import Arrays
 from zoo.parity.runtimes import open_session
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto, TensorProto
 
 #: |delta| <= PIECE * max|Keras| within one tensor. A few layers round by 1e-6 of the largest.
 PIECE = 1e-5
@@ -114,25 +117,26 @@ def run_layerwise(path: Path, feeds: Arrays, layers: Sequence[np.ndarray]) -> La
     )
 
 
-def _array(tensor: Any, path: Path) -> np.ndarray:
+def _array(tensor: TensorProto, path: Path) -> np.ndarray:
     from onnx import numpy_helper
 
     return numpy_helper.to_array(tensor, str(path.parent))
 
 
-def _reads(node: Any) -> list[str]:
+def _reads(node: NodeProto) -> list[str]:
     """Return the names of what a node reads, its subgraphs too."""
     names = [name for name in node.input if name]
     for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            own = {value.name for value in (*graph.input, *graph.initializer)}
+        graphs: list[GraphProto] = [attribute.g, *attribute.graphs]
+        for graph in graphs:
+            own = {v.name for v in graph.input} | {v.name for v in graph.initializer}
             own |= {name for inner in graph.node for name in inner.output}
             names += [n for inner in graph.node for n in _reads(inner) if n not in own]
             names += [v.name for v in graph.output if v.name not in own]
     return list(dict.fromkeys(names))
 
 
-def _uses(graph: Any) -> dict[str, int]:
+def _uses(graph: GraphProto) -> dict[str, int]:
     """Return how many nodes read each value."""
     uses: dict[str, int] = defaultdict(int)
     for node in graph.node:
@@ -141,7 +145,7 @@ def _uses(graph: Any) -> dict[str, int]:
     return uses
 
 
-def _run(node: Any, given: Arrays, opsets: Any, ir_version: int) -> Arrays:
+def _run(node: NodeProto, given: Arrays, opsets: Any, ir_version: int) -> Arrays:
     """Run one node in onnxruntime."""
     import onnx
     from onnx import helper, numpy_helper

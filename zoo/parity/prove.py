@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from zoo.parity.external_data import read_graph
 from zoo.parity.reference import REFERENCE, exclusion, without_pooled_nan
 from zoo.parity.runtimes import DECISIVE, STAND_IN, Runtime, all_runtimes
 
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
@@ -50,12 +53,12 @@ class Proof:
     versions: Mapping[str, str]
     left_out: Mapping[str, str]
     answers: Mapping[str, Arrays] = field(default_factory=dict, repr=False)
-    conditioning: Mapping[str, Any] = field(default_factory=dict)
+    conditioning: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
         """How an ill-conditioned model's was proven, which runtimes were left out and why: one line each."""
-        lines = [self.conditioning["text"]] if self.conditioning else []
+        lines = [str(self.conditioning["text"])] if self.conditioning else []
         return lines + [f"{name} left out: {reason}" for name, reason in self.left_out.items()]
 
     def require(self) -> None:
@@ -157,6 +160,6 @@ def with_undefined(cases: Sequence[Case], kinds: Iterable[str]) -> list[Case]:
     return result
 
 
-def operators(graph: Any) -> set[str]:
+def operators(graph: GraphProto | None) -> set[str]:
     """Return the kinds of a graph's nodes."""
     return {node.op_type for node in graph.node} if graph is not None else set()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from zoo.parity.adversarial import POOLED_NAN
 from zoo.parity.compare import Arrays, Case, Comparison, Session
 from zoo.parity.external_data import bytes_on_disk
 from zoo.version import installed_version
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 REFERENCE = "onnx-reference"
 
@@ -50,7 +53,7 @@ class OnnxReference:
         return run
 
 
-def exclusion(runtime: str, path: Path, graph: Any, cases: Sequence[Case]) -> str:
+def exclusion(runtime: str, path: Path, graph: GraphProto | None, cases: Sequence[Case]) -> str:
     """Return why a runtime is left out of a file's proof, empty if it is not."""
     if runtime != REFERENCE:
         return ""
@@ -81,7 +84,7 @@ def _ranks(path: Path, names: Sequence[str]) -> list[int | None]:
     return [known.get(name) for name in names]
 
 
-def _transposed_steps(path: Path, graph: Any, cases: Sequence[Case]) -> int:
+def _transposed_steps(path: Path, graph: GraphProto, cases: Sequence[Case]) -> int:
     """Return how often the reference evaluator's loops for ConvTranspose run on the largest case."""
     nodes = [node for node in graph.node if node.op_type == "ConvTranspose"]
     if not nodes or not cases:
@@ -109,7 +112,7 @@ def _transposed_steps(path: Path, graph: Any, cases: Sequence[Case]) -> int:
     return steps
 
 
-def _computed_wrong(path: Path, graph: Any) -> str:
+def _computed_wrong(path: Path, graph: GraphProto | None) -> str:
     """Return what in a graph the evaluator is known to compute wrong, empty for nothing.
 
     Measured with onnx 1.23.2 on graphs that onnxruntime runs as Keras does: a Loop's result loses

@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from zoo.parity.compare import Arrays, Session
 from zoo.parity.reference import OnnxReference
 from zoo.version import installed_version
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 #: Nothing is proven without it: the runtime that the server uses.
 DECISIVE = "onnxruntime"
@@ -38,7 +41,7 @@ class Runtime(Protocol):
         """Return a callable from feeds to outputs, both by tensor name."""
 
 
-def import_onnxruntime() -> Any:
+def import_onnxruntime() -> InferenceSession:
     """Import onnxruntime, its telemetry off before it is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -52,7 +55,7 @@ def open_session(
     providers: Sequence[str] = CPU,
     threads: int | None = None,
     optimized: bool = True,
-) -> Any:
+) -> InferenceSession:
     """Open onnxruntime's InferenceSession for a file or its content; it prints errors alone.
 
     `threads` compute one operator, as many as there are cores for None.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +16,14 @@ from zoo.convert.layers import all_layers
 from zoo.convert.signature import Signature, Tensor
 from zoo.errors import UsageError
 
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import ArrayLike
+
 SEED = 0
 
 Feeds = dict[str, np.ndarray]
-Samples = Any
+Samples = object
 
 
 def sample_rows(signature: Signature, samples: Samples) -> Feeds:
@@ -49,7 +53,7 @@ def sample_rows(signature: Signature, samples: Samples) -> Feeds:
     return feeds
 
 
-def _array(tensor: Tensor, values: Any) -> np.ndarray:
+def _array(tensor: Tensor, values: ArrayLike) -> np.ndarray:
     try:
         array: np.ndarray = np.asarray(values)
     except (TypeError, ValueError) as error:  # rows of different lengths, a foreign array's refusal
@@ -89,7 +93,7 @@ class Draw:
     least: float | None = None
 
 
-def random_rows(model: Any, signature: Signature, batch: int, draw: Draw) -> Feeds:
+def random_rows(model: keras.Model, signature: Signature, batch: int, draw: Draw) -> Feeds:
     """Draw rows for every input."""
     generator = np.random.default_rng((SEED, batch))
     words = _vocabulary(model)
@@ -111,7 +115,7 @@ def random_rows(model: Any, signature: Signature, batch: int, draw: Draw) -> Fee
     return feeds
 
 
-def _limit(model: Any) -> int:
+def _limit(model: keras.Model) -> int:
     """Return the smallest number of entries that the model looks up by an integer."""
     layers = all_layers(model)
     sizes = [getattr(layer, "input_dim", None) for layer in layers]
@@ -120,7 +124,7 @@ def _limit(model: Any) -> int:
     return min(known, default=8)
 
 
-def _vocabulary(model: Any) -> list[str]:
+def _vocabulary(model: keras.Model) -> list[str]:
     """Return words for string inputs: what the lookup layers know, and one that none does."""
     words: list[str] = []
     texts: list[str] = []

@@ -6,7 +6,7 @@ Random states show that one call is right; these show that calls in a row are, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from zoo.errors import CheckFailed
 from zoo.parity.compare import Case
 from zoo.parity.keras_answers import Answered, answers
 
+if TYPE_CHECKING:
+    import keras
+
 STEPS = 3
 
 
 def first_steps(
-    model: Any, signature: Signature, outputs: Sequence[Tensor], answered: Answered
+    model: keras.Model, signature: Signature, outputs: Sequence[Tensor], answered: Answered
 ) -> tuple[Case, ...]:
     """Return the steps of as many sequences as `answered` has rows, each in what Keras gave before.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -62,7 +62,7 @@ def _read(folder: Path, kind: str) -> Arrays:
     return arrays
 
 
-def _onnx() -> Any:
+def _onnx() -> ModuleType:
     """Import onnx, which a machine that only serves does not have."""
     try:
         import onnx

@@ -6,7 +6,10 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
 
 KERAS_FILE = "model.keras"
 
@@ -14,7 +17,7 @@ KERAS_FILE = "model.keras"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write_keras(folder: Path, model: Any) -> None:
+def write_keras(folder: Path, model: keras.Model) -> None:
     """Write `model.keras`, for `keras.saving.load_model`, without what differs from process to process.
 
     Keras puts the hour in the archive's entries and in metadata.json, and tells objects that are

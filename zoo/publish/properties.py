@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +18,14 @@ from zoo.training.record import TrainingRecord
 from zoo.training.seeds import over_seeds_text
 from zoo.version import zoo_version
 
+if TYPE_CHECKING:
+    import keras
+
 #: Layers that bring raw values into the range that a network works in.
 SCALING = ("Normalization", "Rescaling")
 
 
-def stable_name(model: Any) -> str:
+def stable_name(model: keras.Model) -> str:
     """Return a Keras model's name without the number that Keras appends to its own choices.
 
     That one counts the models of the process, and the same model must make the same bytes.

@@ -10,7 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
 
 Shape = tuple[int | None, ...]
 
@@ -44,7 +47,7 @@ class Layer:
 
     name: str
     type: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     input_shapes: tuple[Shape, ...]
     output_shape: Shape
@@ -53,7 +56,7 @@ class Layer:
     total: int = 0
     connections: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the layer as JSON-able values."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return values
@@ -70,7 +73,7 @@ class Layer:
         return cls(**{**values, **tuples})
 
 
-def describe(model: Any, outputs: Sequence[str]) -> tuple[Layer, ...]:
+def describe(model: keras.Model, outputs: Sequence[str]) -> tuple[Layer, ...]:
     """Return the layers of a built Keras model, inputs first, each after those that feed it.
 
     `outputs` names the model's outputs, in their order.
@@ -95,7 +98,7 @@ def describe(model: Any, outputs: Sequence[str]) -> tuple[Layer, ...]:
     return (*inputs, *(_describe_layer(layer, given.get(layer.name, {})) for layer in layers))
 
 
-def _outputs(model: Any, names: Sequence[str]) -> dict[str, dict[str, Shape]]:
+def _outputs(model: keras.Model, names: Sequence[str]) -> dict[str, dict[str, Shape]]:
     """Return the shapes of the model's outputs by name, by the layers that make them."""
     given: dict[str, dict[str, Shape]] = {}
     for name, tensor in zip(names, model.outputs, strict=False):  # states may come after
@@ -103,7 +106,7 @@ def _outputs(model: Any, names: Sequence[str]) -> dict[str, dict[str, Shape]]:
     return given
 
 
-def _describe_layer(layer: Any, given: Mapping[str, Shape]) -> Layer:
+def _describe_layer(layer: keras.Layer, given: Mapping[str, Shape]) -> Layer:
     """Describe one Keras layer; `given` are its tensors that the model gives out."""
     try:
         inputs, output = layer.input, layer.output
@@ -130,7 +133,7 @@ def _describe_layer(layer: Any, given: Mapping[str, Shape]) -> Layer:
     )
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: Mapping[str, Any]) -> dict[str, object]:
     """Return what is worth showing of a layer's configuration."""
     options = {key: _plain(config[key]) for key in SHOWN_OPTIONS if key in config}
     # Defaults, which the tutorial does not write either.
@@ -151,21 +154,21 @@ def _maker(tensor: Any) -> str:
     return name
 
 
-def _is_cell(layer: Any) -> bool:
+def _is_cell(layer: keras.Layer) -> bool:
     return hasattr(layer, "state_size") and type(layer).__name__.endswith("Cell")
 
 
-def _flat(tensors: Any) -> list[Any]:
+def _flat(tensors: Any) -> list[keras.KerasTensor]:
     if isinstance(tensors, list | tuple):
         return [tensor for each in tensors for tensor in _flat(each)]
     return [tensors]
 
 
-def _shape(tensor: Any) -> Shape:
+def _shape(tensor: keras.KerasTensor) -> Shape:
     return tuple(None if size is None else int(size) for size in tensor.shape)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a configuration value as JSON would hold it."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
@@ -187,16 +190,16 @@ def call_text(layer: Layer) -> str:
     return _call(layer.type, layer.options)
 
 
-def option_texts(options: Mapping[str, Any]) -> list[str]:
+def option_texts(options: Mapping[str, object]) -> list[str]:
     """Return a layer's options as one would write them, each its own text."""
     return [_option(key, value) for key, value in options.items()]
 
 
-def _call(kind: str, options: Mapping[str, Any]) -> str:
+def _call(kind: str, options: Mapping[str, object]) -> str:
     return f"{kind}({', '.join(option_texts(options))})"
 
 
-def _option(key: str, value: Any) -> str:
+def _option(key: str, value: object) -> str:
     if isinstance(value, Mapping):
         return _call(value["type"], value["options"])
     if isinstance(value, list):

@@ -6,12 +6,15 @@ Pixels come in the data's own range; one weightless `Rescaling` brings them to 0
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.datasets.digits import DIGIT_PAIRS, DIGITS, DIGITS_012, DIGITS_28, DIGITS_DISTORTED
 from zoo.datasets.mnist import MNIST
 from zoo.datasets.photographs import PHOTOGRAPHS
 from zoo.recipes.recipe import Builder, Recipe, recipe
+
+if TYPE_CHECKING:
+    import keras
 
 
 def image_classifier(**settings: Any) -> Callable[[Builder], Recipe]:
@@ -37,7 +40,7 @@ def image_classifier(**settings: Any) -> Callable[[Builder], Recipe]:
     why_not_linear="Three kinds of digits are parted by planes in the space of their 64 pixels, and a linear "
     "model has 195 weights for it; this is the tutorial's stack as it stands, two filters of 3×3 first.",
 )
-def cnn_digits() -> Any:
+def cnn_digits() -> keras.Model:
     """Read the digits 0, 1 and 2 with the tutorial's own stack of 178 parameters.
 
     Reaches: accuracy >= 0.93 on 107 held-out digits, in about 4 s on two cores.
@@ -69,7 +72,7 @@ def cnn_digits() -> Any:
     learning_rate=0.002,
     patience=12,
 )
-def cnn_digits10() -> Any:
+def cnn_digits10() -> keras.Model:
     """Read all ten digits, written or printed, with the tutorial's kinds of layers.
 
     Reaches: accuracy >= 0.98 on 359 held-out digits, in about 30 s on two cores.
@@ -101,7 +104,7 @@ def cnn_digits10() -> Any:
     learning_rate=0.002,
     patience=4,
 )
-def cnn_valid() -> Any:
+def cnn_valid() -> keras.Model:
     """Read digits of 28×28 pixels with the tutorial's convolution that keeps to the image.
 
     Reaches: accuracy >= 0.97 on 359 held-out digits, in about 6 s on two cores.
@@ -131,7 +134,7 @@ def cnn_valid() -> Any:
     patience=4,
     backup=True,
 )
-def cnn_mnist() -> Any:
+def cnn_mnist() -> keras.Model:
     """Read MNIST's digits with the tutorial's convolution of 32 filters, and one of as many on it.
 
     Reaches: accuracy >= 0.99 on 10000 held-out digits, in about 300 s on two cores.
@@ -164,7 +167,7 @@ def cnn_mnist() -> Any:
     learning_rate=0.001,
     patience=5,
 )
-def cnn_rgb() -> Any:
+def cnn_rgb() -> keras.Model:
     """Tell which of two photographs a 32×32 RGB patch was cut from.
 
     Reaches: accuracy >= 0.93 on 280 held-out patches, in about 8 s on two cores.
@@ -195,14 +198,14 @@ def cnn_rgb() -> Any:
     learning_rate=0.005,
     patience=8,
 )
-def cnn_digits_bn() -> Any:
+def cnn_digits_bn() -> keras.Model:
     """Read all ten digits with strided, batch-normalised convolutions and an average in the end.
 
     Reaches: accuracy >= 0.97 on 359 held-out digits, in about 8 s on two cores.
     """
     import keras
 
-    def convolution(filters: int, strides: int) -> list[Any]:
+    def convolution(filters: int, strides: int) -> list[keras.Layer]:
         return [
             # The normalisation that follows has a bias of its own.
             keras.layers.Conv2D(filters, (3, 3), strides=strides, padding="same", use_bias=False),
@@ -239,14 +242,14 @@ def cnn_digits_bn() -> Any:
     learning_rate=0.003,
     patience=8,
 )
-def cnn_digit_pair() -> Any:
+def cnn_digit_pair() -> keras.Model:
     """Tell of two digits whether the right one is larger, and what their sum is.
 
     Reaches: accuracy >= 0.9 on 2154 held-out pairs, in about 15 s on two cores.
     """
     import keras
 
-    def tower(name: str) -> tuple[Any, Any]:
+    def tower(name: str) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         image = keras.Input((8, 8, 1), name=name)
         x = keras.layers.Rescaling(1 / 16, name=f"{name}_rescaling")(image)
         x = keras.layers.Conv2D(16, (3, 3), activation="relu", name=f"{name}_conv")(x)

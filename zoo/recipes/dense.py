@@ -6,11 +6,14 @@ them inside the model.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.datasets.tables import CANCER, DIABETES, IRIS
 from zoo.recipes.recipe import recipe
 from zoo.recipes.search import log_uniform
+
+if TYPE_CHECKING:
+    import keras
 
 
 @recipe(
@@ -30,7 +33,7 @@ from zoo.recipes.search import log_uniform
     "90 flowers, and one of 30 held-out flowers is 0.033. Thirteen other settings, compared on the "
     "validation split, gave no network that does better.",
 )
-def dense_iris() -> Any:
+def dense_iris() -> keras.Model:
     """Tell three kinds of iris apart by four measurements in centimetres.
 
     Reaches: accuracy >= 0.8 on 30 held-out flowers, in about 2 s on two cores.
@@ -63,7 +66,7 @@ def dense_iris() -> Any:
     why_not_linear="The difference is one of 113 held-out tumours: the kinds are nearly parted by a plane. "
     "The best of five other settings on the validation split has the same accuracy here.",
 )
-def dense_cancer() -> Any:
+def dense_cancer() -> keras.Model:
     """Tell benign from malignant breast tumours by thirty measurements of cell nuclei.
 
     Reaches: accuracy >= 0.95 on 113 held-out tumours, in about 2 s on two cores.
@@ -95,7 +98,7 @@ def dense_cancer() -> Any:
     patience=40,
     search={"units": (8, 16, 32, 64), "learning_rate": log_uniform(0.001, 0.03)},
 )
-def dense_diabetes(units: int = 16) -> Any:
+def dense_diabetes(units: int = 16) -> keras.Model:
     """Predict how far diabetes progresses in a year from ten measurements in natural units.
 
     Reaches: mean absolute error <= 49 on 88 held-out patients, in about 2 s on two cores.

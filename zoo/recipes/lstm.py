@@ -7,11 +7,14 @@ gives the forecast back in sunspots.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.datasets.sunspots import SUNSPOTS, SUNSPOTS_CYCLE, SUNSPOTS_SEQUENCE
 from zoo.recipes.recipe import Builder, Recipe, recipe
 from zoo.recipes.sequence_step import sequence_step
+
+if TYPE_CHECKING:
+    import keras
 
 
 def forecaster(**settings: Any) -> Callable[[Builder], Recipe]:
@@ -36,7 +39,7 @@ def forecaster(**settings: Any) -> Callable[[Builder], Recipe]:
     learning_rate=0.01,
     patience=80,
 )
-def lstm_sunspots() -> Any:
+def lstm_sunspots() -> keras.Model:
     """Forecast next year's sunspots from the last five years.
 
     Reaches: mean absolute error <= 18 on 54 held-out windows, in about 4 s on two cores.
@@ -72,7 +75,7 @@ lstm_sunspots_step = sequence_step(
     why_not_linear="One LSTM(3) with 64 weights answers at every step; the autoregression has a model of its "
     "own for each step. Three other settings, compared on the validation split, do no better.",
 )
-def lstm_sunspots_sequence() -> Any:
+def lstm_sunspots_sequence() -> keras.Model:
     """Forecast the next year's sunspots after each of five years.
 
     Reaches: mean absolute error <= 22 on 54 held-out windows, in about 4 s on two cores.
@@ -100,7 +103,7 @@ def lstm_sunspots_sequence() -> Any:
     learning_rate=0.01,
     patience=30,
 )
-def lstm_sunspots_any_length() -> Any:
+def lstm_sunspots_any_length() -> keras.Model:
     """Forecast next year's sunspots from as many years as there are; it learnt from eleven.
 
     Reaches: mean absolute error <= 22 on 48 held-out windows, in about 5 s on two cores.
@@ -128,7 +131,7 @@ def lstm_sunspots_any_length() -> Any:
     learning_rate=0.01,
     patience=40,
 )
-def gru_sunspots() -> Any:
+def gru_sunspots() -> keras.Model:
     """Forecast next year's sunspots from the last five with gated recurrent units.
 
     Reaches: mean absolute error <= 20 on 54 held-out windows, in about 5 s on two cores.
@@ -156,7 +159,7 @@ def gru_sunspots() -> Any:
     learning_rate=0.01,
     patience=40,
 )
-def bilstm_sunspots() -> Any:
+def bilstm_sunspots() -> keras.Model:
     """Forecast next year's sunspots from the last five, read forwards and backwards.
 
     Reaches: mean absolute error <= 17 on 54 held-out windows, in about 5 s on two cores.

@@ -50,15 +50,15 @@ def log_uniform(low: float, high: float) -> Range:
     return Range(low, high, log=True)
 
 
-Space = Mapping[str, "Range | tuple[Any, ...]"]
+Space = Mapping[str, "Range | tuple[object, ...]"]
 
 
-def is_space(value: Any) -> bool:
+def is_space(value: object) -> bool:
     """Tell whether this is a space: a Range, or two values or more, for each name."""
     return isinstance(value, Mapping) and all(map(_is_part, value.values()))
 
 
-def _is_part(part: Any) -> bool:
+def _is_part(part: object) -> bool:
     if isinstance(part, Range):
         numbers = all(isinstance(bound, int | float) for bound in (part.low, part.high))
         return numbers and part.low < part.high and (part.low > 0 or not part.log)
@@ -77,7 +77,7 @@ def draw(space: Space, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def space_text(space: Space) -> dict[str, Any]:
+def space_text(space: Space) -> dict[str, object]:
     """Return a space as JSON holds it, for the record."""
     return {
         name: str(part) if isinstance(part, Range) else list(part) for name, part in space.items()

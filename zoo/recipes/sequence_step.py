@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.errors import RecipeError
 from zoo.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
 
 
 def sequence_step(source: Recipe, *, name: str, states: Sequence[str]) -> Recipe:
@@ -29,7 +32,7 @@ def sequence_step(source: Recipe, *, name: str, states: Sequence[str]) -> Recipe
     if not isinstance(states, tuple | list) or not states:
         raise RecipeError(f"step {name}: states={states!r}: must be a tuple of one name or more")
 
-    def build() -> Any:
+    def build() -> keras.Model:
         return step_model(source.build(), name, states)
 
     # To the registry it belongs to the module that its source is from.
@@ -50,7 +53,7 @@ def sequence_step(source: Recipe, *, name: str, states: Sequence[str]) -> Recipe
     )
 
 
-def step_model(model: Any, name: str, states: Sequence[str]) -> Any:
+def step_model(model: keras.Model, name: str, states: Sequence[str]) -> keras.Model:
     """Return the Keras model of one step, with the weights of `model`.
 
     RecipeError if the model is not a stack with exactly one recurrent layer of these states.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 from zoo.datasets.dataset import Dataset
 from zoo.errors import did_you_mean
@@ -35,26 +34,26 @@ def one_of(values: Collection[str]) -> str:
     return "one of " + ", ".join(repr(value) for value in values)
 
 
-def is_task(value: Any) -> bool:
+def is_task(value: object) -> bool:
     """Tell whether this is a task's name, whatever its type."""
     return isinstance(value, str) and value in LOSSES
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and value >= 1
 
 
-def _is_tensor_name(value: Any) -> bool:
+def _is_tensor_name(value: object) -> bool:
     # The names end up in ONNX, config.pbtxt and URLs alike.
     return isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", value) is not None
 
 
 #: By setting: whether a value is right, and what is wanted.
-RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "name": (
         lambda value: isinstance(value, str) and bool(re.fullmatch(r"[a-z][a-z0-9_]*", value)),
         "lower-case letters, digits and underscores, a letter first",
@@ -99,7 +98,7 @@ RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def wrong_values(settings: Mapping[str, Any]) -> list[str]:
+def wrong_values(settings: Mapping[str, object]) -> list[str]:
     """Return what is wrong with each value by itself; settings without a rule are passed over."""
     return [
         f"{key}={settings[key]!r}: must be {wanted}"
@@ -109,7 +108,7 @@ def wrong_values(settings: Mapping[str, Any]) -> list[str]:
 
 
 def wrong_names(
-    settings: Mapping[str, Any], known: Collection[str], required: Collection[str]
+    settings: Mapping[str, object], known: Collection[str], required: Collection[str]
 ) -> list[str]:
     """Return which settings there are none of, with near names, and which are missing."""
     every = f"it takes {', '.join(known)}"

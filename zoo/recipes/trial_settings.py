@@ -67,7 +67,7 @@ def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
     return replace(recipe, **fields, settings=changed) if changed else recipe
 
 
-def drawn_settings(recipe: Recipe, count: int) -> list[dict[str, Any]]:
+def drawn_settings(recipe: Recipe, count: int) -> list[dict[str, object]]:
     """Return up to `count` different settings of the recipe's space: its own values, then drawn ones.
 
     They follow from its seed: as often as one searches the same, and more of them begin with the same. A
@@ -84,7 +84,7 @@ def drawn_settings(recipe: Recipe, count: int) -> list[dict[str, Any]]:
     return drawn
 
 
-def parsed_settings(words: list[str]) -> dict[str, Any] | None:
+def parsed_settings(words: list[str]) -> dict[str, object] | None:
     """Return the settings of KEY=VALUE...; None for none at all, {} for "recipe" alone.
 
     Raises UsageError for what is neither.
@@ -93,7 +93,7 @@ def parsed_settings(words: list[str]) -> dict[str, Any] | None:
         return None
     if words == [OWN]:
         return {}
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     for word in words:
         key, sign, text = word.partition("=")
         if not (sign and key and text):
@@ -109,7 +109,7 @@ def settings_text(settings: Settings) -> str:
     return " ".join(f"{key}={value}" for key, value in settings.items())
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     """Return a number, a truth value, or else the text itself."""
     try:
         return ast.literal_eval(text)

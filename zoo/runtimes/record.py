@@ -80,7 +80,7 @@ class CompatibilityRecord:
         measured = {name for item in self.files for name in item.cells}
         return tuple(name for name in self.notes if name in measured)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-able values."""
         return {
             "format": FORMAT,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from zoo_server.images.description import Image
@@ -12,7 +10,7 @@ from zoo_server.images.description import Image
 SHADES = " ░▒▓█"
 
 
-def draw(row: np.ndarray[Any, Any], image: Image) -> str:
+def draw(row: np.ndarray, image: Image) -> str:
     """Return `(rows, columns, channels)` values as text in a frame, two characters a pixel.
 
     Shades say how far a value is from `low` to `high`; of colours, their mean.

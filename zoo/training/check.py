@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from zoo.datasets.dataset import Rows, Splits
 from zoo.errors import RecipeError, UsageError
 from zoo.recipes.recipe import Recipe
 from zoo.training.loop import prepare
+
+if TYPE_CHECKING:
+    import keras
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -26,7 +30,7 @@ def check_recipe(recipe: Recipe) -> None:
     prepare(recipe, model, splits.train)
 
 
-def check_model(recipe: Recipe, model: Any, splits: Splits) -> None:
+def check_model(recipe: Recipe, model: keras.Model, splits: Splits) -> None:
     """Compare a built model with its recipe and its data; raises RecipeError with all that differs."""
     where = recipe.where
     if not getattr(model, "built", False) or not getattr(model, "inputs", None):
@@ -68,7 +72,7 @@ def check_shares(recipe: Recipe, rows: int, workers: int) -> None:
         )
 
 
-def _wrong_shapes(recipe: Recipe, model: Any, train: Rows) -> list[str]:
+def _wrong_shapes(recipe: Recipe, model: keras.Model, train: Rows) -> list[str]:
     inputs = [
         ("input", tensor, (None, *x.shape[1:]))
         for tensor, x in zip(model.inputs, train.inputs, strict=True)
@@ -87,7 +91,7 @@ def _wrong_shapes(recipe: Recipe, model: Any, train: Rows) -> list[str]:
 def output_shapes(recipe: Recipe, rows: Rows) -> list[tuple[int | None, ...]]:
     """Return each output's shape as its task and the data ask for it, None for the batch."""
 
-    def shape(task: str, y: np.ndarray[Any, Any]) -> tuple[int | None, ...]:
+    def shape(task: str, y: np.ndarray) -> tuple[int | None, ...]:
         if task == "multiclass":
             return (None, len(recipe.classes))
         return (None, 1) if task == "binary" else (None, *y.shape[1:])
@@ -102,6 +106,6 @@ def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool
     )
 
 
-def count(weights: Any) -> int:
+def count(weights: Iterable[keras.Variable]) -> int:
     """Return how many numbers these weights hold."""
     return sum(int(np.prod(weight.shape)) for weight in weights)

@@ -9,7 +9,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from types import ModuleType
 
 from zoo.errors import MissingPackage, ZooError
 
@@ -28,8 +28,8 @@ GPU_VARIABLE = "ZOO_TRAIN_GPU"
 class Framework:
     """The imported modules."""
 
-    tf: Any
-    keras: Any
+    tf: ModuleType
+    keras: ModuleType
 
 
 @cache
@@ -71,7 +71,7 @@ def set_environment() -> None:
         os.environ.setdefault(key, value)
 
 
-def _make_deterministic(tf: Any) -> None:
+def _make_deterministic(tf: ModuleType) -> None:
     tf.config.experimental.enable_op_determinism()
     try:
         # The zoo's tensors are tiny: handing them to threads costs more than it gives, and one

@@ -47,7 +47,7 @@ def linear_metric(recipe: Recipe, train: Rows, test: Rows) -> float:
     return float(f"{metric_value(recipe, test, outputs):.{DIGITS}g}")
 
 
-def _class_shares(recipe: Recipe, train: Rows, test: Rows) -> Any:
+def _class_shares(recipe: Recipe, train: Rows, test: Rows) -> np.ndarray:
     """Return each row's probabilities, as the recipe's own model gives them."""
     sklearn = _sklearn()
     model = sklearn.linear_model.LogisticRegression(max_iter=MOST_STEPS)
@@ -56,11 +56,11 @@ def _class_shares(recipe: Recipe, train: Rows, test: Rows) -> Any:
         # A solver that has not ended says so; what it has reached is measured all the same.
         warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
         model.fit(scaler.transform(_flat(train)), train.y)
-    shares = model.predict_proba(scaler.transform(_flat(test)))
+    shares: np.ndarray = model.predict_proba(scaler.transform(_flat(test)))
     return shares[:, 1:] if recipe.task == "binary" else shares
 
 
-def _values(x: Floats, y: Any, test_x: Floats, *, ridge: bool = False) -> Any:
+def _values(x: Floats, y: np.ndarray, test_x: Floats, *, ridge: bool = False) -> np.ndarray:
     """Return the values that a linear model of x and y gives for `test_x`, in y's shape."""
     sklearn = _sklearn()
     linear = sklearn.linear_model
@@ -69,10 +69,11 @@ def _values(x: Floats, y: Any, test_x: Floats, *, ridge: bool = False) -> Any:
     scaler = sklearn.preprocessing.StandardScaler().fit(rows)
     model.fit(scaler.transform(rows), y.astype(np.float64))
     test_rows = test_x.reshape(len(test_x), -1).astype(np.float64)
-    return model.predict(scaler.transform(test_rows)).reshape(len(test_x), *y.shape[1:])
+    values: np.ndarray = model.predict(scaler.transform(test_rows))
+    return values.reshape(len(test_x), *y.shape[1:])
 
 
-def _flat(rows: Rows) -> Any:
+def _flat(rows: Rows) -> np.ndarray:
     """Return all inputs of each row, side by side."""
     return np.concatenate([x.reshape(len(x), -1) for x in rows.inputs], axis=1).astype(np.float64)
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,11 @@ from zoo.files import atomic_write
 from zoo.recipes.recipe import Recipe
 from zoo.training.framework import import_keras
 from zoo.training.workers import Workers
+
+if TYPE_CHECKING:
+    import keras
+    from numpy.typing import ArrayLike
+    from tensorflow import Tensor
 
 ALONE = Workers()
 
@@ -53,7 +58,7 @@ class History:
         return done >= recipe.epochs or done - self.best_epoch >= recipe.patience
 
 
-def prepare(recipe: Recipe, model: Any, train: Rows) -> None:
+def prepare(recipe: Recipe, model: keras.Model, train: Rows) -> None:
     """Adapt the model's Normalization layers on the training split alone.
 
     A layer that inverts is one of the model's outputs and learns the scale of that one's answers;
@@ -75,7 +80,7 @@ def prepare(recipe: Recipe, model: Any, train: Rows) -> None:
 
 def fit(
     recipe: Recipe,
-    model: Any,
+    model: keras.Model,
     splits: Splits,
     *,
     state: Path | None = None,
@@ -119,8 +124,8 @@ def fit(
 
 
 def _epoch_function(
-    recipe: Recipe, model: Any, optimizer: Any, splits: Splits, workers: Workers
-) -> Callable[[Any], Any]:
+    recipe: Recipe, model: keras.Model, optimizer: keras.Optimizer, splits: Splits, workers: Workers
+) -> Callable[[np.ndarray], tuple[Tensor, Tensor]]:
     """Return a function from an order of the training rows to (loss, validation loss)."""
     framework = import_keras()
     tf = framework.tf
@@ -131,14 +136,14 @@ def _epoch_function(
     rows, val_rows, step = len(splits.train), len(splits.validation), recipe.batch_size
     own_val_rows = len(range(val_rows)[own])
 
-    def loss_of(answers: list[Any], outputs: list[Any]) -> Any:
+    def loss_of(answers: list[Tensor], outputs: list[Tensor]) -> Tensor:
         # keras.losses.get gives the loss of each row; the mean over a smaller last batch weighs
         # its rows as Keras does.
         return tf.add_n(
             [tf.reduce_mean(f(a, g)) for f, a, g in zip(losses, answers, outputs, strict=True)]
         )
 
-    def train_step(whole: Any) -> Any:
+    def train_step(whole: Tensor) -> Tensor:
         """Train on a batch, or this worker's share of it; returns its part of the sum of losses."""
         chosen = whole[own]
         with tf.GradientTape() as tape:
@@ -152,7 +157,7 @@ def _epoch_function(
         return loss * tf.cast(tf.shape(whole)[0], tf.float32)
 
     @tf.function  # type: ignore[untyped-decorator]  # tensorflow ships no types
-    def run(order: Any) -> Any:
+    def run(order: Tensor) -> tuple[Tensor, Tensor]:
         total = tf.constant(0.0)
         for begin in tf.range(0, rows, step):
             # The last batch may be smaller.
@@ -165,26 +170,25 @@ def _epoch_function(
             val_total += loss * tf.cast(tf.shape(outputs[0])[0], tf.float32)
         return workers.sum(total) / rows, workers.sum(val_total) / val_rows
 
-    def run_epoch(order: Any) -> Any:
-        return run(tf.constant(order))
-
-    return run_epoch
+    return lambda order: run(tf.constant(order))
 
 
-def _constants(recipe: Recipe, rows: Rows, own: slice = slice(None)) -> tuple[list[Any], list[Any]]:
+def _constants(
+    recipe: Recipe, rows: Rows, own: slice = slice(None)
+) -> tuple[list[Tensor], list[Tensor]]:
     """Return a split's inputs and answers, or these rows of them, as TensorFlow constants."""
     tf = import_keras().tf
     answers = targets(recipe, rows)
     return [tf.constant(x[own]) for x in rows.inputs], [tf.constant(y[own]) for y in answers]
 
 
-def call(model: Any, inputs: Sequence[Any], *, training: bool) -> list[Any]:
+def call(model: keras.Model, inputs: Sequence[ArrayLike], *, training: bool) -> list[Tensor]:
     """Call a model with its inputs in order; returns its outputs in order."""
     outputs = model(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
     return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
-def targets(recipe: Recipe, rows: Rows) -> list[Any]:
+def targets(recipe: Recipe, rows: Rows) -> list[np.ndarray]:
     """Return answers as the losses want them: a binary label as the one unit's float `(rows, 1)`."""
     return [
         y.astype(np.float32)[:, None] if task == "binary" else y
@@ -192,7 +196,7 @@ def targets(recipe: Recipe, rows: Rows) -> list[Any]:
     ]
 
 
-def predict(model: Any, rows: Rows) -> list[np.ndarray]:
+def predict(model: keras.Model, rows: Rows) -> list[np.ndarray]:
     """Return the model's outputs for a split, in order, a bounded number of rows at a time."""
     parts = [
         call(model, [x[begin : begin + EVALUATION_ROWS] for x in rows.inputs], training=False)
@@ -203,17 +207,25 @@ def predict(model: Any, rows: Rows) -> list[np.ndarray]:
     ]
 
 
-def _save_state(path: Path, history: History, best: Any, model: Any, optimizer: Any) -> None:
+def _save_state(
+    path: Path,
+    history: History,
+    best: list[np.ndarray],
+    model: keras.Model,
+    optimizer: keras.Optimizer,
+) -> None:
     """Write everything the next epoch depends on, whole or not at all."""
     arrays = {f"best_{i}": value for i, value in enumerate(best)}
     arrays |= {f"model_{i}": np.asarray(v) for i, v in enumerate(model.variables)}
     arrays |= {f"optimizer_{i}": np.asarray(v) for i, v in enumerate(optimizer.variables)}
     content = io.BytesIO()
-    np.savez(content, loss=history.loss, val_loss=history.val_loss, **arrays)
+    np.savez(content, allow_pickle=False, loss=history.loss, val_loss=history.val_loss, **arrays)
     atomic_write(path, content.getvalue())
 
 
-def _load_state(content: bytes, model: Any, optimizer: Any) -> tuple[History, Any]:
+def _load_state(
+    content: bytes, model: keras.Model, optimizer: keras.Optimizer
+) -> tuple[History, list[np.ndarray]]:
     """Put back what `_save_state` wrote; returns the history so far and the best weights."""
     with np.load(io.BytesIO(content)) as state:
         for prefix, variables in (("model", model.variables), ("optimizer", optimizer.variables)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from zoo.datasets.dataset import Rows
@@ -11,19 +9,19 @@ from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
 
 
-def decided(task: str, outputs: Any) -> Any:
+def decided(task: str, outputs: np.ndarray) -> np.ndarray:
     """Return the class that each row of a classifier's outputs decides for."""
     return (outputs[..., 0] >= 0.5).astype(int) if task == "binary" else outputs.argmax(axis=-1)
 
 
-def score(task: str, truth: Any, outputs: Any) -> float:
+def score(task: str, truth: np.ndarray, outputs: np.ndarray) -> float:
     """Return the accuracy of a choice of classes, a share; else the mean absolute error."""
     if task in ("multiclass", "binary"):
         return float(np.mean(decided(task, outputs) == truth))
     return float(np.mean(np.abs(outputs.astype(np.float64) - truth)))
 
 
-def metric_value(recipe: Recipe, rows: Rows, outputs: Any) -> float:
+def metric_value(recipe: Recipe, rows: Rows, outputs: np.ndarray) -> float:
     """Return the recipe's metric of the first output for `rows`, in y's unit or as a share."""
     return score(recipe.task, rows.y, outputs)
 

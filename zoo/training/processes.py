@@ -12,13 +12,16 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.errors import CheckFailed, ZooError, first_line
 from zoo.recipes.recipe import Recipe
 from zoo.training.loop import Progress
 from zoo.training.spread import Outcome, Reports
 from zoo.training.trial import Trial, run_trial
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
 
 #: Seconds that a process has to end after it was told to.
 GRACE = 5.0
@@ -48,7 +51,7 @@ def run_in_processes(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["zoo.training.preload"])
     waiting = list(reversed(trials))
-    running: dict[Connection, tuple[Trial, Any]] = {}
+    running: dict[Connection, tuple[Trial, ForkServerProcess]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -74,7 +77,9 @@ def run_in_processes(
             process.join(GRACE)
 
 
-def _next(connection: Connection, trial: Trial, process: Any, progress: Progress) -> Outcome | None:
+def _next(
+    connection: Connection, trial: Trial, process: ForkServerProcess, progress: Progress
+) -> Outcome | None:
     """Return the trial's outcome, None after an epoch of it."""
     try:
         message = connection.recv()
@@ -102,14 +107,14 @@ def _status(code: int | None) -> str:
 def _work(trial: Trial, connection: Connection) -> None:
     """Train, in a process of its own, and send epochs and the outcome."""
 
-    def report(*epoch: Any) -> None:
+    def report(*epoch: float) -> None:
         try:
             connection.send(epoch)
         except OSError:  # whoever wanted to know is gone
             os._exit(1)
 
     try:
-        outcome: Any = run_trial(trial, report)
+        outcome: Outcome = run_trial(trial, report)
     except ZooError as error:
         outcome = error
     except Exception as error:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from zoo.errors import CheckFailed, MissingPackage, UsageError, ZooError, first_line
@@ -26,6 +27,10 @@ from zoo.training.score import Score
 from zoo.training.spread import Outcome, Reports
 from zoo.training.train import install
 from zoo.training.trial import Trial, run_trial
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
 
 SCHEME = "ray"
 
@@ -90,7 +95,7 @@ def _ray() -> Any:
 class RayCluster:
     """A cluster that this process is connected to."""
 
-    ray: Any
+    ray: ModuleType
     jobs: int | None
 
     def run(self, trials: Sequence[Trial], reports: Reports) -> Iterator[tuple[Trial, Outcome]]:
@@ -99,7 +104,7 @@ class RayCluster:
         # A process trains one model, as everywhere.
         task = ray.remote(num_cpus=1, max_calls=1, max_retries=RETRIES)(_train)
         waiting = list(reversed(trials))
-        running: dict[Any, Trial] = {}
+        running: dict[ObjectRef, Trial] = {}
         while waiting or running:
             while waiting and (self.jobs is None or len(running) < self.jobs):
                 trial = waiting.pop()
@@ -130,7 +135,7 @@ class RayCluster:
         for trial in missing.values():
             yield trial, failure or Score(key="", val_loss=None, stopped=True)
 
-    def _result(self, reference: Any) -> Any:
+    def _result(self, reference: ObjectRef) -> Any:
         try:
             return self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
@@ -182,13 +187,15 @@ class Inbox:
         return taken
 
 
-def _search(trials: Sequence[Trial], inbox: Any, epochs: int, jobs: int | None) -> None:
+def _search(
+    trials: Sequence[Trial], inbox: ActorHandle[Inbox], epochs: int, jobs: int | None
+) -> None:
     """Run Ray Tune on a node; each trial that ends by itself puts its score into the inbox."""
     ray = _ray()
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    def trainable(config: Mapping[str, Any]) -> None:
+    def trainable(config: Mapping[str, int]) -> None:
         index = config["trial"]
 
         def report(epoch: int, _: int, __: float, val_loss: float) -> None:

@@ -5,11 +5,59 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from zoo.datasets.dataset import Dataset, Splits
 from zoo.files import sha256
 from zoo.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+
+class MetricFacts(TypedDict):
+    """The recipe's metric of the held-out rows."""
+
+    name: str
+    value: float
+    units: str
+    higher_is_better: bool
+
+
+class BaselineFacts(TypedDict):
+    """The same metric of an answer that is no network's."""
+
+    name: str
+    value: float
+
+
+class SearchFacts(TypedDict):
+    """What the settings were chosen from."""
+
+    trials: int
+    finished: int
+    space: dict[str, object]
+    chosen: str
+    val_loss: float | None
+    own_val_loss: float | None
+    weights_sha256: str
+
+
+class SeedFacts(TypedDict):
+    """The metric of the same settings with several seeds, its mean and its deviation."""
+
+    seeds: list[int]
+    values: list[float]
+    mean: float
+    deviation: float
+
+
+class PortFacts(TypedDict):
+    """An input or output; None for a batch of any size."""
+
+    name: str
+    shape: list[int | None]
+    dtype: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,25 +73,23 @@ class TrainingRecord:
     dataset: Mapping[str, Any]
     epochs_run: int
     best_epoch: int
-    metric: Mapping[str, Any]  # name, value, units, higher_is_better
-    baseline: Mapping[str, Any]  # of a naive answer: name, value
-    linear: Mapping[str, Any]  # of a linear model trained on the same rows: name, value
-    claim: Mapping[str, Any]  # text, metric, relation, value, rows, what, seconds, held
+    metric: MetricFacts
+    baseline: BaselineFacts  # of a naive answer
+    linear: BaselineFacts  # of a linear model trained on the same rows
+    claim: Mapping[str, Any]  # the fields of zoo.recipes.claim.Claim, and `held`
     trainable: int
     total: int
     seconds: float
     versions: Mapping[str, str]
     weights_sha256: str
-    inputs: list[Mapping[str, Any]]  # name, shape with null for the batch, dtype
-    outputs: list[Mapping[str, Any]]
+    inputs: list[PortFacts]
+    outputs: list[PortFacts]
     layers: list[Mapping[str, Any]]  # zoo.recipes.architecture.Layer.to_json()
     warnings: list[str] = field(default_factory=list)
     settings: Mapping[str, Any] = field(default_factory=dict)  # changed of the recipe's own values
     workers: int = 1  # processes that shared each batch
-    # What the settings were chosen from: trials, space, val_loss, own_val_loss.
-    search: Mapping[str, Any] | None = None
-    # Of the same settings with several seeds: seeds, values of the metric, mean, deviation.
-    seeds: Mapping[str, Any] | None = None
+    search: SearchFacts | None = None
+    seeds: SeedFacts | None = None
 
     def to_json(self) -> str:
         """Return the record as JSON text."""
@@ -59,7 +105,7 @@ class TrainingRecord:
         return cls(**values)
 
 
-def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+def recipe_facts(recipe: Recipe) -> dict[str, object]:
     """Return the recipe's settings, with its source without this machine's folders."""
     keys = (
         "tutorial",
@@ -101,6 +147,6 @@ def dataset_facts(dataset: Dataset, splits: Splits) -> dict[str, Any]:
     }
 
 
-def port(name: str, tensor: Any) -> dict[str, Any]:
+def port(name: str, tensor: keras.KerasTensor) -> PortFacts:
     """Return an input or output of a Keras model under the name it is served by."""
     return {"name": name, "shape": list(tensor.shape), "dtype": str(tensor.dtype)}

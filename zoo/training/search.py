@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from zoo.errors import CheckFailed, UsageError, ZooError
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.search import space_text
 from zoo.recipes.trial_settings import Settings, drawn_settings, settings_text
+from zoo.training.record import SearchFacts
 from zoo.training.runs import RunFolder
 from zoo.training.score import Score
 from zoo.training.trial import Trial, apart
@@ -51,16 +51,16 @@ class Search:
         """Return the trials that are yet to be run."""
         return [trial for trial in self.trials if trial not in self.scores]
 
-    def note(self, trial: Trial, outcome: Any) -> None:
+    def note(self, trial: Trial, outcome: object) -> None:
         """Keep what became of a trial; a finished one is on disk before the next."""
         if isinstance(outcome, Score):
             if not outcome.stopped:
                 outcome.write(trial.runs)
             self.scores[trial] = outcome
-        else:
+        elif isinstance(outcome, ZooError):
             self.failures[trial.title] = outcome
 
-    def chosen(self) -> tuple[Settings, dict[str, Any]]:
+    def chosen(self) -> tuple[Settings, SearchFacts]:
         """Return the best settings, the first of equals, and what the record says of the search.
 
         Raises CheckFailed when not one training succeeded.

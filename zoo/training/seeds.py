@@ -5,14 +5,13 @@ The run's own seed is the first; which model is published does not change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
-from typing import Any
 
 from zoo.files import atomic_write, locked
 from zoo.recipes.recipe import Recipe
-from zoo.training.record import TrainingRecord
+from zoo.training.record import SearchFacts, SeedFacts, TrainingRecord
 from zoo.training.runs import RECORD, RunFolder
 from zoo.training.trial import Trial, apart
 
@@ -41,9 +40,7 @@ def note_seeds(run: RunFolder, records: Sequence[TrainingRecord]) -> TrainingRec
     return note(run, replace(records[0], seeds=summary_of(records)))
 
 
-def note_search(
-    run: RunFolder, record: TrainingRecord, search: Mapping[str, Any]
-) -> TrainingRecord:
+def note_search(run: RunFolder, record: TrainingRecord, search: SearchFacts) -> TrainingRecord:
     """Write what the run's settings were chosen from into its record.
 
     With a warning where the trial had other weights than the run, which is the same training.
@@ -61,7 +58,7 @@ def note(run: RunFolder, noted: TrainingRecord) -> TrainingRecord:
     return noted
 
 
-def summary_of(records: Sequence[TrainingRecord]) -> dict[str, Any]:
+def summary_of(records: Sequence[TrainingRecord]) -> SeedFacts:
     """Return seeds, values, their mean and the deviation of the sample (n - 1), to six digits."""
     values = [float(record.metric["value"]) for record in records]
     return {
@@ -72,11 +69,11 @@ def summary_of(records: Sequence[TrainingRecord]) -> dict[str, Any]:
     }
 
 
-def over_seeds_text(seeds: Mapping[str, Any] | None) -> str:
+def over_seeds_text(seeds: SeedFacts | None) -> str:
     """Return it with the number of seeds, empty for one seed: 0.947 ± 0.018 (5 seeds)."""
     return "" if seeds is None else f"{seeds_text(seeds)} ({len(seeds['values'])} seeds)"
 
 
-def seeds_text(seeds: Mapping[str, Any]) -> str:
+def seeds_text(seeds: SeedFacts) -> str:
     """Return mean and deviation as tables show them: 0.947 ± 0.0183."""
     return f"{seeds['mean']:.4g} ± {seeds['deviation']:.2g}"

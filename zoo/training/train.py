@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from zoo.training.runs import (
     versions,
 )
 from zoo.training.workers import Cluster, Workers
+
+if TYPE_CHECKING:
+    import keras
 
 STATE, STATE_KEY = "state.npz", "state.key"
 
@@ -234,7 +237,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     return record
 
 
-def built(recipe: Recipe, workers: Workers = ALONE) -> tuple[Any, Splits]:
+def built(recipe: Recipe, workers: Workers = ALONE) -> tuple[keras.Model, Splits]:
     """Return the model, checked and prepared, and its data."""
     from zoo.training.framework import import_keras, seed_everything
 
@@ -277,19 +280,19 @@ def _assist(
     return TrainingRecord.from_json(json.dumps(decision))
 
 
-def _write_results(model: Any, folder: Path, history: History, splits: Splits) -> None:
+def _write_results(model: keras.Model, folder: Path, history: History, splits: Splits) -> None:
     model.save_weights(folder / WEIGHTS)
     text = json.dumps(asdict(history) | {"best_epoch": history.best_epoch})
     (folder / HISTORY).write_text(text + "\n", encoding="utf-8")
     test = splits.test
-    more: dict[str, Any] = {f"{MORE_X}{name}": array for name, array in test.more_x.items()}
+    more: dict[str, np.ndarray] = {f"{MORE_X}{name}": array for name, array in test.more_x.items()}
     more |= {f"{MORE_Y}{name}": array for name, array in test.more_y.items()}
-    np.savez_compressed(folder / HELD_OUT, x=test.x, y=test.y, **more)
+    np.savez_compressed(folder / HELD_OUT, allow_pickle=False, x=test.x, y=test.y, **more)
 
 
 def _record(
     job: _Job,
-    model: Any,
+    model: keras.Model,
     splits: Splits,
     history: History,
     measured: tuple[float, float, float, float],

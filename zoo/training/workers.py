@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.errors import CheckFailed, UsageError, first_line
 from zoo.training.framework import import_keras
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 #: TensorFlow's own variable: who the workers are, and which one this process is.
 VARIABLE = "TF_CONFIG"
@@ -75,7 +78,7 @@ class Cluster:
         return self.index == 0
 
 
-def _is_address(value: Any) -> bool:
+def _is_address(value: object) -> bool:
     if not isinstance(value, str):
         return False
     host, _, port = value.rpartition(":")
@@ -83,7 +86,7 @@ def _is_address(value: Any) -> bool:
 
 
 @cache
-def _strategy(cluster: Cluster | None) -> Any:
+def _strategy(cluster: Cluster | None) -> tf.distribute.Strategy:
     """Join the other workers; waits until all are there. Once a process: TensorFlow allows no second."""
     tf = import_keras().tf
     assert cluster is not None
@@ -110,17 +113,17 @@ class Workers:
         """Return this one's place; 0 is the chief's."""
         return 0 if self.cluster is None else self.cluster.index
 
-    def scope(self) -> AbstractContextManager[Any]:
+    def scope(self) -> AbstractContextManager[object]:
         """Return the context to build a model and its optimizer in."""
         return _nothing() if self.cluster is None else _strategy(self.cluster).scope()
 
-    def run(self, step: Callable[[Any], Any], rows: Any) -> Any:
+    def run(self, step: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
         """Call a step with the rows of a whole batch, in each worker."""
         if self.cluster is None:
             return step(rows)
         return _strategy(self.cluster).run(step, args=(rows,))
 
-    def sum(self, value: Any) -> Any:
+    def sum(self, value: tf.Tensor) -> tf.Tensor:
         """Return the sum of a value over all workers, the same in each."""
         if self.cluster is None:
             return value

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from google.protobuf.message import Message
 from onnx import ModelProto, TensorProto, helper
 
 Read = Callable[[], np.ndarray]
+M = TypeVar("M", bound=Message)
 
 
 class LargeWeights:
@@ -98,7 +100,7 @@ def inputs_as_large(model: ModelProto, source: ModelProto) -> None:
     model.graph.initializer.extend(large)
 
 
-def without(message: Any, names: frozenset[str]) -> Any:
+def without(message: M, names: frozenset[str]) -> M:
     """Return a copy of a protobuf message without the fields of these names."""
     copy = type(message)()
     for field, value in message.ListFields():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from onnx import (
@@ -41,14 +40,16 @@ REDUCTIONS = {"sum": ("ReduceSum", 13), "ave": ("ReduceMean", 18), "mul": ("Redu
 INT64_MIN = np.iinfo(np.int64).min
 
 
-def expand(model: ModelProto, plans: Mapping[str, Any], writer: type[Writer] | None = None) -> None:
+def expand(
+    model: ModelProto, plans: Mapping[str, object], writer: type[Writer] | None = None
+) -> None:
     """Replace every placeholder by the nodes of its plan, in nested graphs too."""
     (opset,) = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     _expand_graph(model.graph, plans, opset, writer or Operators)
 
 
 def _expand_graph(
-    graph: GraphProto, plans: Mapping[str, Any], opset: int, writer: type[Writer]
+    graph: GraphProto, plans: Mapping[str, object], opset: int, writer: type[Writer]
 ) -> None:
     nodes: list[NodeProto] = []
     for node in graph.node:
@@ -60,7 +61,9 @@ def _expand_graph(
             continue
         token = helper.get_node_attr_value(node, "token").decode()
         written = writer(node, opset)
-        written.write(plans[token])
+        plan = plans[token]
+        assert isinstance(plan, Plan)  # what else a token may stand for has no placeholder
+        written.write(plan)
         nodes.extend(written.nodes)
         graph.initializer.extend(written.weights)
     del graph.node[:]
@@ -83,7 +86,7 @@ class Writer(ABC):
         """Write the plan's nodes."""
 
     def node(
-        self, kind: str, inputs: list[str], outputs: list[str] | int = 1, **attributes: Any
+        self, kind: str, inputs: list[str], outputs: list[str] | int = 1, **attributes: object
     ) -> str:
         """Add a node and return its first output, named afresh unless names are given."""
         number = len(self.nodes)
@@ -198,9 +201,9 @@ class Operators(Writer):
         return self.node(kind, [value], outputs, keepdims=0, axes=[axis])
 
 
-def _attributes(plan: Plan) -> dict[str, Any]:
+def _attributes(plan: Plan) -> dict[str, object]:
     """Return the operator's attributes; defaults are left out."""
-    attributes: dict[str, Any] = {"hidden_size": plan.units}
+    attributes: dict[str, object] = {"hidden_size": plan.units}
     if len(plan.directions) == 2:
         attributes["direction"] = "bidirectional"
     elif plan.backwards:

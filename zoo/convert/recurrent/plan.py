@@ -12,9 +12,12 @@ recurrent_kernel [hidden, gates*hidden] and one bias.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
 
 #: ONNX's gate order, as positions in Keras's.
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
@@ -79,7 +82,7 @@ class Plan:
         return f"a recurrent layer ({self.kind}, {self.units} units)"
 
 
-def kind_of(cell: Any) -> str | None:
+def kind_of(cell: keras.Layer) -> str | None:
     """Return the ONNX operator for a cell, None for one that is not exactly Keras's own."""
     import keras
 
@@ -91,14 +94,14 @@ def kind_of(cell: Any) -> str | None:
     return kinds.get(type(cell))
 
 
-def activations_of(cell: Any, kind: str) -> tuple[str, ...] | None:
+def activations_of(cell: keras.Layer, kind: str) -> tuple[str, ...] | None:
     """Return the cell's activations by Keras's names, None if ONNX lacks one.
 
     In ONNX's order: the gates' f first, then g (and h, the LSTM's second g).
     """
     import keras
 
-    def name(function: Any) -> str | None:
+    def name(function: object) -> str | None:
         for known in ACTIVATIONS:
             if function is getattr(keras.activations, known):
                 return known
@@ -112,7 +115,7 @@ def activations_of(cell: Any, kind: str) -> tuple[str, ...] | None:
     return None if None in names else tuple(str(item) for item in names)
 
 
-def direction_of(cell: Any, kind: str) -> Direction | None:
+def direction_of(cell: keras.Layer, kind: str) -> Direction | None:
     """Return a built cell's weights, None if ONNX cannot say its activations."""
     activations = activations_of(cell, kind)
     if activations is None:
@@ -126,7 +129,7 @@ def direction_of(cell: Any, kind: str) -> Direction | None:
     )
 
 
-def _float32(variable: Any) -> np.ndarray:
+def _float32(variable: keras.Variable) -> np.ndarray:
     import tensorflow as tf
 
     with tf.init_scope():  # the plan is made while tracing, and the weights are outside

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -135,8 +134,7 @@ class Portable(Writer):
         if name == "linear":
             return value
         kind, attributes = NODES[name]
-        extra: dict[str, Any] = dict(attributes)
-        return self.node(kind, [value], **extra)
+        return self.node(kind, [value], 1, **attributes)
 
     def _plus(self, state: str, weights: str, x: str) -> str:
         """Add the state's product to the input's.

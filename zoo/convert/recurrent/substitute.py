@@ -10,23 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zoo.convert.recurrent.plan import Plan, direction_of, kind_of
 from zoo.convert.tokens import Tokens, placeholder
 
-Planner = Callable[[Any, Any, Any], "Plan | None"]
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+Planner = Callable[["keras.Layer", "tf.Tensor", object], "Plan | None"]
 
 MERGES = ("concat", "sum", "mul", "ave", None)
 
 
 @contextmanager
-def substituted(layers: list[Any], tokens: Tokens) -> Iterator[None]:
+def substituted(layers: list[keras.Layer], tokens: Tokens) -> Iterator[None]:
     """Replace the `call` of every layer that qualifies; put all back at the end."""
     import keras
 
     kinds = keras.layers
-    replaced: list[Any] = []
+    replaced: list[keras.Layer] = []
     try:
         for layer in layers:
             # Exact types: a subclass may mean anything by its call.
@@ -43,13 +47,16 @@ def substituted(layers: list[Any], tokens: Tokens) -> Iterator[None]:
             layer.__dict__.pop("call", None)
 
 
-def _replace(layer: Any, planner: Planner, tokens: Tokens) -> None:
+def _replace(layer: keras.Layer, planner: Planner, tokens: Tokens) -> None:
     """Put a `call` into the instance that hides the class's."""
-    original = layer.call
+    original: Callable[..., tf.Tensor] = layer.call
 
     def call(
-        sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
-    ) -> Any:
+        sequences: tf.Tensor,
+        initial_state: object = None,
+        mask: tf.Tensor = None,
+        training: bool | None = False,
+    ) -> tf.Tensor:
         carried = _states_are_inputs() and layer.stateful  # zoo/convert/states.py
         kept = getattr(layer, "states", None) if carried else None
         begins = kept if initial_state is None else initial_state
@@ -68,7 +75,7 @@ def _replace(layer: Any, planner: Planner, tokens: Tokens) -> None:
     layer.__dict__["call"] = call
 
 
-def plan_single(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
+def plan_single(layer: keras.Layer, sequences: tf.Tensor, initial_state: object) -> Plan | None:
     """Return the plan of an LSTM, GRU, SimpleRNN or RNN of one of their cells."""
     kind = kind_of(layer.cell)
     if kind is None or layer.unroll or layer.compute_dtype != "float32":
@@ -90,7 +97,9 @@ def plan_single(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
     )
 
 
-def plan_bidirectional(layer: Any, sequences: Any, initial_state: Any) -> Plan | None:
+def plan_bidirectional(
+    layer: keras.Layer, sequences: tf.Tensor, initial_state: object
+) -> Plan | None:
     """Return the plan of a Bidirectional whose two layers are of one kind, forward then backward."""
     forward, backward = layer.forward_layer, layer.backward_layer
     if layer.merge_mode not in MERGES or (_states_are_inputs() and forward.stateful):
@@ -121,7 +130,9 @@ def plan_bidirectional(layer: Any, sequences: Any, initial_state: Any) -> Plan |
     )
 
 
-def _token_call(plan: Plan, sequences: Any, initial_state: Any, tokens: Tokens) -> Any:
+def _token_call(
+    plan: Plan, sequences: tf.Tensor, initial_state: object, tokens: Tokens
+) -> tf.Tensor:
     """Return what the layer would: tensors made by a token that stands for the plan."""
     import keras
     import tensorflow as tf

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np
@@ -16,11 +15,11 @@ def version() -> str:
     return metadata.version("jaxonnxruntime")
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Read the file; each run traces it for its feeds, as the package demands."""
     model = onnx.load(path)
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         function, weights = call_onnx.call_onnx_model(model, feeds)
         answers = function(weights, feeds)
         return dict(zip(outputs, map(np.asarray, answers), strict=True))

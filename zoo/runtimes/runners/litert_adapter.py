@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -28,7 +27,7 @@ def version() -> str:
     return metadata.version("ai-edge-litert")
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Convert the file; its signature is in the graph's own names."""
     if not Path(SAMPLES).exists():
         np.save(SAMPLES, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
@@ -46,7 +45,7 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, 
     )
     (file,) = folder.glob("*_float32.tflite")
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         interpreter = Interpreter(model_path=str(file), num_threads=1)
         (key,) = interpreter.get_signature_list()
         runner = interpreter.get_signature_runner(key)

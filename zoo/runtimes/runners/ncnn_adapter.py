@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import ncnn
 import numpy as np
@@ -26,11 +25,11 @@ def version() -> str:
     return metadata.version("ncnn")
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Remember the file; each run converts it for its rows' shape."""
-    networks: dict[str, Any] = {}
+    networks: dict[str, ncnn.Net] = {}
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         shapes = ",".join(
             f"[{','.join(map(str, (1, *array.shape[1:])))}]{TYPES[array.dtype.name]}"
             for array in feeds.values()
@@ -56,7 +55,7 @@ def _converter() -> str:
     return str(Path(specification.origin).with_name("pnnx"))
 
 
-def _network(path: Path, shapes: str) -> Any:
+def _network(path: Path, shapes: str) -> ncnn.Net:
     """Convert into a folder of its own, and load the result."""
     folder = tempfile.mkdtemp(dir=Path.cwd())
     names = {
@@ -87,7 +86,7 @@ def _network(path: Path, shapes: str) -> Any:
     return _loaded(names["ncnnparam"], names["ncnnbin"])
 
 
-def _loaded(parameters: str, weights: str) -> Any:
+def _loaded(parameters: str, weights: str) -> ncnn.Net:
     """Load a converted network for float32."""
     network = ncnn.Net()
     options = network.opt
@@ -114,7 +113,7 @@ def _with_stderr(descriptor: int, act: Callable[[], int]) -> int:
         os.close(kept)
 
 
-def _one(network: Any, row: list[np.ndarray], outputs: int) -> list[np.ndarray]:
+def _one(network: ncnn.Net, row: list[np.ndarray], outputs: int) -> list[np.ndarray]:
     """Run one row; inputs and outputs are numbered in the graph's order."""
     extractor = network.create_extractor()
     for position, array in enumerate(row):

@@ -4,13 +4,14 @@ import sys
 import types
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import onnx
 import torch
 
 
-def _no_region_operators(*_: Any, **__: Any) -> Any:
+def _no_region_operators(*_: object, **__: object) -> NoReturn:
     raise NotImplementedError("operators on regions of interest need torchvision")
 
 
@@ -29,7 +30,7 @@ def version() -> str:
     return metadata.version("onnx2torch")
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Convert the file; its inputs are positional, in the graph's order."""
     graph = onnx.load(path).graph
     held = {tensor.name for tensor in graph.initializer}
@@ -37,7 +38,7 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, 
     torch.set_num_threads(1)
     module = onnx2torch.convert(path).eval()
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         with torch.no_grad():
             answers = module(*(torch.from_numpy(feeds[name]) for name in inputs))
         several = answers if isinstance(answers, (tuple, list)) else (answers,)

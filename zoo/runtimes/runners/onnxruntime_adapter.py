@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+
+import numpy as np
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
@@ -13,7 +14,7 @@ def version() -> str:
     return str(onnxruntime.__version__)
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Open a session; its outputs come back by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -6,9 +6,9 @@ network of its own.
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import cv2
+import numpy as np
 
 
 def version() -> str:
@@ -16,12 +16,12 @@ def version() -> str:
     return str(cv2.__version__)
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Read the file; its outputs come back under the names OpenCV keeps."""
     cv2.setNumThreads(1)
     cv2.dnn.readNetFromONNX(path)  # so that a file it refuses is refused at load
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         network = cv2.dnn.readNetFromONNX(path)
         for name, array in feeds.items():
             network.setInput(array, name)

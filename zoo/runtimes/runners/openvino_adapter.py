@@ -5,8 +5,8 @@ comparison of graphs needs the precision that the file states.
 """
 
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 import openvino
 
 CORE = openvino.Core()
@@ -18,11 +18,11 @@ def version() -> str:
     return str(openvino.__version__).split("-")[0]
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Compile the file for the CPU."""
     compiled = CORE.compile_model(path, "CPU", OPTIONS)
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         answers = compiled(feeds)
         # An output carries the names of all tensors that were folded into it; the results are
         # views of buffers that the next request overwrites.

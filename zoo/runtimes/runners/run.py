@@ -14,9 +14,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def main(adapter_file: str, folder: Path) -> None:
@@ -25,7 +28,7 @@ def main(adapter_file: str, folder: Path) -> None:
     job = json.loads((folder / "job.json").read_text())
     with (folder / "results.jsonl").open("w", buffering=1) as results:
 
-        def write(**result: Any) -> None:
+        def write(**result: object) -> None:
             results.write(json.dumps(result) + "\n")
 
         try:
@@ -48,7 +51,7 @@ def main(adapter_file: str, folder: Path) -> None:
 
 
 def _answer(
-    folder: Path, run: Callable[..., Any], number: int, feeds: list[dict[str, Any]]
+    folder: Path, run: Run, number: int, feeds: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Run one case; return the tensors that were written for its outputs."""
     outputs = run({tensor["name"]: _read(folder, tensor) for tensor in feeds})
@@ -65,7 +68,7 @@ def _end_with_parent() -> None:
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
-def _import(path: str) -> Any:
+def _import(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location("adapter", path)
     assert spec is not None
     assert spec.loader is not None
@@ -79,7 +82,7 @@ def _read(folder: Path, tensor: dict[str, Any]) -> np.ndarray:
     return flat.reshape(tensor["shape"])
 
 
-def _write(folder: Path, file: str, name: str, value: Any) -> dict[str, Any]:
+def _write(folder: Path, file: str, name: str, value: np.ndarray) -> dict[str, Any]:
     array = np.ascontiguousarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"output {name} is {array.dtype}, which has no raw form")
@@ -89,11 +92,11 @@ def _write(folder: Path, file: str, name: str, value: Any) -> dict[str, Any]:
     return {"name": name, "file": file, "dtype": array.dtype.name, "shape": shape}
 
 
-def _reason(error: BaseException, adapter: Any = None) -> str:
+def _reason(error: BaseException, adapter: ModuleType | None = None) -> str:
     """Return the error in one line: by the adapter's own `reason`, if it has one."""
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         raise error
-    text = adapter.reason(str(error)) if hasattr(adapter, "reason") else str(error)
+    text = getattr(adapter, "reason", str)(str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(lines)[:600]}" if lines else type(error).__name__
 

@@ -7,8 +7,8 @@ of tract's own.
 """
 
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 import tract
 
 #: numpy's names of types to the ones tract's facts are written in.
@@ -28,11 +28,11 @@ def version() -> str:
     return str(tract.version())
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Parse the file; each run plans it for its feeds' shapes."""
     tract.onnx().load(path)  # so that a file it refuses is refused at load
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         model = tract.onnx().load(path)
         inputs = [model.input_name(i) for i in range(model.input_count())]
         for position in range(model.output_count()):

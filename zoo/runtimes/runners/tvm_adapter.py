@@ -4,8 +4,8 @@ Each shape of feeds gets a program of its own, since kernels for known sizes are
 """
 
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 import onnx
 import tvm
 from tvm import relax
@@ -17,11 +17,11 @@ def version() -> str:
     return str(tvm.__version__)
 
 
-def load(path: str, outputs: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Read the file; each run compiles it for its feeds' shapes."""
     model = onnx.load(path)
 
-    def run(feeds: dict[str, Any]) -> dict[str, Any]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         module = from_onnx(
             model,
             shape_dict={name: list(array.shape) for name, array in feeds.items()},
