@@ -40,7 +40,7 @@ SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
     (("server", "composes every part"), ("supervisors", "several processes")),
     (("backends", "onnxruntime"), ("endpoints", "the ports and what answers")),
     (("topology", "one process or several"),),
-    (("protocols", "grpc, rest, tfs"),),
+    (("protocols", "grpc, grpc_web, rest, tfs"),),
     (("dataplane", "what every protocol may ask"),),
     (("models", "load, unload, catalog"),),
     (("inference", "request to answer"),),
@@ -204,7 +204,10 @@ def request() -> Picture:
     picture.text(866, 138, "short for certain: on the loop", anchor="end")
     picture.text(866, 154, "anything else: on a worker thread", anchor="end")
     picture.text(
-        24, 292, "protocols/{grpc,rest,tfs}: transport, decode, encode, answer", anchor="start"
+        24,
+        292,
+        "protocols/{grpc,grpc_web,rest,tfs}: transport, decode, encode, answer",
+        anchor="start",
     )
     picture.text(
         24,

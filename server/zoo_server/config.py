@@ -213,6 +213,10 @@ class ServerConfig:
         "be repeated; without it browsers let no other origin's pages ask",
         metavar="ORIGIN",
     )
+    grpc_web: bool = switch(
+        "answer gRPC-Web on the HTTP port: the services of the gRPC port, for pages in browsers; those of "
+        "other origins need --http-cors-origin too"
+    )
     model_control_mode: str = choice(
         "none",
         "what may change the models while the server runs: nothing (none), changes of the repository "
@@ -337,6 +341,8 @@ class ServerConfig:
                 "--tls-client-ca needs --tls-certificate and --tls-key: without TLS no client can "
                 "show a certificate"
             )
+        if self.grpc_web and self.http_port is None:
+            raise ConfigurationError("--grpc-web needs an --http-port, which is off")
         if (self.model_name is None) != (self.model_dir is None):
             raise ConfigurationError(
                 "--model-name and --model-dir go together: one of them is missing"

@@ -154,10 +154,11 @@ class Endpoints:
         """Begin to answer; `is_reachable` tells, for the metrics, whether the repository is."""
         if self._topology.shares_port:
             self._transport.bind()
-        self._transport.start(self._handlers(dataplane))
+        handlers = self._handlers(dataplane)
+        self._transport.start([*handlers, reflection_handlers(SERVICES)])
         self._http.start(
             {
-                "HTTP": lambda: self._rest(dataplane),
+                "HTTP": lambda: self._http_application(dataplane, handlers),
                 "metrics": lambda: self._metrics(dataplane, is_reachable),
             }
         )
@@ -227,23 +228,32 @@ class Endpoints:
                 self._calls.in_flight,
             ),
             health_handlers(self._calls.health),
-            reflection_handlers(SERVICES),
         ]
 
-    def _rest(self, dataplane: DataPlane) -> Application:
+    def _http_application(
+        self, dataplane: DataPlane, handlers: Sequence[grpc.GenericRpcHandler]
+    ) -> Application:
         """Return the application of the HTTP port, with all that it imports."""
-        from zoo_server.protocols.rest.application import rest_application
+        from zoo_server.protocols.rest.application import cross_origin, rest_application
+        from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 
-        calls = self._calls
-        return rest_application(
+        calls, bodies = self._calls, Bodies(BodyLimits.of(self._config))
+        application = rest_application(
             dataplane,
             self._config,
             calls.in_flight,
             calls.workers,
             calls.counts,
+            bodies,
             self._tokens,
             calls.path.callers,
         )
+        if self._config.grpc_web:
+            from zoo_server.protocols.grpc_web.application import GrpcWeb
+
+            guard = None if self._tokens is None else TokenGuard(self._tokens)
+            application = GrpcWeb(application, handlers, guard, bodies, calls.workers, calls.counts)
+        return cross_origin(application, self._config)
 
     def _metrics(self, dataplane: DataPlane, is_reachable: Callable[[], bool]) -> Application:
         """Return the application of the metrics port, with all that it imports."""

@@ -48,7 +48,14 @@ class HttpCaller:
         self, method: str, path: str, body: bytes | list[bytes] | None = None, **headers: str
     ) -> HttpAnswer:
         """Ask; header names with _ for -; a body in pieces is sent in chunks."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask_as_named(
+            method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
+
+    def ask_as_named(
+        self, method: str, path: str, body: bytes | list[bytes] | None, named: dict[str, str]
+    ) -> HttpAnswer:
+        """Ask with headers of these very names."""
         now = time.monotonic()
         if now - self._last > _RESTED_SECONDS:
             self._connection.close()  # the next request opens it again

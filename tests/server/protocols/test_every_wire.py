@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.server.http_callers import HttpCaller
+from tests.server.web_callers import WebCaller
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import (
     tensorflow_framework_pb2,
@@ -60,14 +61,16 @@ def served(tmp_path_factory, graphs, serve):
         (path / name / "1").mkdir(parents=True)
         (path / name / "1" / "model.onnx").write_bytes(content)
     (path / "m" / "config.pbtxt").write_text("max_batch_size: 8")
-    with serve(path, http_port=0, allow_shared_memory=True) as wire:
+    with serve(path, http_port=0, allow_shared_memory=True, grpc_web=True) as wire:
         wire.http = HttpCaller(wire.server.http_address)
+        wire.web = WebCaller(wire.server.http_address)
         yield wire
         wire.http.close()
+        wire.web.close()
 
 
-def by_grpc(wire, model, version, inputs, outputs):
-    """Return the status and the text."""
+def infer_request(model, version, inputs, outputs):
+    """Return the message of a case."""
     request = pb.ModelInferRequest(model_name=model, model_version=version)
     for name, datatype, array, parameters in inputs:
         tensor = request.inputs.add(name=name, datatype=datatype)
@@ -77,9 +80,20 @@ def by_grpc(wire, model, version, inputs, outputs):
             request.raw_input_contents.append(array.tobytes())
     for name, parameters in outputs:
         set_parameters(request.outputs.add(name=name), parameters)
+    return request
+
+
+def by_grpc(wire, *case):
+    """Return the status and the text."""
     with pytest.raises(grpc.RpcError) as caught:
-        wire.stub.ModelInfer(request, timeout=20)
+        wire.stub.ModelInfer(infer_request(*case), timeout=20)
     return caught.value.code(), caught.value.details()
+
+
+def by_web(wire, *case):
+    """Return the status and the text."""
+    answer = wire.web.call("ModelInfer", infer_request(*case).SerializeToString())
+    return answer.code, answer.details
 
 
 def set_parameters(tensor, parameters):
@@ -146,10 +160,11 @@ def by_tensorflow_rest(wire, model, version, inputs, _):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_mistake_is_the_same_on_every_wire(case, served):
-    """gRPC and REST say the same; TensorFlow Serving's protocol answers the same status."""
+    """gRPC, gRPC-Web and REST say the same; TensorFlow Serving's protocol answers the same status."""
     code, text = by_grpc(served, *CASES[case])
     status, error = by_rest(served, *CASES[case])
 
+    assert by_web(served, *CASES[case]) == (code, text)
     assert (status, error) == (HTTP_STATUS[code], text)
     if not NOT_IN_TENSORFLOW.search(case):
         assert by_tensorflow(served, *CASES[case]) is code

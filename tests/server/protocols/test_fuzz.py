@@ -6,6 +6,7 @@ hundreds a wire and transport run always, a hundred thousand with the slow tests
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import socket
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from tests.server.protocols.grpc.http2 import OPENING, call, frame
+from tests.server.web_callers import WebCaller, framed
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import tensorflow_serving_pb2 as tfs
 from zoo_server.protocols.rest.errors import HTTP_STATUS
@@ -157,6 +159,28 @@ def http_wire(server: Addresses, count: int, source: random.Random) -> None:
                 assert status in {200, 400, 401, 404, 405, 408, 500, 501, 503, 504}, status
 
 
+def web_wire(server: Addresses, count: int, source: random.Random) -> None:
+    """Spoil frames of gRPC-Web, their base64, and what they hold."""
+    caller = WebCaller(server.http, timeout=60)
+    seeds = [(method, make()) for method, makes in (GRPC | PREDICT).items() for make in makes]
+    stream = f"{INFERENCE}ModelStreamInfer"
+    for _ in range(count):
+        method, seed = source.choice(seeds)
+        if seed in (infer_message(), raw_message()) and source.random() < 0.3:
+            method = stream
+        spoils = source.randrange(3)
+        message = spoilt(seed, source) if spoils == 0 else seed
+        body = framed(message) * (source.randint(1, 5) if method == stream else 1)
+        body, text = spoilt(body, source) if spoils == 1 else body, source.random() < 0.5
+        if text:
+            body = base64.b64encode(body)
+        body = spoilt(body, source) if spoils == 2 else body
+        answer = caller.send(method, body, text=text)
+        assert answer.code is grpc.StatusCode.OK or answer.code in HTTP_STATUS, answer
+        assert "incident" not in answer.details, answer
+    caller.close()
+
+
 def statuses(connection: socket.socket) -> Iterator[int]:
     """Read to the end, and yield the statuses of the answers."""
     held = b""
@@ -182,7 +206,7 @@ def frames_wire(server: Addresses, count: int, source: random.Random) -> None:
 
 WIRES = {
     "gRPC": grpc_wire(GRPC), "TensorFlow Serving": grpc_wire(PREDICT), "HTTP": http_wire,
-    "HTTP/2": frames_wire,
+    "HTTP/2": frames_wire, "gRPC-Web": web_wire,
 }  # fmt: skip
 
 
@@ -193,10 +217,10 @@ def test_bad_requests_have_a_status_and_no_consequence(
     wire, count, repository, graphs, server_process, transport
 ):
     """Each is answered or refused as the table says; then the server answers as before."""
-    if (wire, transport) == ("HTTP", "public"):
+    if wire in ("HTTP", "gRPC-Web") and transport == "public":
         pytest.skip("HTTP is the same beside either transport")
     repository.add("m", graphs.identity())
-    process = server_process(repository.path, "--grpc-port", "0", "--http-port", "0")
+    process = server_process(repository.path, "--grpc-port", "0", "--http-port", "0", "--grpc-web")
     addresses = Addresses(*process.wait_for(r"ready: gRPC on (\S+), HTTP on (\S+),").groups())
     WIRES[wire](addresses, count, random.Random(7))
 

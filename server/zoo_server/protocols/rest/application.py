@@ -27,7 +27,7 @@ from zoo_server.protocols.callers import CallerLimits
 from zoo_server.protocols.ports import peer_of
 from zoo_server.protocols.rest import openapi
 from zoo_server.protocols.rest.asgi import Application, RightOf, TokenCheck
-from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
+from zoo_server.protocols.rest.bodies import Bodies
 from zoo_server.protocols.rest.errors import JSON, error_body, error_response
 from zoo_server.protocols.rest.home import Home
 from zoo_server.protocols.rest.infer import LENGTH_HEADER, Inference
@@ -42,6 +42,7 @@ from zoo_server.protocols.rest.predict import PredictFormat, TensorFlowServingRo
 from zoo_server.protocols.rest.request_formats import OpenInferenceFormat, RequestFormat
 from zoo_server.protocols.rest.routes import INFER, OPENAPI, OPERATIONS, PREDICT, Operation
 from zoo_server.protocols.rest.site import SiteRoute
+from zoo_server.protocols.status import RETRY_KEY
 from zoo_server.telemetry.server_counts import ServerCounts
 
 #: Where TensorFlow Serving's paths begin.
@@ -57,33 +58,42 @@ def rest_application(
     in_flight: AbstractContextManager[None],
     workers: Executor,
     counts: ServerCounts,
+    bodies: Bodies,
     tokens: Tokens | None = None,
     callers: CallerLimits | None = None,
 ) -> Application:
     """Return the application.
 
     `workers` run what may take long, so that the event loop does not wait; `counts` are told of what is
-    refused; without tokens none is asked for, and without `callers` none is limited.
+    refused; `bodies` accounts for those of the port. Without tokens none is asked for, and without `callers`
+    none is limited.
     """
-    routes = _Routes(dataplane, BodyLimits.of(config), in_flight, workers, callers)
+    routes = _Routes(dataplane, bodies, in_flight, workers, callers)
     site = [] if config.site is None else [SiteRoute(config.site)]
     application = Starlette(
         routes=[*routes.all(), *site, routes.home(Home(dataplane, config))],
         exception_handlers={HTTPException: _http_error, Exception: _unforeseen},
     )
     application.router.redirect_slashes = False
-    checked: Application = application
-    if tokens is not None:
-        checked = TokenCheck(application, tokens, _rights(), counts)
-    if config.http_cors_origin:  # around the check: a browser asks whether it may without the token
-        checked = CORSMiddleware(
-            checked,
-            allow_origins=config.http_cors_origin,
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            expose_headers=[LENGTH_HEADER, "retry-after"],
-        )
-    return checked
+    if tokens is None:
+        return application
+    return TokenCheck(application, tokens, _rights(), counts)
+
+
+def cross_origin(application: Application, config: ServerConfig) -> Application:
+    """Let the pages of other origins ask, if the configuration names any.
+
+    It stands around the check of tokens: a browser asks whether it may without one.
+    """
+    if not config.http_cors_origin:
+        return application
+    return CORSMiddleware(
+        application,
+        allow_origins=config.http_cors_origin,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=[LENGTH_HEADER, "retry-after", "grpc-status", "grpc-message", RETRY_KEY],
+    )
 
 
 def _rights() -> RightOf:
@@ -110,18 +120,18 @@ class _Routes:
     def __init__(
         self,
         dataplane: DataPlane,
-        limits: BodyLimits,
+        bodies: Bodies,
         in_flight: AbstractContextManager[None],
         workers: Executor,
         callers: CallerLimits | None,
     ) -> None:
         self._version = dataplane.server_metadata.version
-        self._limits = limits
+        self._limits = bodies.limits
         self._in_flight = in_flight
         self._workers = workers
         self._callers = callers
         self._functions = (OpenInferenceRoutes(dataplane), TensorFlowServingRoutes(dataplane))
-        self._bodies = Bodies(limits)
+        self._bodies = bodies
         self._inference = Inference(dataplane, self._bodies, workers)
         self._formats: dict[str, RequestFormat] = {
             INFER: OpenInferenceFormat(dataplane),

@@ -78,6 +78,11 @@ class Holding:
         self._bodies = bodies
         self.size = 0
 
+    def take(self, size: int) -> None:
+        """Account for so many bytes more; QueueFull if all bodies together would be too many."""
+        self._bodies.take(size)
+        self.size += size
+
     async def read(self, request: Request, limit: int | None = None) -> bytes | bytearray:
         """Return the body as it came; InvalidRequest if it is larger than `limit`."""
         limits = self._bodies.limits
@@ -91,8 +96,7 @@ class Holding:
         async for chunk in chunks:
             if self.size + len(chunk) > limit:
                 raise _too_large(f"more than {limit}", limit)
-            self._bodies.take(len(chunk))
-            self.size += len(chunk)
+            self.take(len(chunk))
             if joined is not None:
                 joined += chunk
             elif first:

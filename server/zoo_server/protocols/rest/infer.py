@@ -41,13 +41,13 @@ from zoo_server.protocols.rest.sliced_response import SlicedResponse
 LENGTH_HEADER = "inference-header-content-length"
 
 #: A body up to this is decoded on the loop: about as long as handing it to a thread takes.
-_SMALL_BYTES = 8192
+SMALL_BYTES = 8192
 
 #: JSON above this is read one request at a time: as Python objects it takes ten times its size.
 _LARGE_BYTES = 1 << 20
 
 #: The longest run that the loop takes on itself; meanwhile everybody else on HTTP waits.
-_INLINE_BUDGET_NS = 500_000
+INLINE_BUDGET_NS = 500_000
 
 
 class Inference:
@@ -83,8 +83,8 @@ class Inference:
                 headers=request.headers,
             )
             begin = partial(self._begin, request_format, caller, model, sent)
-            if len(body) <= _SMALL_BYTES and encoding is None:
-                begin(_INLINE_BUDGET_NS)
+            if len(body) <= SMALL_BYTES and encoding is None:
+                begin(INLINE_BUDGET_NS)
             elif encoding is None and sent.header_length() <= _LARGE_BYTES:
                 await self._on_a_worker(begin)
             else:

@@ -1,0 +1,9 @@
+"""gRPC-Web: the services of the gRPC port for pages in browsers, on the HTTP port.
+
+    application.py  from an HTTP request to a handler, and back
+    call.py         one call, as handlers and the path of inference see it
+    frames.py       messages and trailers in a body, as bytes or as base64
+
+The protocol is doc/PROTOCOL-WEB.md of grpc/grpc. A browser sends one body and then reads: unary calls and
+streams of answers.
+"""
