@@ -237,12 +237,18 @@ class SequenceBatcher(Generic[M, R]):
                 value = control.values[flags[control.kind]]
             shape = (*self._lead, *control.dims)
             arrays[control.input] = np.full(shape, value, control.datatype.numpy)
+        grown = []
         for state in self._settings.states:
+            shape = (*self._lead, *state.dims)
             kept = sequence.state.get(state.input)
             if kept is None:
-                kept = np.zeros((*self._lead, *state.dims), state.datatype.numpy)
+                kept = np.zeros(shape, state.datatype.numpy)
+            elif kept.shape != shape:
+                grown.append((state.input, kept.shape))
             arrays[state.input] = kept
         member.add_inputs(arrays)
+        if grown:  # runs are shared by states of one shape
+            member.key = (member.key, *grown)
         # The request leads back here, and not what runs it: an unloaded model must not be in a circle.
         member.sequence = self, sequence
         sequence.busy, sequence.ends = True, end

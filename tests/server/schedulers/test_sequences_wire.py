@@ -101,13 +101,11 @@ def test_state_is_each_sequences_own(strategy, repository, sums, serve):
     assert again == [5]
 
 
-@pytest.mark.parametrize(("initial", "first"), [("", 1), ("dims: [ 0 ]", 0), ("dims: [ 3 ]", 3)])
-def test_a_state_that_grows_begins_with_the_dims_it_is_given(
-    initial, first, repository, graphs, serve
-):
-    """A variable dimension is 1 at first unless `initial_state` says otherwise; 0 is an empty cache."""
+@pytest.fixture
+def growing(graphs):
+    """y = before and x, after = y: all values so far."""
     rows, grown = ["batch", 1], ["batch", "time"]
-    growing = graphs.model(
+    return graphs.model(
         [
             helper.make_node("Concat", ["before", "x"], ["after"], axis=1),
             helper.make_node("Identity", ["after"], ["y"]),
@@ -121,13 +119,38 @@ def test_a_state_that_grows_begins_with_the_dims_it_is_given(
             graphs.value("after", TensorProto.FLOAT, ["batch", "longer"]),
         ],
     )
+
+
+def state_that_grows(initial):
     zeros = f'initial_state {{ name: "z" data_type: TYPE_FP32 zero_data: true {initial} }}'
-    state = STATE.replace("dims: [ 1 ]", f"dims: [ -1 ] {zeros}")
-    repository.add("m", growing, config("direct {}", state))
+    return STATE.replace("dims: [ 1 ]", f"dims: [ -1 ] {zeros}")
+
+
+@pytest.mark.parametrize(("initial", "first"), [("", 1), ("dims: [ 0 ]", 0), ("dims: [ 3 ]", 3)])
+def test_a_state_that_grows_begins_with_the_dims_it_is_given(
+    initial, first, repository, growing, serve
+):
+    """A variable dimension is 1 at first unless `initial_state` says otherwise; 0 is an empty cache."""
+    repository.add("m", growing, config("direct {}", state_that_grows(initial)))
     with serve(repository.path) as wire:
         answers = [values(wire.stub.ModelInfer(request(n, 1, start=n == 5))) for n in (5, 6)]
 
     assert answers == [[0] * first + [5], [0] * first + [5, 6]]
+
+
+def test_states_of_unlike_shapes_share_no_run(repository, growing, serve):
+    """Three at once, of lengths whose mean is that of the first: each has its own values back."""
+    waits = "oldest { max_candidate_sequences: 4 max_queue_delay_microseconds: 200000 }"
+    repository.add("m", growing, config(waits, state_that_grows("dims: [ 0 ]")))
+    lengths = {2: [10, 11], 1: [20], 3: [30, 31, 32]}
+    with serve(repository.path) as wire:
+        for sequence, sent in lengths.items():
+            for value in sent:
+                wire.stub.ModelInfer(request(value, sequence, start=value == sent[0]))
+        calls = [wire.stub.ModelInfer.future(request(5, sequence)) for sequence in lengths]
+        answers = [values(call.result()) for call in calls]
+
+    assert answers == [[*sent, 5] for sent in lengths.values()]
 
 
 def test_a_stream_of_one_sequence_stays_in_order(repository, sums, serve):
