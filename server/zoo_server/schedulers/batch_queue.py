@@ -17,55 +17,23 @@ The rules are Triton's dynamic batcher's:
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic
 
-from zoo_server.errors import Cancelled, DeadlineExpired, Overloaded, QueueFull, QueueTimeout
+from zoo_server.errors import Overloaded, QueueFull, QueueTimeout
 from zoo_server.model_config import Batching
 from zoo_server.schedulers.latency_model import ALL_ROWS
-
-
-class Member(Protocol):
-    """One request that waits; times are nanoseconds of one monotonic clock."""
-
-    rows: int
-    #: What a run's time is expected to grow with (latency_model.py); 0 where nothing tells.
-    size: int
-    #: Only members of equal keys may share a run.
-    key: Hashable
-    #: 0 takes the model's default level.
-    level: int
-    #: The request's own limit on its time in the queue, 0 for none.
-    timeout_ns: int
-    #: The moment at which its caller gives up, 0 if never.
-    deadline_ns: int
-    #: What its message takes in memory while it waits.
-    nbytes: int
-    #: Set by the queue.
-    queued_ns: int
-    expires_ns: int
-
-    def is_gone(self) -> bool:
-        """Tell whether the caller no longer waits for the answer."""
-
+from zoo_server.schedulers.member import (
+    Decision,
+    M,
+    lost_because,
+    preferred_count,
+    rows_of,
+    units_of,
+)
 
 #: The bytes of messages that may wait for one model; a single message may have more.
 _MOST_BYTES = 1 << 28
-
-#: A deadline that is further away than any run is not held against what a run takes.
-_SOON_NS = 60 * 10**9
-
-M = TypeVar("M", bound=Member)
-
-
-@dataclass(slots=True)
-class Decision(Generic[M]):
-    """What to do now: at most one of `batch` and `ask_again_ns` is there."""
-
-    batch: list[M] = field(default_factory=list)
-    refused: list[tuple[M, Exception]] = field(default_factory=list)
-    ask_again_ns: int | None = None
 
 
 class RequestQueue(Generic[M]):
@@ -215,12 +183,12 @@ class RequestQueue(Generic[M]):
         if not chosen:
             return decision
         batching = self._batching
-        best = _preferred(chosen, batching.preferred)
+        best = preferred_count(chosen, batching.preferred)
         oldest = min(member.queued_ns for member in chosen)
         due = oldest + batching.delay_ns
         if best and (now < due or not batching.delay_ns):
             chosen = chosen[:best]
-        elif not closed and _rows(chosen) < self._largest and now < due:
+        elif not closed and rows_of(chosen) < self._largest and now < due:
             decision.ask_again_ns = min(
                 [due, *(member.expires_ns for member in chosen if member.expires_ns)]
             )
@@ -262,7 +230,7 @@ class RequestQueue(Generic[M]):
             if member.size != known:
                 known = member.size
                 run_ns = self._run_ns(known)
-            lost = _lost(member, now, run_ns if waiting else 0)
+            lost = lost_because(member, now, run_ns if waiting else 0)
             within = most_units
             if lost is None and joins and member.deadline_ns and member.deadline_ns < tightest:
                 within = units_in_time(member.deadline_ns - now, now)
@@ -292,7 +260,7 @@ class RequestQueue(Generic[M]):
             kept: list[M] = []
             for member in ready:
                 left -= 1
-                lost = _lost(member, now, self._run_ns(member.size) if left else 0)
+                lost = lost_because(member, now, self._run_ns(member.size) if left else 0)
                 if lost is not None:
                     decision.refused.append((self._left(member), lost))
                 elif not member.expires_ns or now < member.expires_ns:
@@ -308,7 +276,7 @@ class RequestQueue(Generic[M]):
                 ready.extend(kept)
             for _ in range(len(late)):
                 member = late.popleft()
-                lost = _lost(member, now, self._run_ns(member.size) if left else 0)
+                lost = lost_because(member, now, self._run_ns(member.size) if left else 0)
                 if lost is None:
                     late.append(member)
                 else:
@@ -341,35 +309,3 @@ class RequestQueue(Generic[M]):
                 while left and queue:
                     self._left(queue.popleft())
                     left -= 1
-
-
-def _lost(member: Member, now: int, run_ns: int) -> Exception | None:
-    """Return why a member need not be run any more, None if it is to be.
-
-    `run_ns` is what its run takes; 0 where no others wait, for this one may show that it is less.
-    """
-    deadline = member.deadline_ns
-    if deadline and deadline - now < _SOON_NS and now + run_ns >= deadline:
-        return DeadlineExpired("the deadline passed before the request was run")
-    if member.is_gone():
-        return Cancelled("the caller hung up before the request was run")
-    return None
-
-
-def _preferred(chosen: list[M], preferred: frozenset[int]) -> int:
-    """Return how many members make the largest preferred number of rows, 0 if none do."""
-    best = rows = 0
-    for count, member in enumerate(chosen, 1):
-        rows += member.rows
-        if rows in preferred:
-            best = count
-    return best
-
-
-def _rows(members: list[M]) -> int:
-    return sum(member.rows for member in members)
-
-
-def units_of(member: Member) -> int:
-    """Return what a member counts where work is added up."""
-    return member.size or 1

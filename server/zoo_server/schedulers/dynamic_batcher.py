@@ -13,16 +13,17 @@ others, but leaves them to a worker once its own is answered.
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
 from zoo_server.errors import ExecutionError, Overloaded, ServerError, Unavailable
 from zoo_server.model_config import Batching
+from zoo_server.schedulers.answer_order import AnswerOrder
 from zoo_server.schedulers.backlog import Backlog, check_deadline, hint_ms
-from zoo_server.schedulers.batch_queue import Decision, M, RequestQueue, units_of
+from zoo_server.schedulers.batch_queue import RequestQueue
 from zoo_server.schedulers.latency_model import LatencyModel
+from zoo_server.schedulers.member import Decision, M, units_of
 from zoo_server.schedulers.scheduler import UNBOUNDED, Runner, WouldWait
 from zoo_server.schedulers.timer import Timer
 
@@ -74,8 +75,8 @@ class DynamicBatcher(Generic[M, R]):
         self._woken_at = 0
         #: Whether a request that finds nobody waiting may be run as it is.
         self._direct = self._queue.is_simple and not batching.preserves_order
-        self._order: _Order[M, R] | None = (
-            _Order() if batching.preserves_order and batching.instances > 1 else None
+        self._order: AnswerOrder[M, R] | None = (
+            AnswerOrder() if batching.preserves_order and batching.instances > 1 else None
         )
 
     @property
@@ -352,27 +353,3 @@ class DynamicBatcher(Generic[M, R]):
 
 def _units(batch: list[M]) -> int:
     return units_of(batch[0]) if len(batch) == 1 else sum([units_of(member) for member in batch])
-
-
-class _Order(Generic[M, R]):
-    """Lets the answers of runs that overlapped leave in the order in which the runs were taken."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        #: Runs under way, oldest first, with their outcomes once they have them.
-        self._open: deque[tuple[list[M], list[R | Exception]]] = deque()
-
-    def enter(self, batch: list[M]) -> None:
-        self._open.append((batch, []))
-
-    def leave(
-        self,
-        batch: list[M],
-        outcomes: Sequence[R | Exception],
-        answer: Callable[[list[M], Sequence[R | Exception]], None],
-    ) -> None:
-        """Note a finished run, and answer all whose turn it is."""
-        with self._lock:
-            next(entry for entry in self._open if entry[0] is batch)[1].extend(outcomes)
-            while self._open and self._open[0][1]:
-                answer(*self._open.popleft())

@@ -6,9 +6,9 @@ A batch is taken from the queue once an instance may run it, so that what comes 
 from concurrent.futures import Executor
 
 from zoo_server.model_config import Batching
-from zoo_server.schedulers.batch_queue import Decision, M
 from zoo_server.schedulers.dynamic_batcher import DynamicBatcher, R
 from zoo_server.schedulers.latency_model import LatencyModel
+from zoo_server.schedulers.member import Decision, M
 from zoo_server.schedulers.rate_limiter import Instance, InstancePool
 from zoo_server.schedulers.scheduler import Runner
 from zoo_server.schedulers.timer import Timer

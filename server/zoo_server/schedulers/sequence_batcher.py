@@ -17,24 +17,20 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-
 from zoo_server.errors import (
     Cancelled,
     DeadlineExpired,
     InvalidRequest,
     QueueFull,
     Unavailable,
-    Unsupported,
 )
-from zoo_server.model_config import Control, ControlKind, Sequences
-from zoo_server.schedulers.batch_queue import Member
+from zoo_server.model_config import Sequences
+from zoo_server.schedulers.member import Member
 from zoo_server.schedulers.scheduler import UNBOUNDED, Runner, Scheduler
+from zoo_server.schedulers.sequence_inputs import Array, SequenceId, SequenceInputs
 from zoo_server.schedulers.timer import Timer
 
 _LOG = logging.getLogger(__name__)
-
-SequenceId = int | str
 
 #: Requests of all models that may wait behind others of their sequence, or for a sequence to end,
 #: where none of them holds a thread.
@@ -42,11 +38,6 @@ MOST_WAITING = 65_536
 
 #: What a request is refused with that was not run.
 _NOT_RUN = (Cancelled, DeadlineExpired, Unavailable)
-
-#: Triton's bound on a sequence's name.
-LONGEST_NAME = 128
-
-Array = np.ndarray[Any, Any]
 
 
 class SequenceMember(Member, Protocol):
@@ -107,7 +98,8 @@ class SequenceBatcher(Generic[M, R]):
         """
         self._model = model
         self._settings = sequences
-        self._lead = (1,) if batched else ()
+        self._inputs = SequenceInputs(model, sequences, batched=batched)
+        self._batched = batched
         self._output_of = output_of
         self._timer = timer
         self._lock = threading.Lock()
@@ -131,14 +123,6 @@ class SequenceBatcher(Generic[M, R]):
     def live(self) -> int:
         """How many sequences have begun and not ended."""
         return len(self._live)
-
-    @property
-    def postponed(self) -> int:
-        """How many requests that are still wanted wait for others of their sequence, or for one to end."""
-        with self._lock:
-            sequences = (*self._live.values(), *self._backlog.values())
-            waiting = (member for sequence in sequences for member, _, _ in sequence.waiting)
-            return sum(not member.is_gone() for member in waiting)
 
     def submit(
         self, members: Sequence[M], inline_budget_ns: int = UNBOUNDED, *, stays: bool = False
@@ -167,7 +151,7 @@ class SequenceBatcher(Generic[M, R]):
         sequence_id = parameters.get("sequence_id", 0)
         start = bool(parameters.get("sequence_start", False))
         end = bool(parameters.get("sequence_end", False))
-        self._check(member, sequence_id)
+        self._inputs.check(sequence_id, member.rows)
         with self._lock:
             self._expire()
             sequence = self._live.get(sequence_id) or self._backlog.get(sequence_id)
@@ -202,50 +186,13 @@ class SequenceBatcher(Generic[M, R]):
             return []
         return [self._prepared(sequence, member, start, end)]
 
-    def _check(self, member: M, sequence_id: SequenceId) -> None:
-        if not sequence_id:
-            raise InvalidRequest(
-                f"inference request to model '{self._model}' must specify a non-zero or non-empty "
-                "correlation ID"
-            )
-        if isinstance(sequence_id, str) and len(sequence_id.encode()) > LONGEST_NAME:
-            raise Unsupported(
-                f"string correlation ID cannot be longer than {LONGEST_NAME} characters"
-            )
-        if member.rows != 1:
-            raise InvalidRequest(
-                f"inference request to model '{self._model}' must specify batch-size 1 due to "
-                "requirements of sequence batcher"
-            )
-        for control in self._settings.controls:
-            if control.kind is ControlKind.CORRELATION_ID:
-                _correlation(control, sequence_id, self._model)
-
     # -- what a request gets -------------------------------------------------------------------
 
     def _prepared(self, sequence: _Sequence[M], member: M, start: bool, end: bool) -> M:
         """Give a request its controls and state; the sequence is busy until it is answered."""
         if start:
             sequence.state = {}
-        flags = {ControlKind.START: start, ControlKind.END: end, ControlKind.READY: True}
-        arrays: dict[str, Array] = {}
-        for control in self._settings.controls:
-            value: Any
-            if control.kind is ControlKind.CORRELATION_ID:
-                value = _correlation(control, sequence.id, self._model)
-            else:
-                value = control.values[flags[control.kind]]
-            shape = (*self._lead, *control.dims)
-            arrays[control.input] = np.full(shape, value, control.datatype.numpy)
-        grown = []
-        for state in self._settings.states:
-            shape = (*self._lead, *state.dims)
-            kept = sequence.state.get(state.input)
-            if kept is None:
-                kept = np.zeros(shape, state.datatype.numpy)
-            elif kept.shape != shape:
-                grown.append((state.input, kept.shape))
-            arrays[state.input] = kept
+        arrays, grown = self._inputs.arrays(sequence.id, sequence.state, start=start, end=end)
         member.add_inputs(arrays)
         if grown:  # runs are shared by states of one shape
             member.key = (member.key, *grown)
@@ -268,7 +215,7 @@ class SequenceBatcher(Generic[M, R]):
         for state in self._settings.states:
             array = self._output_of(outcome, state.output)
             # A copy of a row, or the whole batch would stay as long as it.
-            sequence.state[state.input] = array.copy() if self._lead else array
+            sequence.state[state.input] = array.copy() if self._batched else array
 
     def leave(self, sequence: _Sequence[M], *, was_run: bool) -> None:
         """One request is answered: let in the sequence's next, or another sequence."""
@@ -385,21 +332,3 @@ class _StatefulRunner(Generic[M, R]):
         if place is not None:
             batcher, sequence = place
             batcher.leave(sequence, was_run=was_run)
-
-
-def _correlation(control: Control, sequence_id: SequenceId, model: str) -> int | str:
-    """Return the id as the control input takes it."""
-    wants_text = control.datatype.byte_size is None
-    if wants_text:
-        return str(sequence_id)
-    if isinstance(sequence_id, str):
-        raise InvalidRequest(
-            f"correlation ID '{sequence_id[:64]}' of model '{model}' must be a number: its control "
-            f"input is {control.datatype.wire}"
-        )
-    limits = np.iinfo(control.datatype.numpy)
-    if not limits.min <= sequence_id <= limits.max:
-        raise InvalidRequest(
-            f"correlation ID {sequence_id} of model '{model}' does not fit {control.datatype.wire}"
-        )
-    return sequence_id
