@@ -15,11 +15,9 @@ from zoo_server.protocols.bulk import (
     LARGE,
     PREDICT,
     Bulk,
-    array_of,
-    elements_of,
-    numbers,
     take_out,
 )
+from zoo_server.protocols.packed import array_of, elements_of, numbers
 from zoo_server.protocols.tfs import tensors
 from zoo_server.varint import delimited
 

@@ -29,7 +29,8 @@ from zoo_server.protocols.grpc.infer_request import decode
 from zoo_server.protocols.grpc.infer_response import encode
 from zoo_server.protocols.grpc.unparsed_request import Split, split
 from zoo_server.protocols.interceptor import parse
-from zoo_server.protocols.unary import ResponseSender, UnaryPath
+from zoo_server.protocols.response_sender import ResponseSender
+from zoo_server.protocols.unary import UnaryPath
 from zoo_server.varint import delimited
 
 METHOD = "ModelInfer"

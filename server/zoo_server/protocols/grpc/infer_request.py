@@ -14,7 +14,8 @@ from zoo_server.datatypes import DATA_TYPES, DataType
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InferRequest, InputTensor, OutputRequest, TensorData
 from zoo_server.inference.shared_memory import SharedMemory
-from zoo_server.protocols.bulk import Lists, array_of, elements_of, numbers
+from zoo_server.protocols.bulk import Lists
+from zoo_server.protocols.packed import array_of, elements_of, numbers
 from zoo_server.protocols.parameters import (
     check_output,
     classes_of,

@@ -22,7 +22,7 @@ from zoo_server.protocols.copies import join
 from zoo_server.protocols.grpc.infer import InferPath
 from zoo_server.protocols.grpc.unparsed_request import request_id
 from zoo_server.protocols.interceptor import BlockingCall, Context
-from zoo_server.protocols.unary import Call
+from zoo_server.protocols.response_sender import Call
 from zoo_server.varint import delimited
 
 #: Requests of one stream under way at once; the next is read when an answer to one is out.

@@ -22,9 +22,10 @@ from zoo_server.protocols.bulk import PREDICT, take_out
 from zoo_server.protocols.copies import join
 from zoo_server.protocols.decoded_size import PREDICT_FIELDS, reserve_message
 from zoo_server.protocols.interceptor import parse
+from zoo_server.protocols.response_sender import ResponseSender
 from zoo_server.protocols.servables import SIGNATURE, find, model_spec
 from zoo_server.protocols.tfs import tensors
-from zoo_server.protocols.unary import ResponseSender, UnaryPath
+from zoo_server.protocols.unary import UnaryPath
 from zoo_server.varint import delimited
 
 METHOD = "Predict"

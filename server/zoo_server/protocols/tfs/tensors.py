@@ -24,8 +24,9 @@ from zoo_server import datatypes
 from zoo_server.datatypes import DataType
 from zoo_server.errors import InvalidRequest
 from zoo_server.inference.request import InputTensor, OutputTensor, TensorData
-from zoo_server.protocols.bulk import Lists, array_of, elements_of, numbers
+from zoo_server.protocols.bulk import Lists
 from zoo_server.protocols.decoded_size import weight_of_strings
+from zoo_server.protocols.packed import array_of, elements_of, numbers
 from zoo_server.varint import TooLong, delimited, read_varint
 
 #: A few bytes of request must not take gigabytes of memory; who wants so much sends it whole.

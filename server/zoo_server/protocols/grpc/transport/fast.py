@@ -31,13 +31,9 @@ import grpc
 
 from zoo_server.errors import Overloaded
 from zoo_server.protocols.grpc.transport import core
+from zoo_server.protocols.grpc.transport.call_context import run_unary
 from zoo_server.protocols.grpc.transport.connection_limit import ConnectionLimit, close_connections
-from zoo_server.protocols.grpc.transport.fast_calls import (
-    OverloadWatch,
-    RawCall,
-    UnaryCall,
-    run_unary,
-)
+from zoo_server.protocols.grpc.transport.fast_calls import OverloadWatch, RawCall, UnaryCall
 from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.fast_streams import StreamCall, run_stream
 from zoo_server.protocols.grpc.transport.public import EXITING, TransportOptions

@@ -17,7 +17,8 @@ from typing import Any
 import grpc
 
 from zoo_server.protocols.grpc.transport import core
-from zoo_server.protocols.grpc.transport.fast_calls import CallContext, CallerGone, Ended, RawCall
+from zoo_server.protocols.grpc.transport.call_context import CallContext, CallerGone
+from zoo_server.protocols.grpc.transport.fast_calls import Ended, RawCall
 
 Read = Callable[[bytes | None], None]
 Sent = Callable[[], None]
