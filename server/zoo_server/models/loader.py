@@ -11,14 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from zoo_server.errors import ModelLoadError, ServerExiting
-from zoo_server.inference.caching import CachedRunner, CachingScheduler
 from zoo_server.inference.cancellation import Cancellation
-from zoo_server.inference.execution import Rows
-from zoo_server.inference.model import GraphRunner, LoadedModel
-from zoo_server.inference.pictures import PictureScheduler
-from zoo_server.inference.queued_request import QueuedRequest
-from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import EnsembleStep, ModelSettings
+from zoo_server.inference.model import LoadedModel
+from zoo_server.model_config import EnsembleStep
+from zoo_server.models.assembly import loaded_model
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.dependencies import Dependencies
 from zoo_server.models.ensemble_loading import load_ensemble, made_of
@@ -34,14 +30,7 @@ from zoo_server.repository.scan import ModelFiles
 from zoo_server.repository.scheduling import isolation_of
 from zoo_server.repository.session_settings import idle_settings, session_settings
 from zoo_server.repository.warm_ups import warm_ups_of
-from zoo_server.schedulers.dynamic_batcher import DynamicBatcher
-from zoo_server.schedulers.latency_model import LatencyModel
-from zoo_server.schedulers.limited_batcher import LimitedBatcher
-from zoo_server.schedulers.scheduler import Runner, Scheduler
-from zoo_server.schedulers.sequence_batcher import SequenceBatcher
 from zoo_server.telemetry import memory
-from zoo_server.telemetry.requests import RunObserver
-from zoo_server.telemetry.statistics import ModelStatistics
 
 _LOG = logging.getLogger(__name__)
 
@@ -197,7 +186,7 @@ def _load_version(
         verdict = _self_test(files, path, graph, cancellation)
         _LOG.info("model '%s' version %d: self-test: %s", files.name, version, verdict)
     warm_up(graph, settings, warm_ups_of(config, signature.inputs), files, cancellation)
-    model = _model(settings, graph, took, runtime)
+    model = loaded_model(settings, graph, took, runtime)
     size = files.graph_bytes(version)
     # What other loads and requests took meanwhile is not this model's: hence a limit.
     grown = min(memory.resident_bytes() - before, 4 * size + _MOST_BESIDE_FILES)
@@ -205,80 +194,6 @@ def _load_version(
     model.load_seconds = time.perf_counter() - began
     model.held = held
     return model
-
-
-def _model(
-    settings: ModelSettings, graph: LoadedGraph, trial_ns: int, runtime: ModelRuntime
-) -> LoadedModel:
-    """Put a version together; `trial_ns` is what a run of one row took, 0 if that is not known."""
-    checker = RequestChecker(settings, graph.traits)
-    latency = LatencyModel(comparable=checker.rows_are_alike)
-    if trial_ns:
-        size, key = checker.smallest()
-        latency.begin(size, trial_ns, key)
-    states = settings.sequences.states if settings.sequences is not None else ()
-    observer = None
-    if runtime.journal is not None:
-        observer = RunObserver(runtime.journal, settings.name, settings.version)
-    runner = GraphRunner(
-        graph,
-        ModelStatistics(),
-        latency.learn,
-        runtime.watch,
-        always=tuple(state.output for state in states),
-        observer=observer,
-    )
-    scheduler = _scheduler(settings, runner, latency, runtime, observer, checker)
-    return LoadedModel(settings, runner, scheduler, checker)
-
-
-def _scheduler(
-    settings: ModelSettings,
-    runner: GraphRunner,
-    latency: LatencyModel,
-    runtime: ModelRuntime,
-    observer: RunObserver | None,
-    checker: RequestChecker,
-) -> Scheduler[QueuedRequest]:
-    """Return the scheduler that the configuration asks for."""
-
-    def batcher(driven: Runner[QueuedRequest, Rows]) -> DynamicBatcher[QueuedRequest, Rows]:
-        batching, workers, timer = settings.batching, runtime.workers, runtime.timer
-        arguments = batching, driven, latency, workers, timer, runtime.max_queue_size
-        if batching.limits and runtime.limiter is not None:
-            return LimitedBatcher(runtime.limiter.pool(batching.limits), *arguments)
-        return DynamicBatcher(*arguments)
-
-    def reader(driven: Runner[QueuedRequest, Rows]) -> Scheduler[QueuedRequest]:
-        inputs = settings.inputs
-        if not any(tensor.image for tensor in inputs):
-            return batcher(driven)
-        return PictureScheduler(
-            settings.name, inputs, checker, batcher(driven), driven, runtime.pictures
-        )
-
-    if settings.response_cache and runtime.cache is not None:
-        return CachingScheduler(
-            runtime.cache,
-            runner,
-            lambda answers: reader(CachedRunner(runner, answers)),
-            runner.statistics,
-            runtime.workers,
-            in_order=settings.batching.preserves_order,
-            observer=observer,
-        )
-    if settings.sequences is None:
-        return reader(runner)
-    return SequenceBatcher(
-        settings.name,
-        settings.sequences,
-        runner,
-        batcher,
-        batched=settings.max_batch_size > 0,
-        output_of=Rows.array,
-        timer=runtime.timer,
-        waiting=runtime.waiting,
-    )
 
 
 def _self_test(

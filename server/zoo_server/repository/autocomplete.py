@@ -19,7 +19,8 @@ from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
 from zoo_server.repository import layout
 from zoo_server.repository.config_pbtxt import BACKEND, PLATFORM, version_labels
 from zoo_server.repository.image_inputs import image_of, is_of
-from zoo_server.repository.scheduling import batching_settings, hidden_tensors, sequence_settings
+from zoo_server.repository.scheduling import batching_settings
+from zoo_server.repository.sequences import hidden_tensors, sequence_settings
 
 #: As configured.
 Tensor = model_config_pb2.ModelInput | model_config_pb2.ModelOutput

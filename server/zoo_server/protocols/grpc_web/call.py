@@ -19,8 +19,8 @@ import grpc
 
 from zoo_server.protocols.grpc_web.frames import frame, status_lines, trailers_frame
 from zoo_server.protocols.ports import peer_of
+from zoo_server.protocols.response_sender import Call
 from zoo_server.protocols.status import RETRY_KEY, status_of
-from zoo_server.protocols.unary import Call
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
