@@ -26,7 +26,7 @@ def _consoles() -> list[Block]:
 def test_the_pages_have_blocks_of_known_kinds() -> None:
     assert len(BLOCKS) > 50
     assert not [str(block) for block in BLOCKS if block.mark not in MARKS]
-    kinds = {"", "console", "python", "text", "toml", "{eval-rst}", "{toctree}"}
+    kinds = {"", "console", "js", "python", "text", "toml", "{eval-rst}", "{toctree}"}
     assert {block.language for block in BLOCKS} <= kinds
 
 

@@ -4,6 +4,6 @@
     call.py         one call, as handlers and the path of inference see it
     frames.py       messages and trailers in a body, as bytes or as base64
 
-The protocol is doc/PROTOCOL-WEB.md of grpc/grpc. A browser sends one body and then reads: unary calls and
+The protocol is grpc/grpc:doc/PROTOCOL-WEB.md. A browser sends one body and then reads: unary calls and
 streams of answers.
 """
