@@ -38,6 +38,11 @@ help: ## show this list
 	$(PIP) install --quiet --constraint constraints.txt --no-deps tf-keras
 	@touch $@
 
+# tensorflow-text, which keras-hub requires for its tokenizers, wants TensorFlow by that other name too.
+.venv/.installed-hub: .venv/.installed-dev
+	$(PIP) install --quiet --constraint constraints.txt --no-deps --group hub
+	@touch $@
+
 .venv/.installed-stores: .venv/.installed-dev
 	$(PIP) install --quiet --constraint constraints.txt --group stores
 	@touch $@
@@ -102,7 +107,7 @@ check: .venv/.installed-dev proto-check ## check formatting, lint, types, import
 test: .venv/.installed-dev ## run the tests in two processes, minutes (JOBS=1: in one)
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
-test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-stores .venv/.installed-backends build/azurite/.installed ## run all tests, the slow ones too
+test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-stores .venv/.installed-backends .venv/.installed-hub build/azurite/.installed ## run all tests, the slow ones too
 	@.venv/bin/python -m pytest
 
 # A folder of its own: onnxruntime's wheels share one import name.

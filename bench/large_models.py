@@ -4,8 +4,8 @@
     python -m bench.large_models ResNet152V2 transformer:8:2560
     python -m bench.large_models transformer:8:2560 --folder /somewhere/with/space
 
-NAME is a model of keras.applications, untrained, or transformer:BLOCKS:WIDTH, made here, with a table of
-50000 words. Each is exported in a process of its own, which says its peak of resident memory, what it had
+NAME is a model of keras.applications, untrained, at an image size if one is named (EfficientNetV2L:64), or
+transformer:BLOCKS:WIDTH, made here, with a table of 50000 words. Each is exported in a process of its own, which says its peak of resident memory, what it had
 before the model was built (TensorFlow, Keras, tf2onnx and a tiny export), and seconds on the clock and of
 the processor. Then `zoo serve` answers its test vectors. Writes large_models.json into bench/results, where the figures of
 other models stay.
@@ -65,7 +65,8 @@ def build(keras: Any, name: str) -> Any:
     kind, *sizes = name.split(":")
     if kind == "transformer":
         return transformer(keras, *map(int, sizes))
-    return getattr(keras.applications, name)(weights=None)
+    shape = (int(sizes[0]), int(sizes[0]), 3) if sizes else None
+    return getattr(keras.applications, kind)(weights=None, input_shape=shape)
 
 
 def transformer(keras: Any, blocks: int, width: int) -> Any:

@@ -116,10 +116,13 @@ def saved_by(path: Path) -> str | None:
 
 def _archive(path: Path) -> str:
     """Refuse by name what is not a whole .keras archive."""
+    config = b""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             broken = archive.testzip()
+            if not broken and MEMBERS[0] in names:
+                config = archive.read(MEMBERS[0])
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"{path} is damaged: {error}") from error
     if any(name.endswith("/data.pkl") for name in names):
@@ -130,6 +133,11 @@ def _archive(path: Path) -> str:
         raise UsageError(f"{path} is not a .keras file: it holds no {', '.join(missing)}")
     if broken:
         raise UsageError(f"{path} is damaged: the checksum of {broken} in it is wrong")
+    if b'"TorchModuleWrapper"' in config:
+        raise UsageError(
+            f"{path} has a TorchModuleWrapper, a pickled module of PyTorch's that TensorFlow cannot "
+            "trace: write it with Keras's layers, whose files are the same under any backend"
+        )
     return KERAS
 
 

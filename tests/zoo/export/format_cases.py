@@ -59,6 +59,14 @@ def _npz(path: Path) -> None:
     path.write_bytes(content.getvalue())
 
 
+def _torch_inside(path: Path) -> None:
+    """A file as Keras's torch backend writes one whose layer is a module of PyTorch's."""
+    plain = path.with_name("plain.keras")
+    _model().save(plain)
+    edited(plain, path, config=lambda data: data.replace(b'"Dense"', b'"TorchModuleWrapper"'))
+    plain.unlink()
+
+
 def _header(data: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data + bytes(100))
 
@@ -71,6 +79,7 @@ REFUSED: dict[str, Callable[[Path], object]] = {
     "mine.tflite": _header(b"\x1c\0\0\0TFL3"),
     "mine.pt": lambda path: _zip(path, "mine/data.pkl", "mine/version"),
     "old.pth": lambda path: path.write_bytes(pickle.dumps({"weight": [1.0]}, 2)),
+    "module.keras": _torch_inside,
     "mine.safetensors": _header((10).to_bytes(8, "little") + b'{"a":"b"} '),
     "mine.json": lambda path: path.write_text(_model().to_json()),
     "mine.npz": _npz,

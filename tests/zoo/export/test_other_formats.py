@@ -22,6 +22,8 @@ WORDS = {
     "mine.tflite": "is a TFLite file, which is converted already: export the Keras model",
     "mine.pt": "is a file of PyTorch's: PyTorch writes ONNX itself: torch.onnx.export(model, ",
     "old.pth": "is a Python pickle, as PyTorch wrote before 1.6",
+    "module.keras": "has a TorchModuleWrapper, a pickled module of PyTorch's that TensorFlow cannot trace: "
+    "write it with Keras's layers",
     "mine.safetensors": "is a safetensors file: it holds weights alone",
     "mine.json": "is text such as model.to_json() gives, without weights",
     "mine.npz": "is an .npz of arrays, and no model",
