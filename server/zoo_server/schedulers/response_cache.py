@@ -45,6 +45,11 @@ class ResponseCache(Generic[V]):
         """The part of its bytes that is in use."""
         return self._used_bytes / self._max_bytes
 
+    @property
+    def used_bytes(self) -> int:
+        """What all entries take."""
+        return self._used_bytes
+
     def __len__(self) -> int:
         return len(self._entries)
 

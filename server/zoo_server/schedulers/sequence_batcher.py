@@ -124,6 +124,14 @@ class SequenceBatcher(Generic[M, R]):
         """How many sequences have begun and not ended."""
         return len(self._live)
 
+    @property
+    def postponed(self) -> int:
+        """How many requests that are still wanted wait for others of their sequence, or for one to end."""
+        with self._lock:
+            sequences = (*self._live.values(), *self._backlog.values())
+            waiting = (member for sequence in sequences for member, _, _ in sequence.waiting)
+            return sum(not member.is_gone() for member in waiting)
+
     def submit(
         self, members: Sequence[M], inline_budget_ns: int = UNBOUNDED, *, stays: bool = False
     ) -> None:
