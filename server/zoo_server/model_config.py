@@ -127,6 +127,53 @@ class Sequences:
         return (*self.controls, *self.states)
 
 
+class BatchInputKind(StrEnum):
+    """What a batch input tells the graph of its source: for each request, or for each row of it."""
+
+    ELEMENT_COUNT = "element count"
+    #: Where each request's elements end among those of all.
+    ACCUMULATED_ELEMENT_COUNT = "accumulated element count"
+    #: Likewise, from the first one's beginning.
+    ACCUMULATED_ELEMENT_COUNT_WITH_ZERO = "accumulated element count with zero"
+    #: As many elements as the largest request has, whose values mean nothing.
+    MAX_ELEMENT_COUNT_AS_SHAPE = "largest element count as the shape"
+    #: The shape of each row, one below the other or one after the other.
+    ITEM_SHAPE = "item shape"
+    ITEM_SHAPE_FLATTEN = "item shape, flattened"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchInput:
+    """Inputs of the graph that are made for each run."""
+
+    kind: BatchInputKind
+    targets: tuple[str, ...]
+    #: The input that is described.
+    source: str
+    datatype: DataType
+    #: How far the type counts without a gap.
+    largest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOutput:
+    """An output that is split among requests by the shapes that an input had."""
+
+    source: str
+    #: Without the batch dimension; a variable one is the source's at that place.
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaggedBatching:
+    """How requests of different sizes share a run."""
+
+    #: Inputs that the graph takes in one dimension, of all requests one after the other.
+    inputs: frozenset[str]
+    batch_inputs: tuple[BatchInput, ...]
+    batch_outputs: Mapping[str, BatchOutput]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSettings:
     """One input; `dims` and `graph_dims` are without the batch dimension."""
@@ -276,6 +323,8 @@ class ModelSettings:
     batching: Batching
     #: None for a model whose requests stand alone.
     sequences: Sequences | None = None
+    #: None for a model whose requests must be alike to share a run.
+    ragged: RaggedBatching | None = None
     #: Whether its answers are kept in the response cache, where the server has one.
     response_cache: bool = False
     #: The completed ModelConfig, serialised, as ModelConfig answers it.

@@ -17,9 +17,10 @@ from zoo_server.inference.answers import CountedAnswers, Outcome
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.execution import Rows, Run, gather
 from zoo_server.inference.queued_request import QueuedRequest
+from zoo_server.inference.ragged import gather_ragged, split_ragged
 from zoo_server.inference.run_watch import RunWatch
 from zoo_server.inference.validation import RequestChecker
-from zoo_server.model_config import ModelSettings
+from zoo_server.model_config import ModelSettings, RaggedBatching
 from zoo_server.schedulers.scheduler import UNBOUNDED, Scheduler, WouldWait
 from zoo_server.telemetry.requests import RunObserver
 from zoo_server.telemetry.statistics import Execution, ModelStatistics
@@ -152,18 +153,20 @@ class GraphRunner(CountedAnswers):
         watch: RunWatch,
         *,
         always: Sequence[str] = (),
+        ragged: RaggedBatching | None = None,
         observer: RunObserver | None = None,
     ) -> None:
         """`learn` receives the size of each run, its time in ns, and its key (Plan).
 
         `watch` ends runs that nobody waits for. `always`: outputs that every run must give, requested or not.
-        `observer` hears of every request.
+        `ragged`: how requests of different sizes are joined. `observer` hears of every request.
         """
         super().__init__(statistics, observer)
         self.graph = graph
         self._learn = learn
         self._watch = watch
         self._always = always
+        self._ragged = ragged
 
     @property
     def provider(self) -> str:
@@ -207,7 +210,8 @@ class GraphRunner(CountedAnswers):
         started = time.perf_counter_ns()
         first = batch[0]
         names = first.plan.names if self._alike(batch) else _wanted(batch, self._always)
-        feeds = gather(batch)
+        ragged = self._ragged
+        feeds = gather(batch) if ragged is None else gather_ragged(ragged, batch)
         ready = time.perf_counter_ns()
         if waits:
             with self._watch.watching(batch) as cancellation:
@@ -217,12 +221,10 @@ class GraphRunner(CountedAnswers):
         inferred = time.perf_counter_ns()
         rows = first.rows if len(batch) == 1 else sum([member.rows for member in batch])
         size = first.size if len(batch) == 1 else sum([member.size for member in batch])
-        run = Run(names, arrays, rows if first.plan.batch_size else 0)
-        parts: list[Rows] = []
-        end = 0
-        for member in batch:
-            begin, end = end, end + member.rows
-            parts.append(Rows(run, begin, end))
+        if ragged is None:
+            parts = _parts(Run(names, arrays, rows if first.plan.batch_size else 0), batch)
+        else:
+            parts = split_ragged(ragged, batch, names, arrays)
         self._learn(size, inferred - ready, first.key)
         execution = Execution(
             requests=len(batch),
@@ -238,6 +240,16 @@ class GraphRunner(CountedAnswers):
         if self.observer is not None:
             self.observer.ran(batch, execution)
         return parts
+
+
+def _parts(run: Run, batch: Sequence[QueuedRequest]) -> list[Rows]:
+    """Return each request's rows of a run."""
+    parts: list[Rows] = []
+    end = 0
+    for member in batch:
+        begin, end = end, end + member.rows
+        parts.append(Rows(run, begin, end))
+    return parts
 
 
 def _wanted(batch: Sequence[QueuedRequest], always: Sequence[str]) -> tuple[str, ...]:

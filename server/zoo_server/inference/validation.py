@@ -43,8 +43,10 @@ class RequestChecker:
         self._outputs = {tensor.name: tensor for tensor in settings.outputs}
         self._varies = any(VARIABLE in tensor.dims for tensor in settings.inputs)
         #: Whether every row of a run is like any other, in what goes in and what comes out.
-        self.rows_are_alike = not self._varies and not any(
-            VARIABLE in tensor.dims for tensor in settings.outputs
+        self.rows_are_alike = (
+            not self._varies
+            and settings.ragged is None
+            and not any(VARIABLE in tensor.dims for tensor in settings.outputs)
         )
         self._required = sum(not tensor.optional for tensor in settings.inputs)
         self._all_outputs = tuple(
@@ -75,7 +77,7 @@ class RequestChecker:
             rows=batch_size or 1,
             classifies=any(output.classes for _, output in outputs),
             size=self._size(inputs, batch_size or 1),
-            key=_key(inputs, batched),
+            key=self._key(inputs, batched),
             pictures=tuple(sent.name for sent, settings in pairs if is_picture(sent, settings)),
         )
         return CheckedRequest(plan, data)
@@ -93,7 +95,7 @@ class RequestChecker:
             else planned
             for planned in plan.inputs
         )
-        size, key = self._size(inputs, plan.rows), _key(inputs, plan.batch_size > 0)
+        size, key = self._size(inputs, plan.rows), self._key(inputs, plan.batch_size > 0)
         return replace(plan, inputs=inputs, size=size, key=key, pictures=(), encoded={})
 
     def smallest(self) -> tuple[int, str]:
@@ -110,7 +112,18 @@ class RequestChecker:
             for tensor in self._inputs.values()
             if not tensor.optional
         ]
-        return self._size(planned, 1), _key(planned, batched)
+        return self._size(planned, 1), self._key(planned, batched)
+
+    def _key(self, inputs: Sequence[PlannedInput], batched: bool) -> str:
+        """Return what is equal for requests that may share a run (Plan.key)."""
+        ragged = self._settings.ragged
+        free = ragged.inputs if ragged is not None else ()
+        return repr(
+            [
+                (planned.name, () if planned.name in free else planned.shape[batched:])
+                for planned in inputs
+            ]
+        )
 
     def _size(self, inputs: Sequence[PlannedInput], rows: int) -> int:
         """Return what the time of a run grows with (Plan.size)."""
@@ -314,10 +327,6 @@ def _texts(pieces: list[Sequence[bytes]]) -> Iterator[list[str]]:
     pieces.reverse()
     while pieces:
         yield [element.decode() for element in pieces.pop()]
-
-
-def _key(inputs: Sequence[PlannedInput], batched: bool) -> str:
-    return repr([(planned.name, planned.shape[batched:]) for planned in inputs])
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ def loaded_model(
         latency.learn,
         runtime.watch,
         always=tuple(state.output for state in states),
+        ragged=settings.ragged,
         observer=observer,
     )
     scheduler = _scheduler(settings, runner, latency, runtime, observer, checker)

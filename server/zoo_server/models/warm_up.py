@@ -21,6 +21,7 @@ from zoo_server.errors import (
 )
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.model import Graph
+from zoo_server.inference.ragged import ragged_feeds
 from zoo_server.model_config import (
     InputSettings,
     ModelSettings,
@@ -92,6 +93,8 @@ def warm_up(
     names = [tensor.name for tensor in settings.outputs]
     for sample in samples:
         feeds = {tensor.name: _data(tensor, sample, settings, files) for tensor in sample.inputs}
+        if settings.ragged is not None:
+            feeds = ragged_feeds(settings.ragged, [feeds])
         for _ in range(sample.count):
             try:
                 graph.run(names, feeds, cancellation=cancellation)
@@ -166,7 +169,7 @@ def _zeros(settings: ModelSettings) -> dict[str, np.ndarray]:
     for extra in settings.sequences.inputs if settings.sequences is not None else ():
         shape = _smallest(extra.dims, settings)
         feeds[extra.input] = np.zeros(shape, extra.datatype.numpy)
-    return feeds
+    return feeds if settings.ragged is None else ragged_feeds(settings.ragged, [feeds])
 
 
 def _trial_bytes(settings: ModelSettings) -> int:

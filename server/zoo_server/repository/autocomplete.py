@@ -19,6 +19,7 @@ from zoo_server.model_config import InputSettings, ModelSettings, OutputSettings
 from zoo_server.repository import layout
 from zoo_server.repository.config_pbtxt import BACKEND, PLATFORM, version_labels
 from zoo_server.repository.image_inputs import image_of, is_of
+from zoo_server.repository.ragged import ragged_settings
 from zoo_server.repository.scheduling import batching_settings
 from zoo_server.repository.sequences import hidden_tensors, sequence_settings
 
@@ -155,6 +156,9 @@ def settings_of(
     for name, spec in inputs.items():
         if not spec.has_default and name not in named:
             raise ModelLoadError(f"input '{name}' of the graph is missing in {layout.CONFIG_FILE}")
+    ragged = ragged_settings(config, inputs, outputs)
+    flat = ragged.inputs if ragged is not None else frozenset()
+    scattered = ragged.batch_outputs if ragged is not None else {}
     return ModelSettings(
         name=config.name,
         version=version,
@@ -162,9 +166,16 @@ def settings_of(
         max_batch_size=config.max_batch_size,
         batching=batching_settings(config),
         sequences=sequence_settings(config, inputs, outputs),
+        ragged=ragged,
         response_cache=config.response_cache.enable,
-        inputs=tuple(_input(tensor, inputs, batched, image_of(config)) for tensor in config.input),
-        outputs=tuple(_output(tensor, outputs, batched, read_labels) for tensor in config.output),
+        inputs=tuple(
+            _input(tensor, inputs, batched, image_of(config), is_free=tensor.name in flat)
+            for tensor in config.input
+        ),
+        outputs=tuple(
+            _output(tensor, outputs, batched, read_labels, is_free=tensor.name in scattered)
+            for tensor in config.output
+        ),
         config=config.SerializeToString(),
         version_labels=version_labels(config),
     )
@@ -175,18 +186,20 @@ def _input(
     specs: dict[str, TensorSpec],
     batched: bool,
     image: Image | None,
+    *,
+    is_free: bool,
 ) -> InputSettings:
     spec = _spec(tensor, "input", specs)
     if tensor.optional and not spec.has_default:
         raise ModelLoadError(f"input '{spec.name}' cannot be optional: the graph has no default")
-    dims, graph_dims = _dims(tensor, spec, "input", batched)
+    dims, graph_dims = _dims(tensor, spec, "input", batched, is_free=is_free)
     return InputSettings(
         name=spec.name,
         datatype=spec.datatype,
         dims=dims,
         graph_dims=graph_dims,
         optional=tensor.optional,
-        image=image if is_of(image, spec.datatype, dims) else None,
+        image=image if not is_free and is_of(image, spec.datatype, dims) else None,
     )
 
 
@@ -195,9 +208,11 @@ def _output(
     specs: dict[str, TensorSpec],
     batched: bool,
     read_labels: Callable[[str], tuple[str, ...]],
+    *,
+    is_free: bool,
 ) -> OutputSettings:
     spec = _spec(tensor, "output", specs)
-    dims, graph_dims = _dims(tensor, spec, "output", batched)
+    dims, graph_dims = _dims(tensor, spec, "output", batched, is_free=is_free)
     return OutputSettings(
         name=spec.name,
         datatype=spec.datatype,
@@ -223,21 +238,26 @@ def _spec(tensor: Tensor, kind: str, specs: dict[str, TensorSpec]) -> TensorSpec
 
 
 def _dims(
-    tensor: Tensor, spec: TensorSpec, kind: str, batched: bool
+    tensor: Tensor, spec: TensorSpec, kind: str, batched: bool, *, is_free: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the wire's and the graph's dimensions without the batch, checked against the graph."""
+    """Return the wire's and the graph's dimensions without the batch, checked against the graph.
+
+    `is_free`: the graph has the elements of all requests in whatever shape.
+    """
     dims = tuple(tensor.dims)
     graph_dims = tuple(tensor.reshape.shape) if tensor.HasField("reshape") else dims
     if _runs(dims) != _runs(graph_dims):
         raise ModelLoadError(f"{kind} '{spec.name}' has different size for dims and reshape")
     actual = _wire_dims(spec)
-    if batched and (not actual or actual[0] != VARIABLE):
+    if batched and not is_free and (not actual or actual[0] != VARIABLE):
         raise ModelLoadError(
             f"max_batch_size is above 0, but the first dimension of {kind} '{spec.name}' is "
             f"{actual[0] if actual else 'absent'} in the graph: set max_batch_size: 0 and give the "
             "full dims"
         )
     expected = [VARIABLE, *graph_dims] if batched else list(graph_dims)
+    if is_free:
+        expected = actual
     if len(expected) != len(actual) or any(
         have not in (VARIABLE, want) for have, want in zip(actual, expected, strict=False)
     ):

@@ -15,6 +15,7 @@ from zoo_proto import model_config_pb2
 from zoo_server.errors import DecoupledModel, ModelLoadError, NoVersion
 from zoo_server.repository import layout
 from zoo_server.repository.bounds import check_bounds
+from zoo_server.repository.ragged import is_ragged
 from zoo_server.repository.scan import ModelFiles
 
 BACKEND = "onnxruntime"
@@ -140,7 +141,11 @@ def _refusals(name: str, config: ModelConfig) -> tuple[tuple[object, str], ...]:
             f"Response Cache does not currently support model {name} with sequence batching "
             "scheduler. Please disable the response cache.",
         ),
-        (config.batch_input or config.batch_output, "batch_input and batch_output are not served"),
+        (
+            config.platform == ENSEMBLE and is_ragged(config),
+            "allow_ragged_batch, batch_input and batch_output are not served for an ensemble: its models "
+            "may have them",
+        ),
         (
             config.model_operations.op_library_filename,
             "op_library_filename is not served: it would load native code from the repository",
@@ -157,10 +162,6 @@ def _refusals(name: str, config: ModelConfig) -> tuple[tuple[object, str], ...]:
             any(tensor.is_shape_tensor for tensor in config.input)
             or any(tensor.is_shape_tensor for tensor in config.output),
             "shape tensors are a TensorRT feature and are not served",
-        ),
-        (
-            any(tensor.allow_ragged_batch for tensor in config.input),
-            "allow_ragged_batch is not served",
         ),
     )
 

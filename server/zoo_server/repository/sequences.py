@@ -10,6 +10,7 @@ from zoo_proto import model_config_pb2
 from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
 from zoo_server.errors import ModelLoadError
 from zoo_server.model_config import Control, ControlKind, Sequences, State
+from zoo_server.repository.ragged import batch_input_names
 from zoo_server.repository.scheduling import instances_of
 
 ModelConfig = model_config_pb2.ModelConfig
@@ -35,7 +36,7 @@ def hidden_tensors(config: ModelConfig) -> tuple[set[str], set[str]]:
     sequences = config.sequence_batching
     inputs = {control.name for control in sequences.control_input}
     return (
-        inputs | {state.input_name for state in sequences.state},
+        inputs | batch_input_names(config) | {state.input_name for state in sequences.state},
         {state.output_name for state in sequences.state},
     )
 
