@@ -40,7 +40,7 @@ MANIFEST = Path(__file__).parents[1] / "deploy" / "kubernetes" / "deployment.yam
 _REPLICAS, _BETWEEN = 2, 200
 
 #: Seconds for a server to be ready, and for requests to be answered.
-_LIMIT = 120
+_LIMIT = 400
 
 _MODEL = "model_00000"
 

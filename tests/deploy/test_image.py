@@ -96,14 +96,14 @@ def image(tmp_path_factory) -> Path:
     pattern, target = copied.split()
     wheels = root / target.strip("/")
     build = [sys.executable, "-m", "build", "--quiet", "--wheel", "--outdir", wheels, ROOT]
-    subprocess.run(build, check=True, timeout=250)
+    subprocess.run(build, check=True, timeout=800)
     assert [path.match(Path(pattern).name) for path in wheels.iterdir()] == [True]
     # What pip would bring from its index comes along, so that nothing beyond the root is asked for.
     parts = root / "parts"
     (wheel,) = wheels.glob("*.whl")
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", parts,
                 "--constraint", ROOT / "constraints.txt", f"{wheel}[cpu]"]  # fmt: skip
-    subprocess.run(download, check=True, timeout=280)
+    subprocess.run(download, check=True, timeout=800)
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LD_LIBRARY_PATH": "/lib",
@@ -117,14 +117,14 @@ def image(tmp_path_factory) -> Path:
     for command in steps()["RUN"]:
         done = subprocess.run(
             [str(shutil.which("chroot")), root, "/bin/sh", "-c", command],
-            env=environment, capture_output=True, text=True, timeout=280, check=False,
+            env=environment, capture_output=True, text=True, timeout=800, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(parts)
     return root
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_image_serves_as_another_user_with_nothing_to_write(
     image: Path, tmp_path: Path
 ) -> None:
@@ -144,7 +144,7 @@ def test_the_image_serves_as_another_user_with_nothing_to_write(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stderr

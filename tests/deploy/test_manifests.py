@@ -195,18 +195,19 @@ def _wheel(name: str, folder: Path) -> zipfile.ZipFile:
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, name],
         check=True,
-        timeout=250,
+        timeout=800,
     )
     (file,) = folder.glob(f"{name.partition('==')[0].replace('-', '_')}-*.whl")
     return zipfile.ZipFile(file)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kubernetes_accepts_the_manifests(tmp_path):
     """The schemas of Kubernetes, strictly: no unknown field, no wrong type."""
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True, timeout=400)
     pip = [tmp_path / "env/bin/pip", "install", "--quiet", "kubernetes-validate==1.37.0"]
-    subprocess.run(pip, check=True, timeout=250)
+    subprocess.run(pip, check=True, timeout=800)
     others = re.compile("kserve|coreos|kustomize")  # which have schemas of their own
     core = [path for path in MANIFESTS if not others.search(read(path)["apiVersion"])]
     assert len(core) == 5
@@ -214,13 +215,14 @@ def test_kubernetes_accepts_the_manifests(tmp_path):
         [tmp_path / "env/bin/kubernetes-validate", "--strict", *core],
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kserve_knows_every_field(tmp_path):
     """The fields of the runtime and of the services are those of KServe's own models."""
     wheel = _wheel("kserve==0.21.0", tmp_path)

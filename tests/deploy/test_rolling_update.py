@@ -5,6 +5,7 @@ import pytest
 from bench.rolling_update import update
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("pause", [pytest.param(None, marks=pytest.mark.slow), 0])
 def test_no_request_fails_while_replicas_are_replaced(pause):
     """With the manifest's pause before SIGTERM, and without: callers that send again what is UNAVAILABLE hear of nothing."""
