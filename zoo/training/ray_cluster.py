@@ -199,7 +199,8 @@ def _search(
         index = config["trial"]
 
         def report(epoch: int, _: int, __: float, val_loss: float) -> None:
-            tune.report({"epoch": epoch, "val_loss": val_loss})
+            if epoch < epochs:  # Tune may end a trial at its last one, before its score is kept
+                tune.report({"epoch": epoch, "val_loss": val_loss})
 
         outcome: Outcome
         with tempfile.TemporaryDirectory() as folder:
@@ -208,8 +209,8 @@ def _search(
             except ZooError as error:
                 outcome = error
         ray.get(inbox.put.remote(index, outcome))
-        if not (isinstance(outcome, Score) and outcome.val_loss is not None):
-            tune.report({"epoch": epochs, "val_loss": math.inf})
+        val_loss = outcome.val_loss if isinstance(outcome, Score) else None
+        tune.report({"epoch": epochs, "val_loss": math.inf if val_loss is None else val_loss})
 
     scheduler = ASHAScheduler(
         time_attr="epoch",
