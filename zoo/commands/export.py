@@ -6,9 +6,9 @@ Recipes by name, or any model file (.keras, .h5, a SavedModel): that one is load
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.commands import (
     add_json,
@@ -19,6 +19,7 @@ from zoo.commands import (
     print_json,
     require_training,
 )
+from zoo.commands.exported import exported_json, print_exported, print_smaller
 from zoo.commands.train import print_trained, report_failures
 from zoo.commands.trainings import train_all, trained_recipes
 from zoo.convert.opsets import IR_VERSIONS, OPSET
@@ -160,9 +161,9 @@ def run(options: argparse.Namespace) -> int:
         print_trained(records, fresh)
         print()
     if options.json:
-        print_json([_json(item) for item in exported])
+        print_json([exported_json(item) for item in exported])
     else:
-        _print(exported)
+        print_exported(exported)
     return report_failures(failures | refused)
 
 
@@ -205,7 +206,7 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
             print(f"  {side[:-1]} {tensor['name']} {tensor['datatype']} {tensor['shape']}")
     for note in report["notes"]:
         print(f"  {note}")
-    _print_smaller([(Path(source).stem, report["smaller"])])
+    print_smaller([(Path(source).stem, report["smaller"])])
     return 0
 
 
@@ -267,54 +268,3 @@ def export_all(
         if item.config_kept:
             say(f"{item.name}: config.pbtxt was edited by hand, and is kept")
     return done, failures
-
-
-def _json(item: Exported) -> dict[str, Any]:
-    return {
-        "model": item.name,
-        "version": item.version,
-        "exported_now": item.fresh,
-        "new_version": item.created,
-        "seconds": item.seconds,
-        "graph": item.manifest["graph"],
-        "parity": item.manifest["parity"],
-        "variants": item.manifest["variants"],
-        "files": item.manifest["files"],
-    }
-
-
-def _print(items: Sequence[Exported]) -> None:
-    """Print what was published, how large, and how far from Keras."""
-    from zoo.parity.compare import largest_on_plain_rows
-    from zoo.publish.versions import model_bytes
-    from zoo.terminal.tables import print_table
-
-    rows = [
-        [
-            item.name,
-            str(item.version),
-            str(item.manifest["graph"]["nodes"]),
-            str(model_bytes(item.manifest)),
-            f"{largest_on_plain_rows(item.manifest['parity']):.1e}",
-            f"{item.seconds:.1f}" if item.fresh else "up to date",
-        ]
-        for item in items
-    ]
-    if rows:
-        header = ("model", "version", "nodes", "bytes", "largest Δ to Keras", "seconds")
-        print_table(header, rows, right="lrrrrr", dropped=("nodes", "version", "bytes"))
-    _print_smaller([(item.name, item.manifest["variants"]) for item in items])
-
-
-def _print_smaller(models: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> None:
-    """Print what was measured of quantised variants, of one file or of several models."""
-    from zoo.quantize import report as figures
-    from zoo.terminal.tables import print_table
-
-    rows = [
-        [name, *row] for name, variants in models for row in figures.rows(figures.records(variants))
-    ]
-    if not rows:
-        return
-    print()
-    print_table(("model", *figures.HEADER), rows, right=f"l{figures.RIGHT}")

@@ -7,9 +7,8 @@ so that killed runs leave nothing that looks finished and two processes do no ha
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 from zoo.datasets.dataset import Splits
-from zoo.errors import CheckFailed, RecipeError, StorageError, UsageError
+from zoo.errors import RecipeError, UsageError
 from zoo.files import locked, sha256
 from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
@@ -26,6 +25,7 @@ from zoo.training.check import check_model, check_shares, count
 from zoo.training.linear import NAMES, linear_metric
 from zoo.training.loop import ALONE, History, Progress, fit, predict, prepare
 from zoo.training.metrics import baseline_metric, metric_value, shortfalls
+from zoo.training.placing import STATE_KEY, clear, recover, refused, settle
 from zoo.training.record import TrainingRecord, dataset_facts, port, recipe_facts
 from zoo.training.runs import (
     HELD_OUT,
@@ -44,7 +44,7 @@ from zoo.training.workers import Cluster, Workers
 if TYPE_CHECKING:
     import keras
 
-STATE, STATE_KEY = "state.npz", "state.key"
+STATE = "state.npz"
 
 #: "About" in a claim's seconds: beyond this factor the record carries a warning.
 SLOWER = 2.0
@@ -75,7 +75,7 @@ def train(
     try:
         runs.mkdir(parents=True, exist_ok=True)
         with locked(runs / f".lock-{recipe.name}"), workers.together(recipe.where):
-            _recover(run)
+            recover(run)
             # The process that held the lock before may have just done the work.
             count = None if cluster is None else len(cluster)
             record = run.record if run.is_current(recipe, settings, count) else None
@@ -85,17 +85,7 @@ def train(
             recipe = run.chosen_settings(recipe, settings)
             return _train_into(recipe, run, judged, workers, progress)
     except OSError as error:
-        raise _refused(recipe, runs, error) from error
-
-
-def _recover(run: RunFolder) -> None:
-    """Finish or undo a replacement that a kill interrupted."""
-    old = run.runs / f".old-{run.name}"
-    if old.exists():
-        if run.path.exists():
-            shutil.rmtree(old)
-        else:
-            old.rename(run.path)
+        raise refused(recipe, runs, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +119,7 @@ def _train_into(
             f"{recipe.where}: {refusing} of {workers.count} workers have another recipe, data, code or "
             "versions than worker 0: they must be the same"
         )
-    _clear(folder, job.key, resume=job.resumes)
+    clear(folder, job.key, resume=job.resumes)
     with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log:
         record = _run(job, log, progress)
         missed = shortfalls(recipe, record.metric["value"], record.baseline["value"])
@@ -137,7 +127,7 @@ def _train_into(
     for name in (STATE, STATE_KEY):
         (folder / name).unlink(missing_ok=True)
     (folder / RECORD).write_text(record.to_json(), encoding="utf-8")
-    _settle(recipe, run, folder, missed if judged else [])
+    settle(recipe, run, folder, missed if judged else [])
     return record
 
 
@@ -152,56 +142,14 @@ def install(
     try:
         runs.mkdir(parents=True, exist_ok=True)
         with locked(runs / f".lock-{recipe.name}"):
-            _recover(run)
-            _clear(folder, record.key, resume=False)
+            recover(run)
+            clear(folder, record.key, resume=False)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-            _settle(recipe, run, folder, missed if judged else [])
+            settle(recipe, run, folder, missed if judged else [])
     except OSError as error:
-        raise _refused(recipe, runs, error) from error
+        raise refused(recipe, runs, error) from error
     return record
-
-
-def _settle(recipe: Recipe, run: RunFolder, folder: Path, missed: Sequence[str]) -> None:
-    """Rename a finished folder to where it belongs; raises CheckFailed with what was missed."""
-    if missed:
-        failed = _failed(run)
-        shutil.rmtree(failed, ignore_errors=True)
-        folder.rename(failed)
-        raise CheckFailed(f"{recipe.where}: {'; '.join(missed)}: see {failed}")
-    _replace(run, folder)
-
-
-def _refused(recipe: Recipe, runs: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "
-        "finished before is lost"
-    )
-
-
-def _clear(folder: Path, run_key: str, *, resume: bool) -> None:
-    """Remove what a killed run left, except a state that the same training can go on from."""
-    mark = folder / STATE_KEY
-    if not (resume and mark.is_file() and mark.read_text(encoding="utf-8") == run_key):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        if resume:
-            mark.write_text(run_key, encoding="utf-8")
-
-
-def _replace(run: RunFolder, folder: Path) -> None:
-    """Rename a finished folder into place; `_recover` undoes it if we are killed between."""
-    old = run.runs / f".old-{run.name}"
-    if run.path.exists():
-        run.path.rename(old)
-    folder.rename(run.path)
-    for obsolete in (old, _failed(run)):
-        shutil.rmtree(obsolete, ignore_errors=True)
-
-
-def _failed(run: RunFolder) -> Path:
-    """Return where a run that fell short is kept; no model's name has a dot."""
-    return run.runs / f"{run.name}.failed"
 
 
 def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
