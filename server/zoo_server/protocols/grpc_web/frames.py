@@ -29,6 +29,7 @@ _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 
 #: What stands in grpc-message as it is: printable ASCII but for the sign of an escape.
+_OUTER_SPACES = re.compile("^ +| +$")
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -73,7 +74,10 @@ def status_lines(code: grpc.StatusCode, details: str) -> list[tuple[str, str]]:
     """Return a status as trailers have it."""
     lines = [("grpc-status", str(code.value[0]))]
     if details:
-        lines.append(("grpc-message", quote(details, safe=_PLAIN)))
+        said = quote(details, safe=_PLAIN)
+        # A header may neither begin nor end with spaces.
+        said = _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), said)
+        lines.append(("grpc-message", said))
     return lines
 
 

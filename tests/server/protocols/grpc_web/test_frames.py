@@ -134,3 +134,5 @@ def test_a_status_stands_in_one_line_of_ascii():
     """Whatever the words are."""
     _, (_, said) = status_lines(Code.INTERNAL, "50 % of\r\nX: é")
     assert said == "50 %25 of%0D%0AX: %C3%A9"
+    _, (_, said) = status_lines(Code.INTERNAL, "  inputs set: ")
+    assert said == "%20%20inputs set:%20"
