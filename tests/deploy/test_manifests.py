@@ -21,6 +21,7 @@ from tests.server.onnx_graphs import Graphs
 from tests.server.server_processes import ServerProcess
 from zoo.client import Client
 from zoo_server.config import ServerConfig
+from zoo_server.telemetry.model_metrics import MODEL_METRICS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFESTS = sorted(DEPLOY.glob("k*/*.yaml"))
@@ -106,6 +107,22 @@ def test_kustomize_names_every_manifest():
     assert sorted([*listed, "kustomization.yaml"]) == sorted(
         path.name for path in folder.glob("*.yaml")
     )
+
+
+def test_the_autoscaler_asks_for_what_the_adapter_has_and_the_server_counts():
+    """Each metric is a gauge of the server's, or a rule's made of its counters."""
+    kinds = {row.name: row.kind for row in MODEL_METRICS}
+    (rule,) = read(DEPLOY / "prometheus-adapter.yaml")["rules"]["custom"]
+    asked = {
+        metric["pods"]["metric"]["name"]
+        for metric in read(DEPLOY / "kubernetes/autoscaler.yaml")["spec"]["metrics"]
+    }
+
+    assert all(kinds[name] == "gauge" for name in asked - {rule["name"]["as"]})
+    assert rule["name"]["as"] in asked
+    read_by_rule = re.findall(r"nv_\w+", rule["seriesQuery"] + rule["metricsQuery"])
+    assert len(read_by_rule) == 3
+    assert all(kinds[name] == "counter" for name in read_by_rule)
 
 
 def test_the_runtime_of_the_services_is_there():

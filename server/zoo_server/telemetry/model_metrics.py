@@ -25,7 +25,8 @@ class _Row:
     value: Callable[[ModelReading], float]
 
 
-_ROWS = (
+#: What is told of every model.
+MODEL_METRICS = (
     _Row("nv_inference_request_success", "counter", "Number of successful inference requests",
          lambda model: model.sums.success.count),
     _Row("nv_inference_count", "counter", "Number of inferences performed: rows",
@@ -104,7 +105,9 @@ class ModelText:
 
     def __init__(self, read: Callable[[], Iterable[ModelReading]]) -> None:
         self._read = read
-        self._heads = [head_of(row.name, row.text, row.kind) for row in (*_ROWS, *_CACHE_ROWS)]
+        self._heads = [
+            head_of(row.name, row.text, row.kind) for row in (*MODEL_METRICS, *_CACHE_ROWS)
+        ]
         self._heads.append(
             head_of("nv_inference_request_failure", "Number of failed requests", "counter")
         )
@@ -148,7 +151,7 @@ def _samples(model: ModelReading) -> list[str]:
     """Return the lines of one version, a text a metric."""
     name = model.name.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
     labels = f'model="{name}",version="{model.version}"'
-    texts = [f"{row.name}{{{labels}}} {number(row.value(model))}\n" for row in _ROWS]
+    texts = [f"{row.name}{{{labels}}} {number(row.value(model))}\n" for row in MODEL_METRICS]
     texts += [
         f"{row.name}{{{labels}}} {number(row.value(model))}\n" if model.caches else ""
         for row in _CACHE_ROWS
