@@ -23,7 +23,7 @@ from zoo_server.errors import Unsupported
 from zoo_server.protocols.auth import TokenGuard
 from zoo_server.protocols.grpc_web.call import Aborted, StreamCall, UnaryCall, WebCall, WebContext
 from zoo_server.protocols.grpc_web.frames import SLICE, decode_text, messages, seconds_of
-from zoo_server.protocols.rest.asgi import Application, Receive, Scope, Send
+from zoo_server.protocols.rest.asgi import SEND_AT_ONCE, Application, Receive, Scope, Send
 from zoo_server.protocols.rest.bodies import Bodies, Holding, encoding_of
 from zoo_server.protocols.rest.infer import INLINE_BUDGET_NS, SMALL_BYTES
 from zoo_server.telemetry.server_counts import Refusal, ServerCounts
@@ -71,6 +71,8 @@ class GrpcWeb:
         handler = self._handler(scope["path"], metadata)
         is_stream = handler is not None and handler.stream_stream is not None
         call = (StreamCall if is_stream else UnaryCall)(metadata, scope.get("client"))
+        if handler is not None and handler.response_streaming:
+            scope["state"][SEND_AT_ONCE]()
         with self._bodies.holding() as holding:
             try:
                 await self._begin(call, handler, request, holding)

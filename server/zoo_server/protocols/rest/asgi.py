@@ -18,6 +18,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: In a scope's state: an application calls it before an answer whose parts come one after the other, since
+#: a connection keeps an answer back until it is whole.
+SEND_AT_ONCE = "send_at_once"
+
 #: Returns the right that a method of a path needs, None for none.
 RightOf = Callable[[str, str], Right | None]
 

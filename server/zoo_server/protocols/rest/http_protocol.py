@@ -18,6 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from zoo_server.protocols.rest.asgi import SEND_AT_ONCE
 from zoo_server.protocols.rest.connections import Connections
 from zoo_server.protocols.rest.errors import JSON, error_body
 
@@ -47,7 +48,8 @@ class TimedConnection(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        state = {**app_state, SEND_AT_ONCE: self.send_at_once}
+        super().__init__(config, server_state, state, _loop)
         self._counted = connections
         self._limits = connections.limits
         self._phase = _Phase.HEAD
@@ -61,6 +63,13 @@ class TimedConnection(H11Protocol):
         self._socket: socket.socket | None = None
         #: Whether the kernel keeps back segments that are not full.
         self._is_corked = False
+        #: Whether each part of the answer leaves as it is written.
+        self._at_once = False
+
+    def send_at_once(self) -> None:
+        """Keep nothing of the present answer back: who writes it may wait before its next part."""
+        self._at_once = True
+        self._cork(False)
 
     # -- uvicorn's hooks ---------------------------------------------------------------------------
 
@@ -81,6 +90,7 @@ class TimedConnection(H11Protocol):
         self._update()
 
     def on_response_complete(self) -> None:
+        self._at_once = False
         self._cork(False)
         super().on_response_complete()
         self._update()
@@ -105,7 +115,7 @@ class TimedConnection(H11Protocol):
         if phase is not self._phase:
             self._enter(phase)
         # Not before the body is there: "100 Continue" goes out at once.
-        self._cork(phase is _Phase.RUN)
+        self._cork(phase is _Phase.RUN and not self._at_once)
 
     def _cork(self, on: bool) -> None:
         """Keep back segments that are not full, or send them. An answer's are kept until it is whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -21,6 +22,7 @@ from zoo_server.errors import ConfigurationError
 from zoo_server.protocols.auth import RPC_RIGHTS
 from zoo_server.protocols.grpc.health import Health, health_handlers
 from zoo_server.protocols.grpc_web.application import GrpcWeb
+from zoo_server.protocols.rest.asgi import SEND_AT_ONCE
 from zoo_server.protocols.rest.bodies import Bodies, BodyLimits
 from zoo_server.telemetry.server_counts import ServerCounts
 
@@ -143,6 +145,7 @@ def test_who_leaves_is_forgotten_and_who_stays_hears_of_changes():
     health, limits = Health(), BodyLimits(body=1000, in_flight=1000, input=1000)
     health.publish({"m": True})
     wrote: list[bytes] = []
+    at_once = threading.Event()
 
     async def watch():
         left = asyncio.Event()
@@ -171,12 +174,14 @@ def test_who_leaves_is_forgotten_and_who_stays_hears_of_changes():
                 "method": "POST",
                 "path": f"{HEALTH}Watch",
                 "headers": [(b"content-type", b"application/grpc-web")],
+                "state": {SEND_AT_ONCE: at_once.set},
             }
             await asyncio.wait_for(application(scope, receive, send), 20)
 
     asyncio.run(watch())
     assert wrote == [b"", framed(b"\x08\x01"), framed(b"\x08\x02")]
     assert health.watches == 0
+    assert at_once.is_set()
 
 
 @pytest.mark.parametrize("timeout", ["0n", "0S"])

@@ -5,14 +5,16 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
+from asyncio.trsock import TransportSocket
 from contextlib import ExitStack, contextmanager
 
 import pytest
 import trustme
 
 from tests.waiting import until
-from zoo_server.protocols.rest.asgi import respond
+from zoo_server.protocols.rest.asgi import SEND_AT_ONCE, respond
 from zoo_server.protocols.rest.connections import ConnectionLimits
 from zoo_server.protocols.rest.http_server import HttpListener, HttpTransport
 
@@ -220,3 +222,41 @@ def test_handshakes_that_never_end_make_room_too(http_port):
         assert connection.getresponse().status == 200
         connection.close()
         assert end_of(opened[0]) == b""
+
+
+def test_an_answer_in_parts_leaves_part_by_part(http_port, monkeypatch):
+    """Nothing of it is kept back until the next part; the answer after it is whole again."""
+    kept_back, set_option = [], TransportSocket.setsockopt
+
+    def setsockopt(self, level, option, value):
+        set_option(self, level, option, value)
+        if option == socket.TCP_CORK:
+            kept_back.append(value)
+
+    monkeypatch.setattr(TransportSocket, "setsockopt", setsockopt)
+    read = threading.Event()
+
+    async def in_parts(scope, receive, send):
+        if scope["path"] == "/5":
+            await answering(scope, receive, send)
+            return
+        scope["state"][SEND_AT_ONCE]()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await asyncio.to_thread(read.wait, 20)
+        await send({"type": "http.response.body", "body": b"two"})
+
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", http_port(application=in_parts), timeout=20
+    )
+    connection.request("POST", "/", b"x")
+    answer = connection.getresponse()
+    assert answer.read(3) == b"one"
+    assert kept_back == [True, False]
+    read.set()
+    assert answer.read() == b"two"
+    kept_back.clear()
+    connection.request("POST", "/5", b"x")
+    assert connection.getresponse().status == 200
+    until(lambda: kept_back == [True, False])
+    connection.close()
