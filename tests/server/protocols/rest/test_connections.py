@@ -240,6 +240,7 @@ def test_an_answer_in_parts_leaves_part_by_part(http_port, monkeypatch):
         if scope["path"] == "/5":
             await answering(scope, receive, send)
             return
+        await receive()
         scope["state"][SEND_AT_ONCE]()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"one", "more_body": True})
