@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 REPOSITORY ?= models
-# Processes that `make test` runs in: two where the machine has two cores. A file's tests stay in one.
-JOBS ?= $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 2 && echo 2 || echo 1)
+# Processes that `make test` runs in: one more than two cores, for many tests wait. A file's tests stay in one.
+JOBS ?= $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 2 && echo 3 || echo 1)
 ZOO = .venv/bin/zoo
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
@@ -104,7 +104,7 @@ check: .venv/.installed-dev proto-check ## check formatting, lint, types, import
 	@.venv/bin/lint-imports
 
 # The tests start servers by the hundred, each of which would compile the project again without its bytecode.
-test: .venv/.installed-dev ## run the tests in two processes, minutes (JOBS=1: in one)
+test: .venv/.installed-dev ## run the tests in three processes, minutes (JOBS=1: in one)
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-stores .venv/.installed-backends .venv/.installed-hub build/azurite/.installed ## run all tests, the slow ones too

@@ -136,7 +136,7 @@ LONG = ("test_from_recipe.py", "test_quantize.py", "test_verify.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put one file that wants the trained models first, and the others that do last.
 
-    Of two processes one trains them, for a minute and more; the other has the rest to do meanwhile. Of those
+    Of three processes one trains them, for a minute and more; the others have the rest to do meanwhile. Of those
     that wait, the long ones come first, so that neither process has much to do when the other has nothing left.
     """
     waiting = [item.path for item in items if "trained" in getattr(item, "fixturenames", ())]
