@@ -137,7 +137,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put one file that wants the trained models first, and the others that do last.
 
     Of three processes one trains them, for a minute and more; the others have the rest to do meanwhile. Of those
-    that wait, the long ones come first, so that neither process has much to do when the other has nothing left.
+    that wait, the long ones come first, so that none has much to do when the others have nothing left.
     """
     waiting = [item.path for item in items if "trained" in getattr(item, "fixturenames", ())]
     order = {path: 2 if path.name in LONG else 3 for path in waiting}
