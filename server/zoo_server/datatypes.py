@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from zoo_server.malloc import heap
+
 #: A dimension of any size, on the wire and in config.pbtxt.
 VARIABLE = -1
 
@@ -247,6 +249,8 @@ def empty_objects(shape: Sequence[int]) -> np.ndarray:
     """Return an array of None; numpy's own string dtypes would lose trailing NULs."""
     if element_count(shape) <= STRINGS_AT_ONCE:
         return np.empty(shape, dtype=object)
+    # numpy writes None everywhere with the lock held, which takes ten times as long where there are no pages yet.
+    heap.make_pages(element_count(shape) * np.dtype(object).itemsize)
     return _Objects(shape, dtype=object)
 
 
