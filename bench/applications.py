@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,21 @@ def measured(name: str) -> dict[str, Any]:
     return {"model": name, "size": sizes()[name], "status": status, "reason": reason}
 
 
+def _cells(family: str, row: Mapping[str, Any]) -> list[str]:
+    """Return a model's row of the table."""
+    return [
+        family,
+        f"`{row['model']}`",
+        str(row["size"]),
+        f"{row['parameters'] / 1e6:.1f}" if "parameters" in row else "",
+        row["status"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
+        str(row.get("nodes", "")),
+        f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else "",
+        f"{row['relative']:.0e}" if "relative" in row else "",
+        f"{row['export_seconds']:.0f}" if "export_seconds" in row else "",
+    ]
+
+
 def page(rows: Sequence[dict[str, Any]]) -> str:
     """Return docs/applications.md."""
     from importlib import metadata
@@ -140,20 +155,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     family = {name: key for key, (_, names) in FAMILIES.items() for name in names}
     packages = ("keras", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
     versions = ", ".join(f"{p} {metadata.version(p)}" for p in packages)
-    cells = [
-        [
-            family[row["model"]],
-            f"`{row['model']}`",
-            str(row["size"]),
-            f"{row['parameters'] / 1e6:.1f}" if "parameters" in row else "",
-            row["status"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
-            str(row.get("nodes", "")),
-            f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else "",
-            f"{row['relative']:.0e}" if "relative" in row else "",
-            f"{row['export_seconds']:.0f}" if "export_seconds" in row else "",
-        ]
-        for row in rows
-    ]
+    cells = [_cells(family[row["model"]], row) for row in rows]
     right = sum(row["status"] == "ok" for row in rows)
     families = {family[row["model"]] for row in rows if row["status"] == "ok"}
     header = (

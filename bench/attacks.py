@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -94,11 +94,14 @@ def probe(grpc_port: int, http_port: int) -> None:
         print("asking", flush=True)
         for asker in askers:
             asker.join()
-    print(
-        ";  ".join(
-            f"{way}: {len(times):4d}, {failed[way]:3d} failed, max {1e3 * max(times):7.1f} ms"
-            for way, times in took.items()
-        )
+    print(_summary(took, failed))
+
+
+def _summary(took: Mapping[str, Sequence[float]], failed: Mapping[str, int]) -> str:
+    """Return one line: for each way of asking how often, how often in vain, and the longest time."""
+    return ";  ".join(
+        f"{way}: {len(times):4d}, {failed[way]:3d} failed, max {1e3 * max(times):7.1f} ms"
+        for way, times in took.items()
     )
 
 

@@ -99,8 +99,7 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Export one model three times; facts by exporter, with an open session and checked answers."""
     import onnx
 
-    import zoo
-    from bench.peers import judge, quiet, write_keras, write_tf2onnx
+    from bench.peers import judge
     from zoo.atlas.measure import randomize
     from zoo.parity.compare import Case
     from zoo.parity.runtimes import OnnxRuntime
@@ -111,6 +110,30 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
     rows = np.random.default_rng(SEED).normal(size=(max(BATCHES), *model.input_shape[1:]))
     rows = rows.astype(np.float32)
     expected = {"0": np.asarray(model(rows, training=False))}
+    files = {}
+    for exporter, seconds in _write_files(model, folder).items():
+        path = folder / f"{exporter}.onnx"
+        graph = onnx.load(path)
+        case = Case(name=name, feeds={"0": rows}, expected=expected)
+        wrong, difference = judge(OnnxRuntime().load(path), graph, case)
+        if wrong:
+            raise SystemExit(f"{name}: {exporter} {wrong}")
+        files[exporter] = {
+            "nodes": len(graph.graph.node),
+            "bytes": path.stat().st_size,
+            "export_seconds": seconds,
+            "difference": difference,
+            "path": path,
+            "rows": rows,
+        }
+    return files
+
+
+def _write_files(model: Any, folder: Path) -> dict[str, float]:
+    """Write EXPORTER.onnx by each exporter; return the seconds that each took."""
+    import zoo
+    from bench.peers import quiet, write_keras, write_tf2onnx
+
     seconds = {}
     for exporter, write in (
         (OURS, lambda path: zoo.export_model(model, path)),
@@ -121,23 +144,7 @@ def export_all(name: str, folder: Path) -> dict[str, dict[str, Any]]:
         with quiet():
             write(folder / f"{exporter}.onnx")
         seconds[exporter] = time.perf_counter() - started
-    files = {}
-    for exporter, taken in seconds.items():
-        path = folder / f"{exporter}.onnx"
-        graph = onnx.load(path)
-        case = Case(name=name, feeds={"0": rows}, expected=expected)
-        wrong, difference = judge(OnnxRuntime().load(path), graph, case)
-        if wrong:
-            raise SystemExit(f"{name}: {exporter} {wrong}")
-        files[exporter] = {
-            "nodes": len(graph.graph.node),
-            "bytes": path.stat().st_size,
-            "export_seconds": taken,
-            "difference": difference,
-            "path": path,
-            "rows": rows,
-        }
-    return files
+    return seconds
 
 
 def _opened(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
@@ -198,27 +205,27 @@ def missed(row: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _cells(row: Mapping[str, Any], batch: str) -> list[str]:
+    """Return the row of the table for a model at one batch; the first one has what all share."""
+    facts, comparison = row["exporters"], row["batches"][batch]
+    first = batch == str(BATCHES[0])
+    ratios = [comparison["ratio"][peer] for peer in PEERS]
+    return [
+        f"`{row['model']}`" if first else "",
+        " / ".join(str(facts[e]["nodes"]) for e in facts) if first else "",
+        " / ".join(str(facts[e]["bytes"]) for e in facts) if first else "",
+        f"{facts[OURS]['export_seconds']:.2f}" if first else "",
+        batch,
+        " / ".join(f"{comparison['microseconds'][e]:.1f}" for e in facts),
+        *(f"{r['median']:.2f} ({_span(r['quartiles'])})" for r in ratios),
+    ]
+
+
 def page(rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> str:
     """Return bench/results/export.md."""
     from zoo.table import markdown_table
 
-    cells = []
-    for row in rows:
-        facts = row["exporters"]
-        for batch, comparison in row["batches"].items():
-            first = batch == str(BATCHES[0])
-            ratios = [comparison["ratio"][peer] for peer in PEERS]
-            cells.append(
-                [
-                    f"`{row['model']}`" if first else "",
-                    " / ".join(str(facts[e]["nodes"]) for e in facts) if first else "",
-                    " / ".join(str(facts[e]["bytes"]) for e in facts) if first else "",
-                    f"{facts[OURS]['export_seconds']:.2f}" if first else "",
-                    batch,
-                    " / ".join(f"{comparison['microseconds'][e]:.1f}" for e in facts),
-                    *(f"{r['median']:.2f} ({_span(r['quartiles'])})" for r in ratios),
-                ]
-            )
+    cells = [_cells(row, batch) for row in rows for batch in row["batches"]]
     header = (
         "model",
         "nodes",

@@ -177,12 +177,17 @@ def measured(name: str, seconds: float) -> dict[str, Any]:
             if outcome == "ok":
                 files[peer] = path
         if len(files) > 1 and "ours" in files:
-            times = race(
-                {k: partial(_opened, v, cases[0].feeds) for k, v in files.items()}, seconds
-            )
-            medians = {k: statistics.median(v) for k, v in times.items()}
-            facts["ratios"] = {k: medians["ours"] / v for k, v in medians.items() if k != "ours"}
+            facts["ratios"] = _ratios(files, cases[0].feeds, seconds)
     return facts
+
+
+def _ratios(
+    files: Mapping[str, Path], feeds: Mapping[str, np.ndarray], seconds: float
+) -> dict[str, float]:
+    """Return the median time of our file as a share of each peer's."""
+    times = race({k: partial(_opened, v, feeds) for k, v in files.items()}, seconds)
+    medians = {k: statistics.median(v) for k, v in times.items()}
+    return {k: medians["ours"] / v for k, v in medians.items() if k != "ours"}
 
 
 def _case(model: Any, batch: int) -> Any:
@@ -241,6 +246,20 @@ def _opened(path: Path, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
     return lambda: session.run(None, given)
 
 
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """Return a backbone's row of the table."""
+    return [
+        f"`{row['name']}Backbone`",
+        f"{row['parameters'] / 1e3:.0f}",
+        row["status"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
+        str(row.get("nodes", "")),
+        f"{row['bytes'] / 1e6:.2f}" if "bytes" in row else "",
+        f"{row['relative']:.0e}" if "relative" in row else "",
+        f"{row['seconds']:.1f}" if "seconds" in row else "",
+        *(_peer_cell(row, peer) for peer in PEERS),
+    ]
+
+
 def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return docs/keras_hub.md."""
     from zoo.table import markdown_table
@@ -249,19 +268,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     versions = "; or ".join(dict.fromkeys(told))
     right = {peer: sum(row["peers"][peer] == "ok" for row in rows) for peer in PEERS}
     ours = sum(row["status"] == "ok" for row in rows)
-    cells = [
-        [
-            f"`{row['name']}Backbone`",
-            f"{row['parameters'] / 1e3:.0f}",
-            row["status"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
-            str(row.get("nodes", "")),
-            f"{row['bytes'] / 1e6:.2f}" if "bytes" in row else "",
-            f"{row['relative']:.0e}" if "relative" in row else "",
-            f"{row['seconds']:.1f}" if "seconds" in row else "",
-            *(_peer_cell(row, peer) for peer in PEERS),
-        ]
-        for row in rows
-    ]
+    cells = [_cells(row) for row in rows]
     header = (
         "backbone",
         "thousand parameters",
