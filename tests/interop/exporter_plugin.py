@@ -8,8 +8,12 @@ Keras's `export_onnx` and `export_saved_model`, whose SavedModel becomes an ONNX
 onnxruntime runs where the test loads it.
 
 A refusal that says what to do is followed, as a user would: a model that cannot be exported yet is
-exported once the test has called it (by ours, with the rows that it was called on), and a stateful
-one as from its reset state. The test's line then says so.
+exported once the test has called it (by ours, with the rows that it was called on), and the others
+with the option that the refusal names. Where that makes states inputs and outputs, they begin as the
+model's variables are, and go on from call to call. The test's line then says so.
+
+Rows are cast to the type of the file's input, as Keras casts them to the model's, where both have
+one type.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ def export(
 ) -> None:
     """Write a model by the exporter that was chosen; a folder gets a file of a fixed name."""
     EXPORTERS[EXPORTER](model, _file(path), signature, opset or OPSET, rows)
+    _keep_states(model, _file(path))
 
 
 def _file(path: str) -> str:
@@ -63,7 +68,50 @@ def _converted(model: Any, signature: Any, rows: Any = None) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(model, str(path), signature, rows=rows)
-        return onnx.load(path)
+        converted = onnx.load(path)
+    if _typed_as_recorded(converted, model):
+        converted.metadata_props.add(key=CAST, value="as Keras does")
+    return converted
+
+
+def _typed_as_recorded(converted: Any, model: Any) -> bool:
+    """Whether a file's inputs have the types that Keras recorded for the model's."""
+    import onnx
+
+    recorded = [str(tensor.dtype) for tensor in getattr(model, "inputs", None) or []]
+    elements = [value.type.tensor_type.elem_type for value in converted.graph.input]
+    return bool(recorded) and sorted(recorded) == sorted(
+        str(onnx.helper.tensor_dtype_to_np_dtype(element)) for element in elements
+    )
+
+
+#: The property of a file whose rows are cast.
+CAST = "rows are cast"
+
+
+def _patch_casting() -> None:
+    """Cast what a session of such a file is fed to the types of its inputs."""
+    import onnxruntime
+
+    class Casting(onnxruntime.InferenceSession):  # type: ignore[misc, name-defined]  # no types
+        def run(self, names: Any, feeds: Any, *arguments: Any) -> Any:
+            if CAST in self.get_modelmeta().custom_metadata_map:
+                types = {item.name: NUMPY_TYPES.get(item.type) for item in self.get_inputs()}
+                feeds = {
+                    name: np.asarray(rows).astype(types[name])
+                    if types.get(name) and np.asarray(rows).dtype.kind in "biuf"
+                    else rows
+                    for name, rows in feeds.items()
+                }
+            return super().run(names, feeds, *arguments)
+
+    onnxruntime.InferenceSession = Casting
+
+
+#: What onnxruntime calls the types of numbers that Keras casts to.
+NUMPY_TYPES = {
+    "tensor(float)": "float32", "tensor(int32)": "int32", "tensor(int64)": "int64",
+}  # fmt: skip
 
 
 class _Pending:
@@ -124,27 +172,53 @@ def _channels_first(model: Any, names: list[str]) -> Any:
     return keras.Model(inputs, model(values if len(values) > 1 else values[0]))
 
 
+#: What the states of a file begin with, by its path: the values of the model's variables.
+begins: dict[str, dict[str, np.ndarray]] = {}
+
+
+def _keep_states(model: Any, file: str) -> None:
+    """Keep the variables that a file has as inputs, as whoever runs it would."""
+    if "states='inputs'" in followed:
+        begins[file] = {
+            "_".join(variable.path.split("/")[-2:]) + "_before": np.array(variable)
+            for variable in model.variables
+        }
+
+
 class _Served:
     """Stands in for a loaded SavedModel: an endpoint runs its ONNX file."""
 
     def __init__(self, path: str, *_: Any, **__: Any) -> None:
         self._path = path
+        self._runs: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
+        if name not in self._runs:
+            self._runs[name] = self._loaded(name)
+        return self._runs[name]
+
+    def _loaded(self, name: str) -> Any:
         import onnxruntime
         import tensorflow as tf
 
         folder = Path(self._path)
         file = folder / f"{name}.onnx" if folder.is_dir() else folder
         session = onnxruntime.InferenceSession(file)
+        stored = session.get_modelmeta().custom_metadata_map.get("states", "")
+        handed = dict(pair.split("=") for pair in stored.split(",") if pair)
+        current = dict(begins.get(str(file), {}))
 
         def run(*arguments: Any, **named: Any) -> Any:
-            inputs = session.get_inputs()
+            inputs = [item for item in session.get_inputs() if item.name not in handed]
             leaves = [_array(leaf) for leaf in tf.nest.flatten([arguments, named])]
             if len(leaves) != len(inputs):
                 raise AssertionError(f"{len(leaves)} tensors for {[i.name for i in inputs]}")
             feeds = {item.name: leaf for item, leaf in zip(inputs, leaves, strict=True)}
-            answers = [tf.constant(answer) for answer in session.run(None, feeds)]
+            feeds |= {before: current[before] for before in handed}
+            names = [item.name for item in session.get_outputs()]
+            arrays = dict(zip(names, session.run(None, feeds), strict=True))
+            current.update({before: arrays.pop(after) for before, after in handed.items()})
+            answers = [tf.constant(answer) for answer in arrays.values()]
             return answers[0] if len(answers) == 1 else answers
 
         return run
@@ -189,15 +263,29 @@ class _Archive:
             export(model, f"{path}/{name}.onnx", signature)
 
 
+class _GraphFunctionType:
+    """Stands in for onnxconverter_common's, with the type that the tests ask of it."""
+
+    @staticmethod
+    def I32(shape: list[Any]) -> Any:  # its name there
+        """Return a specification of integers; sizes that have names are open."""
+        import tensorflow as tf
+
+        return tf.TensorSpec([None if isinstance(s, str) else s for s in shape], tf.int32)
+
+
 def _patch_tf2onnx() -> None:
     """Put a module of ours in the place of tf2onnx's, which newer onnx cannot import."""
     stand_in: Any = types.ModuleType("tf2onnx.keras2onnx_api")
     stand_in.convert_keras = _convert_keras
     stand_in.get_maximum_opset_supported = lambda: OPSET
     sys.modules["tf2onnx.keras2onnx_api"] = stand_in
-    if importlib.util.find_spec("onnxconverter_common") is None:  # of which they ask only this
+    if importlib.util.find_spec("onnxconverter_common") is None:  # of which they ask only these
         sys.modules["onnxconverter_common"] = types.ModuleType("onnxconverter_common")
         sys.modules["onnxconverter_common.onnx_ex"] = stand_in
+        types_of: Any = types.ModuleType("onnxconverter_common.onnx_fx")
+        types_of.GraphFunctionType = _GraphFunctionType
+        sys.modules["onnxconverter_common.onnx_fx"] = types_of
 
 
 def _patch_keras() -> None:
@@ -228,6 +316,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Replace Keras's exporters before any test is imported."""
     _patch_keras()
     _patch_waiting()
+    _patch_casting()
 
 
 #: What says how Keras's own errors are worded, or what its archive refuses.

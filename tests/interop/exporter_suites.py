@@ -1,7 +1,7 @@
 """Runs other projects' tests of their exporters through ours, and theirs through the same adaptation.
 
     python tests/interop/exporter_suites.py CHECKOUT [NAME ...]
-        [--exporter zoo tf2onnx keras] [--outcomes FOLDER]
+        [--exporter zoo tf2onnx keras] [--outcomes FOLDER] [--seconds N]
 
 CHECKOUT is one of github.com/onnx/tensorflow-onnx (its keras2onnx tests, of layers and of
 applications) or github.com/keras-team/keras (its tests of export to ONNX and SavedModel). Nothing in
@@ -43,7 +43,7 @@ SUITES = {
 HELPERS = ("conftest.py", "test_utils.py", "mock_keras2onnx")
 BESIDE = ("data", "model_source")
 
-#: What one test may take; some export networks of 200 MB.
+#: What one test may take, unless the command line says otherwise; some export networks of 200 MB.
 SECONDS = 1200
 
 #: What pytest returns when every chosen test was run: passed, some failed, none was chosen.
@@ -69,7 +69,9 @@ def copied(checkout: Path, suite: Path, work: Path) -> tuple[Path, list[str]]:
     return place, [file.name for file in files]
 
 
-def run(checkout: Path, suite: Path, exporter: str, names: list[str], outcomes: Path) -> list[Row]:
+def run(
+    checkout: Path, suite: Path, exporter: str, names: list[str], outcomes: Path, seconds: int
+) -> list[Row]:
     """Run the tests that `outcomes` lacks in a process of their own; one row each test."""
     with tempfile.TemporaryDirectory(prefix="suite-") as work:
         place, files = copied(checkout, suite, Path(work))
@@ -77,7 +79,7 @@ def run(checkout: Path, suite: Path, exporter: str, names: list[str], outcomes: 
         command = [
             sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--confcutdir=.",
             "-p", "tests.interop.exporter_plugin", "-p", "no:cacheprovider",
-            "--continue-on-collection-errors", f"--timeout={SECONDS}",
+            "--continue-on-collection-errors", f"--timeout={seconds}",
             *(["-k", " or ".join(names)] if names else []), *files,
         ]  # fmt: skip
         environment = os.environ | {
@@ -104,6 +106,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--exporter", nargs="+", choices=EXPORTERS, default=["zoo"])
     parser.add_argument("--outcomes", type=Path, help="keep each test's outcome in this folder")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="what one test may take")
     options = parser.parse_args()
     checkout = options.checkout.resolve()
     present = [suite for suite in SUITES if (checkout / suite).is_dir()]
@@ -116,7 +119,7 @@ def main() -> int:
         outcomes.mkdir(parents=True, exist_ok=True)
         for suite, exporter in itertools.product(present, options.exporter):
             kept = outcomes / f"{suite.name}-{exporter}.jsonl"
-            rows = run(checkout, suite, exporter, options.names, kept)
+            rows = run(checkout, suite, exporter, options.names, kept, options.seconds)
             report(f"{suite.name} by {exporter}", rows)
             complete = complete and bool(rows or options.names)
     return 0 if complete else 1

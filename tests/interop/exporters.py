@@ -16,6 +16,14 @@ from typing import Any
 followed: list[str] = []
 
 
+#: What a refusal may say to do, with the option that does it; the first of several.
+SAID: dict[str, dict[str, Any]] = {
+    "reset_states=True": {"reset_states": True},
+    "states='inputs'": {"states": "inputs"},
+    "random=True": {"random": True},
+}
+
+
 def _by_zoo(model: Any, path: str, signature: Any, opset: int, rows: Any) -> None:
     import zoo
     from zoo.errors import CheckFailed
@@ -26,10 +34,11 @@ def _by_zoo(model: Any, path: str, signature: Any, opset: int, rows: Any) -> Non
     try:
         zoo.export_model(model, path, **options)
     except CheckFailed as error:
-        if "reset_states=True" not in str(error):
+        said = [words for words in SAID if words in str(error)]
+        if not said:
             raise
-        zoo.export_model(model, path, reset_states=True, **options)
-        followed.append("reset_states=True")
+        zoo.export_model(model, path, **options, **SAID[said[0]])
+        followed.append(said[0])
 
 
 def _by_tf2onnx(model: Any, path: str, signature: Any, opset: int, _: Any) -> None:

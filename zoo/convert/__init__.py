@@ -4,6 +4,7 @@ signature      names, types and shapes of inputs and outputs, in Keras's order, 
 specification  the signature as Keras recorded it, or as the caller says it (with integers)
 function       the traced function: inference only, batch unknown, every tensor named by us
 effects        what differs from call to call: random numbers, variables that a call writes
+draws          the random numbers that a call draws, as inputs
 patches        what is different in Keras while tracing, and put back whatever happens (with
                open_dimensions)
 tokens         operators that exist in the trace only, for which ONNX nodes are written later

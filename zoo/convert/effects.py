@@ -31,9 +31,9 @@ WRITES = re.compile(r"Assign(Add|Sub)?VariableOp|ResourceScatter\w+")
 
 def refuse_random(model: keras.Model, graph: tf.Graph, outputs: Iterable[tf.Tensor]) -> None:
     """Raise CheckFailed, naming the layer, if an output depends on numbers drawn anew each call."""
-    ancestors = _ancestors(value.op for value in outputs)
+    operators = ancestors(value.op for value in outputs)
     functions: dict[str, FunctionDef] = {}
-    for operator in ancestors:
+    for operator in operators:
         name = operator.name
         drawn = _draws_anew(operator)
         if not drawn and operator.type not in ("ReadVariableOp", "Placeholder", "Const"):
@@ -43,7 +43,8 @@ def refuse_random(model: keras.Model, graph: tf.Graph, outputs: Iterable[tf.Tens
             where = f"layer {layer}" if layer else f"{model.name} ({name})"
             raise CheckFailed(
                 f"{where} draws random numbers at inference ({drawn}), and a file would repeat one "
-                "draw for ever: draw only if training, or give the numbers as an input"
+                "draw for ever: draw only if training, give the numbers as an input, or let the "
+                "file draw numbers from 0 to 1 and normal ones (export_model's random=True)"
             )
 
 
@@ -57,7 +58,7 @@ def _draws_anew(operator: tf.Operation) -> str:
     # The first input of all but the one that makes a key is a shape, and others are parameters.
     first = 0 if kind.startswith("StatelessRandomGetKey") else 1
     seeds = [value for value in list(operator.inputs)[first:] if value.dtype.is_integer]
-    computed = any(o.type == "Placeholder" for o in _ancestors(value.op for value in seeds))
+    computed = any(o.type == "Placeholder" for o in ancestors(value.op for value in seeds))
     return kind if computed else ""
 
 
@@ -96,7 +97,7 @@ def written_variables(
     }
     if not written:
         return ()
-    read = {o.outputs[0].name for o in _ancestors(v.op for v in outputs) if o.type == "Placeholder"}
+    read = {o.outputs[0].name for o in ancestors(v.op for v in outputs) if o.type == "Placeholder"}
     handles = {
         id(outer): inner.name for outer, inner in concrete.graph.captures if inner.name in written
     }
@@ -114,7 +115,7 @@ def writes_variables(graph: tf.Graph) -> bool:
     return any(WRITES.fullmatch(node.op) for node in (*definition.node, *functions))
 
 
-def _ancestors(operators: Iterable[tf.Operation]) -> list[tf.Operation]:
+def ancestors(operators: Iterable[tf.Operation]) -> list[tf.Operation]:
     """Return operators and all that their values are computed from."""
     todo, seen = list(operators), {}
     while todo:

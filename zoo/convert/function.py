@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.convert.draws import given
 from zoo.convert.effects import refuse_random, written_variables
+from zoo.convert.passes.drawn import shape_of
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.specification import output_names
 from zoo.convert.states import begun_in
@@ -68,12 +70,20 @@ def trace(
     structures: list[object] = []
 
     def infer(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        given, weights = tensors[: len(signature.inputs)], tensors[len(signature.inputs) :]
-        begin = given[len(signature.own_inputs) :]
-        with begun_in(signature, begin) as after, reading(large, weights):
-            answer = signature.call(model, given)
+        values, weights = tensors[: len(signature.inputs)], tensors[len(signature.inputs) :]
+        own = len(signature.own_inputs)
+        begin, numbers = (
+            values[own : own + len(signature.kept)],
+            values[own + len(signature.kept) :],
+        )
+        with (
+            begun_in(signature, begin) as after,
+            reading(large, weights),
+            given(signature, numbers) as shapes,
+        ):
+            answer = signature.call(model, values)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))
-        flat = [*keras.tree.flatten(answer), *after()]
+        flat = [*keras.tree.flatten(answer), *after(), *shapes()]
         _refuse_ragged(model, flat)
         leaves = [tf.convert_to_tensor(leaf) for leaf in flat]
         # Two outputs may be one tensor, or an input: each graph output needs a value of its own.
@@ -99,12 +109,13 @@ def trace(
     refuse_random(model, concrete.graph, answers)
     names = signature.output_names or output_names(structures[-1])
     after_kept = [after for _, after in signature.states] if signature.kept else []
+    drawn_shapes = [shape_of(place) for place in range(len(signature.draws))]
     return Traced(
         function=function,
         specification=specification,
         captures=_captures(concrete.graph),
         inputs=signature.inputs,
-        outputs=_outputs(concrete, (*names, *after_kept)),
+        outputs=_outputs(concrete, (*names, *after_kept, *drawn_shapes)),
         tokens=tokens,
         written=written_variables(model, concrete, answers),
         large=large,

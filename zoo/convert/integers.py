@@ -1,7 +1,8 @@
 """Finds which inputs of a subclassed model are integers or words, of which Keras records no type.
 
 What an Embedding or a lookup reads, by way of operators that only rearrange, is an integer (a word
-for StringLookup and TextVectorization). The caller's samples tell more surely, and come first.
+for StringLookup and TextVectorization). A model that cannot be called on real numbers at all, and can
+on integers of one type, takes those. The caller's samples tell more surely, and come first.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ LOOKUPS = {
     "Hashing": "string",
 }
 
+#: Types of inputs that take no real numbers.
+INTEGERS = ("int32", "int64")
+
 #: Operators that give the numbers they take.
 REARRANGING = {
     "Identity", "Cast", "Reshape", "StridedSlice", "ExpandDims", "Squeeze", "Transpose", "ConcatV2",
@@ -44,17 +48,27 @@ def integer_inputs(model: keras.Model, signature: Signature, samples: object) ->
     if samples is not None:
         return _of_samples(signature, samples)
     readers = [layer for layer in all_layers(model) if _kind(layer)]
-    if not readers:
-        return signature
-    types = _read_by(model, signature, readers)
+    types = _read_by(model, signature, readers) if readers else {}
     if not types:
-        return signature
+        return _of_one_integer_type(model, signature)
     inputs = tuple(
         replace(tensor, dtype=types.get(i, tensor.dtype))
         for i, tensor in enumerate(signature.inputs)
     )
     typed = replace(signature, inputs=inputs)
     return typed if _traced(model, typed) is not None else signature
+
+
+def _of_one_integer_type(model: keras.Model, signature: Signature) -> Signature:
+    """Return the signature with integers if the model takes no real numbers and one such type."""
+    if any(t.dtype != "float32" for t in signature.inputs) or _traced(model, signature):
+        return signature
+    typed = [
+        replace(signature, inputs=tuple(replace(t, dtype=kind) for t in signature.inputs))
+        for kind in INTEGERS
+    ]
+    possible = [candidate for candidate in typed if _traced(model, candidate) is not None]
+    return possible[0] if len(possible) == 1 else signature
 
 
 def _of_samples(signature: Signature, samples: object) -> Signature:

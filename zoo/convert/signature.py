@@ -59,7 +59,8 @@ class Signature:
     `structure` is one structure an argument of the model's call, and `arguments` has their names:
     None for those given by position. `recorded_batch` is the size that Keras saw where the batch
     is open here. `states` are pairs of an input and the output that it is in the next call; `kept` are
-    the model's variables that are the last inputs, which the call does not take (states.py).
+    the model's variables that are inputs behind the call's (states.py), and `draws` the sources of
+    random numbers that are the last inputs (draws.py); the call takes neither.
     """
 
     inputs: tuple[Tensor, ...]
@@ -69,11 +70,12 @@ class Signature:
     recorded_batch: int | None = None
     states: tuple[tuple[str, str], ...] = ()
     kept: tuple[keras.Variable, ...] = ()
+    draws: tuple[str, ...] = ()
 
     @property
     def own_inputs(self) -> tuple[Tensor, ...]:
         """The inputs that the model's call takes."""
-        return self.inputs[: len(self.inputs) - len(self.kept)]
+        return self.inputs[: len(self.inputs) - len(self.kept) - len(self.draws)]
 
     def call(self, model: keras.Model, tensors: Sequence[tf.Tensor]) -> object:
         """Call a model for inference on flat tensors."""
@@ -99,8 +101,8 @@ class Signature:
         """
         open_ended = [t for t in self.inputs if None in t.shape[1:]]
         dims = {}
-        for tensor in self.inputs:
-            names = {0: BATCH}
+        for position, tensor in enumerate(self.inputs):
+            names = {0: BATCH} if position < len(self.inputs) - len(self.draws) else {}
             if len(open_ended) == 1 and len(tensor.shape) in SPACE:
                 names |= dict(enumerate(SPACE[len(tensor.shape)], start=1))
             if len(open_ended) == 1 and len(tensor.shape) == 2:

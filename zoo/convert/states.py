@@ -147,6 +147,26 @@ def without_state(
             variable.assign(value)
 
 
+@contextmanager
+def put_back(model: keras.Model) -> Iterator[None]:
+    """Give variables that calls within change the values that they have now.
+
+    A counter and a seed are changed by every call. What a variable holds is kept without a copy:
+    TensorFlow writes elsewhere while it is read.
+    """
+    before = [(variable, variable.value.read_value()) for variable in model.variables]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            if _address(variable.value.read_value()) != _address(value):
+                variable.assign(value)
+
+
+def _address(tensor: tf.Tensor) -> int:
+    return int(np.asarray(tensor).ctypes.data)
+
+
 def _kept(model: keras.Model, signature: Signature) -> list[tuple[str, keras.Variable]]:
     """Return the variables that a call writes, with names: of recurrent layers, then all others."""
     kept = []

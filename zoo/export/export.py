@@ -1,6 +1,7 @@
 """Exports a Keras model to its ONNX files: converts, writes and proves them.
 
     convert -> annotate -> write -> prove         model.onnx, model.portable.onnx: equal to Keras
+            -> draw                               random numbers, inputs so far, drawn by the file
             -> quantize: build, measure, judge    model.int8.onnx, model.w4.onnx ...: near to it
 
 A recipe, a model in memory and a .keras file come here alike, and bring names, cases and metadata.
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING
 
 from zoo.convert.conversion import Conversion, convert, facts
 from zoo.convert.passes.annotate import annotate
+from zoo.convert.passes.drawn import draw_inside
 from zoo.convert.signature import Signature
 from zoo.export.model_file import complete, write_model
 from zoo.export.options import ExportOptions
 from zoo.files import sha256
 from zoo.parity.compare import Case, Policy, Tolerance
 from zoo.parity.conditioning import Keras, prove_ill_conditioned
+from zoo.parity.drawn import check_drawn
 from zoo.parity.prove import Proof, prove
 from zoo.parity.variants import (
     MODEL_TITLE,
@@ -133,6 +136,14 @@ def export(
         proof.require()
         proofs[variant.file] = proof
         variants[i] = replace(variant, tolerance=tolerance)
+        if signature.draws:
+            proven = conversion.onnx if i == 0 else conversion.portable
+            assert proven is not None  # a variant that was written has one
+            drawing = draw_inside(proven, signature.draws)
+            annotate(drawing, metadata.properties, metadata.documents)
+            written = write_model(drawing, path, conversion.large, external=options.external_data)
+            variants[i] = replace(variants[i], written=written, graph=facts(drawing))
+            check_drawn(path, compared.all)
     if options.quantize != NONE:
         for smaller in smaller_variants(
             complete(conversion.onnx, conversion.large),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from zoo.convert.build import build
 from zoo.convert.conversion import Conversion
 from zoo.convert.opsets import OPSET
+from zoo.convert.passes.drawn import OPERATORS as DRAWING
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import BATCH, Signature
 from zoo.convert.specification import check_model, signature_of
-from zoo.convert.states import state_pairs, with_states
+from zoo.convert.states import put_back, state_pairs, with_states
 from zoo.convert.text import TEXT_OPSET
 from zoo.convert.weights import large_variables
 from zoo.errors import CheckFailed, UsageError
@@ -100,6 +102,7 @@ def export_model(
     input_signature: object = None,
     reset_states: bool = False,
     states: str | Mapping[str, str] = "",
+    random: bool = False,
     portable: bool = False,
     quantize: str = NONE,
     max_loss: float | None = None,
@@ -121,7 +124,9 @@ def export_model(
     exports each state as an input LAYER_h_before and an output LAYER_h_after (and an LSTM's c, and
     every other variable that a call writes), after the model's own. `states={"cache": "next_cache"}`
     names inputs that are the model's own, with the outputs that they go on as. Zeros begin a
-    sequence, whose first steps are compared too. `portable` also writes PATH's stem +
+    sequence, whose first steps are compared too. `random` lets the file draw the random numbers that
+    the model draws at inference, anew in each call: it is proven with these numbers as inputs, and
+    written without. `portable` also writes PATH's stem +
     .portable.onnx, without recurrent operators, if the model has any.
 
     `quantize` ("int8", "fp16", "w8", "w4", or "auto" for what wins) also writes smaller variants
@@ -145,6 +150,11 @@ def export_model(
         max_loss=max_loss,
         external_data=external_data,
     )
+    if random and (options.states or options.quantize != NONE):
+        raise UsageError(
+            "random=True: a file whose answers differ from call to call keeps no states and has no "
+            "smaller variants: leave states and quantize out"
+        )
     model = keras_3_model(model)
     target = _target(model, path)
     policy = _policy(tolerance)
@@ -159,6 +169,7 @@ def export_model(
             input_names=input_names,
             output_names=output_names,
             input_signature=input_signature,
+            random=random,
         )
         flush_tree(folder)
         _put_in_place(folder, exported.variants, target.parent)
@@ -221,13 +232,17 @@ def export_samples(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     input_signature: object = None,
+    random: bool = False,
 ) -> Export:
     """Export a model into a folder, held against Keras on samples, or on random rows for None.
 
     Raises CheckFailed also for a portable variant that was requested and cannot be.
     """
     check_model(model)
-    with Heap().returning_large_blocks() if large_variables(model) else nullcontext():
+    check_requested(options.quantize, with_rows=samples is not None)
+    build(model, samples)
+    heap = Heap().returning_large_blocks() if large_variables(model) else nullcontext()
+    with heap, put_back(model):
         return _export_samples(
             model,
             folder,
@@ -238,6 +253,7 @@ def export_samples(
             input_names,
             output_names,
             input_signature,
+            random,
         )
 
 
@@ -251,10 +267,9 @@ def _export_samples(
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
     input_signature: object,
+    random: bool,
 ) -> Export:
-    """Export as `export_samples` does, wherever freed memory goes."""
-    check_requested(options.quantize, with_rows=samples is not None)
-    build(model, samples)
+    """Export a built model as `export_samples` does, whatever calls change in it."""
     signature = signature_of(
         model,
         input_names=input_names,
@@ -266,17 +281,20 @@ def _export_samples(
         signature = with_states(model, signature, options.states)
     reset = options.reset_states
     # Before the conversion: a first call may set up what later ones use.
-    signature, answered = answered_rows(model, signature, samples, reset_states=reset)
+    signature, answered = answered_rows(
+        model, signature, samples, reset_states=reset, random=random
+    )
 
     def cases(conversion: Conversion) -> Cases:
-        refuse_state(model, conversion.written, signature, answered[0].feeds)
+        refuse_state(model, conversion.written, signature, answered[0].all_feeds)
         rows = tuple(row.case(conversion.outputs) for row in answered)
         if signature.states:
             rows += first_steps(model, signature, conversion.outputs, answered[-1])
         keras = KerasModel(
             model=model, signature=signature, outputs=conversion.outputs, reset_states=reset
         )
-        return Cases(all=rows, keras=keras)
+        # Other numbers drawn would be another model.
+        return Cases(all=rows, keras=None if signature.draws else keras)
 
     def evidence(conversion: Conversion) -> Evidence:
         batch = signature.inputs[0].shape[0]
@@ -341,6 +359,12 @@ def notes(model: keras.Model, samples: object, exported: Export) -> list[str]:
     """Return what a reader of the figures must know: precision, rows, runtimes left out."""
     policies = half_precision(model)
     lines = [f"{', '.join(policies)}: exported and compared in float32"] if policies else []
+    kinds = Counter(exported.variants[0].graph["operators"])
+    if drawn := sum(kinds[kind] for kind in DRAWING.values()):
+        lines.append(
+            f"the file draws random numbers, anew in each call ({drawn} times): compared with the "
+            "numbers as inputs"
+        )
     if samples is None:
         lines.append(f"no samples given: compared on random rows (seed {rows.SEED})")
     batches = {

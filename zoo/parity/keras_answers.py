@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.convert.draws import Drawn, given, recorded, with_draws
 from zoo.convert.function import reason_of
+from zoo.convert.passes.drawn import name_of
 from zoo.convert.patches import computing_in_float32
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.states import without_state
@@ -60,10 +62,21 @@ class Answered:
     batch: int
     feeds: Feeds
     leaves: tuple[np.ndarray, ...]
+    drawn: tuple[Drawn, ...] = ()
 
     def case(self, outputs: Sequence[Tensor]) -> Case:
-        """Return the case, the answers named and typed as the outputs are."""
-        return Case(name=self.name, feeds=self.feeds, expected=named(self.leaves, outputs))
+        """Return the case, the answers named and typed as the outputs are.
+
+        Of random numbers, which are inputs, the outputs have the shapes.
+        """
+        shapes = [np.array(drawn.values.shape, np.int64) for drawn in self.drawn]
+        expected = named((*self.leaves, *shapes), outputs)
+        return Case(name=self.name, feeds=self.all_feeds, expected=expected)
+
+    @property
+    def all_feeds(self) -> Feeds:
+        """The rows, and the random numbers that the model drew."""
+        return self.feeds | {name_of(i): drawn.values for i, drawn in enumerate(self.drawn)}
 
     @property
     def has_numbers(self) -> bool:
@@ -75,7 +88,12 @@ class Answered:
 
 
 def answered_rows(
-    model: keras.Model, signature: Signature, samples: Samples = None, *, reset_states: bool = False
+    model: keras.Model,
+    signature: Signature,
+    samples: Samples = None,
+    *,
+    reset_states: bool = False,
+    random: bool = False,
 ) -> tuple[Signature, tuple[Answered, ...]]:
     """Return rows with Keras's answers, at batch 1 and 7, or at the batch that the model fixes.
 
@@ -83,9 +101,21 @@ def answered_rows(
     each; None draws seeded random rows, larger ones in open dimensions until Keras answers them.
     The signature comes back with a fixed batch where Keras answers no other. Raises UsageError
     for samples that do not fit, CheckFailed if Keras itself cannot answer.
+
+    With `random` the numbers that the model draws are kept, and the signature has them as inputs.
     """
+    signature, answered = _answered(model, signature, samples, reset_states, random)
+    if random and any(row.drawn for row in answered):
+        signature = with_draws(signature, [row.drawn for row in answered])
+    return signature, answered
+
+
+def _answered(
+    model: keras.Model, signature: Signature, samples: Samples, reset_states: bool, random: bool
+) -> tuple[Signature, tuple[Answered, ...]]:
+    """Return rows with Keras's answers, and the signature with the batch that those have."""
     rows = None if samples is None else sample_rows(signature, samples)
-    questions = _Questions(model, signature, rows, reset_states)
+    questions = _Questions(model, signature, rows, reset_states, random)
     fixed = {t.shape[0] for t in signature.own_inputs if t.shape and t.shape[0] is not None}
     try:
         answered = questions.at(tuple(sorted(fixed)[:1]) or BATCHES)
@@ -125,6 +155,7 @@ class _Questions:
     signature: Signature
     rows: Feeds | None
     reset_states: bool
+    random: bool
 
     def at(self, batches: tuple[int, ...]) -> tuple[Answered, ...]:
         """Ask Keras at each batch; without rows, in the first draw that gives answers with numbers."""
@@ -175,9 +206,23 @@ class _Questions:
                 feeds, kind = repeated(self.rows, batch), "given rows"
                 if self.signature.states:  # which the user's rows leave open
                     feeds = random_rows(self.model, self.signature, batch, draw) | feeds
-            leaves = leaves_of(self.model, self.signature, feeds, reset_states=self.reset_states)
-            name = f"{kind}, batch {batch}"
-            answered.append(Answered(name=name, batch=batch, feeds=feeds, leaves=leaves))
+            with recorded(self.random) as drawn:
+                leaves = leaves_of(
+                    self.model,
+                    self.signature,
+                    feeds,
+                    reset_states=self.reset_states,
+                    in_graph=True if self.random else None,
+                )
+            answered.append(
+                Answered(
+                    name=f"{kind}, batch {batch}",
+                    batch=batch,
+                    feeds=feeds,
+                    leaves=leaves,
+                    drawn=tuple(drawn),
+                )
+            )
         return tuple(answered)
 
 
@@ -251,15 +296,17 @@ def leaves_of(
 
     tensors = [tf.constant(feeds[tensor.name]) for tensor in signature.inputs]
 
+    own, kept = len(signature.own_inputs), len(signature.kept)
+
     def ask() -> object:
-        before = tensors[len(signature.own_inputs) :]
-        for variable, value in zip(signature.kept, before, strict=True):
+        for variable, value in zip(signature.kept, tensors[own : own + kept], strict=True):
             variable.assign(value)
-        answer = signature.call(model, tensors)
+        with given(signature, tensors[own + kept :]):
+            answer = signature.call(model, tensors)
         return answer, [variable.value for variable in signature.kept]
 
     if in_graph is None:
-        in_graph = bool(large_variables(model))
+        in_graph = bool(signature.draws or large_variables(model))
     with _inference(model, signature, reset_states), within():
         try:
             answer = _in_graph(ask) if in_graph else ask()

@@ -103,6 +103,20 @@ def _noisy(keras: Any, layer: Any, x: Any) -> Any:
     return x + keras.random.uniform(keras.ops.shape(x), seed=layer.seeds)
 
 
+def whole_numbers(keras: Any) -> Any:
+    """A subclassed model that adds int32 to its input, which is none else then."""
+
+    class Whole(keras.Model):  # type: ignore[misc, name-defined]
+        def call(self, x: Any) -> Any:
+            import tensorflow as tf
+
+            return x + tf.fill(tf.shape(x), 7)
+
+    model = Whole()
+    model(np.zeros((2, 3), np.int32))
+    return model
+
+
 def fixed_noise(keras: Any) -> Any:
     """Random numbers in a model of fixed shape, where TensorFlow folds them into a constant."""
     x = keras.Input(batch_shape=(3, 4))
@@ -169,6 +183,7 @@ MODELS: dict[str, tuple[Build, dict[str, Any]]] = {
     "given": (optional_argument, {"samples": PAIR}),
     "ids": (token_ids, {}),
     "ids_int64": (token_ids, {"samples": np.arange(6).reshape(1, 6)}),
+    "whole_numbers": (whole_numbers, {}),
     "counter": (lambda k: one_layer(k, _counting, 4), {}),
     "settled": (lambda k: one_layer(k, _clipping, 4), {}),
     "noise": (lambda k: one_layer(k, partial(_noisy, k), 4), {}),

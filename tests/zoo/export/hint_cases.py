@@ -209,8 +209,10 @@ HINTS = {
     ),
     "random": Hint(
         build=lambda k: _around(k, partial(_noise, k, always=True), 4),
-        words="draw only if training, or give the numbers as an input",
+        words="draw only if training, give the numbers as an input, or let the file draw numbers "
+        "from 0 to 1 and normal ones (export_model's random=True)",
         ways={
+            "drawn": (lambda k: _around(k, partial(_noise, k, always=True), 4), {"random": True}),
             "only if training": (lambda k: _around(k, partial(_noise, k, always=False), 4), {}),
             "an input": (_noise_as_input, {}),
         },

@@ -25,6 +25,7 @@ def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFac
         ("given", {"x": ["FP32", "batch", 3], "context": ["FP32", "batch", 5]}),
         ("ids", {"input": ["INT32", "batch", 6]}),
         ("ids_int64", {"input": ["INT64", "batch", 6]}),
+        ("whole_numbers", {"input": ["INT32", "batch", 3]}),
         ("settled", {"input": ["FP32", "batch", 4]}),
         ("rows_of_three", {"input": ["FP32", 3, 10]}),
         ("one_rank", {"input": ["FP32", "batch", "time"]}),
