@@ -6,9 +6,9 @@ Recipes by name, or any model file (.keras, .h5, a SavedModel): that one is load
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.commands import (
     add_json,
@@ -195,7 +195,12 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
         report["path"] = report["path"].replace(str(place.folder), place.target.shown)
     if options.json:
         print_json(report)
-        return 0
+    else:
+        _print_file_report(report, Path(source).stem)
+    return 0
+
+
+def _print_file_report(report: Mapping[str, Any], model: str) -> None:
     print(
         f"{report['path']}: {report['nodes']} nodes, {report['bytes']} bytes, opset "
         f"{report['opset']}, largest Δ to Keras {report['max_abs']:.1e}, "
@@ -206,8 +211,7 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
             print(f"  {side[:-1]} {tensor['name']} {tensor['datatype']} {tensor['shape']}")
     for note in report["notes"]:
         print(f"  {note}")
-    print_smaller([(Path(source).stem, report["smaller"])])
-    return 0
+    print_smaller([(model, report["smaller"])])
 
 
 def _push(place: ExportPlace, names: Sequence[str]) -> dict[str, ZooError]:

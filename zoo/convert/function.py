@@ -89,14 +89,7 @@ def trace(
         # Two outputs may be one tensor, or an input: each graph output needs a value of its own.
         return {output_key(i): tf.identity(_widened(leaf)) for i, leaf in enumerate(leaves)}
 
-    specification = [
-        tf.TensorSpec(tensor.shape, tensor.dtype, name=input_key(i))
-        for i, tensor in enumerate(signature.inputs)
-    ]
-    specification += [
-        tf.TensorSpec(tuple(variable.shape), tf.float32, name=weight_key(i))
-        for i, variable in enumerate(large)
-    ]
+    specification = _specification(signature, large)
     function = tf.function(infer, input_signature=specification, autograph=False)
     try:
         concrete = function.get_concrete_function()
@@ -120,6 +113,21 @@ def trace(
         written=written_variables(model, concrete, answers),
         large=large,
     )
+
+
+def _specification(signature: Signature, large: tuple[keras.Variable, ...]) -> list[tf.TensorSpec]:
+    """Return what the traced function takes: the inputs, and behind them the large variables."""
+    import tensorflow as tf
+
+    inputs = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=input_key(i))
+        for i, tensor in enumerate(signature.inputs)
+    ]
+    weights = [
+        tf.TensorSpec(tuple(variable.shape), tf.float32, name=weight_key(i))
+        for i, variable in enumerate(large)
+    ]
+    return inputs + weights
 
 
 def _refuse_ragged(model: keras.Model, leaves: Iterable[tf.Tensor]) -> None:

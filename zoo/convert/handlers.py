@@ -60,23 +60,8 @@ def handlers(
 
     `captures` are constants that the graph has as inputs, until it is converted.
     """
-
-    def token(graph: Graph, node: Node, name: str, _: object) -> None:
-        key = node.get_attr("token").s.decode()
-        stands_for = tokens.get(key)
-        if isinstance(stands_for, Plan):
-            replace(graph, node, PLACEHOLDER, node.input, {"token": key}, domain=DOMAIN)
-        elif isinstance(stands_for, Lookup):
-            _label_encoder(graph, node, stands_for)
-        elif isinstance(stands_for, Words):
-            replace(graph, node, WORDS, node.input, domain=DOMAIN)
-        elif isinstance(stands_for, Counts):
-            _counts(graph, node, stands_for.depth)
-        else:
-            raise ValueError(f"{name} calls Python code, which ONNX cannot")
-
     table: dict[str, Handler] = {
-        "PyFuncStateless": token,
+        "PyFuncStateless": partial(_token, tokens),
         "Erfc": _erfc,
         "Expm1": _expm1,
         "Log1p": _log1p,
@@ -95,6 +80,22 @@ def handlers(
         "ScaleAndTranslate": scale_and_translate,
     }
     return {name: (handler, []) for name, handler in (table | fourier.HANDLERS).items()}
+
+
+def _token(tokens: Tokens, graph: Graph, node: Node, name: str, _: object) -> None:
+    """Put what a token stands for in its place."""
+    key = node.get_attr("token").s.decode()
+    stands_for = tokens.get(key)
+    if isinstance(stands_for, Plan):
+        replace(graph, node, PLACEHOLDER, node.input, {"token": key}, domain=DOMAIN)
+    elif isinstance(stands_for, Lookup):
+        _label_encoder(graph, node, stands_for)
+    elif isinstance(stands_for, Words):
+        replace(graph, node, WORDS, node.input, domain=DOMAIN)
+    elif isinstance(stands_for, Counts):
+        _counts(graph, node, stands_for.depth)
+    else:
+        raise ValueError(f"{name} calls Python code, which ONNX cannot")
 
 
 def _label_encoder(graph: Graph, node: Node, table: Lookup) -> None:

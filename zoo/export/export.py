@@ -127,13 +127,8 @@ def export(
     for i, variant in enumerate(variants):
         if variant.written is None:
             continue
-        path, tolerance = folder / variant.file, policy.tolerance
-        proof = prove(path, compared.all, policy, keep=compared.keep)
-        if not proof.report.ok and compared.keras is not None:
-            proof, tolerance = prove_ill_conditioned(
-                proof, path, compared.all, policy, compared.keras
-            )
-        proof.require()
+        path = folder / variant.file
+        proof, tolerance = _prove(path, compared, policy)
         proofs[variant.file] = proof
         variants[i] = replace(variant, tolerance=tolerance)
         if signature.draws:
@@ -155,6 +150,15 @@ def export(
             variants.append(_written(smaller, folder))
     states = dict(signature.states)
     return Export(variants=tuple(variants), proofs=proofs, cases=compared, states=states)
+
+
+def _prove(path: Path, cases: Cases, policy: Policy) -> tuple[Proof, Tolerance]:
+    """Return the proof of a file, and the tolerance that it is within; CheckFailed if there is none."""
+    proof, tolerance = prove(path, cases.all, policy, keep=cases.keep), policy.tolerance
+    if not proof.report.ok and cases.keras is not None:
+        proof, tolerance = prove_ill_conditioned(proof, path, cases.all, policy, cases.keras)
+    proof.require()
+    return proof, tolerance
 
 
 def _written(variant: Variant, folder: Path) -> Variant:

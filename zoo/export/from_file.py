@@ -120,7 +120,8 @@ def run(request: FileExport) -> dict[str, Any]:
 
 def _publish(model: keras.Model, request: FileExport, samples: object) -> dict[str, Any]:
     """Export into a repository, with configuration, test vectors and manifest beside it."""
-    from zoo.export.from_model import export_samples, notes, report, samples_text
+    from zoo.export.from_model import export_samples
+    from zoo.export.report import notes, report, samples_text
     from zoo.parity.external_data import checksum
     from zoo.parity.vectors import write_vectors
     from zoo.publish import repository as publish

@@ -10,36 +10,32 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.convert.build import build
 from zoo.convert.conversion import Conversion
 from zoo.convert.opsets import OPSET
-from zoo.convert.passes.drawn import OPERATORS as DRAWING
-from zoo.convert.patches import half_precision
-from zoo.convert.signature import BATCH, Signature
+from zoo.convert.signature import Signature
 from zoo.convert.specification import check_model, signature_of
 from zoo.convert.states import put_back, state_pairs, with_states
-from zoo.convert.text import TEXT_OPSET
 from zoo.convert.weights import large_variables
 from zoo.errors import CheckFailed, UsageError
 from zoo.export.export import Cases, Export, Metadata, export
 from zoo.export.options import ExportOptions
+from zoo.export.report import ExportReport, report
 from zoo.export.tensorflow_models import keras_3_model
 from zoo.files import staged_folder
 from zoo.parity import samples as rows
-from zoo.parity.compare import Comparison, Policy, Tolerance
+from zoo.parity.answered_rows import answered_rows
+from zoo.parity.compare import Policy, Tolerance
 from zoo.parity.external_data import external_files
-from zoo.parity.keras_answers import answered_rows, refuse_state
+from zoo.parity.keras_answers import refuse_state
 from zoo.parity.keras_layers import KerasModel
 from zoo.parity.steps import first_steps
 from zoo.parity.variants import PORTABLE_SUFFIX, Variant
-from zoo.publish.manifest import variant_entry
 from zoo.publish.properties import stable_name, states_text
 from zoo.quantize.decision import NONE, check_requested
 from zoo.quantize.evidence import Evidence, of_rows
@@ -49,46 +45,6 @@ from zoo_server.repository.layout import DATA_SUFFIX
 
 if TYPE_CHECKING:
     import keras
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportReport:
-    """What was written and how it was proven. Plain values; `to_json` gives them as a dict.
-
-    `data` is the file with the weights of the one at `path`, if they lie outside; `bytes` are of both.
-    """
-
-    path: Path
-    bytes: int
-    sha256: str
-    opset: int
-    ir_version: int
-    nodes: int
-    inputs: tuple[dict[str, Any], ...]
-    outputs: tuple[dict[str, Any], ...]
-    samples: str
-    parity: tuple[Comparison, ...]
-    notes: tuple[str, ...]
-    seconds: float
-    data: Path | None = None
-    portable: Path | None = None
-    portable_parity: tuple[Comparison, ...] = ()
-    smaller: tuple[Variant, ...] = ()
-
-    @property
-    def max_abs(self) -> float:
-        """The largest difference from Keras in any runtime, of any file."""
-        return max((row.max_abs for row in (*self.parity, *self.portable_parity)), default=0.0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-able values."""
-        return asdict(replace(self, smaller=())) | {
-            "path": str(self.path),
-            "data": str(self.data) if self.data else None,
-            "portable": str(self.portable) if self.portable else None,
-            "smaller": [variant_entry(variant) for variant in self.smaller],
-            "max_abs": self.max_abs,
-        }
 
 
 def export_model(
@@ -243,42 +199,35 @@ def export_samples(
     build(model, samples)
     heap = Heap().returning_large_blocks() if large_variables(model) else nullcontext()
     with heap, put_back(model):
-        return _export_samples(
+        signature = signature_of(
             model,
-            folder,
-            options,
-            samples,
-            file,
-            policy or Policy(),
-            input_names,
-            output_names,
-            input_signature,
-            random,
+            input_names=input_names,
+            output_names=output_names,
+            input_signature=input_signature,
+            samples=samples,
         )
+        if options.states:
+            signature = with_states(model, signature, options.states)
+        exported = _export(
+            model, signature, folder, options, samples, file, policy or Policy(), random
+        )
+    for variant in exported.variants:
+        if variant.reason and variant.file.endswith(PORTABLE_SUFFIX):
+            raise CheckFailed(f"{model.name}: {variant.reason}: leave --portable out")
+    return exported
 
 
-def _export_samples(
+def _export(
     model: keras.Model,
+    signature: Signature,
     folder: Path,
     options: ExportOptions,
     samples: object,
     file: str,
     policy: Policy,
-    input_names: Sequence[str] | None,
-    output_names: Sequence[str] | None,
-    input_signature: object,
     random: bool,
 ) -> Export:
-    """Export a built model as `export_samples` does, whatever calls change in it."""
-    signature = signature_of(
-        model,
-        input_names=input_names,
-        output_names=output_names,
-        input_signature=input_signature,
-        samples=samples,
-    )
-    if options.states:
-        signature = with_states(model, signature, options.states)
+    """Export a built model, held against Keras on rows that it answers."""
     reset = options.reset_states
     # Before the conversion: a first call may set up what later ones use.
     signature, answered = answered_rows(
@@ -300,7 +249,7 @@ def _export_samples(
         batch = signature.inputs[0].shape[0]
         return of_rows(rows.sample_rows(signature, samples), rows.SEED, batch)
 
-    exported = export(
+    return export(
         model,
         signature,
         cases,
@@ -311,68 +260,9 @@ def _export_samples(
         evidence=evidence,
         file=file,
     )
-    for variant in exported.variants:
-        if variant.reason and variant.file.endswith(PORTABLE_SUFFIX):
-            raise CheckFailed(f"{model.name}: {variant.reason}: leave --portable out")
-    return exported
 
 
 def _properties(model: keras.Model, signature: Signature) -> dict[str, str]:
     """Return what a file says of itself: its name, and the states that whoever runs it hands on."""
     pairs = {"states": states_text(signature.states)} if signature.states else {}
     return {"name": stable_name(model)} | pairs
-
-
-def samples_text(samples: object) -> str:
-    """Say on what rows a model was compared."""
-    return f"random rows, seed {rows.SEED}" if samples is None else "given rows"
-
-
-def report(
-    model: keras.Model, path: Path, exported: Export, samples: object, seconds: float
-) -> ExportReport:
-    """Return the report of an export whose files lie at `path` and beside it."""
-    first, *others = exported.variants
-    assert first.written is not None  # export() writes the model itself, or raises
-    portable = next((v for v in others if v.file.endswith(PORTABLE_SUFFIX)), None)
-    return ExportReport(
-        path=path,
-        bytes=first.written.bytes,
-        sha256=first.written.sha256,
-        data=path.with_name(first.written.data) if first.written.data else None,
-        opset=first.graph["opset"],
-        ir_version=first.graph["ir_version"],
-        nodes=first.graph["nodes"],
-        inputs=tuple(first.graph["inputs"]),
-        outputs=tuple(first.graph["outputs"]),
-        samples=samples_text(samples),
-        parity=exported.proofs[first.file].report.comparisons,
-        notes=tuple(notes(model, samples, exported)),
-        seconds=seconds,
-        portable=path.with_name(portable.file) if portable else None,
-        portable_parity=exported.proofs[portable.file].report.comparisons if portable else (),
-        smaller=tuple(variant for variant in others if variant.measured),
-    )
-
-
-def notes(model: keras.Model, samples: object, exported: Export) -> list[str]:
-    """Return what a reader of the figures must know: precision, rows, runtimes left out."""
-    policies = half_precision(model)
-    lines = [f"{', '.join(policies)}: exported and compared in float32"] if policies else []
-    kinds = Counter(exported.variants[0].graph["operators"])
-    if drawn := sum(kinds[kind] for kind in DRAWING.values()):
-        lines.append(
-            f"the file draws random numbers, anew in each call ({drawn} times): compared with the "
-            "numbers as inputs"
-        )
-    if samples is None:
-        lines.append(f"no samples given: compared on random rows (seed {rows.SEED})")
-    batches = {
-        tensor["shape"][0] for tensor in exported.variants[0].graph["inputs"] if tensor["shape"]
-    }
-    lines += [
-        f"the batch is {size}, the one that the model takes" for size in batches if size != BATCH
-    ]
-    if "StringConcat" in exported.variants[0].graph["operators"]:
-        lines.append(f"opset {TEXT_OPSET} at least, which has operators on text")
-    return [*lines, *exported.notes]

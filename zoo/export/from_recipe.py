@@ -149,22 +149,7 @@ def export_recipe(
         values["states"] = list(recipe.state_tensors)
         write_pictures(staged, recipe, run, source, cases.whole.expected[recipe.output_name])
         _write_documents(staged, values)
-        labels = _labels(recipe)
-        config = model_config(
-            recipe.name,
-            values["graph"],
-            labels=labels,
-            parameters=values["parameters"],
-            states=recipe.state_tensors,
-        )
-        published = publish.publish(
-            repository,
-            staged,
-            config,
-            labels,
-            values["rebuild"]["export_key"],
-            values["variants"],
-        )
+        published = _publish(recipe, repository, staged, values)
     return Exported(
         name=recipe.name,
         version=published.version,
@@ -173,6 +158,23 @@ def export_recipe(
         config_kept=published.config_kept,
         seconds=time.monotonic() - started,
         manifest=values,
+    )
+
+
+def _publish(
+    recipe: Recipe, repository: Path, staged: Path, values: Mapping[str, Any]
+) -> publish.Published:
+    """Put a version in place, with its model's configuration and labels."""
+    labels = _labels(recipe)
+    config = model_config(
+        recipe.name,
+        values["graph"],
+        labels=labels,
+        parameters=values["parameters"],
+        states=recipe.state_tensors,
+    )
+    return publish.publish(
+        repository, staged, config, labels, values["rebuild"]["export_key"], values["variants"]
     )
 
 

@@ -2,7 +2,8 @@
 
 cases, adversarial   a recipe's rows: real, random, and such as no data set has
 samples              a user's rows, or seeded random ones
-keras_answers        rows that a user's model answers, with its answers
+answered_rows        rows that a user's model answers, with its answers
+keras_answers        what Keras answers to rows, in float32 and in its own order
 runtimes, reference  onnxruntime and the ONNX reference evaluator, behind one interface
 prove                file × cases × policy -> proof, in the runtimes of this process
 compare              pure: answers -> comparisons

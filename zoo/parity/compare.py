@@ -226,6 +226,18 @@ def shared_scales(cases: Sequence[Case]) -> Mapping[str, float]:
     }
 
 
+def _verdict_without_numbers(expected: np.ndarray, actual: np.ndarray) -> dict[str, Any] | None:
+    """Judge words, arrays of another type or shape, and empty ones; None if numbers have to tell."""
+    if expected.dtype == object and actual.dtype.kind in "OSU" and actual.shape == expected.shape:
+        same = np.array_equal(expected.astype(str), actual.astype(str))
+        return {"ok": same, "reason": "" if same else "other words than Keras gives"}
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        seen = f"{actual.dtype}{list(actual.shape)}"
+        wanted = f"{expected.dtype}{list(expected.shape)}"
+        return {"ok": False, "reason": f"{seen} where Keras gives {wanted}"}
+    return {"ok": True} if expected.size == 0 else None
+
+
 def compare(
     expected: np.ndarray,
     actual: np.ndarray | None,
@@ -240,15 +252,8 @@ def compare(
     """
     if actual is None:
         return {"ok": False, "reason": "the output is missing"}
-    if expected.dtype == object and actual.dtype.kind in "OSU" and actual.shape == expected.shape:
-        same = np.array_equal(expected.astype(str), actual.astype(str))
-        return {"ok": same, "reason": "" if same else "other words than Keras gives"}
-    if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        seen = f"{actual.dtype}{list(actual.shape)}"
-        wanted = f"{expected.dtype}{list(expected.shape)}"
-        return {"ok": False, "reason": f"{seen} where Keras gives {wanted}"}
-    if expected.size == 0:
-        return {"ok": True}
+    if (verdict := _verdict_without_numbers(expected, actual)) is not None:
+        return verdict
     delta, magnitude = _difference(expected, actual)
     bound = tolerance.bound(magnitude, scale_of(expected) if scale is None else scale)
     excess = delta - bound

@@ -13,8 +13,9 @@ import numpy as np
 from zoo.convert.function import reason_of
 from zoo.convert.signature import Signature, Tensor
 from zoo.errors import CheckFailed
+from zoo.parity.answered_rows import Answered
 from zoo.parity.compare import Case
-from zoo.parity.keras_answers import Answered, answers
+from zoo.parity.keras_answers import answers
 
 if TYPE_CHECKING:
     import keras

@@ -60,18 +60,7 @@ def step_model(model: keras.Model, name: str, states: Sequence[str]) -> keras.Mo
     """
     import keras
 
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
-    if len(layers) != 1 or not isinstance(model, keras.Sequential):
-        raise RecipeError(
-            f"{name}: a step needs a stack with one recurrent layer, not {len(layers)}"
-        )
-    (recurrent,) = layers
-    sizes = recurrent.cell.state_size
-    sizes = [sizes] if isinstance(sizes, int) else list(sizes)
-    if len(sizes) != len(states):
-        raise RecipeError(
-            f"{name}: states={tuple(states)!r}: {recurrent.name} keeps {len(sizes)}: name each"
-        )
+    recurrent, sizes = _recurrent_layer(model, name, states)
     features = model.inputs[0].shape[-1]
     value = keras.Input((1, features), name="value")
     before = [
@@ -96,3 +85,24 @@ def step_model(model: keras.Model, name: str, states: Sequence[str]) -> keras.Mo
         if hasattr(trained, "finalize_state"):
             own.finalize_state()  # Normalization reads its weights once
     return step
+
+
+def _recurrent_layer(
+    model: keras.Model, name: str, states: Sequence[str]
+) -> tuple[keras.layers.RNN, list[int]]:
+    """Return the one recurrent layer of a stack, and the size of each of its states; else RecipeError."""
+    import keras
+
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
+    if len(layers) != 1 or not isinstance(model, keras.Sequential):
+        raise RecipeError(
+            f"{name}: a step needs a stack with one recurrent layer, not {len(layers)}"
+        )
+    (recurrent,) = layers
+    sizes = recurrent.cell.state_size
+    sizes = [sizes] if isinstance(sizes, int) else list(sizes)
+    if len(sizes) != len(states):
+        raise RecipeError(
+            f"{name}: states={tuple(states)!r}: {recurrent.name} keeps {len(sizes)}: name each"
+        )
+    return recurrent, sizes

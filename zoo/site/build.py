@@ -26,11 +26,12 @@ from zoo.card import charts
 from zoo.card.picture import draw
 from zoo.card.text import INSIDE
 from zoo.errors import UsageError
-from zoo.files import sha256, staged_folder
+from zoo.files import staged_folder
 from zoo.parity.compare import Case
 from zoo.parity.external_data import external_files
 from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.vectors import read_vectors
+from zoo.publish.manifest import file_facts
 from zoo.publish.versions import Manifest, intact_version, published_models
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
@@ -84,8 +85,7 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
             "--repository"
         )
     _check_output(output)
-    if sources.docs is not None and not (sources.docs / "index.html").is_file():
-        raise UsageError(f"--docs {sources.docs} holds no index.html: `make docs` builds it")
+    _check_docs(sources.docs)
     output.parent.mkdir(parents=True, exist_ok=True)
     with staged_folder(output.parent, output.name) as staged:
         shutil.copytree(web_folder() / "assets", staged / "assets")
@@ -105,17 +105,11 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
             runtime_bytes=sum(map(len, runtime.values())),
         ):
             _write(staged, {page.path: page.html.encode()})
-        paths = {
-            path.relative_to(staged).as_posix(): path
-            for path in sorted(staged.rglob("*"))
-            if path.is_file()
-        }
-        sizes = {name: path.stat().st_size for name, path in paths.items()}
-        files = {name: {"bytes": sizes[name], "sha256": sha256(paths[name])} for name in paths}
+        files = file_facts(staged)
         _write(staged, {SITE_FILE: _json({"format": SITE_FORMAT, "files": files})})
         flush_tree(staged)
         _replace(output, staged)
-    return sizes
+    return {name: facts["bytes"] for name, facts in files.items()}
 
 
 def _check_output(output: Path) -> None:
@@ -123,6 +117,11 @@ def _check_output(output: Path) -> None:
         return
     if not output.is_dir() or any(output.iterdir()):
         raise UsageError(f"{output} is there and is no site of `zoo site`: give another --output")
+
+
+def _check_docs(docs: Path | None) -> None:
+    if docs is not None and not (docs / "index.html").is_file():
+        raise UsageError(f"--docs {docs} holds no index.html: `make docs` builds it")
 
 
 def _replace(output: Path, staged: Path) -> None:
@@ -158,13 +157,13 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
     evidence = held_out(manifest, recipe) if recipe else None
     facts = model_facts(manifest, recipe)
     folder = staged / "data" / name
-    documents = {"model.onnx": content, "taps.onnx": tapped.SerializeToString(deterministic=True)}
     case = _first_case(manifest)
     row = case.feeds
     page = {"nodes": nodes, "layers": layers, **facts["page"]}
     page |= {"example": _tensors(row), "expected": _tensors(case.expected)}
     page |= page_data(evidence) if evidence else {}
-    documents["page.json"] = _json(page)
+    tapped_content = tapped.SerializeToString(deterministic=True)
+    documents = {"model.onnx": content, "taps.onnx": tapped_content, "page.json": _json(page)}
     _write(folder, documents)
     shown = _shown_row(evidence) or row
     tensors = OnnxRuntime().load(folder / "taps.onnx")(shown)
@@ -172,12 +171,8 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
     if layers:
         pictures["model.svg"] = draw(name, [Layer.from_json(each) for each in layers])
         facts["picture_size"] = _size(pictures["model.svg"])
-    inside = {f: manifest.folder / f for f in INSIDE if f in manifest.values["files"]}
     _write(folder, {file: text.encode() for file, text in pictures.items()})
-    _write(folder, {file: path.read_bytes() for file, path in inside.items()})
-    facts["inside"] = {
-        file.removesuffix(".svg"): _size(path.read_text()) for file, path in inside.items()
-    }
+    facts["inside"] = _copy_inside(manifest, folder)
     run = OnnxRuntime().load(folder / "model.onnx") if sources.timed else None
     return facts | {
         "latency": None if run is None else latency(run, row),
@@ -191,6 +186,13 @@ def _model(sources: Sources, name: str, staged: Path) -> dict[str, Any]:
         "keras": keras_code(recipe) if recipe else "",
         "charts": _charts(sources, manifest, recipe, evidence),
     }
+
+
+def _copy_inside(manifest: Manifest, folder: Path) -> dict[str, list[str]]:
+    """Copy the pictures of what goes on inside the model; return the size of each by its name."""
+    inside = {f: manifest.folder / f for f in INSIDE if f in manifest.values["files"]}
+    _write(folder, {file: path.read_bytes() for file, path in inside.items()})
+    return {file.removesuffix(".svg"): _size(path.read_text()) for file, path in inside.items()}
 
 
 def _size(picture: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import zoo
 from zoo.convert.specification import signature_of
 from zoo.errors import ZooError
-from zoo.parity.keras_answers import answered_rows
+from zoo.parity.answered_rows import answered_rows
 from zoo.training.framework import import_keras, seed_everything
 
 Build = Callable[[Any], Any]

@@ -16,9 +16,9 @@ from zoo.convert.specification import signature_of
 from zoo.errors import CheckFailed
 from zoo.export.from_model import export_model
 from zoo.export.model_file import write_model
+from zoo.parity.answered_rows import answered_rows
 from zoo.parity.compare import Policy
 from zoo.parity.conditioning import prove_ill_conditioned
-from zoo.parity.keras_answers import answered_rows
 from zoo.parity.keras_layers import KerasModel
 from zoo.parity.prove import prove
 from zoo.parity.runtimes import OnnxRuntime
