@@ -330,6 +330,11 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         options.check(self)
+        self._check_ports()
+        self._check_models()
+        self._check_resources()
+
+    def _check_ports(self) -> None:
         if not self.host:
             raise ConfigurationError("--host is empty: give an address such as 127.0.0.1")
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -343,10 +348,36 @@ class ServerConfig:
             )
         if self.grpc_web and self.http_port is None:
             raise ConfigurationError("--grpc-web needs an --http-port, which is off")
+        for origin in self.http_cors_origin:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigurationError(
+                    f"--http-cors-origin {origin!r} is no origin: write https://example.org, with a "
+                    "port if it is not the scheme's own and nothing behind it, or *"
+                )
+        if self.otel_endpoint is not None and not _URL.match(self.otel_endpoint):
+            raise ConfigurationError(
+                f"--otel-endpoint {self.otel_endpoint!r} is no URL: write one such as "
+                "http://127.0.0.1:4318/v1/traces"
+            )
+
+    def _check_models(self) -> None:
         if (self.model_name is None) != (self.model_dir is None):
             raise ConfigurationError(
                 "--model-name and --model-dir go together: one of them is missing"
             )
+        if self.load_model and self.model_control_mode != "explicit":
+            raise ConfigurationError(
+                f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
+                f"{self.model_control_mode!r} loads every model"
+            )
+        if self.is_lazy and self.workers > 1:
+            raise ConfigurationError(
+                "--model-memory and --keep-alive need --workers 1: each worker would load the same "
+                "models"
+            )
+
+    def _check_resources(self) -> None:
+        """Check the response cache's options, and the rate limiter's."""
         if self.cache_config and self.response_cache_byte_size:
             raise ConfigurationError(
                 "--response-cache-byte-size and --cache-config are incompatible flags: give the latter"
@@ -357,27 +388,6 @@ class ServerConfig:
         if self.rate_limit != OFF and self.workers > 1:
             raise ConfigurationError(
                 "--rate-limit needs --workers 1: each worker would have the resources for itself"
-            )
-        if self.is_lazy and self.workers > 1:
-            raise ConfigurationError(
-                "--model-memory and --keep-alive need --workers 1: each worker would load the same "
-                "models"
-            )
-        if self.otel_endpoint is not None and not _URL.match(self.otel_endpoint):
-            raise ConfigurationError(
-                f"--otel-endpoint {self.otel_endpoint!r} is no URL: write one such as "
-                "http://127.0.0.1:4318/v1/traces"
-            )
-        for origin in self.http_cors_origin:
-            if not _ORIGIN.fullmatch(origin):
-                raise ConfigurationError(
-                    f"--http-cors-origin {origin!r} is no origin: write https://example.org, with a "
-                    "port if it is not the scheme's own and nothing behind it, or *"
-                )
-        if self.load_model and self.model_control_mode != "explicit":
-            raise ConfigurationError(
-                f"--load-model {self.load_model[0]!r} needs --model-control-mode explicit; "
-                f"{self.model_control_mode!r} loads every model"
             )
 
     @property

@@ -37,7 +37,7 @@ from zoo_server.models.composition import model_control
 from zoo_server.models.control import ControlMode, ModelControl
 from zoo_server.models.load_threads import LoadThreads
 from zoo_server.models.loader import Loader
-from zoo_server.models.model_runtime import ModelRuntime, OpenerFactory
+from zoo_server.models.model_runtime import GraphOpener, ModelRuntime, OpenerFactory
 from zoo_server.models.periodic import PeriodicThread
 from zoo_server.options import OFF
 from zoo_server.protocols.callers import CallerLimits
@@ -250,7 +250,26 @@ class Server:
         cache = self.response_cache
         if cache is not None:
             self._repeat("forgetting cached responses", cache.sweep, SWEEP_SECONDS)
-        shared = ModelRuntime(
+        control = model_control(
+            config,
+            Loader(self._model_runtime(opener), self._loads, self.catalog),
+            self._loads,
+            self.catalog,
+            self._model_changed,
+        )
+        if control.residency is not None and config.keep_alive:
+            pause = min(_LONGEST_SWEEP, config.keep_alive / 4)
+            self._repeat("evicting models", control.residency.evict_unused, pause)
+        control.start(config.load_model, seconds=config.startup_wait, leave=self._stopping)
+        if self._stopping.is_set():
+            raise ServerExiting("Server exiting")
+        self._topology.changed()
+        return control
+
+    def _model_runtime(self, opener: GraphOpener) -> ModelRuntime:
+        """Return what all models share."""
+        config = self.config
+        return ModelRuntime(
             opener=opener,
             workers=self._workers,
             timer=self._timer,
@@ -267,24 +286,9 @@ class Server:
             max_queue_size=config.max_queue_size,
             self_test=config.self_test,
             journal=self._journal,
-            cache=cache,
+            cache=self.response_cache,
             limiter=_rate_limiter(config),
         )
-        control = model_control(
-            config,
-            Loader(shared, self._loads, self.catalog),
-            self._loads,
-            self.catalog,
-            self._model_changed,
-        )
-        if control.residency is not None and config.keep_alive:
-            pause = min(_LONGEST_SWEEP, config.keep_alive / 4)
-            self._repeat("evicting models", control.residency.evict_unused, pause)
-        control.start(config.load_model, seconds=config.startup_wait, leave=self._stopping)
-        if self._stopping.is_set():
-            raise ServerExiting("Server exiting")
-        self._topology.changed()
-        return control
 
     def _repeat(self, name: str, call: Callable[[], None], seconds: float) -> None:
         thread = PeriodicThread(name, call, seconds)

@@ -1,6 +1,7 @@
 """From a Keras model to an ONNX graph, in memory: no file is read or written, no graph is run.
 
 signature      names, types and shapes of inputs and outputs, in Keras's order, and the call
+leaves         the leaves of nested structures, and their names
 specification  the signature as Keras recorded it, or as the caller says it (with integers)
 function       the traced function: inference only, batch unknown, every tensor named by us
 effects        what differs from call to call: random numbers, variables that a call writes

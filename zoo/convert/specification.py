@@ -14,13 +14,23 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.convert.integers import integer_inputs
 from zoo.convert.layers import all_layers
-from zoo.convert.signature import WIDENED, Shape, Signature, Tensor, renamed
+from zoo.convert.leaves import (
+    ShapeLeaf,
+    graph_dtype,
+    leaf_name,
+    named_tensors,
+    paths_and_leaves,
+    shape_leaves,
+    skeleton,
+    unique_names,
+)
+from zoo.convert.signature import Shape, Signature, Tensor, renamed
 from zoo.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
@@ -82,19 +92,19 @@ def _functional(model: keras.Model) -> Signature:
 
     structure = model._inputs_struct
     leaves = keras.tree.flatten(structure)
-    named = [_leaf_name(path, str(leaf.name)) for path, leaf in _paths(structure)]
+    named = [leaf_name(path, str(leaf.name)) for path, leaf in paths_and_leaves(structure)]
     stem = [("input" if AUTOMATIC.fullmatch(name) else name) for name in named]
     if any(getattr(leaf, "sparse", False) or getattr(leaf, "ragged", False) for leaf in leaves):
         raise CheckFailed(f"{model.name} has a sparse or ragged input, which ONNX does not have")
     inputs = tuple(
-        Tensor(name=name, dtype=_dtype(leaf.dtype), shape=tuple(leaf.shape))
-        for name, leaf in zip(_unique(stem), leaves, strict=True)
+        Tensor(name=name, dtype=graph_dtype(leaf.dtype), shape=tuple(leaf.shape))
+        for name, leaf in zip(unique_names(stem), leaves, strict=True)
     )
-    outputs = _paths(model._outputs_struct)
+    outputs = paths_and_leaves(model._outputs_struct)
     layers = list(getattr(model, "output_names", [])) or [leaf.name for _, leaf in outputs]
-    names = [_leaf_name(path, layers[i]) for i, (path, _) in enumerate(outputs)]
+    names = [leaf_name(path, layers[i]) for i, (path, _) in enumerate(outputs)]
     taken = [tensor.name for tensor in inputs]
-    distinct = _unique([f"{name}_output" if name in taken else name for name in names])
+    distinct = unique_names([f"{name}_output" if name in taken else name for name in names])
     signature = Signature(inputs=inputs, output_names=tuple(distinct), structure=[structure])
     return _with_open_batch(model, signature)
 
@@ -131,13 +141,13 @@ def _subclassed(model: keras.Model, samples: object) -> Signature:
         key=lambda i: [*parameters, arguments[i]].index(arguments[i]),
     )
     recorded = [list(shapes.values())[i] for i in order]
-    structures = [_shape_leaves(value) for value in recorded]
+    structures = [shape_leaves(value) for value in recorded]
     names = [arguments[i] for i in order]
-    tensors = _tensors(names, structures, model.input_dtype)
+    tensors = named_tensors(names, structures, model.input_dtype)
     signature = Signature(
         inputs=tuple(replace(t, shape=(None, *t.shape[1:])) for t in tensors),
         output_names=None,
-        structure=[_skeleton(item) for item in structures],
+        structure=[skeleton(item) for item in structures],
         arguments=(None,) if len(names) == 1 else tuple(names),
     )
     return integer_inputs(model, signature, samples)
@@ -175,17 +185,18 @@ def _specified(model: keras.Model, input_signature: object) -> Signature:
     leaves = [_described(model, item) for item in structures]
     positional = list(inspect.signature(model.call).parameters)
     stems = [name or positional[i] for i, name in enumerate(names)] if len(names) > 1 else names
-    tensors = _tensors(stems, leaves, "float32")
-    stated = [leaf for item in leaves for _, leaf in _paths(item)]
+    tensors = named_tensors(stems, leaves, "float32")
+    stated = [leaf for item in leaves for _, leaf in paths_and_leaves(item)]
     own = [leaf.name for leaf in stated]
     if all(own) and len(set(own)) == len(own):
         tensors = [replace(t, name=str(name)) for t, name in zip(tensors, own, strict=True)]
     return Signature(
         inputs=tuple(
-            replace(t, dtype=_dtype(leaf.dtype)) for t, leaf in zip(tensors, stated, strict=True)
+            replace(t, dtype=graph_dtype(leaf.dtype))
+            for t, leaf in zip(tensors, stated, strict=True)
         ),
         output_names=None,
-        structure=[_skeleton(item) for item in leaves],
+        structure=[skeleton(item) for item in leaves],
         arguments=tuple(names),
     )
 
@@ -235,21 +246,7 @@ def _described(model: keras.Model, structure: object) -> object:
         sizes = (None, *sizes[1:])  # of a tensor, the size of the batch says nothing
     name = getattr(structure, "name", None) if specifies else None
     kind = "string" if getattr(dtype, "kind", None) in ("O", "S", "U") else dtype
-    return _ShapeLeaf(sizes, keras.backend.standardize_dtype(kind), name)
-
-
-def _tensors(names: Sequence[str | None], structures: Sequence[object], dtype: str) -> list[Tensor]:
-    """Return one tensor a leaf, named by its argument where there are several."""
-    stems, leaves = [], []
-    for name, structure in zip(names, structures, strict=True):
-        stem = "input" if name is None or len(names) == 1 else name
-        for path, leaf in _paths(structure):
-            stems.append(_leaf_name(path, stem))
-            leaves.append(leaf)
-    return [
-        Tensor(name=name, dtype=_dtype(leaf.dtype or dtype), shape=leaf.shape)
-        for name, leaf in zip(_unique(stems), leaves, strict=True)
-    ]
+    return ShapeLeaf(sizes, keras.backend.standardize_dtype(kind), name)
 
 
 def _arrays(samples: object) -> object:
@@ -257,60 +254,3 @@ def _arrays(samples: object) -> object:
     import keras
 
     return keras.tree.map_structure(np.asarray, samples)
-
-
-class _ShapeLeaf:
-    """A recorded shape as one leaf, since a tuple of sizes would be flattened itself."""
-
-    def __init__(self, shape: Shape, dtype: str = "", name: str | None = None) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.name = name
-
-
-def _shape_leaves(value: Any) -> object:
-    if isinstance(value, Mapping):
-        return {key: _shape_leaves(item) for key, item in value.items()}
-    if all(size is None or isinstance(size, int) for size in value):
-        return _ShapeLeaf(tuple(value))
-    return [_shape_leaves(item) for item in value]
-
-
-def _skeleton(structure: object) -> object:
-    import keras
-
-    return keras.tree.map_structure(lambda leaf: 0, structure)
-
-
-def _paths(structure: object) -> list[tuple[tuple[str | int, ...], _ShapeLeaf | keras.KerasTensor]]:
-    """Return (path, leaf) pairs in Keras's order."""
-    import keras
-
-    pairs: list[tuple[tuple[str | int, ...], _ShapeLeaf | keras.KerasTensor]] = (
-        keras.tree.flatten_with_path(structure)
-    )
-    return pairs
-
-
-def _leaf_name(path: Sequence[object], own: str) -> str:
-    """Return the name of a leaf: the keys on its way if it lies in a dict, else its own."""
-    if not any(isinstance(part, str) for part in path):
-        return own
-    return "_".join(str(part) for part in path)
-
-
-def output_names(structure: object) -> tuple[str, ...]:
-    """Return names for what a subclassed model answers."""
-    return tuple(_unique([_leaf_name(path, "output") for path, _ in _paths(structure)]))
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Number those names that occur more than once."""
-    return [
-        name if names.count(name) == 1 else f"{name}_{list(names[:i]).count(name)}"
-        for i, name in enumerate(names)
-    ]
-
-
-def _dtype(dtype: str) -> str:
-    return "float32" if dtype in WIDENED else str(dtype)

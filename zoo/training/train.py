@@ -152,6 +152,25 @@ def install(
     return record
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """The metric of the model, of the baseline and of a linear model on the test split.
+
+    `seconds` are the training's, in which the linear model's are not counted.
+    """
+
+    metric: float
+    baseline: float
+    linear: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.metric:.6g}, baseline {self.baseline:.6g}, linear {self.linear:.6g}, "
+            f"{self.seconds:.2f} s"
+        )
+
+
 def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     """Build, fit and measure; writes every file but the record, which it returns."""
     from zoo.training.framework import import_keras
@@ -170,16 +189,17 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     state = folder / STATE if job.resumes else None
     history = fit(recipe, model, splits, state=state, progress=report, workers=job.workers)
     # The one look at the test split: after this nothing about the model changes.
-    value = metric_value(recipe, splits.test, predict(model, splits.test)[0])
-    naive = baseline_metric(recipe, splits.train, splits.test)
+    metric = metric_value(recipe, splits.test, predict(model, splits.test)[0])
+    baseline = baseline_metric(recipe, splits.train, splits.test)
     _write_results(model, folder, history, splits)
-    seconds = time.perf_counter() - begun
-    # Not counted in the training's time.
-    linear = linear_metric(recipe, splits.train, splits.test)
-    log.write(
-        f"{recipe.metric} {value:.6g}, baseline {naive:.6g}, linear {linear:.6g}, {seconds:.2f} s\n"
+    measured = _Measured(
+        metric=metric,
+        baseline=baseline,
+        seconds=time.perf_counter() - begun,  # without the linear model's, which comes last
+        linear=linear_metric(recipe, splits.train, splits.test),
     )
-    record = _record(job, model, splits, history, (value, naive, linear, seconds))
+    log.write(f"{recipe.metric} {measured}\n")
+    record = _record(job, model, splits, history, measured)
     log.writelines(f"warning: {warning}\n" for warning in record.warnings)
     job.workers.from_chief(record.to_json().encode())
     return record
@@ -243,12 +263,12 @@ def _record(
     model: keras.Model,
     splits: Splits,
     history: History,
-    measured: tuple[float, float, float, float],
+    measured: _Measured,
 ) -> TrainingRecord:
-    """Gather what the run was and reached; `measured` is (metric, baseline, linear, seconds)."""
+    """Gather what the run was and reached."""
     from zoo.recipes.architecture import describe
 
-    recipe, claim, (value, naive, linear, seconds) = job.recipe, job.recipe.claim, measured
+    recipe, claim, seconds = job.recipe, job.recipe.claim, measured.seconds
     slow = (
         f"took {seconds:.1f} s, and about {claim.seconds:g} s are claimed"
         if seconds > SLOWER * claim.seconds
@@ -263,13 +283,13 @@ def _record(
         best_epoch=history.best_epoch,
         metric={
             "name": recipe.metric,
-            "value": value,
+            "value": measured.metric,
             "units": "" if recipe.metric == "accuracy" else recipe.units,
             "higher_is_better": METRICS[recipe.metric] == ">=",
         },
-        baseline={"name": recipe.baseline, "value": naive},
-        linear={"name": NAMES[recipe.task], "value": linear},
-        claim=asdict(claim) | {"held": claim.holds(value)},
+        baseline={"name": recipe.baseline, "value": measured.baseline},
+        linear={"name": NAMES[recipe.task], "value": measured.linear},
+        claim=asdict(claim) | {"held": claim.holds(measured.metric)},
         trainable=count(model.trainable_weights),
         total=count(model.weights),
         seconds=round(seconds, 3),

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoo_server.errors import ModelLoadError, ServerExiting
 from zoo_server.inference.cancellation import Cancellation
 from zoo_server.inference.model import LoadedModel
-from zoo_server.model_config import EnsembleStep
+from zoo_server.model_config import EnsembleStep, ModelSettings
 from zoo_server.models.assembly import loaded_model
 from zoo_server.models.catalog import Catalog, CatalogEntry, ModelState
 from zoo_server.models.dependencies import Dependencies
@@ -166,9 +166,33 @@ def _load_version(
     graph = opener.open(path, threads, cancellation, session)
     if graph.traits.ends_on_data and isolation is None:
         _LOG.warning(_ENDS_ON_DATA, files.name, version, graph.traits.ends_on_data)
+    config, settings = _settings(plan, version, graph)
+    took = try_out(graph, settings, runtime.timer, cancellation)
+    if not requested and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
+        graph = opener.open(path, opener.threads, cancellation, session)
+        took = try_out(graph, settings, runtime.timer, cancellation)
+    if runtime.self_test:
+        verdict = _self_test(files, path, graph, cancellation)
+        _LOG.info("model '%s' version %d: self-test: %s", files.name, version, verdict)
+    warm_up(graph, settings, warm_ups_of(config, graph.inputs), files, cancellation)
+    model = loaded_model(settings, graph, took, runtime)
+    size = files.graph_bytes(version)
+    # What other loads and requests took meanwhile is not this model's: hence a limit.
+    grown = min(memory.resident_bytes() - before, 4 * size + _MOST_BESIDE_FILES)
+    model.memory_bytes = max(size, grown)
+    model.load_seconds = time.perf_counter() - began
+    model.held = held
+    return model
+
+
+def _settings(
+    plan: LoadPlan, version: int, graph: LoadedGraph
+) -> tuple[config_pbtxt.ModelConfig, ModelSettings]:
+    """Complete a version's configuration from its graph; the log says what was derived."""
+    files = plan.files
     signature = autocomplete.Signature(inputs=graph.inputs, outputs=graph.outputs)
     config, derived = autocomplete.complete(
-        files.name, written, signature, batching_written=plan.batching_written
+        files.name, plan.config, signature, batching_written=plan.batching_written
     )
     if derived:
         _LOG.info("model '%s' version %d: derived %s", files.name, version, derived)
@@ -178,22 +202,7 @@ def _load_version(
         version=version,
         read_labels=partial(config_pbtxt.read_labels, files),
     )
-    took = try_out(graph, settings, runtime.timer, cancellation)
-    if not requested and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
-        graph = opener.open(path, opener.threads, cancellation, session)
-        took = try_out(graph, settings, runtime.timer, cancellation)
-    if runtime.self_test:
-        verdict = _self_test(files, path, graph, cancellation)
-        _LOG.info("model '%s' version %d: self-test: %s", files.name, version, verdict)
-    warm_up(graph, settings, warm_ups_of(config, signature.inputs), files, cancellation)
-    model = loaded_model(settings, graph, took, runtime)
-    size = files.graph_bytes(version)
-    # What other loads and requests took meanwhile is not this model's: hence a limit.
-    grown = min(memory.resident_bytes() - before, 4 * size + _MOST_BESIDE_FILES)
-    model.memory_bytes = max(size, grown)
-    model.load_seconds = time.perf_counter() - began
-    model.held = held
-    return model
+    return config, settings
 
 
 def _self_test(

@@ -150,13 +150,7 @@ def ensemble_settings(
     ModelLoadError says where a tensor does not fit. An output without labels has those of the model
     that makes it.
     """
-    config = ModelConfig()
-    config.CopyFrom(written)
-    config.name = name
-    config.platform = ENSEMBLE
-    config.model_transaction_policy.SetInParent()  # as Triton answers the configuration of one
-    if config.version_policy.WhichOneof("policy_choice") is None:
-        config.version_policy.latest.num_versions = 1
+    config = _completed(name, written)
     _check_tensors(config, steps, models)
     labels = _labels(steps, models)
     return ModelSettings(
@@ -166,22 +160,11 @@ def ensemble_settings(
         max_batch_size=config.max_batch_size,
         batching=Batching(max_rows=max(1, config.max_batch_size)),
         response_cache=config.response_cache.enable,
-        inputs=tuple(
-            InputSettings(
-                name=tensor.name,
-                datatype=_datatype(tensor.data_type),
-                dims=tuple(tensor.dims),
-                graph_dims=tuple(tensor.dims),
-            )
-            for tensor in config.input
-        ),
+        inputs=tuple(_input_settings(tensor) for tensor in config.input),
         outputs=tuple(
-            OutputSettings(
-                name=tensor.name,
-                datatype=_datatype(tensor.data_type),
-                dims=tuple(tensor.dims),
-                graph_dims=tuple(tensor.dims),
-                labels=read_labels(tensor.label_filename)
+            _output_settings(
+                tensor,
+                read_labels(tensor.label_filename)
                 if tensor.label_filename
                 else labels.get(tensor.name, ()),
             )
@@ -189,6 +172,38 @@ def ensemble_settings(
         ),
         config=config.SerializeToString(),
         version_labels=version_labels(config),
+    )
+
+
+def _completed(name: str, written: ModelConfig) -> ModelConfig:
+    """Return the configuration with what Triton fills in."""
+    config = ModelConfig()
+    config.CopyFrom(written)
+    config.name = name
+    config.platform = ENSEMBLE
+    config.model_transaction_policy.SetInParent()  # as Triton answers the configuration of one
+    if config.version_policy.WhichOneof("policy_choice") is None:
+        config.version_policy.latest.num_versions = 1
+    return config
+
+
+def _input_settings(tensor: model_config_pb2.ModelInput) -> InputSettings:
+    dims = tuple(tensor.dims)
+    return InputSettings(
+        name=tensor.name, datatype=_datatype(tensor.data_type), dims=dims, graph_dims=dims
+    )
+
+
+def _output_settings(
+    tensor: model_config_pb2.ModelOutput, labels: tuple[str, ...]
+) -> OutputSettings:
+    dims = tuple(tensor.dims)
+    return OutputSettings(
+        name=tensor.name,
+        datatype=_datatype(tensor.data_type),
+        dims=dims,
+        graph_dims=dims,
+        labels=labels,
     )
 
 

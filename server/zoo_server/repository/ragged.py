@@ -3,7 +3,7 @@
 The names and meanings are Triton's; what the graph cannot take is refused at load.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from zoo_proto import model_config_pb2
 from zoo_server.datatypes import VARIABLE, TensorSpec, by_config
@@ -111,6 +111,16 @@ def _source(
     return source
 
 
+def _has_columns(spec: TensorSpec, columns: Sequence[int]) -> bool:
+    """Tell whether the graph takes any number of elements, or of rows with so many columns."""
+    if len(spec.shape) != 1 + len(columns) or isinstance(spec.shape[0], int):
+        return False
+    return all(
+        not isinstance(have, int) or have == want
+        for have, want in zip(spec.shape[1:], columns, strict=True)
+    )
+
+
 def _batch_input(
     written: model_config_pb2.BatchInput,
     sent: Mapping[str, model_config_pb2.ModelInput],
@@ -137,12 +147,7 @@ def _batch_input(
                 f"batch_input has the target_name '{name}', which is no input of the graph, or one that "
                 "requests bring"
             )
-        fits = len(spec.shape) == 1 + len(columns) and not isinstance(spec.shape[0], int)
-        fits = fits and all(
-            not isinstance(have, int) or have == want
-            for have, want in zip(spec.shape[1:], columns, strict=True)
-        )
-        if not fits or spec.datatype is not datatype:
+        if not _has_columns(spec, columns) or spec.datatype is not datatype:
             raise ModelLoadError(
                 f"batch_input '{name}' is {type_name} of shape {[VARIABLE, *columns]}, but the graph takes "
                 f"{spec.datatype.config} of shape {_shape_text(spec)}"

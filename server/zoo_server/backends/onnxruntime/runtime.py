@@ -89,13 +89,7 @@ class Runtime:
         if hasattr(options, "set_load_cancellation_flag"):  # from 1.22 on
             cancellation.on_cancel(partial(options.set_load_cancellation_flag, True))
         try:
-            session = module.InferenceSession(
-                file.guarded or str(path),
-                sess_options=options,
-                # Where a plugin's is among them they are in the options, in the same order.
-                providers=None if self._plugged(choice) else list(choice.providers),
-                enable_fallback=0,  # its fall-back prints to stdout and hides what failed
-            )
+            session = self._inference_session(path, file, options, choice)
         except Exception as error:
             if choice.required or choice.names == [providers.CPU]:
                 raise ModelLoadError(_load_reason(path, error)) from error
@@ -158,6 +152,22 @@ class Runtime:
         arena = not self._memory_bytes
         return session_options(
             self._onnxruntime, path, threads, settings, arena=arena, says_why=says_why
+        )
+
+    def _inference_session(
+        self,
+        path: Path,
+        file: GraphFile,
+        options: SessionOptions,
+        choice: providers.ProviderChoice,
+    ) -> InferenceSession:
+        """Load with the chosen providers; raises whatever onnxruntime does."""
+        return self._onnxruntime.InferenceSession(
+            file.guarded or str(path),
+            sess_options=options,
+            # Where a plugin's is among them they are in the options, in the same order.
+            providers=None if self._plugged(choice) else list(choice.providers),
+            enable_fallback=0,  # its fall-back prints to stdout and hides what failed
         )
 
     def _open_on_cpu(
