@@ -38,14 +38,14 @@ Attack = Callable[[int, int, ExitStack, threading.Event], None]
 
 def _many(stack: ExitStack, port: int, count: int, sent: bytes, over: threading.Event) -> None:
     """Open connections that send something, and no more; open again those that are closed."""
-    held = []
+    connections = []
     for _ in range(count):
         if over.is_set():
             return
         with suppress(OSError):
             connection = stack.enter_context(_connected(port))
             connection.sendall(sent)
-            held.append(connection)
+            connections.append(connection)
     over.wait()
 
 
@@ -61,13 +61,13 @@ def _drip(sent: bytes, count: int) -> Attack:
     """Connections that send a byte a second each."""
 
     def attack(_: int, port: int, stack: ExitStack, over: threading.Event) -> None:
-        held = []
+        connections = []
         for _number in range(count):
             connection = stack.enter_context(_connected(port))
             connection.sendall(sent)
-            held.append(connection)
+            connections.append(connection)
         while not over.wait(1.0):
-            for connection in held:
+            for connection in connections:
                 with suppress(OSError):
                     connection.sendall(b"x")
 

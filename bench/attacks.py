@@ -71,29 +71,29 @@ def probe(grpc_port: int, http_port: int) -> None:
 
     with _channel(grpc_port) as opened:
         _ask_grpc(opened)
-        ways: dict[str, Callable[[], None]] = {
+        questions: dict[str, Callable[[], None]] = {
             "gRPC": lambda: _ask_grpc(opened),
             "gRPC, new": anew,
             "HTTP, new": lambda: _ask_http(http_port),
         }
-        took: dict[str, list[float]] = {way: [] for way in ways}
-        failed = dict.fromkeys(ways, 0)
+        took: dict[str, list[float]] = {way: [] for way in questions}
+        failed = dict.fromkeys(questions, 0)
 
         def ask(way: str) -> None:
             while not over.wait(_PAUSE_SECONDS):
                 began = time.perf_counter()
                 try:
-                    ways[way]()
+                    questions[way]()
                 except (grpc.RpcError, OSError, http.client.HTTPException):
                     failed[way] += 1
                 took[way].append(time.perf_counter() - began)
 
-        askers = [threading.Thread(target=ask, args=(way,)) for way in ways]
-        for asker in askers:
-            asker.start()
+        threads = [threading.Thread(target=ask, args=(way,)) for way in questions]
+        for thread in threads:
+            thread.start()
         print("asking", flush=True)
-        for asker in askers:
-            asker.join()
+        for thread in threads:
+            thread.join()
     print(_summary(took, failed))
 
 

@@ -163,8 +163,8 @@ def main() -> None:
     parser.add_argument("--start-seconds", type=float, metavar="S", help="start of a replica")
     parser.add_argument("--peak", type=int, default=100, metavar="N", help="busy replicas at noon")
     options = parser.parse_args()
-    given = {"per_second": options.per_second, "start_seconds": options.start_seconds}
-    replica = replace(measured(), **{name: value for name, value in given.items() if value})
+    overrides = {"per_second": options.per_second, "start_seconds": options.start_seconds}
+    replica = replace(measured(), **{name: value for name, value in overrides.items() if value})
     print(f"{replica.per_second:.0f} requests a second and replica; {options.peak} busy at noon\n")
     print(table(replica, options.peak))
 

@@ -57,11 +57,11 @@ class Bar:
     def value(self, by_scenario: Medians) -> float | None:
         """Return the ratio, or the figure where it stands alone; None if something is missing."""
         rows = by_scenario.get(self.scenario, {})
-        mine = rows.get(self.server, {}).get(self.figure)
-        if mine is None or not self.against:
-            return mine
+        ours = rows.get(self.server, {}).get(self.figure)
+        if ours is None or not self.against:
+            return ours
         theirs = _best(rows, self.against, self.figure)
-        return mine / theirs if theirs else None
+        return ours / theirs if theirs else None
 
     def by_cpu(self, by_scenario: Medians) -> float | None:
         """Return the same ratio of requests a second of CPU time, None where there is none.
@@ -70,9 +70,9 @@ class Bar:
         work runs beside it, this one is less disturbed.
         """
         rows = by_scenario.get(self.scenario, {})
-        mine = rows.get(self.server, {}).get(CPU)
+        ours = rows.get(self.server, {}).get(CPU)
         theirs = _best(rows, self.against, CPU)
-        return theirs / mine if self.figure == PER_SECOND and mine and theirs else None
+        return theirs / ours if self.figure == PER_SECOND and ours and theirs else None
 
     def met(self, value: float) -> bool:
         """Tell whether a value is within the bound."""
@@ -150,8 +150,8 @@ def _best(
     return min(values) if figure in _LESS_IS_BETTER else max(values)
 
 
-def better(figure: str, mine: float, theirs: float) -> float | None:
-    """Return how many times better mine is; None if that means nothing."""
-    if not mine or not theirs:
+def better(figure: str, ours: float, theirs: float) -> float | None:
+    """Return how many times better ours is; None if that means nothing."""
+    if not ours or not theirs:
         return None
-    return theirs / mine if figure in _LESS_IS_BETTER else mine / theirs
+    return theirs / ours if figure in _LESS_IS_BETTER else ours / theirs

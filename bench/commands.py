@@ -70,16 +70,16 @@ def measure(words: Sequence[str], folder: Path) -> Cost:
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    said, wall = "", 0.0
+    output, wall = "", 0.0
     for line in process.stdout:
-        said += line
+        output += line
         if serves and re.search("ready: gRPC on", line):
             wall = time.perf_counter() - began
             process.terminate()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {said[-500:]}")
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {output[-500:]}")
     wall = wall or time.perf_counter() - began
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
 

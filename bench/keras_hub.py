@@ -197,8 +197,8 @@ def _case(model: Any, batch: int) -> Any:
     from zoo.parity.compare import Case
 
     feeds = rows_of(model, batch)
-    given = feeds if isinstance(model.input, dict) else next(iter(feeds.values()))
-    leaves = keras.tree.flatten(model(given, training=False))
+    inputs = feeds if isinstance(model.input, dict) else next(iter(feeds.values()))
+    leaves = keras.tree.flatten(model(inputs, training=False))
     expected = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
     return Case(name=f"batch {batch}", feeds=feeds, expected=expected)
 
@@ -242,8 +242,8 @@ def _opened(path: Path, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
     names = [item.name for item in session.get_inputs()]
     values = list(feeds.values())
     by_name = all(name in feeds for name in names)
-    given = {n: feeds[n] if by_name else values[i] for i, n in enumerate(names)}
-    return lambda: session.run(None, given)
+    inputs = {n: feeds[n] if by_name else values[i] for i, n in enumerate(names)}
+    return lambda: session.run(None, inputs)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -264,8 +264,8 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return docs/keras_hub.md."""
     from zoo.table import markdown_table
 
-    told = [", ".join(f"{name} {v}" for name, v in row["versions"].items()) for row in rows]
-    versions = "; or ".join(dict.fromkeys(told))
+    texts = [", ".join(f"{name} {v}" for name, v in row["versions"].items()) for row in rows]
+    versions = "; or ".join(dict.fromkeys(texts))
     right = {peer: sum(row["peers"][peer] == "ok" for row in rows) for peer in PEERS}
     ours = sum(row["status"] == "ok" for row in rows)
     cells = [_cells(row) for row in rows]

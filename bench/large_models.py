@@ -139,10 +139,10 @@ def _serve(repository: Path) -> dict[str, Any]:
         started, worst = time.monotonic() - began, 0.0
         with Client(address) as client:
             for case in read_vectors(repository / "large" / "1" / "model.onnx"):
-                given = client.infer("large", dict(case.feeds), timeout=600)
+                answers = client.infer("large", dict(case.feeds), timeout=600)
                 for output, expected in case.expected.items():
                     scale = max(float(np.abs(expected).max()), 1e-30)
-                    worst = max(worst, float(np.abs(given[output] - expected).max()) / scale)
+                    worst = max(worst, float(np.abs(answers[output] - expected).max()) / scale)
         status = Path(f"/proc/{process.pid}/status").read_text()
         peak = int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1000
         return {"start_seconds": round(started, 1), "peak_mb": peak, "relative_difference": worst}

@@ -102,8 +102,8 @@ class Drive:
     def send(self, log: Path, count: int) -> Measured:
         """Send so many requests; LoadError if any failed."""
         log.unlink(missing_ok=True)
-        said = self._h2load("-n", str(count), "--log-file", str(log))
-        return parse(said, log.read_text())
+        output = self._h2load("-n", str(count), "--log-file", str(log))
+        return parse(output, log.read_text())
 
     def rate(self) -> float:
         """Return the requests a second while all connections are busy; LoadError if any failed.
@@ -111,12 +111,12 @@ class Drive:
         A count is dealt out to the connections beforehand: where they lead to several processes, and
         not the same number to each, one process is idle at the end. By the clock none is.
         """
-        said = self._h2load("-D", str(round(self.seconds)), "--warm-up-time", "1")
-        match = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", said)
+        output = self._h2load("-D", str(round(self.seconds)), "--warm-up-time", "1")
+        match = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", output)
         rate = float(match.group(1)) if match else 0.0
         # By the clock, requests that were never answered are not said to have failed.
-        if not rate or "0 failed, 0 errored, 0 timeout" not in said:
-            raise LoadError(f"requests failed: {said.strip()[-200:]}")
+        if not rate or "0 failed, 0 errored, 0 timeout" not in output:
+            raise LoadError(f"requests failed: {output.strip()[-200:]}")
         return rate
 
     def _h2load(self, *options: str) -> str:

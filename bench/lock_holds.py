@@ -156,11 +156,11 @@ def main() -> int:
     in_parts = StringRun(session, onnxruntime)
     count = (8 << 20) // 6
     feeds = {"x": object_array(["ab"] * count, (count,))}
-    ways: dict[str, Callable[[], object]] = {
+    runs: dict[str, Callable[[], object]] = {
         f"onnxruntime takes and gives {count:,} strings": lambda: session.run(["y"], feeds),
         "the same in parts": lambda: in_parts(["y"], feeds, None),
     }
-    for name, work in ways.items():
+    for name, work in runs.items():
         _print(name, [watch.longest_ms(work) for _ in range(_REPEATS)])
     return 0
 

@@ -142,8 +142,10 @@ def _page(keys: Sequence[str], content: bytes, query: dict[str, str]) -> str:
     last = ""
     while len(rows) < _PAGE and at < len(keys) and keys[at].startswith(prefix):
         key = keys[at]
-        folder, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-        if found:
+        folder, separator, _ = (
+            key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+        )
+        if separator:
             name = prefix + folder + delimiter
             rows.append(f"<CommonPrefixes><Prefix>{quote(name)}</Prefix></CommonPrefixes>")
             last = name + "\U0010ffff"

@@ -47,11 +47,11 @@ def measure(models: int, place: Path) -> str:
         content, before = page(port), process.cpu_seconds()
         for _ in range(_SCRAPES):
             page(port)
-        taken = process.cpu_seconds() - before
+        seconds = process.cpu_seconds() - before
     finally:
         process.stop()
     series = sum(line[:1] not in (b"", b"#") for line in content.splitlines())
-    return f"{models} models: {series} series, {len(content)} bytes, {1000 * taken / _SCRAPES:.1f} ms of CPU"
+    return f"{models} models: {series} series, {len(content)} bytes, {1000 * seconds / _SCRAPES:.1f} ms of CPU"
 
 
 def main() -> None:

@@ -35,9 +35,11 @@ def race(
     order = list(openers)
     for _ in range(SESSIONS):
         calls = {name: openers[name]() for name in order}
-        taken = {name: _seconds_a_call(call, clock) for name, call in calls.items()}
-        counts = {name: max(1, int(ROUND_SECONDS / t)) for name, t in taken.items()}
-        rounds = max(LEAST_ROUNDS, int(seconds / SESSIONS / max(ROUND_SECONDS, *taken.values())))
+        seconds_a_call = {name: _seconds_a_call(call, clock) for name, call in calls.items()}
+        counts = {name: max(1, int(ROUND_SECONDS / t)) for name, t in seconds_a_call.items()}
+        rounds = max(
+            LEAST_ROUNDS, int(seconds / SESSIONS / max(ROUND_SECONDS, *seconds_a_call.values()))
+        )
         for _ in range(rounds):
             for name in order:
                 call, count = calls[name], counts[name]

@@ -66,12 +66,12 @@ def ratios(by_scenario: Medians) -> dict[str, dict[str, dict[str, float]]]:
     """Return how many times better ours is than each other server, for each figure both have."""
     compared: dict[str, dict[str, dict[str, float]]] = {}
     for scenario, rows in by_scenario.items():
-        mine = rows.get(FAST, {})
+        ours = rows.get(FAST, {})
         for server, figures in rows.items():
             times = {
                 name: times
                 for name, theirs in figures.items()
-                if name in mine and (times := better(name, mine[name], theirs)) is not None
+                if name in ours and (times := better(name, ours[name], theirs)) is not None
             }
             if server != FAST and times:
                 compared.setdefault(scenario, {})[server] = times

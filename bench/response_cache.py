@@ -86,7 +86,7 @@ def main() -> None:
 def _measure(path: InferPath, model: Model) -> dict[str, float]:
     random = np.random.default_rng(0)
     count = _REQUESTS[model.name]
-    taken: dict[str, list[float]] = {way: [] for way in _WAYS}
+    nanoseconds: dict[str, list[float]] = {way: [] for way in _WAYS}
     for _ in range(_ROUNDS):
         for way, suffix in _WAYS.items():
             rows = random.random((count, 1, *model.input[1]), np.float32)
@@ -98,8 +98,8 @@ def _measure(path: InferPath, model: Model) -> dict[str, float]:
             began = time.thread_time_ns()
             for call in calls:
                 path.answer([call])
-            taken[way].append((time.thread_time_ns() - began) / count)
-    return {way: round(min(each) / 1e3, 1) for way, each in taken.items()}
+            nanoseconds[way].append((time.thread_time_ns() - began) / count)
+    return {way: round(min(each) / 1e3, 1) for way, each in nanoseconds.items()}
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ class Callers:
 
 def update(callers: int, updates: int, pause: float | None = None) -> dict[str, Any]:
     """Replace servers under load, `pause` seconds before each SIGTERM; return what callers had."""
-    arguments, said = manifest()
+    arguments, manifest_pause = manifest()
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-update-")))
         write_models(work / "models", 1)
@@ -207,24 +207,24 @@ def update(callers: int, updates: int, pause: float | None = None) -> dict[str, 
         balancer = Balancer()
         stack.callback(balancer.close)
         balancer.endpoints = [replica.endpoint for replica in replicas]
-        asked, statuses = Callers(balancer.address), []
-        with asked.running(callers):
+        load, statuses = Callers(balancer.address), []
+        with load.running(callers):
             for _ in range(updates):
-                answered_more(asked)
+                answered_more(load)
                 oldest, *others = replicas
                 replicas = [*others, start()]
                 balancer.endpoints = [replica.endpoint for replica in replicas]
-                time.sleep(said if pause is None else pause)
+                time.sleep(manifest_pause if pause is None else pause)
                 statuses.append(oldest.leave())
-            answered_more(asked)
+            answered_more(load)
     return {
         "updates": updates,
         "callers": callers,
-        "answered": asked.answered,
-        "failed": len(asked.failures),
-        "failures": asked.failures[:5],
-        "sent again by tritonclient's callers": asked.sent_again,
-        "slowest s": round(asked.slowest, 3),
+        "answered": load.answered,
+        "failed": len(load.failures),
+        "failures": load.failures[:5],
+        "sent again by tritonclient's callers": load.sent_again,
+        "slowest s": round(load.slowest, 3),
         "exit statuses": statuses,
         "load average": round(os.getloadavg()[0], 1),
     }

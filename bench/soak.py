@@ -129,11 +129,11 @@ class Driver:
             "-n", "100000000", *headers, "-p", str(self._body),
             f"http://127.0.0.1:{self._http}{kind.path}",
         ]  # fmt: skip
-        said = self._run(command)
-        found = re.search(r"Complete requests:\s+(\d+)", said)
-        if found is None or "Non-2xx" in said:
-            raise LoadError(f"ab: not all of {kind.path} was answered: {said[-300:]}")
-        return int(found[1])
+        output = self._run(command)
+        match = re.search(r"Complete requests:\s+(\d+)", output)
+        if match is None or "Non-2xx" in output:
+            raise LoadError(f"ab: not all of {kind.path} was answered: {output[-300:]}")
+        return int(match[1])
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(

@@ -112,7 +112,7 @@ def _left_to_the_pipe(number: int, frame: FrameType | None) -> None:
 
 def serve(config: ServerConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the process's exit status."""
-    logs.configure(config.log_level, form=config.log_format)
+    logs.configure(config.log_level, line_format=config.log_format)
     _raise_descriptor_limit()
     if config.workers > 1:
         from zoo_server.supervisors.supervise import supervise
@@ -138,7 +138,7 @@ def work(spec: "WorkerSpec") -> int:
     from zoo_server.supervisors.supervisor_channel import SupervisorChannel
     from zoo_server.supervisors.worker_topology import WorkerTopology
 
-    logs.configure(spec.config.log_level, spec.number, form=spec.config.log_format)
+    logs.configure(spec.config.log_level, spec.number, line_format=spec.config.log_format)
     with (
         shutdown_on_signals(signal.SIGTERM) as shutdown,
         closing(SupervisorChannel(spec, shutdown.set)) as supervisor,
@@ -168,15 +168,15 @@ def _serve(
         shutdown.wait()
         if started.done():
             started.result()
-            said = "no new requests, up to {:g} s for those under way"
+            drain = "no new requests, up to {:g} s for those under way"
         else:
-            said = "no more models are loaded"
+            drain = "no more models are loaded"
     except OperatorError as error:
         report(error)
         return BAD_USAGE
     except ServerExiting:
         return OK
-    _LOG.log(level, "leaving: %s", said.format(config.drain_seconds))
+    _LOG.log(level, "leaving: %s", drain.format(config.drain_seconds))
     cut_off = server.stop(config.drain_seconds)
     _LOG.log(level, "stopped")
     status = FAILED if shutdown.failed else OK

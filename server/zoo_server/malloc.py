@@ -150,12 +150,12 @@ class Heap:
 
 def _give_back_large(glibc: _Glibc) -> None:
     """Take every large free block, so that nobody else uses it, and let go of its pages."""
-    size, taken = _LARGEST, list[int]()
+    size, blocks = _LARGEST, list[int]()
     while size >= _SMALLEST:
         end_of_heap = glibc.sbrk(0)
         block = glibc.malloc(size)
         if block and block < end_of_heap and glibc.sbrk(0) == end_of_heap:
-            taken.append(block)
+            blocks.append(block)
             end = block + size
             for begin in range(_page_after(block), end - mmap.PAGESIZE, _AT_ONCE):
                 stop = min(begin + _AT_ONCE, end - end % mmap.PAGESIZE)
@@ -165,7 +165,7 @@ def _give_back_large(glibc: _Glibc) -> None:
         if block:
             glibc.free(block)
         size //= 2
-    for block in taken:
+    for block in blocks:
         glibc.free(block)
 
 

@@ -133,8 +133,8 @@ class _Collect(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        held = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [*held, values] if isinstance(held, list) else [values])
+        present = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*present, values] if isinstance(present, list) else [values])
 
 
 # -- what a table is good for ------------------------------------------------------------------------

@@ -62,10 +62,10 @@ def cases_of(files: Iterable[str | PathLike[str]]) -> tuple[LayerCase, ...]:
 
     Raises UsageError naming the file that cannot be run, or has none.
     """
-    found: list[LayerCase] = []
+    cases: list[LayerCase] = []
     for file in files:
         own = getattr(run_file(Path(file)), "CASES", ())
         if not own or not all(isinstance(case, LayerCase) for case in own):
             raise UsageError(f"{file} defines no CASES: a list of what zoo.atlas.case.case returns")
-        found += own
-    return tuple(found)
+        cases += own
+    return tuple(cases)

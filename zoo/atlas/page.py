@@ -34,8 +34,8 @@ def page(outcomes: Sequence[Outcome], others: Mapping[str, Sequence[Outcome]], c
     used = ", ".join(f"{name} {version}" for name, version in versions().items())
     rows = []
     for i, outcome in enumerate(outcomes):
-        mine = outcome.status if outcome.status == "ok" else f"refused: {outcome.reason}"
-        row = [f"`{outcome.name}`", _cell(mine), str(outcome.nodes or ""), delta(outcome)]
+        outcome_text = outcome.status if outcome.status == "ok" else f"refused: {outcome.reason}"
+        row = [f"`{outcome.name}`", _cell(outcome_text), str(outcome.nodes or ""), delta(outcome)]
         for column in others.values():
             # A wrong answer is worth its size; an invalid file's message is long, and onnxruntime's.
             other = column[i]

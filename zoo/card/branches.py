@@ -84,14 +84,14 @@ def _drawn(box: _Box, middle: Place) -> list[str]:
     width, height = box.size
     x, top = MARGIN + middle[0] - width / 2, MARGIN + middle[1] - height / 2
     frame = f'x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{box.radius}"'
-    said, shapes = [box.name, *box.what], box.shapes
-    rule = top + PADDING + len(said) * LINE + RULE / 2
-    middles = [top + PADDING + (line + 0.5) * LINE for line in range(len(said))]
+    description, shapes = [box.name, *box.what], box.shapes
+    rule = top + PADDING + len(description) * LINE + RULE / 2
+    middles = [top + PADDING + (line + 0.5) * LINE for line in range(len(description))]
     middles += [rule + RULE / 2 + (line + 0.5) * LINE for line in range(len(shapes))]
     styles = [' font-weight="bold"', *[""] * (len(middles) - 1)]
     return [
         f'<rect class="{box.kind}" {frame}/>',
         f'<path class="edge" d="M{x:.1f},{rule:.1f} h{width:.1f}" stroke-opacity="0.5"/>',
         f'<rect class="edge" {frame}/>',
-        *map(text, [x + PADDING] * len(middles), middles, [*said, *shapes], styles),
+        *map(text, [x + PADDING] * len(middles), middles, [*description, *shapes], styles),
     ]

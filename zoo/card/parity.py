@@ -16,13 +16,15 @@ def parity_section(manifest: Mapping[str, Any]) -> str:
     for variant in files:
         for runtime, version in manifest["runtimes"].items():
             for adversarial in (False, True):
-                mine = [
+                comparisons = [
                     row
                     for row in variant["parity"]
                     if row["runtime"] == runtime and row["adversarial"] == adversarial
                 ]
-                if mine:
-                    rows.append([f"`{variant['file']}`", f"{runtime} {version}", *_worst(mine)])
+                if comparisons:
+                    rows.append(
+                        [f"`{variant['file']}`", f"{runtime} {version}", *_worst(comparisons)]
+                    )
         notes += _metric_and_exceptions(variant)
     tolerance = manifest["tolerance"]
     bound = (

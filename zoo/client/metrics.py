@@ -47,10 +47,10 @@ class ModelFigures:
 
         The CPU where the page names none: onnxruntime tells which node is whose from 1.24 on.
         """
-        taken = sorted(
+        providers = sorted(
             (name for name, count in self.nodes.items() if count), key=lambda n: -self.nodes[n]
         )
-        return "+".join(taken) or "cpu"
+        return "+".join(providers) or "cpu"
 
     def since(self, before: ModelFigures) -> ModelFigures:
         """Return what came after an earlier reading; queue, memory and nodes are those of now."""

@@ -107,8 +107,8 @@ DROPPED = ("bytes", "Δ Keras", "parameters", "linear", "baseline", "data")
 def _cells(row: dict[str, Any]) -> list[str]:
     """Return a row's cells under HEADER; without figures, what is to be said stands in their place."""
     if "bytes" not in row:
-        said = row.get("damage", "not exported yet: zoo export")
-        return [row["model"], "", "", said, "", "", "", ""]
+        status = row.get("damage", "not exported yet: zoo export")
+        return [row["model"], "", "", status, "", "", "", ""]
     measured = [f"{row['worst_difference']:.0e}", str(row["bytes"])]
     if "metric" not in row:
         return [row["model"], row["data"], "", "", "", "", *measured]

@@ -182,8 +182,8 @@ def _print(
 
 
 def _row(name: str, title: str, runtime: str, report: Report) -> list[str]:
-    mine = [row for row in report.comparisons if row.runtime == runtime]
-    failed = [row for row in mine if row.failed]
+    comparisons = [row for row in report.comparisons if row.runtime == runtime]
+    failed = [row for row in comparisons if row.failed]
     verdict = f"FAILED: {failed[0].case}: {failed[0].reason}" if failed else "ok"
-    largest = max((row.max_abs for row in mine), default=0.0)
-    return [name, title, str(len(mine)), f"{largest:.1e}", verdict]
+    largest = max((row.max_abs for row in comparisons), default=0.0)
+    return [name, title, str(len(comparisons)), f"{largest:.1e}", verdict]

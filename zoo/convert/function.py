@@ -149,8 +149,8 @@ def reason_of(error: Exception) -> str:
     if framework := _other_framework(error):
         return f"a layer calls {framework} itself, which TensorFlow cannot trace: write it with keras.ops"
     # Loading a file, Keras wraps once more, and puts the reason first or last.
-    told = str(error).rpartition("Exception encountered: ")[2]
-    text = re.sub(r"\x1b\[\d+m", "", told).partition("Arguments received by")[0]
+    message = str(error).rpartition("Exception encountered: ")[2]
+    text = re.sub(r"\x1b\[\d+m", "", message).partition("Arguments received by")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -125,15 +125,15 @@ def _lower(build: _Builder, text: str, _: object) -> str:
 
 def _replace(build: _Builder, text: str, attributes: dict[str, Any]) -> str:
     """One string after the other, each by what comes between its parts."""
-    by = attributes["by"].decode()
-    for found in attributes["found"]:
-        text = _replace_one(build, text, found.decode(), by)
+    new = attributes["new"].decode()
+    for old in attributes["old"]:
+        text = _replace_one(build, text, old.decode(), new)
     return text
 
 
-def _replace_one(build: _Builder, text: str, found: str, by: str) -> str:
+def _replace_one(build: _Builder, text: str, old: str, new: str) -> str:
     """Join the parts between what is found; rows with fewer parts have empty ones behind."""
-    parts = build.add("StringSplit", [text], delimiter=found)
+    parts = build.add("StringSplit", [text], delimiter=old)
     counts = build.second(parts)
     sizes = build.add("Shape", [parts])
     most = build.add(
@@ -146,12 +146,14 @@ def _replace_one(build: _Builder, text: str, found: str, by: str) -> str:
         helper.make_node("Gather", [parts, names["i"]], [names["part"]], axis=-1),
     ]
     joined = names["part"]
-    if by:
+    if new:
         more, behind, joined, following = (build.name() for _ in range(4))
         nodes += [
             helper.make_node("Add", [names["i"], build.constant(1)], [following]),
             helper.make_node("Less", [following, counts], [more]),
-            helper.make_node("Where", [more, build.constant([by]), build.constant([""])], [behind]),
+            helper.make_node(
+                "Where", [more, build.constant([new]), build.constant([""])], [behind]
+            ),
             helper.make_node("StringConcat", [names["part"], behind], [joined]),
         ]
     nodes.append(helper.make_node("StringConcat", [names["before"], joined], [names["after"]]))

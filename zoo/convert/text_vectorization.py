@@ -118,13 +118,13 @@ def lower(graph: Graph, node: Node, name: str, _: object) -> None:
 
 def replaced(graph: Graph, node: Node, name: str, _: object) -> None:
     """tf.strings.regex_replace, where the pattern only lists what is replaced."""
-    pattern, by = (_text(node.get_attr_value(key, b"")) for key in ("pattern", "rewrite"))
-    found = listed(pattern)
-    if not found or "\\" in by or not node.get_attr_value("replace_global", 1):
+    pattern, new = (_text(node.get_attr_value(key, b"")) for key in ("pattern", "rewrite"))
+    strings = listed(pattern)
+    if not strings or "\\" in new or not node.get_attr_value("replace_global", 1):
         raise ValueError(f"ONNX has no regular expressions such as {pattern!r}")
-    if len(found) > 1 and any(item in by for item in found):
-        raise ValueError(f"the rewrite {by!r} is itself replaced by {pattern!r}")
-    replace(graph, node, REPLACE, node.input, {"found": found, "by": by}, domain=DOMAIN)
+    if len(strings) > 1 and any(item in new for item in strings):
+        raise ValueError(f"the rewrite {new!r} is itself replaced by {pattern!r}")
+    replace(graph, node, REPLACE, node.input, {"old": strings, "new": new}, domain=DOMAIN)
 
 
 def listed(pattern: str) -> list[str]:

@@ -76,10 +76,10 @@ def memories(model: keras.Model, rows: Sequence[np.ndarray]) -> list[Memory]:
         if len(tensors) != 2:  # with a mask, or states from or for elsewhere
             return []
         x, answer = _values(model, tensors, rows)
-        found = [_side(side, f"{layer.name} {name}".rstrip(), x) for side, name in sides]
-        ends = [each.states["hidden state"] for each in found if each is not None]
+        memory_of_sides = [_side(side, f"{layer.name} {name}".rstrip(), x) for side, name in sides]
+        ends = [each.states["hidden state"] for each in memory_of_sides if each is not None]
         same = len(ends) == len(sides) and _ends_there(layer, ends, answer)
-        return [each for each in found if each is not None] if same else []
+        return [each for each in memory_of_sides if each is not None] if same else []
     return []
 
 

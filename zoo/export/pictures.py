@@ -82,6 +82,6 @@ def _memory(recipe: Recipe, source: Trained) -> dict[str, Chart]:
     from zoo.export.internals import memories
 
     rows = source.held_out
-    found = memories(source.model, rows.inputs)
+    states = memories(source.model, rows.inputs)
     series = rows.y.reshape(len(rows), -1)[:, -1]
-    return {"memory": memory(series, recipe.units, found)} if found else {}
+    return {"memory": memory(series, recipe.units, states)} if states else {}

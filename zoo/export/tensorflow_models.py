@@ -131,12 +131,12 @@ def _model_of(
             f"{name} changes variables in every call, and an ONNX graph keeps nothing: build it "
             "with stateful=False, or write them only if training"
         )
-    given = {
+    keras_inputs = {
         shown[key]: keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name)
         for key, spec in inputs.items()
     }
-    answers = TensorFlowFunction()(given)
-    return keras.Model(given, answers, name=_identifier(name))
+    answers = TensorFlowFunction()(keras_inputs)
+    return keras.Model(keras_inputs, answers, name=_identifier(name))
 
 
 def _shown(names: Sequence[str]) -> dict[str, str]:

@@ -103,10 +103,10 @@ def prove_ill_conditioned(
     if not rows or any(row.failed for row in rows):
         worst = next((row for row in rows if row.failed), None)
         why = f"; layer by layer too: {worst.reason}" if worst else ""
-        told = [
+        comparisons = [
             replace(r, reason=r.reason + why) if r.failed else r for r in proof.report.comparisons
         ]
-        return replace(proof, report=Report(comparisons=tuple(told))), policy.tolerance
+        return replace(proof, report=Report(comparisons=tuple(comparisons))), policy.tolerance
     conditioning = Conditioning(
         keras=max(own[row.output] / scales[row.output] for row in failed),
         file=max(row.max_abs / scales[row.output] for row in failed),

@@ -97,8 +97,8 @@ def run_layerwise(path: Path, feeds: Arrays, layers: Sequence[np.ndarray]) -> La
     tensors, matched, worst = 0, 0, 0.0
     for node in model.graph.node:
         reads = _reads(node)
-        given = {n: values[n] if n in values else _array(weights[n], path) for n in reads}
-        for name, value in _run(node, given, model.opset_import, model.ir_version).items():
+        inputs = {n: values[n] if n in values else _array(weights[n], path) for n in reads}
+        for name, value in _run(node, inputs, model.opset_import, model.ir_version).items():
             values[name] = value
             if name in outputs or value.dtype.kind != "f":
                 continue
@@ -145,14 +145,14 @@ def _uses(graph: GraphProto) -> dict[str, int]:
     return uses
 
 
-def _run(node: NodeProto, given: Arrays, opsets: Any, ir_version: int) -> Arrays:
+def _run(node: NodeProto, inputs: Arrays, opsets: Any, ir_version: int) -> Arrays:
     """Run one node in onnxruntime."""
     import onnx
     from onnx import helper, numpy_helper
 
-    written = [name for name in node.output if name]
+    outputs = [name for name in node.output if name]
     # Whole numbers are shapes, axes and the like, some of which must be constants.
-    constants = [n for n, v in given.items() if v.dtype.kind in "iu" and v.ndim < 2]
+    constants = [n for n, v in inputs.items() if v.dtype.kind in "iu" and v.ndim < 2]
     graph = helper.make_graph(
         [node],
         "node",
@@ -160,13 +160,13 @@ def _run(node: NodeProto, given: Arrays, opsets: Any, ir_version: int) -> Arrays
             helper.make_tensor_value_info(
                 n, helper.np_dtype_to_tensor_dtype(v.dtype), list(v.shape)
             )
-            for n, v in given.items()
+            for n, v in inputs.items()
             if n not in constants
         ],
-        [onnx.ValueInfoProto(name=name) for name in written],
-        [numpy_helper.from_array(np.ascontiguousarray(given[n]), n) for n in constants],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [numpy_helper.from_array(np.ascontiguousarray(inputs[n]), n) for n in constants],
     )
     model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
     session = open_session(model.SerializeToString(), threads=1, optimized=False)
-    feeds = {n: np.ascontiguousarray(v) for n, v in given.items() if n not in constants}
-    return dict(zip(written, session.run(written, feeds), strict=True))
+    feeds = {n: np.ascontiguousarray(v) for n, v in inputs.items() if n not in constants}
+    return dict(zip(outputs, session.run(outputs, feeds), strict=True))

@@ -103,24 +103,26 @@ def prove(
     for runtime in runtimes:
         if runtime.name == STAND_IN and REFERENCE not in left_out:
             continue
-        version, mine = runtime.version(), _concerning(runtime, judged)
-        reason = "not installed" if version is None else exclusion(runtime.name, path, graph, mine)
+        version, own_cases = runtime.version(), _concerning(runtime, judged)
+        reason = (
+            "not installed" if version is None else exclusion(runtime.name, path, graph, own_cases)
+        )
         if reason:
             left_out[runtime.name] = reason
             continue
-        answers = run_cases(runtime, path, mine)
-        compared = compare_answers(
-            runtime.name, mine, answers, policy, scales=shared_scales(judged)
+        answers = run_cases(runtime, path, own_cases)
+        comparisons = compare_answers(
+            runtime.name, own_cases, answers, policy, scales=shared_scales(judged)
         )
-        compared = without_pooled_nan(runtime.name, path, mine, compared)
-        refusals = [row for row in compared if not row.output]
+        comparisons = without_pooled_nan(runtime.name, path, own_cases, comparisons)
+        refusals = [row for row in comparisons if not row.output]
         if refusals and runtime.name != DECISIVE:
             left_out[runtime.name] = f"cannot run the graph: {refusals[0].reason}"
-            compared = [row for row in compared if row.output]
-        if compared:
-            rows += compared
+            comparisons = [row for row in comparisons if row.output]
+        if comparisons:
+            rows += comparisons
             versions[runtime.name] = version or ""
-        for case, outcome in zip(mine, answers, strict=True):
+        for case, outcome in zip(own_cases, answers, strict=True):
             if keep is not None and case.feeds is keep.feeds and not isinstance(outcome, Refusal):
                 kept[runtime.name] = outcome
     report = Report(comparisons=tuple(rows))

@@ -28,11 +28,11 @@ PACKAGES = ("keras", "numpy", "onnx", "pillow", "pygraphviz", "tf2onnx")
 
 def versions() -> dict[str, str]:
     """Return the version of each of PACKAGES that is installed; without one, what needs it fails."""
-    found = {}
+    versions_by_package = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            versions_by_package[package] = metadata.version(package)
+    return versions_by_package
 
 
 def recipe_manifest(

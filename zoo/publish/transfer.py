@@ -145,11 +145,11 @@ class RemoteTarget:
 
     def _claim(self, model: RemoteModel, number: int, *, exact: bool) -> int:
         """Take a number that no writer has; UsageError if it must be one that is taken."""
-        taken = {*model.versions, *model.unfinished}
-        if exact and number in taken:
+        numbers = {*model.versions, *model.unfinished}
+        if exact and number in numbers:
             raise UsageError(self._taken(model, number))
         if not exact:
-            number = max([number, *(other + 1 for other in taken)])
+            number = max([number, *(other + 1 for other in numbers)])
         for _ in range(_TRIES):
             writer = {
                 "host": socket.gethostname(),

@@ -194,12 +194,12 @@ def _finish(variant: ModelProto, model: ModelProto) -> ModelProto:
     variant.ir_version = IR_VERSIONS[opset]
     variant.producer_name, variant.producer_version = model.producer_name, model.producer_version
     canonicalize(variant)
-    for mine, theirs in (
+    for values, source_values in (
         (variant.graph.input, model.graph.input),
         (variant.graph.output, model.graph.output),
     ):
-        del mine[:]
-        mine.extend(theirs)
+        del values[:]
+        values.extend(source_values)
     variant.doc_string = model.doc_string
     check_graph(variant)
     return variant

@@ -113,8 +113,10 @@ def _compare(
     base, fp32_bytes = outputs[BASE], len(serialized(model))
     records = {}
     for kind, variant in built.items():
-        mine = outputs[kind]
-        judged = [_judged(judge, base, mine, max_loss) for judge in evidence.judges(base)]
+        variant_outputs = outputs[kind]
+        judged = [
+            _judged(judge, base, variant_outputs, max_loss) for judge in evidence.judges(base)
+        ]
         _describe(variant, kind, judged[0].value)
         worst = max(judged, key=lambda item: item.excess)
         variant_bytes = len(serialized(variant))
@@ -124,8 +126,10 @@ def _compare(
             "metric": worst.to_json(),
             "metrics": [item.to_json() for item in judged],
             "bytes": {BASE: fp32_bytes, kind: variant_bytes, "ratio": size},
-            "max_abs": finite(max_difference(base, mine)),
-            "flips": sum(flips(base[n], mine[n], t) for n, t in evidence.tasks(base).items()),
+            "max_abs": finite(max_difference(base, variant_outputs)),
+            "flips": sum(
+                flips(base[n], variant_outputs[n], t) for n, t in evidence.tasks(base).items()
+            ),
             "measured_with": {"onnxruntime": OnnxRuntime().version()},
         }
         if kind == "int8":
@@ -159,9 +163,9 @@ class _Judged:
         }
 
 
-def _judged(judge: Judge, base: Arrays, mine: Arrays, max_loss: float | None) -> _Judged:
+def _judged(judge: Judge, base: Arrays, outputs: Arrays, max_loss: float | None) -> _Judged:
     fp32 = judge.value(base, base)
-    value = float("nan") if adds_nonfinite(base, mine) else judge.value(base, mine)
+    value = float("nan") if adds_nonfinite(base, outputs) else judge.value(base, outputs)
     metric = judge.metric
     loss, limit = metric.loss(fp32, value), metric.limit(max_loss)
     return _Judged(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)

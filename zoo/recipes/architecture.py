@@ -83,31 +83,34 @@ def describe(model: keras.Model, outputs: Sequence[str]) -> tuple[Layer, ...]:
     """
     if not model.built:
         raise ValueError(f"{model.name} is not built: give it keras.Input, or call it once")
-    given = _outputs(model, outputs)
+    outputs_by_layer = _outputs(model, outputs)
     inputs = [
         Layer(
             name=tensor.name,
             type="InputLayer",
             input_shapes=(_shape(tensor),),
             output_shape=_shape(tensor),
-            outputs=given.get(tensor.name, {}),
+            outputs=outputs_by_layer.get(tensor.name, {}),
         )
         for tensor in model.inputs
     ]
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    return (*inputs, *(_describe_layer(layer, given.get(layer.name, {})) for layer in layers))
+    return (
+        *inputs,
+        *(_describe_layer(layer, outputs_by_layer.get(layer.name, {})) for layer in layers),
+    )
 
 
 def _outputs(model: keras.Model, names: Sequence[str]) -> dict[str, dict[str, Shape]]:
     """Return the shapes of the model's outputs by name, by the layers that make them."""
-    given: dict[str, dict[str, Shape]] = {}
+    shapes: dict[str, dict[str, Shape]] = {}
     for name, tensor in zip(names, model.outputs, strict=False):  # states may come after
-        given.setdefault(_maker(tensor), {})[name] = _shape(tensor)
-    return given
+        shapes.setdefault(_maker(tensor), {})[name] = _shape(tensor)
+    return shapes
 
 
-def _describe_layer(layer: keras.Layer, given: Mapping[str, Shape]) -> Layer:
-    """Describe one Keras layer; `given` are its tensors that the model gives out."""
+def _describe_layer(layer: keras.Layer, outputs: Mapping[str, Shape]) -> Layer:
+    """Describe one Keras layer; `outputs`: its tensors that are outputs of the model."""
     try:
         inputs, output = layer.input, layer.output
     except (AttributeError, ValueError) as error:
@@ -125,7 +128,7 @@ def _describe_layer(layer: keras.Layer, given: Mapping[str, Shape]) -> Layer:
         sources=tuple(map(_maker, tensors)),
         input_shapes=tuple(map(_shape, tensors)),
         output_shape=_shape(output),
-        outputs=given,
+        outputs=outputs,
         trainable=sum(prod(weight.shape) for weight in layer.trainable_weights),
         total=sum(prod(weight.shape) for weight in layer.weights),
         # The tutorial counts a Dense layer's connections: every input with every output.

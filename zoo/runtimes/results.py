@@ -35,15 +35,15 @@ def save_record(
     with locked(root / LOCK_FILE):
         whole = read_record(root).merged(record)
         atomic_write(root / RECORD_FILE, record_text(whole))
-    mine = whole.only([item.sha256 for item in record.files])
+    current = whole.only([item.sha256 for item in record.files])
     for model in dict.fromkeys(item.model for item in record.files):
-        part = mine.of_model(model)
+        part = current.of_model(model)
         documents = {RECORD_FILE: record_text(part), PAGE_FILE: model_page(part, model).encode()}
         try:
             publish.write_beside(repository, model, documents)
         except OSError as error:
             say(f"{repository / model}: {error.strerror or error}: {PAGE_FILE} is not written")
-    return mine
+    return current
 
 
 def read_record(root: Path) -> CompatibilityRecord:

@@ -183,8 +183,8 @@ class Inbox:
 
     def take(self) -> list[tuple[int, Score | ZooError]]:
         """Return what came since, and forget it."""
-        taken, self._scores = self._scores, []
-        return taken
+        scores, self._scores = self._scores, []
+        return scores
 
 
 def _search(

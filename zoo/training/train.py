@@ -176,7 +176,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     from zoo.training.framework import import_keras
 
     import_keras()  # not counted: one import serves every model
-    begun = time.perf_counter()
+    start = time.perf_counter()
     recipe, folder = job.recipe, job.folder
     model, splits = built(recipe, job.workers)
 
@@ -195,7 +195,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     measured = _Measured(
         metric=metric,
         baseline=baseline,
-        seconds=time.perf_counter() - begun,  # without the linear model's, which comes last
+        seconds=time.perf_counter() - start,  # without the linear model's, which comes last
         linear=linear_metric(recipe, splits.train, splits.test),
     )
     log.write(f"{recipe.metric} {measured}\n")

@@ -46,33 +46,33 @@ def ragged_feeds(
     for batch_input in ragged.batch_inputs:
         if batch_input.source not in requests[0]:
             continue  # of a warm-up alone: the run says what it lacks
-        made = _batch_input(batch_input, [arrays[batch_input.source].shape for arrays in requests])
-        feeds |= dict.fromkeys(batch_input.targets, made)
+        array = _batch_input(batch_input, [arrays[batch_input.source].shape for arrays in requests])
+        feeds |= dict.fromkeys(batch_input.targets, array)
     return feeds
 
 
-def _batch_input(wanted: BatchInput, shapes: Sequence[Shape]) -> np.ndarray:
+def _batch_input(batch_input: BatchInput, shapes: Sequence[Shape]) -> np.ndarray:
     """Return what the graph is told of the source's shapes, one a request."""
-    kind, dtype = wanted.kind, wanted.datatype.numpy
+    kind, dtype = batch_input.kind, batch_input.datatype.numpy
     counts = [math.prod(shape) for shape in shapes]
     if kind is BatchInputKind.MAX_ELEMENT_COUNT_AS_SHAPE:
         return np.zeros(max(counts), dtype)
     if kind in (BatchInputKind.ITEM_SHAPE, BatchInputKind.ITEM_SHAPE_FLATTEN):
-        told = np.array([shape[1:] for shape in shapes for _ in range(shape[0])], np.int64)
+        values = np.array([shape[1:] for shape in shapes for _ in range(shape[0])], np.int64)
     else:
-        told = np.array(counts, np.int64)
+        values = np.array(counts, np.int64)
     if kind is BatchInputKind.ITEM_SHAPE_FLATTEN:
-        told = told.reshape(-1)
+        values = values.reshape(-1)
     elif kind in _ACCUMULATED:
-        told = np.cumsum(told)
+        values = np.cumsum(values)
     if kind is BatchInputKind.ACCUMULATED_ELEMENT_COUNT_WITH_ZERO:
-        told = np.concatenate(([0], told))
-    if told.max(initial=0) > wanted.largest:
+        values = np.concatenate(([0], values))
+    if values.max(initial=0) > batch_input.largest:
         raise InvalidRequest(
-            f"batch input '{wanted.targets[0]}' counts to {wanted.largest}, and the inputs "
-            f"'{wanted.source}' of this run come to {told.max()}"
+            f"batch input '{batch_input.targets[0]}' counts to {batch_input.largest}, and the inputs "
+            f"'{batch_input.source}' of this run come to {values.max()}"
         )
-    return told.astype(dtype)
+    return values.astype(dtype)
 
 
 def split_ragged(

@@ -36,13 +36,13 @@ class Dependencies:
 
     def _cycle(self, name: str) -> list[str]:
         """Return the way from an ensemble to itself, empty if there is none."""
-        ways, seen = [[name]], {name}
-        while ways:
-            way = ways.pop()
-            for model in self._uses.get(way[-1], ()):
+        paths, seen = [[name]], {name}
+        while paths:
+            path = paths.pop()
+            for model in self._uses.get(path[-1], ()):
                 if model == name:
-                    return [*way, name]
+                    return [*path, name]
                 if model not in seen:
                     seen.add(model)
-                    ways.append([*way, model])
+                    paths.append([*path, model])
         return []

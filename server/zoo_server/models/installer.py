@@ -134,11 +134,11 @@ class Installer:
     def _keep(self, name: str, problems: list[CatalogEntry]) -> None:
         """Leave what serves in place and list what should have taken it; the server stays ready."""
         serving = [entry for entry in self._catalog.versions(name) if entry.model is not None]
-        taken = {entry.version for entry in serving}
+        serving_versions = {entry.version for entry in serving}
         listed = [
             replace(entry, wanted=False)
             for entry in problems
-            if entry.version is not None and entry.version not in taken
+            if entry.version is not None and entry.version not in serving_versions
         ]
         self.put(name, [*serving, *listed])
         _LOG.warning("model '%s' is served as it was before", name)

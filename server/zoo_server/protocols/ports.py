@@ -29,16 +29,16 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
         )[0]
     except socket.gaierror:
         raise address_error(host, port, "the host name cannot be resolved") from None
-    taken = socket.socket(family, kind, protocol)
+    listener = socket.socket(family, kind, protocol)
     try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        taken.bind(address)
-        taken.listen(_BACKLOG)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
     except OSError as error:
-        taken.close()
+        listener.close()
         raise address_error(host, port, cause_of(error, flag)) from None
-    return taken
+    return listener
 
 
 def hold(host: str, port: int) -> socket.socket:
@@ -51,17 +51,17 @@ def hold(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    held = socket.socket(family, kind, protocol)
+    placeholder = socket.socket(family, kind, protocol)
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind(address)
+        placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        placeholder.bind(address)
         # Needed for connections in TIME_WAIT only; left on, it would let other programs bind the port.
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
-        held.close()
+        placeholder.close()
         raise address_error(host, port, cause_of(error)) from None
-    return held
+    return placeholder
 
 
 def probe(host: str, port: int) -> None:

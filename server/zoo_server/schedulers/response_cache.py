@@ -74,12 +74,12 @@ class ResponseCache(Generic[V]):
 
     def insert(self, key: Key, value: V, nbytes: int) -> None:
         """Keep a value of so many bytes, which has_room; others make room for it."""
-        taken = nbytes + ENTRY_BYTES
+        total = nbytes + ENTRY_BYTES
         with self._lock:
             self._remove(key)
-            self._entries[key] = value, taken
+            self._entries[key] = value, total
             self._keys.setdefault(key[0], set()).add(key)
-            self._used_bytes += taken
+            self._used_bytes += total
             while self._used_bytes > self._max_bytes:
                 self._remove(next(iter(self._entries)))
                 self.evictions += 1

@@ -99,10 +99,10 @@ class SequenceForwarder:
             self._channel.close()
 
 
-def _tell(told: Callable[..., None], *outcome: object) -> None:
+def _tell(callback: Callable[..., None], *outcome: object) -> None:
     """Tell a sender its outcome; a call that is lost is no reason to leave the others waiting."""
     try:
-        told(*outcome)
+        callback(*outcome)
     except Exception:
         _LOG.exception("a forwarded request could not be answered")
 

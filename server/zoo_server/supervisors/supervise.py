@@ -18,8 +18,8 @@ def supervise(config: ServerConfig) -> int:
     """Serve with several workers until a signal comes; return the process's exit status."""
     try:
         with ExitStack() as stack:
-            held = stack.enter_context(hold(config.host, config.grpc_port))
-            config = replace(config, grpc_port=held.getsockname()[1])
+            placeholder = stack.enter_context(hold(config.host, config.grpc_port))
+            config = replace(config, grpc_port=placeholder.getsockname()[1])
             listeners = {}
             for name, field, flag in (
                 ("HTTP", "http_port", "--http-port"),

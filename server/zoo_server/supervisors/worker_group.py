@@ -109,8 +109,8 @@ class WorkerGroup:
 
     def counts(self) -> Counts:
         """Return what all counted as a whole, as they told last."""
-        told = [worker.state.counts for worker in self.workers.values()]
-        return server_counts.add([self._ended, *told])
+        counts = [worker.state.counts for worker in self.workers.values()]
+        return server_counts.add([self._ended, *counts])
 
     def joined(self) -> list[WorkerProcess]:
         """Return the workers that make changes too."""

@@ -98,13 +98,13 @@ class _JsonFormatter(_Formatter):
         return json.dumps(members)
 
 
-def configure(level: str, worker: int | None = None, *, form: str = TEXT) -> None:
+def configure(level: str, worker: int | None = None, *, line_format: str = TEXT) -> None:
     """Send the server's log to standard error; called once, by the program and never by a library.
 
-    `worker` is the number of this process where the server has several; `form` is TEXT or JSON.
+    `worker` is the number of this process where the server has several; `line_format` is TEXT or JSON.
     """
     handler = logging.StreamHandler(sys.stderr)
-    formatter = _JsonFormatter if form == JSON else _Formatter
+    formatter = _JsonFormatter if line_format == JSON else _Formatter
     handler.setFormatter(formatter(settings_of(level), worker))
     root = logging.getLogger(ROOT)
     root.handlers = [handler]

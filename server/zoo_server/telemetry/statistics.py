@@ -218,11 +218,11 @@ class ModelStatistics:
 
 def _add_hit(sums: Snapshot, hit: CacheHit) -> None:
     """Triton's arithmetic: it is a success that waited for its lookup, and no inference."""
-    taken, wait = hit.finished_ns - hit.arrived_ns, hit.looked_up_ns - hit.arrived_ns
-    sums.success.add(taken)
+    duration, wait = hit.finished_ns - hit.arrived_ns, hit.looked_up_ns - hit.arrived_ns
+    sums.success.add(duration)
     sums.queue.add(wait)
     sums.cache_hit.add(hit.finished_ns - hit.looked_up_ns)
-    sums.request_times.add(taken)
+    sums.request_times.add(duration)
     sums.queue_times.add(wait)
 
 
@@ -239,11 +239,11 @@ def _add(sums: Snapshot, run: Execution) -> None:
     queue.count += count
     request_times, queue_times = sums.request_times, sums.queue_times
     for arrived, queued in zip(run.arrived_ns, run.queued_ns, strict=True):
-        taken, wait = finished - arrived, started - queued
-        success.ns += taken
+        duration, wait = finished - arrived, started - queued
+        success.ns += duration
         queue.ns += wait
-        request_times.counts[bisect_left(BOUNDS_NS, taken)] += 1
-        request_times.ns += taken
+        request_times.counts[bisect_left(BOUNDS_NS, duration)] += 1
+        request_times.ns += duration
         queue_times.counts[bisect_left(BOUNDS_NS, wait)] += 1
         queue_times.ns += wait
     sums.run_times.add(run.inferred_ns - run.ready_ns)

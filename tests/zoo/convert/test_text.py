@@ -54,8 +54,8 @@ def _runner(*operators: tuple[str, dict[str, object]]) -> Run:
 
 
 LOWERED = _runner((LOWER, {}))
-STRIPPED = _runner((REPLACE, {"found": listed(KERAS), "by": ""}))
-BROKEN = _runner((REPLACE, {"found": ["<br />"], "by": "\\-"}))
+STRIPPED = _runner((REPLACE, {"old": listed(KERAS), "new": ""}))
+BROKEN = _runner((REPLACE, {"old": ["<br />"], "new": "\\-"}))
 SPLIT = _runner((LOWER, {}), (WORDS, {}))
 
 
@@ -107,7 +107,7 @@ def test_a_number_that_is_read_from_text_stays_a_number() -> None:
     text = helper.make_tensor_value_info("text", TensorProto.STRING, ["batch"])
     number = helper.make_tensor_value_info("number", TensorProto.FLOAT, ["batch"])
     nodes = [
-        helper.make_node(REPLACE, ["text"], ["plain"], domain=DOMAIN, found=[","], by=""),
+        helper.make_node(REPLACE, ["text"], ["plain"], domain=DOMAIN, old=[","], new=""),
         helper.make_node("Cast", ["plain"], ["number"], to=TensorProto.FLOAT),
     ]
     graph = helper.make_graph(nodes, "number", [text], [number])

@@ -23,14 +23,14 @@ def set_groups(view: View) -> bool:
         weight = view.shapes.get(node.input[1]) or ()
         if len(data) < 3 or len(weight) != len(data):
             continue
-        channels, taken = data[1], weight[1]
-        if not isinstance(channels, int) or not isinstance(taken, int) or not taken:
+        channels, per_group = data[1], weight[1]
+        if not isinstance(channels, int) or not isinstance(per_group, int) or not per_group:
             continue
-        if attribute(node, "group", 1) != 1 or channels == taken or channels % taken:
+        if attribute(node, "group", 1) != 1 or channels == per_group or channels % per_group:
             continue
         kept = [item for item in node.attribute if item.name != "group"]
         del node.attribute[:]
         node.attribute.extend(kept)
-        node.attribute.append(helper.make_attribute("group", channels // taken))
+        node.attribute.append(helper.make_attribute("group", channels // per_group))
         changed = True
     return changed

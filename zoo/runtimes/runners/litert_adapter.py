@@ -32,13 +32,15 @@ def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dic
     if not Path(SAMPLES).exists():
         np.save(SAMPLES, np.random.default_rng(0).random((20, 128, 128, 3), np.float32))
     graph = onnx.load(path).graph
-    held = {tensor.name for tensor in graph.initializer}
+    initializers = {tensor.name for tensor in graph.initializer}
     folder = Path(tempfile.mkdtemp(dir=Path.cwd()))
     onnx2tf.convert(
         input_onnx_file_path=path,
         output_folder_path=str(folder),
         copy_onnx_input_output_names_to_tflite=True,
-        keep_shape_absolutely_input_names=[v.name for v in graph.input if v.name not in held],
+        keep_shape_absolutely_input_names=[
+            v.name for v in graph.input if v.name not in initializers
+        ],
         not_use_onnxsim=True,
         non_verbose=True,
         verbosity="error",

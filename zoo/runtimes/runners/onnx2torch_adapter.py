@@ -33,8 +33,8 @@ def version() -> str:
 def load(path: str, outputs: list[str]) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """Convert the file; its inputs are positional, in the graph's order."""
     graph = onnx.load(path).graph
-    held = {tensor.name for tensor in graph.initializer}
-    inputs = [value.name for value in graph.input if value.name not in held]
+    initializers = {tensor.name for tensor in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in initializers]
     torch.set_num_threads(1)
     module = onnx2torch.convert(path).eval()
 

@@ -120,8 +120,8 @@ class GrpcWeb:
 
     def _handler(self, path: str, metadata: Metadata) -> Any:
         details: Any = SimpleNamespace(method=path, invocation_metadata=metadata)
-        found = (handler.service(details) for handler in self._handlers)
-        return next((handler for handler in found if handler is not None), None)
+        handlers = (handler.service(details) for handler in self._handlers)
+        return next((handler for handler in handlers if handler is not None), None)
 
     def _open(
         self,

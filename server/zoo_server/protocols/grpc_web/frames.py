@@ -74,10 +74,10 @@ def status_lines(code: grpc.StatusCode, details: str) -> list[tuple[str, str]]:
     """Return a status as trailers have it."""
     lines = [("grpc-status", str(code.value[0]))]
     if details:
-        said = quote(details, safe=_PLAIN)
+        message = quote(details, safe=_PLAIN)
         # A header may neither begin nor end with spaces.
-        said = _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), said)
-        lines.append(("grpc-message", said))
+        message = _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), message)
+        lines.append(("grpc-message", message))
     return lines
 
 
@@ -102,9 +102,9 @@ def decode_text(text: bytes | bytearray) -> bytes:
 
 def seconds_of(timeout: str) -> float:
     """Return what the header grpc-timeout says; InvalidRequest if it is none."""
-    found = _TIMEOUT.fullmatch(timeout)
-    if found is None:
+    match = _TIMEOUT.fullmatch(timeout)
+    if match is None:
         raise InvalidRequest(
             f"the header grpc-timeout is up to eight digits and a unit (H, M, S, m, u, n), got: {timeout[:40]!r}"
         )
-    return int(found[1]) * _UNITS[found[2]]
+    return int(match[1]) * _UNITS[match[2]]

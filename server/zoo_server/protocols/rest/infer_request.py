@@ -176,12 +176,12 @@ def _one_route(item: Mapping[str, object], members: Mapping[str, object]) -> Non
         "binary_data_size": "binary_data_size" in members,
         "shared_memory_region": "shared_memory_region" in members,
     }
-    taken = [f"'{route}'" for route, is_set in routes.items() if is_set]
-    if len(taken) != 1:
+    routes_set = [f"'{route}'" for route, is_set in routes.items() if is_set]
+    if len(routes_set) != 1:
         raise InvalidRequest(
             "Input must set only one of the following fields: 'data', 'binary_data_size' in "
             "'parameters', 'shared_memory_region' in 'parameters'. But "
-            + (f"set {' '.join(taken)}" if taken else "no field is set")
+            + (f"set {' '.join(routes_set)}" if routes_set else "no field is set")
         )
 
 

@@ -156,11 +156,11 @@ def _strings(count: int, content: bytes) -> list[bytes]:
 
 def _values(tensor: tf.TensorProto, datatype: DataType, lists: Lists) -> Sized:
     field = _FIELDS[datatype.tf_values]
-    taken = lists.get(field.number)
-    if taken is None:
+    content = lists.get(field.number)
+    if content is None:
         values: Sized = getattr(tensor, datatype.tf_values)
         return values
-    return numbers(field, taken) if isinstance(taken, memoryview) else taken
+    return numbers(field, content) if isinstance(content, memoryview) else content
 
 
 def _check_others(lists: Lists, datatype: DataType) -> None:

@@ -96,9 +96,9 @@ class RemoteRepository:
                 raise ModelLoadError(why) from error
             raise ModelLoadError(str(error)) from error
 
-    def _look(self, found: bool) -> None:
+    def _look(self, has_models: bool) -> None:
         """At the first look an empty place is taken for a wrong address; later it is empty."""
-        if not found and not self._was_seen:
+        if not has_models and not self._was_seen:
             raise self._missing()
         self._was_seen = True
 

@@ -124,8 +124,8 @@ def check() -> None:
     arrival, received, sent, stopped = object(), object(), object(), object()
     server.request_call(queue, queue, arrival)
     answers: list[bytes] = []
-    asker = threading.Thread(target=_ask, args=(port, answers), daemon=True)
-    asker.start()
+    thread = threading.Thread(target=_ask, args=(port, answers), daemon=True)
+    thread.start()
     try:
         event = _next(queue, arrival)
         call = event.call
@@ -142,10 +142,10 @@ def check() -> None:
         call.start_server_batch(operations, sent)
         if _next(queue, sent).batch_operations[3].cancelled():
             raise RuntimeError("a call that ended well is said to be cancelled")
-        asker.join(_CHECK_SECONDS)
+        thread.join(_CHECK_SECONDS)
     finally:
         server.shutdown(queue, stopped)
-        if asker.is_alive():
+        if thread.is_alive():
             server.cancel_all_calls()
         _next(queue, stopped)
         server.destroy()
