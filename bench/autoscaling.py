@@ -108,17 +108,17 @@ def simulate(rates: Sequence[float], replica: Replica, policy: Policy) -> Outcom
         # In units of a busy replica: those being answered, by Little's law, and those that wait.
         window.append(min(rate, capacity) / replica.per_second + backlog / replica.under_way)
         total += window[-1]
-        wanted = math.ceil(total / len(window) / policy.target)
-        wanted = min(max(policy.least, wanted), policy.most)
+        desired = math.ceil(total / len(window) / policy.target)
+        desired = min(max(policy.least, desired), policy.most)
         have = ready + len(starting)
-        above = above + 1 if wanted > have else 0
-        below = below + 1 if wanted < have else 0
+        above = above + 1 if desired > have else 0
+        below = below + 1 if desired < have else 0
         if above > policy.up_delay:
-            starting.extend([second + replica.start_seconds] * (wanted - have))
-            starts += wanted - have
+            starting.extend([second + replica.start_seconds] * (desired - have))
+            starts += desired - have
             above = 0
         elif below > policy.down_delay:
-            ready = max(wanted - len(starting), policy.least, 1)
+            ready = max(desired - len(starting), policy.least, 1)
             below = 0
         most = max(most, ready + len(starting))
     busy = sum(rates) / replica.per_second

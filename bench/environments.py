@@ -54,12 +54,12 @@ class Environment:
 
     def versions(self) -> dict[str, str]:
         """Return what is installed of the packages asked for, by name."""
-        wanted = {package.split("=")[0].split("<")[0] for package in self.packages} | {"grpcio"}
+        names = {package.split("=")[0].split("<")[0] for package in self.packages} | {"grpcio"}
         installed = metadata.distributions(path=[str(self.site_packages)])
         return {
             name: distribution.version
             for distribution in installed
-            if (name := distribution.metadata["Name"].lower()) in wanted
+            if (name := distribution.metadata["Name"].lower()) in names
         }
 
     def _make(self) -> None:

@@ -184,14 +184,14 @@ def look(url: str, way: str) -> dict[str, Any]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began, cpu = time.perf_counter(), time.process_time()
         try:
-            came = f"{len(repository.scan() if way == 'scan' else repository.names())} models"
+            outcome = f"{len(repository.scan() if way == 'scan' else repository.names())} models"
         except OperatorError as error:
-            came = str(error)
+            outcome = str(error)
         return {
             "seconds": round(time.perf_counter() - began, 2),
             "CPU seconds": round(time.process_time() - cpu, 2),
             "grew MB": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10,
-            "came": came.replace(url, "s3://…"),
+            "came": outcome.replace(url, "s3://…"),
         }
 
 

@@ -219,8 +219,8 @@ def _push(place: ExportPlace, names: Sequence[str]) -> dict[str, ZooError]:
     pushed, failures = place.push(names)
     for item in pushed:
         assert place.target is not None
-        came = "published as" if item.created else "up to date, it is"
-        say(f"{item.name}: {came} version {item.version} in {place.target.shown}")
+        verb = "published as" if item.created else "up to date, it is"
+        say(f"{item.name}: {verb} version {item.version} in {place.target.shown}")
         if item.config_kept:
             say(f"{item.name}: config.pbtxt there was edited by hand, and is kept")
     return failures

@@ -84,8 +84,8 @@ def _columns(value: Any, spec: InputSpec) -> Any:
     if names and set(names) <= set(keys):
         return np.stack([np.asarray(value[name]) for name in names], axis=-1)
     if isinstance(value, Mapping):
-        wanted = ", ".join(names) or "none that have names"
-        raise UsageError(f"input {spec.name} takes the columns {wanted}, not {', '.join(keys)}")
+        expected = ", ".join(names) or "none that have names"
+        raise UsageError(f"input {spec.name} takes the columns {expected}, not {', '.join(keys)}")
     return value.to_numpy()
 
 
@@ -138,9 +138,9 @@ def fit(values: Any, spec: InputSpec) -> Array:
         raise UsageError(f"input {spec.name} is {list(spec.dims)}, not {list(array.shape)}")
     shaped = _rows(array, spec.dims)
     if shaped is None or not len(shaped):
-        wanted = " × ".join("any" if dim == -1 else str(dim) for dim in spec.dims)
+        expected = " × ".join("any" if dim == -1 else str(dim) for dim in spec.dims)
         actual = " × ".join(map(str, array.shape)) or "one value"
-        raise UsageError(f"input {spec.name} takes {wanted} values a row, not {actual}")
+        raise UsageError(f"input {spec.name} takes {expected} values a row, not {actual}")
     return shaped
 
 

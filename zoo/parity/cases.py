@@ -155,8 +155,7 @@ def _drawn(
     if None in shape:
         # One more than the data has, so that a size frozen while tracing is noticed.
         size = [
-            n + 1 if wanted is None else n
-            for n, wanted in zip(held_out.shape[1:], shape, strict=True)
+            n + 1 if size is None else n for n, size in zip(held_out.shape[1:], shape, strict=True)
         ]
         mean, spread, low, high = (f(held_out) for f in (np.mean, np.std, np.min, np.max))
     else:

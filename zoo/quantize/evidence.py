@@ -73,18 +73,18 @@ def calibration(rows: Arrays, seed: int, source: str, batch: int | None = None) 
     """
     count = min(len(array) for array in rows.values())
     size = batch or min(CALIBRATION_BATCH, count)
-    wanted = min(max(CALIBRATION_ROWS, size), count)
-    wanted -= wanted % size
-    if not wanted:
+    row_count = min(max(CALIBRATION_ROWS, size), count)
+    row_count -= row_count % size
+    if not row_count:
         raise UsageError(f"{count} rows to calibrate on, and the model takes {size} at a time")
     random = np.random.default_rng((seed, CALIBRATION_STREAM))
-    chosen = np.sort(random.choice(count, size=wanted, replace=False))
+    chosen = np.sort(random.choice(count, size=row_count, replace=False))
     return Calibration(
         batches=tuple(
             {name: array[chosen[i : i + size]] for name, array in rows.items()}
-            for i in range(0, wanted, size)
+            for i in range(0, row_count, size)
         ),
-        rows=wanted,
+        rows=row_count,
         batch=size,
         seed=seed,
         source=source,

@@ -101,8 +101,8 @@ RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
 def wrong_values(settings: Mapping[str, object]) -> list[str]:
     """Return what is wrong with each value by itself; settings without a rule are passed over."""
     return [
-        f"{key}={settings[key]!r}: must be {wanted}"
-        for key, (valid, wanted) in RULES.items()
+        f"{key}={settings[key]!r}: must be {expected}"
+        for key, (valid, expected) in RULES.items()
         if key in settings and not valid(settings[key])
     ]
 

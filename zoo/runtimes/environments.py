@@ -55,14 +55,14 @@ def prepare(
     """
     host = _host(runtime)
     folder = root / f"{runtime.name}-{runtime.version}"
-    wanted = {"pins": [*runtime.pins, *runtime.alone], "host": host}
+    requirements = {"pins": [*runtime.pins, *runtime.alone], "host": host}
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / LOCK_FILE):
             stamp = _read(folder)
-            if stamp is None or {key: stamp.get(key) for key in wanted} != wanted:
+            if stamp is None or {key: stamp.get(key) for key in requirements} != requirements:
                 say(f"{runtime.name} {runtime.version}: making its environment in {folder}")
-                _make(runtime, folder, wanted)
+                _make(runtime, folder, requirements)
                 stamp = _read(folder)
     except OSError as error:
         raise RuntimeUnavailable(f"{error.filename or root}: {error.strerror or error}") from error
@@ -99,13 +99,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return None if pythonless else values or None
 
 
-def _make(runtime: IsolatedRuntime, folder: Path, wanted: Mapping[str, Any]) -> None:
+def _make(runtime: IsolatedRuntime, folder: Path, requirements: Mapping[str, Any]) -> None:
     """Build under a hidden name, stamp, rename."""
     for leftover in folder.parent.glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     with staged_folder(folder.parent, runtime.name) as staged:
         install = _install_npm if runtime.on_node else _install_pip
-        stamp = {**wanted, "installed": install(runtime, staged)}
+        stamp = {**requirements, "installed": install(runtime, staged)}
         (staged / STAMP_FILE).write_bytes(json_bytes(stamp))
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)

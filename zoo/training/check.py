@@ -43,9 +43,9 @@ def check_model(recipe: Recipe, model: keras.Model, splits: Splits) -> None:
         ("data's outputs are called", list(train.more_y), list(recipe.more_outputs)),
     ]
     faults = [
-        f"its {what} {seen}, but recipe and data say {wanted}"
-        for what, seen, wanted in facts
-        if seen != wanted
+        f"its {what} {seen}, but recipe and data say {expected}"
+        for what, seen, expected in facts
+        if seen != expected
     ]
     if not faults:  # else nothing says which shapes belong together
         faults = _wrong_shapes(recipe, model, train)
@@ -78,13 +78,13 @@ def _wrong_shapes(recipe: Recipe, model: keras.Model, train: Rows) -> list[str]:
         for tensor, x in zip(model.inputs, train.inputs, strict=True)
     ]
     outputs = [
-        ("output", tensor, wanted)
-        for tensor, wanted in zip(model.outputs, output_shapes(recipe, train), strict=True)
+        ("output", tensor, expected)
+        for tensor, expected in zip(model.outputs, output_shapes(recipe, train), strict=True)
     ]
     return [
-        f"its {side} has the shape {tuple(tensor.shape)}, but recipe and data say {wanted}"
-        for side, tensor, wanted in (*inputs, *outputs)
-        if not _fits(tuple(tensor.shape), wanted)
+        f"its {side} has the shape {tuple(tensor.shape)}, but recipe and data say {expected}"
+        for side, tensor, expected in (*inputs, *outputs)
+        if not _fits(tuple(tensor.shape), expected)
     ]
 
 
@@ -99,10 +99,10 @@ def output_shapes(recipe: Recipe, rows: Rows) -> list[tuple[int | None, ...]]:
     return [shape(task, y) for task, y in zip(recipe.tasks, rows.answers, strict=True)]
 
 
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
+def _fits(shape: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
     """Tell whether a model's shape holds the data's: an open dimension takes any size."""
-    return len(shape) == len(wanted) and all(
-        seen in (None, size) for seen, size in zip(shape, wanted, strict=True)
+    return len(shape) == len(expected) and all(
+        seen in (None, size) for seen, size in zip(shape, expected, strict=True)
     )
 
 

@@ -99,8 +99,8 @@ class TrainingRecord:
     def from_json(cls, text: str) -> TrainingRecord:
         """Read a record; raises ValueError when it is not one."""
         values = json.loads(text)
-        wanted = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != wanted:
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
             raise ValueError("not a record of this version of the zoo")
         return cls(**values)
 

@@ -129,10 +129,10 @@ class EnsembleScheduler:
 
 def _needed(steps: Sequence[EnsembleStep], outputs: Sequence[str]) -> list[EnsembleStep]:
     """Return the steps that the outputs come of, in the order of the steps."""
-    wanted, needed = set(outputs), []
+    tensors, needed = set(outputs), []
     for step in reversed(steps):
-        if wanted & {*step.outputs.values()}:
-            wanted |= {*step.inputs.values()}
+        if tensors & {*step.outputs.values()}:
+            tensors |= {*step.inputs.values()}
             needed.append(step)
     return needed[::-1]
 

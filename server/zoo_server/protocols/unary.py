@@ -95,24 +95,24 @@ class UnaryPath(ABC, Generic[S]):
         `inline_budget_ns` and `stays`: see zoo_server.schedulers.scheduler.Scheduler.submit.
         """
         arrived = time.perf_counter_ns()
-        begun: list[bytes] | None = None if inline_budget_ns == UNBOUNDED else []
+        models_to_read: list[bytes] | None = None if inline_budget_ns == UNBOUNDED else []
         if len(calls) == 1:
             message = calls[0].message
             sender = self._sender(calls[0], self._in_flight.leave, arrived)
-            if self._let_in(message, sender, begun):
+            if self._let_in(message, sender, models_to_read):
                 budget_ns = _budget_of(message, inline_budget_ns)
                 sender.model.submit((sender,), budget_ns, stays=stays)
         else:
-            self._answer_burst(calls, arrived, begun, inline_budget_ns, stays)
+            self._answer_burst(calls, arrived, models_to_read, inline_budget_ns, stays)
         # What is read overtakes nothing that came before it: that has been submitted by now.
-        for model in begun or ():
+        for model in models_to_read or ():
             self._unread.begin(model)
 
     def _answer_burst(
         self,
         calls: Sequence[Call],
         arrived: int,
-        begun: list[bytes] | None,
+        models_to_read: list[bytes] | None,
         inline_budget_ns: int,
         stays: bool,
     ) -> None:
@@ -120,7 +120,7 @@ class UnaryPath(ABC, Generic[S]):
         budgets: dict[LoadedModel, int] = {}
         for call in calls:
             sender = self._sender(call, self._in_flight.leave, arrived)
-            if not self._let_in(call.message, sender, begun):
+            if not self._let_in(call.message, sender, models_to_read):
                 continue
             model, budget_ns = sender.model, _budget_of(call.message, inline_budget_ns)
             if model in groups:
@@ -131,10 +131,10 @@ class UnaryPath(ABC, Generic[S]):
         for model, members in groups.items():
             model.submit(members, budgets[model], stays=stays)
 
-    def _let_in(self, raw: bytes, sender: S, begun: list[bytes] | None) -> bool:
+    def _let_in(self, raw: bytes, sender: S, models_to_read: list[bytes] | None) -> bool:
         """Tell whether a call is to be submitted now: not if it is refused, or read elsewhere.
 
-        `begun` gets the model whose messages a worker has to begin to read; None reads all here.
+        `models_to_read` gets the model whose messages a worker has to begin to read; None reads all here.
         """
         try:
             self._in_flight.enter()
@@ -144,9 +144,9 @@ class UnaryPath(ABC, Generic[S]):
         try:
             if self.callers is not None:
                 sender.enter(self.callers)
-            if begun is None:
+            if models_to_read is None:
                 return self._read_now(raw, sender)
-            return self._read_if_short(raw, sender, begun)
+            return self._read_if_short(raw, sender, models_to_read)
         except Exception as error:
             _fail(sender, error)
             return False
@@ -154,7 +154,7 @@ class UnaryPath(ABC, Generic[S]):
     def _read_now(self, raw: bytes, sender: S) -> bool:
         return self.recognise(raw, sender) or self.read(raw, sender)
 
-    def _read_if_short(self, raw: bytes, sender: S, begun: list[bytes]) -> bool:
+    def _read_if_short(self, raw: bytes, sender: S, models_to_read: list[bytes]) -> bool:
         """Read a request that is known to be short; leave any other to a worker."""
         if not (self._unread.models and self._must_follow(raw)):
             if self.recognise(raw, sender):
@@ -163,7 +163,7 @@ class UnaryPath(ABC, Generic[S]):
                 return self.read(raw, sender)
         model = self.model_name(raw)
         if self._unread.put(model, raw, sender):
-            begun.append(model)
+            models_to_read.append(model)
         return False
 
     def _must_follow(self, raw: bytes) -> bool:

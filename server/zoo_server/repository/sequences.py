@@ -102,11 +102,11 @@ def _state(
 ) -> State:
     before = _graph_tensor("state input", state.input_name, inputs)
     after = _graph_tensor("state output", state.output_name, outputs)
-    wanted = by_config(model_config_pb2.DataType.Name(state.data_type))
-    if not before.datatype is after.datatype is wanted:
+    datatype = by_config(model_config_pb2.DataType.Name(state.data_type))
+    if not before.datatype is after.datatype is datatype:
         raise ModelLoadError(
             f"state '{state.input_name}' is {before.datatype.config} in the graph, its output is "
-            f"{after.datatype.config}, and config.pbtxt says {wanted.config}"
+            f"{after.datatype.config}, and config.pbtxt says {datatype.config}"
         )
     dims = tuple(state.dims)
     actual = before.shape[batched:]

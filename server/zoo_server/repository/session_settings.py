@@ -141,13 +141,13 @@ class _Parameters:
         known = {"1": True, "true": True, "0": False, "false": False}
         return known[text.lower()] if text.lower() in known else self._refuse(key, "1 or 0")
 
-    def matching(self, key: str, pattern: str, wanted: str) -> str:
+    def matching(self, key: str, pattern: str, expected: str) -> str:
         """Return a text of a form; empty where there is none."""
         text = self._values.get(key, "")
-        return text if not text or re.fullmatch(pattern, text) else self._refuse(key, wanted)
+        return text if not text or re.fullmatch(pattern, text) else self._refuse(key, expected)
 
-    def _refuse(self, key: str, wanted: str) -> NoReturn:
-        raise ModelLoadError(f"parameter {key} is '{self._values[key][:40]}', not {wanted}")
+    def _refuse(self, key: str, expected: str) -> NoReturn:
+        raise ModelLoadError(f"parameter {key} is '{self._values[key][:40]}', not {expected}")
 
 
 def _entries(parameters: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -166,8 +166,8 @@ def _cuda(parameters: dict[str, str]) -> Iterator[tuple[str, str]]:
     for key in sorted(_CUDA.keys() & parameters.keys()):
         words, text = _CUDA[key], parameters[key]
         if text not in words and (words or not (text.isascii() and text.isdigit())):
-            wanted = " or ".join(words) or "a number of bytes"
-            raise ModelLoadError(f"parameter {key} is '{text[:40]}', not {wanted}")
+            expected = " or ".join(words) or "a number of bytes"
+            raise ModelLoadError(f"parameter {key} is '{text[:40]}', not {expected}")
         yield key, words.get(text, text)
 
 

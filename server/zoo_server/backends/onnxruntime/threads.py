@@ -73,14 +73,14 @@ class ThreadLimiter:
 
         Without `waits`, WouldWait if they are not free at once.
         """
-        wanted = min(threads, self.threads)
+        count = min(threads, self.threads)
         turn = threading.Lock()
         with self._lock:
-            if not self._waiting and wanted <= self._free:
-                self._free -= wanted
+            if not self._waiting and count <= self._free:
+                self._free -= count
             elif waits:
                 turn.acquire()
-                self._waiting.append((wanted, turn))
+                self._waiting.append((count, turn))
             else:
                 raise WouldWait
         turn.acquire()
@@ -88,13 +88,13 @@ class ThreadLimiter:
             yield
         finally:
             with self._lock:
-                self._free += wanted
+                self._free += count
                 self._admit()
 
     def _admit(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._free:
-            wanted, turn = self._waiting.popleft()
-            self._free -= wanted
+            count, turn = self._waiting.popleft()
+            self._free -= count
             turn.release()
 
 

@@ -101,7 +101,7 @@ def request_id(raw: bytes) -> bytes:
     return _last(raw, _ID)
 
 
-def _last(raw: bytes, wanted: int) -> bytes:
+def _last(raw: bytes, field_tag: int) -> bytes:
     """Return the last of the fields of one tag, as far as the fields are as clients write them."""
     at, end = 0, len(raw)
     value = b""
@@ -111,7 +111,7 @@ def _last(raw: bytes, wanted: int) -> bytes:
                 break
             tag = raw[at]
             size, at = read_varint(raw, at + 1, _LENGTH_BYTES)
-            if tag == wanted:
+            if tag == field_tag:
                 value = raw[at : at + size]
             at += size
     except IndexError:

@@ -65,8 +65,8 @@ class GrpcWeb:
         if not sent.startswith(KIND):
             await self._application(scope, receive, send)
             return
-        wanted = request.headers.get("accept", "")
-        text = (wanted if wanted.startswith(KIND) else sent).startswith(TEXT_KIND)
+        accept = request.headers.get("accept", "")
+        text = (accept if accept.startswith(KIND) else sent).startswith(TEXT_KIND)
         metadata: Metadata = request.headers.items()
         handler = self._handler(scope["path"], metadata)
         is_stream = handler is not None and handler.stream_stream is not None
@@ -192,12 +192,12 @@ def _stream(handler: Any, call: UnaryCall) -> None:
 async def _write(call: WebCall, send: Send, text: bool) -> None:
     """Write what a call is answered with, until it ends or nobody reads."""
     headers = [(b"content-type", (TEXT_KIND if text else KIND).encode() + b"+proto")]
-    begun = False
+    has_headers = False
     while (piece := await call.outgoing.get()) is not None:
-        if not begun:
+        if not has_headers:
             headers += [(name.encode(), value.encode()) for name, value in piece.headers or ()]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            begun = True
+            has_headers = True
         for at in range(0, len(piece.data), SLICE):
             data = piece.data[at : at + SLICE]
             if text:

@@ -58,14 +58,14 @@ class _Waiting:
     """Connections that wait for their peers, longest first; those without any request come before."""
 
     idle: dict[_Accepted, None] = field(default_factory=dict)
-    begun: dict[_Accepted, None] = field(default_factory=dict)
+    in_request: dict[_Accepted, None] = field(default_factory=dict)
 
     def discard(self, one: _Accepted) -> None:
         self.idle.pop(one, None)
-        self.begun.pop(one, None)
+        self.in_request.pop(one, None)
 
     def longest(self) -> _Accepted | None:
-        return next(chain(self.idle, self.begun), None)
+        return next(chain(self.idle, self.in_request), None)
 
 
 class Connections:
@@ -97,7 +97,7 @@ class Connections:
             longest = self._waiting.longest()
         self._open[accepted.fileno()] = one
         self._of_peer[peer] += 1
-        self._list(one, begun=False)
+        self._list(one, in_request=False)
         if longest is not None:
             self._close(longest)
 
@@ -111,12 +111,12 @@ class Connections:
         if not self._of_peer[one.peer]:
             del self._of_peer[one.peer]
 
-    def waits(self, number: int, *, begun: bool) -> None:
-        """Note that a connection waits for its peer from now on; `begun` is within a request."""
+    def waits(self, number: int, *, in_request: bool) -> None:
+        """Note that a connection waits for its peer from now on; `in_request` is within a request."""
         one = self._open.get(number)
         if one is not None:
             self._unlist(one)
-            self._list(one, begun=begun)
+            self._list(one, in_request=in_request)
 
     def works(self, number: int) -> None:
         """Note that something is computed for a connection."""
@@ -124,16 +124,16 @@ class Connections:
         if one is not None:
             self._unlist(one)
 
-    def _list(self, one: _Accepted, *, begun: bool) -> None:
+    def _list(self, one: _Accepted, *, in_request: bool) -> None:
         for waiting in (self._waiting, self._waiting_of_peer.setdefault(one.peer, _Waiting())):
-            (waiting.begun if begun else waiting.idle)[one] = None
+            (waiting.in_request if in_request else waiting.idle)[one] = None
 
     def _unlist(self, one: _Accepted) -> None:
         self._waiting.discard(one)
         of_peer = self._waiting_of_peer.get(one.peer)
         if of_peer is not None:
             of_peer.discard(one)
-            if not (of_peer.idle or of_peer.begun):
+            if not (of_peer.idle or of_peer.in_request):
                 del self._waiting_of_peer[one.peer]
 
     def _close(self, one: _Accepted) -> None:

@@ -147,8 +147,8 @@ class TimedConnection(H11Protocol):
         if phase is _Phase.RUN:
             self._counted.works(self._number)
         else:
-            begun = phase in (_Phase.BODY, _Phase.READING)
-            self._counted.waits(self._number, begun=begun)
+            in_request = phase in (_Phase.BODY, _Phase.READING)
+            self._counted.waits(self._number, in_request=in_request)
         seconds = limits.progress_seconds
         if phase is _Phase.HEAD:
             seconds = limits.head_seconds

@@ -78,7 +78,7 @@ class Inference:
                 body,
                 request.headers.get(LENGTH_HEADER) if request_format.has_bytes else None,
                 is_compressed=encoding is not None,
-                wanted=wanted_encoding(request.headers.get("accept-encoding", "")),
+                answer_encoding=wanted_encoding(request.headers.get("accept-encoding", "")),
                 arrived_ns=arrived,
                 headers=request.headers,
             )
@@ -146,7 +146,7 @@ class _Body:
     length: str | None
     is_compressed: bool
     #: The compression of the answer, None for none.
-    wanted: str | None
+    answer_encoding: str | None
     arrived_ns: int
     headers: Headers
 
@@ -198,7 +198,7 @@ class _Answer(QueuedRequest):
         self._caller = caller
         self._model = model
         self._decoded = decoded
-        self._encoding = sent.wanted
+        self._encoding = sent.answer_encoding
         self._headers = sent.headers
 
     def request_id(self) -> str:
