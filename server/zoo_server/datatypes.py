@@ -180,22 +180,14 @@ def serialize_bytes(elements: Iterable[bytes | str]) -> bytes:
     return bytes(raw)
 
 
-def parse_bytes(raw: bytes | memoryview, count: int, *, tensor: str = "tensor") -> list[bytes]:
-    """Return exactly `count` BYTES elements of a raw buffer (docs/protocol.md 2.2.3).
+def parse_pieces(
+    raw: bytes | memoryview, count: int, *, tensor: str = "tensor"
+) -> Iterator[list[bytes]]:
+    """Give exactly `count` BYTES elements of a raw buffer (docs/protocol.md 2.2.3), STRINGS_AT_ONCE at a time.
 
     ValueError, naming `tensor`, if a length runs past the end, bytes are left over, or the number of
     elements differs.
     """
-    elements: list[bytes] = []
-    for piece in parse_pieces(raw, count, tensor=tensor):
-        elements += piece
-    return elements
-
-
-def parse_pieces(
-    raw: bytes | memoryview, count: int, *, tensor: str = "tensor"
-) -> Iterator[list[bytes]]:
-    """Give the elements that parse_bytes returns, STRINGS_AT_ONCE at a time."""
     elements: list[bytes] = []
     done = 0
     view = memoryview(raw)

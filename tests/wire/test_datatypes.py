@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tritonclient.utils.shared_memory as shm
 
+from tests.server.byte_strings import parse_bytes
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc, tensorflow_serving_pb2_grpc
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as serving
-from zoo_server.datatypes import DATA_TYPES, DataType, parse_bytes, serialize_bytes
+from zoo_server.datatypes import DATA_TYPES, DataType, serialize_bytes
 
 ROWS = 2
 SHAPE = (ROWS, 4)

@@ -103,7 +103,7 @@ def export(
     folder: Path,
     options: ExportOptions,
     metadata: Metadata,
-    evidence: Callable[[Conversion], Evidence],
+    evidence: Callable[[], Evidence],
     file: str = layout.MODEL_FILE,
 ) -> Export:
     """Write a model's ONNX files into a folder, the first as `file`, each proven or measured.
@@ -142,7 +142,7 @@ def export(
     if options.quantize != NONE:
         for smaller in smaller_variants(
             complete(conversion.onnx, conversion.large),
-            evidence(conversion),
+            evidence(),
             requested=options.quantize,
             max_loss=options.max_loss,
             file=file,

@@ -245,7 +245,7 @@ def _export(
         # Other numbers drawn would be another model.
         return Cases(all=rows, keras=None if signature.draws else keras)
 
-    def evidence(conversion: Conversion) -> Evidence:
+    def evidence() -> Evidence:
         batch = signature.inputs[0].shape[0]
         return of_rows(rows.sample_rows(signature, samples), rows.SEED, batch)
 

@@ -138,7 +138,7 @@ def export_recipe(
     source = load_trained(recipe, run)
     cases = parity_cases(recipe, source.model, source.held_out)
     with publish.staging(repository, recipe.name) as staged:
-        exported = _export(recipe, run, source, cases, staged, chosen)
+        exported = _export(recipe, source, cases, staged, chosen)
         metrics = _held_out_metrics(recipe, source, cases, exported)
         values = recipe_manifest(recipe, source.record, exported.variants, exported.proofs, metrics)
         values["options"] = chosen.to_json()
@@ -180,7 +180,6 @@ def _publish(
 
 def _export(
     recipe: Recipe,
-    run: RunFolder,
     source: Trained,
     cases: ParityCases,
     staged: Path,
@@ -195,7 +194,7 @@ def _export(
     def compared(conversion: Conversion) -> Cases:
         return Cases(all=cases.all, keep=cases.whole)
 
-    def evidence(conversion: Conversion) -> Evidence:
+    def evidence() -> Evidence:
         train = recipe.dataset.load().train
         return of_recipe(recipe, train, source.held_out)
 

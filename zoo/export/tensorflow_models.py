@@ -67,7 +67,7 @@ def from_saved_model(path: Path) -> Any:
             f"{SERVING!r}: function}}) writes one"
         )
     _, inputs = chosen.structured_input_signature
-    return _model_of(path.name, chosen, inputs, list(chosen.structured_outputs), keep=loaded)
+    return _model_of(path.name, chosen, inputs, keep=loaded)
 
 
 def from_tf_keras(model: keras.Model) -> Any:
@@ -101,11 +101,11 @@ def from_tf_keras(model: keras.Model) -> Any:
             outputs = [f"output_{i}" for i in range(len(answers))] if answers[1:] else ["output"]
         return dict(zip(outputs, answers, strict=True))
 
-    return _model_of(model.name, call, dict(zip(names, leaves, strict=True)), None, keep=model)
+    return _model_of(model.name, call, dict(zip(names, leaves, strict=True)), keep=model)
 
 
 def _model_of(
-    name: str, function: Callable[..., Any], inputs: Mapping[str, Any], outputs: Any, *, keep: Any
+    name: str, function: Callable[..., Any], inputs: Mapping[str, Any], *, keep: Any
 ) -> Any:
     """Return a functional model of one layer, which calls a function of named tensors.
 

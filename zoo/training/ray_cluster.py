@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.actor import ActorHandle
 
-SCHEME = "ray"
-
 #: Seconds that a cluster has to take a connection.
 PATIENCE = 10.0
 

@@ -71,7 +71,7 @@ def train(
     workers = Workers(cluster)
     if workers.index > 0:
         with workers.together(recipe.where):
-            return _assist(recipe, run, workers, progress)
+            return _assist(recipe, workers, progress)
     try:
         runs.mkdir(parents=True, exist_ok=True)
         with locked(runs / f".lock-{recipe.name}"), workers.together(recipe.where):
@@ -225,12 +225,7 @@ def built(recipe: Recipe, workers: Workers = ALONE) -> tuple[keras.Model, Splits
     return model, splits
 
 
-def _assist(
-    recipe: Recipe,
-    run: RunFolder,
-    workers: Workers,
-    progress: Progress | None,
-) -> TrainingRecord:
+def _assist(recipe: Recipe, workers: Workers, progress: Progress | None) -> TrainingRecord:
     """Take this worker's part of the chief's training, and return the chief's record."""
     decision = json.loads(workers.from_chief())
     if "settings" in decision and "weights_sha256" not in decision:

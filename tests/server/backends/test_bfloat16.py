@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from tests.server.byte_strings import parse_bytes
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.datatypes import parse_bytes
 
 
 @pytest.fixture

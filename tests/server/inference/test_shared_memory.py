@@ -8,9 +8,10 @@ import tritonclient.grpc as triton
 import tritonclient.utils as triton_utils
 import tritonclient.utils.shared_memory as shm_utils
 
+from tests.server.byte_strings import parse_bytes
 from tests.server.inference.shared_segments import PAGE, error_of, part, register
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.datatypes import DATA_TYPES, by_wire, parse_bytes, serialize_bytes
+from zoo_server.datatypes import DATA_TYPES, by_wire, serialize_bytes
 from zoo_server.inference.execution import gather
 from zoo_server.inference.request import InferRequest, InputTensor
 from zoo_server.inference.shared_memory import SharedMemory

@@ -277,7 +277,8 @@ def text(request, keep):
     for tensor in request.inputs:
         if tensor.datatype == "BYTES":
             count, data = tensors.element_count(tensor.shape), tensor.data
-            parts = tensors.parse_bytes(data, count) if isinstance(data, memoryview) else data
+            pieces = tensors.parse_pieces(data, count) if isinstance(data, memoryview) else [data]
+            parts = [part for piece in pieces for part in piece]
             keep.append(tensors.object_array([part.decode() for part in parts], tensor.shape))
 def decoded(kind, raw, reservation, keep):
     if kind.startswith("predict"):

@@ -6,6 +6,7 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.server.byte_strings import parse_bytes
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server import datatypes
 from zoo_server.datatypes import DATA_TYPES
@@ -121,7 +122,7 @@ def test_classification_without_batching(wire, make_request):
     answer = wire.stub.ModelInfer(request)
 
     assert list(answer.outputs[0].shape) == [1]
-    assert datatypes.parse_bytes(answer.raw_output_contents[0], 1) == [b"5.000000:5"]
+    assert parse_bytes(answer.raw_output_contents[0], 1) == [b"5.000000:5"]
 
 
 def test_classification_of_strings_is_refused(wire):
