@@ -23,8 +23,6 @@ import grpc
 from bench.attack_kinds import ATTACKS, LIVE, Attack
 from bench.process import ServerProcess, stop_servers_on_sigterm
 
-_READY = re.compile(r"ready: gRPC on \S+:(\d+), HTTP on \S+:(\d+)")
-
 #: How long an attack lasts, and how long the probe waits between two rounds.
 _SECONDS, _PAUSE_SECONDS = 8.0, 0.02
 
@@ -155,17 +153,13 @@ def _attacked(command: str, transport: str, attack: Attack) -> str:
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         folder = Path(work)
         (folder / "models").mkdir()
-        log = folder / "server.log"
         arguments = [
             "serve", str(folder / "models"), "--grpc-port", "0", "--http-port", "0",
             "--metrics-port", "off", "--transport", transport,
         ]  # fmt: skip
-        server = ServerProcess([command, *arguments], "0-1023", {}, log)
+        server = ServerProcess([command, *arguments], "0-1023", {}, folder / "server.log")
         try:
-            server.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
-            ports = _READY.search(log.read_text())
-            assert ports is not None
-            return _watched(int(ports[1]), int(ports[2]), attack)
+            return _watched(*server.ports(), attack)
         finally:
             server.stop()
 

@@ -40,8 +40,6 @@ from bench.process import ServerProcess, stop_servers_on_sigterm
 from bench.repository import MOBILE, TINY, Model, configuration
 
 _SOURCE = Path(__file__).parent / "programs" / "openloop.c"
-_READY = re.compile(r"ready: gRPC on \S+:(\d+)")
-
 SLOW = Model(name="slow", input=("x", (256,)), output=("y", (256,)), max_batch_size=64)
 
 #: What `slow` should take on this machine.
@@ -177,20 +175,13 @@ def body(model: Model) -> bytes:
 
 @contextmanager
 def _serving(command: str, repository: Path, core: int) -> Iterator[tuple[ServerProcess, int]]:
-    log = repository.parent / "server.log"
     arguments = [
         "serve", str(repository), "--grpc-port", "0", "--http-port", "off", "--metrics-port", "off",
         "--threads", "1",
     ]  # fmt: skip
-    server = ServerProcess([command, *arguments], core, {}, log)
+    server = ServerProcess([command, *arguments], core, {}, repository.parent / "server.log")
     try:
-        try:
-            server.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
-        except TimeoutError:
-            raise LoadError(f"the server does not start: {server.log_tail()}") from None
-        ports = _READY.search(log.read_text())
-        assert ports is not None
-        yield server, int(ports[1])
+        yield server, server.ports()[0]
     finally:
         server.stop()
 
@@ -261,7 +252,7 @@ def main() -> int:
                             seconds=chosen.seconds,
                         )
                         measure(load, name, model, server)
-    except LoadError as error:
+    except (LoadError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

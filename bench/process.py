@@ -12,6 +12,9 @@ from types import FrameType
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
+#: What `zoo serve` logs once it answers.
+_READY = re.compile(r"ready: gRPC on \S+:(\d+),(?: HTTP on \S+:(\d+),)?.*\n")
+
 #: What a server may take to end after SIGTERM, before it is killed.
 _STOP_SECONDS = 5
 
@@ -72,6 +75,19 @@ class ServerProcess:
                 return time.perf_counter() - self.started
             time.sleep(0.005)
         raise TimeoutError(f"no answer within {seconds:g} s")
+
+    def ports(self, seconds: float = 60) -> tuple[int, int]:
+        """Wait until `zoo serve` answers; return its ports of gRPC and HTTP, 0 for one that is off.
+
+        TimeoutError, with the end of its log, if it does not.
+        """
+        try:
+            self.wait_until(lambda: _READY.search(self._log.read_text()) is not None, seconds)
+        except TimeoutError:
+            raise TimeoutError(f"the server does not start: {self.log_tail()}") from None
+        match = _READY.search(self._log.read_text())
+        assert match is not None
+        return int(match[1]), int(match[2] or 0)
 
     def has_ended(self) -> bool:
         """Tell whether it ended by itself."""

@@ -34,8 +34,6 @@ from bench.repository import IDENTITY, TINY, configuration
 from zoo_proto import tensorflow_framework_pb2 as tf
 from zoo_proto import tensorflow_serving_pb2 as tfs
 
-_READY = re.compile(r"ready: gRPC on \S+:(\d+), HTTP on \S+:(\d+)")
-
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 _CONNECTIONS, _IN_FLIGHT, _DEADLINE_MS = 8, 128, 60_000
@@ -152,21 +150,14 @@ def _serving(folder: Path, core: int) -> Iterator[tuple[ServerProcess, tuple[int
         path.parent.mkdir(parents=True)
         onnx.save(graph, path)
         (folder / "models" / model.name / "config.pbtxt").write_text(configuration(model))
-    log = folder / "server.log"
     command = [
         str(Path(sys.executable).with_name("zoo")), "serve", str(folder / "models"),
         "--grpc-port", "0", "--http-port", "0", "--metrics-port", "off", "--threads", "1",
         "--site", "off",
     ]  # fmt: skip
-    server = ServerProcess(command, core, {}, log)
+    server = ServerProcess(command, core, {}, folder / "server.log")
     try:
-        try:
-            server.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
-        except TimeoutError:
-            raise LoadError(f"the server does not start: {server.log_tail()}") from None
-        ports = _READY.search(log.read_text())
-        assert ports is not None
-        yield server, (int(ports[1]), int(ports[2]))
+        yield server, server.ports()
     finally:
         server.stop()
 
@@ -212,7 +203,7 @@ def main() -> int:
                 print("| requests | seconds | resident MB |\n| ---: | ---: | ---: |")
                 driver = Driver(program, ports, load_core, Path(work) / "body")
                 soak(driver, server, chosen.requests, chosen.seconds, chosen.minutes)
-    except LoadError as error:
+    except (LoadError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -17,7 +17,6 @@ are measured.
 
 import argparse
 import os
-import re
 import socket
 import statistics
 import subprocess
@@ -39,8 +38,6 @@ from bench.repository import MOBILE, TINY, Model, Repositories, prepare
 
 #: The region's name on the servers.
 _REGION = "row"
-
-_READY = re.compile(r"ready: gRPC on \S+:(\d+),")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +78,7 @@ def serving(
     log = work / f"workers-{workers}-of-{len(cores)}.log"
     process = ServerProcess(command, ",".join(map(str, cores)), {}, log)
     try:
-        process.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
-        ready = _READY.search(log.read_text())
-        assert ready is not None
-        yield process, int(ready.group(1))
+        yield process, process.ports()[0]
     finally:
         process.stop()
 

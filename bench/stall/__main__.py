@@ -30,8 +30,6 @@ from bench.stall.models import make_models
 from bench.stall.probe import Seen, watched
 from bench.stall.rows import Row, rows
 
-_READY = re.compile(r"ready: gRPC on \S+:(\d+), HTTP on \S+:(\d+),")
-
 #: How long the idle server is watched, before and after the rows.
 _IDLE_SECONDS = 2.0
 
@@ -55,20 +53,16 @@ def _measure(row: Row, server: ServerProcess, grpc_port: int, http_port: int) ->
 
 
 def _start(command: str, folder: Path) -> tuple[ServerProcess, int, int]:
-    log = folder / "server.log"
     arguments = [
         "serve", str(folder / "models"), "--grpc-port", "0", "--http-port", "0",
         "--metrics-port", "0",
     ]  # fmt: skip
-    server = ServerProcess([command, *arguments], "0-1023", {}, log)
+    server = ServerProcess([command, *arguments], "0-1023", {}, folder / "server.log")
     try:
-        server.wait_until(lambda: _READY.search(log.read_text()) is not None, 60)
-    except TimeoutError:
+        return server, *server.ports()
+    except TimeoutError as error:
         server.stop()
-        raise SystemExit(f"the server does not start: {server.log_tail()}") from None
-    ports = _READY.search(log.read_text())
-    assert ports is not None
-    return server, int(ports[1]), int(ports[2])
+        raise SystemExit(str(error)) from None
 
 
 def _run(command: str, only: str) -> Iterator[tuple[str, Seen, int]]:

@@ -99,3 +99,31 @@ def test_memory_is_read_by_the_name_of_the_field():
 
     assert memory_kb(lines, "Pss:") == 40
     assert memory_kb(lines, "Rss:") == 100
+
+
+@pytest.mark.parametrize(
+    ("line", "ports"),
+    [
+        ("ready: gRPC on 127.0.0.1:81, HTTP on 127.0.0.1:82, metrics on [::1]:83, 3 models", (81, 82)),
+        ("ready: gRPC on 127.0.0.1:81, 3 models, 0 unavailable", (81, 0)),
+    ],
+)  # fmt: skip
+def test_the_ports_of_a_server_are_those_that_it_logs(tmp_path, line, ports):
+    """Also without HTTP; until the line is whole they are not known."""
+    process = started(tmp_path, f"import time; print({line!r}, flush=True); time.sleep(600)")
+    try:
+        assert process.ports() == ports
+    finally:
+        process.stop()
+
+
+def test_a_server_that_ends_says_why_it_has_no_ports(tmp_path):
+    """The error has the end of the log."""
+    process = started(tmp_path, "raise SystemExit('error: the port is in use')")
+    try:
+        with pytest.raises(
+            TimeoutError, match="the server does not start: error: the port is in use"
+        ):
+            process.ports()
+    finally:
+        process.stop()

@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from zoo_server.errors import AddressError
@@ -23,13 +24,7 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
 
     AddressError says why that fails, and that `flag` sets the port.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror:
-        raise address_error(host, port, "the host name cannot be resolved") from None
-    listener = socket.socket(family, kind, protocol)
+    listener, address = _unbound(host, port)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,10 +43,7 @@ def hold(host: str, port: int) -> socket.socket:
     it is in use while the socket is open. Raises AddressError with the reason.
     """
     probe(host, port)
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    placeholder = socket.socket(family, kind, protocol)
+    placeholder, address = _unbound(host, port)
     try:
         placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -66,13 +58,8 @@ def hold(host: str, port: int) -> socket.socket:
 
 def probe(host: str, port: int) -> None:
     """Try the address with a plain socket first: grpcio's own error does not say what is wrong."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror:
-        raise address_error(host, port, "the host name cannot be resolved") from None
-    with socket.socket(family, kind, protocol) as probe:
+    probe, address = _unbound(host, port)
+    with probe:
         # A port whose last connections are only cooling down is free, as it is for grpcio.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -80,6 +67,17 @@ def probe(host: str, port: int) -> None:
             probe.listen(1)
         except OSError as error:
             raise address_error(host, port, cause_of(error)) from None
+
+
+def _unbound(host: str, port: int) -> tuple[socket.socket, Any]:
+    """Return a socket, and the address to bind it to; AddressError for a host that has none."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror:
+        raise address_error(host, port, "the host name cannot be resolved") from None
+    return socket.socket(family, kind, protocol), address
 
 
 def cause_of(error: OSError, flag: str = "--grpc-port") -> str:
