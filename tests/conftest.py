@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests import leftovers
 from tests.shared_folder import shared_folder
 from tests.zoo.forking_python import ForkingPython
 
@@ -95,6 +96,11 @@ class Trained:
         with np.load(self.folder / f"{name}.npz") as file:
             feeds = {key[2:]: file[key] for key in file.files if key.startswith("x:")}
             return feeds, {key[2:]: file[key] for key in file.files if key.startswith("y:")}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See to it that what the tests start ends with them, however they end."""
+    leftovers.pytest_configure(config)
 
 
 @pytest.fixture(scope="session")
