@@ -207,7 +207,7 @@ def main() -> int:
     unknown = sorted(set(options.models) - set(sizes()))
     if unknown:
         parser.error(f"{', '.join(unknown)}: not in keras.applications")
-    records = _kept(options.json)
+    records = _earlier_rows(options.json)
     names = options.models or list(sizes())
     for name in names:
         records[name] = measured(name)
@@ -223,7 +223,7 @@ def main() -> int:
     return 0 if all(records[name]["status"] in EXPECTED for name in names) else 1
 
 
-def _kept(path: Path | None) -> dict[str, dict[str, Any]]:
+def _earlier_rows(path: Path | None) -> dict[str, dict[str, Any]]:
     """Return the rows of earlier runs by model: those that are not measured again stay."""
     if path is None or not path.is_file():
         return {}

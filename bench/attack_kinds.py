@@ -29,7 +29,7 @@ def _request(method: str) -> bytes:
     return b"".join(_literal(name, value) for name, value in fields.items())
 
 
-def _connected(port: int) -> socket.socket:
+def _connection(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
@@ -43,7 +43,7 @@ def _many(stack: ExitStack, port: int, count: int, sent: bytes, over: threading.
         if over.is_set():
             return
         with suppress(OSError):
-            connection = stack.enter_context(_connected(port))
+            connection = stack.enter_context(_connection(port))
             connection.sendall(sent)
             connections.append(connection)
     over.wait()
@@ -63,7 +63,7 @@ def _drip(sent: bytes, count: int) -> Attack:
     def attack(_: int, port: int, stack: ExitStack, over: threading.Event) -> None:
         connections = []
         for _number in range(count):
-            connection = stack.enter_context(_connected(port))
+            connection = stack.enter_context(_connection(port))
             connection.sendall(sent)
             connections.append(connection)
         while not over.wait(1.0):
@@ -79,7 +79,7 @@ def _flood(opening: bytes, burst: bytes, *, read: bool, threads: int = 1) -> Att
 
     def send(port: int, over: threading.Event) -> None:
         while not over.is_set():
-            with suppress(OSError), _connected(port) as connection:
+            with suppress(OSError), _connection(port) as connection:
                 connection.sendall(opening)
                 connection.settimeout(1)
                 while not over.is_set():
@@ -108,7 +108,7 @@ def _streams(method: str, connections: int, each: int, message: bytes = b"") -> 
         block = _request(method)
         data = b"\0" + struct.pack(">I", len(message)) + message
         for _number in range(connections):
-            connection = stack.enter_context(_connected(port))
+            connection = stack.enter_context(_connection(port))
             connection.settimeout(1)
             parts = [_PREFACE, _frame(_SETTINGS, 0, 0)]
             for index in range(each):

@@ -103,7 +103,7 @@ def _summary(took: Mapping[str, Sequence[float]], failed: Mapping[str, int]) -> 
     )
 
 
-def _watched(grpc_port: int, http_port: int, attack: Attack) -> str:
+def _probe_during(grpc_port: int, http_port: int, attack: Attack) -> str:
     command = [sys.executable, "-m", "bench.attacks", "--probe", f"{grpc_port},{http_port}"]
     over = threading.Event()
     with (
@@ -144,11 +144,11 @@ def main() -> int:
         return 0
     for name, attack in ATTACKS.items():
         if re.search(chosen.only, name):
-            print(f"{name:42s} {_attacked(chosen.command, chosen.transport, attack)}", flush=True)
+            print(f"{name:42s} {_outcome(chosen.command, chosen.transport, attack)}", flush=True)
     return 0
 
 
-def _attacked(command: str, transport: str, attack: Attack) -> str:
+def _outcome(command: str, transport: str, attack: Attack) -> str:
     """Start a server without models, attack it, and return what the probe saw."""
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         folder = Path(work)
@@ -159,7 +159,7 @@ def _attacked(command: str, transport: str, attack: Attack) -> str:
         ]  # fmt: skip
         server = ServerProcess([command, *arguments], "0-1023", {}, folder / "server.log")
         try:
-            return _watched(*server.ports(), attack)
+            return _probe_during(*server.ports(), attack)
         finally:
             server.stop()
 

@@ -147,7 +147,7 @@ def _write_files(model: Any, folder: Path) -> dict[str, float]:
     return seconds
 
 
-def _opened(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
+def _runner(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
     """Open a session and return what runs it once."""
     from zoo.parity.runtimes import open_session
 
@@ -176,7 +176,7 @@ def measured(name: str, seconds: float) -> dict[str, Any]:
         files = export_all(name, Path(folder))
         batches = {}
         for batch in BATCHES:
-            openers = {e: partial(_opened, item, batch) for e, item in files.items()}
+            openers = {e: partial(_runner, item, batch) for e, item in files.items()}
             batches[str(batch)] = compared(race(openers, seconds))
     facts = {
         exporter: {k: v for k, v in values.items() if k not in ("path", "rows")}

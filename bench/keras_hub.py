@@ -185,7 +185,7 @@ def _ratios(
     files: Mapping[str, Path], feeds: Mapping[str, np.ndarray], seconds: float
 ) -> dict[str, float]:
     """Return the median time of our file as a share of each peer's."""
-    times = race({k: partial(_opened, v, feeds) for k, v in files.items()}, seconds)
+    times = race({k: partial(_runner, v, feeds) for k, v in files.items()}, seconds)
     medians = {k: statistics.median(v) for k, v in times.items()}
     return {k: medians["ours"] / v for k, v in medians.items() if k != "ours"}
 
@@ -234,7 +234,7 @@ def _in_order(case: Any, graph: Any) -> Any:
     return replace(case, feeds={name: case.feeds[name] for name in names}) if known else case
 
 
-def _opened(path: Path, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
+def _runner(path: Path, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
     """Open a session, and return what runs it on a row."""
     from zoo.parity.runtimes import open_session
 

@@ -54,7 +54,7 @@ def branches(layers: Sequence[Layer]) -> tuple[Place, list[str]]:
     layout = arrange({key: box.size for key, box in boxes.items()}, edges, GAPS)
     parts = _curves(layout)
     for key, box in boxes.items():
-        parts += _drawn(box, layout.boxes[key])
+        parts += _box_svg(box, layout.boxes[key])
     width, height = layout.size
     return (width + 2 * MARGIN, height + 2 * MARGIN), parts
 
@@ -79,7 +79,7 @@ def _curves(layout: Layout) -> list[str]:
     return parts
 
 
-def _drawn(box: _Box, middle: Place) -> list[str]:
+def _box_svg(box: _Box, middle: Place) -> list[str]:
     """Return a box with its lines, and a rule between what it is and its shapes."""
     width, height = box.size
     x, top = MARGIN + middle[0] - width / 2, MARGIN + middle[1] - height / 2

@@ -47,7 +47,7 @@ def samples(
     turns = [each[turn] for turn in range(len(truth)) for each in members if turn < len(each)]
     rows = turns[: GRID[0] * GRID[1]]
     side = CELL if len(pictures) == 1 else CELL / len(pictures) + 8
-    names = [_named(classes[truth[row]], classes[chosen[row]]) for row in rows]
+    names = [_labels(classes[truth[row]], classes[chosen[row]]) for row in rows]
     height = side + LINE * (max(map(len, names)) + 1)
     parts = []
     for place, (row, lines) in enumerate(zip(rows, names, strict=True)):
@@ -55,7 +55,7 @@ def samples(
         y = MARGIN + place // GRID[1] * height
         for number, each in enumerate(pictures):
             left = x + (number - len(pictures) / 2) * (side + 2)
-            parts.append(image(left, y, (side, side), _drawn(each[row])))
+            parts.append(image(left, y, (side, side), _raster(each[row])))
         parts += [
             text(x, y + side + LINE * number, line, kind)
             for number, (line, kind) in enumerate(lines, start=1)
@@ -63,7 +63,7 @@ def samples(
     return Chart("Held-out images", parts, (WIDTH, 2 * MARGIN + -(-len(rows) // GRID[1]) * height))
 
 
-def _named(truth: str, answer: str) -> list[tuple[str, str]]:
+def _labels(truth: str, answer: str) -> list[tuple[str, str]]:
     """Return lines with what an image is, and the answer where it is another one, by class of style."""
     lines = [(line, "name middle") for line in textwrap.wrap(truth, LETTERS)]
     if answer != truth:
@@ -88,7 +88,7 @@ def activations(inputs: Mapping[str, np.ndarray], layers: Mapping[str, np.ndarra
     `inputs` has the images `(rows, columns, channels)` by name, from 0 to 1; `layers` has maps of that form,
     or `(channels,)`, by the layers' names.
     """
-    rows = [(name, [_drawn(each)]) for name, each in inputs.items()]
+    rows = [(name, [_raster(each)]) for name, each in inputs.items()]
     for name, values in layers.items():
         maps = values if values.ndim == 3 else values[None, None]
         height, width, count = maps.shape
@@ -106,7 +106,7 @@ def shares(images: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     return values
 
 
-def _drawn(picture: np.ndarray) -> np.ndarray:
+def _raster(picture: np.ndarray) -> np.ndarray:
     """Return `(rows, columns, channels)` as raster.image takes it."""
     return picture if picture.shape[-1] == 3 else picture[..., 0]
 
@@ -128,13 +128,13 @@ def _tiles(title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> Char
         y += LINE + 4
         for number, tile in enumerate(tiles):
             x = MARGIN + number % ACROSS * (SIDE + GAP)
-            size = _fitted(tile)
+            size = _tile_size(tile)
             parts.append(image(x, y + number // ACROSS * (SIDE + GAP), size, tile))
         y += -(-len(tiles) // ACROSS) * (SIDE + GAP) + GAP
     return Chart(title, parts, (WIDTH, y))
 
 
-def _fitted(tile: np.ndarray) -> tuple[float, float]:
+def _tile_size(tile: np.ndarray) -> tuple[float, float]:
     """Return a tile's width and height in pixels: its own proportions within a square."""
     height, width = tile.shape[:2]
     longest = max(height, width)

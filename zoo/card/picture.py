@@ -68,7 +68,7 @@ def _stack(layers: Sequence[Layer]) -> tuple[tuple[float, float], list[str]]:
     middle = MARGIN + width / 2
     parts = [_arrow(middle, row) for row in range(len(boxes) - 1)]
     for row, box in enumerate(boxes):
-        parts += _drawn(box, _top(row), left, right)
+        parts += _box_svg(box, _top(row), left, right)
     return (width + 2 * MARGIN, height), parts
 
 
@@ -97,7 +97,7 @@ def _arrow(x: float, row: int) -> str:
     )
 
 
-def _drawn(box: _Box, top: float, left: float, right: float) -> list[str]:
+def _box_svg(box: _Box, top: float, left: float, right: float) -> list[str]:
     """Return one layer's box: its name and call on the left, its shapes on the right."""
     x, middle, split = MARGIN, top + ROW, MARGIN + left
     frame = f'x="{x:.1f}" y="{top:.0f}" width="{left + right:.1f}" height="{2 * ROW}" rx="4"'

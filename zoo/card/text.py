@@ -136,7 +136,7 @@ def results(training: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         ["parameters", f"{training['parameters']} trained, {training['total_parameters']} in all"],
     ]
     table = markdown_table(("", "measured"), rows)
-    return "\n\n".join([table, *_lost(training)])
+    return "\n\n".join([table, *_linear_note(training)])
 
 
 def _over_seeds(training: Mapping[str, Any]) -> list[list[str]]:
@@ -158,7 +158,7 @@ def _settings(training: Mapping[str, Any]) -> list[list[str]]:
     return [["settings", text]] if settings else []
 
 
-def _lost(training: Mapping[str, Any]) -> list[str]:
+def _linear_note(training: Mapping[str, Any]) -> list[str]:
     """Say so where the linear model is better, and why the recipe stays."""
     metric, linear = training["metric"], training["linear"]
     sign = 1 if metric["higher_is_better"] else -1

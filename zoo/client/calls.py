@@ -139,7 +139,7 @@ def infer(known: ModelMetadata, request: InferenceRequest) -> Call[Answer]:
     )
     parameters.write(message.parameters, request.parameters or {})
     specs = {tensor.name: tensor for tensor in known.inputs}
-    for name, value in _named(known, request.inputs).items():
+    for name, value in _by_name(known, request.inputs).items():
         if name not in specs:
             raise _invalid(f"model '{known.name}' has no input '{name}', only {_list(specs)}")
         try:
@@ -182,7 +182,7 @@ def _class(element: bytes) -> Class:
     return Class(value=float(value), index=int(index), label=label)
 
 
-def _named(
+def _by_name(
     known: ModelMetadata, inputs: ArrayLike | Mapping[str, ArrayLike]
 ) -> Mapping[str, ArrayLike]:
     if isinstance(inputs, Mapping):
@@ -236,10 +236,10 @@ def _outputs(response: Any) -> dict[str, Array]:
             tensor.name: from_raw(datatypes.by_wire(tensor.datatype), tuple(tensor.shape), raw)
             for tensor, raw in pairs
         }
-    return {tensor.name: _typed(tensor) for tensor in response.outputs}
+    return {tensor.name: _array_of(tensor) for tensor in response.outputs}
 
 
-def _typed(tensor: Any) -> Array:
+def _array_of(tensor: Any) -> Array:
     wire = datatypes.by_wire(tensor.datatype)
     if wire.contents is None:
         raise ValueError(f"output '{tensor.name}' is {wire.wire}, which has no typed contents")

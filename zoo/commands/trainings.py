@@ -106,7 +106,7 @@ def spread(
             if options.trials is None or recipe.name in choices
         ]
         missing = [trial for each in trainings for trial in each.missing]
-        with _shown(len(missing)) as (overall, progress):
+        with _progress_of(len(missing)) as (overall, progress):
             for _ in run_missing(trainings, place.run, progress):
                 overall.end()
     records = [record for each in trainings if (record := each.result()) is not None]
@@ -132,7 +132,7 @@ def _search(
         chosen = [recipe for recipe in chosen if recipe.search]
     searches = [Search.of(recipe, common, options.trials) for recipe in chosen]
     owners = {trial: each for each in searches for trial in each.missing}
-    with _shown(len(owners)) as (overall, progress):
+    with _progress_of(len(owners)) as (overall, progress):
         for each in searches:
             for trial, outcome in place.search(each.recipe, each.missing, progress):
                 owners[trial].note(trial, outcome)
@@ -150,7 +150,7 @@ def _search(
 
 
 @contextmanager
-def _shown(count: int) -> Iterator[tuple[CommandProgress, Callable[[Trial], Progress]]]:
+def _progress_of(count: int) -> Iterator[tuple[CommandProgress, Callable[[Trial], Progress]]]:
     """Show how many of so many trainings are done, and an epoch of any of them."""
     with CommandProgress(count, "trainings") as overall:
 

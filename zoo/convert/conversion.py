@@ -178,7 +178,7 @@ def _finish(
     if has_text(model):
         opset = max(opset, TEXT_OPSET)
     if opset > TF2ONNX_OPSET:
-        source, model = model, _converted(large_as_inputs(model), opset)
+        source, model = model, _at_opset(large_as_inputs(model), opset)
         inputs_as_large(model, source)
     expand_text(model)
     del model.graph.value_info[:]
@@ -190,7 +190,7 @@ def _finish(
     return model
 
 
-def _converted(model: ModelProto, opset: int) -> ModelProto:
+def _at_opset(model: ModelProto, opset: int) -> ModelProto:
     """Bring a graph to a newer operator set; checker and parity judge the result."""
     try:
         return onnx.version_converter.convert_version(model, opset)

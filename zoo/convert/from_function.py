@@ -52,10 +52,10 @@ def from_function(model: keras.Model, traced: Traced, opset: int) -> ModelProto:
     logger.setLevel(logging.ERROR)
     try:
         try:
-            converted = _converted(traced, opset, catch_errors=False)
+            converted = _convert(traced, opset, catch_errors=False)
         except Exception:  # in an optimizer: without it the model may still be converted
             errors.messages.clear()
-            converted = _converted(traced, opset, catch_errors=True)
+            converted = _convert(traced, opset, catch_errors=True)
     except Exception as error:  # whatever tf2onnx raises means the same to the user
         raise CheckFailed(f"tf2onnx cannot convert {model.name}: {first_line(error)}") from error
     finally:
@@ -66,7 +66,7 @@ def from_function(model: keras.Model, traced: Traced, opset: int) -> ModelProto:
     return converted
 
 
-def _converted(traced: Traced, opset: int, *, catch_errors: bool) -> ModelProto:
+def _convert(traced: Traced, opset: int, *, catch_errors: bool) -> ModelProto:
     """Call tf2onnx; with `catch_errors` an optimizer that fails is skipped.
 
     For that tf2onnx copies the whole graph, weights included, before each optimizer, unless this

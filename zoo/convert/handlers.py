@@ -102,12 +102,12 @@ def _label_encoder(graph: Graph, node: Node, table: Lookup) -> None:
     """A table is ai.onnx.ml's LabelEncoder."""
     attributes: dict[str, object] = {}
     for side, values in (("keys", table.keys), ("values", table.values)):
-        attributes |= _typed(side, values)
-    attributes |= _typed("default", table.default)
+        attributes |= _label_attribute(side, values)
+    attributes |= _label_attribute("default", table.default)
     replace(graph, node, "LabelEncoder", node.input, attributes, domain=ML_DOMAIN)
 
 
-def _typed(side: str, values: np.ndarray) -> dict[str, object]:
+def _label_attribute(side: str, values: np.ndarray) -> dict[str, object]:
     """Return the attribute of a LabelEncoder that holds these values."""
     array = np.asarray(values)
     suffix = "" if side == "default" else "s"

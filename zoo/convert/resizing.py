@@ -44,7 +44,7 @@ def resize_nearest(graph: Graph, node: Node, name: str, _: object) -> None:
     x, shape = node.input[0], graph.get_shape(node.input[0])
     for axis, size, target in ((1, height, tall), (2, width, wide)):
         positions = np.arange(size, dtype=np.float32)[None, :, None, None]
-        chosen = _evaluated(partial(kernel, positions, target, 0)).ravel().astype(np.int64)
+        chosen = _evaluate(partial(kernel, positions, target, 0)).ravel().astype(np.int64)
         indices = constant(graph, node, f"indices_{axis}", chosen)
         if axis == 2:
             replace(graph, node, "Gather", [x, indices], {"axis": axis})
@@ -140,7 +140,7 @@ def _tf2onnx_resize(graph: Graph, node: Node) -> None:
     Resize.version_11(graph, node)
 
 
-def _evaluated(build: Callable[[], tf.Tensor]) -> np.ndarray:
+def _evaluate(build: Callable[[], tf.Tensor]) -> np.ndarray:
     """Run TensorFlow operators now, although a graph is being converted around us."""
     import tensorflow as tf
 
@@ -159,7 +159,7 @@ def _resize_by_matrices(graph: Graph, node: Node, kernel: Kernel) -> None:
 
     def matrix(size: int, target: int, axis: int) -> np.ndarray:
         basis = np.eye(size, dtype=np.float32)[None, :, None, :]
-        return _evaluated(lambda: kernel(basis, target, axis)).reshape(target, size)
+        return _evaluate(lambda: kernel(basis, target, axis)).reshape(target, size)
 
     float32 = TensorProto.FLOAT
     if graph.get_dtype(x) != float32:

@@ -80,7 +80,7 @@ def signature_of(
     known = _functional(functional) if hasattr(functional, "_inputs_struct") else None
     if input_signature is not None:
         names = None if known is None else known.output_names
-        signature = replace(_specified(model, input_signature), output_names=names)
+        signature = replace(_from_input_signature(model, input_signature), output_names=names)
     else:
         signature = known or _subclassed(model, samples)
     return renamed(signature, input_names, output_names)
@@ -132,9 +132,11 @@ def _subclassed(model: keras.Model, samples: object) -> Signature:
     except CheckFailed:
         if samples is None:
             raise
-        return _specified(model, _arrays(samples))
+        return _from_input_signature(model, _arrays(samples))
     if isinstance(samples, Mapping) and len(call_arguments(model, samples)[0]) > len(arguments):
-        return _specified(model, _arrays(samples))  # optional arguments that Keras did not see
+        return _from_input_signature(
+            model, _arrays(samples)
+        )  # optional arguments that Keras did not see
     parameters: list[str | None] = list(inspect.signature(model.call).parameters)
     order = sorted(
         range(len(arguments)),
@@ -179,10 +181,10 @@ def _recorded_arguments(model: keras.Model, keys: Sequence[str]) -> list[str | N
     return list(arguments)
 
 
-def _specified(model: keras.Model, input_signature: object) -> Signature:
+def _from_input_signature(model: keras.Model, input_signature: object) -> Signature:
     """Return the signature that the caller describes."""
     names, structures = call_arguments(model, input_signature)
-    leaves = [_described(model, item) for item in structures]
+    leaves = [_specification_leaves(model, item) for item in structures]
     positional = list(inspect.signature(model.call).parameters)
     stems = [name or positional[i] for i, name in enumerate(names)] if len(names) > 1 else names
     tensors = named_tensors(stems, leaves, "float32")
@@ -226,12 +228,12 @@ def call_arguments(model: keras.Model, values: object) -> tuple[list[str | None]
     return [None], [values]
 
 
-def _described(model: keras.Model, structure: object) -> object:
+def _specification_leaves(model: keras.Model, structure: object) -> object:
     """Return a structure of specifications as leaves. Raises UsageError for what is none."""
     if isinstance(structure, Mapping):
-        return {key: _described(model, item) for key, item in structure.items()}
+        return {key: _specification_leaves(model, item) for key, item in structure.items()}
     if isinstance(structure, list | tuple):
-        return [_described(model, item) for item in structure]
+        return [_specification_leaves(model, item) for item in structure]
     shape, dtype = getattr(structure, "shape", None), getattr(structure, "dtype", None)
     if shape is None or dtype is None:
         raise UsageError(

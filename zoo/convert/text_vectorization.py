@@ -59,14 +59,14 @@ def text_tokens(layer: keras.Layer, tokens: Tokens) -> Iterator[None]:
     if not dense or layer._split != "whitespace" or layer._output_mode == "one_hot":
         yield
         return
-    layer.__dict__["call"] = lambda inputs: _vectorized(layer, inputs, tokens)
+    layer.__dict__["call"] = lambda inputs: _vectorize(layer, inputs, tokens)
     try:
         yield
     finally:
         layer.__dict__.pop("call", None)
 
 
-def _vectorized(layer: keras.Layer, inputs: tf.Tensor, tokens: Tokens) -> tf.Tensor:
+def _vectorize(layer: keras.Layer, inputs: tf.Tensor, tokens: Tokens) -> tf.Tensor:
     """Return what the layer's call does, of words side by side with "" behind."""
     import tensorflow as tf
 
@@ -82,14 +82,14 @@ def _vectorized(layer: keras.Layer, inputs: tf.Tensor, tokens: Tokens) -> tf.Ten
     lookup = layer._lookup_layer
     numbers = lookup._lookup_dense(words)
     if layer._output_mode != "int":
-        return _counted(lookup, words, numbers, tokens)
+        return _count_words(lookup, words, numbers, tokens)
     if (length := layer._output_sequence_length) is None:
         return numbers
     behind = tf.zeros([tf.shape(numbers)[0], length], numbers.dtype)
     return tf.ensure_shape(tf.concat([numbers, behind], 1)[:, :length], [None, length])
 
 
-def _counted(
+def _count_words(
     lookup: keras.layers.StringLookup, words: tf.Tensor, numbers: tf.Tensor, tokens: Tokens
 ) -> tf.Tensor:
     """Return counts of the words that are there, or whether they are, or counts with weights."""

@@ -147,7 +147,7 @@ def export(
             max_loss=options.max_loss,
             file=file,
         ):
-            variants.append(_written(smaller, folder))
+            variants.append(_write(smaller, folder))
     states = dict(signature.states)
     return Export(variants=tuple(variants), proofs=proofs, cases=compared, states=states)
 
@@ -161,7 +161,7 @@ def _prove(path: Path, cases: Cases, policy: Policy) -> tuple[Proof, Tolerance]:
     return proof, tolerance
 
 
-def _written(variant: Variant, folder: Path) -> Variant:
+def _write(variant: Variant, folder: Path) -> Variant:
     """Write a variant that is in memory, if it is."""
     if variant.content is None:
         return variant

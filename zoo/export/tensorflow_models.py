@@ -111,7 +111,7 @@ def _model_of(
 
     `keep` is what owns the function's variables.
     """
-    keras, shown = import_keras().keras, _shown(list(inputs))
+    keras, shown = import_keras().keras, _plain_names(list(inputs))
 
     class TensorFlowFunction(keras.layers.Layer):  # type: ignore[misc, name-defined]  # Keras ships no types
         """Calls the function; its variables are constants here."""
@@ -139,7 +139,7 @@ def _model_of(
     return keras.Model(keras_inputs, answers, name=_identifier(name))
 
 
-def _shown(names: Sequence[str]) -> dict[str, str]:
+def _plain_names(names: Sequence[str]) -> dict[str, str]:
     """Return the inputs' names, without the numbers that tf.keras counts through a process."""
     numbered = [name for name in names if AUTOMATIC.fullmatch(name)]
     if len(numbered) == 1:

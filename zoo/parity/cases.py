@@ -72,7 +72,7 @@ def parity_cases(recipe: Recipe, model: keras.Model, held_out: Rows) -> ParityCa
         chosen = np.sort(random.choice(rows, size=batch, replace=rows < batch))
         real = [x[chosen] for x in held_out.inputs]
         drawn = [
-            _drawn(random, x, tensor.shape[1:], batch)
+            _random_rows(random, x, tensor.shape[1:], batch)
             for x, tensor in zip(held_out.inputs, model.inputs, strict=True)
         ]
         for kind, arrays in (("held-out", real), ("random", drawn)):
@@ -148,7 +148,7 @@ def held_out_metric(
     }
 
 
-def _drawn(
+def _random_rows(
     random: np.random.Generator, held_out: np.ndarray, shape: tuple[int | None, ...], batch: int
 ) -> np.ndarray:
     """Draw rows of the held-out rows' own mean, spread and range."""

@@ -55,7 +55,9 @@ def answers(
 
 def named(leaves: Sequence[np.ndarray], outputs: Sequence[Tensor]) -> Feeds:
     """Return answers by output name, in its type."""
-    return {t.name: _typed(leaf, t.dtype) for t, leaf in zip(outputs, leaves, strict=True)}
+    return {
+        t.name: _as_runtimes_answer(leaf, t.dtype) for t, leaf in zip(outputs, leaves, strict=True)
+    }
 
 
 def leaves_of(
@@ -126,7 +128,7 @@ def _in_graph(ask: Callable[[], object]) -> object:
         return ask()
 
 
-def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
+def _as_runtimes_answer(array: np.ndarray, dtype: str) -> np.ndarray:
     """Return an answer as runtimes give it: strings as str, and no half precision."""
     if array.dtype == object:
         text = [item.decode() if isinstance(item, bytes) else item for item in array.ravel()]

@@ -46,7 +46,7 @@ def sample_rows(signature: Signature, samples: Samples) -> Feeds:
         wrong = [(a, b) for a, b in zip(array.shape[1:], shape[1:], strict=True) if b and a != b]
         if wrong:
             raise UsageError(f"samples of {tensor.name} are {list(array.shape)}, not {list(shape)}")
-        feeds[tensor.name] = _converted(tensor, array)
+        feeds[tensor.name] = _cast(tensor, array)
     sizes = {name: len(rows) for name, rows in feeds.items()}
     if len(set(sizes.values())) > 1:
         raise UsageError(f"samples have different numbers of rows: {sizes}")
@@ -61,7 +61,7 @@ def _array(tensor: Tensor, values: ArrayLike) -> np.ndarray:
     return array
 
 
-def _converted(tensor: Tensor, array: np.ndarray) -> np.ndarray:
+def _cast(tensor: Tensor, array: np.ndarray) -> np.ndarray:
     """Return rows in an input's type; UsageError for those that would become other values."""
     if tensor.dtype == "string":
         return array.astype(object)

@@ -114,9 +114,7 @@ def _compare(
     records = {}
     for kind, variant in built.items():
         variant_outputs = outputs[kind]
-        judged = [
-            _judged(judge, base, variant_outputs, max_loss) for judge in evidence.judges(base)
-        ]
+        judged = [_judge(judge, base, variant_outputs, max_loss) for judge in evidence.judges(base)]
         _describe(variant, kind, judged[0].value)
         worst = max(judged, key=lambda item: item.excess)
         variant_bytes = len(serialized(variant))
@@ -138,7 +136,7 @@ def _compare(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class _Judgement:
     """One metric of one variant beside fp32's; `excess` is how far its loss is beyond the limit."""
 
     metric: Metric
@@ -163,12 +161,12 @@ class _Judged:
         }
 
 
-def _judged(judge: Judge, base: Arrays, outputs: Arrays, max_loss: float | None) -> _Judged:
+def _judge(judge: Judge, base: Arrays, outputs: Arrays, max_loss: float | None) -> _Judgement:
     fp32 = judge.value(base, base)
     value = float("nan") if adds_nonfinite(base, outputs) else judge.value(base, outputs)
     metric = judge.metric
     loss, limit = metric.loss(fp32, value), metric.limit(max_loss)
-    return _Judged(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)
+    return _Judgement(metric=metric, fp32=fp32, value=value, loss=loss, limit=limit)
 
 
 def _describe(variant: ModelProto, kind: str, value: float) -> None:

@@ -31,7 +31,7 @@ def recover(run: RunFolder) -> None:
 def settle(recipe: Recipe, run: RunFolder, folder: Path, missed: Sequence[str]) -> None:
     """Rename a finished folder to where it belongs; raises CheckFailed with what was missed."""
     if missed:
-        failed = _failed(run)
+        failed = _failed_folder(run)
         shutil.rmtree(failed, ignore_errors=True)
         folder.rename(failed)
         raise CheckFailed(f"{recipe.where}: {'; '.join(missed)}: see {failed}")
@@ -62,10 +62,10 @@ def _replace(run: RunFolder, folder: Path) -> None:
     if run.path.exists():
         run.path.rename(old)
     folder.rename(run.path)
-    for obsolete in (old, _failed(run)):
+    for obsolete in (old, _failed_folder(run)):
         shutil.rmtree(obsolete, ignore_errors=True)
 
 
-def _failed(run: RunFolder) -> Path:
+def _failed_folder(run: RunFolder) -> Path:
     """Return where a run that fell short is kept; no model's name has a dot."""
     return run.runs / f"{run.name}.failed"

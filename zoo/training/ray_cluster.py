@@ -109,7 +109,7 @@ class RayCluster:
                 running[task.remote(_explicit(trial))] = trial
             (done, *_), _ = ray.wait(list(running))
             trial = running.pop(done)
-            yield trial, _settled(trial, self._result(done))
+            yield trial, _put_in_place(trial, self._result(done))
 
     def search(
         self, recipe: Recipe, trials: Sequence[Trial], reports: Reports
@@ -147,7 +147,7 @@ def _explicit(trial: Trial) -> Trial:
     return replace(trial, settings=dict(recipe.settings), judged=False)
 
 
-def _settled(trial: Trial, result: Result) -> Outcome:
+def _put_in_place(trial: Trial, result: Result) -> Outcome:
     """Put a run that came back in place; it is held against its claim only here."""
     if isinstance(result, Score | ZooError):
         return result

@@ -114,7 +114,7 @@ class EnsembleScheduler:
         try:
             if member.is_gone():
                 raise Cancelled("the caller hung up before the first step")
-            steps = _needed(self.steps, member.plan.names)
+            steps = _steps_for(self.steps, member.plan.names)
             run.begin(
                 [(step, self._find(step.model, step.version)) for step in steps], inline_budget_ns
             )
@@ -127,7 +127,7 @@ class EnsembleScheduler:
             self._running -= 1
 
 
-def _needed(steps: Sequence[EnsembleStep], outputs: Sequence[str]) -> list[EnsembleStep]:
+def _steps_for(steps: Sequence[EnsembleStep], outputs: Sequence[str]) -> list[EnsembleStep]:
     """Return the steps that the outputs come of, in the order of the steps."""
     tensors, needed = set(outputs), []
     for step in reversed(steps):
@@ -191,7 +191,7 @@ class _EnsembleRun:
         """Fail the request, unless it has been answered."""
         if not self._end():
             return
-        self._scheduler.answers.refuse(self.member, _named(error, self._scheduler.name))
+        self._scheduler.answers.refuse(self.member, _with_ensemble(error, self._scheduler.name))
 
     def _take(self, tensors: Mapping[str, _Tensor], inline_budget_ns: int) -> None:
         with self._lock:
@@ -318,7 +318,7 @@ def _input(name: str, datatype: DataType, tensor: _Tensor) -> InputTensor:
     return InputTensor(name=name, datatype=datatype.wire, shape=tensor.shape, data=data)
 
 
-def _named(error: Exception, ensemble: str) -> Exception:
+def _with_ensemble(error: Exception, ensemble: str) -> Exception:
     """Return an error that says, as Triton does, in which ensemble it came up."""
     if not isinstance(error, ServerError):
         return error

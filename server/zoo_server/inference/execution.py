@@ -45,7 +45,7 @@ def gather(requests: Sequence[Planned]) -> dict[str, np.ndarray]:
         }
     rows = sum(request.plan.batch_size for request in requests)
     return {
-        planned.name: _joined(planned, [request.data[index] for request in requests], rows)
+        planned.name: _join(planned, [request.data[index] for request in requests], rows)
         for index, planned in enumerate(first.inputs)
     }
 
@@ -62,7 +62,7 @@ def _array(planned: PlannedInput, data: Data) -> np.ndarray:
     return array if array.flags.aligned else array.copy()
 
 
-def _joined(planned: PlannedInput, parts: list[Data], rows: int) -> np.ndarray:
+def _join(planned: PlannedInput, parts: list[Data], rows: int) -> np.ndarray:
     shape = (rows, *planned.shape[1:])
     if planned.nbytes is None:
         joined: np.ndarray = np.concatenate(cast("list[np.ndarray]", parts))

@@ -209,7 +209,7 @@ class GraphRunner(CountedAnswers):
     def _run(self, batch: list[QueuedRequest], waits: bool) -> list[Rows]:
         started = time.perf_counter_ns()
         first = batch[0]
-        names = first.plan.names if self._alike(batch) else _wanted(batch, self._always)
+        names = first.plan.names if self._alike(batch) else _outputs_of(batch, self._always)
         ragged = self._ragged
         feeds = gather(batch) if ragged is None else gather_ragged(ragged, batch)
         ready = time.perf_counter_ns()
@@ -252,7 +252,7 @@ def _parts(run: Run, batch: Sequence[QueuedRequest]) -> list[Rows]:
     return parts
 
 
-def _wanted(batch: Sequence[QueuedRequest], always: Sequence[str]) -> tuple[str, ...]:
+def _outputs_of(batch: Sequence[QueuedRequest], always: Sequence[str]) -> tuple[str, ...]:
     """Return the outputs that any of the requests wants, in order of their first mention."""
     names = [name for member in batch for name in member.plan.names]
     return tuple(dict.fromkeys([*names, *always]))

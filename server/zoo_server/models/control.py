@@ -200,7 +200,7 @@ class ModelControl:
         check_name(name)
         self._check_mode()
         if override.files:
-            with _written(name, override) as files:
+            with _override_files(name, override) as files:
                 problem = self._load(files, repeatable=False)
         else:
             problem = self._load(replace(self._find(name), config_json=override.config))
@@ -302,7 +302,7 @@ class ModelControl:
 
 
 @contextmanager
-def _written(name: str, override: Override) -> Iterator[ModelFiles]:
+def _override_files(name: str, override: Override) -> Iterator[ModelFiles]:
     try:
         with unpacked(name, override) as files:
             yield files

@@ -26,10 +26,10 @@ def run_self_test(
     cancellation: Cancellation | None = None,
 ) -> None:
     """Run every set of vectors; ModelLoadError names the first answer beyond the tolerance."""
-    outputs = [_named(item.outputs, graph.outputs) for item in vectors]
+    outputs = [_by_name(item.outputs, graph.outputs) for item in vectors]
     scales = _scales(outputs)
     for item, expected in zip(vectors, outputs, strict=True):
-        feeds = _named(item.inputs, graph.inputs)
+        feeds = _by_name(item.inputs, graph.inputs)
         try:
             answers = graph.run(list(expected), feeds, cancellation=cancellation)
         except (ExecutionError, InvalidRequest) as error:
@@ -40,7 +40,7 @@ def run_self_test(
                 raise ModelLoadError(f"self-test: {item.name}, output '{name}': {reason}")
 
 
-def _named(tensors: NamedTensors, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+def _by_name(tensors: NamedTensors, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     """Return tensors by name; one that a file does not name is the graph's at that position."""
     if len(tensors) > len(specs):
         raise ModelLoadError(f"self-test: {len(tensors)} vectors for {len(specs)} tensors")

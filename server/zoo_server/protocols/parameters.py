@@ -97,8 +97,8 @@ class RegionPart:
 
 def region_part_of(tensor: Tensor) -> RegionPart | None:
     """Return what an input's or output's parameters say of shared memory, None if nothing (2.3)."""
-    region = _typed(tensor, REGION, "string_param")
-    offset, size = (_typed(tensor, key, "int64_param") for key in (OFFSET, SIZE))
+    region = _parameter(tensor, REGION, "string_param")
+    offset, size = (_parameter(tensor, key, "int64_param") for key in (OFFSET, SIZE))
     return region_part(
         tensor.name,
         None if region is None else region.string_param,
@@ -132,7 +132,7 @@ def check_output(part: RegionPart | None, classes: int) -> None:
         raise InvalidRequest(f"output can't set both '{REGION}' and 'classification'")
 
 
-def _typed(tensor: Tensor, key: str, field: str) -> pb.InferParameter | None:
+def _parameter(tensor: Tensor, key: str, field: str) -> pb.InferParameter | None:
     """Return a parameter that must have that field if it is there."""
     if key not in tensor.parameters:
         return None

@@ -34,7 +34,7 @@ def check_external_data(confinement: Confinement, path: Path) -> int:
         return 0
     total = 0
     model = f"{path.parent.name}/{path.name}"
-    for location, least in _needed(graph).items():
+    for location, least in _references(graph).items():
         what = f"the external data {location[:_MOST_CHARACTERS]!r} of {model}"
         if PurePosixPath(location).is_absolute():  # a path of some machine, which no message shows
             raise ModelLoadError(f"{model} reads weights by an absolute path: {_BESIDE}")
@@ -50,7 +50,7 @@ def check_external_data(confinement: Confinement, path: Path) -> int:
     return total
 
 
-def _needed(graph: pb.GraphProto) -> dict[str, int]:
+def _references(graph: pb.GraphProto) -> dict[str, int]:
     """Return the files that a graph reads weights from, and up to where it reads each."""
     needed: dict[str, int] = {}
     for tensor in _tensors(graph):

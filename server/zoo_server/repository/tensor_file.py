@@ -47,14 +47,14 @@ def parse_tensor(content: bytes) -> tuple[str, np.ndarray]:
         if datatype.byte_size is None:
             raise ValueError("words in raw_data, which ONNX does not allow")
         return tensor.name, from_raw(datatype, shape, tensor.raw_data)
-    return tensor.name, _typed(datatype, shape, getattr(tensor, _carrier(datatype)))
+    return tensor.name, _typed_field(datatype, shape, getattr(tensor, _carrier(datatype)))
 
 
 def _carrier(datatype: DataType) -> str:
     return _CARRIERS.get(datatype.wire, "int32_data")
 
 
-def _typed(datatype: DataType, shape: tuple[int, ...], values: Any) -> np.ndarray:
+def _typed_field(datatype: DataType, shape: tuple[int, ...], values: Any) -> np.ndarray:
     """Return the elements of a typed field."""
     if datatype.byte_size is None:
         count = element_count(shape)

@@ -143,13 +143,13 @@ class LogControl:
         """
         with self._lock:
             if values:
-                settings = _changed(self._settings, values)
+                settings = _with_changes(self._settings, values)
                 _apply(settings)
                 self._settings = settings
             return self._settings
 
 
-def _changed(settings: LogSettings, values: Mapping[str, LogValue | None]) -> LogSettings:
+def _with_changes(settings: LogSettings, values: Mapping[str, LogValue | None]) -> LogSettings:
     if "log_file" in values:
         raise Unsupported("log file location can not be updated through network protocol")
     for key, value in values.items():

@@ -74,7 +74,7 @@ class StringRun:
                 # It keeps the address and not the array: `feeds` lives until the run is over.
                 values[name] = self._module.OrtValue.ortvalue_from_numpy(array)
                 continue
-            joined = _joined(array)
+            joined = _join(array)
             if joined is None:
                 return None
             shape = np.array(array.shape, np.int64)
@@ -111,7 +111,7 @@ class StringRun:
         )
 
 
-def _joined(array: np.ndarray) -> tuple[str, str] | None:
+def _join(array: np.ndarray) -> tuple[str, str] | None:
     """Return a separator and the strings with it in between; None if they hold each of those known."""
     flat = array.reshape(-1)
     for separator in _SEPARATORS:

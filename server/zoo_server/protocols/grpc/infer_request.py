@@ -98,7 +98,7 @@ def _inputs(
                     "contents field must not be specified when using raw_input_contents for "
                     f"'{tensor.name}' for model '{message.model_name}'"
                 )
-            data = _typed(tensor, message.model_name, lists.get(tensor.name.encode(), {}))
+            data = _typed_contents(tensor, message.model_name, lists.get(tensor.name.encode(), {}))
         elif used < len(raw):
             data = raw[used]
             used += 1
@@ -120,7 +120,7 @@ def _inputs(
     return tuple(inputs)
 
 
-def _typed(
+def _typed_contents(
     tensor: pb.ModelInferRequest.InferInputTensor, model_name: str, lists: Lists
 ) -> TensorData:
     """Return typed contents as an array, or as BYTES elements (docs/protocol.md 2.2.2)."""

@@ -162,7 +162,7 @@ def _inputs(
             content = data[used : used + size]
             used += size
         else:
-            content = _typed(array(item, "data"), datatype, name, shape)
+            content = _tensor_data(array(item, "data"), datatype, name, shape)
         inputs.append(InputTensor(name=name, datatype=datatype, shape=shape, data=content))
     if used != len(data):
         raise InvalidRequest(f"unexpected additional input data for model '{model}'")
@@ -214,7 +214,7 @@ def _output(item: object, memory: SharedMemory) -> tuple[OutputRequest, bool]:
 # -- data -----------------------------------------------------------------------------------------
 
 
-def _typed(data: Values, datatype: str, name: str, shape: tuple[int, ...]) -> TensorData:
+def _tensor_data(data: Values, datatype: str, name: str, shape: tuple[int, ...]) -> TensorData:
     """Return JSON data as an array in one dimension, or as BYTES elements."""
     if datatype in BINARY_ONLY:
         raise InvalidRequest(

@@ -67,7 +67,7 @@ def decode(
         elif tensor.tensor_content:
             data = _content(datatype, count, tensor.tensor_content, take)
         else:
-            data = _typed(datatype, count, values, take)
+            data = _typed_list(datatype, count, values, take)
     except ValueError as error:
         raise InvalidRequest(f"tensor parsing error: {alias}: {error}") from None
     return InputTensor(name=alias, datatype=datatype.wire, shape=shape, data=data)
@@ -170,7 +170,7 @@ def _check_others(lists: Lists, datatype: DataType) -> None:
             numbers(_BY_NUMBER[number], values)
 
 
-def _typed(datatype: DataType, count: int, values: Sized, take: Take) -> TensorData:
+def _typed_list(datatype: DataType, count: int, values: Sized, take: Take) -> TensorData:
     """Return a typed list's elements, filled up to `count`."""
     if len(values) > count:
         raise ValueError(

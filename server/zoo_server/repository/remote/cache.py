@@ -88,7 +88,7 @@ class Cache:
         whole = [entry for entry in folders if not layout.is_hidden(entry.name)]
         used = sum(map(_size, [*left, *whole]))
         if used + size > self.most_bytes:
-            for folder in sorted(whole, key=_used):
+            for folder in sorted(whole, key=_used_bytes):
                 if self._remove(folder):
                     used -= _size(folder)
                 if used + size <= self.most_bytes:
@@ -160,7 +160,7 @@ def _hold(folder: Path, how: int) -> int:
     return descriptor
 
 
-def _used(folder: Path) -> int:
+def _used_bytes(folder: Path) -> int:
     try:
         return folder.stat().st_mtime_ns
     except OSError:

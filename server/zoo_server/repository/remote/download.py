@@ -34,10 +34,10 @@ def download(store: Store, part: RemotePart, files: Sequence[StoredFile], folder
         _check_sizes(part, files, folder)
         sums = _marked(store, part) or _manifest(folder)
     except FileNotFoundError:
-        raise _changed(part) from None
+        raise _change_error(part) from None
     # Checksums of all files are of one content; without them the listing must still be the same.
     if not all(file.path in sums for file in files) and _listed(store, part) != part:
-        raise _changed(part)
+        raise _change_error(part)
     _check_sums(part, files, folder, sums)
 
 
@@ -60,7 +60,7 @@ def _check_sizes(part: RemotePart, files: Sequence[StoredFile], folder: Path) ->
             )
 
 
-def _changed(part: RemotePart) -> RepositoryUnreachable:
+def _change_error(part: RemotePart) -> RepositoryUnreachable:
     return RepositoryUnreachable(f"{part.folder} changed while it was read")
 
 
