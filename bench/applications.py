@@ -104,7 +104,7 @@ def one(name: str) -> dict[str, Any]:
     }
 
 
-def measured(name: str) -> dict[str, Any]:
+def measure(name: str) -> dict[str, Any]:
     """Run `one` in a process of its own; its death is the model's outcome."""
     started = time.monotonic()
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
@@ -210,7 +210,7 @@ def main() -> int:
     records = _earlier_rows(options.json)
     names = options.models or list(sizes())
     for name in names:
-        records[name] = measured(name)
+        records[name] = measure(name)
         print(json.dumps(records[name]), flush=True)
         rows = [records[known] for known in sizes() if known in records]
         for path, text in (

@@ -127,7 +127,7 @@ def simulate(rates: Sequence[float], replica: Replica, policy: Policy) -> Outcom
     )
 
 
-def measured() -> Replica:
+def last_measurement() -> Replica:
     """Return a replica as it was measured last: on one core, with eight requests under way, started from a store."""
     served = json.loads((RESULTS / "serve.json").read_text())["medians"]
     stored = json.loads((RESULTS / "object_store.json").read_text())["start"]
@@ -164,7 +164,9 @@ def main() -> None:
     parser.add_argument("--peak", type=int, default=100, metavar="N", help="busy replicas at noon")
     options = parser.parse_args()
     overrides = {"per_second": options.per_second, "start_seconds": options.start_seconds}
-    replica = replace(measured(), **{name: value for name, value in overrides.items() if value})
+    replica = replace(
+        last_measurement(), **{name: value for name, value in overrides.items() if value}
+    )
     print(f"{replica.per_second:.0f} requests a second and replica; {options.peak} busy at noon\n")
     print(table(replica, options.peak))
 

@@ -156,7 +156,7 @@ def _runner(facts: Mapping[str, Any], batch: int) -> Callable[[], Any]:
     return partial(session.run, None, feeds)
 
 
-def compared(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def comparison_of(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """Return medians in microseconds, and the ratio of ours to each peer's with its quartiles."""
     comparison: dict[str, Any] = {
         "microseconds": {name: statistics.median(t) * 1e6 for name, t in times.items()},
@@ -170,14 +170,14 @@ def compared(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     return comparison
 
 
-def measured(name: str, seconds: float) -> dict[str, Any]:
+def measure(name: str, seconds: float) -> dict[str, Any]:
     """Export one model by all three, and race the files at every batch."""
     with tempfile.TemporaryDirectory() as folder:
         files = export_all(name, Path(folder))
         batches = {}
         for batch in BATCHES:
             openers = {e: partial(_runner, item, batch) for e, item in files.items()}
-            batches[str(batch)] = compared(race(openers, seconds))
+            batches[str(batch)] = comparison_of(race(openers, seconds))
     facts = {
         exporter: {k: v for k, v in values.items() if k not in ("path", "rows")}
         for exporter, values in files.items()
@@ -185,7 +185,7 @@ def measured(name: str, seconds: float) -> dict[str, Any]:
     return {"model": name, "exporters": facts, "batches": batches}
 
 
-def missed(row: Mapping[str, Any]) -> list[str]:
+def shortfalls(row: Mapping[str, Any]) -> list[str]:
     """Return what a model falls short of, one line each."""
     lines = []
     for batch, comparison in row["batches"].items():
@@ -271,14 +271,14 @@ def main() -> int:
     unknown = sorted(set(options.models) - set(known))
     if unknown:
         parser.error(f"{', '.join(unknown)}: not one of {', '.join(known)}")
-    measured("dense_relu", 0.05)  # imports, and TensorFlow's first trace
+    measure("dense_relu", 0.05)  # imports, and TensorFlow's first trace
     rows = []
     for name in options.models or known:
-        rows.append(measured(name, options.seconds))
+        rows.append(measure(name, options.seconds))
         print(f"{name}: {json.dumps(rows[-1]['batches']['1']['ratio'])}", flush=True)
     packages = ("keras", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
     versions = {package: metadata.version(package) for package in packages}
-    short = [line for row in rows for line in missed(row)]
+    short = [line for row in rows for line in shortfalls(row)]
     print(page(rows, versions))
     for line in short:
         print(f"missed: {line}")

@@ -139,7 +139,7 @@ def rows_of(model: Any, batch: int) -> dict[str, np.ndarray]:
     return rows
 
 
-def measured(name: str, seconds: float) -> dict[str, Any]:
+def measure(name: str, seconds: float) -> dict[str, Any]:
     """Export a backbone by all three; what became of it, as JSON-able values."""
     import zoo
     from zoo.errors import ZooError
@@ -332,7 +332,7 @@ def main() -> int:
     rows = {row["name"]: row for row in kept}
     for name in options.names or BACKBONES:
         started = time.monotonic()
-        rows[name] = measured(name, options.seconds)
+        rows[name] = measure(name, options.seconds)
         row = rows[name]
         print(name, row["status"], row.get("reason", ""), row["peers"], row.get("ratios", ""),
               f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip

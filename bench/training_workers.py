@@ -31,12 +31,12 @@ def work(index: int, addresses: list[str], mode: str, batch: int, results: Any) 
     """Time epochs in this process; the first worker reports."""
     from zoo.recipes.cnn import cnn_digits10
     from zoo.training.loop import _epoch_function
-    from zoo.training.train import built
+    from zoo.training.train import prepared_model
     from zoo.training.workers import Cluster, Workers
 
     workers = Workers(Cluster(tuple(addresses), index)) if len(addresses) > 1 else Workers()
     recipe: Any = replace(cnn_digits10, batch_size=batch)
-    model, splits = built(recipe, workers)
+    model, splits = prepared_model(recipe, workers)
     if mode == "half":
         recipe = replace(recipe, batch_size=batch // 2)
         half = len(splits.train) // 2

@@ -103,7 +103,7 @@ def test_a_death_is_an_outcome(
         program.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 3\n")
         program.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(program))
-        row = bench.measured("MobileNet")
+        row = bench.measure("MobileNet")
 
         assert row["model"] == "MobileNet"
         assert row["status"] == status

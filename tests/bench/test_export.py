@@ -31,13 +31,13 @@ def _row(bench: ModuleType, model: str, share: float, seconds: float = 0.1) -> d
     return {
         "model": model,
         "exporters": {bench.OURS: {"export_seconds": seconds}},
-        "batches": {"1": bench.compared(times)},
+        "batches": {"1": bench.comparison_of(times)},
     }
 
 
 def test_ratios_are_taken_round_by_round(bench: ModuleType) -> None:
     """A round in which everything was slow does not count against anyone."""
-    comparison = bench.compared(
+    comparison = bench.comparison_of(
         {bench.OURS: [1, 10, 1], bench.KERAS: [2, 20, 2], bench.TF2ONNX: [4, 40, 4]}
     )
 
@@ -63,7 +63,7 @@ def test_a_missed_bar_is_said(
     bench: ModuleType, model: str, share: float, seconds: float, words: str | None
 ) -> None:
     """Slower than the better peer, not as much faster as promised, or too long in the making."""
-    lines = bench.missed(_row(bench, model, share, seconds))
+    lines = bench.shortfalls(_row(bench, model, share, seconds))
 
     assert (not lines) if words is None else words in lines[0]
 

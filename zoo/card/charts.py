@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo.card.chart import BOTTOM, HEIGHT, TOP, Axes, Chart, text
-from zoo.training.metrics import decided
+from zoo.training.metrics import decisions
 
 #: A series longer than this is drawn from its end: single years could not be told apart.
 SHOWN_STEPS = 120
@@ -72,7 +72,7 @@ def held_out(
     A confusion matrix for classes, forecast and truth in time for a series, else a scatter.
     """
     if classes:
-        return confusion(y, decided(task, outputs), classes, words)
+        return confusion(y, decisions(task, outputs), classes, words)
     # A sequence's last step is the one that has seen most.
     truth, answers = (values.reshape(len(values), -1)[:, -1] for values in (y, outputs))
     if task == "forecast":
@@ -111,11 +111,11 @@ def scatter(truth: np.ndarray, answers: np.ndarray, words: Mapping[str, str]) ->
 
 
 def confusion(
-    truth: np.ndarray, decided: np.ndarray, classes: Sequence[str], words: Mapping[str, str]
+    truth: np.ndarray, decisions: np.ndarray, classes: Sequence[str], words: Mapping[str, str]
 ) -> Chart:
     """Draw how often each class was taken for each; the diagonal is right."""
     counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (truth.astype(int), decided.astype(int)), 1)
+    np.add.at(counts, (truth.astype(int), decisions.astype(int)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     longest = max(map(len, classes))
     cell = min(72, 330 // len(classes))

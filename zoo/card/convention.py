@@ -66,7 +66,7 @@ def _example(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest["evaluation"]["example"])
 
 
-def intended(manifest: Mapping[str, Any]) -> str:
+def intended_use(manifest: Mapping[str, Any]) -> str:
     """Return what the model is for, and what it is not."""
     rows = manifest["data"]["rows"]
     return "\n".join(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.training.metrics import decided
+from zoo.training.metrics import decisions
 
 #: Equal intervals of confidence.
 BINS = 10
@@ -24,7 +24,7 @@ def evaluation(
     """Return plain values of the first output's answers to the held-out rows."""
     if task not in ("multiclass", "binary"):
         return {"errors": _errors(truth, outputs)}
-    chosen = decided(task, outputs)
+    chosen = decisions(task, outputs)
     share = outputs[..., 0].astype(np.float64)
     confidence = np.maximum(share, 1 - share) if task == "binary" else outputs.max(axis=-1)
     return {

@@ -39,7 +39,7 @@ def card(manifest: Mapping[str, Any], *, smaller: str = "") -> str:
             else []
         ),
         "## What it is for, and what not",
-        convention.intended(manifest),
+        convention.intended_use(manifest),
         "## What it reaches",
         results(training, data),
         "![answers on held-out rows](held_out.svg)",

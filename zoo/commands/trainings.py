@@ -123,7 +123,7 @@ def _search(
     recipes: Sequence[Recipe], options: argparse.Namespace, common: Trial, place: Place
 ) -> tuple[dict[str, tuple[Settings, SearchFacts]], dict[str, ZooError]]:
     """Search the spaces of recipes, where that is asked for; returns what was chosen, and what failed."""
-    from zoo.training.search import Search, unfinished
+    from zoo.training.search import Search, search_failures
 
     if options.trials is None:
         return {}, {}
@@ -137,13 +137,13 @@ def _search(
             for trial, outcome in place.search(each.recipe, each.missing, progress):
                 owners[trial].note(trial, outcome)
                 overall.end()
-    failures = unfinished(searches)
+    failures = search_failures(searches)
     choices = {}
     for each in searches:
         if each.failures:
             continue  # chosen is once none is missing
         try:
-            choices[each.recipe.name] = each.chosen()
+            choices[each.recipe.name] = each.best_settings()
         except ZooError as error:
             failures[each.recipe.name] = error
     return choices, failures

@@ -35,7 +35,7 @@ from zoo.convert.resizing import (
     scale_and_translate,
 )
 from zoo.convert.text import WORDS
-from zoo.convert.text_vectorization import Counts, Words, lower, replaced
+from zoo.convert.text_vectorization import Counts, Words, lower, regex_replace
 from zoo.convert.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def handlers(
         "OneHot": _one_hot,
         "Equal": partial(_equal, captures),
         "NotEqual": partial(_equal, captures),
-        "StaticRegexReplace": replaced,
+        "StaticRegexReplace": regex_replace,
         "StringLower": lower,
         "Select": _select,
         "SelectV2": _select,

@@ -116,10 +116,10 @@ def lower(graph: Graph, node: Node, name: str, _: object) -> None:
     replace(graph, node, LOWER, node.input, domain=DOMAIN)
 
 
-def replaced(graph: Graph, node: Node, name: str, _: object) -> None:
+def regex_replace(graph: Graph, node: Node, name: str, _: object) -> None:
     """tf.strings.regex_replace, where the pattern only lists what is replaced."""
     pattern, new = (_text(node.get_attr_value(key, b"")) for key in ("pattern", "rewrite"))
-    strings = listed(pattern)
+    strings = literals_of(pattern)
     if not strings or "\\" in new or not node.get_attr_value("replace_global", 1):
         raise ValueError(f"ONNX has no regular expressions such as {pattern!r}")
     if len(strings) > 1 and any(item in new for item in strings):
@@ -127,7 +127,7 @@ def replaced(graph: Graph, node: Node, name: str, _: object) -> None:
     replace(graph, node, REPLACE, node.input, {"old": strings, "new": new}, domain=DOMAIN)
 
 
-def listed(pattern: str) -> list[str]:
+def literals_of(pattern: str) -> list[str]:
     """Return the strings that a pattern finds, in ASCII; none where it says more than to list them."""
     if not pattern.isascii():
         return []

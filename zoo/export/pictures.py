@@ -12,7 +12,7 @@ from zoo.card.chart import Chart
 from zoo.card.memory import memory
 from zoo.datasets.dataset import Rows
 from zoo.recipes.recipe import Recipe
-from zoo.training.metrics import decided
+from zoo.training.metrics import decisions
 from zoo.training.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _images(recipe: Recipe, source: Trained, answers: np.ndarray) -> dict[str, C
     rows, span = source.held_out, (recipe.image.low, recipe.image.high)
     drawn = {}
     if recipe.classes:
-        truth, chosen = rows.y.astype(int), decided(recipe.task, answers)
+        truth, chosen = rows.y.astype(int), decisions(recipe.task, answers)
         drawn["samples"] = maps.samples(rows.inputs, span, truth, chosen, recipe.classes)
     kernels = filters(source.model)
     if kernels is not None:

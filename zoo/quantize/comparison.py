@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from zoo.parity.compare import Arrays, Session
-from zoo.training.metrics import decided
+from zoo.training.metrics import decisions
 
 #: Rows sent at once: bounds the memory that answers to a large held-out split take.
 CHUNK = 512
@@ -55,7 +55,7 @@ def flips(base: np.ndarray, variant: np.ndarray, task: str) -> int:
     """Count the rows that decide for another class; 0 for a task without classes."""
     if task not in ("multiclass", "binary"):
         return 0
-    return int(np.count_nonzero(decided(task, base) != decided(task, variant)))
+    return int(np.count_nonzero(decisions(task, base) != decisions(task, variant)))
 
 
 def looks_like_classes(array: np.ndarray) -> bool:

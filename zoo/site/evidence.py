@@ -19,7 +19,7 @@ from zoo.errors import ZooError
 from zoo.parity.runtimes import OnnxRuntime
 from zoo.publish.versions import Manifest
 from zoo.recipes.recipe import Recipe
-from zoo.training.metrics import decided
+from zoo.training.metrics import decisions
 from zoo_server.repository import layout
 
 #: Rows a page offers to try, and rows of a table that it draws.
@@ -49,11 +49,11 @@ class HeldOut:
         return y if y.ndim == 1 else y.reshape(len(y), -1)[:, -1]
 
     @property
-    def decided(self) -> np.ndarray:
+    def decisions(self) -> np.ndarray:
         """What the model says of each row, in the form of `truth`."""
         first = self.answers[self.recipe.output_name]
         if self.recipe.classes:
-            classes: np.ndarray = decided(self.recipe.task, first)
+            classes: np.ndarray = decisions(self.recipe.task, first)
             return classes
         return first.reshape(len(first), -1)[:, -1]
 

@@ -32,7 +32,7 @@ def picture(
     if any(node["op"] == "Conv" for node in graph):
         return _svg(_maps(graph, tensors))
     if evidence is not None and evidence.recipe.task == "forecast":
-        return _svg(_series(evidence.truth, evidence.decided))
+        return _svg(_series(evidence.truth, evidence.decisions))
     if any(node["op"] in ("LSTM", "GRU", "Tanh") for node in graph):
         return _svg(_cell(tensors))
     return _svg(_network(graph, tensors))

@@ -9,7 +9,7 @@ from zoo.recipes.claim import METRICS
 from zoo.recipes.recipe import Recipe
 
 
-def decided(task: str, outputs: np.ndarray) -> np.ndarray:
+def decisions(task: str, outputs: np.ndarray) -> np.ndarray:
     """Return the class that each row of a classifier's outputs decides for."""
     return (outputs[..., 0] >= 0.5).astype(int) if task == "binary" else outputs.argmax(axis=-1)
 
@@ -17,7 +17,7 @@ def decided(task: str, outputs: np.ndarray) -> np.ndarray:
 def score(task: str, truth: np.ndarray, outputs: np.ndarray) -> float:
     """Return the accuracy of a choice of classes, a share; else the mean absolute error."""
     if task in ("multiclass", "binary"):
-        return float(np.mean(decided(task, outputs) == truth))
+        return float(np.mean(decisions(task, outputs) == truth))
     return float(np.mean(np.abs(outputs.astype(np.float64) - truth)))
 
 

@@ -38,7 +38,7 @@ def settle(recipe: Recipe, run: RunFolder, folder: Path, missed: Sequence[str]) 
     _replace(run, folder)
 
 
-def refused(recipe: Recipe, runs: Path, error: OSError) -> StorageError:
+def storage_error(recipe: Recipe, runs: Path, error: OSError) -> StorageError:
     """Return what a disk that refuses a run means to its user."""
     return StorageError(
         f"{recipe.where}: {error.filename or runs}: {error.strerror or error}: nothing that was "

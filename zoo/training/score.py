@@ -14,7 +14,7 @@ from zoo.files import atomic_write, json_bytes, read_json, sha256
 from zoo.recipes.recipe import Recipe
 from zoo.training.loop import Progress, fit
 from zoo.training.runs import WEIGHTS, key
-from zoo.training.train import built
+from zoo.training.train import prepared_model
 
 FILE = "score.json"
 
@@ -60,7 +60,7 @@ def score(recipe: Recipe, progress: Progress) -> Score:
     Raises RecipeError for what cannot be built.
     """
     training_key = key(recipe)
-    model, splits = built(recipe)
+    model, splits = prepared_model(recipe)
     try:
         history = fit(recipe, model, splits, progress=progress)
     except CheckFailed as error:

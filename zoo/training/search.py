@@ -60,7 +60,7 @@ class Search:
         elif isinstance(outcome, ZooError):
             self.failures[trial.title] = outcome
 
-    def chosen(self) -> tuple[Settings, SearchFacts]:
+    def best_settings(self) -> tuple[Settings, SearchFacts]:
         """Return the best settings, the first of equals, and what the record says of the search.
 
         Raises CheckFailed when not one training succeeded.
@@ -86,6 +86,6 @@ def _counts(score: Score) -> bool:
     return score.val_loss is not None and not score.stopped
 
 
-def unfinished(searches: Sequence[Search]) -> dict[str, ZooError]:
+def search_failures(searches: Sequence[Search]) -> dict[str, ZooError]:
     """Return what failed in these searches, by the trial's title."""
     return {title: error for each in searches for title, error in each.failures.items()}

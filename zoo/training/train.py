@@ -25,7 +25,7 @@ from zoo.training.check import check_model, check_shares, count
 from zoo.training.linear import NAMES, linear_metric
 from zoo.training.loop import ALONE, History, Progress, fit, predict, prepare
 from zoo.training.metrics import baseline_metric, metric_value, shortfalls
-from zoo.training.placing import STATE_KEY, clear, recover, refused, settle
+from zoo.training.placing import STATE_KEY, clear, recover, settle, storage_error
 from zoo.training.record import TrainingRecord, dataset_facts, port, recipe_facts
 from zoo.training.runs import (
     HELD_OUT,
@@ -85,7 +85,7 @@ def train(
             recipe = run.chosen_settings(recipe, settings)
             return _train_into(recipe, run, judged, workers, progress)
     except OSError as error:
-        raise refused(recipe, runs, error) from error
+        raise storage_error(recipe, runs, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def install(
                 (folder / name).write_bytes(content)
             settle(recipe, run, folder, missed if judged else [])
     except OSError as error:
-        raise refused(recipe, runs, error) from error
+        raise storage_error(recipe, runs, error) from error
     return record
 
 
@@ -178,7 +178,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     import_keras()  # not counted: one import serves every model
     start = time.perf_counter()
     recipe, folder = job.recipe, job.folder
-    model, splits = built(recipe, job.workers)
+    model, splits = prepared_model(recipe, job.workers)
 
     def report(epoch: int, epochs: int, loss: float, val_loss: float) -> None:
         log.write(f"epoch {epoch}/{epochs} loss {loss:.6g} val_loss {val_loss:.6g}\n")
@@ -205,7 +205,7 @@ def _run(job: _Job, log: TextIO, progress: Progress | None) -> TrainingRecord:
     return record
 
 
-def built(recipe: Recipe, workers: Workers = ALONE) -> tuple[keras.Model, Splits]:
+def prepared_model(recipe: Recipe, workers: Workers = ALONE) -> tuple[keras.Model, Splits]:
     """Return the model, checked and prepared, and its data."""
     from zoo.training.framework import import_keras, seed_everything
 
@@ -237,7 +237,7 @@ def _assist(recipe: Recipe, workers: Workers, progress: Progress | None) -> Trai
                 f"{recipe.where}: worker {workers.index} has another recipe, data, code or versions than "
                 "worker 0: they must be the same"
             )
-        model, splits = built(recipe, workers)
+        model, splits = prepared_model(recipe, workers)
         fit(recipe, model, splits, progress=progress, workers=workers)
         decision = json.loads(workers.from_chief())
     return TrainingRecord.from_json(json.dumps(decision))

@@ -73,7 +73,7 @@ class SequenceForwarder:
                 self._bytes += size
                 self._requests.put((number, request))
                 return
-        sender.fail(lost() if self._has_ended else QueueFull("Exceeds maximum queue size"))
+        sender.fail(worker_lost() if self._has_ended else QueueFull("Exceeds maximum queue size"))
 
     def close(self) -> None:
         """End the stream once what is under way is answered."""
@@ -94,7 +94,7 @@ class SequenceForwarder:
             with self._lock:
                 self._has_ended = True
             for sender, _ in self._waiting.values():
-                _tell(sender.fail, lost())
+                _tell(sender.fail, worker_lost())
             self._requests.put(None)
             self._channel.close()
 
@@ -174,7 +174,7 @@ class _ForwardedCall:
         self._answers.put((self._number, (code, details), b""))
 
 
-def lost() -> WorkerLost:
+def worker_lost() -> WorkerLost:
     """Return the error of a request that no worker can answer at the moment."""
     return WorkerLost(
         f"worker {SEQUENCE_WORKER} has ended, and with it all sequences: another takes its place"

@@ -18,7 +18,7 @@ from zoo_server.supervisors.sequence_forwarder import (
     SEQUENCE_WORKER,
     SequenceForwarder,
     answer_forwarded,
-    lost,
+    worker_lost,
 )
 from zoo_server.supervisors.state import GroupState, WorkerState
 from zoo_server.supervisors.supervisor_channel import SupervisorChannel
@@ -122,6 +122,6 @@ class WorkerTopology:
     def _forward(self, request: bytes, sender: InferSender) -> None:
         forwarder = self._forwarder
         if forwarder is None:
-            sender.fail(lost())
+            sender.fail(worker_lost())
         else:
             forwarder.forward(request, sender)

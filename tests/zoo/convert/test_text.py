@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from zoo.convert.recurrent import DOMAIN
 from zoo.convert.text import LOWER, REPLACE, SPACES, WORDS, expand_text, has_text, state_types
-from zoo.convert.text_vectorization import listed
+from zoo.convert.text_vectorization import literals_of
 
 Run = Callable[[list[str]], np.ndarray]
 
@@ -54,7 +54,7 @@ def _runner(*operators: tuple[str, dict[str, object]]) -> Run:
 
 
 LOWERED = _runner((LOWER, {}))
-STRIPPED = _runner((REPLACE, {"old": listed(KERAS), "new": ""}))
+STRIPPED = _runner((REPLACE, {"old": literals_of(KERAS), "new": ""}))
 BROKEN = _runner((REPLACE, {"old": ["<br />"], "new": "\\-"}))
 SPLIT = _runner((LOWER, {}), (WORDS, {}))
 
@@ -140,4 +140,4 @@ def test_a_number_that_is_read_from_text_stays_a_number() -> None:
 )
 def test_patterns_that_list_what_they_find_are_read(pattern: str, found: list[str]) -> None:
     """Others are no list, and are refused."""
-    assert listed(pattern) == found
+    assert literals_of(pattern) == found

@@ -237,7 +237,7 @@ def test_neither_a_failed_nor_a_stopped_trial_is_chosen(tmp_path: Path) -> None:
         _score(3.0, weights_sha256="first"),
         _score(3.0, weights_sha256="second"),
     )
-    settings, said = search.chosen()
+    settings, said = search.best_settings()
     assert settings == search.trials[3].settings
     assert (said["trials"], said["finished"], said["val_loss"]) == (5, 3, 3.0)
     assert (said["own_val_loss"], said["weights_sha256"]) == (5.0, "first")
@@ -246,7 +246,7 @@ def test_neither_a_failed_nor_a_stopped_trial_is_chosen(tmp_path: Path) -> None:
 def test_a_search_without_one_success_says_why(tmp_path: Path) -> None:
     """With the reason of one."""
     with pytest.raises(CheckFailed, match="none of 2 settings can be trained: the loss is nan"):
-        _search(tmp_path, *[_score(None, failure="the loss is nan")] * 2).chosen()
+        _search(tmp_path, *[_score(None, failure="the loss is nan")] * 2).best_settings()
 
 
 def test_the_card_says_what_was_set_and_what_it_was_chosen_from() -> None:

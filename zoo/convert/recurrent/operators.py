@@ -26,7 +26,7 @@ from onnx import (
 )
 
 from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
-from zoo.convert.recurrent.plan import ACTIVATIONS, Plan, stacked
+from zoo.convert.recurrent.plan import ACTIVATIONS, Plan, stacked_weights
 
 DEFAULTS = {
     "LSTM": ("sigmoid", "tanh", "tanh"),
@@ -137,7 +137,7 @@ class Operators(Writer):
                 self._direction(kept[key], 0, direction, [output])
 
     def _operator_inputs(self, plan: Plan, x: str) -> list[str]:
-        w, r, b = stacked(plan)
+        w, r, b = stacked_weights(plan)
         inputs = [x, self.weight(w), self.weight(r), self.weight(b) if b is not None else ""]
         inputs += [""]  # sequence_lens: every row has the full length
         if plan.initial:

@@ -136,7 +136,7 @@ def _float32(variable: keras.Variable) -> np.ndarray:
         return np.asarray(variable.value).astype(np.float32)
 
 
-def stacked(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def stacked_weights(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return ONNX's W, R and B of all directions; B is None without biases."""
     w = np.stack([_gates(d.kernel.T, plan.kind) for d in plan.directions])
     r = np.stack([_gates(d.recurrent_kernel.T, plan.kind) for d in plan.directions])

@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from zoo.convert.recurrent import DOMAIN, PLACEHOLDER
 from zoo.convert.recurrent.operators import Operators, Writer, expand
-from zoo.convert.recurrent.plan import Direction, Plan, stacked
+from zoo.convert.recurrent.plan import Direction, Plan, stacked_weights
 from zoo.convert.recurrent.portable import MAX_LENGTH, NoPortableVariant, Portable
 
 UNITS, FEATURES, LENGTH, BATCH = 3, 2, 4, 5
@@ -228,7 +228,7 @@ def test_weights_are_in_onnx_order() -> None:
         bias=kernel[:1],
         activations=ACTIVATIONS["LSTM"],
     )
-    w, r, b = stacked(replace(plan_of("LSTM"), directions=(direction,)))
+    w, r, b = stacked_weights(replace(plan_of("LSTM"), directions=(direction,)))
 
     assert w.shape == (1, 4 * UNITS, FEATURES)
     assert r.shape == (1, 4 * UNITS, UNITS)
@@ -243,4 +243,4 @@ def test_no_bias_at_all_is_no_input_at_all() -> None:
     plan = plan_of("GRU")
     bare = tuple(replace(direction, bias=None) for direction in plan.directions)
 
-    assert stacked(replace(plan, directions=bare))[2] is None
+    assert stacked_weights(replace(plan, directions=bare))[2] is None
