@@ -170,14 +170,6 @@ def largest_on_plain_rows(parity: Sequence[Mapping[str, Any]]) -> float:
     return max((row["max_abs"] for row in parity if not row.get("adversarial")), default=0.0)
 
 
-def answer(session: Session, feeds: Arrays) -> Arrays | Refusal:
-    """Return a session's answer, or its error as a refusal."""
-    try:
-        return session(feeds)
-    except Exception as error:  # a foreign runtime may raise anything; it is its verdict
-        return Refusal.of(error)
-
-
 def compare_answers(
     runtime: str,
     cases: Sequence[Case],

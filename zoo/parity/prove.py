@@ -27,7 +27,6 @@ from zoo.parity.compare import (
     Refusal,
     Report,
     Session,
-    answer,
     compare_answers,
     shared_scales,
 )
@@ -148,6 +147,14 @@ def run_cases(runtime: Runtime, path: Path, cases: Sequence[Case]) -> list[Array
         return [Refusal.of(error) for _ in cases]
     with np.errstate(all="ignore"):  # what overflows in numpy is for the comparison to judge
         return [answer(session, case.feeds) for case in cases]
+
+
+def answer(session: Session, feeds: Arrays) -> Arrays | Refusal:
+    """Return a session's answer, or its error as a refusal."""
+    try:
+        return session(feeds)
+    except Exception as error:  # a foreign runtime may raise anything; it is its verdict
+        return Refusal.of(error)
 
 
 def with_undefined(cases: Sequence[Case], kinds: Iterable[str]) -> list[Case]:

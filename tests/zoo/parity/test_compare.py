@@ -11,11 +11,11 @@ from zoo.parity.compare import (
     Report,
     Session,
     Tolerance,
-    answer,
     compare,
     compare_answers,
     shared_scales,
 )
+from zoo.parity.prove import answer
 
 
 def _case(expected: np.ndarray, name: str = "rows") -> Case:
