@@ -46,7 +46,7 @@ class MemoryTrimmer:
         #: Looks since the last call.
         self._quiet = _QUIET
         #: Looks since there was something to give back.
-        self._waited = 0
+        self._idle_looks = 0
         self._resident = resident or _resident
         self._trim = trim
         #: What the process needs, as far as is known: at first nothing is, for the models that were just
@@ -65,9 +65,9 @@ class MemoryTrimmer:
             self._tries = _TRIES
         if not self._tries:
             return
-        self._waited += 1
-        if self._is_idle() and (self._quiet >= _QUIET or self._waited > _PATIENCE):
-            self._waited = 0
+        self._idle_looks += 1
+        if self._is_idle() and (self._quiet >= _QUIET or self._idle_looks > _PATIENCE):
+            self._idle_looks = 0
             self._tries -= 1
             self._trim()
             self._least = self._resident()

@@ -113,13 +113,13 @@ class Retries:
         may_repeat = call.method in RETRIED and not call.once
         self._left = connection.retries if may_repeat else 0
         self._deadline = deadline
-        self._made = 0
+        self._repeats = 0
 
     def wait_after(self, error: Any) -> float | None:
         """Return the seconds to wait after a failed attempt; None to give up."""
         if not self._left or error.code() is not grpc.StatusCode.UNAVAILABLE:
             return None
-        seconds = _WAITS[self._made] if self._made < len(_WAITS) else _LAST_WAIT
+        seconds = _WAITS[self._repeats] if self._repeats < len(_WAITS) else _LAST_WAIT
         seconds *= random.uniform(0.8, 1.2)
         for key, value in error.trailing_metadata() or ():
             if key == _PUSHBACK:
@@ -127,7 +127,7 @@ class Retries:
                     return None
                 seconds = int(value[:9]) / 1000
         self._left -= 1
-        self._made += 1
+        self._repeats += 1
         # A wait that outlasts the caller's time is not his to sit out.
         return seconds if seconds < self._deadline.left() else None
 

@@ -50,9 +50,9 @@ class SequenceState:
         self._model = model
         self._version = version
         self._id = _new_id()
-        self._begun = False
+        self._is_open = False
         #: Why the state is not known any more.
-        self._lost = ""
+        self._loss = ""
         self._lock = threading.Lock()
 
     def infer(
@@ -85,11 +85,11 @@ class SequenceState:
         if not self._lock.acquire(blocking=False):
             raise RuntimeError("a sequence takes one step at a time, and another is under way")
         try:
-            if self._lost:
+            if self._loss:
                 raise self._error()
-            step = calls.in_sequence(call, self._id, start=not self._begun, end=end)
+            step = calls.in_sequence(call, self._id, start=not self._is_open, end=end)
             answer = yield from single(step)
-            self._begun = not end
+            self._is_open = not end
             if end:
                 self._id = _new_id()
             return answer
@@ -101,19 +101,19 @@ class SequenceState:
 
     def _failed(self, error: BaseException) -> None:
         """Note what a failed step means for the state; SequenceLost if the server forgot it."""
-        if self._lost or not self._begun:
+        if self._loss or not self._is_open:
             # Nothing was there to lose. START resets whatever the first attempt left, and the same id
             # takes its place, where another would wait for one until that was silent for too long.
             return
         if isinstance(error, InvalidArgument) and _FORGOTTEN in error.message:
-            self._lost = (
+            self._loss = (
                 "the server has forgotten it, because it was silent for too long or the model was "
                 "loaded anew"
             )
             raise self._error() from error
         if not isinstance(error, _NOT_COUNTED):
             why = str(error) if isinstance(error, ClientError) else "it was cancelled"
-            self._lost = f"whether the server counted a step that failed is not known ({why})"
+            self._loss = f"whether the server counted a step that failed is not known ({why})"
 
     def _error(self) -> SequenceLost:
         # An error, and no new start: answers out of a history with a hole, or out of none, look like
@@ -121,7 +121,7 @@ class SequenceState:
         # ABORTED is gRPC's word for it: the caller has to try again, but from further up.
         return SequenceLost(
             "ABORTED",
-            f"this sequence of model '{self._model}' is lost, begin another: {self._lost}",
+            f"this sequence of model '{self._model}' is lost, begin another: {self._loss}",
         )
 
 

@@ -31,7 +31,7 @@ def write_pictures(
     activations  what its layers answer to one image
     memory       states and gates of a recurrent layer along the series
     """
-    drawn = {
+    pictures = {
         "history": charts.history(run.history(), charts.ENGLISH),
         "held_out": charts.held_out(
             recipe.task,
@@ -44,7 +44,7 @@ def write_pictures(
         **_images(recipe, source, answers),
         **_memory(recipe, source),
     }
-    for name, chart in drawn.items():
+    for name, chart in pictures.items():
         (folder / f"{name}.svg").write_bytes(chart.document())
 
 
@@ -54,10 +54,10 @@ def _images(recipe: Recipe, source: Trained, answers: np.ndarray) -> dict[str, C
     from zoo.export.internals import activations, filters
 
     rows, span = source.held_out, (recipe.image.low, recipe.image.high)
-    drawn = {}
+    pictures = {}
     if recipe.classes:
         truth, chosen = rows.y.astype(int), decisions(recipe.task, answers)
-        drawn["samples"] = maps.samples(rows.inputs, span, truth, chosen, recipe.classes)
+        pictures["samples"] = maps.samples(rows.inputs, span, truth, chosen, recipe.classes)
     kernels = filters(source.model)
     if kernels is not None:
         row = _row(rows)
@@ -65,9 +65,9 @@ def _images(recipe: Recipe, source: Trained, answers: np.ndarray) -> dict[str, C
             name: maps.shares(values[0], span)
             for name, values in zip(recipe.inputs, row, strict=True)
         }
-        drawn["filters"] = maps.filters(*kernels)
-        drawn["activations"] = maps.activations(images, activations(source.model, row))
-    return drawn
+        pictures["filters"] = maps.filters(*kernels)
+        pictures["activations"] = maps.activations(images, activations(source.model, row))
+    return pictures
 
 
 def _row(rows: Rows) -> list[np.ndarray]:

@@ -88,7 +88,7 @@ class LoadedModel:
         #: Whether it stays in memory whatever else is needed there.
         self.pinned = False
         #: What keeps its files on this machine: a process of its own reads them again.
-        self.held: object = None
+        self.files_lease: object = None
         #: When it was made: its counts begin here.
         self.loaded_ns = time.time_ns()
 

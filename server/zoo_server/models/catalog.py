@@ -97,7 +97,7 @@ class Catalog:
         self._models: Mapping[str, Versions] = models
         self._replacing = threading.Lock()
         #: A table, and how many of its versions are missing.
-        self._counted: tuple[object, int] = None, 0
+        self._missing_count: tuple[object, int] = None, 0
         #: Loads a dormant model, and returns when that is done or has failed.
         self._wake: Callable[[str], None] | None = None
 
@@ -185,14 +185,14 @@ class Catalog:
     def missing(self) -> int:
         """Return how many versions should be served and are not."""
         models = self._models
-        if self._counted[0] is not models:
+        if self._missing_count[0] is not models:
             count = sum(
                 entry.wanted and entry.state is not ModelState.READY
                 for versions in models.values()
                 for entry in versions.values()
             )
-            self._counted = models, count
-        return self._counted[1]
+            self._missing_count = models, count
+        return self._missing_count[1]
 
     def ready_versions(self, name: str) -> list[LoadedModel]:
         """Return the ready versions of a model, ascending; empty if there are none."""

@@ -77,7 +77,7 @@ class ModelControl:
         if self._lazy is not None:
             catalog.wake_with(self._wake)
         #: The scan that was acted upon, and in poll mode the one after it.
-        self._acted: list[ModelFiles] = []
+        self._applied: list[ModelFiles] = []
         self._before: list[ModelFiles] = []
 
     @property
@@ -104,7 +104,7 @@ class ModelControl:
         read. A model that cannot be served is listed with its reason.
         """
         if self._mode is ControlMode.POLL or (self._mode is ControlMode.NONE and not self._lazy):
-            self._acted = self._before = self._repository.scan()
+            self._applied = self._before = self._repository.scan()
         present = self._repository.names()
         if not present:
             _LOG.warning("no models in '%s': nothing to serve", self._repository.path)
@@ -118,7 +118,7 @@ class ModelControl:
             self._catalog.replace_all({name: [dormant(name)] for name in chosen})
             return
         self._catalog.replace_all({name: [loading(name)] for name in chosen})
-        files_by_name = {files.name: files for files in self._acted}
+        files_by_name = {files.name: files for files in self._applied}
         over = self._threads.run_each(
             partial(self._install_first, name, files_by_name.get(name)) for name in chosen
         )
@@ -251,9 +251,9 @@ class ModelControl:
         except OperatorError as error:  # a disk that went away takes no model with it
             _LOG.warning("%s; what is loaded is served on", error)
             return
-        due = settled(self._acted, self._before, now)
+        due = settled(self._applied, self._before, now)
         self._before = now
-        acted = {files.name: files for files in self._acted}
+        acted = {files.name: files for files in self._applied}
         for action in due:
             _LOG.info("model '%s' changed in the repository", action.name)
             if isinstance(action, Load):
@@ -261,7 +261,7 @@ class ModelControl:
                 acted[action.name] = action.files
             else:
                 del acted[action.name]
-        self._acted = [acted[name] for name in sorted(acted)]
+        self._applied = [acted[name] for name in sorted(acted)]
         self._threads.run_each(partial(self._act, action) for action in due).wait()
 
     def _act(self, action: Action) -> None:

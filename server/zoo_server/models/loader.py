@@ -86,9 +86,9 @@ class Loader:
         """Read a model's configuration and choose its versions; ModelLoadError if that fails."""
         if files.fault is not None:
             raise ModelLoadError(files.fault)
-        held = files.fetch(None)
+        files_lease = files.fetch(None)
         written = config_pbtxt.read(files)
-        del held
+        del files_lease
         steps = steps_of(written.config) if written.config is not None else ()
         self.dependencies.record(files.name, [step.model for step in steps])
         plan = LoadPlan(
@@ -132,7 +132,7 @@ class Loader:
     def _ensemble(self, plan: LoadPlan, version: int) -> LoadedModel:
         """Not in a thread for loads: its models may be loaded for it, and need theirs."""
         assert plan.config is not None
-        held = plan.files.fetch(None)
+        files_lease = plan.files.fetch(None)
         model = load_ensemble(
             plan.files,
             plan.config,
@@ -143,7 +143,7 @@ class Loader:
             self._runtime.journal,
             self._runtime.cache,
         )
-        model.held = held
+        model.files_lease = files_lease
         return model
 
 
@@ -152,7 +152,7 @@ def _load_version(
 ) -> LoadedModel:
     began, before = time.perf_counter(), memory.resident_bytes()
     files, written = plan.files, plan.config
-    held = files.fetch(None), files.fetch(version)
+    files_lease = files.fetch(None), files.fetch(version)
     path = config_pbtxt.model_file(files, written, version)
     session = session_settings(written)
     requested = session.threads
@@ -167,21 +167,21 @@ def _load_version(
     if graph.traits.ends_on_data and isolation is None:
         _LOG.warning(_ENDS_ON_DATA, files.name, version, graph.traits.ends_on_data)
     config, settings = _settings(plan, version, graph)
-    took = try_out(graph, settings, runtime.timer, cancellation)
-    if not requested and graph.threads < opener.threads and took >= _SMALL_RUN_NS:
+    run_ns = try_out(graph, settings, runtime.timer, cancellation)
+    if not requested and graph.threads < opener.threads and run_ns >= _SMALL_RUN_NS:
         graph = opener.open(path, opener.threads, cancellation, session)
-        took = try_out(graph, settings, runtime.timer, cancellation)
+        run_ns = try_out(graph, settings, runtime.timer, cancellation)
     if runtime.self_test:
         verdict = _self_test(files, path, graph, cancellation)
         _LOG.info("model '%s' version %d: self-test: %s", files.name, version, verdict)
     warm_up(graph, settings, warm_ups_of(config, graph.inputs), files, cancellation)
-    model = loaded_model(settings, graph, took, runtime)
+    model = loaded_model(settings, graph, run_ns, runtime)
     size = files.graph_bytes(version)
     # What other loads and requests took meanwhile is not this model's: hence a limit.
     grown = min(memory.resident_bytes() - before, 4 * size + _MOST_BESIDE_FILES)
     model.memory_bytes = max(size, grown)
     model.load_seconds = time.perf_counter() - began
-    model.held = held
+    model.files_lease = files_lease
     return model
 
 

@@ -32,7 +32,7 @@ class LimitedBatcher(DynamicBatcher[M, R]):
         self._direct = False
         self._pool = pool
         #: The instances of the batches under way, by the batch's identity.
-        self._taken: dict[int, Instance] = {}
+        self._instances_of_batches: dict[int, Instance] = {}
         pool.wake_with(self._wake)
 
     def _next(self) -> Decision[M]:
@@ -45,11 +45,11 @@ class LimitedBatcher(DynamicBatcher[M, R]):
             return self._nothing
         decision = super()._next()
         if decision.batch:
-            self._taken[id(decision.batch)] = instance
+            self._instances_of_batches[id(decision.batch)] = instance
         else:
             self._pool.release(instance, ran=False)
         return decision
 
     def _run(self, batch: list[M], *, waits: bool) -> None:
         super()._run(batch, waits=waits)
-        self._pool.release(self._taken.pop(id(batch)))
+        self._pool.release(self._instances_of_batches.pop(id(batch)))

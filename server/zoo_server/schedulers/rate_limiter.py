@@ -80,7 +80,7 @@ class RateLimiter:
         self._pools: weakref.WeakSet[InstancePool] = weakref.WeakSet()
         #: Where nothing is said, how many there are; and of how many pools that is the most.
         self._most: dict[_Key, int] = {}
-        self._counted = 0
+        self._pool_count = 0
         self._used: dict[_Key, int] = {}
         #: Those that wait, with the order in which they came.
         self._waiting: dict[InstancePool, int] = {}
@@ -173,7 +173,7 @@ class RateLimiter:
 
     def _limit(self, key: _Key) -> int:
         if not self._available:
-            if len(self._pools) != self._counted:
+            if len(self._pools) != self._pool_count:
                 self._count()
             return self._most.get(key, 0)
         name, device = key
@@ -189,7 +189,7 @@ class RateLimiter:
         for instance in (each for pool in pools for each in pool.instances):
             for key, count in instance.needs.items():
                 self._most[key] = max(self._most.get(key, 0), count)
-        self._counted = len(pools)
+        self._pool_count = len(pools)
 
     def _check(self, pool: InstancePool) -> None:
         """Refuse instances that could never run, with Triton's words."""

@@ -78,7 +78,7 @@ class RequestJournal:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)
         self._queue: SimpleQueue[Sequence[RequestRecord] | None] = SimpleQueue()
-        self._lost = 0
+        self._dropped = 0
         self._thread = threading.Thread(target=self._tell, name="request-journal", daemon=True)
         self._thread.start()
 
@@ -88,7 +88,7 @@ class RequestJournal:
             self._queue.put(records)
         else:
             # Two threads may lose a count to each other: the line says about how many.
-            self._lost += len(records)
+            self._dropped += len(records)
 
     def close(self) -> None:
         """Hand over what is queued, and end the thread."""
@@ -103,8 +103,8 @@ class RequestJournal:
                         listener(record)
                     except Exception:  # one bad record must not be the last
                         _LOG.exception("a request could not be told of")
-            if self._lost and self._queue.empty():
-                lost, self._lost = self._lost, 0
+            if self._dropped and self._queue.empty():
+                lost, self._dropped = self._dropped, 0
                 _LOG.warning("about %d requests were not told of: there were too many", lost)
 
 

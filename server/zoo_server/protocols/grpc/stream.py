@@ -80,7 +80,7 @@ class InferStreams:
         """`most_iterated` is how many streams may hold a thread at once."""
         self._path = path
         self._most_iterated = most_iterated
-        self._iterated = 0
+        self._iterators = 0
         self._lock = threading.Lock()
         self._open: set[_Stream] = set()
         self._leaving = False
@@ -100,8 +100,8 @@ class InferStreams:
     def iterate(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         """Serve a stream on the thread of grpcio's own server, one request after the other."""
         with self._lock:
-            full = self._iterated >= self._most_iterated
-            self._iterated += not full
+            full = self._iterators >= self._most_iterated
+            self._iterators += not full
         if full:
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -111,7 +111,7 @@ class InferStreams:
             yield from self._answers(requests, context)
         finally:
             with self._lock:
-                self._iterated -= 1
+                self._iterators -= 1
 
     def _answers(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         statuses = _wants_statuses(tuple(context.invocation_metadata() or ()))

@@ -49,7 +49,7 @@ class WebCall:
         self._deadline = math.inf
         #: Whoever pops it ends the call.
         self._end = [True]
-        self._begun = False
+        self._has_headers = False
         self._callbacks: list[Callable[[], None]] | None = []
         self.is_cancelled = False
 
@@ -87,7 +87,7 @@ class WebCall:
     def send(self, message: bytes, then: Callable[[], None] | None = None) -> None:
         """Send a message after those before it; `then` is called once it is out or lost."""
         if self._end and not self.is_cancelled:
-            self._begun = True
+            self._has_headers = True
             self._put(Piece(frame(message), then))
         elif then is not None:
             then()
@@ -100,7 +100,7 @@ class WebCall:
             return
         lines = status_lines(code or grpc.StatusCode.OK, details.decode(errors="replace"))
         lines += [(name, str(value)) for name, value in self.trailing]
-        alone = code is not None and not self._begun
+        alone = code is not None and not self._has_headers
         self._put(Piece(b"" if alone else trailers_frame(lines), None, lines if alone else []))
 
     def fail(self, error: Exception) -> None:

@@ -50,7 +50,7 @@ class Bodies:
 
     def __init__(self, limits: BodyLimits) -> None:
         self.limits = limits
-        self._held = 0
+        self._bytes = 0
 
     @contextmanager
     def holding(self) -> Iterator["Holding"]:
@@ -59,16 +59,16 @@ class Bodies:
         try:
             yield holding
         finally:
-            self._held -= holding.size
+            self._bytes -= holding.size
 
     def take(self, size: int) -> None:
         """Account for so many more bytes; QueueFull if all bodies together are too many."""
-        if self._held + size > self.limits.in_flight:
+        if self._bytes + size > self.limits.in_flight:
             raise QueueFull(
                 f"HTTP bodies under way would exceed {self.limits.in_flight} bytes: try again later, "
                 "or raise --max-http-bytes-in-flight"
             )
-        self._held += size
+        self._bytes += size
 
 
 class Holding:

@@ -79,7 +79,7 @@ class Connections:
         self._waiting_of_peer: dict[str, _Waiting] = {}
         #: How many had to go for another since the last line about it, and when that was.
         self._closed = 0
-        self._said = -_LOG_SECONDS
+        self._logged_at = -_LOG_SECONDS
 
     def __len__(self) -> int:
         return len(self._open)
@@ -144,7 +144,7 @@ class Connections:
             one.socket.shutdown(socket.SHUT_RDWR)
         self._closed += 1
         now = time.monotonic()
-        if now - self._said >= _LOG_SECONDS:
+        if now - self._logged_at >= _LOG_SECONDS:
             _LOG.warning(
                 "%d HTTP connections, %d of them of %s: %d that waited were closed to make room",
                 len(self._open) + 1,
@@ -152,7 +152,7 @@ class Connections:
                 one.peer,
                 self._closed,
             )
-            self._closed, self._said = 0, now
+            self._closed, self._logged_at = 0, now
 
 
 class CountedListener(socket.socket):

@@ -50,7 +50,7 @@ class TimedConnection(H11Protocol):
     ) -> None:
         state = {**app_state, SEND_AT_ONCE: self.send_at_once}
         super().__init__(config, server_state, state, _loop)
-        self._counted = connections
+        self._connections = connections
         self._limits = connections.limits
         self._phase = _Phase.HEAD
         #: When the phase is looked at, by the loop's clock.
@@ -145,10 +145,10 @@ class TimedConnection(H11Protocol):
     def _enter(self, phase: _Phase) -> None:
         limits, self._phase = self._limits, phase
         if phase is _Phase.RUN:
-            self._counted.works(self._number)
+            self._connections.works(self._number)
         else:
             in_request = phase in (_Phase.BODY, _Phase.READING)
-            self._counted.waits(self._number, in_request=in_request)
+            self._connections.waits(self._number, in_request=in_request)
         seconds = limits.progress_seconds
         if phase is _Phase.HEAD:
             seconds = limits.head_seconds

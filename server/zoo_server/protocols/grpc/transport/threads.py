@@ -36,7 +36,7 @@ class GrowingThreads(Executor):
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         #: Grows with each call taken; only whether it does is looked at, so no lock guards it.
-        self._taken = 0
+        self._task_count = 0
         #: The threads that have a call.
         self._busy: set[int] = set()
         self._wanted = threading.Event()
@@ -94,7 +94,7 @@ class GrowingThreads(Executor):
         itself = threading.get_ident()
         while (task := self._tasks.get()) is not None:
             self._busy.add(itself)
-            self._taken += 1
+            self._task_count += 1
             future, function, args, kwargs = task
             if future.set_running_or_notify_cancel():
                 try:
@@ -111,12 +111,12 @@ class GrowingThreads(Executor):
     def _watch(self) -> None:
         while not self._closed.is_set():
             self._wanted.wait()
-            before = self._taken
+            before = self._task_count
             self._closed.wait(_PATIENCE_SECONDS)
             waiting = self._tasks.qsize()
             if not waiting:
                 self._wanted.clear()
                 if self._tasks.qsize() or self._closed.is_set():  # since the look before
                     self._wanted.set()
-            elif self._taken == before:
+            elif self._task_count == before:
                 self._grow(min(waiting, len(self._threads)), self._most)
