@@ -84,6 +84,7 @@ class Heap:
         self._glibc = _Glibc.load()
         #: Freed blocks of fewer bytes are used again; 0 as long as that is left to glibc.
         self._kept_below = 0
+        self._returns_large_blocks = False
 
     def keep_freed_pages(self) -> None:
         """Use the pages of freed messages for those that follow; to be called before threads are started."""
@@ -140,12 +141,19 @@ class Heap:
             return
         glibc.mallopt(_M_MMAP_THRESHOLD, _SMALLEST)
         glibc.malloc_trim(0)
+        self._returns_large_blocks = True
         try:
             yield
         finally:
+            self._returns_large_blocks = False
             glibc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_AT_MOST)
             glibc.mallopt(_M_TRIM_THRESHOLD, 2 * _MAPPED_AT_MOST)
             glibc.malloc_trim(0)
+
+    def stage_ended(self) -> None:
+        """Return what a stage of such work has freed in smaller blocks, in the heap of any thread."""
+        if self._returns_large_blocks:
+            self.give_back()
 
 
 def _give_back_large(glibc: _Glibc) -> None:

@@ -66,3 +66,30 @@ print(full - before, pages() - before, sum(map(len, kept)) // 4096, int(right))
     assert right
     assert full > 2.5 * needed
     assert left < 1.2 * needed + 2000
+
+
+def test_a_stage_of_bounded_memory_gives_back_small_blocks_too():
+    """Those below one that is still used; outside of such work nothing is done."""
+    program = """
+from pathlib import Path
+from zoo_server.malloc import Heap
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1])
+
+def held(heap):
+    blocks = [bytearray(b"x" * 100_000) for _ in range(1000)]
+    last = bytearray(b"x" * 100_000)
+    before = pages()
+    del blocks
+    heap.stage_ended()
+    return before - pages()
+
+heap = Heap()
+outside = held(heap)
+with heap.returning_large_blocks():
+    within = held(heap)
+print(outside, within)
+"""
+    outside, within = _run(program)
+
+    assert outside < 2_000
+    assert within > 20_000

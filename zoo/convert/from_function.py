@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto
 
 from zoo.convert.effects import layer_of
 from zoo.convert.function import Traced
 from zoo.convert.handlers import EXTRA_OPSETS, handlers
+from zoo.convert.weights import WEIGHT
 from zoo.errors import CheckFailed, first_line
 
 if TYPE_CHECKING:
     import keras
+    from tensorflow.core.framework.graph_pb2 import GraphDef
 
 #: tf2onnx 1.17 writes up to this one; newer ones come from onnx's version converter.
 TF2ONNX_OPSET = 18
@@ -80,18 +83,50 @@ def _convert(traced: Traced, opset: int, *, catch_errors: bool) -> ModelProto:
         os.environ[variable] = "FALSE"
     try:
         converted: ModelProto
-        converted, _ = tf2onnx.convert.from_function(
-            traced.function,
-            input_signature=traced.specification,
-            opset=opset,
-            custom_op_handlers=handlers(traced.tokens, traced.captures),
-            extra_opset=list(EXTRA_OPSETS),
-        )
+        with _without_values_of_weights():
+            converted, _ = tf2onnx.convert.from_function(
+                traced.function,
+                input_signature=traced.specification,
+                opset=opset,
+                custom_op_handlers=handlers(traced.tokens, traced.captures),
+                extra_opset=list(EXTRA_OPSETS),
+            )
     finally:
         os.environ.pop(variable, None)
         if before is not None:
             os.environ[variable] = before
     return converted
+
+
+@contextmanager
+def _without_values_of_weights() -> Iterator[None]:
+    """Let TensorFlow's optimizer make no values for large weights.
+
+    It makes zeros for every Placeholder, as many as the model has weights. A FakeParam too has a type
+    and a shape, and gets none.
+    """
+    from tensorflow.python.grappler import tf_optimizer
+
+    original = tf_optimizer.OptimizeGraph
+
+    def optimize(config: Any, meta_graph: Any, *others: Any, **options: Any) -> GraphDef:
+        _retype_weights(meta_graph.graph_def, "Placeholder", "FakeParam")
+        graph = original(config, meta_graph, *others, **options)
+        _retype_weights(graph, "FakeParam", "Placeholder")
+        return graph
+
+    tf_optimizer.OptimizeGraph = optimize
+    try:
+        yield
+    finally:
+        tf_optimizer.OptimizeGraph = original
+
+
+def _retype_weights(graph: GraphDef, before: str, after: str) -> None:
+    """Make the operators that stand for large weights others of the same attributes."""
+    for node in graph.node:
+        if node.op == before and node.name.startswith(WEIGHT):
+            node.op = after
 
 
 #: How tf2onnx names what it does not know: [TensorFlow's name, with the layers' scopes: operator].

@@ -34,9 +34,13 @@ LARGE_VARIABLE = 2**16
 REAL = {"float32", "float16", "bfloat16", "float64"}
 
 
+#: Begins the names that large weights have until the graph is cleaned.
+WEIGHT = "zoo_weight_"
+
+
 def weight_key(position: int) -> str:
     """Return the name that a large weight has until the graph is cleaned."""
-    return f"zoo_weight_{position:05d}"
+    return f"{WEIGHT}{position:05d}"
 
 
 def large_variables(model: keras.Model) -> tuple[keras.Variable, ...]:

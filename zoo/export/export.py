@@ -37,6 +37,7 @@ from zoo.parity.variants import (
 from zoo.quantize.decision import NONE
 from zoo.quantize.evidence import Evidence
 from zoo.quantize.variants import smaller_variants
+from zoo_server.malloc import heap
 from zoo_server.repository import layout
 
 if TYPE_CHECKING:
@@ -119,9 +120,11 @@ def export(
         reset_states=options.reset_states,
         portable=options.portable,
     )
+    heap.stage_ended()
     for graph in filter(None, (conversion.onnx, conversion.portable)):
         annotate(graph, metadata.properties, metadata.documents)
     variants = _exact(conversion, file, policy.tolerance, folder, external=options.external_data)
+    heap.stage_ended()
     compared = cases(conversion)
     proofs = {}
     for i, variant in enumerate(variants):

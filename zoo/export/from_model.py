@@ -40,7 +40,7 @@ from zoo.publish.properties import stable_name, states_text
 from zoo.quantize.decision import NONE, check_requested
 from zoo.quantize.evidence import Evidence, of_rows
 from zoo_server.durability import flush_tree
-from zoo_server.malloc import Heap
+from zoo_server.malloc import heap
 from zoo_server.repository.layout import DATA_SUFFIX
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def export_samples(
     check_model(model)
     check_requested(options.quantize, with_rows=samples is not None)
     build(model, samples)
-    heap = Heap().returning_large_blocks() if large_variables(model) else nullcontext()
-    with heap, put_back(model):
+    bounded = heap.returning_large_blocks() if large_variables(model) else nullcontext()
+    with bounded, put_back(model):
         signature = signature_of(
             model,
             input_names=input_names,

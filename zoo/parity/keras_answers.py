@@ -15,6 +15,7 @@ from zoo.convert.states import without_state
 from zoo.convert.weights import large_variables
 from zoo.errors import CheckFailed
 from zoo.parity.samples import Feeds
+from zoo_server.malloc import heap
 
 if TYPE_CHECKING:
     import keras
@@ -93,7 +94,10 @@ def leaves_of(
     with _inference(model, signature, reset_states), within():
         answer = _answer(ask, in_graph=in_graph)
         # Before the variables are put back.
-        return tuple(np.array(leaf) for leaf in keras.tree.flatten(answer))
+        leaves = tuple(np.array(leaf) for leaf in keras.tree.flatten(answer))
+    del answer
+    heap.stage_ended()
+    return leaves
 
 
 def _answer(ask: Callable[[], object], *, in_graph: bool) -> object:

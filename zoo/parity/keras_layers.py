@@ -38,7 +38,7 @@ class KerasModel:
             self.signature,
             feeds,
             reset_states=self.reset_states,
-            within=partial(computing_in_float64, self.model),
+            within=partial(_in_float64, self.model),
             in_graph=True,
         )
         return {t.name: leaf for t, leaf in zip(self.outputs, leaves, strict=True)}
@@ -61,6 +61,28 @@ class KerasModel:
         if any(not t.shape or t.shape[0] is not None for t in self.signature.inputs):
             return feeds
         return {name: feed[:rows] for name, feed in feeds.items()}
+
+
+@contextmanager
+def _in_float64(model: keras.Model) -> Iterator[None]:
+    """Compute in float64, each layer's weights cast once it has its inputs: else all are from the start."""
+    import keras
+    import tensorflow as tf
+
+    layer: Any = keras.Layer
+    original = layer.__call__
+
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        given = filter(tf.is_tensor, keras.tree.flatten((arguments, options)))
+        with tf.control_dependencies(list(given)):
+            return original(self, *arguments, **options)
+
+    try:
+        layer.__call__ = call
+        with computing_in_float64(model):
+            yield
+    finally:
+        layer.__call__ = original
 
 
 @contextmanager

@@ -20,9 +20,10 @@ import numpy as np
 
 from zoo.parity.compare import Arrays
 from zoo.parity.runtimes import open_session
+from zoo_server.repository.graph_bytes import with_weights_in_place
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 #: |delta| <= PIECE * max|Keras| within one tensor. A few layers round by 1e-6 of the largest.
 PIECE = 1e-5
@@ -86,9 +87,8 @@ def _layouts(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
 
 def run_layerwise(path: Path, feeds: Arrays, layers: Sequence[np.ndarray]) -> Layerwise:
     """Run a file on these feeds, going on from Keras's values wherever it has them."""
-    import onnx
 
-    model = onnx.load(path, load_external_data=False)
+    model = _graph(path)
     known = KerasValues(layers)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     left = _uses(model.graph)
@@ -115,6 +115,16 @@ def run_layerwise(path: Path, feeds: Arrays, layers: Sequence[np.ndarray]) -> La
         matched=matched,
         worst=worst,
     )
+
+
+def _graph(path: Path) -> ModelProto:
+    """Return a file's model, its weights to be read one by one where that can be."""
+    import onnx
+
+    try:
+        return onnx.ModelProto.FromString(with_weights_in_place(path))
+    except ValueError:  # some are not raw bytes
+        return onnx.load(path, load_external_data=False)
 
 
 def _array(tensor: TensorProto, path: Path) -> np.ndarray:

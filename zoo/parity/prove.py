@@ -33,6 +33,7 @@ from zoo.parity.compare import (
 from zoo.parity.external_data import read_graph
 from zoo.parity.reference import REFERENCE, exclusion, without_pooled_nan
 from zoo.parity.runtimes import DECISIVE, STAND_IN, Runtime, all_runtimes
+from zoo_server.malloc import heap
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -110,6 +111,7 @@ def prove(
             left_out[runtime.name] = reason
             continue
         answers = run_cases(runtime, path, own_cases)
+        heap.stage_ended()
         comparisons = compare_answers(
             runtime.name, own_cases, answers, policy, scales=shared_scales(judged)
         )

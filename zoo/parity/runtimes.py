@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from zoo.parity.compare import Arrays, Session
+from zoo.parity.external_data import bytes_on_disk
 from zoo.parity.reference import OnnxReference
 from zoo.version import installed_version
+from zoo_server.repository.graph_bytes import with_weights_in_place
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -27,6 +30,12 @@ DECISIVE = "onnxruntime"
 STAND_IN = "onnxruntime-unoptimized"
 
 CPU = ("CPUExecutionProvider",)
+
+#: onnxruntime's option for the folder of external data.
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+
+#: Bytes of a model's files from which memory comes before time: no arena, and weights are read one by one.
+LARGE_FILE = 2**25
 
 
 class Runtime(Protocol):
@@ -55,16 +64,22 @@ def open_session(
     providers: Sequence[str] = CPU,
     threads: int | None = None,
     optimized: bool = True,
+    arena: bool = True,
+    folder: Path | None = None,
 ) -> InferenceSession:
     """Open onnxruntime's InferenceSession for a file or its content; it prints errors alone.
 
-    `threads` compute one operator, as many as there are cores for None.
+    `threads` compute one operator, as many as there are cores for None. Without an `arena` what is
+    freed goes back to the system. Of content, `folder` has the external data.
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = arena
+    if folder is not None:
+        options.add_session_config_entry(EXTERNAL_FOLDER, os.fspath(folder))
     if threads is not None:
         options.intra_op_num_threads = threads
     content = model if isinstance(model, bytes) else os.fspath(model)
@@ -84,13 +99,29 @@ class OnnxRuntime:
 
     def load(self, model: Path | bytes) -> Session:
         """Open a session; its outputs come back by name."""
-        session = open_session(model, threads=1, optimized=self._optimized)
+        if isinstance(model, Path) and bytes_on_disk(model) >= LARGE_FILE:
+            session = self._open_large(model)
+        else:
+            session = open_session(model, threads=1, optimized=self._optimized)
         names = [output.name for output in session.get_outputs()]
 
         def run(feeds: Arrays) -> Arrays:
             return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
         return run
+
+    def _open_large(self, path: Path) -> InferenceSession:
+        """Open a file in little memory, its weights read one by one from where they lie in it.
+
+        Read whole, onnxruntime holds those of convolutions twice while it lays them out anew. The
+        unoptimized session does not, and reads the file as it is.
+        """
+        if self._optimized:
+            # What is wrong with a file is said of it as it is.
+            with suppress(Exception):
+                content = with_weights_in_place(path)
+                return open_session(content, threads=1, arena=False, folder=path.parent)
+        return open_session(path, threads=1, optimized=self._optimized, arena=False)
 
 
 def all_runtimes() -> tuple[Runtime, ...]:

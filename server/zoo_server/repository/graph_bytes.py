@@ -1,10 +1,12 @@
 """Reads an ONNX file without the values of its weights, which may be gigabytes.
 
 Protobuf's parsers read a file whole. Here the fields that lead to the values are walked through, and those
-are passed over; what is returned is a model like the file's, with weights that have no values.
+are passed over; what is returned is a model like the file's, with weights that have no values, or whose
+values are external data: where they lie in the file itself.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +19,10 @@ _WAY = (7, 5)
 #: uint64_data.
 _VALUES = frozenset({4, 5, 6, 7, 9, 10, 11})
 
+#: raw_data, and what stands in its place: external_data, with keys and values, and data_location, EXTERNAL.
+_RAW_DATA, _EXTERNAL_DATA, _KEY, _VALUE = 9, 13, 1, 2
+_IS_EXTERNAL = bytes([14 << 3 | VARINT, 1])
+
 #: Values that take no more than this many bytes stay: they may be shapes.
 _SHORT = 1024
 
@@ -26,11 +32,39 @@ def without_weights(path: Path) -> bytes:
 
     OSError if the file cannot be read, ValueError if it is no protobuf message.
     """
+    return _copy_of(path, lambda number, begin, size: b"")
+
+
+def with_weights_in_place(path: Path) -> bytes:
+    """Return a file's ModelProto whose larger weights are external data in the file, to be read from its folder.
+
+    Where they begin is not aligned. OSError if the file cannot be read, ValueError if it is no
+    protobuf message, or has large values that are not raw bytes.
+    """
+
+    def place(number: int, begin: int, size: int) -> bytes:
+        if number != _RAW_DATA:
+            raise ValueError("it has large values that are not raw bytes")
+        facts = {"location": path.name, "offset": str(begin), "length": str(size)}
+        entries = b"".join(
+            _field(_EXTERNAL_DATA, _field(_KEY, key.encode()) + _field(_VALUE, value.encode()))
+            for key, value in facts.items()
+        )
+        return entries + _IS_EXTERNAL
+
+    return _copy_of(path, place)
+
+
+#: What stands for a field of values: by its number, where it begins, and how many bytes it takes.
+_Instead = Callable[[int, int, int], bytes]
+
+
+def _copy_of(path: Path, instead: _Instead) -> bytes:
     with path.open("rb") as stream:
-        return _copy(stream, os.fstat(stream.fileno()).st_size, _WAY)
+        return _copy(stream, os.fstat(stream.fileno()).st_size, _WAY, instead)
 
 
-def _copy(stream: BinaryIO, end: int, way: tuple[int, ...]) -> bytes:
+def _copy(stream: BinaryIO, end: int, way: tuple[int, ...], instead: _Instead) -> bytes:
     """Return the fields up to a place in the file; `way` leads on to the tensors."""
     copy = bytearray()
     while stream.tell() < end:
@@ -45,13 +79,17 @@ def _copy(stream: BinaryIO, end: int, way: tuple[int, ...]) -> bytes:
         if kind != DELIMITED:
             copy += head + stream.read(length)
         elif way and number == way[0]:
-            inner = _copy(stream, stream.tell() + length, way[1:])
-            copy += delimited(number, len(inner)) + inner
+            copy += _field(number, _copy(stream, stream.tell() + length, way[1:], instead))
         elif not way and number in _VALUES and length > _SHORT:
+            copy += instead(number, stream.tell(), length)
             stream.seek(length, os.SEEK_CUR)
         else:
-            copy += delimited(number, length) + stream.read(length)
+            copy += _field(number, stream.read(length))
     return bytes(copy)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return delimited(number, len(content)) + content
 
 
 def _read_varint(stream: BinaryIO) -> tuple[int, bytes]:

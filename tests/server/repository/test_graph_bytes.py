@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from zoo_server.repository.graph_bytes import without_weights
+from zoo_server.repository.graph_bytes import with_weights_in_place, without_weights
 
 
 def weighty():
@@ -32,6 +32,28 @@ def test_all_but_the_values_is_there(tmp_path):
         tensor.ClearField("float_data")
 
     assert onnx.ModelProto.FromString(without_weights(path)) == model
+
+
+def test_weights_are_external_data_in_the_file_itself(tmp_path):
+    """They are read from there, and the model is the same."""
+    model = weighty()
+    del model.graph.initializer[1]
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    placed = onnx.ModelProto.FromString(with_weights_in_place(path))
+    assert not placed.graph.initializer[0].raw_data
+
+    onnx.load_external_data_for_model(placed, str(tmp_path))
+    for tensor in placed.graph.initializer:
+        tensor.ClearField("data_location")
+    assert placed == model
+
+
+def test_values_that_are_not_raw_bytes_have_no_place(tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(weighty(), path)
+    with pytest.raises(ValueError, match="not raw bytes"):
+        with_weights_in_place(path)
 
 
 @pytest.mark.parametrize("cut", range(1, 200, 13))
