@@ -7,7 +7,8 @@
 NAME is a model of keras.applications, untrained, at an image size if one is named (EfficientNetV2L:64), or
 transformer:BLOCKS:WIDTH, made here, with a table of 50000 words. Each is exported in a process of its own, which says its peak of resident memory, what it had
 before the model was built (TensorFlow, Keras, tf2onnx and a tiny export), and seconds on the clock and of
-the processor. Then `zoo serve` answers its test vectors. Writes large_models.json into bench/results, where the figures of
+the processor. Then `zoo verify` compares the file with its test vectors, which an ill-conditioned model's fails without
+its manifest, and `zoo serve` answers them. Writes large_models.json into bench/results, where the figures of
 other models stay.
 """
 
@@ -54,7 +55,8 @@ def main() -> None:
             command = [sys.executable, "-m", "bench.large_models", name, "--export-into", place]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             figures[name] = json.loads(done.stdout.splitlines()[-1])
-            figures[name] |= {"load": round(os.getloadavg()[0], 1), "served": _serve(Path(place))}
+            figures[name] |= {"load": round(os.getloadavg()[0], 1)}
+            figures[name] |= {"verified": _verify(Path(place)), "served": _serve(Path(place))}
         print(json.dumps({name: figures[name]}, indent=2))
         RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
@@ -122,6 +124,22 @@ def _export(name: str, place: Path) -> dict[str, Any]:
 
 def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _verify(repository: Path) -> dict[str, Any]:
+    """Run `zoo verify` on the file, and return its exit status, seconds and peak."""
+    command = [sys.executable, "-m", "zoo.cli", "verify"]
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [*command, str(repository / "large" / "1" / "model.onnx")], stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return {
+        "status": process.returncode,
+        "seconds": round(time.monotonic() - began, 1),
+        "peak_mb": usage.ru_maxrss * 1024 // 10**6,
+    }
 
 
 def _serve(repository: Path) -> dict[str, Any]:
