@@ -143,8 +143,14 @@ def measure(name: str) -> dict[str, Any]:
     return {"model": name, "size": sizes()[name], "status": status, "reason": reason}
 
 
+HEADER = (
+    "family", "model", "image", "million parameters", "outcome", "nodes", "MB", "Δ / largest", "seconds",
+    "of a processor",
+)  # fmt: skip
+
+
 def _cells(family: str, row: Mapping[str, Any]) -> list[str]:
-    """Return a model's row of the table."""
+    """Return a model's row under HEADER."""
     return [
         family,
         f"`{row['model']}`",
@@ -171,18 +177,6 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     cells = [_cells(family[row["model"]], row) for row in rows]
     right = sum(row["status"] == "ok" for row in rows)
     families = {family[row["model"]] for row in rows if row["status"] == "ok"}
-    header = (
-        "family",
-        "model",
-        "image",
-        "million parameters",
-        "outcome",
-        "nodes",
-        "MB",
-        "Δ / largest",
-        "seconds",
-        "of a processor",
-    )
     return "\n".join(
         [
             "# keras.applications through the exporter",
@@ -200,7 +194,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             "",
             "This page is generated: `python -m bench.applications --markdown docs/applications.md`.",
             "",
-            markdown_table(header, cells, right="llrrlrrrrr"),
+            markdown_table(HEADER, cells, right="llrrlrrrrr"),
             "",
         ]
     )

@@ -246,8 +246,13 @@ def _runner(path: Path, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
     return lambda: session.run(None, inputs)
 
 
+HEADER = (
+    "backbone", "thousand parameters", "ours", "nodes", "MB", "Δ / largest", "seconds", *PEERS,
+)  # fmt: skip
+
+
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    """Return a backbone's row of the table."""
+    """Return a backbone's row under HEADER."""
     return [
         f"`{row['name']}Backbone`",
         f"{row['parameters'] / 1e3:.0f}",
@@ -269,16 +274,6 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     right = {peer: sum(row["peers"][peer] == "ok" for row in rows) for peer in PEERS}
     ours = sum(row["status"] == "ok" for row in rows)
     cells = [_cells(row) for row in rows]
-    header = (
-        "backbone",
-        "thousand parameters",
-        "ours",
-        "nodes",
-        "MB",
-        "Δ / largest",
-        "seconds",
-        *PEERS,
-    )
     return "\n".join(
         [
             "# keras-hub's backbones through the exporter",
@@ -297,7 +292,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
             "",
             "This page is generated: `python -m bench.keras_hub --markdown docs/keras_hub.md`.",
             "",
-            markdown_table(header, cells, right="lrlrrrrll"),
+            markdown_table(HEADER, cells, right="lrlrrrrll"),
             "",
         ]
     )

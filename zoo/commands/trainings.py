@@ -45,18 +45,6 @@ def train_all(
     from zoo.training.runs import RunFolder
     from zoo.training.train import train
 
-    def train_one(recipe: Recipe) -> TrainingRecord:
-        if workers is not None:
-            common, count = workers
-            return train_by_workers(replace(common, model=recipe.name), count, overall.epoch)
-        return train(
-            recipe,
-            runs,
-            settings=settings,
-            cluster=cluster,
-            progress=overall.epoch,
-        )
-
     records: list[TrainingRecord] = []
     # Workers have to find each other before TensorFlow computes anything; the training checks as much.
     failures = _faulty(recipes, runs, settings) if cluster is None else {}
@@ -71,7 +59,13 @@ def train_all(
             current = cluster is None and run.is_current(recipe, settings, count)
             record = run.record if current else None
             if record is None:
-                record = train_one(recipe)
+                if workers is not None:
+                    trial = replace(workers[0], model=recipe.name)
+                    record = train_by_workers(trial, workers[1], overall.epoch)
+                else:
+                    record = train(
+                        recipe, runs, settings=settings, cluster=cluster, progress=overall.epoch
+                    )
                 fresh.add(recipe.name)
             records.append(record)
         except ZooError as error:

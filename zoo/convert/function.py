@@ -6,7 +6,7 @@ import re
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,13 +91,7 @@ def trace(
 
     specification = _specification(signature, large)
     function = tf.function(infer, input_signature=specification, autograph=False)
-    try:
-        concrete = function.get_concrete_function()
-    except CheckFailed:
-        raise
-    except Exception as error:  # a model's own code may raise anything
-        reason = reason_of(error)
-        raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error
+    concrete = _concrete_function(function, model)
     answers = list(concrete.structured_outputs.values())
     refuse_random(model, concrete.graph, answers)
     names = signature.output_names or output_names(structures[-1])
@@ -113,6 +107,17 @@ def trace(
         written=written_variables(model, concrete, answers),
         large=large,
     )
+
+
+def _concrete_function(function: Any, model: keras.Model) -> ConcreteFunction:
+    """Trace a function that calls a model; CheckFailed says why that cannot be done."""
+    try:
+        return function.get_concrete_function()
+    except CheckFailed:
+        raise
+    except Exception as error:  # a model's own code may raise anything
+        reason = reason_of(error)
+        raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error
 
 
 def _specification(signature: Signature, large: tuple[keras.Variable, ...]) -> list[tf.TensorSpec]:
