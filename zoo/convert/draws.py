@@ -1,7 +1,7 @@
 """Lets an ONNX file draw the random numbers that a model draws at inference (export_model's random=True).
 
-    recorded    Keras answers rows, and each number that it draws is kept
-    given       the same call again, traced or not, with the numbers as inputs and the shapes that
+    recording   Keras answers rows, and each number that it draws is kept
+    replaying   the same call again, traced or not, with the numbers as inputs and the shapes that
                 they were asked for in as outputs: such a file is proven as any other
     passes/drawn.py    RandomUniformLike or RandomNormalLike in the place of each such input
 
@@ -56,7 +56,7 @@ class Drawn:
 
 
 @dataclass(slots=True)
-class _Given:
+class _Replay:
     """Hands out the numbers that a call is given, in the order in which it asks."""
 
     kinds: Sequence[str]
@@ -68,28 +68,28 @@ class _Given:
 
         place = len(self.shapes)
         if self.kinds[place : place + 1] != (kind,):
-            raise CheckFailed(_OTHERWISE)
+            raise CheckFailed(_UNEVEN_DRAWS)
         self.shapes.append(tf.cast(shape, tf.int64))
         return _shaped(self.tensors[place], shape)
 
     def all_shapes(self) -> list[tf.Tensor]:
         """Return the shapes that numbers were asked for in. Raises CheckFailed if some were not."""
         if len(self.shapes) != len(self.kinds):
-            raise CheckFailed(_OTHERWISE)
+            raise CheckFailed(_UNEVEN_DRAWS)
         return self.shapes
 
 
-_OTHERWISE = (
+_UNEVEN_DRAWS = (
     "random=True: not every call draws as many random numbers at the same places, as in a loop: "
     "give the numbers as an input"
 )
 
 
 @contextmanager
-def recorded(wanted: bool) -> Iterator[list[Drawn]]:
-    """Let calls within, if it is wanted, draw from a seeded generator, and keep what they draw."""
+def recording(enabled: bool) -> Iterator[list[Drawn]]:
+    """Let calls within, if `enabled`, draw from a seeded generator, and keep what they draw."""
     drawn: list[Drawn] = []
-    if not wanted:
+    if not enabled:
         yield drawn
         return
     import tensorflow as tf
@@ -118,14 +118,14 @@ def _shaped(values: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
 
 
 @contextmanager
-def given(
+def replaying(
     signature: Signature, tensors: Sequence[tf.Tensor]
 ) -> Iterator[Callable[[], list[tf.Tensor]]]:
     """Let the call within have these numbers; what is yielded returns the shapes that it asked for."""
     if not signature.draws:
         yield list
         return
-    numbers = _Given(signature.draws, tensors)
+    numbers = _Replay(signature.draws, tensors)
     with _sources(numbers.next):
         yield numbers.all_shapes
 
@@ -169,7 +169,7 @@ def with_draws(signature: Signature, calls: Sequence[Sequence[Drawn]]) -> Signat
     """
     kinds, *others = [tuple((d.kind, d.values.ndim) for d in drawn) for drawn in calls]
     if any(kinds != other for other in others):
-        raise CheckFailed(_OTHERWISE)
+        raise CheckFailed(_UNEVEN_DRAWS)
     more = [
         Tensor(name=name_of(place), dtype="float32", shape=(None,) * rank)
         for place, (_, rank) in enumerate(kinds)

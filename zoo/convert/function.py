@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.convert.draws import given
+from zoo.convert.draws import replaying
 from zoo.convert.effects import refuse_random, written_variables
 from zoo.convert.leaves import output_names
 from zoo.convert.passes.drawn import shape_of
@@ -79,7 +79,7 @@ def trace(
         with (
             begun_in(signature, begin) as after,
             reading(large, weights),
-            given(signature, numbers) as shapes,
+            replaying(signature, numbers) as shapes,
         ):
             answer = signature.call(model, values)
         structures.append(keras.tree.map_structure(lambda leaf: 0, answer))

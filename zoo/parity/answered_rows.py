@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.convert.draws import Drawn, recorded, with_draws
+from zoo.convert.draws import Drawn, recording, with_draws
 from zoo.convert.function import reason_of
 from zoo.convert.passes.drawn import name_of
 from zoo.convert.signature import Signature, Tensor
@@ -203,7 +203,7 @@ class _Questions:
                 feeds, kind = repeated(self.rows, batch), "given rows"
                 if self.signature.states:  # which the user's rows leave open
                     feeds = random_rows(self.model, self.signature, batch, draw) | feeds
-            with recorded(self.random) as drawn:
+            with recording(self.random) as drawn:
                 leaves = leaves_of(
                     self.model,
                     self.signature,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zoo.convert.draws import given
+from zoo.convert.draws import replaying
 from zoo.convert.patches import computing_in_float32
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.states import without_state
@@ -85,7 +85,7 @@ def leaves_of(
     def ask() -> object:
         for variable, value in zip(signature.kept, tensors[own : own + kept], strict=True):
             variable.assign(value)
-        with given(signature, tensors[own + kept :]):
+        with replaying(signature, tensors[own + kept :]):
             answer = signature.call(model, tensors)
         return answer, [variable.value for variable in signature.kept]
 
