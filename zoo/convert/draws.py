@@ -43,6 +43,9 @@ SEED = 0
 #: Gives the numbers of a shape, from the source's kind.
 Source = Callable[[str, "tf.Tensor"], "tf.Tensor"]
 
+#: How a value is computed: an operator, and the same of its inputs.
+Expression = tuple[object, ...]
+
 #: One of TensorFlow's own.
 Draw = Callable[..., "tf.Tensor"]
 
@@ -82,6 +85,11 @@ class _Replay:
 _UNEVEN_DRAWS = (
     "random=True: not every call draws as many random numbers at the same places, as in a loop: "
     "give the numbers as an input"
+)
+
+_TWICE = (
+    "random=True: the model draws the same numbers twice, from one seed, where a file would draw "
+    "others: draw them once and use them twice, or take a new seed for each draw"
 )
 
 
@@ -135,9 +143,17 @@ def _sources(source: Source) -> Iterator[None]:
     """Put another source in the place of TensorFlow's."""
     import tensorflow as tf
 
+    seen: set[tuple[tf.Graph, Expression]] = set()
+
     def stateless(original: Draw, kind: str, shape: tf.Tensor, **options: Any) -> tf.Tensor:
-        if _is_constant(options["key"]):
+        key = options["key"]
+        if _is_constant(key):
             return original(shape, **options)
+        if tf.is_symbolic_tensor(key):
+            expression = _expression(key, {})
+            if (key.graph, expression) in seen:
+                raise CheckFailed(_TWICE)
+            seen.add((key.graph, expression))
         return tf.cast(source(kind, tf.convert_to_tensor(shape)), options["dtype"])
 
     def stateful(_: Draw, kind: str, shape: tf.Tensor, dtype: Any, **__: Any) -> tf.Tensor:
@@ -160,6 +176,23 @@ def _is_constant(key: tf.Tensor) -> bool:
     return tf.is_symbolic_tensor(key) and not any(
         operator.type == "Placeholder" for operator in ancestors([key.op])
     )
+
+
+def _expression(value: tf.Tensor, known: dict[str, Expression]) -> Expression:
+    """Return how a value of a graph is computed: the same for two with the same value in every call."""
+    import tensorflow as tf
+
+    operator = value.op
+    if operator.name not in known:
+        if operator.type == "Const":
+            leaf = tf.get_static_value(operator.outputs[0])
+            known[operator.name] = (operator.type, str(leaf.dtype), leaf.tobytes())
+        elif not operator.inputs or operator.type == "ReadVariableOp":
+            known[operator.name] = (operator.type, operator.name)
+        else:
+            inputs = (_expression(source, known) for source in operator.inputs)
+            known[operator.name] = (operator.type, *inputs)
+    return (value.value_index, *known[operator.name])
 
 
 def with_draws(signature: Signature, calls: Sequence[Sequence[Drawn]]) -> Signature:

@@ -80,6 +80,22 @@ def looped(keras: Any, x: Any, seeds: Any) -> Any:
     return keras.ops.fori_loop(0, 3, lambda _, y: y + keras.random.normal(shape, seed=seeds), x)
 
 
+def one_seed(keras: Any, x: Any, seeds: Any) -> Any:
+    """Two draws of TensorFlow's from one seed, which are the same numbers."""
+    import tensorflow as tf
+
+    seed, draw = seeds.next(), tf.random.stateless_normal
+    return x + draw(tf.shape(x), seed) - draw(tf.shape(x), seed)
+
+
+def next_seeds(keras: Any, x: Any, seeds: Any) -> Any:
+    """Two draws from seeds that are computed from one, which are other numbers."""
+    import tensorflow as tf
+
+    seed, draw = seeds.next(), tf.random.stateless_normal
+    return x + draw(tf.shape(x), seed) - draw(tf.shape(x), seed + 1)
+
+
 def gamma(keras: Any, x: Any, seeds: Any) -> Any:
     """A source without counterpart in ONNX."""
     return x + keras.random.gamma(keras.ops.shape(x), 1.0, seed=seeds)
@@ -114,6 +130,8 @@ SOURCES = {
     "of_tensorflow": of_tensorflow,
     "looped": looped,
     "gamma": gamma,
+    "one_seed": one_seed,
+    "next_seeds": next_seeds,
 }
 
 MODELS: dict[str, Callable[[Any], Any]] = {

@@ -24,6 +24,7 @@ def exports(cases: Callable[..., Outcomes], tmp_path_factory: pytest.TempPathFac
         ("shuffled", 19.5, (1599 / 12) ** 0.5),
         ("twice_as_many", 0.0, 1.0),
         ("of_tensorflow", 1.0, 1.0),
+        ("next_seeds", 1.0, 2**0.5),
     ],
 )
 def test_a_file_draws_as_the_model_does(
@@ -63,6 +64,7 @@ def test_weights_may_lie_beside(exports: Outcomes) -> None:
     ("name", "words"),
     [
         ("gamma", "draws random numbers at inference (StatelessRandomGammaV3)"),
+        ("one_seed", "draws the same numbers twice"),
         ("looped", "not every call draws as many random numbers at the same places"),
     ],
 )
