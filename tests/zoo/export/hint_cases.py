@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,12 +20,18 @@ Build = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """A model that is refused with `words`, and each way of doing what they say."""
+    """A model that is refused with `words`, and each way of doing what they say.
+
+    `spoil` does what the refusal finds beside the file, and `mend` undoes it before each way; an option
+    `file` is the file's name.
+    """
 
     build: Build
     words: str
     ways: Mapping[str, tuple[Build, dict[str, Any]]]
     options: dict[str, Any] = field(default_factory=dict)
+    spoil: Callable[[Path], object] = lambda path: None
+    mend: Callable[[Path], object] = lambda path: None
 
 
 class TensorSpec:
@@ -58,6 +65,11 @@ def _dense(keras: Any, *, has_input: bool = False, called: bool = False) -> Any:
     if called:
         model(np.zeros((1, 3)))
     return model
+
+
+def _wide(keras: Any, *, units: int) -> Any:
+    """A layer whose weights are enough to lie outside."""
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
 
 
 def _squeezed(keras: Any, *, named: bool) -> Any:
@@ -94,7 +106,7 @@ def _count(layer: Any, x: Any, training: Any, *, always: bool) -> Any:
 
 
 def _count_as_input(keras: Any) -> Any:
-    x, before = keras.Input((4,)), keras.Input((1,))
+    x, before = keras.Input((4,)), keras.Input((1,), name="before")
     return keras.Model([x, before], [x + before, before + 1])
 
 
@@ -164,6 +176,37 @@ def _resized(keras: Any, method: str, *shape: int | None) -> Any:
     return keras.Model(x, keras.layers.Resizing(6, 5, interpolation=method)(x))
 
 
+def _crossed(keras: Any, *, inside: bool) -> Any:
+    if not inside:
+        return _hashed(keras, inside=False)
+    pair = [keras.Input((1,), dtype="int32"), keras.Input((1,), dtype="int32")]
+    return keras.Model(pair, keras.layers.HashedCrossing(8)(pair))
+
+
+def _inverse(keras: Any, *, inside: bool) -> Any:
+    x = keras.Input((3,))
+    return keras.Model(x, keras.layers.Dense(2)(keras.ops.erfinv(x) if inside else x))
+
+
+def _noise_in_turns(keras: Any, layer: Any, x: Any, training: Any) -> Any:
+    shape = keras.ops.shape(x)
+    return keras.ops.fori_loop(
+        0, 3, lambda _, y: y + keras.random.uniform(shape, seed=layer.seeds), x
+    )
+
+
+def _foreign_data(path: Path) -> None:
+    path.with_name(f"{path.name}.data").write_bytes(b"mine")
+
+
+def _moved_away(path: Path) -> None:
+    """Move somebody's data away, and let it be what it was; what we wrote may be written over."""
+    data = path.with_name(f"{path.name}.data")
+    if not path.exists():
+        moved = data.rename(path.with_suffix(".mine"))
+        assert moved.read_bytes() == b"mine"
+
+
 def _masked(keras: Any) -> Any:
     x = keras.Input((4, 3))
     return keras.Model(x, keras.layers.LSTM(2)(keras.layers.Masking()(x)))
@@ -177,6 +220,8 @@ TWO = {"x": np.ones((2, 3)), "context": np.ones((2, 3))}
 ROW = TensorSpec((None, 3))
 
 ROWS = {"samples": np.ones((2, 3))}
+
+MANY = {"samples": np.ones((32, 3))}
 
 HINTS = {
     "unbuilt": Hint(
@@ -215,6 +260,21 @@ HINTS = {
             "drawn": (lambda k: _around(k, partial(_noise, k, always=True), 4), {"random": True}),
             "only if training": (lambda k: _around(k, partial(_noise, k, always=False), 4), {}),
             "an input": (_noise_as_input, {}),
+        },
+    ),
+    "random in a loop": Hint(
+        build=lambda k: _around(k, partial(_noise_in_turns, k), 4),
+        options={"random": True},
+        words="not every call draws as many random numbers at the same places, as in a loop: give the "
+        "numbers as an input",
+        ways={"an input": (_noise_as_input, {"random": True})},
+    ),
+    "random and states": Hint(
+        build=lambda k: _around(k, partial(_noise, k, always=True), 4),
+        options={"random": True, "states": "inputs"},
+        words="leave states and quantize out",
+        ways={
+            "left out": (lambda k: _around(k, partial(_noise, k, always=True), 4), {"random": True})
         },
     ),
     "counter": Hint(
@@ -311,6 +371,16 @@ HINTS = {
         words="hash before, and give the model the buckets",
         ways={"buckets": (partial(_hashed, inside=False), {})},
     ),
+    "crossing": Hint(
+        build=partial(_crossed, inside=True),
+        words="cross and hash before, and give the model the buckets",
+        ways={"buckets": (partial(_crossed, inside=False), {})},
+    ),
+    "unknown operator": Hint(
+        build=partial(_inverse, inside=True),
+        words="which ONNX lacks: take it out of the model; do its work before or after",
+        ways={"before": (partial(_inverse, inside=False), {})},
+    ),
     "bicubic": Hint(
         build=lambda k: _resized(k, "bicubic", None, None, 3),
         words="give the input a fixed height and width, or resize by bilinear or nearest",
@@ -332,6 +402,62 @@ HINTS = {
         options={"input_names": ["dense"], "output_names": ["dense"]},
         ways={"named": (partial(_dense, has_input=True), {"input_names": ["a"]})},
     ),
+    "signature": Hint(
+        build=partial(_dense, has_input=True),
+        words="give keras.InputSpec, tf.TensorSpec, a KerasTensor or a tensor",
+        options={"input_signature": [123]},
+        ways={
+            "a specification": (partial(_dense, has_input=True), {"input_signature": [ROW]}),
+            "a tensor": (partial(_dense, has_input=True), {"input_signature": [np.ones((2, 3))]}),
+        },
+    ),
+    "pairs of states": Hint(
+        build=partial(_lstm, stateful=True),
+        words="must be 'inputs', or inputs with the outputs that they go on as",
+        options={"states": "cache"},
+        ways={
+            "inputs": (partial(_lstm, stateful=True), {"states": "inputs"}),
+            "pairs": (
+                _count_as_input,
+                {"states": "before=after", "output_names": ["sum", "after"]},
+            ),
+        },
+    ),
+    "quantize without rows": Hint(
+        build=partial(_dense, has_input=True),
+        words="--quantize wants rows of your own data (--samples F.npz)",
+        options={"quantize": "fp16"},
+        ways={"rows": (partial(_dense, has_input=True), {"quantize": "fp16"} | MANY)},
+    ),
+    "quantize on few rows": Hint(
+        build=partial(_dense, has_input=True),
+        words="--quantize wants 32 rows of --samples or more",
+        options={"quantize": "fp16"} | ROWS,
+        ways={"more": (partial(_dense, has_input=True), {"quantize": "fp16"} | MANY)},
+    ),
+    "quantize nothing": Hint(
+        build=_noise_as_input,
+        words="leave --quantize out",
+        options={"quantize": "int8", "samples": [np.ones((32, 4)), np.ones((32, 4))]},
+        ways={"left out": (_noise_as_input, {})},
+    ),
+    "data of another": Hint(
+        build=partial(_wide, units=512),
+        words="does not read it: move it away",
+        options={"external_data": True},
+        spoil=_foreign_data,
+        mend=_moved_away,
+        ways={
+            "moved": (partial(_wide, units=512), {"external_data": True}),
+            "and again": (partial(_wide, units=600), {"external_data": True}),
+        },
+    ),
+    "no file": Hint(
+        build=partial(_dense, has_input=True),
+        words="is there and is not a file: name one, such as model.onnx",
+        spoil=os.mkfifo,
+        ways={"named": (partial(_dense, has_input=True), {"file": "model.onnx"})},
+    ),
     "opset": Hint(
         build=partial(_dense, has_input=True),
         words="opset 3 is not one of",
@@ -348,8 +474,11 @@ def followed(name: str, folder: Path) -> dict[str, str]:
     attempts = {"refused": (hint.build, hint.options), **hint.ways}
     for way, (build, options) in attempts.items():
         seed_everything(5)
+        options = dict(options)
+        path = folder / options.pop("file", f"{name}.onnx")
+        (hint.spoil if way == "refused" else hint.mend)(path)
         try:
-            zoo.export_model(build(import_keras().keras), folder / f"{name}.onnx", **options)
+            zoo.export_model(build(import_keras().keras), path, **options)
             said[way] = ""
         except ZooError as error:
             said[way] = str(error)
