@@ -69,6 +69,8 @@ def _converted(model: Any, signature: Any, rows: Any = None) -> Any:
         path = Path(folder) / "model.onnx"
         export(model, str(path), signature, rows=rows)
         converted = onnx.load(path)
+    if not hasattr(model, "input_names"):  # which Keras 2 had, and tests feed by
+        object.__setattr__(model, "input_names", [value.name for value in converted.graph.input])
     if _typed_as_recorded(converted, model):
         converted.metadata_props.add(key=CAST, value="as Keras does")
     return converted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,8 @@ def _model_of(
             object.__setattr__(self, "kept", keep)  # unseen by Keras, which would track its parts
 
         def call(self, tensors: Mapping[str, Any]) -> Any:
-            return dict(function(**{key: tensors[shown[key]] for key in inputs}))
+            # Of a plain dict, Keras and TensorFlow would sort the names.
+            return OrderedDict(function(**{key: tensors[shown[key]] for key in inputs}))
 
     for spec in inputs.values():
         if spec.shape.rank is None:
@@ -131,10 +133,10 @@ def _model_of(
             f"{name} changes variables in every call, and an ONNX graph keeps nothing: build it "
             "with stateful=False, or write them only if training"
         )
-    keras_inputs = {
-        shown[key]: keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name)
+    keras_inputs = OrderedDict(
+        (shown[key], keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name))
         for key, spec in inputs.items()
-    }
+    )
     answers = TensorFlowFunction()(keras_inputs)
     return keras.Model(keras_inputs, answers, name=_identifier(name))
 

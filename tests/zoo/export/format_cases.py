@@ -21,6 +21,8 @@ import zoo
 from tests.zoo.export.file_cases import edited, exported
 from zoo.errors import ZooError
 from zoo.export import load_file
+from zoo.export.from_file import FileExport, run
+from zoo.export.options import ExportOptions
 from zoo.training.framework import import_keras, seed_everything
 
 #: Where tf-keras is not installed, what needs it is left out.
@@ -149,6 +151,58 @@ def signature_written(folder: Path) -> dict[str, Any]:
     return exported("with_default", lambda path: None, folder, trust=True)
 
 
+def hdf5(folder: Path) -> dict[str, Any]:
+    """A file under another's name gets its own; a trusted one is exported, or loaded and saved as .keras."""
+    keras = import_keras().keras
+    wrong, right = folder / "misnamed.keras", folder / "misnamed.h5"
+    _model().save(right)
+    right.rename(wrong)
+    said = {"misnamed": exported(wrong.name, lambda path: None, folder)["text"]}
+    wrong.rename(right)
+    said["old format"] = exported(right.name, lambda path: None, folder)["text"]
+    said["trusted"] = exported(right.name, lambda path: None, folder, trust=True)["kind"]
+    keras.models.load_model(right).save(folder / "saved.keras")
+    return said | {"saved": exported("saved.keras", lambda path: None, folder)["kind"]}
+
+
+def in_a_repository(folder: Path) -> dict[str, Any]:
+    """What cannot be published as it is: under another name, to a file, or once what is there is gone."""
+    keras = import_keras().keras
+    repository = folder / "repository"
+    _model().save(folder / "two.keras")
+    keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]).save(folder / "three.keras")
+    x = keras.Input((3,))
+    keras.Model(x, keras.ops.sum(x)).save(folder / "total.keras")
+    (repository / "taken").mkdir(parents=True)
+    (repository / "taken" / "notes.txt").write_text("mine")
+
+    def said(source: str, name: str = "model", output: str | None = None) -> str:
+        try:
+            run(
+                FileExport(
+                    source=str(folder / source),
+                    repository=None if output else str(repository),
+                    name=name,
+                    output=output,
+                    options=ExportOptions(),
+                )
+            )
+        except ZooError as error:
+            return str(error)
+        return "ok"
+
+    said_of = {
+        "first": said("two.keras"),
+        "another interface": said("three.keras"),
+        "another name": said("three.keras", "three"),
+        "no version": said("two.keras", "taken"),
+        "no dimensions": said("total.keras", "total"),
+        "to a file": said("total.keras", output=str(folder / "total.onnx")),
+    }
+    (repository / "taken").rename(folder / "moved away")
+    return said_of | {"moved away": said("two.keras", "taken")}
+
+
 # -- tf.keras 2 -----------------------------------------------------------------------------------------
 
 
@@ -186,13 +240,13 @@ def _keras_2_model() -> Any:
 
 
 def _branches() -> Any:
-    """Two inputs by name, two outputs."""
+    """Two inputs by name, two outputs, neither in the order of their names."""
     import tf_keras
 
-    left, right = (tf_keras.layers.Input((3,), name=name) for name in ("left", "right"))
+    right, left = (tf_keras.layers.Input((3,), name=name) for name in ("right", "left"))
     both = tf_keras.layers.Concatenate()([left, right])
-    heads = [tf_keras.layers.Dense(size, name=f"head_{size}")(both) for size in (1, 2)]
-    return tf_keras.Model([left, right], heads)
+    heads = [tf_keras.layers.Dense(size, name=f"head_{size}")(both) for size in (2, 1)]
+    return tf_keras.Model([right, left], heads)
 
 
 def _subclassed(*, called: bool) -> Any:
@@ -281,6 +335,8 @@ CASES: dict[str, Callable[[Path], Any]] = {
     **{f"{name}, trusted": partial(exported, name, write, trust=True) for name, write in SAVED.items()},
     "weights loaded": weights_loaded,
     "signature written": signature_written,
+    "hdf5": hdf5,
+    "repository": in_a_repository,
     "without tf-keras": without_tf_keras,
     "path": lambda folder: in_memory(lambda: "mine.keras", folder),
 } | ({} if not TF_KERAS else {

@@ -91,6 +91,27 @@ def test_the_lines_that_a_refusal_has_lead_to_a_file(said: Outcomes, name: str) 
     assert said[name]["kind"] == "ok", said[name]
 
 
+def test_an_old_file_is_exported_as_the_refusals_say(said: Outcomes) -> None:
+    """Named as what it is, then trusted; or saved as .keras."""
+    ways = said["hdf5"]
+
+    assert "name it misnamed.h5" in ways["misnamed"]
+    assert "load it and save it as .keras, or give --trust" in ways["old format"]
+    assert (ways["trusted"], ways["saved"]) == ("ok", "ok")
+
+
+def test_what_is_not_published_has_another_way(said: Outcomes) -> None:
+    """Each is what the refusal says."""
+    ways = said["repository"]
+
+    assert ways["first"] == "ok"
+    assert "publish under --name" in ways["another interface"]
+    assert "move it away, or publish under --name" in ways["no version"]
+    assert "give -o OUT.onnx to write the file alone" in ways["no dimensions"]
+    done = ("another name", "to a file", "moved away")
+    assert {way: ways[way] for way in done} == dict.fromkeys(done, "ok")
+
+
 def test_an_onnx_file_is_served_as_the_refusal_says(
     said: Outcomes,
     folder: Path,
@@ -136,14 +157,14 @@ def test_files_of_keras_2_are_exported(said: Outcomes, name: str) -> None:
     ("name", "inputs", "outputs"),
     [
         ("sequential", ["series_input"], ["odds"]),
-        ("branches", ["left", "right"], ["head_1", "head_2"]),
+        ("branches", ["right", "left"], ["head_2", "head_1"]),
         ("subclassed", ["input"], ["output"]),
     ],
 )
 def test_models_of_keras_2_in_memory_are_exported(
     said: Outcomes, name: str, inputs: list[str], outputs: list[str]
 ) -> None:
-    """Under their names, and answer as tf-keras does."""
+    """Under their names, in their order, and answer as tf-keras does."""
     assert said[name]["inputs"] == inputs
     assert said[name]["outputs"] == outputs
     assert said[name]["difference"] < 1e-6
