@@ -1,63 +1,81 @@
 """Draws the pictures of docs/architecture.md: `python docs/draw.py` writes docs/images/*.svg.
 
-The rooms and their order stand here once; tests/docs/test_architecture.py compares them with the
-packages and their imports. Colours follow the reader's light or dark scheme.
+The order of the rooms is that of the contracts in pyproject.toml, which `make check` enforces.
+Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations
 
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
 IMAGES = Path(__file__).parent / "images"
 
-#: Rooms from top to bottom, each with what it is for: a room imports rooms of lower rows only.
-ZOO: tuple[tuple[tuple[str, str], ...], ...] = (
-    (("cli", "the command"), ("commands", "one module a command")),
-    (("terminal", "tables, progress, errors"), ("site", "the gallery")),
-    (
-        ("export", "the ways to a file"),
-        ("models", "load, ask, compare"),
-        ("runtimes", "other ONNX programs"),
-    ),
-    (
-        ("publish", "versions on disk"),
-        ("card", "model card, plots"),
-        ("quantize", "8 and 16 bits"),
-        ("atlas", "every Keras layer"),
-    ),
-    (("parity", "the proof: cases × files × policy"),),
-    (("training", "fit, metrics, runs; starts Keras"),),
-    (("recipes", "models with data and claim"),),
-    (("datasets", "data from packages"), ("convert", "Keras to ONNX; knows tf2onnx")),
-    (("files", "checksum, atomic write, lock"),),
-    (("errors", "who is to blame"), ("table", "printed tables"), ("version", "the release")),
-)
-SERVER: tuple[tuple[tuple[str, str], ...], ...] = (
-    (("main", "process, signals"), ("ray_serve", "replicas in Ray")),
-    (("server", "composes every part"), ("supervisors", "several processes")),
-    (("backends", "onnxruntime"), ("endpoints", "the ports and what answers")),
-    (("topology", "one process or several"),),
-    (("protocols", "grpc, grpc_web, rest, tfs"),),
-    (("dataplane", "what every protocol may ask"),),
-    (("models", "load, unload, catalog"),),
-    (("inference", "request to answer"),),
-    (
-        ("schedulers", "who runs when"),
-        ("repository", "on disk"),
-        ("telemetry", "metrics, logs"),
-        ("limits", "what bounds"),
-    ),
-    (("config", "options"), ("model_config", "config.pbtxt")),
-    (
-        ("datatypes", "element types"),
-        ("images", "pictures to values"),
-        ("options", "rows of a table"),
-    ),
-    (("errors", "who is to blame"),),
-)
+#: What each room is for, by package. Other modules of pyproject.toml's layers are not drawn.
+NOTES = {
+    "zoo": {
+        "cli": "the command",
+        "commands": "one module a command",
+        "terminal": "tables, progress, errors",
+        "site": "the gallery",
+        "export": "the ways to a file",
+        "runtimes": "other ONNX programs",
+        "models": "load, ask, compare",
+        "publish": "versions on disk",
+        "card": "model card, plots",
+        "quantize": "8 and 16 bits",
+        "atlas": "every Keras layer",
+        "parity": "the proof: cases × files × policy",
+        "training": "fit, metrics, runs; starts Keras",
+        "recipes": "models with data and claim",
+        "datasets": "data from packages",
+        "convert": "Keras to ONNX",
+        "client": "numpy in, numpy out",
+        "files": "checksum, atomic write, lock",
+        "table": "printed tables",
+        "version": "the release",
+        "errors": "who is to blame",
+    },
+    "zoo_server": {
+        "main": "process, signals",
+        "ray_serve": "replicas in Ray",
+        "supervisors": "several processes",
+        "server": "composes every part",
+        "backends": "onnxruntime",
+        "endpoints": "the ports and what answers",
+        "topology": "one process or several",
+        "protocols": "grpc, grpc_web, rest, tfs",
+        "dataplane": "what every protocol may ask",
+        "models": "load, unload, catalog",
+        "inference": "request to answer",
+        "repository": "on disk",
+        "schedulers": "who runs when",
+        "telemetry": "metrics, logs",
+        "limits": "what bounds",
+        "model_config": "config.pbtxt",
+        "config": "options",
+        "datatypes": "element types",
+        "options": "rows of a table",
+        "images": "pictures to values",
+        "errors": "who is to blame",
+    },
+}
+
+Rows = list[list[tuple[str, str]]]
+
+
+def layers(package: str) -> Rows:
+    """The rooms of a package from top to bottom, each with its note: a room imports rooms of lower rows only."""
+    with (Path(__file__).parents[1] / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    contract = next(each for each in contracts if each.get("containers") == [package])
+    notes = NOTES[package]
+    named = [[name.strip() for name in row.split("|")] for row in contract["layers"]]
+    return [[(name, notes[name]) for name in row if name in notes] for row in named]
+
 
 STYLE = """
     text { font-family: system-ui, 'DejaVu Sans', sans-serif; font-size: 13px; fill: #1f2328; }
@@ -129,9 +147,7 @@ class Picture:
         )
 
 
-def _column(
-    picture: Picture, x: int, y: int, width: int, rows: tuple[tuple[tuple[str, str], ...], ...]
-) -> None:
+def _column(picture: Picture, x: int, y: int, width: int, rows: Rows) -> None:
     """Rows of rooms, one under the other, with an arrow from each to the next."""
     height, gap, between = 48, 18, 8
     for place, row in enumerate(rows):
@@ -145,15 +161,15 @@ def _column(
 
 def rooms() -> Picture:
     """Both programs, their rooms in layers, and the repository between them."""
+    zoo, server = layers("zoo"), layers("zoo_server")
     picture = Picture(1000, 874, "The rooms of zoo and zoo_server: a room imports what is below it")
     picture.text(254, 32, "zoo: makes the repository", "name")
-    _column(picture, 24, 48, 460, ZOO)
+    _column(picture, 24, 48, 460, zoo)
     picture.text(762, 32, "zoo_server: serves it, and never imports zoo", "name")
-    _column(picture, 548, 48, 428, SERVER)
-    bottom = 48 + max(len(ZOO), len(SERVER)) * 66 - 14
-    picture.box(24, bottom, 140, 48, "client", "numpy in, numpy out")
+    _column(picture, 548, 48, 428, server)
+    bottom = 48 + max(len(zoo), len(server)) * 66 - 14
     picture.box(308, bottom, 176, 48, "model repository", "Triton's layout, on disk", "disk")
-    picture.arrow((396, 48 + len(ZOO) * 66 - 18), (396, bottom - 1))
+    picture.arrow((396, 48 + len(zoo) * 66 - 18), (396, bottom - 1))
     picture.text(404, bottom - 14, "publish writes", anchor="start")
     picture.arrow((484, bottom + 24), (762, bottom + 24), (762, bottom - 3))
     picture.text(560, bottom + 18, "repository reads", anchor="start")

@@ -118,7 +118,7 @@ class ServerConfig:
     )
     max_message_bytes: int = number(
         MAX_MESSAGE_BYTES,
-        "largest gRPC message, and largest single HTTP body, received, in bytes",
+        "largest gRPC message, and largest single HTTP body, that is received, in bytes",
         low=1024,
         high=MAX_MESSAGE_BYTES,
     )
@@ -131,63 +131,67 @@ class ServerConfig:
     )
     max_decoded_bytes: int = number(
         MAX_DECODED_BYTES,
-        "memory that gRPC requests under way may take together for strings, typed numbers and other "
-        "fields that grow when they are decoded, estimated, in bytes; raw numbers take none",
+        "estimated memory, in bytes, that gRPC requests under way may take together for fields that grow "
+        "when they are decoded, such as strings and typed numbers; raw numbers take none",
         low=1 << 20,
         high=1 << 50,
     )
     max_connections: int = number(
         4096,
-        "connections on each port at once; the one that has kept the server waiting longest "
-        "makes room for another",
+        "connections on each port at once; beyond them the one whose caller has been silent longest is "
+        "closed",
         low=1,
         high=1 << 20,
     )
     max_connections_per_peer: int = number(
         1024,
-        "connections of one address (IPv6: of one /64 network) at once; raise it behind a proxy "
-        "that opens more",
+        "connections of one address (IPv6: of one /64 network) on each port at once; raise it behind a "
+        "proxy that opens more",
         low=1,
         high=1 << 20,
     )
     max_requests_per_caller: int = number(
         0,
-        "inference requests that one caller may have under way, on every port: a token's, without "
-        "--token-file an address's (IPv6: a /64 network's); more are answered RESOURCE_EXHAUSTED (429). 0 is "
-        "any number. Each worker process counts for itself",
+        "inference requests that one caller may have under way, on all ports together; more are answered "
+        "RESOURCE_EXHAUSTED (429). A caller is a token, or without --token-file an address (IPv6: a /64 "
+        "network). 0 is no limit. Each worker process counts for itself",
         low=0,
         high=1 << 31,
     )
     max_requests_per_second_per_caller: float = number(
         0.0,
-        "inference requests that one caller may send a second, of which as many may come at once; more are "
-        "answered RESOURCE_EXHAUSTED (429), with when to try again. 0 is any number",
+        "inference requests that one caller may send a second; a second's worth may come at once. More are "
+        "answered RESOURCE_EXHAUSTED (429), with when to try again. 0 is no limit",
         low=0,
         high=1e9,
     )
     cache_config: tuple[str, ...] = several(
-        "keep the answers of models with `response_cache { enable: true }` in so many bytes of memory, "
-        "the most recently used: local,size=BYTES",
+        "response cache of this size in bytes, local,size=BYTES, for models whose config.pbtxt has "
+        "`response_cache { enable: true }`; the least recently used answers make room",
         metavar="CACHE,SETTING=VALUE",
     )
     response_cache_byte_size: int = number(
-        0, "deprecated: --cache-config local,size=BYTES", low=0, high=1 << 50, metavar="BYTES"
+        0,
+        "Triton's older name of --cache-config local,size=BYTES",
+        low=0,
+        high=1 << 50,
+        metavar="BYTES",
     )
     rate_limit: str = choice(
         OFF,
-        "let instances run whose `rate_limiter` in config.pbtxt names resources and a priority once it "
-        "is their turn and the resources are free (execution_count), or each at once",
+        "`off` runs every instance at once; `execution_count` makes an instance with a `rate_limiter` in "
+        "config.pbtxt wait for its turn and its resources",
         RATE_LIMITS,
     )
     rate_limit_resource: tuple[str, ...] = several(
         "how many there are of a resource, on every device or on one: NAME:COUNT or NAME:COUNT:DEVICE; "
-        "may be repeated; without it there are as many as an instance needs at most",
+        "may be repeated; without it, as many as the instance with the largest need takes",
         metavar="NAME:COUNT[:DEVICE]",
     )
     max_queue_size: int = number(
         4096,
         "requests that may wait for a model whose config.pbtxt gives no max_queue_size; more are "
-        "answered UNAVAILABLE (503). 0 is Triton's default, any number",
+        "answered UNAVAILABLE (503). 0 is no limit, Triton's default",
         low=0,
         high=1 << 31,
     )
@@ -197,20 +201,18 @@ class ServerConfig:
         low=1024,
         high=MAX_MESSAGE_BYTES,
     )
-    tls_certificate: Path | None = path(
-        "serve every port over TLS with this certificate chain (PEM)"
-    )
+    tls_certificate: Path | None = path("use TLS on every port, with this certificate chain (PEM)")
     tls_key: Path | None = path("the certificate's private key (PEM)")
     tls_client_ca: Path | None = path(
-        "accept only clients with a certificate signed by one of these (PEM)"
+        "accept only clients whose certificate one of these authorities signed (PEM)"
     )
     token_file: Path | None = path(
-        "accept only calls with a bearer token of this file, each with its rights, on every port; "
-        "health needs none"
+        "accept only calls with a bearer token of this file, which gives each token its rights, on every "
+        "port; health checks need none"
     )
     http_cors_origin: tuple[str, ...] = several(
-        "origin whose pages may ask over HTTP from a browser, as https://example.org, `*` for any; may "
-        "be repeated; without it browsers let no other origin's pages ask",
+        "origin whose pages may send requests from a browser, such as https://example.org, or `*` for any; "
+        "may be repeated; without it browsers block pages of other origins",
         metavar="ORIGIN",
     )
     grpc_web: bool = switch(
@@ -236,14 +238,14 @@ class ServerConfig:
         high=86400,
     )
     repository_cache: Path | None = path(
-        "folder that keeps what was read of a repository in an object store (default: layer-zoo/"
-        "repositories in $XDG_CACHE_HOME or ~/.cache); several servers may share it",
+        "folder that keeps what was read of a repository in an object store; several servers may share it. "
+        "Where none is given: layer-zoo/repositories in $XDG_CACHE_HOME or ~/.cache",
         metavar="DIR",
     )
     repository_cache_bytes: int = number(
         20 * 2**30,
-        "most that it may hold, in bytes: versions that no server has loaded make room, the least "
-        "recently used first",
+        "largest size of --repository-cache, in bytes; the least recently used versions that no server "
+        "has loaded make room",
         low=1,
         high=1 << 50,
     )
@@ -251,8 +253,8 @@ class ServerConfig:
         None, "serve the one model in --model-dir, by this name", convert=str, metavar="NAME"
     )
     model_dir: Path | None = path(
-        "folder of the one model that --model-name names, in the place of a repository: model.onnx, "
-        "1/model.onnx, or a model's whole folder",
+        "folder of the one model that --model-name names, in the place of a repository; it holds "
+        "model.onnx, 1/model.onnx, or a model's whole folder",
         metavar="DIR",
     )
     model_load_thread_count: int = number(
@@ -267,41 +269,40 @@ class ServerConfig:
     )
     startup_wait: float = number(
         30.0,
-        "seconds that the server waits at its start for models to load before it answers; it is not "
-        "ready until all are loaded",
+        "seconds that the server waits for models to load before it answers requests; it reports ready "
+        "only once all are loaded",
         low=0,
         high=86400,
     )
     model_memory: int = number(
         0,
-        "load models when they are asked for, and keep so many bytes of them in memory, the most "
-        "recently used; 0 loads all at the start",
+        "load a model when it is first asked for, and unload the least recently used ones beyond this many "
+        "bytes; 0 loads all at the start",
         low=0,
         high=1 << 50,
         metavar="BYTES",
     )
     keep_alive: float = number(
         0.0,
-        "load models when they are asked for, and take those out of memory that were not for so many "
-        "seconds; 0 keeps them",
+        "load a model when it is first asked for, and unload one that nobody has asked for in this many "
+        "seconds; 0 never unloads",
         low=0,
         high=86400 * 365,
     )
     follow_links: bool = switch(
-        "read model files through links that lead out of the repository; only where all who write the "
-        "repository are trusted"
+        "read model files through links that lead out of the repository; only where everybody who can write "
+        "to it is trusted"
     )
     allow_shared_memory: bool = switch(
-        "let callers on this machine name shared memory objects for inputs and outputs; only for "
-        "trusted callers"
+        "let callers on this machine pass inputs and outputs in shared memory; only for trusted callers"
     )
     drain_seconds: float = number(
         30.0, "seconds that requests under way have to finish after SIGTERM", low=0, high=86400
     )
     site: Path | None = single(
         Path("site"),
-        "folder of the gallery, as `zoo site` builds it, shown at / of the HTTP port once it is there; "
-        "`off` shows none",
+        "folder of the gallery that `zoo site` builds, shown at / of the HTTP port once it exists; `off` "
+        "shows none",
         convert=folder_or_off,
         metavar="DIR",
     )
@@ -312,11 +313,13 @@ class ServerConfig:
         metavar="NAME",
     )
     self_test: bool = switch(
-        "run each model on its test vectors while loading it, and serve it only if the outputs are "
-        "right"
+        "run each model on the test vectors in its folder while it is loaded, and serve it only if the "
+        "outputs are right"
     )
-    log_level: str = choice("info", "how much to log", LOG_LEVELS)
-    log_format: str = choice("text", "how a line of the log is written", LOG_FORMATS)
+    log_level: str = choice("info", "least severe level that is logged", LOG_LEVELS)
+    log_format: str = choice(
+        "text", "format of the log: plain text, or one JSON object a line", LOG_FORMATS
+    )
     access_log: bool = switch(
         "log each request, at level info: id, model, version, batch, times in the queue and in the run"
     )

@@ -6,32 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import grimp
-
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 DRAWING = ROOT / "docs/draw.py"
-PACKAGES = {"ZOO": ROOT / "zoo", "SERVER": ROOT / "server/zoo_server"}
+PACKAGES = (ROOT / "zoo", ROOT / "server/zoo_server")
 
 
 def _folders(package: Path) -> set[str]:
     """The rooms of a package: its folders with modules."""
     return {path.parent.name for path in package.glob("*/__init__.py")}
-
-
-def _room_imports(package: str) -> set[tuple[str, str]]:
-    """Pairs of a room and a room that one of its modules imports."""
-    graph = grimp.build_graph(package, cache_dir=None)
-    return {
-        (importer.split(".")[1], imported.split(".")[1])
-        for importer in graph.modules - {package}
-        for imported in graph.find_modules_directly_imported_by(importer) - {package}
-    }
-
-
-def _row(rows: tuple[tuple[tuple[str, str], ...], ...], room: str) -> int:
-    """The row in which a room is drawn, from the top; -1 for one that is in none."""
-    return next((place for place, row in enumerate(rows) if room in dict(row)), -1)
 
 
 def test_every_room_is_in_the_tables_and_each_row_is_a_room() -> None:
@@ -40,7 +23,7 @@ def test_every_room_is_in_the_tables_and_each_row_is_a_room() -> None:
     named = {room for room, _ in rows}
     folders = {
         f"{package.relative_to(ROOT)}/{folder}"
-        for package in PACKAGES.values()
+        for package in PACKAGES
         for folder in _folders(package)
     }
 
@@ -49,26 +32,13 @@ def test_every_room_is_in_the_tables_and_each_row_is_a_room() -> None:
 
 
 def test_the_picture_has_every_room_and_no_other() -> None:
-    """Boxes are folders or modules of the packages; `client` stands apart from the layers."""
+    """Boxes are folders or modules of the packages, and all that a note is for are in the layers."""
     drawing = runpy.run_path(str(DRAWING))
-    for constant, package in PACKAGES.items():
-        boxes = {name for row in drawing[constant] for name, _ in row}
+    for package in PACKAGES:
+        boxes = {name for row in drawing["layers"](package.name) for name, _ in row}
         modules = {path.stem for path in package.glob("*.py")}
-        assert boxes | {"client"} >= _folders(package)
-        assert boxes <= _folders(package) | modules
-
-
-def test_a_room_imports_what_is_drawn_below_it() -> None:
-    """The rows are the order of imports: none runs up, and none aside."""
-    drawing = runpy.run_path(str(DRAWING))
-    against = {
-        (above, below)
-        for constant, package in PACKAGES.items()
-        for above, below in _room_imports(package.name)
-        if above != below and _row(drawing[constant], above) >= _row(drawing[constant], below) >= 0
-    }
-
-    assert not against
+        assert _folders(package) <= boxes <= _folders(package) | modules
+        assert boxes == set(drawing["NOTES"][package.name])
 
 
 def test_the_pictures_are_what_the_script_draws() -> None:

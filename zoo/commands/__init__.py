@@ -26,16 +26,13 @@ COMPAT = Path("build/compat")
 RECIPES = "add the recipes of this file"
 
 
-def add_models(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add MODEL... and --module."""
+def add_models(parser: argparse.ArgumentParser, what: str, modules: str = RECIPES) -> None:
+    """Add MODEL... and --module; `modules` as add_modules takes it."""
     parser.add_argument("models", nargs="*", metavar="MODEL", help=what)
-    add_modules(parser)
+    add_modules(parser, modules)
 
 
-def add_modules(
-    parser: argparse.ArgumentParser,
-    what: str = f"{RECIPES}, or the layers and models that FILE.keras needs",
-) -> None:
+def add_modules(parser: argparse.ArgumentParser, what: str = RECIPES) -> None:
     """Add --module FILE.py, for recipes and classes outside the package; `what` is done with it."""
     parser.add_argument(
         "--module",
@@ -55,7 +52,7 @@ def add_published_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", metavar="HOST:PORT", help="ask the server whose gRPC listens there"
     )
-    add_modules(parser, RECIPES)
+    add_modules(parser)
 
 
 def add_model_version(parser: argparse.ArgumentParser, what: str) -> None:
@@ -118,7 +115,7 @@ def add_compat(parser: argparse._ActionsContainer) -> None:
         type=Path,
         default=COMPAT,
         metavar="DIR",
-        help="folder for environments (all: 6 GB) and results of other runtimes "
+        help="folder for the environments of other runtimes (6 GB for all) and their results "
         "(default: %(default)s)",
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.commands import (
+    RECIPES,
     add_json,
     add_models,
     add_repository,
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "models to export (default: every registered model), trained first if necessary; "
         "or one FILE.keras, FILE.h5 or SavedModel folder of your own",
+        f"{RECIPES}, or the layers and models that FILE.keras needs",
     )
     add_repository(parser, or_url=True)
     add_runs(parser)
@@ -64,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--external-data",
         action="store_true",
-        help="write the weights into a file beside the model, NAME.onnx.data, as is done anyhow for more "
-        "than the 2 GB that one file holds",
+        help="write the weights into a file beside the model, NAME.onnx.data; done for every model of more "
+        "than 2 GB",
     )
     _add_quantize(parser)
     _add_file_options(parser)
@@ -122,8 +124,8 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
         "--states",
         metavar="inputs|IN=OUT,...",
         default="",
-        help="what a sequence hands on from step to step: the variables of stateful layers, as inputs "
-        "and outputs, or inputs and outputs that the model has (cache=next_cache)",
+        help="export one step of a sequence: `inputs` makes the states of stateful layers inputs and outputs; "
+        "IN=OUT says which output of the model is the next step's input (cache=next_cache)",
     )
     own.add_argument(
         "--trust",

@@ -11,7 +11,7 @@ from zoo.commands import add_json, add_modules, add_published, print_json, regis
 from zoo.errors import UsageError
 from zoo.models.find import existing_repository
 
-SUMMARY = "list the models: architecture, metric, and what is published"
+SUMMARY = "list the models: data, parameters, metric, and which are published"
 EXAMPLE = "zoo list --json"
 
 BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"

@@ -31,7 +31,7 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         default=DEFAULT_METRICS,
         metavar="HOST:PORT",
-        help="where the server has its metrics (default: %(default)s)",
+        help="the server's metrics port (default: %(default)s)",
     )
 
 

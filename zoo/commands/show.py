@@ -18,7 +18,7 @@ EXAMPLE = "zoo show cnn_digits --svg cnn_digits.svg"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("model", metavar="MODEL", help="a model's name")
     parser.add_argument(
         "--svg", type=Path, metavar="FILE", help="draw the model with shapes, as SVG"
     )

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("site"),
         metavar="DIR",
-        help="the folder to write, replaced if it is a site (default: %(default)s)",
+        help="the folder to write; a site that is there is replaced (default: %(default)s)",
     )
     parser.add_argument(
         "--runtime-archive",
@@ -30,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--docs",
         type=Path,
         metavar="DIR",
-        help="the documentation as HTML, to be shown below docs/ (`make docs` builds it)",
+        help="folder of the documentation as HTML, which `make docs` builds, for docs/ of the site",
     )
     parser.add_argument(
         "--time",
         action="store_true",
-        help="measure how long each model takes for one row on this machine, and show it with the machine",
+        help="measure how long each model takes for one row on this machine, and show the time and the machine",
     )
     add_modules(parser)
     add_published(parser)

@@ -61,8 +61,8 @@ def _add_spread(parser: argparse.ArgumentParser) -> None:
         "--on",
         type=_place_name,
         metavar="local|ray://HOST:PORT",
-        help="local: processes of this machine, also for one seed a model; or a Ray cluster's client port, where "
-        "--trials are Ray Tune's and ASHA stops early what is behind",
+        help="where: `local`, in processes of this machine, a single training too; or a Ray cluster, by its "
+        "client port, where Ray Tune runs the --trials and stops the worse ones early (ASHA)",
     )
     spread.add_argument(
         "--seeds",
@@ -81,7 +81,7 @@ def _add_spread(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=_positive,
         metavar="N",
-        help="trainings at once (default: the machine's cores; on a cluster all that it has CPUs for)",
+        help="trainings at once (default: as many as the machine, or the cluster, has CPUs for)",
     )
 
 

@@ -47,7 +47,7 @@ ALLOWED = {"ai.onnx.ml": {"LabelEncoder"}}
 #: What a portable variant has none of.
 RECURRENT = {"GRU", "LSTM", "Loop", "RNN", "Scan"}
 
-#: A protobuf message cannot be larger; weights beyond would need files beside the model.
+#: A protobuf message cannot be larger; a larger model has its weights in a file beside it.
 MAX_BYTES = 2**31 - 1
 
 
