@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import is_running, until
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,13 +33,6 @@ def test_at_work(tmp_path):
     Path(__file__).with_suffix(".pids").write_text(f"{server.process.pid} {apart.pid}\\n")
     time.sleep(600)
 """
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(

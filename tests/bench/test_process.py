@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.process import ServerProcess, memory_kb
-from tests.waiting import until
+from tests.waiting import is_running, until
 
 #: Says the number of its child, which burns a little time and then waits for ever.
 PROGRAM = """\
@@ -36,13 +36,6 @@ finally:
 """
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
 
 
 def started(tmp_path: Path, program: str) -> ServerProcess:

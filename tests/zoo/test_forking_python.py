@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import until
+from tests.waiting import is_running, until
 
 #: Starts itself again through `sys.executable`, and says whether TensorFlow was there before.
 NESTED = """
@@ -25,14 +25,6 @@ with subprocess.Popen([sys.executable, "-c", waits], stdout=subprocess.PIPE, tex
     print(process.stdout.readline())
     process.kill()
 """
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_what_a_program_starts_is_a_fork_too(python) -> None:

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from tests.waiting import until
+from tests.waiting import is_running, until
 from zoo.errors import UsageError
 from zoo.parity.compare import Arrays, Case, Policy, Refusal, compare_answers
 from zoo.parity.external_data import external_files
@@ -130,15 +130,6 @@ def _reasons(answers: list[Arrays | Refusal]) -> list[str]:
     return [answer.reason if isinstance(answer, Refusal) else "" for answer in answers]
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    # A killed child of a killed parent may wait for init to collect it.
-    return state != "Z"
-
-
 def test_answers_come_back_as_they_were_given(fake: IsolatedRuntime, tmp_path: Path) -> None:
     """Names, types, shapes and values, whatever the runtime prints."""
     assert _right(_answers(fake, tmp_path, "right"))
@@ -199,7 +190,7 @@ def test_a_hang_is_ended_and_nothing_is_left_running(fake: IsolatedRuntime, tmp_
     pids = [int(text) for text in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
     # A kill is carried out a moment after it is sent, and the child of the child is nobody's to wait for.
-    until(lambda: not any(_is_running(pid) for pid in pids))
+    until(lambda: not any(is_running(pid) for pid in pids))
 
 
 def test_a_runtime_gets_a_copy_of_the_model(fake: IsolatedRuntime, tmp_path: Path) -> None:
