@@ -40,7 +40,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One run of a file: `{grpc}`, `{http}`, `{image}`, `{text}` and `{papers}` stand in its arguments."""
+    """One run of a file: `{grpc}`, `{http}`, `{image}`, `{text}` and `{certificates}` stand in its arguments."""
 
     file: str
     arguments: str
@@ -50,13 +50,15 @@ class Example:
     skip: str = ""
 
     def __str__(self) -> str:
-        more = re.sub(r"(-u )?\{(grpc|http)\}|\{image\}|\{text\}|\{papers\}/", "", self.arguments)
+        more = re.sub(
+            r"(-u )?\{(grpc|http)\}|\{image\}|\{text\}|\{certificates\}/", "", self.arguments
+        )
         return " ".join([self.file, *more.split()])
 
 
-_TLS = "-u {grpc} -s -r {papers}/ca.pem"
-_MTLS = f"{_TLS} -p {{papers}}/client.key -x {{papers}}/client.pem"
-_HTTPS = "-u {http} -s --ca-certs {papers}/ca.pem"
+_TLS = "-u {grpc} -s -r {certificates}/ca.pem"
+_MTLS = f"{_TLS} -p {{certificates}}/client.key -x {{certificates}}/client.pem"
+_HTTPS = "-u {http} -s --ca-certs {certificates}/ca.pem"
 _IMAGE = "-m densenet_onnx -c 3"
 
 EXAMPLES = (
@@ -131,10 +133,10 @@ EXAMPLES = (
 #: Options beyond the common ones, and the models in the repository (None for all).
 SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "all": ((), None),
-    "TLS": (("--tls-certificate", "{papers}/server.pem", "--tls-key", "{papers}/server.key"), None),
+    "TLS": (("--tls-certificate", "{certificates}/server.pem", "--tls-key", "{certificates}/server.key"), None),
     "mutual TLS": (
-        ("--tls-certificate", "{papers}/server.pem", "--tls-key", "{papers}/server.key",
-         "--tls-client-ca", "{papers}/ca.pem"), None,
+        ("--tls-certificate", "{certificates}/server.pem", "--tls-key", "{certificates}/server.key",
+         "--tls-client-ca", "{certificates}/ca.pem"), None,
     ),
     "gRPC's eight models": ((), example_models.COUNTED_BY_GRPC),
     "HTTP's seven models": ((), example_models.COUNTED_BY_HTTP),
@@ -142,7 +144,7 @@ SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
 }  # fmt: skip
 
 
-def write_papers(folder: Path) -> None:
+def write_certificates(folder: Path) -> None:
     """Write an authority's certificate, and one each with its key for server and client."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -180,7 +182,7 @@ def served(kind: str, work: Path) -> Iterator[Addresses]:
         str(Path(sys.executable).with_name("zoo")), "serve", str(repository),
         "--grpc-port", str(ports[0]), "--http-port", str(ports[1]), "--metrics-port", "off",
         "--server-name", "triton", "--model-control-mode", "explicit", "--load-model", "*",
-        "--allow-shared-memory", *(text.format(papers=work) for text in options),
+        "--allow-shared-memory", *(text.format(certificates=work) for text in options),
     ]  # fmt: skip
     log = work / f"{repository.name}.log"
     with log.open("w") as stream:
@@ -210,7 +212,7 @@ def run(example: Example, folder: Path, addresses: Addresses, work: Path) -> tup
     arguments = example.arguments.format(
         grpc=addresses.grpc,
         http=addresses.http,
-        papers=work,
+        certificates=work,
         image=work / "picture.png",
         text=work / "picture.ppm",
     )
@@ -250,7 +252,7 @@ def why_not(example: Example, folder: Path) -> str:
 
 def run_all(folder: Path, names: list[str], work: Path) -> list[tuple[str, Example, str]]:
     """Run the examples, server by server; print and return a row each."""
-    write_papers(work)
+    write_certificates(work)
     write_image(work / "picture.png")
     write_text_picture(work / "picture.ppm")
     rows: list[tuple[str, Example, str]] = []

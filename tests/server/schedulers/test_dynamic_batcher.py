@@ -188,7 +188,7 @@ def test_answers_keep_their_order(scheduled):
 
 
 def test_a_delay_ends_by_itself(scheduled):
-    """A request that finds no company is run once the delay is over, by no thread of its caller."""
+    """A request that nobody joins is run once the delay is over, by no thread of its caller."""
     model, member = Model(), Member("a")
     scheduled(model, delay_ns=5_000_000).submit([member], UNBOUNDED, stays=True)
 

@@ -48,7 +48,7 @@ def predict(count: int, *, kind: str = "list") -> tfs.PredictRequest:
     return request
 
 
-class Asker:
+class Caller:
     """Sends the same strings in one way; `refused` is how the server says no."""
 
     def __init__(self, wire, way: str) -> None:
@@ -104,14 +104,14 @@ def released(wire) -> bool:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_request_that_never_fits_is_refused(way, tight):
     """Alone too large once decoded: the caller's mistake, in words; a smaller one is answered."""
-    asker = Asker(tight, way)
+    caller = Caller(tight, way)
     text = "the request would take more than 1048576 bytes of memory once it is decoded"
-    refused = asker.refused(TOO_MANY)
+    refused = caller.refused(TOO_MANY)
 
     assert refused[0] in ("INVALID_ARGUMENT", "")
     assert text in refused[1]
     assert "--max-decoded-bytes" in refused[1]
-    assert asker.refused(SOME)[1] == ""
+    assert caller.refused(SOME)[1] == ""
     until(lambda: released(tight))
 
 
@@ -122,8 +122,8 @@ def test_what_is_decoded_at_once_is_bounded(way, tight):
     first.model_name = "waits"
     call = tight.stub.ModelInfer.future(first, timeout=20)
     until(lambda: not released(tight))
-    asker = Asker(tight, way)
-    refused = asker.refused(SOME)
+    caller = Caller(tight, way)
+    refused = caller.refused(SOME)
     waited = not call.done()
     call.result()
     until(lambda: released(tight))
@@ -132,7 +132,7 @@ def test_what_is_decoded_at_once_is_bounded(way, tight):
     assert refused[0] in ("UNAVAILABLE", "")
     assert "requests being decoded would take more than 1048576 bytes" in refused[1]
     assert "try again later, or raise --max-decoded-bytes" in refused[1]
-    assert asker.refused(SOME)[1] == ""
+    assert caller.refused(SOME)[1] == ""
 
 
 def test_every_end_gives_the_memory_back(tight):
@@ -151,7 +151,7 @@ def test_every_end_gives_the_memory_back(tight):
     call.cancel()
     until(lambda: released(tight))
 
-    assert Asker(tight, "unary raw").refused(SOME)[0] == "OK"
+    assert Caller(tight, "unary raw").refused(SOME)[0] == "OK"
 
 
 def test_raw_numbers_take_none_of_it(tight):

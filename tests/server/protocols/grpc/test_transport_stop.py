@@ -83,17 +83,17 @@ def test_no_late_call_is_cancelled(served):
                     began.release()
 
     with served(Echo=unary(lambda message, _: message)) as channel:
-        askers = [threading.Thread(target=ask, args=(channel.port,)) for _ in range(3)]
-        for asker in askers:
-            asker.start()
+        threads = [threading.Thread(target=ask, args=(channel.port,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
         for _ in range(300):
             assert began.acquire(timeout=10)
         channel.server.stop(1)
         for _ in range(300):
             assert began.acquire(timeout=10)
         over.set()
-        for asker in askers:
-            asker.join()
+        for thread in threads:
+            thread.join()
 
     assert statuses == {Status.OK, Status.UNAVAILABLE}
 
