@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def test_no_server_outlives_the_run_that_started_it(tmp_path, number, whole_grou
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        # A shell has its background jobs ignore it, and what these start inherits that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     servers: list[int] = []
     try:
