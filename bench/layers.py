@@ -50,7 +50,7 @@ def main() -> int:
     header = ("case", OURS, "nodes", "largest Δ", *columns)
     print(text_table(header, rows, right="llrr" + "l" * len(columns)))
     if options.markdown:
-        command_line = f"python -m bench.layers --markdown {options.markdown}"
+        command_line = "python -m bench.layers --markdown docs/layers.md"
         options.markdown.write_text(page(ours, columns, command_line))
     if options.json:
         values = {OURS: ours, **columns}

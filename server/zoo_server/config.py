@@ -253,7 +253,7 @@ class ServerConfig:
         None, "serve the one model in --model-dir, by this name", convert=str, metavar="NAME"
     )
     model_dir: Path | None = path(
-        "folder of the one model that --model-name names, in the place of a repository; it holds "
+        "folder of the one model that --model-name names, in place of a repository; it holds "
         "model.onnx, 1/model.onnx, or a model's whole folder",
         metavar="DIR",
     )

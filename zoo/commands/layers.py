@@ -50,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
             overall.end()
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        options.markdown.write_text(page(outcomes, {}, f"zoo layers --markdown {options.markdown}"))
+        options.markdown.write_text(
+            page(outcomes, {}, f"zoo layers --markdown {options.markdown.name}")
+        )
     if options.json:
         print_json([outcome.to_json() for outcome in outcomes])
     else:
