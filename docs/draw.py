@@ -162,12 +162,14 @@ def _column(picture: Picture, x: int, y: int, width: int, rows: Rows) -> None:
 def rooms() -> Picture:
     """Both programs, their rooms in layers, and the repository between them."""
     zoo, server = layers("zoo"), layers("zoo_server")
-    picture = Picture(1000, 874, "The rooms of zoo and zoo_server: a room imports what is below it")
+    bottom = 48 + max(len(zoo), len(server)) * 66 - 14
+    picture = Picture(
+        1000, bottom + 122, "The rooms of zoo and zoo_server: a room imports what is below it"
+    )
     picture.text(254, 32, "zoo: makes the repository", "name")
     _column(picture, 24, 48, 460, zoo)
     picture.text(762, 32, "zoo_server: serves it, and never imports zoo", "name")
     _column(picture, 548, 48, 428, server)
-    bottom = 48 + max(len(zoo), len(server)) * 66 - 14
     picture.box(308, bottom, 176, 48, "model repository", "Triton's layout, on disk", "disk")
     picture.arrow((396, 48 + len(zoo) * 66 - 18), (396, bottom - 1))
     picture.text(404, bottom - 14, "publish writes", anchor="start")

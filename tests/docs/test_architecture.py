@@ -47,3 +47,16 @@ def test_the_pictures_are_what_the_script_draws() -> None:
     )
 
     assert done.returncode == 0, done.stdout
+
+
+def test_every_box_is_inside_its_picture() -> None:
+    for path in (ROOT / "docs/images").glob("*.svg"):
+        drawn = path.read_text(encoding="utf-8")
+        width, height = map(int, re.findall(r'viewBox="0 0 (\d+) (\d+)"', drawn)[0])
+        boxes = re.findall(
+            r'<rect class="\w+" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"', drawn
+        )
+        assert boxes, path.name
+        for x, y, w, h in (map(int, box) for box in boxes):
+            assert x + w <= width, path.name
+            assert y + h <= height, path.name
