@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x10onnx_graph.proto\x12\nonnx_graph\"\x8d\x01\n\x0e\x41ttributeProto\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01i\x18\x03 \x01(\x03\x12\t\n\x01s\x18\x04 \x01(\x0c\x12!\n\x01g\x18\x06 \x01(\x0b\x32\x16.onnx_graph.GraphProto\x12&\n\x06graphs\x18\x0b \x03(\x0b\x32\x16.onnx_graph.GraphProto\x12\x0c\n\x04type\x18\x14 \x01(\x05\"\x88\x01\n\tNodeProto\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12-\n\tattribute\x18\x05 \x03(\x0b\x32\x1a.onnx_graph.AttributeProto\x12\x0e\n\x06\x64omain\x18\x07 \x01(\t\"4\n\x16StringStringEntryProto\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x8c\x01\n\x0bTensorProto\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x11\n\tdata_type\x18\x02 \x01(\x05\x12\x13\n\x0bstring_data\x18\x06 \x03(\x0c\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x39\n\rexternal_data\x18\r \x03(\x0b\x32\".onnx_graph.StringStringEntryProto\"[\n\tTypeProto\x12\x31\n\x0btensor_type\x18\x01 \x01(\x0b\x32\x1c.onnx_graph.TypeProto.Tensor\x1a\x1b\n\x06Tensor\x12\x11\n\telem_type\x18\x01 \x01(\x05\"C\n\x0eValueInfoProto\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0b\x32\x15.onnx_graph.TypeProto\"\xf4\x01\n\nGraphProto\x12#\n\x04node\x18\x01 \x03(\x0b\x32\x15.onnx_graph.NodeProto\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x0binitializer\x18\x05 \x03(\x0b\x32\x17.onnx_graph.TensorProto\x12)\n\x05input\x18\x0b \x03(\x0b\x32\x1a.onnx_graph.ValueInfoProto\x12*\n\x06output\x18\x0c \x03(\x0b\x32\x1a.onnx_graph.ValueInfoProto\x12.\n\nvalue_info\x18\r \x03(\x0b\x32\x1a.onnx_graph.ValueInfoProto\"4\n\rFunctionProto\x12#\n\x04node\x18\x07 \x03(\x0b\x32\x15.onnx_graph.NodeProto\"5\n\x12OperatorSetIdProto\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xab\x01\n\nModelProto\x12\x12\n\nir_version\x18\x01 \x01(\x03\x12%\n\x05graph\x18\x07 \x01(\x0b\x32\x16.onnx_graph.GraphProto\x12\x34\n\x0copset_import\x18\x08 \x03(\x0b\x32\x1e.onnx_graph.OperatorSetIdProto\x12,\n\tfunctions\x18\x19 \x03(\x0b\x32\x19.onnx_graph.FunctionProto')
+DESCRIPTOR = _POOL.AddSerializedFile(b'\n\x10onnx_graph.proto\x12\nonnx_graph\"\xc8\x02\n\x0e\x41ttributeProto\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01i\x18\x03 \x01(\x03\x12\t\n\x01s\x18\x04 \x01(\x0c\x12\"\n\x01t\x18\x05 \x01(\x0b\x32\x17.onnx_graph.TensorProto\x12!\n\x01g\x18\x06 \x01(\x0b\x32\x16.onnx_graph.GraphProto\x12(\n\x07tensors\x18\n \x03(\x0b\x32\x17.onnx_graph.TensorProto\x12&\n\x06graphs\x18\x0b \x03(\x0b\x32\x16.onnx_graph.GraphProto\x12\x34\n\rsparse_tensor\x18\x16 \x01(\x0b\x32\x1d.onnx_graph.SparseTensorProto\x12\x35\n\x0esparse_tensors\x18\x17 \x03(\x0b\x32\x1d.onnx_graph.SparseTensorProto\x12\x0c\n\x04type\x18\x14 \x01(\x05\"\x88\x01\n\tNodeProto\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12-\n\tattribute\x18\x05 \x03(\x0b\x32\x1a.onnx_graph.AttributeProto\x12\x0e\n\x06\x64omain\x18\x07 \x01(\t\"4\n\x16StringStringEntryProto\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x8c\x01\n\x0bTensorProto\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x11\n\tdata_type\x18\x02 \x01(\x05\x12\x13\n\x0bstring_data\x18\x06 \x03(\x0c\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x39\n\rexternal_data\x18\r \x03(\x0b\x32\".onnx_graph.StringStringEntryProto\"f\n\x11SparseTensorProto\x12\'\n\x06values\x18\x01 \x01(\x0b\x32\x17.onnx_graph.TensorProto\x12(\n\x07indices\x18\x02 \x01(\x0b\x32\x17.onnx_graph.TensorProto\"[\n\tTypeProto\x12\x31\n\x0btensor_type\x18\x01 \x01(\x0b\x32\x1c.onnx_graph.TypeProto.Tensor\x1a\x1b\n\x06Tensor\x12\x11\n\telem_type\x18\x01 \x01(\x05\"C\n\x0eValueInfoProto\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0b\x32\x15.onnx_graph.TypeProto\"\xaf\x02\n\nGraphProto\x12#\n\x04node\x18\x01 \x03(\x0b\x32\x15.onnx_graph.NodeProto\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x0binitializer\x18\x05 \x03(\x0b\x32\x17.onnx_graph.TensorProto\x12)\n\x05input\x18\x0b \x03(\x0b\x32\x1a.onnx_graph.ValueInfoProto\x12*\n\x06output\x18\x0c \x03(\x0b\x32\x1a.onnx_graph.ValueInfoProto\x12.\n\nvalue_info\x18\r \x03(\x0b\x32\x1a.onnx_graph.ValueInfoProto\x12\x39\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32\x1d.onnx_graph.SparseTensorProto\"4\n\rFunctionProto\x12#\n\x04node\x18\x07 \x03(\x0b\x32\x15.onnx_graph.NodeProto\"5\n\x12OperatorSetIdProto\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xab\x01\n\nModelProto\x12\x12\n\nir_version\x18\x01 \x01(\x03\x12%\n\x05graph\x18\x07 \x01(\x0b\x32\x16.onnx_graph.GraphProto\x12\x34\n\x0copset_import\x18\x08 \x03(\x0b\x32\x1e.onnx_graph.OperatorSetIdProto\x12,\n\tfunctions\x18\x19 \x03(\x0b\x32\x19.onnx_graph.FunctionProto')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,25 +32,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onnx_graph_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ATTRIBUTEPROTO']._serialized_start=33
-  _globals['_ATTRIBUTEPROTO']._serialized_end=174
-  _globals['_NODEPROTO']._serialized_start=177
-  _globals['_NODEPROTO']._serialized_end=313
-  _globals['_STRINGSTRINGENTRYPROTO']._serialized_start=315
-  _globals['_STRINGSTRINGENTRYPROTO']._serialized_end=367
-  _globals['_TENSORPROTO']._serialized_start=370
-  _globals['_TENSORPROTO']._serialized_end=510
-  _globals['_TYPEPROTO']._serialized_start=512
-  _globals['_TYPEPROTO']._serialized_end=603
-  _globals['_TYPEPROTO_TENSOR']._serialized_start=576
-  _globals['_TYPEPROTO_TENSOR']._serialized_end=603
-  _globals['_VALUEINFOPROTO']._serialized_start=605
-  _globals['_VALUEINFOPROTO']._serialized_end=672
-  _globals['_GRAPHPROTO']._serialized_start=675
-  _globals['_GRAPHPROTO']._serialized_end=919
-  _globals['_FUNCTIONPROTO']._serialized_start=921
-  _globals['_FUNCTIONPROTO']._serialized_end=973
-  _globals['_OPERATORSETIDPROTO']._serialized_start=975
-  _globals['_OPERATORSETIDPROTO']._serialized_end=1028
-  _globals['_MODELPROTO']._serialized_start=1031
-  _globals['_MODELPROTO']._serialized_end=1202
+  _globals['_ATTRIBUTEPROTO']._serialized_end=361
+  _globals['_NODEPROTO']._serialized_start=364
+  _globals['_NODEPROTO']._serialized_end=500
+  _globals['_STRINGSTRINGENTRYPROTO']._serialized_start=502
+  _globals['_STRINGSTRINGENTRYPROTO']._serialized_end=554
+  _globals['_TENSORPROTO']._serialized_start=557
+  _globals['_TENSORPROTO']._serialized_end=697
+  _globals['_SPARSETENSORPROTO']._serialized_start=699
+  _globals['_SPARSETENSORPROTO']._serialized_end=801
+  _globals['_TYPEPROTO']._serialized_start=803
+  _globals['_TYPEPROTO']._serialized_end=894
+  _globals['_TYPEPROTO_TENSOR']._serialized_start=867
+  _globals['_TYPEPROTO_TENSOR']._serialized_end=894
+  _globals['_VALUEINFOPROTO']._serialized_start=896
+  _globals['_VALUEINFOPROTO']._serialized_end=963
+  _globals['_GRAPHPROTO']._serialized_start=966
+  _globals['_GRAPHPROTO']._serialized_end=1269
+  _globals['_FUNCTIONPROTO']._serialized_start=1271
+  _globals['_FUNCTIONPROTO']._serialized_end=1323
+  _globals['_OPERATORSETIDPROTO']._serialized_start=1325
+  _globals['_OPERATORSETIDPROTO']._serialized_end=1378
+  _globals['_MODELPROTO']._serialized_start=1381
+  _globals['_MODELPROTO']._serialized_end=1552
 # @@protoc_insertion_point(module_scope)

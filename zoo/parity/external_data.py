@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from zoo.files import sha256
+from zoo_server.repository.external_data import external_references
 from zoo_server.repository.graph_bytes import without_weights
 
 if TYPE_CHECKING:
-    from onnx import GraphProto
+    from onnx import GraphProto, ModelProto
 
 
 def read_graph(path: Path) -> GraphProto | None:
     """Return a file's graph without the values of its weights, None for a file that is no ONNX model."""
+    model = _read_model(path)
+    return model and model.graph
+
+
+def _read_model(path: Path) -> ModelProto | None:
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        return onnx.ModelProto.FromString(without_weights(path)).graph
+        return onnx.ModelProto.FromString(without_weights(path))
     except (DecodeError, OSError, ValueError):
         return None  # the runtimes will say what they think of it
 
 
-def external_files(path: Path, graph: GraphProto | None = None) -> list[str]:
-    """Return the names of the files beside a model that hold its weights; none if it is unreadable.
+def external_files(path: Path) -> list[str]:
+    """Return the files that hold a model's weights, relative to its folder; none if it is unreadable.
 
-    `graph` is what `read_graph` gave for it.
+    Those that lead out of the folder, or are not there, are none of the model's.
     """
-    graph = graph or read_graph(path)
-    if graph is None:
-        return []
-    named = {
-        entry.value
-        for tensor in graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    return sorted(n for n in named if Path(n).name == n and (path.parent / n).is_file())
+    model = _read_model(path)
+    named = external_references(model) if model else ()
+    return sorted(name for name in named if _is_below(name) and (path.parent / name).is_file())
 
 
-def bytes_on_disk(path: Path, graph: GraphProto | None = None) -> int:
+def _is_below(name: str) -> bool:
+    place = PurePosixPath(name)
+    return not place.is_absolute() and ".." not in place.parts
+
+
+def bytes_on_disk(path: Path) -> int:
     """Return the size of a model's file and its external data, 0 for one that is not there."""
-    files = [path, *(path.parent / name for name in external_files(path, graph))]
+    files = [path, *(path.parent / name for name in external_files(path))]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

@@ -57,7 +57,7 @@ def exclusion(runtime: str, path: Path, graph: GraphProto | None, cases: Sequenc
     """Return why a runtime is left out of a file's proof, empty if it is not."""
     if runtime != REFERENCE:
         return ""
-    too_large = bytes_on_disk(path, graph) > REFERENCE_BYTES
+    too_large = bytes_on_disk(path) > REFERENCE_BYTES
     if too_large or any(
         feed.size / max((1, *feed.shape[:1])) > REFERENCE_ELEMENTS
         for case in cases

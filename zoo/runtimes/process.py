@@ -84,8 +84,8 @@ def _text_input(case: Case) -> str:
 def _write_job(folder: Path, environment: Environment, path: Path, cases: Sequence[Case]) -> None:
     """Write the job with every feed, and a copy of the model with its external data."""
     copy = folder / "model" / path.name
-    copy.parent.mkdir()
     for file in (path.name, *external_files(path)):
+        (copy.parent / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / file, copy.parent / file)
     job = {
         "path": os.fspath(copy),

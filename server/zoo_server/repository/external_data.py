@@ -1,11 +1,12 @@
-"""Checks the files beside an ONNX file that hold its weights, before a runtime opens them.
+"""Finds and checks the files beside an ONNX file that hold its weights, which ONNX calls external data.
 
 A model names them, and offset and length in them. Who writes a model must not choose which other files
-of this machine are read, and a file that is cut off is better refused by its name.
+of this machine are read, and a file that is cut off is better refused by its name, before a runtime opens it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -29,12 +30,12 @@ def check_external_data(confinement: Confinement, path: Path) -> int:
     What is no ONNX model is left for the runtime to refuse. OSError if it cannot be read.
     """
     try:
-        graph = pb.ModelProto.FromString(without_weights(path)).graph
+        parsed = pb.ModelProto.FromString(without_weights(path))
     except (DecodeError, ValueError):
         return 0
     total = 0
     model = f"{path.parent.name}/{path.name}"
-    for location, least in _references(graph).items():
+    for location, least in external_references(parsed).items():
         what = f"the external data {location[:_MOST_CHARACTERS]!r} of {model}"
         if PurePosixPath(location).is_absolute():  # a path of some machine, which no message shows
             raise ModelLoadError(f"{model} reads weights by an absolute path: {_BESIDE}")
@@ -50,10 +51,13 @@ def check_external_data(confinement: Confinement, path: Path) -> int:
     return total
 
 
-def _references(graph: pb.GraphProto) -> dict[str, int]:
-    """Return the files that a graph reads weights from, and up to where it reads each."""
+def external_references(model: Any) -> dict[str, int]:
+    """Return the files that a ModelProto reads weights from, as it names them, and up to where it reads each.
+
+    The message is `zoo_proto.onnx_graph_pb2`'s or onnx's.
+    """
     needed: dict[str, int] = {}
-    for tensor in _tensors(graph):
+    for tensor in _tensors(model):
         place = {entry.key: entry.value for entry in tensor.external_data}
         if "location" in place:
             end = _number(place.get("offset")) + _number(place.get("length"))
@@ -61,13 +65,29 @@ def _references(graph: pb.GraphProto) -> dict[str, int]:
     return needed
 
 
-def _tensors(graph: pb.GraphProto) -> Iterator[pb.TensorProto]:
-    """Yield the weights of a graph and of the graphs nested in it."""
+def _tensors(model: Any) -> Iterator[Any]:
+    """Yield the tensors of a model, wherever it may hold one: runtimes read external data of them all."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
-    for node in graph.node:
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Yield the tensors of nodes: their attributes' own, and those of the graphs nested in them."""
+    for node in nodes:
         for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
             for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+                yield from _graph_tensors(inner)
 
 
 def _number(text: str | None) -> int:
