@@ -4,7 +4,9 @@ s3://BUCKET/PATH
 s3://HOST:PORT/BUCKET/PATH             an S3-compatible store, over HTTP; so Triton writes it
 s3://https://HOST:PORT/BUCKET/PATH     likewise, over HTTPS
 as://ACCOUNT/CONTAINER/PATH            Azure, as Triton writes it
-gs://… az://… https://…                and every other URL that fsspec knows
+gs://… az://… https://…                as fsspec writes them
+
+Of any other scheme fsspec itself reads the URL (server/zoo_server/repository/remote/driver.py).
 """
 
 import os
@@ -46,6 +48,8 @@ class RemoteAddress:
 
     #: What people are shown: without a password.
     shown: str
+    #: As it was given, with a password if it has one.
+    url: str = field(repr=False)
     scheme: str
     #: Of the repository's root; of a web server the whole URL. Without a slash at its end.
     path: str
@@ -75,4 +79,4 @@ class RemoteAddress:
         path = place.rstrip("/")
         if not path.strip("/"):
             raise ConfigurationError(f"'{shown}' names no bucket: write {scheme}://BUCKET/PATH")
-        return cls(shown=shown, scheme=scheme, path=path, options=options)
+        return cls(shown=shown, url=text, scheme=scheme, path=path, options=options)

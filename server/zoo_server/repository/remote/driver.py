@@ -7,7 +7,7 @@ import logging
 import re
 from typing import Any
 
-from zoo_server.errors import ConfigurationError
+from zoo_server.errors import ConfigurationError, RepositoryUnreachable
 from zoo_server.repository.remote.address import DRIVERS, RemoteAddress
 
 #: Seconds that a store has to take a connection, and to send its next bytes.
@@ -17,29 +17,42 @@ _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _AZURE_WAIT = 0.5
 
 
-def open_driver(address: RemoteAddress) -> Any:
-    """Return the driver; ConfigurationError says what is not installed or set."""
-    scheme = address.scheme
-    package, extra = DRIVERS.get(scheme, ("", ""))
-    try:
-        import fsspec
+def open_driver(address: RemoteAddress) -> tuple[Any, str]:
+    """Return the driver, and the path of the repository's root in it, without a slash at its end.
 
-        kind = fsspec.get_filesystem_class(scheme)
-        driver = kind(**_options(address), skip_instance_cache=True)
+    ConfigurationError says what is not installed or set, RepositoryUnreachable what does not answer.
+    """
+    package, extra = DRIVERS.get(address.scheme, ("", ""))
+    try:
+        driver, root = _open(address)
     except ImportError as error:
         missing = package if package and error.name in (None, package) else error.name
         cure = f"pip install 'layer-zoo[{extra}]'" if extra else "install what fsspec names"
         raise ConfigurationError(
             f"'{address.shown}' needs the package {missing or 'fsspec'}: {cure}"
         ) from None
-    except ValueError as error:
-        raise ConfigurationError(f"'{address.shown}': {one_line(error)}") from None
+    except OSError as error:  # some drivers connect at once
+        raise RepositoryUnreachable(
+            f"'{address.shown}' cannot be read: {one_line(error)}"
+        ) from error
+    except Exception as error:  # a driver that wants more than the URL has raises any kind
+        raise ConfigurationError(f"'{address.shown}': {one_line(error)}") from error
     if package == "adlfs":
         _bound_azure(driver)
     elif package == "gcsfs":
         # It writes the trace of each error that it gives up on, which is ours to tell in a line.
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-    return driver
+    return driver, root.rstrip("/")
+
+
+def _open(address: RemoteAddress) -> tuple[Any, str]:
+    import fsspec
+
+    if address.scheme in DRIVERS:
+        kind = fsspec.get_filesystem_class(address.scheme)
+        return kind(**_options(address), skip_instance_cache=True), address.path
+    driver, root = fsspec.url_to_fs(address.url, use_listings_cache=False, skip_instance_cache=True)
+    return driver, root
 
 
 def _options(address: RemoteAddress) -> dict[str, Any]:

@@ -39,12 +39,14 @@ class Store:
     """The objects below an address; may be used from any thread."""
 
     def __init__(self, address: RemoteAddress) -> None:
-        """ConfigurationError if what speaks the address's scheme is not installed."""
+        """ConfigurationError if what speaks the address's scheme is not installed or set, RepositoryUnreachable
+        if it does not answer."""
         self.address = address
         self._web = address.scheme in ("http", "https")
         self._lister = pages.LISTERS.get(address.scheme)
         self._lock = threading.Lock()
         self._driver: Any = None
+        self._root = ""
         self._open()
 
     def names(self) -> list[str]:
@@ -53,7 +55,7 @@ class Store:
         FileNotFoundError if nothing does; ConfigurationError if it is more than MAX_OBJECTS.
         """
         if self._lister is not None:
-            list_all = partial(pages.read_names, self._lister, path=self.address.path)
+            list_all = partial(pages.read_names, self._lister, path=self._root)
             return cast("list[str]", self._ask(list_all))
         return [self._relative(row) + _slash(row) for row in self._rows("") if self._is_below(row)]
 
@@ -116,7 +118,7 @@ class Store:
         return rows
 
     def _listed(self, lister: pages.Lister, folder: str, driver: Any) -> list[StoredFile]:
-        rows = pages.read_files(lister, driver, self.address.path, folder)
+        rows = pages.read_files(lister, driver, self._root, folder)
         return [StoredFile(*row) for row in rows]
 
     def _walk(self, folder: str, depth: int) -> Iterator[dict[str, Any]]:
@@ -142,7 +144,7 @@ class Store:
 
     def _full(self, path: str) -> str:
         path = quote(path) if self._web else path
-        return f"{self.address.path}/{path}".rstrip("/")
+        return (f"{self._root}/{path}" if self._root else path).rstrip("/")
 
     def _is_below(self, row: Mapping[str, Any]) -> bool:
         """Tell whether a row is of the repository: a page of links also has others."""
@@ -151,8 +153,10 @@ class Store:
 
     def _relative(self, row: Mapping[str, Any]) -> str:
         name = row["name"] if self._web else row["name"].lstrip("/")
-        root = self.address.path if self._web else self.address.path.lstrip("/")
-        path: str = name.removeprefix(f"{root}/") if name.startswith(f"{root}/") else ""
+        root = self._root if self._web else self._root.lstrip("/")
+        path: str = name if not root else ""
+        if root and name.startswith(f"{root}/"):
+            path = name.removeprefix(f"{root}/")
         path = path.rstrip("/") if row["type"] == "directory" else path
         return unquote(path) if self._web else path
 
@@ -175,7 +179,7 @@ class Store:
             raise RepositoryUnreachable(self._why(error)) from error
 
     def _open(self) -> Any:
-        self._driver = open_driver(self.address)
+        self._driver, self._root = open_driver(self.address)
         return self._driver
 
     def _too_many(self) -> ConfigurationError:

@@ -1,14 +1,20 @@
 """The address of a remote repository: what each form means, and which are none."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.utils import infer_storage_options
 
+from zoo.cli import main
 from zoo_server.config import repository_place
 from zoo_server.errors import ConfigurationError
 from zoo_server.repository.remote.address import RemoteAddress
+from zoo_server.repository.remote.store import Store
 
 
 @pytest.mark.parametrize(
@@ -87,3 +93,55 @@ def test_a_missing_driver_is_named(url, missing, cure, tmp_path):
     )
     assert cure in ran.stdout
     assert missing in ran.stdout
+
+
+class HostedFileSystem(MemoryFileSystem):
+    """A driver that takes host and user of the URL, as those of ftp, sftp and hdfs do."""
+
+    protocol = "hosted"
+    store, pseudo_dirs, asked = {}, [""], []
+
+    def __init__(self, host, username=None, **options):
+        super().__init__(**options)
+        self.asked.append((host, username))
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        place = infer_storage_options(path)["path"].strip("/")
+        return f"/{place}" if place else ""
+
+    @staticmethod
+    def _get_kwargs_from_urls(path):
+        read = infer_storage_options(path)
+        return {key: read[key] for key in ("host", "username") if key in read}
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"), [("hosted://me@host/models", "/models"), ("hosted://me@host", "")]
+)
+def test_another_scheme_is_read_by_its_driver(url, folder):
+    """It gets host and user; files lie below the path that it makes of the URL."""
+    fsspec.register_implementation("hosted", HostedFileSystem, clobber=True)
+    HostedFileSystem.store.clear()
+    HostedFileSystem.asked.clear()
+    store = Store(RemoteAddress.parse(url))
+    store.write("m/1/model.onnx", b"graph")
+
+    assert HostedFileSystem.asked == [("host", "me")]
+    assert [*HostedFileSystem.store] == [f"{folder}/m/1/model.onnx"]
+    assert store.names() == ["m/"]
+    assert [file.path for file in store.files()] == ["m/1/model.onnx"]
+    assert store.read("m/1/model.onnx") == b"graph"
+
+
+def test_a_driver_that_cannot_be_made_is_told_in_a_line(capsys):
+    """It connects to nobody, or wants more than a URL has."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    url = f"ftp://me:secret@127.0.0.1:{port}/models"
+    assert main(["push", "m", url]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"'ftp://127.0.0.1:{port}/models' cannot be read: [Errno 111] Connection refused" in said
+    with pytest.raises(ConfigurationError, match="missing 1 required positional argument: 'fo'"):
+        Store(RemoteAddress.parse("reference://models"))
