@@ -25,7 +25,7 @@ from zoo.commands.train import print_trained, report_failures
 from zoo.commands.trainings import train_all, trained_recipes
 from zoo.convert.opsets import IR_VERSIONS, OPSET
 from zoo.errors import StorageError, UsageError, ZooError
-from zoo.export.file_formats import is_model_file
+from zoo.export.file_formats import is_model_file, loadable_format
 from zoo.export.from_file import FileExport, export_in_own_process
 from zoo.export.options import ExportOptions
 from zoo.export.to_store import ExportPlace, export_place
@@ -175,6 +175,7 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
         raise UsageError("give one FILE.keras at a time, and no recipe beside it")
     (source,) = options.models
     require_training("exporting a Keras file")
+    loadable_format(Path(source), trust=options.trust)  # refused before a process starts TensorFlow
     check_requested(options.quantize, with_rows=options.samples is not None)
     name = options.name or Path(source).stem
     with export_place(options.repository, [] if options.output else [name]) as place:

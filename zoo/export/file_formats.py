@@ -189,7 +189,15 @@ def _is_onnx(path: Path, head: bytes) -> bool:
         return False
 
 
-def needs_trust(path: Path, kind: str) -> None:
+def loadable_format(path: Path, *, trust: bool) -> str:
+    """Return a file's format; raises UsageError as `format_of`, and for what wants `trust` and has it not."""
+    kind = format_of(path)
+    if not trust:
+        _refuse_code(path, kind)
+    return kind
+
+
+def _refuse_code(path: Path, kind: str) -> None:
     """Raise UsageError for a format whose code cannot be kept from running."""
     if kind == HDF5:
         raise UsageError(

@@ -105,10 +105,10 @@ def _samples(path: str | None) -> Any:
 
 def run(request: FileExport) -> dict[str, Any]:
     """Load, export, prove; return the report as JSON-able values."""
+    source = Path(request.source)
+    samples = _samples(request.samples)  # before TensorFlow is imported, which takes seconds
     from zoo.export.from_model import export_model
 
-    source = Path(request.source)
-    samples = _samples(request.samples)
     custom = definitions(request.modules)
     model = load(source, trust=request.trust, custom=custom)
     if request.output is None:

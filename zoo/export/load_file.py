@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckFailed
-from zoo.export.file_formats import SAVED_MODEL, format_of, needs_trust, saved_by
+from zoo.export.file_formats import SAVED_MODEL, loadable_format, saved_by
 
 #: What becomes of a model of tf.keras 2 in any environment that can load it.
 CONVERT = "import tf_keras; tf_keras.models.load_model({source!r}).export({target!r})"
@@ -42,10 +42,7 @@ def load(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = 
     `custom`: classes and functions of the caller's that the file may name. Raises UsageError for
     what is no such file, or needs `trust`; CheckFailed for what cannot be loaded.
     """
-    kind = format_of(path)
-    if not trust:
-        needs_trust(path, kind)
-    if kind == SAVED_MODEL:
+    if loadable_format(path, trust=trust) == SAVED_MODEL:
         from zoo.export.tensorflow_models import from_saved_model
 
         return from_saved_model(path)

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
 from tests.zoo.keras_process import Outcomes
+from zoo.cli import main
 from zoo.export.from_file import FileExport
 from zoo.export.options import ExportOptions
 
@@ -23,6 +26,32 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(cases: Callable[..., Outcomes], files: Path) -> Outcomes:
     """What the exporter said to every file, in one process that knows TensorFlow."""
     return cases("tests.zoo.export.file_cases", files)
+
+
+ONNX = helper.make_model(
+    helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [], [])
+).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent.keras", None, "there is no such file"),
+        ("notes.txt", b"some notes", "is not a .keras file"),
+        ("m.onnx", ONNX, "is an ONNX file already"),
+    ],
+)
+def test_what_is_no_model_is_refused_at_once(
+    name: str, content: bytes | None, words: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Before a process starts TensorFlow, which takes seconds: here none could start."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+
+    assert main(["export", str(path)]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["good", "old, trusted", "lambda, trusted", "custom, module"])
