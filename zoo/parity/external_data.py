@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def read_graph(path: Path) -> GraphProto | None:
     """Return a file's graph without the values of its weights, None for a file that is no ONNX model."""
     model = _read_model(path)
-    return model and model.graph
+    return None if model is None else model.graph
 
 
 def _read_model(path: Path) -> ModelProto | None:
@@ -35,7 +35,7 @@ def external_files(path: Path) -> list[str]:
     Those that lead out of the folder, or are not there, are none of the model's.
     """
     model = _read_model(path)
-    named = external_references(model) if model else ()
+    named = external_references(model) if model is not None else ()
     return sorted(name for name in named if _is_below(name) and (path.parent / name).is_file())
 
 
