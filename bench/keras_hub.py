@@ -1,7 +1,7 @@
 """Backbones of keras-hub at small settings: exported by ours, by Keras's own export and by plain tf2onnx.
 
     python -m bench.keras_hub                      all of them, minutes
-    python -m bench.keras_hub Bert GPT2            these
+    python -m bench.keras_hub Bert GPT2            these; --without-peers: ours alone
     ... --markdown docs/keras_hub.md --json bench/results/keras_hub.json
 
 With --json the rows of earlier runs stay, and the page is of all of them. keras-hub is of the dependency
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers import PEERS, judge, quiet
+from bench.peers import PEERS, Write, judge, quiet
 from bench.race import race
 
 SEED = 5
@@ -139,8 +139,8 @@ def rows_of(model: Any, batch: int) -> dict[str, np.ndarray]:
     return rows
 
 
-def measure(name: str, seconds: float) -> dict[str, Any]:
-    """Export a backbone by all three; what became of it, as JSON-able values."""
+def measure(name: str, seconds: float, peers: Mapping[str, Write] = PEERS) -> dict[str, Any]:
+    """Export a backbone by ours and its peers; what became of it, as JSON-able values."""
     import zoo
     from zoo.errors import ZooError
 
@@ -168,7 +168,7 @@ def measure(name: str, seconds: float) -> dict[str, Any]:
                 "seconds": report.seconds,
             }
         facts["peers"] = {}
-        for peer, write in PEERS.items():
+        for peer, write in peers.items():
             path = Path(place) / f"{peer}.onnx"
             outcome, reason = _by_peer(model, write, path, cases)
             facts["peers"][peer] = outcome
@@ -317,7 +317,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.1, help="processor time of each file")
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the page")
     parser.add_argument("--json", type=Path, metavar="FILE.json", help="keep the figures")
+    parser.add_argument("--without-peers", action="store_true", help="ours alone, to be seen only")
     options = parser.parse_args()
+    if options.without_peers and (options.markdown or options.json):
+        parser.error(
+            "the page and the figures are of ours and its peers: leave --without-peers out"
+        )
     if unknown := [name for name in options.names if name not in BACKBONES]:
         parser.error(f"{unknown[0]} is none of {', '.join(BACKBONES)}")
     from zoo.training.framework import import_keras
@@ -327,7 +332,7 @@ def main() -> int:
     rows = {row["name"]: row for row in kept}
     for name in options.names or BACKBONES:
         started = time.monotonic()
-        rows[name] = measure(name, options.seconds)
+        rows[name] = measure(name, options.seconds, {} if options.without_peers else PEERS)
         row = rows[name]
         print(name, row["status"], row.get("reason", ""), row["peers"], row.get("ratios", ""),
               f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip
