@@ -3,14 +3,16 @@
     python -m bench.applications                     all of them, about an hour on two cores
     python -m bench.applications MobileNetV2 VGG16   these
     ... --markdown docs/applications.md --json bench/results/applications.json
+    ... --peers                                      also by Keras's own export and by plain tf2onnx
 
-With --json the rows of earlier runs stay, and the page is of all of them.
+With --json the rows of earlier runs stay, and the page is of all of them. The peers take many times the memory
+and time of ours: ask them for small models.
 
 One model at a time in a process of its own, whose memory is bounded. No weights are downloaded
 (weights=None): biases, scales and BatchNormalization's statistics are drawn. The last activation is
 left out, since a softmax of a thousand classes hides differences. What the comparison rests on is checked
 first: Keras's answers are finite, differ from row to row, and hardly change when the images do by a
-rounding: a network that blows rounding up can be compared with nothing.
+rounding: the answers of a network that blows rounding up can be compared with nothing, and layers are.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bench.beside_peers import beside_peers, peer_cell
+from bench.peers import PEERS
 from bench.random_networks import SEED, images_of, informative, settle
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +67,15 @@ PROCESSOR_SECONDS = 1500
 #: And beyond this on the clock, on a machine that others use.
 SECONDS = 6 * 3600
 
+#: How a proof begins that compares layer by layer: no random weights made such a network steady.
+ILL_CONDITIONED = "ill-conditioned"
+
+#: What is said of peers that take more than MEMORY_BYTES, or more time than PROCESSOR_SECONDS.
+ENDED = "too large"
+
+#: A file runs this long beside others.
+RACE_SECONDS = 1.0
+
 #: Neither wrong, nor a crash, nor a comparison that says nothing.
 EXPECTED = ("ok", "refused", "too large")
 
@@ -70,8 +85,11 @@ def sizes() -> dict[str, int]:
     return {name: size for size, names in FAMILIES.values() for name in names}
 
 
-def one(name: str) -> dict[str, Any]:
-    """Build, randomise, export and compare one model; what happened, as JSON-able values."""
+def one(name: str, *, peers: bool = False) -> dict[str, Any]:
+    """Build, randomise, export and compare one model; what happened, as JSON-able values.
+
+    What is known before the `peers` are asked is printed: they may end the process.
+    """
     import onnx
 
     import zoo
@@ -89,9 +107,6 @@ def one(name: str) -> dict[str, Any]:
     images = images_of(size, ROWS)
     facts: dict[str, Any] = {"model": name, "size": size, "parameters": model.count_params()}
     facts |= settle(model, images)
-    if not informative(facts):
-        reason = f"Keras's answers spread by {facts['spread']:.0e} and are uncertain by {facts['noise']:.0e}"
-        return facts | {"status": "uninformative", "reason": reason}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         processor = time.process_time()
@@ -99,27 +114,46 @@ def one(name: str) -> dict[str, Any]:
             report = zoo.export_model(model, path, samples=images)
         except ZooError as error:
             return facts | {"status": "refused", "reason": str(error)}
+        if not informative(facts):
+            notes = [note for note in report.notes if note.startswith(ILL_CONDITIONED)]
+            if not notes:
+                reason = f"Keras's answers spread by {facts['spread']:.0e} and are uncertain by {facts['noise']:.0e}"
+                return facts | {"status": "uninformative", "reason": reason}
+            facts["reason"] = notes[0]
         processor = time.process_time() - processor
         operators = {node.op_type for node in onnx.load(path).graph.node}
-    return facts | {
-        "status": "ok",
-        "nodes": report.nodes,
-        "transposes_left": "Transpose" in operators,
-        "bytes": report.bytes,
-        "relative": report.max_abs / facts["largest"],
-        "export_seconds": report.seconds,
-        "processor_seconds": processor,
-        "load": os.getloadavg()[0],
-    }
+        facts |= {
+            "status": "ok",
+            "nodes": report.nodes,
+            "transposes_left": "Transpose" in operators,
+            "bytes": report.bytes,
+            "relative": report.max_abs / facts["largest"] if informative(facts) else None,
+            "export_seconds": report.seconds,
+            "processor_seconds": processor,
+            "load": os.getloadavg()[0],
+        }
+        if peers:
+            print("\n" + json.dumps(facts | {"peers": dict.fromkeys(PEERS, ENDED)}))
+            cases = [_case(model, images[:rows]) for rows in (1, ROWS)]
+            files = {"ours": path}
+            facts |= beside_peers(model, cases, files, path.parent, RACE_SECONDS)
+    return facts
 
 
-def measure(name: str) -> dict[str, Any]:
+def _case(model: Any, images: Any) -> Any:
+    from zoo.parity.compare import Case
+
+    answers = np.asarray(model(images, training=False))
+    return Case(name=f"batch {len(images)}", feeds={"images": images}, expected={"0": answers})
+
+
+def measure(name: str, *, peers: bool = False) -> dict[str, Any]:
     """Run `one` in a process of its own; its death is the model's outcome."""
     started = time.monotonic()
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.applications", "--one", name],
+            [sys.executable, "-m", "bench.applications", "--one", name, *["--peers"] * peers],
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -145,7 +179,7 @@ def measure(name: str) -> dict[str, Any]:
 
 HEADER = (
     "family", "model", "image", "million parameters", "outcome", "nodes", "MB", "Δ / largest", "seconds",
-    "of a processor",
+    "of a processor", *PEERS,
 )  # fmt: skip
 
 
@@ -156,13 +190,20 @@ def _cells(family: str, row: Mapping[str, Any]) -> list[str]:
         f"`{row['model']}`",
         str(row["size"]),
         f"{row['parameters'] / 1e6:.1f}" if "parameters" in row else "",
-        row["status"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
+        _outcome(row),
         str(row.get("nodes", "")),
         f"{row['bytes'] / 1e6:.1f}" if "bytes" in row else "",
-        f"{row['relative']:.0e}" if "relative" in row else "",
+        f"{row['relative']:.0e}" if row.get("relative") is not None else "",
         f"{row['export_seconds']:.0f}" if "export_seconds" in row else "",
         f"{row['processor_seconds']:.0f}" if "processor_seconds" in row else "",
+        *(peer_cell(row, peer) if "peers" in row else "" for peer in PEERS),
     ]
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['reason']}"
+    return "ok, layer by layer" if row.get("reason", "").startswith(ILL_CONDITIONED) else "ok"
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
@@ -187,17 +228,29 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             "finite, to differ from row to row, and to stand a rounding of the images. `Δ / largest`",
             "is the largest difference as a share of the largest answer; seconds are those of the",
             "export with its proof, on the clock of a machine of two cores that other work kept busy, and",
-            "of a processor, which says more.",
+            "of a processor, which says more; rows without the latter are of an earlier version. `ok, layer by layer`: under no random weights did answers both differ",
+            "and stand a rounding, so the file was held against Keras",
+            "[layer by layer](export.md#ill-conditioned-models). A file of Keras's own export or of plain tf2onnx is `ok`,",
+            "`invalid`, or `wrong` where it answers otherwise than Keras, and a model that they do not take is `refused`;",
+            "the number after `ok` is the time of our file in onnxruntime as a share of theirs, at batch 1 with one thread.",
+            "They take many times the memory, so they were asked for the smaller models (`--peers`).",
             "",
             f"{right} of {len(rows)} right, of {len(families)} of {len(FAMILIES)} families. Measured",
             f"with {versions}.",
+            *_not_measured(rows),
             "",
             "This page is generated: `python -m bench.applications --markdown docs/applications.md`.",
             "",
-            markdown_table(HEADER, cells, right="llrrlrrrrr"),
+            markdown_table(HEADER, cells, right="llrrlrrrrrll"),
             "",
         ]
     )
+
+
+def _not_measured(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the line that names the models that have no row, none if all have one."""
+    left = sorted(set(sizes()) - {row["model"] for row in rows})
+    return [f"Not measured: {', '.join(f'`{name}`' for name in left)}."] if left else []
 
 
 def main() -> int:
@@ -208,10 +261,13 @@ def main() -> int:
         "--markdown", type=Path, metavar="FILE.md", help="write the table as a page"
     )
     parser.add_argument("--json", type=Path, metavar="FILE.json", help="write the figures")
+    parser.add_argument(
+        "--peers", action="store_true", help="export by Keras and by plain tf2onnx, too"
+    )
     parser.add_argument("--one", metavar="MODEL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print("\n" + json.dumps(one(options.one)))
+        print("\n" + json.dumps(one(options.one, peers=options.peers)))
         return 0
     unknown = sorted(set(options.models) - set(sizes()))
     if unknown:
@@ -219,7 +275,7 @@ def main() -> int:
     records = _earlier_rows(options.json)
     names = options.models or list(sizes())
     for name in names:
-        records[name] = measure(name)
+        records[name] = measure(name, peers=options.peers)
         print(json.dumps(records[name]), flush=True)
         rows = [records[known] for known in sizes() if known in records]
         for path, text in (

@@ -14,21 +14,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.peers import PEERS, Write, judge, quiet
-from bench.race import race
+from bench.beside_peers import beside_peers, peer_cell
+from bench.peers import PEERS, Write
 
 SEED = 5
 BATCHES = (1, 7)
@@ -167,27 +164,8 @@ def measure(name: str, seconds: float, peers: Mapping[str, Write] = PEERS) -> di
                 "relative": report.max_abs / float(largest),
                 "seconds": report.seconds,
             }
-        facts["peers"] = {}
-        for peer, write in peers.items():
-            path = Path(place) / f"{peer}.onnx"
-            outcome, reason = _by_peer(model, write, path, cases)
-            facts["peers"][peer] = outcome
-            if reason:
-                facts.setdefault("reasons", {})[peer] = reason
-            if outcome == "ok":
-                files[peer] = path
-        if len(files) > 1 and "ours" in files:
-            facts["ratios"] = _ratios(files, cases[0].feeds, seconds)
+        facts |= beside_peers(model, cases, files, Path(place), seconds, peers)
     return facts
-
-
-def _ratios(
-    files: Mapping[str, Path], feeds: Mapping[str, np.ndarray], seconds: float
-) -> dict[str, float]:
-    """Return the median time of our file as a share of each peer's."""
-    times = race({k: partial(_runner, v, feeds) for k, v in files.items()}, seconds)
-    medians = {k: statistics.median(v) for k, v in times.items()}
-    return {k: medians["ours"] / v for k, v in medians.items() if k != "ours"}
 
 
 def _case(model: Any, batch: int) -> Any:
@@ -201,49 +179,6 @@ def _case(model: Any, batch: int) -> Any:
     leaves = keras.tree.flatten(model(inputs, training=False))
     expected = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
     return Case(name=f"batch {batch}", feeds=feeds, expected=expected)
-
-
-def _by_peer(
-    model: Any, write: Callable[[Any, Path], None], path: Path, cases: Sequence[Any]
-) -> tuple[str, str]:
-    """Say what becomes of a peer's file: ok, refused, invalid or wrong; and why."""
-    import onnx
-
-    from zoo.parity.compare import Refusal
-    from zoo.parity.runtimes import OnnxRuntime
-
-    with quiet():
-        try:
-            write(model, path)
-        except Exception as error:  # whatever a peer raises, it at least says so
-            return "refused", Refusal.of(error).reason
-        try:
-            graph, session = onnx.load(path), OnnxRuntime().load(path)
-            wrong = [judge(session, graph, _in_order(case, graph))[0] for case in cases]
-        except Exception as error:  # a runtime that refuses the file is the outcome
-            return "invalid", Refusal.of(error).without(str(path.parent)).reason
-    return ("wrong" if any(wrong) else "ok"), next(filter(None, wrong), "")
-
-
-def _in_order(case: Any, graph: Any) -> Any:
-    """Return the case with its inputs as the graph has them, where the names tell."""
-    from dataclasses import replace
-
-    names = [value.name for value in graph.graph.input]
-    known = all(name in case.feeds for name in names)
-    return replace(case, feeds={name: case.feeds[name] for name in names}) if known else case
-
-
-def _runner(path: Path, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
-    """Open a session, and return what runs it on a row."""
-    from zoo.parity.runtimes import open_session
-
-    session = open_session(path, threads=1)
-    names = [item.name for item in session.get_inputs()]
-    values = list(feeds.values())
-    by_name = all(name in feeds for name in names)
-    inputs = {n: feeds[n] if by_name else values[i] for i, n in enumerate(names)}
-    return lambda: session.run(None, inputs)
 
 
 HEADER = (
@@ -261,7 +196,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['bytes'] / 1e6:.2f}" if "bytes" in row else "",
         f"{row['relative']:.0e}" if "relative" in row else "",
         f"{row['seconds']:.1f}" if "seconds" in row else "",
-        *(_peer_cell(row, peer) for peer in PEERS),
+        *(peer_cell(row, peer) for peer in PEERS),
     ]
 
 
@@ -296,18 +231,6 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
             "",
         ]
     )
-
-
-def _peer_cell(row: Mapping[str, Any], peer: str) -> str:
-    """Return what became of a peer's file, with ours' share of its time, or the reason in short."""
-    outcome: str = row["peers"][peer]
-    if peer in row.get("ratios", {}):
-        return f"{outcome}, {row['ratios'][peer]:.2f}"
-    reason: str = row.get("reasons", {}).get(peer, "")
-    operator = re.search(r'In Node, \("[^"]*", (\w+),', reason)
-    if operator:
-        return f"{outcome}: `{operator[1]}`"
-    return f"{outcome}: {reason.removeprefix('ValueError: ')}" if reason else outcome
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,23 @@ def main() -> None:
     if options.export_into is not None:
         print(json.dumps(_export(options.names[0], options.export_into)))
         return
-    figures = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in options.names:
         with tempfile.TemporaryDirectory(prefix="zoo-large-", dir=options.folder) as place:
             command = [sys.executable, "-m", "bench.large_models", name, "--export-into", place]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            figures[name] = json.loads(done.stdout.splitlines()[-1])
-            figures[name] |= {"load": round(os.getloadavg()[0], 1)}
-            figures[name] |= {"verified": _verify(Path(place)), "served": _serve(Path(place))}
-        print(json.dumps({name: figures[name]}, indent=2))
-        RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            figures = json.loads(done.stdout.splitlines()[-1])
+            figures |= {"load": round(os.getloadavg()[0], 1)}
+            _keep(name, figures)
+            for key, measure in (("verified", _verify), ("served", _serve)):
+                figures[key] = measure(Path(place))
+                _keep(name, figures)
+        print(json.dumps({name: figures}, indent=2))
+
+
+def _keep(name: str, figures: Mapping[str, Any]) -> None:
+    """Write a model's figures beside those of others; the next step may fail."""
+    others = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    RESULTS.write_text(json.dumps(others | {name: figures}, indent=2) + "\n", encoding="utf-8")
 
 
 def build(keras: Any, name: str) -> Any:
@@ -154,8 +162,11 @@ def _serve(repository: Path) -> dict[str, Any]:
     try:
         assert process.stderr is not None
         address = next(match[1] for line in process.stderr if (match := _PORT.search(line)))
-        started, worst = time.monotonic() - began, 0.0
+        worst = 0.0
         with Client(address) as client:
+            while not client.ready("large") and process.poll() is None:
+                time.sleep(0.1)
+            started = time.monotonic() - began
             for case in read_vectors(repository / "large" / "1" / "model.onnx"):
                 answers = client.infer("large", dict(case.feeds), timeout=600)
                 for output, expected in case.expected.items():

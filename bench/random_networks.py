@@ -58,7 +58,7 @@ def settle(model: Any, images: Any) -> dict[str, float]:
     steady = [facts for facts in telling if facts["noise"] <= MOST_NOISE]
     # The smallest: onnxruntime's sigmoid is an approximation, and where activations are enormous its
     # error is that of the answer.
-    chosen = min(steady or telling, key=lambda facts: facts["largest" if steady else "noise"])
+    chosen = min(steady or telling, key=lambda facts: facts["largest"])
     for variable, value in variances:
         variable.assign(value / chosen["divisor"])
     return chosen

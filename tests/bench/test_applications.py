@@ -94,6 +94,23 @@ def test_the_last_run_is_what_the_page_says(bench: ModuleType) -> None:
     assert table == [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
 
 
+def test_the_page_says_what_peers_made_and_what_was_compared_layer_by_layer(
+    bench: ModuleType,
+) -> None:
+    """Of the models that they were asked for; a proof layer by layer has no difference of answers."""
+    row = {"model": "MobileNet", "size": 64, "status": "ok", "relative": 1e-6}
+    peers = {"Keras's export": "ok", "tf2onnx": bench.ENDED}
+    asked = row | {"peers": peers, "ratios": {"Keras's export": 0.5}}
+    layers = row | {"model": "EfficientNetB6", "relative": None, "reason": "ill-conditioned: ..."}
+    page = bench.page([asked, layers])
+    _, _, *lines = [line for line in page.splitlines() if "|" in line]
+
+    assert lines[0].endswith("| ok, 0.50 | too large |")
+    assert "| ok, layer by layer |" in lines[1]
+    assert lines[1].endswith("|  |  |")
+    assert "Not measured: `ConvNeXtBase`, " in page
+
+
 def test_a_death_is_an_outcome(
     bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

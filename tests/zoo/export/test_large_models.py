@@ -78,6 +78,7 @@ MEASURE = textwrap.dedent(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1900)
 @pytest.mark.parametrize("files", ["one", "apart"])
 def test_memory_is_bounded(tmp_path, files):
     """315 MB of weights, with Keras's own copy and onnxruntime's, in 2.5 times that beside TensorFlow.
