@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.commands import add_json, add_modules, add_published, add_runs, print_json, registry
+from zoo.commands import (
+    add_json,
+    add_modules,
+    add_published,
+    add_runs,
+    print_json,
+    registry,
+    require_training,
+)
 from zoo.errors import CheckFailed, UsageError
 from zoo.models.find import existing_repository
 from zoo.recipes.architecture import Layer
@@ -72,6 +80,7 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
     record = RunFolder(options.runs, recipe.name).record
     if record is not None:
         return facts | {"layers": record.layers}
+    require_training(f"showing {recipe.name}, which is neither published nor trained,")
     from zoo.recipes.architecture import describe
     from zoo.training.framework import seed_everything
 
