@@ -61,7 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; argparse would print the usage before it, dozens of lines."""
+    """Says what is wrong in one line; argparse would print the usage before it, dozens of lines.
+
+    An option is written out: an abbreviation would change its meaning with the next option.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False} | settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (options: {self.prog} --help)\n")

@@ -30,10 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "repository",
         nargs="?",
         type=config.repository_place,
-        default=default_repository(),
         metavar="REPOSITORY",
         help="the model repository: a folder, or a URL such as s3://bucket/path, gs://, az:// or https:// "
         "(default: models, else the installed layer-zoo-models)",
+    )
+    parser.add_argument(
+        "--repository",
+        dest="repository_option",
+        type=config.repository_place,
+        metavar="DIR|URL",
+        help="the same, as the other commands take it",
     )
     add_modules(parser, f"{RECIPES}: what the repository has not yet is trained and exported first")
     try:
@@ -44,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal comes; what --module adds is published before."""
+    options.repository = _repository(options)
     try:
         configuration = config.ServerConfig.from_arguments(options)
     except OperatorError as error:
@@ -61,6 +68,16 @@ def run(options: argparse.Namespace) -> int:
         from zoo_server import main
 
     return main.serve(configuration)
+
+
+def _repository(options: argparse.Namespace) -> Path | str:
+    """Return the repository, which may be named by its place or by --repository."""
+    named = {
+        place for place in (options.repository, options.repository_option) if place is not None
+    }
+    if len(named) > 1:
+        raise UsageError("the repository is named twice: give REPOSITORY, or --repository")
+    return named.pop() if named else default_repository()
 
 
 def _publish(options: argparse.Namespace, place: Path | str) -> int:

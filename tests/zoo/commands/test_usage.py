@@ -15,6 +15,7 @@ from zoo import cli
             ["list", "--json", "--markdown", "README.md"],
             "zoo list: argument --markdown: not allowed",
         ),
+        (["serve", "--http=1"], "zoo serve: unrecognized arguments: --http=1"),
         (["serve", "--grpc-port"], "zoo serve: argument --grpc-port: expected one argument"),
         (["--no-such"], "unrecognized arguments: --no-such (options: zoo --help)"),
         (["list", "--no-such"], "unrecognized arguments: --no-such (options: zoo list --help)"),
@@ -51,3 +52,14 @@ def test_sigterm_while_the_server_is_imported_says_so() -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "zoo: leaving: the server was not started yet\n")
+
+
+def test_serve_takes_the_repository_as_other_commands_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By --repository, or by its place; not by both, unless they agree."""
+    for arguments in (["--repository", "/nope"], ["/nope"], ["/nope", "--repository", "/nope"]):
+        assert cli.main(["serve", *arguments]) == 2
+        assert "there is no /nope" in capsys.readouterr().err
+    assert cli.main(["serve", "/nope", "--repository", "/other"]) == 2
+    assert "give REPOSITORY, or --repository" in capsys.readouterr().err
