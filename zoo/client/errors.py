@@ -7,7 +7,7 @@
     ├── DeadlineExceeded     no answer within the timeout
     ├── SequenceLost         the state of a sequence is gone or uncertain: begin another
     └── Unavailable          temporary: queue full, model not loaded, server shutting down; retries failed
-        └── Unreachable      nothing answers at the address
+        └── Unreachable      nothing that speaks gRPC answers at the address
 
 `status` is gRPC's name of the status code, such as "NOT_FOUND"; `str(error)` is the server's message.
 """
@@ -53,7 +53,7 @@ class Unavailable(ClientError):
 
 
 class Unreachable(Unavailable):
-    """Nothing answers at the address."""
+    """Nothing that speaks gRPC answers at the address."""
 
 
 _BY_STATUS: dict[str, type[ClientError]] = {
@@ -70,13 +70,25 @@ _BY_STATUS: dict[str, type[ClientError]] = {
 
 def error_of(status: str, details: str, *, address: str, seconds: float) -> ClientError:
     """Return the error for a status; grpcio's own words are replaced where they say too little."""
+    if status == "UNAVAILABLE" and "Failed parsing HTTP/2" in details:
+        return Unreachable(
+            status,
+            f"what answers at {address} does not speak gRPC, or over TLS alone: name the server's gRPC "
+            "port, which is 8001 unless --grpc-port says otherwise",
+        )
     if status == "UNAVAILABLE" and details.startswith("failed to connect"):
         cause = " over TLS" if "handshake" in details.lower() else ""
         return Unreachable(
             status, f"no server answers at {address}{cause}: start one with `zoo serve`"
         )
-    if status == "UNAVAILABLE" and "resolution failed" in details:
-        return Unreachable(status, f"the host of {address} cannot be resolved")
+    # grpcio wrote "DNS resolution failed", and writes "errors resolving" now.
+    if status == "UNAVAILABLE" and (
+        "resolution failed" in details or "errors resolving" in details
+    ):
+        return Unreachable(
+            status,
+            f"the host of {address} cannot be resolved: give HOST:PORT, such as 127.0.0.1:8001",
+        )
     if status == "DEADLINE_EXCEEDED" and details.strip("()").endswith("Deadline Exceeded"):
         details = f"no answer from {address} within {seconds:g} s"
     return _BY_STATUS.get(status, ClientError)(status, details or status)

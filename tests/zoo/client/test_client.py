@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import threading
 from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
@@ -146,6 +147,34 @@ def test_nobody_there(infer: Callable[..., Any]) -> None:
     """Unreachable, which is Unavailable, names the address and the cure."""
     with pytest.raises(errors.Unreachable, match=r"no server answers at 127\.0\.0\.1:1: start"):
         infer("127.0.0.1:1", "m", [[1, 2]], retries=0)
+
+
+@pytest.mark.parametrize("address", ["host.invalid:8001", "host.invalid", "http://127.0.0.1:8001"])
+def test_a_host_that_is_none_is_said(address: str, infer: Callable[..., Any]) -> None:
+    with pytest.raises(errors.Unreachable, match="cannot be resolved: give HOST:PORT") as caught:
+        infer(address, "m", [[1, 2]], retries=0)
+    assert address in str(caught.value)
+
+
+def test_a_port_that_speaks_http_is_no_missing_server(infer: Callable[..., Any]) -> None:
+    """The cure is the other port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            address = f"127.0.0.1:{server.server_port}"
+            with pytest.raises(errors.Unreachable, match=r"does not speak gRPC.*which is 8001"):
+                infer(address, "m", [[1, 2]], retries=0)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """Knows no HTTP/2, and logs nothing."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 def test_ready_is_false_where_nobody_is(fake: Any) -> None:
