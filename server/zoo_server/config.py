@@ -84,6 +84,7 @@ class ServerConfig:
         metavar="PORT",
         low=0,
         high=65535,
+        or_off=True,
     )
     metrics_port: int | None = single(
         8002,
@@ -92,6 +93,7 @@ class ServerConfig:
         metavar="PORT",
         low=0,
         high=65535,
+        or_off=True,
     )
     provider: str = choice(
         "auto",
@@ -121,6 +123,7 @@ class ServerConfig:
         "largest gRPC message, and largest single HTTP body, that is received, in bytes",
         low=1024,
         high=MAX_MESSAGE_BYTES,
+        unit="bytes",
     )
     max_http_bytes_in_flight: int = number(
         MAX_HTTP_BYTES,
@@ -128,6 +131,7 @@ class ServerConfig:
         "beyond it are answered 503",
         low=1024,
         high=1 << 50,
+        unit="bytes",
     )
     max_decoded_bytes: int = number(
         MAX_DECODED_BYTES,
@@ -135,6 +139,7 @@ class ServerConfig:
         "when they are decoded, such as strings and typed numbers; raw numbers take none",
         low=1 << 20,
         high=1 << 50,
+        unit="bytes",
     )
     max_connections: int = number(
         4096,
@@ -176,6 +181,7 @@ class ServerConfig:
         low=0,
         high=1 << 50,
         metavar="BYTES",
+        unit="bytes",
     )
     rate_limit: str = choice(
         OFF,
@@ -200,6 +206,7 @@ class ServerConfig:
         "largest JSON of an HTTP request, and largest HTTP body once decompressed, in bytes",
         low=1024,
         high=MAX_MESSAGE_BYTES,
+        unit="bytes",
     )
     tls_certificate: Path | None = path("use TLS on every port, with this certificate chain (PEM)")
     tls_key: Path | None = path("the certificate's private key (PEM)")
@@ -236,6 +243,7 @@ class ServerConfig:
         "a row see the same",
         low=0.01,
         high=86400,
+        unit="seconds",
     )
     repository_cache: Path | None = path(
         "folder that keeps what was read of a repository in an object store; several servers may share it. "
@@ -248,6 +256,7 @@ class ServerConfig:
         "has loaded make room",
         low=1,
         high=1 << 50,
+        unit="bytes",
     )
     model_name: str | None = single(
         None, "serve the one model in --model-dir, by this name", convert=str, metavar="NAME"
@@ -266,6 +275,7 @@ class ServerConfig:
         "served",
         low=0.1,
         high=86400,
+        unit="seconds",
     )
     startup_wait: float = number(
         30.0,
@@ -273,6 +283,7 @@ class ServerConfig:
         "only once all are loaded",
         low=0,
         high=86400,
+        unit="seconds",
     )
     model_memory: int = number(
         0,
@@ -281,6 +292,7 @@ class ServerConfig:
         low=0,
         high=1 << 50,
         metavar="BYTES",
+        unit="bytes",
     )
     keep_alive: float = number(
         0.0,
@@ -288,6 +300,7 @@ class ServerConfig:
         "seconds; 0 never unloads",
         low=0,
         high=86400 * 365,
+        unit="seconds",
     )
     follow_links: bool = switch(
         "read model files through links that lead out of the repository; only where everybody who can write "
@@ -297,7 +310,11 @@ class ServerConfig:
         "let callers on this machine pass inputs and outputs in shared memory; only for trusted callers"
     )
     drain_seconds: float = number(
-        30.0, "seconds that requests under way have to finish after SIGTERM", low=0, high=86400
+        30.0,
+        "seconds that requests under way have to finish after SIGTERM",
+        low=0,
+        high=86400,
+        unit="seconds",
     )
     site: Path | None = single(
         Path("site"),

@@ -40,19 +40,37 @@ class Option:
     choices: Sequence[str] | None = None
     low: float | None = None
     high: float | None = None
+    #: What is counted, such as bytes; empty for a plain number.
+    unit: str = ""
+    #: Whether the word `off` is a value too.
+    or_off: bool = False
 
-    def check(self, name: str, value: object) -> None:
-        """ConfigurationError if an option of that name may not have the value."""
+    def read(self, text: str) -> object:
+        """Return the value of a text; ValueError says what it must be."""
+        try:
+            return self.convert(text)
+        except ValueError as error:
+            if self.low is None:
+                raise
+            kind = "number" if self.convert is float else "whole number"
+            raise ValueError(f"give a {kind} in {self.range}") from error
+
+    @property
+    def range(self) -> str:
+        """The range of a number, in words."""
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.low} to {self.high}{unit}" + (f", or `{OFF}`" if self.or_off else "")
+
+    def check(self, spelled: str, value: object) -> None:
+        """ConfigurationError if an option that is spelled so may not have the value."""
         if self.choices is not None and value not in self.choices:
             raise ConfigurationError(
-                f"{flag(name)} is {value!r}; choose one of {', '.join(self.choices)}"
+                f"{spelled} is {value!r}; choose one of {', '.join(self.choices)}"
             )
         if self.low is None or self.high is None or not isinstance(value, int | float):
             return
         if not self.low <= value <= self.high:
-            raise ConfigurationError(
-                f"{flag(name)} is {value}; it must lie in {self.low} to {self.high}"
-            )
+            raise ConfigurationError(f"{spelled} is {value}; it must lie in {self.range}")
 
 
 # -- what a row can be -------------------------------------------------------------------------------
@@ -66,21 +84,36 @@ def single(
     metavar: str,
     low: float | None = None,
     high: float | None = None,
+    unit: str = "",
+    or_off: bool = False,
 ) -> Default | T:
     """One value of any type; `text` is the help."""
-    arguments = {"type": convert, "metavar": metavar}
-    return _row(
-        default, Option(help=text, convert=convert, arguments=arguments, low=low, high=high)
+    arguments = {"metavar": metavar}
+    option = Option(
+        help=text,
+        convert=convert,
+        arguments=arguments,
+        low=low,
+        high=high,
+        unit=unit,
+        or_off=or_off,
     )
+    return _row(default, option)
 
 
 def number(
-    default: Number, text: str, *, low: float, high: float, metavar: str | None = None
+    default: Number,
+    text: str,
+    *,
+    low: float,
+    high: float,
+    metavar: str | None = None,
+    unit: str = "",
 ) -> Number:
-    """A number of the default's type, from `low` to `high`."""
+    """A number of the default's type, from `low` to `high`, of a unit in the plural."""
     convert = type(default)
     metavar = metavar or ("N" if convert is int else "S")
-    return single(default, text, convert=convert, metavar=metavar, low=low, high=high)
+    return single(default, text, convert=convert, metavar=metavar, low=low, high=high, unit=unit)
 
 
 def path(text: str, *, metavar: str = "FILE") -> Path | None:
@@ -90,7 +123,7 @@ def path(text: str, *, metavar: str = "FILE") -> Path | None:
 
 def choice(default: str, text: str, choices: Sequence[str]) -> str:
     """One of several words."""
-    arguments = {"type": str, "choices": choices}
+    arguments = {"choices": choices}
     return _row(default, Option(help=text, convert=str, arguments=arguments, choices=choices))
 
 
@@ -116,7 +149,7 @@ def _switch_of(text: str) -> bool:
             return True
         case "0" | "false" | "no" | "":
             return False
-    raise ValueError(f"{text!r} is neither 1 nor 0")
+    raise ValueError("write 1 or 0")
 
 
 def _several_of(text: str) -> tuple[str, ...]:
@@ -169,7 +202,7 @@ def rows(table: type) -> Iterator[tuple[Field[object], Option]]:
 def check(table: object) -> None:
     """Check every option of a table's instance; ConfigurationError names the first that is wrong."""
     for row, option in rows(type(table)):
-        option.check(row.name, getattr(table, row.name))
+        option.check(flag(row.name), getattr(table, row.name))
 
 
 def add_arguments(
@@ -180,9 +213,26 @@ def add_arguments(
     for row, option in rows(table):
         shown = f"default: {default_text(row.default)}; environment: {variable(row.name)}"
         default = _from_environment(row, option, known)
+        kind: dict[str, Any] = {} if "action" in option.arguments else {"type": _type_of(option)}
         parser.add_argument(
-            flag(row.name), default=default, help=f"{option.help} ({shown})", **option.arguments
+            flag(row.name),
+            default=default,
+            help=f"{option.help} ({shown})",
+            **kind,
+            **option.arguments,
         )
+
+
+def _type_of(option: Option) -> Callable[[str], object]:
+    """Return what argparse reads a value by; it says what the value must be."""
+
+    def read(text: str) -> object:
+        try:
+            return option.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a value; {error}") from None
+
+    return read
 
 
 def values_of(namespace: argparse.Namespace, table: type) -> dict[str, Any]:
@@ -196,10 +246,10 @@ def _from_environment(row: Field[object], option: Option, environ: Mapping[str, 
     if text is None:
         return row.default
     try:
-        value = option.convert(text)
-    except ValueError:
+        value = option.read(text)
+    except ValueError as error:
         raise ConfigurationError(
-            f"{variable(row.name)}={text!r} is not a value for {flag(row.name)}"
+            f"{variable(row.name)}={text!r} is not a value for {flag(row.name)}; {error}"
         ) from None
-    option.check(row.name, value)
+    option.check(variable(row.name), value)
     return value

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,32 @@ def test_bad_environment_names_its_variable():
     """A variable that cannot be a value is an error that names it."""
     with pytest.raises(ConfigurationError, match="ZOO_GRPC_PORT='x' is not a value"):
         parse(environ={"ZOO_GRPC_PORT": "x"})
+    with pytest.raises(
+        ConfigurationError, match="ZOO_GRPC_PORT is 99999; it must lie in 0 to 65535"
+    ):
+        parse(environ={"ZOO_GRPC_PORT": "99999"})
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "said"),
+    [
+        ("--grpc-port", "1.5", "give a whole number in 0 to 65535"),
+        ("--http-port", "x", "give a whole number in 0 to 65535, or `off`"),
+        ("--model-memory", "5q", f"give a whole number in 0 to {1 << 50} bytes"),
+        ("--drain-seconds", "1s", "give a number in 0 to 86400 seconds"),
+    ],
+)
+def test_what_is_no_number_is_told_the_range_and_the_unit(flag, text, said, capsys):
+    """By a flag and by its variable; what is out of range is told the same range."""
+    with pytest.raises(SystemExit):
+        parse(flag, text)
+    assert f"argument {flag}: {text!r} is not a value; {said}\n" in capsys.readouterr().err
+    variable = f"ZOO_{flag[2:].replace('-', '_').upper()}"
+    with pytest.raises(ConfigurationError) as caught:
+        parse(environ={variable: text})
+    assert str(caught.value) == f"{variable}={text!r} is not a value for {flag}; {said}"
+    with pytest.raises(ConfigurationError, match=re.escape(said.partition(" in ")[2])):
+        parse(flag, str(1 << 51))
 
 
 @pytest.mark.parametrize(
