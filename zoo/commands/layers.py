@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.commands import add_json, add_modules, print_json, require_training
-from zoo.errors import UsageError
+from zoo.errors import UsageError, did_you_mean
 from zoo.terminal.messages import say
 
 if TYPE_CHECKING:
@@ -73,9 +73,13 @@ def matching(pattern: str, files: Sequence[Path] = ()) -> list[LayerCase]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"--only {pattern!r} is not a regular expression: {error}") from error
-    chosen = [case for case in (cases_of(files) or cases()) if compiled.search(case.name)]
+    known = cases_of(files) or cases()
+    chosen = [case for case in known if compiled.search(case.name)]
     if not chosen:
-        raise UsageError(f"no case matches {pattern!r}")
+        names = [case.name for case in known]
+        shown = ", ".join(names[:3]) + ("" if len(names) <= 3 else ", …")
+        hint = did_you_mean(pattern, names) or f"cases are named {shown}"
+        raise UsageError(f"no case matches {pattern!r}: {hint}")
     return chosen
 
 

@@ -35,6 +35,8 @@ def existing_repository(repository: str | PathLike[str] | None) -> Path:
         return default_repository()
     repository = Path(repository)
     if not repository.is_dir():
+        if repository.exists():
+            raise UsageError(f"{repository} is no folder: name a model repository")
         raise UsageError(
             f"there is no {repository}: name a model repository, or make one with `zoo export`"
         )
@@ -56,11 +58,11 @@ def model_file(
     named = isinstance(model, str) and path.name == model
     folder = existing_repository(repository) / path if named else path
     if not folder.is_dir():
-        raise (
-            _unknown(str(model), folder.parent)
-            if named
-            else UsageError(f"{folder}: there is no such folder")
-        )
+        if named:
+            raise _unknown(str(model), folder.parent)
+        if folder.exists():
+            raise UsageError(f"{folder} is neither a model's folder nor a FILE.onnx")
+        raise UsageError(f"{folder}: there is no such folder")
     return _file_of(folder, version)
 
 
@@ -85,9 +87,13 @@ def _latest(folder: Path) -> int | None:
 def _unknown(name: str, repository: Path) -> UsageError:
     names = model_names(repository)
     if not names:
+        from zoo.recipes.registry import Registry
+
+        known = Registry.default().owners
+        hint = f"run `zoo export {name}`" if name in known else did_you_mean(name, known)
         return UsageError(
-            f"no model {name!r}: {repository} holds none: run `zoo export {name}`, or "
-            "pip install layer-zoo-models"
+            f"no model {name!r}: {repository} holds none: {hint or '`zoo list` names what can be exported'}, "
+            "or pip install layer-zoo-models"
         )
     hint = did_you_mean(name, names) or f"it has {', '.join(names)}"
     return UsageError(f"{repository} has no model {name!r}: {hint}")

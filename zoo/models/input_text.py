@@ -16,6 +16,9 @@ from zoo.errors import UsageError
 from zoo.models.interface import InputSpec
 from zoo_server.images import reading
 
+#: What INPUT may be, for those who gave something else.
+KINDS = "numbers, JSON, or a file (.npy, .json, .csv, text with numbers, an image)"
+
 #: So much of an INPUT is repeated in an error.
 SHOWN_CHARACTERS = 40
 
@@ -62,7 +65,7 @@ def read_bytes(content: bytes, source: str, spec: InputSpec) -> Any:
         return _parse(content.decode(), source)
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{source} is neither text, a .npy array nor an image: give one of these"
+            f"{source} is neither text, a .npy array nor an image: give {KINDS}"
         ) from error
 
 
@@ -87,7 +90,7 @@ def _parse(text: str, source: str) -> Any:
         lines = lines[1:]
     rows = [_numbers(line, source) for line in lines]
     if not rows:
-        raise UsageError(f"{source} holds no numbers: give numbers, JSON, or a file")
+        raise UsageError(f"{source} was read as text, and holds no numbers: give {KINDS}")
     if len({len(row) for row in rows}) > 1:
         raise UsageError(f"{source}: rows have {sorted({len(row) for row in rows})} values")
     return rows[0] if len(rows) == 1 else rows
@@ -98,7 +101,7 @@ def _numbers(line: str, source: str) -> list[float]:
     try:
         return [float(cell) for cell in cells]
     except ValueError as error:
-        raise UsageError(f"{source}: {error}: give numbers, JSON or a file") from error
+        raise UsageError(f"{source}: {error}: give {KINDS}") from error
 
 
 def _numeric(line: str) -> bool:

@@ -57,7 +57,7 @@ def test_cases_of_a_file_are_measured_in_place_of_the_atlas(tmp_path: Path) -> N
     own = tmp_path / "own.py"
     own.write_text(LAYERS)
     assert [case.name for case in matching("", [own])] == ["Doubled"]
-    with pytest.raises(UsageError, match="no case matches 'LSTM'"):
+    with pytest.raises(UsageError, match="no case matches 'LSTM': cases are named Doubled"):
         matching("LSTM", [own])
     own.write_text("CASES = ['Doubled']")
     with pytest.raises(UsageError, match=r"own\.py defines no CASES"):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import zoo
 from tests.zoo.models.graphs import write_classifier, write_running_sum
 from zoo.cli import main
+from zoo.errors import UsageError
 
 
 @pytest.fixture
@@ -48,7 +50,10 @@ def test_steps_of_a_sequence_are_rows(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("1,2", "3,4"), "the model's inputs are x: give each once"),
+        (
+            ("1,2", "3,4"),
+            "the model's inputs are x: give each once, in this order or by name (2 given)",
+        ),
         (("1,2", "--show"), "--show: sides takes no image"),
         (("1,2", "--server", "127.0.0.1:1"), "no server answers at 127.0.0.1:1"),
     ],
@@ -67,6 +72,29 @@ def test_a_repository_that_is_not_there_is_named(capsys: pytest.CaptureFixture[s
     for command in (["list"], ["show", "dense_iris"], ["predict", "dense_iris", "1,2,3,4"]):
         assert main([*command, "--repository", "/nope"]) == 2
         assert "there is no /nope" in capsys.readouterr().err
+        assert main([*command, "--repository", __file__]) == 2
+        assert f"{__file__} is no folder" in capsys.readouterr().err
+
+
+def test_the_cure_for_a_model_that_is_not_there_can_be_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recipe can be exported; another name cannot."""
+    with pytest.raises(UsageError, match="run `zoo export dense_iris`, or pip install"):
+        zoo.load("dense_iris", repository=tmp_path)
+    with pytest.raises(UsageError, match=r"did you mean dense_iris.*\?, or pip install"):
+        zoo.load("dense_iriss", repository=tmp_path)
+    with pytest.raises(UsageError, match="`zoo list` names what can be exported, or"):
+        zoo.load("xyz", repository=tmp_path)
+    with pytest.raises(UsageError, match=r"is neither a model's folder nor a FILE\.onnx"):
+        zoo.load(Path(__file__))
+
+
+def test_a_file_without_numbers_is_said_to_be_text(sides: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("hello")
+    with pytest.raises(UsageError, match=r"x\.txt was read as text, and .*\.npy, \.json, \.csv"):
+        zoo.load(sides).predict(str(path))
 
 
 def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
@@ -92,9 +120,12 @@ def test_a_picture_is_written_as_what_its_name_says(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("abc", "INPUT 'abc' holds no numbers: give numbers, JSON, or a file"),
+        (
+            "abc",
+            "INPUT 'abc' was read as text, and holds no numbers: give numbers, JSON, or a file",
+        ),
         ("[1,", "INPUT '[1,' is not JSON"),
-        ("x" * 100, f"INPUT '{'x' * 40}…' holds no numbers"),
+        ("x" * 100, f"INPUT '{'x' * 40}…' was read as text, and holds no numbers"),
     ],
 )
 def test_what_is_no_input_is_repeated(
