@@ -116,6 +116,7 @@ def log_models(catalog: Catalog) -> None:
     failed = catalog.missing()
     if failed:
         _LOG.warning(
-            "ServerReady answers false: %d could not be loaded (see above), the others are served",
+            "ServerReady answers false: %d could not be loaded (see above), %d served",
             failed,
+            len(catalog.loaded()),
         )

@@ -25,6 +25,18 @@ class Hold:
         return open_graph()
 
 
+@pytest.mark.parametrize("whole", [(), ("a", "b")])
+def test_the_log_counts_what_is_served_and_what_is_not(whole, repository, graphs, serve, caplog):
+    """Where nothing is served, it speaks of no others that are."""
+    repository.add("broken", b"no graph")
+    for name in whole:
+        repository.add(name, graphs.identity())
+    with caplog.at_level("WARNING"), serve(repository.path):
+        pass
+    text = f"ServerReady answers false: 1 could not be loaded (see above), {len(whole)} served"
+    assert text in caplog.messages
+
+
 def loads_under_way():
     return [thread for thread in threading.enumerate() if thread.name == "load"]
 
