@@ -8,7 +8,6 @@ runtime happened to give.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +42,7 @@ def read_vectors(model: Path) -> tuple[Case, ...]:
     folders = [path for path in model.parent.glob(f"{FOLDER_PREFIX}*") if path.is_dir()]
     return tuple(
         Case(name=folder.name, feeds=_read(folder, "input"), expected=_read(folder, "output"))
-        for folder in sorted(folders, key=_number)
+        for folder in sorted(folders, key=layout.number_at_end)
     )
 
 
@@ -51,7 +50,7 @@ def _read(folder: Path, kind: str) -> Arrays:
     """Read the tensors of one kind from one folder."""
     onnx = _onnx()
     arrays = {}
-    for path in sorted(folder.glob(f"{kind}_*.pb"), key=_number):
+    for path in sorted(folder.glob(f"{kind}_*.pb"), key=layout.number_at_end):
         try:
             proto = onnx.TensorProto.FromString(path.read_bytes())
             arrays[proto.name] = onnx.numpy_helper.to_array(proto)
@@ -69,9 +68,3 @@ def _onnx() -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingPackage("onnx", "reading and writing test vectors") from error
     return onnx
-
-
-def _number(path: Path) -> int:
-    """Return the number a name ends in: 10 sorts after 9."""
-    match = re.search(r"(\d+)$", path.stem)
-    return int(match[1]) if match else -1

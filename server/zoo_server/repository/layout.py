@@ -10,6 +10,7 @@
 Standard library only: the zoo writes by these names and the server reads by them.
 """
 
+import re
 from pathlib import Path
 
 CONFIG_FILE = "config.pbtxt"
@@ -51,6 +52,12 @@ def check_model_name(name: str) -> str:
     if reason is not None:
         raise ValueError(f"{name[:80]!r} cannot be a model name: {reason}")
     return name
+
+
+def number_at_end(path: Path) -> int:
+    """Return the number that a name ends in, so that 10 sorts after 9; -1 without one."""
+    match = re.search(r"(\d+)$", path.stem)
+    return int(match[1]) if match else -1
 
 
 def is_hidden(name: str) -> bool:

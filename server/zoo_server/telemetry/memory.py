@@ -48,7 +48,7 @@ def _cgroup_room(read: ReadFile) -> Iterator[int]:
             names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
         else:
             continue
-        for folder in _upwards(mount, path):
+        for folder in folders_upwards(mount, path):
             limit, usage = (_number(read(f"{folder}/{name}")) for name in names[:2])
             if limit is not None and usage is not None:
                 pattern = rf"^{names[2]} (\d+)"
@@ -56,7 +56,7 @@ def _cgroup_room(read: ReadFile) -> Iterator[int]:
                 yield limit - usage + (int(cached[1]) if cached else 0)
 
 
-def _upwards(mount: str, path: str) -> list[str]:
+def folders_upwards(mount: str, path: str) -> list[str]:
     """Return a cgroup's folder and those above; in a container only the mount itself may exist."""
     parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
     return ["/".join([mount, *parts[:depth]]) for depth in range(len(parts), -1, -1)]

@@ -16,6 +16,7 @@ from zoo.parity.compare import (
     shared_scales,
 )
 from zoo.parity.prove import answer
+from zoo_server.repository import vectors
 
 
 def _case(expected: np.ndarray, name: str = "rows") -> Case:
@@ -216,3 +217,8 @@ def test_a_runtime_that_raises_fails_with_its_own_words() -> None:
 def test_nothing_compared_is_not_agreement() -> None:
     """An empty report is not ok."""
     assert not _report([], {}).ok
+
+
+def test_the_server_allows_twice_what_the_proof_does() -> None:
+    """Of a file without a manifest, so that the reason stands in one place."""
+    assert vectors.Tolerance().scaled == 2 * Tolerance().scaled

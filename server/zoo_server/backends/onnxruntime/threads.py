@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from zoo_server.schedulers.scheduler import WouldWait
+from zoo_server.telemetry.memory import folders_upwards
 
 ReadFile = Callable[[str], str | None]
 
@@ -109,22 +110,17 @@ def cgroup_quota(read: ReadFile) -> float | None:
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if hierarchy == "0" and not controllers:
-            files = [f"{folder}/cpu.max" for folder in _upwards("/sys/fs/cgroup", path)]
+            files = [f"{folder}/cpu.max" for folder in folders_upwards("/sys/fs/cgroup", path)]
             quotas += [quota for file in files if (quota := _v2(read(file))) is not None]
         elif "cpu" in controllers.split(","):
             for mount in ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"):
-                for folder in _upwards(mount, path):
+                for folder in folders_upwards(mount, path):
                     quota = _v1(
                         read(f"{folder}/cpu.cfs_quota_us"), read(f"{folder}/cpu.cfs_period_us")
                     )
                     if quota is not None:
                         quotas.append(quota)
     return min(quotas, default=None)
-
-
-def _upwards(mount: str, path: str) -> list[str]:
-    parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
-    return ["/".join([mount, *parts[:depth]]) for depth in range(len(parts), -1, -1)]
 
 
 def _v2(text: str | None) -> float | None:
