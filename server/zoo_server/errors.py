@@ -10,11 +10,11 @@
     │   ├── Unsupported            the server, or this model, does not offer it
     │   ├── Unauthenticated        the call's bearer token is missing or wrong
     │   ├── PermissionDenied       the token is good, but not for this call
+    │   ├── ControlDisabled        model control is off: clients are told UNAVAILABLE, as Triton's are
     │   ├── Cancelled              the caller cancelled the call, or its run has been ended for that
     │   └── DeadlineExpired        the deadline passed before the work began
     ├── Unavailable                temporary: the same request may succeed later
     │   ├── ModelNotReady          known, but not loaded
-    │   ├── ControlDisabled        model control is off
     │   ├── QueueFull              a limit on waiting requests or on memory is reached
     │   ├── QueueTimeout           its time in the queue ran out
     │   ├── QuotaExceeded          its caller has more requests under way, or a second, than one may
@@ -80,6 +80,10 @@ class PermissionDenied(RequestError):
     """The call's token lacks the right that the call needs."""
 
 
+class ControlDisabled(RequestError):
+    """The server was not started in the mode that lets callers load and unload models."""
+
+
 class Cancelled(RequestError):
     """The caller hung up before the work was done."""
 
@@ -117,10 +121,6 @@ class Overloaded(Unavailable):
 
 class QuotaExceeded(Unavailable):
     """The caller has more requests under way, or sends more a second, than each caller may."""
-
-
-class ControlDisabled(Unavailable):
-    """The server was not started in the mode that lets callers load and unload models."""
 
 
 class WorkerLost(Unavailable):

@@ -19,7 +19,7 @@ from zoo.training.record import TrainingRecord
 from zoo.version import zoo_version
 from zoo_server.repository import layout
 
-#: Format 2 has "forms" in place of "variants".
+#: Raised when the meaning of what is there changes.
 FORMAT = 3
 
 #: What the files' bytes depend on, beside what trained the weights.

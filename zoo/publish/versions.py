@@ -63,10 +63,7 @@ def read_manifest(repository: Path, name: str, version: int | None = None) -> Ma
     path = model / str(version) / layout.MANIFEST_FILE
     if not path.exists():
         return None
-    values = read_json(path)
-    if "forms" in values:  # what format 2 calls them
-        values["variants"] = values.pop("forms")
-    return Manifest(model / str(version), values)
+    return Manifest(model / str(version), read_json(path))
 
 
 def model_bytes(values: Mapping[str, Any]) -> int:
