@@ -21,6 +21,7 @@ from zoo.errors import CheckFailed, UsageError, ZooError
 from zoo.runtimes.catalogue import descriptions, select
 from zoo.terminal.messages import say
 from zoo.terminal.progress import CommandProgress
+from zoo_server.malloc import heap
 
 if TYPE_CHECKING:
     from zoo.parity.compare import Report
@@ -140,7 +141,8 @@ def _run_here(
     """Verify in the runtimes that are installed beside the zoo, one line a runtime."""
     from zoo.parity.prove import prove
 
-    proofs = [(file.title, prove(file.path, file.cases, file.policy)) for file in files]
+    with heap.returning_large_blocks():  # a session's memory goes before the next one is opened
+        proofs = [(file.title, prove(file.path, file.cases, file.policy)) for file in files]
     notes = {file.title: file.conditioning for file in files if file.conditioning}
     if options.json:
         print_json(
