@@ -37,7 +37,8 @@ def tensors(
         names = ", ".join(specs)
         given = f"{len(values)} given" + (f", and {len(named)} by name" if named else "")
         raise UsageError(
-            f"the model's inputs are {names}: give each once, in this order or by name ({given})"
+            f"the model's inputs are {names}: give each once, in this order or by name, "
+            f"as one value like 1,2,3 ({given})"
         )
     return _same_rows({spec.name: _tensor(v, spec) for v, spec in zip(values, inputs, strict=True)})
 

@@ -52,7 +52,7 @@ def test_steps_of_a_sequence_are_rows(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (
             ("1,2", "3,4"),
-            "the model's inputs are x: give each once, in this order or by name (2 given)",
+            "the model's inputs are x: give each once, in this order or by name, as one value like 1,2,3 (2 given)",
         ),
         (("1,2", "--show"), "--show: sides takes no image"),
         (("1,2", "--server", "127.0.0.1:1"), "no server answers at 127.0.0.1:1"),
