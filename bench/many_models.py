@@ -35,7 +35,7 @@ from zoo_proto.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 RESULTS = Path(__file__).parent / "results" / "many_models.json"
 
 #: How many are asked for, one after the other.
-_ASKED = 100
+_LOADED_MODELS = 100
 
 _PORTS = re.compile(r"ready: gRPC on (\S+), HTTP on (\S+), metrics on ([^\s,]+),")
 
@@ -111,7 +111,7 @@ def _ask(pid: int, stub: Any, http: str, metrics: str) -> dict[str, Any]:
 
     before = pages()
     first, second = [], []
-    for number in range(_ASKED):
+    for number in range(_LOADED_MODELS):
         request = pb.ModelInferRequest(model_name=f"model_{number:05}")
         request.inputs.add(name="x", datatype="FP32", shape=[1, 4])
         request.raw_input_contents.append(np.zeros(4, np.float32).tobytes())
@@ -121,7 +121,7 @@ def _ask(pid: int, stub: Any, http: str, metrics: str) -> dict[str, Any]:
         "at_the_start": before,
         "first_request_ms": round(median(first) * 1e3, 2),
         "next_request_ms": round(median(second) * 1e3, 2),
-        f"with_{_ASKED}_in_memory": pages(),
+        f"with_{_LOADED_MODELS}_in_memory": pages(),
     }
 
 

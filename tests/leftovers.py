@@ -12,7 +12,6 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -31,10 +30,6 @@ GRACE_SECONDS, LAST_SECONDS = 2.0, 10.0
 LOOK_SECONDS = 1.0
 
 
-#: Referred to for as long as this process is there.
-_watchers: list[subprocess.Popen[bytes]] = []
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Watch over a process of pytest that runs tests (tests/conftest.py, or `-p tests.leftovers`)."""
     if sys.platform == "linux" and not config.option.collectonly:
@@ -45,15 +40,15 @@ def watch_over_children() -> None:
     """Mark all that this process starts from now on, and have it ended after this process."""
     mark = f"{os.getpid()}.{time.monotonic_ns()}"
     read_end, _ = os.pipe()  # nobody closes the other end before this process has ended
-    _watchers.append(
-        subprocess.Popen(
-            [sys.executable, "-IS", __file__, mark],
-            stdin=read_end,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name != MARK},
-            start_new_session=True,
-        )
+    os.posix_spawn(  # not subprocess.Popen, which warns of a process that is never waited for
+        sys.executable,
+        [sys.executable, "-IS", __file__, mark],
+        {name: value for name, value in os.environ.items() if name != MARK},
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, read_end, 0),
+            *((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)),
+        ],
+        setsid=True,
     )
     os.close(read_end)
     os.environ[MARK] = mark

@@ -187,13 +187,16 @@ class Endpoints:
         return open_transport(config.transport, options, self._calls.workers)
 
     def _open_http(self) -> HttpTransport:
-        config, taken = self._config, self._topology.listeners
+        config, descriptors = self._config, self._topology.listeners
         ports = {"HTTP": config.http_port, "metrics": config.metrics_port}
         return HttpTransport(
             config.host,
             [
                 HttpListener(
-                    name=name, port=port, flag=f"--{name.lower()}-port", taken=taken.get(name)
+                    name=name,
+                    port=port,
+                    flag=f"--{name.lower()}-port",
+                    descriptor=descriptors.get(name),
                 )
                 for name, port in ports.items()
                 if port is not None

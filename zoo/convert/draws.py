@@ -3,7 +3,7 @@
     recording   Keras answers rows, and each number that it draws is kept
     replaying   the same call again, traced or not, with the numbers as inputs and the shapes that
                 they were asked for in as outputs: such a file is proven as any other
-    passes/drawn.py    RandomUniformLike or RandomNormalLike in the place of each such input
+    passes/random_numbers.py    RandomUniformLike or RandomNormalLike in the place of each such input
 
 What is replaced is TensorFlow's two sources, of numbers from 0 to 1 and of normal ones, with a seed
 or without: a dropout, a shuffle or a noise is computed from them. Other sources have no counterpart
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.convert.effects import ancestors
-from zoo.convert.passes.drawn import NORMAL, UNIFORM, name_of
+from zoo.convert.passes.random_numbers import NORMAL, UNIFORM, name_of
 from zoo.convert.signature import Signature, Tensor
 from zoo.errors import CheckFailed
 

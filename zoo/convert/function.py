@@ -13,7 +13,7 @@ import numpy as np
 from zoo.convert.draws import replaying
 from zoo.convert.effects import refuse_random, written_variables
 from zoo.convert.leaves import output_names
-from zoo.convert.passes.drawn import shape_of
+from zoo.convert.passes.random_numbers import shape_of
 from zoo.convert.signature import Signature, Tensor
 from zoo.convert.states import begun_in
 from zoo.convert.tokens import Tokens

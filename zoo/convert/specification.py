@@ -103,8 +103,8 @@ def _functional(model: keras.Model) -> Signature:
     outputs = paths_and_leaves(model._outputs_struct)
     layers = list(getattr(model, "output_names", [])) or [leaf.name for _, leaf in outputs]
     names = [leaf_name(path, layers[i]) for i, (path, _) in enumerate(outputs)]
-    taken = [tensor.name for tensor in inputs]
-    distinct = unique_names([f"{name}_output" if name in taken else name for name in names])
+    input_names = [tensor.name for tensor in inputs]
+    distinct = unique_names([f"{name}_output" if name in input_names else name for name in names])
     signature = Signature(inputs=inputs, output_names=tuple(distinct), structure=[structure])
     return _with_open_batch(model, signature)
 

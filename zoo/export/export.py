@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 from zoo.convert.conversion import Conversion, convert, facts
 from zoo.convert.passes.annotate import annotate
-from zoo.convert.passes.drawn import draw_inside
+from zoo.convert.passes.random_numbers import draw_inside
 from zoo.convert.signature import Signature
 from zoo.export.model_file import complete, write_model
 from zoo.export.options import ExportOptions
 from zoo.files import sha256
 from zoo.parity.compare import Case, Policy, Tolerance
 from zoo.parity.conditioning import Keras, prove_ill_conditioned
-from zoo.parity.drawn import check_drawn
 from zoo.parity.prove import Proof, prove
+from zoo.parity.random_numbers import check_drawn
 from zoo.parity.variants import (
     MODEL_TITLE,
     PORTABLE_SUFFIX,

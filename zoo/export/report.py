@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.convert.passes.drawn import OPERATORS as DRAWING
+from zoo.convert.passes.random_numbers import OPERATORS as DRAWING
 from zoo.convert.patches import half_precision
 from zoo.convert.signature import BATCH
 from zoo.convert.text import TEXT_OPSET

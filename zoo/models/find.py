@@ -90,10 +90,10 @@ def _unknown(name: str, repository: Path) -> UsageError:
         from zoo.recipes.registry import Registry
 
         known = Registry.default().owners
-        hint = f"run `zoo export {name}`" if name in known else did_you_mean(name, known)
-        return UsageError(
-            f"no model {name!r}: {repository} holds none: {hint or '`zoo list` names what can be exported'}, "
-            "or pip install layer-zoo-models"
-        )
+        if name in known:
+            hint = f"run `zoo export {name}`, or pip install layer-zoo-models"
+        else:
+            hint = did_you_mean(name, known) or "`zoo list` names what can be exported"
+        return UsageError(f"no model {name!r}, and {repository} holds none: {hint}")
     hint = did_you_mean(name, names) or f"it has {', '.join(names)}"
     return UsageError(f"{repository} has no model {name!r}: {hint}")

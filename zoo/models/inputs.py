@@ -35,10 +35,10 @@ def tensors(
         return _by_name(named, specs)
     if named or len(values) != len(inputs):
         names = ", ".join(specs)
-        given = f"{len(values)} given" + (f", and {len(named)} by name" if named else "")
+        count = f"{len(values)} given" + (f", and {len(named)} by name" if named else "")
         raise UsageError(
             f"the model's inputs are {names}: give each once, in this order or by name, "
-            f"as one value like 1,2,3 ({given})"
+            f"as one value like 1,2,3 ({count})"
         )
     return _same_rows({spec.name: _tensor(v, spec) for v, spec in zip(values, inputs, strict=True)})
 

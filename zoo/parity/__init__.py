@@ -8,5 +8,6 @@ runtimes, reference  onnxruntime and the ONNX reference evaluator, behind one in
 prove                file × cases × policy -> proof, in the runtimes of this process
 compare              pure: answers -> comparisons
 vectors              cases as test_data_set_N folders beside a file
+random_numbers       that a file which draws runs, once what it draws from is proven
 variants             the ONNX files of one version
 """

@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo.convert.draws import Drawn, recording, with_draws
 from zoo.convert.function import reason_of
-from zoo.convert.passes.drawn import name_of
+from zoo.convert.passes.random_numbers import name_of
 from zoo.convert.signature import Signature, Tensor
 from zoo.errors import CheckFailed, UsageError
 from zoo.parity.compare import Case

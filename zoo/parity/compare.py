@@ -225,8 +225,8 @@ def _verdict_without_numbers(expected: np.ndarray, actual: np.ndarray) -> dict[s
         return {"ok": same, "reason": "" if same else "other words than Keras gives"}
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         seen = f"{actual.dtype}{list(actual.shape)}"
-        wanted = f"{expected.dtype}{list(expected.shape)}"
-        return {"ok": False, "reason": f"{seen} where Keras gives {wanted}"}
+        keras = f"{expected.dtype}{list(expected.shape)}"
+        return {"ok": False, "reason": f"{seen} where Keras gives {keras}"}
     return {"ok": True} if expected.size == 0 else None
 
 

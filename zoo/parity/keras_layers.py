@@ -73,8 +73,8 @@ def _in_float64(model: keras.Model) -> Iterator[None]:
     original = layer.__call__
 
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        given = filter(tf.is_tensor, keras.tree.flatten((arguments, options)))
-        with tf.control_dependencies(list(given)):
+        tensors = filter(tf.is_tensor, keras.tree.flatten((arguments, options)))
+        with tf.control_dependencies(list(tensors)):
             return original(self, *arguments, **options)
 
     try:

@@ -147,7 +147,7 @@ class RemoteTarget:
         """Take a number that no writer has; UsageError if it must be one that is taken."""
         numbers = {*model.versions, *model.unfinished}
         if exact and number in numbers:
-            raise UsageError(self._taken(model, number))
+            raise UsageError(self._conflict(model, number))
         if not exact:
             number = max([number, *(other + 1 for other in numbers)])
         for _ in range(_TRIES):
@@ -162,13 +162,13 @@ class RemoteTarget:
             ):
                 return number
             if exact:
-                raise UsageError(self._taken(model, number))
+                raise UsageError(self._conflict(model, number))
             number += 1
         raise StorageError(
             f"{self.shown}: no free version of {model.name} up to {number}: try again"
         )
 
-    def _taken(self, model: RemoteModel, number: int) -> str:
+    def _conflict(self, model: RemoteModel, number: int) -> str:
         place = f"{model.name}/{number}"
         if number in model.versions:
             return (

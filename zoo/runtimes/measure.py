@@ -53,7 +53,7 @@ def measure_all(
             say(f"{name}: skipped: {error}")
         else:
             pairs = zip(targets, answers, strict=True)
-            columns[name] = [_cell(target, name, version, mine) for target, mine in pairs]
+            columns[name] = [_cell(target, name, version, own) for target, own in pairs]
     files = tuple(
         FileCells(
             model=target.model,

@@ -44,7 +44,7 @@ class CatalogEntry:
     #: A model that Triton serves, and only over streams: who asks for it hears that it is not offered.
     unsupported: bool = False
     #: Whether the server is not ready without it; it is without what was unloaded on purpose.
-    wanted: bool = True
+    is_required: bool = True
     #: What it was loaded from: a load with an equal origin keeps the model.
     origin: object = None
     #: Not in memory, and loaded when a request asks for it; of a whole model if `version` is None.
@@ -187,7 +187,7 @@ class Catalog:
         models = self._models
         if self._missing_count[0] is not models:
             count = sum(
-                entry.wanted and entry.state is not ModelState.READY
+                entry.is_required and entry.state is not ModelState.READY
                 for versions in models.values()
                 for entry in versions.values()
             )

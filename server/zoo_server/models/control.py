@@ -234,7 +234,7 @@ class ModelControl:
         elif self._mode is ControlMode.EXPLICIT:
             known = {entry.name for entry in entries}
             entries += [
-                CatalogEntry(name=name, version=None, state=ModelState.UNKNOWN, wanted=False)
+                CatalogEntry(name=name, version=None, state=ModelState.UNKNOWN, is_required=False)
                 for name in self._names_on_disk()
                 if name not in known
             ]

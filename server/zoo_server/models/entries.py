@@ -58,7 +58,7 @@ def unloaded(entry: CatalogEntry) -> CatalogEntry:
         state=ModelState.UNAVAILABLE,
         reason=UNLOADED,
         model=None,
-        wanted=False,
+        is_required=False,
         unsupported=False,
         origin=None,
         dormant=False,

@@ -29,8 +29,8 @@ class GrowthLimit:
         self._before = resource.RLIM_INFINITY
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the limit, as of the moment when the latest load began."""
+    def applied(self) -> Iterator[None]:
+        """Apply the limit, as of the moment when the latest load began."""
         with self._lock:
             if not self._loads:
                 self._before, _ = resource.getrlimit(resource.RLIMIT_DATA)

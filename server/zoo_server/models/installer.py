@@ -113,7 +113,7 @@ class Installer:
         """Return a version, the one that serves if nothing about it has changed."""
         present = serving.get(version)
         if present is not None and present.origin == plan.origin(version):
-            return replace(present, reason="", wanted=True)
+            return replace(present, reason="", is_required=True)
         return self._loader.load(plan, version)
 
     def _announce(self, plan: LoadPlan, serving: Mapping[int | None, CatalogEntry]) -> None:
@@ -123,7 +123,7 @@ class Installer:
                 name=plan.files.name,
                 version=version,
                 state=ModelState.LOADING,
-                wanted=not serving,
+                is_required=not serving,
             )
             for version in plan.versions
             if version not in serving
@@ -136,7 +136,7 @@ class Installer:
         serving = [entry for entry in self._catalog.versions(name) if entry.model is not None]
         serving_versions = {entry.version for entry in serving}
         listed = [
-            replace(entry, wanted=False)
+            replace(entry, is_required=False)
             for entry in problems
             if entry.version is not None and entry.version not in serving_versions
         ]

@@ -78,8 +78,8 @@ class LazyInstaller(Installer):
 
 def _lazy_entry(entry: CatalogEntry) -> CatalogEntry:
     if entry.state is ModelState.LOADING:
-        return replace(entry, dormant=True, wanted=False)
+        return replace(entry, dormant=True, is_required=False)
     if entry.state is ModelState.UNAVAILABLE and entry.reason != UNLOADED:
         until = time.monotonic_ns() + _RETRY_NS
-        return replace(entry, dormant=True, wanted=False, retry_ns=until)
+        return replace(entry, dormant=True, is_required=False, retry_ns=until)
     return entry

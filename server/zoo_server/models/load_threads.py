@@ -45,7 +45,7 @@ class LoadThreads:
 
         def work() -> None:
             try:
-                with self._limit.held():
+                with self._limit.applied():
                     outcome.set_result(load(cancellation))
             except BaseException as error:
                 outcome.set_exception(error)

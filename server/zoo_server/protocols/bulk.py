@@ -104,21 +104,21 @@ class _Taker:
             return self._raw[at:end]
         pieces: list[bytes | memoryview] = []
         name, parts = b"", 0
-        taken: dict[int, memoryview | list[bytes]] = {}
+        fields: dict[int, memoryview | list[bytes]] = {}
         for number, wire, begin, start, stop in self._fields(at, end):
             if number == 1 and wire == DELIMITED:
                 name = self._raw[start:stop]
             if number == self._layout.values and wire == DELIMITED:
                 parts += 1
-                values = self._values(start, stop, taken)
+                values = self._values(start, stop, fields)
                 pieces += delimited(number, len(values)), values
             else:
                 pieces.append(self._view[begin:stop])
         if parts > 1:
             raise _Strange  # protobuf merges them
         self._note(name)
-        if taken:
-            self._lists[name] = taken
+        if fields:
+            self._lists[name] = fields
         return b"".join(pieces)
 
     def _note(self, name: bytes) -> None:
@@ -126,22 +126,22 @@ class _Taker:
             raise _Strange
         self._names.add(name)
 
-    def _values(self, at: int, end: int, taken: dict[int, memoryview | list[bytes]]) -> bytes:
+    def _values(self, at: int, end: int, fields: dict[int, memoryview | list[bytes]]) -> bytes:
         pieces: list[bytes | memoryview] = []
         seen: set[int] = set()
         while at < end:
             number, wire, start, stop = self._field(at, end)
             if number == self._layout.strings and wire == DELIMITED:
-                if number in taken:
+                if number in fields:
                     raise _Strange  # in two places
-                taken[number], stop = self._strings(at, end)
+                fields[number], stop = self._strings(at, end)
             elif self._is_long(number, wire, stop - start):
                 if number in seen:
                     raise _Strange
-                taken[number] = self._view[start:stop]
+                fields[number] = self._view[start:stop]
             else:
                 pieces.append(self._view[at:stop])
-            if number in seen and number in taken:
+            if number in seen and number in fields:
                 raise _Strange
             seen.add(number)
             at = stop

@@ -110,14 +110,14 @@ def _check_makers(
                     "produced: no input of the ensemble and no output_map has it"
                 )
     produced = {tensor for step in steps for tensor in step.outputs.values()}
-    taken = {tensor for step in steps for tensor in step.inputs.values()}
+    consumed = {tensor for step in steps for tensor in step.inputs.values()}
     for output in outputs:
         if output not in produced:
             raise ModelLoadError(
                 f"ensemble output '{output}' is never produced: no output_map has it"
             )
     for name in inputs:
-        if name not in taken:
+        if name not in consumed:
             raise ModelLoadError(f"ensemble input '{name}' is never used: no input_map has it")
 
 

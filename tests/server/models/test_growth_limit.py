@@ -41,8 +41,8 @@ def test_what_wants_more_memory_than_there_is(repository, graphs, serve):
 def test_the_limit_is_what_is_left():
     """While a load runs no allocation goes beyond it, and several loads share one limit."""
     limit, before = GrowthLimit(), resource.getrlimit(resource.RLIMIT_DATA)
-    with limit.held():
-        with limit.held():
+    with limit.applied():
+        with limit.applied():
             soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
             assert soft <= data_bytes() + available_bytes() + (1 << 30)
             with pytest.raises(MemoryError):

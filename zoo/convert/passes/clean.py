@@ -13,7 +13,7 @@
 
 Each is right by itself, under the condition that its module's docstring states, so the order is
 one of economy: what an earlier pass makes constant, the later ones see. Those of the graph as a
-whole (signature, constants, canonical, annotate, drawn) run once each, where conversion.py and the
+whole (signature, constants, canonical, annotate, random_numbers) run once each, where conversion.py and the
 export call them.
 """
 

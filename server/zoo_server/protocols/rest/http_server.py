@@ -50,7 +50,7 @@ class HttpListener:
     #: The option that sets the port, for errors.
     flag: str
     #: The descriptor of a listening socket to take over instead of taking the port.
-    taken: int | None = None
+    descriptor: int | None = None
 
 
 class HttpTransport:
@@ -86,7 +86,7 @@ class HttpTransport:
         """Take the ports and return their numbers, in order; AddressError says why that fails."""
         for listener in self._listeners:
             self._sockets.append(_take(self._host, listener))
-        return [taken.getsockname()[1] for taken in self._sockets]
+        return [bound.getsockname()[1] for bound in self._sockets]
 
     def start(self, applications: Mapping[str, Callable[[], Application]]) -> None:
         """Begin to answer; each application is what answers on the port of that name.
@@ -113,8 +113,8 @@ class HttpTransport:
             # Not for ever: a run on the loop itself cannot be stopped from outside.
             self._thread.join(grace_seconds + _CANCEL_SECONDS)
         if self._thread is None or not self._thread.is_alive():
-            for taken in self._sockets:
-                taken.close()
+            for bound in self._sockets:
+                bound.close()
 
     def _run(
         self, started: "Future[None]", applications: Mapping[str, Callable[[], Application]]
@@ -132,8 +132,8 @@ class HttpTransport:
     ) -> None:
         counts = [Connections(self._limits) for _ in self.names]
         self._sockets = [
-            CountedListener.of(taken, count)
-            for taken, count in zip(self._sockets, counts, strict=True)
+            CountedListener.of(bound, count)
+            for bound, count in zip(self._sockets, counts, strict=True)
         ]
         self._servers = servers = [
             self._server(applications[name](), count)
@@ -141,8 +141,8 @@ class HttpTransport:
         ]
         serving = asyncio.gather(
             *(
-                server.serve(sockets=[taken])
-                for server, taken in zip(servers, self._sockets, strict=True)
+                server.serve(sockets=[bound])
+                for server, bound in zip(servers, self._sockets, strict=True)
             )
         )
         while not all(server.started for server in servers) and not serving.done():
@@ -183,6 +183,6 @@ class HttpTransport:
 
 
 def _take(host: str, listener: HttpListener) -> socket.socket:
-    if listener.taken is not None:
-        return socket.socket(fileno=listener.taken)
+    if listener.descriptor is not None:
+        return socket.socket(fileno=listener.descriptor)
     return listen(host, listener.port, listener.flag)

@@ -125,7 +125,7 @@ class BurstLoop:
         """Wait for events, at most so long; handle all that are ready, and then their bursts."""
         poll, timed_out, handling = self._queue.poll, core.TIMED_OUT, self._handling
         event = poll(time.time() + seconds)
-        taken = looks = 0
+        events = looks = 0
         with handling:
             self._turns[place] += 1
             while True:
@@ -143,8 +143,8 @@ class BurstLoop:
                         event.tag(event)
                     except Exception:  # one call's fault must not end all others
                         _LOG.exception("a call could not be handled")
-                    taken += 1
-                    if taken >= _MOST_EVENTS:
+                    events += 1
+                    if events >= _MOST_EVENTS:
                         self.behind_since = self.behind_since or time.time()
                         break
                     # Drop the event first: it may hold the last reference to a call.

@@ -39,7 +39,7 @@ class GrowingThreads(Executor):
         self._task_count = 0
         #: The threads that have a call.
         self._busy: set[int] = set()
-        self._wanted = threading.Event()
+        self._thread_needed = threading.Event()
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
 
@@ -49,8 +49,8 @@ class GrowingThreads(Executor):
         self._tasks.put((future, fn, args, kwargs))
         if len(self._threads) < self._least:
             self._grow(1, self._least)
-        elif not self._wanted.is_set():
-            self._wanted.set()
+        elif not self._thread_needed.is_set():
+            self._thread_needed.set()
         return future
 
     def are_busy(self) -> bool:
@@ -61,7 +61,7 @@ class GrowingThreads(Executor):
         """Let the threads go once what waits has been run; `cancel_futures` is not offered."""
         with self._lock:
             self._closed.set()
-            self._wanted.set()
+            self._thread_needed.set()
             threads = list(self._threads)
         for _ in threads:
             self._tasks.put(None)
@@ -110,13 +110,13 @@ class GrowingThreads(Executor):
 
     def _watch(self) -> None:
         while not self._closed.is_set():
-            self._wanted.wait()
+            self._thread_needed.wait()
             before = self._task_count
             self._closed.wait(_PATIENCE_SECONDS)
             waiting = self._tasks.qsize()
             if not waiting:
-                self._wanted.clear()
+                self._thread_needed.clear()
                 if self._tasks.qsize() or self._closed.is_set():  # since the look before
-                    self._wanted.set()
+                    self._thread_needed.set()
             elif self._task_count == before:
                 self._grow(min(waiting, len(self._threads)), self._most)

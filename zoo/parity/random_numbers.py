@@ -21,7 +21,7 @@ def check_drawn(path: Path, cases: Sequence[Case]) -> None:
     assert graph is not None  # onnx wrote the file
     inputs = [value.name for value in graph.input]
     outputs = [value.name for value in graph.output]
-    asked = [
+    own_cases = [
         Case(
             name=case.name,
             feeds={name: case.feeds[name] for name in inputs},
@@ -30,7 +30,7 @@ def check_drawn(path: Path, cases: Sequence[Case]) -> None:
         for case in cases
     ]
     (runtime,) = [runtime for runtime in all_runtimes() if runtime.name == DECISIVE]
-    for case, answers in zip(asked, run_cases(runtime, path, asked), strict=True):
+    for case, answers in zip(own_cases, run_cases(runtime, path, own_cases), strict=True):
         if isinstance(answers, Refusal):
             raise CheckFailed(f"{path.name}: {DECISIVE} refuses the graph: {answers.reason}")
         for name, expected in case.expected.items():
