@@ -82,9 +82,9 @@ def test_the_cure_for_a_model_that_is_not_there_can_be_taken(
     """A recipe can be exported; another name cannot."""
     with pytest.raises(UsageError, match="run `zoo export dense_iris`, or pip install"):
         zoo.load("dense_iris", repository=tmp_path)
-    with pytest.raises(UsageError, match=r"did you mean dense_iris.*\?, or pip install"):
+    with pytest.raises(UsageError, match=r"did you mean dense_iris.*\?$"):
         zoo.load("dense_iriss", repository=tmp_path)
-    with pytest.raises(UsageError, match="`zoo list` names what can be exported, or"):
+    with pytest.raises(UsageError, match=r"`zoo list` names what can be exported$"):
         zoo.load("xyz", repository=tmp_path)
     with pytest.raises(UsageError, match=r"is neither a model's folder nor a FILE\.onnx"):
         zoo.load(Path(__file__))

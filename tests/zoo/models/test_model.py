@@ -12,7 +12,6 @@ from PIL import Image
 import zoo
 from tests.zoo.models.graphs import write_classifier, write_running_sum
 from zoo.errors import UsageError
-from zoo.models.find import model_file
 
 
 @pytest.fixture
@@ -193,18 +192,3 @@ def test_the_keras_model_is_the_one_that_was_exported(python, trained) -> None: 
 def test_a_model_without_a_keras_file_says_so(repository: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no .*model\.keras: export the model again"):
         zoo.load_keras("sides", repository=repository)
-
-
-@pytest.mark.parametrize(
-    ("name", "cure"),
-    [
-        ("dense_iris", "run `zoo export dense_iris`, or pip install layer-zoo-models"),
-        ("dense_iriss", "did you mean dense_iris"),
-        ("xyz", "`zoo list` names what can be exported"),
-    ],
-)
-def test_an_empty_repository_is_told_what_to_do(tmp_path, name, cure):
-    with pytest.raises(UsageError) as caught:
-        model_file(name, repository=tmp_path)
-
-    assert str(caught.value).startswith(f"no model {name!r}, and {tmp_path} holds none: {cure}")
