@@ -36,8 +36,9 @@ _INLINE_BUDGET_NS = 2_000_000
 
 #: How many connections that send without end may be served beside all others; how long the loop may stay in
 #: the core before the next thread polls, and how long that one waits for an event. A message of 16 MB keeps
-#: the core reading for 10 ms and more.
-_DEPUTIES, _STAND_IN_SECONDS, _DEPUTY_SECONDS = 3, 0.01, 0.05
+#: the core reading for 10 ms and more; beside one of 64 MB the longest wait was 25 ms with 10 here and 18 with 4,
+#: and a small call's processor time the same (bench/results/stall.md).
+_DEPUTIES, _STAND_IN_SECONDS, _DEPUTY_SECONDS = 3, 0.004, 0.05
 
 #: How long the loop waits for an event before it looks whether all is over.
 _POLL_SECONDS = 1.0
