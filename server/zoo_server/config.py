@@ -180,7 +180,6 @@ class ServerConfig:
         "Triton's older name of --cache-config local,size=BYTES",
         low=0,
         high=1 << 50,
-        metavar="BYTES",
         unit="bytes",
     )
     rate_limit: str = choice(
@@ -291,7 +290,6 @@ class ServerConfig:
         "bytes; 0 loads all at the start",
         low=0,
         high=1 << 50,
-        metavar="BYTES",
         unit="bytes",
     )
     keep_alive: float = number(

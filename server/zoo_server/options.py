@@ -110,10 +110,11 @@ def number(
     metavar: str | None = None,
     unit: str = "",
 ) -> Number:
-    """A number of the default's type, from `low` to `high`, of a unit in the plural."""
-    convert = type(default)
-    metavar = metavar or ("N" if convert is int else "S")
-    return single(default, text, convert=convert, metavar=metavar, low=low, high=high, unit=unit)
+    """A number of the default's type, from `low` to `high`, of a unit in the plural, which help shows."""
+    metavar = metavar or unit.upper() or "N"
+    return single(
+        default, text, convert=type(default), metavar=metavar, low=low, high=high, unit=unit
+    )
 
 
 def path(text: str, *, metavar: str = "FILE") -> Path | None:

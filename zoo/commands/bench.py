@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds",
         type=float,
         default=1.0,
-        metavar="S",
+        metavar="SECONDS",
         help="how long each batch is measured (default: %(default)g)",
     )
     add_json(parser)

@@ -41,11 +41,13 @@ class Arguments:
         low=1, high=1 << 20,
     )  # fmt: skip
     upscale_delay_seconds: float = number(
-        30.0, "how long there are to be more replicas before some start", low=0, high=86400
-    )
+        30.0, "how long there are to be more replicas before some start",
+        low=0, high=86400, unit="seconds",
+    )  # fmt: skip
     downscale_delay_seconds: float = number(
-        600.0, "how long there are to be fewer replicas before some end", low=0, high=86400
-    )
+        600.0, "how long there are to be fewer replicas before some end",
+        low=0, high=86400, unit="seconds",
+    )  # fmt: skip
     cpus: int = number(1, "CPUs of a replica, and its threads for computing", low=1, high=4096)
 
     def __post_init__(self) -> None:
