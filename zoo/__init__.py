@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.export.from_model import export_model
-    from zoo.models.catalog import info, list_models
     from zoo.models.compare import compare
     from zoo.models.keras_model import load_keras
     from zoo.models.model import load
+    from zoo.models.published import info, list_models
 
 __all__ = ["compare", "export_model", "info", "list_models", "load", "load_keras"]
 
 _PLACES = {
     "compare": "zoo.models.compare",
     "export_model": "zoo.export.from_model",
-    "info": "zoo.models.catalog",
-    "list_models": "zoo.models.catalog",
+    "info": "zoo.models.published",
+    "list_models": "zoo.models.published",
     "load": "zoo.models.model",
     "load_keras": "zoo.models.keras_model",
 }
