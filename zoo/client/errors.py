@@ -68,27 +68,60 @@ _BY_STATUS: dict[str, type[ClientError]] = {
 }
 
 
+#: What grpcio says of a connection that failed, and what is said in its place; the first one that fits.
+_UNREACHABLE = (
+    (
+        "Failed parsing HTTP/2",
+        "what answers at {address} does not speak gRPC: name the server's gRPC port, which is 8001 unless "
+        "--grpc-port says otherwise",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the certificate of the server at {address} is not trusted: give tls=TLS(ca=FILE), whose authority "
+        "signed it",
+    ),
+    (
+        "Hostname Verification Check failed",
+        "the certificate of the server at {address} names another host: call it by that, or give "
+        "tls=TLS(server_name=NAME)",
+    ),
+    (
+        "WRONG_VERSION_NUMBER",
+        "what answers at {address} speaks without TLS: leave tls out, or start the server with "
+        "--tls-certificate and --tls-key",
+    ),
+    (
+        "Socket closed",
+        "what answers at {address} closed the connection: if it speaks over TLS alone, give zoo.client.Client "
+        "tls=TLS(ca=FILE)",
+    ),
+    ("DNS resolution failed", "the host of {address} cannot be resolved: {give}"),  # once
+    ("errors resolving", "the host of {address} cannot be resolved: {give}"),
+    ("failed to connect", "no server answers at {address}: {start}"),
+)
+
+#: How grpcio begins where it speaks of the connection itself, rather than a server of a request.
+_CONNECTING = ("failed to connect", "errors resolving", "DNS resolution failed")
+
+_GIVE = "give HOST:PORT, such as 127.0.0.1:8001"
+
+
 def error_of(status: str, details: str, *, address: str, seconds: float) -> ClientError:
     """Return the error for a status; grpcio's own words are replaced where they say too little."""
-    if status == "UNAVAILABLE" and "Failed parsing HTTP/2" in details:
-        return Unreachable(
-            status,
-            f"what answers at {address} does not speak gRPC, or over TLS alone: name the server's gRPC "
-            "port, which is 8001 unless --grpc-port says otherwise",
-        )
-    if status == "UNAVAILABLE" and details.startswith("failed to connect"):
-        cause = " over TLS" if "handshake" in details.lower() else ""
-        return Unreachable(
-            status, f"no server answers at {address}{cause}: start one with `zoo serve`"
-        )
-    # grpcio wrote "DNS resolution failed", and writes "errors resolving" now.
-    if status == "UNAVAILABLE" and (
-        "resolution failed" in details or "errors resolving" in details
-    ):
-        return Unreachable(
-            status,
-            f"the host of {address} cannot be resolved: give HOST:PORT, such as 127.0.0.1:8001",
-        )
+    if status == "UNAVAILABLE" and details.startswith(_CONNECTING):
+        message = next(message for mark, message in _UNREACHABLE if mark in details)
+        text = message.format(address=address, give=_GIVE, start=_start(address))
+        return Unreachable(status, text)
     if status == "DEADLINE_EXCEEDED" and details.strip("()").endswith("Deadline Exceeded"):
         details = f"no answer from {address} within {seconds:g} s"
     return _BY_STATUS.get(status, ClientError)(status, details or status)
+
+
+def _start(address: str) -> str:
+    """Return what starts a server at an address."""
+    host, sign, port = address.rpartition(":")
+    if not sign or not port.isdecimal():
+        return _GIVE
+    at = "" if host in ("127.0.0.1", "localhost") else f" --host {host.strip('[]')}"
+    at += "" if port == "8001" else f" --grpc-port {port}"
+    return f"start one with `zoo serve{at}`"

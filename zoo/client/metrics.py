@@ -92,7 +92,7 @@ class Metrics:
 
 
 def read_metrics(address: str) -> Metrics:
-    """Read the page of HOST:PORT; raises Unavailable where there is none, ClientError for another."""
+    """Read the page of HOST:PORT; raises Unavailable, with the cure, where there is none, ClientError for another."""
     try:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=SECONDS) as answer:
             text = answer.read().decode("utf-8", "replace")
@@ -100,9 +100,22 @@ def read_metrics(address: str) -> Metrics:
         cause = getattr(error, "reason", error)  # urllib wraps what the system said
         raise Unavailable(
             "UNAVAILABLE",
-            f"no metrics at http://{address}/metrics: {getattr(cause, 'strerror', None) or cause}",
+            f"no metrics at http://{address}/metrics: {getattr(cause, 'strerror', None) or cause}: "
+            f"{_cure(error, address)}",
         ) from error
     return parse_metrics(text, time.monotonic())
+
+
+def _cure(error: Exception, address: str) -> str:
+    """Say what to do where there is no page of metrics."""
+    status = getattr(error, "code", None)
+    if status in (401, 403):
+        return f"with a token, curl -H 'authorization: Bearer TOKEN' http://{address}/metrics reads them"
+    if isinstance(error, ConnectionError):  # after it was connected, which urllib wraps
+        return f"if it speaks TLS, curl --cacert FILE https://{address}/metrics reads them"
+    if status is not None:
+        return "name the metrics port, which is 8002 unless --metrics-port says otherwise"
+    return "is `zoo serve` running there?"
 
 
 def parse_metrics(text: str, seconds: float) -> Metrics:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import MissingPackage, UsageError
-from zoo.models.find import REPOSITORY, existing_repository
-from zoo.publish.versions import model_names
+from zoo.models.find import existing_repository
+from zoo.publish.versions import REPOSITORY, export_command, model_names
 from zoo.terminal.messages import say
 from zoo_server.config import repository_place
 from zoo_server.repository import layout
@@ -154,13 +154,12 @@ def require_export(options: argparse.Namespace) -> None:
     """Raise UsageError where MODEL is a recipe that is not in the repository yet, with what exports it."""
     if options.server is not None:
         return
-    if options.model in model_names(existing_repository(options.repository)):
+    repository = existing_repository(options.repository)
+    if options.model in model_names(repository):
         return
     if options.model in registry(options).names():
-        modules = "".join(f" --module {path}" for path in options.modules)
-        raise UsageError(
-            f"{options.model} is not exported yet: run `zoo export {options.model}{modules}`"
-        )
+        command = export_command(options.repository or REPOSITORY, options.model, options.modules)
+        raise UsageError(f"{options.model} is not exported yet: run {command}")
 
 
 def require_training(purpose: str) -> None:

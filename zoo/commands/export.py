@@ -30,6 +30,7 @@ from zoo.export.from_file import FileExport, export_in_own_process
 from zoo.export.options import ExportOptions
 from zoo.export.to_store import ExportPlace, export_place
 from zoo.quantize.decision import CHOICES, MAX_PERCENT, MAX_POINTS, NONE, check_requested
+from zoo.recipes.registry import check_file
 from zoo.terminal.messages import say
 from zoo.terminal.progress import CommandProgress
 
@@ -176,6 +177,8 @@ def _run_file(options: argparse.Namespace, chosen: ExportOptions) -> int:
     (source,) = options.models
     require_training("exporting a Keras file")
     loadable_format(Path(source), trust=options.trust)  # refused before a process starts TensorFlow
+    for path in options.modules:
+        check_file(path)
     check_requested(options.quantize, with_rows=options.samples is not None)
     name = options.name or Path(source).stem
     with export_place(options.repository, [] if options.output else [name]) as place:

@@ -87,7 +87,9 @@ def run(options: argparse.Namespace) -> int:
     files = {Path(f"{name}.py"): RECIPE, Path(f"test_{name}.py"): TEST}
     for path in files:
         if path.exists():
-            raise UsageError(f"{path} is there already, and stays as it is")
+            raise UsageError(
+                f"{path} is there already, and stays as it is: choose another name, or move it away"
+            )
     for path, text in files.items():
         atomic_write(path, text.format(name=name).encode())
     print(f"written: {', '.join(map(str, files))}")

@@ -80,7 +80,7 @@ def reading(address: str) -> Metrics:
     try:
         return read_metrics(address)
     except ClientError as error:
-        raise CheckFailed(f"{error}: is `zoo serve` running there?") from error
+        raise CheckFailed(str(error)) from error
 
 
 def cells(figures: ModelFigures) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.commands import add_json, add_modules, add_repository, add_runs, print_json, registry
@@ -47,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         if options.input:
             feeds = model.preprocess(*options.input)
         else:
-            feeds = _held_out(model, options.repository)
+            feeds = _held_out(model, options)
         outputs = model.run(feeds)
         answers = model.postprocess(outputs, feeds)
     if options.json:
@@ -64,8 +63,12 @@ def _publish(options: argparse.Namespace) -> None:
     from zoo.commands.export import export_all
     from zoo.commands.trainings import train_all
     from zoo.export.options import ExportOptions
+    from zoo.publish.versions import unknown_model
 
-    recipe = registry(options).get(options.model)
+    known = registry(options)
+    if options.model not in known.owners:
+        raise unknown_model(options.repository, options.model, known)
+    recipe = known.get(options.model)
     if not sys.stderr.isatty():
         say(f"{recipe.name} is not in {options.repository}: it is trained and exported")
     with CommandProgress(2, "steps") as overall:
@@ -76,14 +79,15 @@ def _publish(options: argparse.Namespace) -> None:
         raise error
 
 
-def _held_out(model: Model, repository: Path) -> dict[str, Array]:
+def _held_out(model: Model, options: argparse.Namespace) -> dict[str, Array]:
     """Return the first row of the test vectors that were published with the model."""
     from zoo.models.find import model_file
     from zoo.parity.vectors import read_vectors
 
-    vectors = read_vectors(model_file(model.name, repository=repository))
+    # By the name that was asked for: a file from elsewhere may call itself otherwise.
+    vectors = read_vectors(model_file(options.model, repository=options.repository))
     if not vectors:
-        raise CheckFailed(f"{model.name} has no test vectors: give an INPUT")
+        raise CheckFailed(f"{options.model} has no test vectors: give an INPUT")
     return {spec.name: vectors[0].feeds[spec.name][:1] for spec in model.inputs}
 
 

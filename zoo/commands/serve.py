@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from zoo.commands import RECIPES, add_modules, registry
 from zoo.errors import UsageError
-from zoo.models.find import default_repository
+from zoo.models.find import default_repository, no_repository
 from zoo_server import config
 from zoo_server.errors import OperatorError
 from zoo_server.protocols.grpc.poller import prefer_older_poller
@@ -59,9 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.modules and (status := _publish(options, place)):
         return status
     if configuration.model_dir is None and isinstance(place, Path) and not place.exists():
-        raise UsageError(
-            f"there is no {place}: name a model repository, or make one with `zoo export`"
-        )
+        raise no_repository(place)
     if configuration.transport == "fast":
         prefer_older_poller()
     with _ending_on_sigterm():

@@ -60,11 +60,12 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
 
     What was published from a file also has its inputs and outputs, in place of a tutorial's piece.
     """
-    from zoo.publish.versions import read_manifest
+    from zoo.publish.versions import model_names, read_manifest, unknown_model
     from zoo.training.runs import RunFolder
 
     known = registry(options)
-    manifest = read_manifest(existing_repository(options.repository), options.model)
+    repository = existing_repository(options.repository)
+    manifest = read_manifest(repository, options.model)
     if manifest is not None and manifest.damage:
         raise CheckFailed(manifest.damage)
     if manifest is not None:
@@ -75,6 +76,13 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
         if "tutorial" in values:
             return facts | {"tutorial": values["tutorial"]}
         return facts | {side: values["graph"][side] for side in ("inputs", "outputs")}
+    if options.model not in known.owners and options.model not in model_names(repository):
+        raise unknown_model(repository, options.model, known)
+    if options.model not in known.owners:
+        raise UsageError(
+            f"{repository / options.model} has no manifest: `zoo export` did not publish it, so its layers are "
+            "not known"
+        )
     recipe = known.get(options.model)
     facts = {"summary": recipe.summary, "tutorial": recipe.tutorial}
     record = RunFolder(options.runs, recipe.name).record

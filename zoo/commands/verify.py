@@ -59,14 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify each target and print the table; exit 1 if anything disagrees."""
-    from zoo.publish.versions import published_models
+    from zoo.publish.versions import export_command, published_models
 
     if options.runtimes is None and options.markdown is not None:
         raise UsageError("--markdown: only with --runtimes")
     names = select(options.runtimes) if options.runtimes is not None else None
     targets = options.targets or published_models(options.repository)
     if not targets:
-        raise UsageError(f"{options.repository} holds no model: run `zoo export` first")
+        raise UsageError(
+            f"{options.repository} holds no model: run {export_command(options.repository)} first"
+        )
     files, failures = _files(options, targets)
     status = max((error.exit_status for error in failures.values()), default=0)
     if names is None:

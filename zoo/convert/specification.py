@@ -45,12 +45,23 @@ def check_model(model: keras.Model) -> None:
     import keras
 
     if not isinstance(model, keras.Model):
-        raise UsageError(f"{type(model).__name__} is not a keras.Model")
+        raise UsageError(f"{type(model).__name__} is not a keras.Model{_make_model(model)}")
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
             f"this Keras runs on {keras.backend.backend()}, and a model is traced by TensorFlow: "
             "write it with model.save('model.keras'), and then zoo export model.keras"
         )
+
+
+def _make_model(value: object) -> str:
+    """Say how a model is had of what was given in its place; empty for anything else."""
+    import keras
+
+    if isinstance(value, keras.layers.Layer):
+        return ": make it one, keras.Sequential([keras.Input(shape), layer])"
+    if isinstance(value, type) and issubclass(value, keras.Model):
+        return ", and neither is its class: build one"
+    return ""
 
 
 def signature_of(

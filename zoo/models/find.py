@@ -6,12 +6,9 @@ from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
-from zoo.errors import UsageError, did_you_mean
-from zoo.publish.versions import model_names
+from zoo.errors import UsageError
+from zoo.publish.versions import REPOSITORY, export_command, unknown_model
 from zoo_server.repository import layout
-
-#: Where `zoo export` publishes unless it is told otherwise.
-REPOSITORY = Path("models")
 
 #: The import package of the data wheel `layer-zoo-models`.
 DATA_PACKAGE = "layer_zoo_models"
@@ -37,10 +34,15 @@ def existing_repository(repository: str | PathLike[str] | None) -> Path:
     if not repository.is_dir():
         if repository.exists():
             raise UsageError(f"{repository} is no folder: name a model repository")
-        raise UsageError(
-            f"there is no {repository}: name a model repository, or make one with `zoo export`"
-        )
+        raise no_repository(repository)
     return repository
+
+
+def no_repository(repository: Path) -> UsageError:
+    """Return the error that says that there is no such repository, and what makes one."""
+    return UsageError(
+        f"there is no {repository}: name a model repository, or make one with {export_command(repository)}"
+    )
 
 
 def model_file(
@@ -59,7 +61,7 @@ def model_file(
     folder = existing_repository(repository) / path if named else path
     if not folder.is_dir():
         if named:
-            raise _unknown(str(model), folder.parent)
+            raise _unknown(folder.parent, str(model))
         if folder.exists():
             raise UsageError(f"{folder} is neither a model's folder nor a FILE.onnx")
         raise UsageError(f"{folder}: there is no such folder")
@@ -84,16 +86,10 @@ def _latest(folder: Path) -> int | None:
     return numbers[-1] if numbers else None
 
 
-def _unknown(name: str, repository: Path) -> UsageError:
-    names = model_names(repository)
-    if not names:
-        from zoo.recipes.registry import Registry
-
-        known = Registry.default().owners
-        if name in known:
-            hint = f"run `zoo export {name}`, or pip install layer-zoo-models"
-        else:
-            hint = did_you_mean(name, known) or "`zoo list` names what can be exported"
-        return UsageError(f"no model {name!r}, and {repository} holds none: {hint}")
-    hint = did_you_mean(name, names) or f"it has {', '.join(names)}"
-    return UsageError(f"{repository} has no model {name!r}: {hint}")
+def _unknown(repository: Path, name: str) -> UsageError:
+    """Return the error of a name; the data package is looked for where there is no folder `models`."""
+    installable = repository == REPOSITORY and not repository.exists()
+    package = DATA_PACKAGE.replace("_", "-")
+    return unknown_model(
+        repository, name, or_else=f", or pip install {package}" if installable else ""
+    )

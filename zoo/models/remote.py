@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from zoo.client import Client, ClientError
+from zoo.client.errors import Unauthenticated
 from zoo.errors import CheckFailed, UsageError, ZooError, did_you_mean
 from zoo.models.interface import Array, Interface, Run, input_spec
 from zoo_proto import model_config_pb2
 from zoo_server import datatypes
 
 T = TypeVar("T")
+
+#: How the server is told who asks.
+CREDENTIALS = (
+    "give zoo.load a server=zoo.client.Client(ADDRESS, token=TOKEN), which takes tls= too; the commands have no "
+    "option for them"
+)
 
 
 class RemoteBackend:
@@ -87,7 +94,8 @@ class RemoteBackend:
         """Return the server's refusal, with near matches for a model that it does not have."""
         if error.status != "NOT_FOUND":
             kind = UsageError if error.status == "INVALID_ARGUMENT" else CheckFailed
-            return kind(str(error))
+            cure = f": {CREDENTIALS}" if isinstance(error, Unauthenticated) else ""
+            return kind(f"{error}{cure}")
         try:
             names = self._client.models()
             if self._name in names:  # the model is there, and not this version
@@ -95,6 +103,8 @@ class RemoteBackend:
                 return UsageError(f"{error}; it serves version {versions}")
         except ClientError:
             return UsageError(str(error))
+        from zoo.recipes.registry import version_hint
+
         served = f"it serves {', '.join(names)}" if names else "it serves no model"
-        hint = did_you_mean(self._name, names) or served
+        hint = version_hint(self._name, names) or did_you_mean(self._name, names) or served
         return UsageError(f"{error}; {hint}")

@@ -39,6 +39,9 @@ from zoo_server.repository import layout
 LOCK_FILE = ".lock"
 LABELS_FILE = "labels.txt"
 
+#: What to do about another model's folder; a recipe's name is its own, and a file's can be chosen.
+_ELSEWHERE = "publish in another --repository (a Keras file: or under another --name)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
@@ -124,7 +127,9 @@ def adopt(repository: Path, name: str, staged: Path, number: int, beside: Path) 
     kept = False
     if target.is_dir():
         if file_sums(target) != file_sums(staged):
-            raise UsageError(f"{target} holds another version {number}, which stays as it is")
+            raise UsageError(
+                f"{target} holds another version {number}, which stays as it is: pull into another --repository"
+            )
         return Published(version=number, folder=target, created=False)
     if not (model.is_dir() and layout.version_numbers(model)):
         staged.rename(beside / str(number))
@@ -199,7 +204,7 @@ def _appear(whole: Path, model: Path) -> None:
         whole.rename(model)
     except OSError as error:
         raise UsageError(
-            f"{model} exists but holds no version: move it away, or publish under --name"
+            f"{model} exists but holds no version: move it away, or {_ELSEWHERE}"
         ) from error
     flush(model.parent)
 
@@ -222,17 +227,22 @@ def parse_config(where: str, content: bytes) -> model_config_pb2.ModelConfig:
 
 
 def keeps_config(
-    where: str, content: bytes, config: model_config_pb2.ModelConfig, state: Mapping[str, Any]
+    where: str,
+    content: bytes,
+    config: model_config_pb2.ModelConfig,
+    state: Mapping[str, Any],
+    cure: str = _ELSEWHERE,
 ) -> bool:
     """Return whether a published config.pbtxt was edited by hand, and stays when `config` comes.
 
-    `state` is what its STATE_FILE says. UsageError for another interface than the kept versions have.
+    `state` is what its STATE_FILE says. UsageError, with the cure, for another interface than the kept
+    versions have.
     """
     old = parse_config(where, content)
     if _interface(old) != _interface(config):
         raise UsageError(
             f"{config.name or where} is published with another interface ({_interface_text(old)}, now "
-            f"{_interface_text(config)}), which its kept versions need: publish under --name"
+            f"{_interface_text(config)}), which its kept versions need: {cure}"
         )
     written = state.get("config_sha256")
     return written is not None and written != hashlib.sha256(content).hexdigest()

@@ -22,7 +22,7 @@ from pathlib import Path
 from zoo.errors import CheckFailed, StorageError, UsageError, did_you_mean
 from zoo.files import json_bytes, json_object, read_json
 from zoo.publish import repository as publish
-from zoo.publish.versions import STATE_FILE, read_manifest
+from zoo.publish.versions import STATE_FILE, read_manifest, unknown_model
 from zoo_server.errors import ConfigurationError, ModelLoadError, OperatorError
 from zoo_server.repository import layout
 from zoo_server.repository.remote.address import RemoteAddress
@@ -68,8 +68,8 @@ class RemoteTarget:
         number = _present(repository, name, version)
         folder = repository / name / str(number)
         manifest = read_manifest(repository, name, number)
-        if manifest is not None and not manifest.is_intact:
-            raise CheckFailed(f"a file of {folder} is missing or is not what was published")
+        if manifest is not None:
+            manifest.require_intact()
         sums = publish.file_sums(folder)
         with _as_ours():
             model = self._model(name)
@@ -188,7 +188,8 @@ class RemoteTarget:
             return False
         config = publish.parse_config(str(own), own.read_bytes())
         state = json_object(self._read(f"{model.name}/{STATE_FILE}") or b"")
-        is_edited = publish.keeps_config(f"{self.shown}/{path}", old, config, state)
+        cure = f"push to another repository, or remove {self.shown}/{model.name}"
+        is_edited = publish.keeps_config(f"{self.shown}/{path}", old, config, state, cure)
         return is_edited and old != own.read_bytes()
 
     def _write_beside(self, folder: Path, model: RemoteModel, number: int) -> bool:
@@ -234,7 +235,7 @@ def _present(repository: Path, name: str, version: int | None) -> int:
     folder = repository / name
     numbers = layout.version_numbers(folder) if folder.is_dir() else []
     if not numbers:
-        raise UsageError(f"{repository} has no model {name!r}: run `zoo export {name}`")
+        raise unknown_model(repository, name)
     number = numbers[-1] if version is None else version
     if number not in numbers:
         has = ", ".join(map(str, numbers))

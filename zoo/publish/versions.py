@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import CheckFailed, UsageError
+from zoo.errors import CheckFailed, UsageError, did_you_mean
 from zoo.files import read_json, sha256
 from zoo_server.repository import layout
 
 if TYPE_CHECKING:
     from zoo.recipes.registry import Registry
+
+#: Where `zoo export` publishes unless it is told otherwise.
+REPOSITORY = Path("models")
 
 #: What the last export wrote: {"key", "version", "config_sha256"}, and as "variants" what it found of
 #: further ONNX files, which a version that was there before does not say. Hidden from readers.
@@ -32,8 +36,21 @@ class Manifest:
         kinds = {"summary": str, "parity": list, "graph": dict, "layers": list, "files": dict}
         if all(isinstance(self.values.get(key), kind) for key, kind in kinds.items()):
             return ""
-        path, name = self.folder / layout.MANIFEST_FILE, self.folder.parent.name
-        return f"{path} is damaged: export {name} again, which adds a whole version"
+        return f"{self.folder / layout.MANIFEST_FILE} is damaged: {self._cure}"
+
+    def require_intact(self) -> None:
+        """Raise CheckFailed, with the cure, unless the version is whole."""
+        if not self.is_intact:
+            raise CheckFailed(
+                f"a file of {self.folder} is missing or is not what was published: {self._cure}"
+            )
+
+    @property
+    def _cure(self) -> str:
+        rebuild, name = self.values.get("rebuild"), self.folder.parent.name
+        source = rebuild.get("source") if isinstance(rebuild, dict) else None
+        again = f"{source['file']} again under --name {name}" if source else f"{name} again"
+        return f"export {again}, which adds a whole version"
 
     @property
     def is_intact(self) -> bool:
@@ -88,18 +105,57 @@ def published_models(repository: Path) -> list[str]:
     return [name for name in model_names(repository) if read_manifest(repository, name)]
 
 
+def export_command(
+    repository: Path | str = REPOSITORY, name: str = "", modules: Iterable[Path] = ()
+) -> str:
+    """Return the command that publishes one model, or all, in a repository, as a hint shows it."""
+    words = ["zoo", "export", *filter(None, [name])]
+    for path in modules:
+        words += ["--module", str(path)]
+    if Path(repository) != REPOSITORY:
+        words += ["--repository", str(repository)]
+    return f"`{shlex.join(words)}`"
+
+
+def unknown_model(
+    repository: Path, name: str, known: Registry | None = None, or_else: str = ""
+) -> UsageError:
+    """Return the error that says that a repository has no such model, and what to do.
+
+    `or_else` is said behind the command that exports it.
+    """
+    from zoo.recipes.registry import Registry, version_hint
+
+    recipes = (known or Registry.default()).owners
+    names = model_names(repository)
+    if hint := version_hint(name, {*names, *recipes}):
+        pass
+    elif name in recipes:
+        hint = f"run {export_command(repository, name)}{or_else}"
+    elif names:
+        hint = did_you_mean(name, {*names, *recipes}) or f"it has {', '.join(names)}"
+    else:
+        hint = did_you_mean(name, recipes) or "`zoo list` names what can be exported"
+    has = f"{repository} has no model {name!r}"
+    return UsageError(
+        f"{has if names else f'no model {name!r}, and {repository} holds none'}: {hint}"
+    )
+
+
 def intact_version(repository: Path, name: str, known: Registry) -> Manifest:
     """Return the latest published version, once its checksums hold.
 
-    Raises UsageError for a model that is not published, CheckFailed for one that is not whole.
+    Raises UsageError for a model that `zoo export` did not publish, CheckFailed for one that is not whole.
     """
     manifest = read_manifest(repository, name)
     if manifest is None:
-        if name not in known.owners:
-            raise known.unknown(name)
-        raise UsageError(f"{name} is not published in {repository}: run `zoo export {name}`")
-    if not manifest.is_intact:
-        raise CheckFailed(f"a file of {manifest.folder} is missing or is not what was published")
+        if name in model_names(repository):
+            raise UsageError(
+                f"{repository / name} has no manifest: `zoo export` did not publish it; `zoo verify FILE.onnx` takes "
+                "one with test_data_set_N folders beside it"
+            )
+        raise unknown_model(repository, name, known)
+    manifest.require_intact()
     return manifest
 
 

@@ -73,7 +73,11 @@ class Registry:
 
     def unknown(self, name: str) -> UsageError:
         """Return the error that says that no model has this name, and which names are near."""
-        hint = did_you_mean(name, self.owners) or "`zoo list` shows them all"
+        hint = (
+            version_hint(name, self.owners)
+            or did_you_mean(name, self.owners)
+            or "`zoo list` shows them all"
+        )
         return UsageError(f"no model is called {name!r}: {hint}")
 
     def _claim(self, name: str, owner: str, load: Callable[[], Recipe]) -> None:
@@ -82,6 +86,18 @@ class Registry:
             raise UsageError(f"two recipes are called {name!r}: {both}: rename one")
         self.owners[name] = owner
         self._loaders[name] = load
+
+
+def version_hint(name: str, known: Iterable[str]) -> str:
+    """Return how else a version is named, for NAME@VERSION of a known name; empty for another text."""
+    base, _, number = name.rpartition("@")
+    if base not in known or not number.isdecimal():
+        return ""
+    return (
+        f"@{number} is understood by `zoo push` and `zoo pull` alone: `zoo predict {base}` takes "
+        f"--model-version {number} (zoo.load: version={number}), `zoo bench` the version's folder, `zoo verify` its "
+        f"model.onnx, and the others take {base}"
+    )
 
 
 def recipes_of(module: ModuleType) -> list[Recipe]:
@@ -105,14 +121,21 @@ def _entry_loader(entry: EntryPoint) -> Callable[[], Recipe]:
     return load
 
 
-def run_file(path: Path) -> ModuleType:
-    """Run a Python file and return its module. Raises UsageError naming the file and the line."""
+def check_file(path: Path) -> None:
+    """Raise UsageError for what cannot be run as a file of --module."""
     if not path.is_file():
         raise UsageError(f"--module {path}: there is no such file")
+    if path.suffix != ".py":
+        raise UsageError(f"--module {path}: not a Python file: its name must end in .py")
+
+
+def run_file(path: Path) -> ModuleType:
+    """Run a Python file and return its module. Raises UsageError naming the file and the line."""
+    check_file(path)
     name = f"zoo_module_{path.stem}_{abs(hash(path.resolve()))}"
     spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"--module {path}: not a Python file: its name must end in .py")
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

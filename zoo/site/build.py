@@ -32,7 +32,12 @@ from zoo.parity.external_data import external_files
 from zoo.parity.runtimes import OnnxRuntime
 from zoo.parity.vectors import read_vectors
 from zoo.publish.manifest import file_facts
-from zoo.publish.versions import Manifest, intact_version, published_models
+from zoo.publish.versions import (
+    Manifest,
+    export_command,
+    intact_version,
+    published_models,
+)
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.registry import Registry
@@ -81,8 +86,8 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
     names = published_models(sources.repository)
     if not names:
         raise UsageError(
-            f"no model is published in {sources.repository}: run `zoo export` first, or give "
-            "--repository"
+            f"no model is published in {sources.repository}: run {export_command(sources.repository)} "
+            "first, or give another --repository"
         )
     _check_output(output)
     _check_docs(sources.docs)

@@ -96,7 +96,8 @@ class RunFolder:
                 return Rows(x=file["x"], y=file["y"], more_x=more[MORE_X], more_y=more[MORE_Y])
         except (OSError, ValueError, KeyError) as error:
             raise ZooError(
-                f"{self.path / HELD_OUT} cannot be read ({error}): train {self.name} again"
+                f"{self.path / HELD_OUT} cannot be read ({error}): remove {self.path}, and train "
+                f"{self.name} again"
             ) from error
 
     def chosen_settings(self, recipe: Recipe, settings: Settings | None = None) -> Recipe:

@@ -92,7 +92,7 @@ def test_tls_by_the_name_in_the_certificate(
         if answers:
             assert infer(secure.address, "m", [[1, 2]], tls=tls).tolist() == [[2, 4]]
         else:
-            with pytest.raises(errors.Unreachable):
+            with pytest.raises(errors.Unreachable, match=r"give tls=TLS\(server_name=NAME\)"):
                 infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
 
 
@@ -102,9 +102,18 @@ def test_an_unknown_authority_is_not_trusted(
     """Nor is plain text spoken to a server with TLS."""
     certificate, key = certificates.sign("client.test")
     stranger = TLS(ca=certificate, certificate=certificate, key=key)
-    for tls in (stranger, None):
-        with pytest.raises(errors.Unavailable):
+    for tls, words in ((stranger, "not trusted: give tls=TLS"), (None, "if it speaks over TLS")):
+        with pytest.raises(errors.Unreachable, match=words):
             infer(secure.address, "m", [[1, 2]], tls=tls, retries=0)
+
+
+def test_a_server_without_tls_is_no_missing_server(
+    certificates: Certificates, fake: Any, infer: Callable[..., Any]
+) -> None:
+    """The cure is no TLS, which answers."""
+    with pytest.raises(errors.Unreachable, match="speaks without TLS: leave tls out"):
+        infer(fake.address, "m", [[1, 2]], tls=TLS(ca=certificates.ca), retries=0)
+    assert infer(fake.address, "m", [[1, 2]]).tolist() == [[2, 4]]
 
 
 def test_half_a_certificate_is_none() -> None:

@@ -80,7 +80,7 @@ def test_the_cure_for_a_model_that_is_not_there_can_be_taken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A recipe can be exported; another name cannot."""
-    with pytest.raises(UsageError, match="run `zoo export dense_iris`, or pip install"):
+    with pytest.raises(UsageError, match="run `zoo export dense_iris --repository"):
         zoo.load("dense_iris", repository=tmp_path)
     with pytest.raises(UsageError, match=r"did you mean dense_iris.*\?$"):
         zoo.load("dense_iriss", repository=tmp_path)

@@ -233,6 +233,16 @@ HINTS = {
             "samples": (_dense, ROWS),
         },
     ),
+    "a layer": Hint(
+        build=lambda k: k.layers.Dense(2),
+        words="make it one, keras.Sequential([keras.Input(shape), layer])",
+        ways={"a model": (partial(_dense, has_input=True), {})},
+    ),
+    "a class": Hint(
+        build=lambda k: k.Sequential,
+        words="is not a keras.Model, and neither is its class: build one",
+        ways={"built": (partial(_dense, has_input=True), {})},
+    ),
     "rank": Hint(
         build=partial(_squeezed, named=False),
         words="name the axes of a squeeze, or fix the batch",

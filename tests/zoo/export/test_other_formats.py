@@ -105,8 +105,9 @@ def test_what_is_not_published_has_another_way(said: Outcomes) -> None:
     ways = said["repository"]
 
     assert ways["first"] == "ok"
-    assert "publish under --name" in ways["another interface"]
-    assert "move it away, or publish under --name" in ways["no version"]
+    other = "publish in another --repository (a Keras file: or under another --name)"
+    assert other in ways["another interface"]
+    assert f"move it away, or {other}" in ways["no version"]
     assert "give -o OUT.onnx to write the file alone" in ways["no dimensions"]
     done = ("another name", "to a file", "moved away")
     assert {way: ways[way] for way in done} == dict.fromkeys(done, "ok")

@@ -190,5 +190,5 @@ def test_the_keras_model_is_the_one_that_was_exported(python, trained) -> None: 
 
 
 def test_a_model_without_a_keras_file_says_so(repository: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no .*model\.keras: export the model again"):
+    with pytest.raises(UsageError, match=r"there is no .*model\.keras: recipes alone"):
         zoo.load_keras("sides", repository=repository)

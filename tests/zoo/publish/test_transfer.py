@@ -237,3 +237,41 @@ def test_commands(s3, local, tmp_path, capsys):
     assert "has no version 9 of adder: it has 1" in errors
     with pytest.raises(SystemExit, match="2"):
         main(["pull", "adder@x", s3.url])
+
+
+@pytest.mark.parametrize("spoil", ["model.onnx", ".complete", "manifest.json"])
+def test_a_version_that_was_damaged_in_the_store_is_pushed_again(local, tmp_path, spoil):
+    """Once its folder is removed, as is said: the marker alone makes it look like what is pushed."""
+    store = tmp_path / "store"
+    target = RemoteTarget(f"file://{store}")
+    target.push(local, "adder")
+    if spoil == "manifest.json":
+        (store / "adder/1" / spoil).unlink()
+    else:
+        (store / "adder/1" / spoil).write_bytes(b"other")
+
+    with pytest.raises(CheckFailed, match="remove the folder adder/1 there, and push the version"):
+        target.pull("adder", tmp_path / "copy")
+    shutil.rmtree(store / "adder/1")
+    assert target.push(local, "adder").created
+    assert target.pull("adder", tmp_path / "copy").created
+
+
+def test_what_cannot_be_pulled_or_pushed_has_another_place(local, tmp_path):
+    """Each is what the refusal says."""
+    target, other = (RemoteTarget(f"file://{tmp_path / name}") for name in ("store", "other"))
+    target.push(local, "adder")
+    export(tmp_path / "copy", b"two")
+    with pytest.raises(UsageError, match="stays as it is: pull into another --repository"):
+        target.pull("adder", tmp_path / "copy")
+    assert target.pull("adder", tmp_path / "elsewhere").created
+    with pytest.raises(UsageError, match="push without a version"):
+        target.push(tmp_path / "copy", "adder", 1)
+    assert target.push(tmp_path / "copy", "adder").version == 2
+
+    export(tmp_path / "third", b"three", OTHER)
+    with pytest.raises(UsageError, match=r"push to another repository, or remove file://.*/adder"):
+        target.push(tmp_path / "third", "adder")
+    assert other.push(tmp_path / "third", "adder").created
+    shutil.rmtree(tmp_path / "store" / "adder")
+    assert target.push(tmp_path / "third", "adder").created

@@ -137,7 +137,7 @@ def test_what_cannot_be_had_is_skipped_aloud(published: Path) -> None:
             "no runtime is called 'opnvino': did you mean openvino or opencv?",
         ),
         (["--markdown", "page.md"], "--markdown: only with --runtimes"),
-        (["--runtimes", "all", "nothing"], "no model is called 'nothing'"),
+        (["--runtimes", "all", "nothing"], "has no model 'nothing'"),
     ],
 )
 def test_a_wrong_call_is_refused(published: Path, arguments: list[str], message: str) -> None:

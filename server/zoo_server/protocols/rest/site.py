@@ -6,6 +6,7 @@ folder is looked at again when site.json changes, so that a site may be built wh
 
 import json
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -132,7 +133,8 @@ def _read(listing: Path) -> Mapping[str, _File]:
             if _is_inside(folder, name)
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        _LOG.warning("%s lists no site (%s): build it again with `zoo site`", listing, error)
+        command = shlex.join(["zoo", "site", "--output", str(listing.parent)])
+        _LOG.warning("%s lists no site (%s): build it again with `%s`", listing, error, command)
         return {}
 
 

@@ -15,6 +15,9 @@ from zoo_server.repository.scan import BARE_VERSION
 #: A marker or manifest beyond it is no such thing.
 _MAX_RECORD_BYTES = 16 << 20
 
+#: What mends a version whose files are not those of its marker: what is there looks published to `zoo push`.
+_PUSH_AGAIN = "remove the folder {} there, and push the version again"
+
 
 def download(store: Store, part: RemotePart, files: Sequence[StoredFile], folder: Path) -> None:
     """Write files of a part into an empty folder.
@@ -73,10 +76,12 @@ def _marked(store: Store, part: RemotePart) -> dict[str, str]:
         raise ModelLoadError(f"{path} is larger than {_MAX_RECORD_BYTES} bytes")
     sums = checksums(store.read(path))
     if sums is None:
-        raise ModelLoadError(f"{path} is damaged: push the version again, under another number")
+        raise ModelLoadError(f"{path} is damaged: {_PUSH_AGAIN.format(part.folder)}")
     missing = sorted(set(sums) - {file.path for file in part.files})
     if missing:
-        raise ModelLoadError(f"{part.folder}/{missing[0]} is missing, which {path} lists")
+        raise ModelLoadError(
+            f"{part.folder}/{missing[0]} is missing, which {path} lists: {_PUSH_AGAIN.format(part.folder)}"
+        )
     return sums
 
 
@@ -108,6 +113,5 @@ def _check_sums(
             if digest != sums[file.path]:
                 raise ModelLoadError(
                     f"{part.folder}/{file.path} has not the checksum that it was published with "
-                    f"({digest[:12]}… for {sums[file.path][:12]}…): push the version again, under "
-                    "another number"
+                    f"({digest[:12]}… for {sums[file.path][:12]}…): {_PUSH_AGAIN.format(part.folder)}"
                 )

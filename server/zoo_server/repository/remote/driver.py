@@ -51,7 +51,11 @@ def _open(address: RemoteAddress) -> tuple[Any, str]:
     if address.scheme in DRIVERS:
         kind = fsspec.get_filesystem_class(address.scheme)
         return kind(**_options(address), skip_instance_cache=True), address.path
-    driver, root = fsspec.url_to_fs(address.url, use_listings_cache=False, skip_instance_cache=True)
+    # A folder has to be made before a file; in other stores there are none.
+    own = {"auto_mkdir": True} if address.scheme in ("file", "local") else {}
+    driver, root = fsspec.url_to_fs(
+        address.url, use_listings_cache=False, skip_instance_cache=True, **own
+    )
     return driver, root
 
 
