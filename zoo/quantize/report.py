@@ -118,7 +118,7 @@ def refusal(record: Mapping[str, Any]) -> str:
     cure = "--quantize auto goes on without it"
     if metric["loss"] is not None:
         # Rounded up, so that the loss as measured is allowed.
-        cure = f"--max-loss {math.ceil(metric['loss'] * 100) / 100:g} allows it, {cure}"
+        cure = f"--max-loss {math.ceil(metric['loss'] * 100) / 100:.15g} allows it, {cure}"
     return (
         f"not published: {record['kind']}: {record['reason']} ({before} to {after} on "
         f"{metric['rows']} rows; {record['bytes']['ratio']:.2f} × the bytes): {cure}"

@@ -69,7 +69,9 @@ class Package:
 
     def _download(self, url: str) -> bytes:
         if not url.startswith(("https://", "http://")):
-            raise UsageError(f"the npm registry is {url!r}: give an http address")
+            raise UsageError(
+                f"the npm registry is {url!r}: set npm_config_registry to an http address"
+            )
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
                 content: bytes = answer.read()

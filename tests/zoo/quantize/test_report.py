@@ -68,7 +68,11 @@ def test_the_note_says_how_the_figures_were_measured() -> None:
 
 @pytest.mark.parametrize(
     ("loss", "cure"),
-    [(0.901, "--max-loss 0.91 allows it, --quantize auto"), (None, "bytes): --quantize auto")],
+    [
+        (0.901, "--max-loss 0.91 allows it, --quantize auto"),
+        (1234564.2, "--max-loss 1234564.2 allows it"),
+        (None, "bytes): --quantize auto"),
+    ],
 )
 def test_a_refusal_says_what_would_allow_it(loss: float | None, cure: str) -> None:
     """The loss rounded up; nothing allows answers that are not numbers."""
