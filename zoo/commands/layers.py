@@ -66,7 +66,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def matching(pattern: str, files: Sequence[Path] = ()) -> list[LayerCase]:
-    """Return the cases whose name matches, of the atlas or of these files; raises UsageError if there are none."""
+    """Return the cases whose name matches, of the atlas or of these files; raises UsageError if there are none.
+
+    A case's own name does too, though as a regular expression it may match nothing: `LSTM[stateful]`.
+    """
     from zoo.atlas import cases, cases_of
 
     try:
@@ -74,7 +77,7 @@ def matching(pattern: str, files: Sequence[Path] = ()) -> list[LayerCase]:
     except re.error as error:
         raise UsageError(f"--only {pattern!r} is not a regular expression: {error}") from error
     known = cases_of(files) or cases()
-    chosen = [case for case in known if compiled.search(case.name)]
+    chosen = [case for case in known if compiled.search(case.name) or case.name == pattern]
     if not chosen:
         names = [case.name for case in known]
         shown = ", ".join(names[:3]) + ("" if len(names) <= 3 else ", …")

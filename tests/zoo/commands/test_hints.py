@@ -18,6 +18,7 @@ import zoo
 from tests.zoo.models.graphs import write_classifier
 from zoo import cli
 from zoo.client.errors import Unreachable, error_of
+from zoo.commands.layers import matching
 from zoo.errors import ZooError
 from zoo.files import json_bytes
 from zoo.parity.compare import Case
@@ -207,6 +208,14 @@ def test_a_module_that_is_missing_is_said_before_keras_starts(
     )
     assert "its name must end in .py" in refuse("export", "mine.keras", "--module", "layers.txt")
     assert ("keras" in sys.modules) == had
+
+
+def test_a_case_of_the_atlas_is_named_as_it_is_said() -> None:
+    """Its name has brackets, which as a regular expression are others."""
+    with pytest.raises(ZooError, match=r"did you mean .*Dense\[linear\]"):
+        matching("Dense[linea]")
+    assert [case.name for case in matching("Dense[linear]")] == ["Dense[linear]"]
+    assert len(matching("Dense")) > 3
 
 
 @pytest.mark.parametrize(
