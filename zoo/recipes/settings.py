@@ -85,7 +85,7 @@ RULES: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "batch_size": (_is_count, "a whole number, 1 or more"),
     "learning_rate": (
         lambda value: isinstance(value, float) and 0 < value < 10,
-        "a float above 0, such as 0.001",
+        "a float above 0 and below 10, such as 0.001",
     ),
     "patience": (_is_count, "a whole number of epochs, 1 or more"),
     "loss": (_is_text, "the name of a Keras loss"),

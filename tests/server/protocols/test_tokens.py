@@ -3,12 +3,16 @@
 import http.client
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+import zoo
 from tests.server.http_callers import HttpCaller
 from tests.server.protocols.secure_servers import TOKEN, ready, status
+from zoo.client import Client
+from zoo.errors import CheckFailed
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_proto import grpc_service_pb2_grpc
 from zoo_server.errors import ConfigurationError, Unauthenticated
@@ -66,6 +70,18 @@ def test_every_call_but_health_needs_the_token(serve_secure, tmp_path):
                     call()
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
                 assert TOKEN not in caught.value.details()
+
+
+def test_zoo_load_is_told_how_a_token_is_given(serve_secure, tmp_path):
+    """By a client, as the refusal says; the header of which the server speaks is set by it."""
+    rows = {"x": np.ones((1, 4), np.float32)}
+    with serve_secure(token_file=tmp_path / "token") as server:
+        with pytest.raises(
+            CheckFailed, match=r"zoo\.load a server=zoo\.client\.Client\(ADDRESS, token=TOKEN\)"
+        ):
+            zoo.load("identity", server=server.grpc_address)
+        with Client(server.grpc_address, token=TOKEN) as client:
+            assert zoo.load("identity", server=client).run(rows)["y"].tolist() == [[1, 1, 1, 1]]
 
 
 def test_every_path_but_health_needs_the_token(serve_secure, tmp_path):
