@@ -20,7 +20,7 @@ from zoo_server.errors import ConfigurationError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)")
 
-_ENDPOINT = re.compile(r"(https?://)?([^/@\s]+:\d+)/(.+)")
+_ENDPOINT = re.compile(r"(https?://)?([^/@\s]+:\d+)(?:/(.*))?")
 
 #: Of each scheme: the package that speaks it, and our extra that brings it.
 DRIVERS = {
@@ -60,12 +60,15 @@ class RemoteAddress:
         """Return what a URL says; ConfigurationError if it names no place."""
         match = _URL.fullmatch(text)
         if match is None:
-            raise ConfigurationError(f"'{text}' is no URL of a repository: write SCHEME://PLACE")
+            raise ConfigurationError(
+                f"'{text}' is no URL of a repository: write SCHEME://PLACE, such as s3://bucket/path or "
+                "file:///folder"
+            )
         scheme, place = match.groups()
         shown = re.sub(r"//[^/@]*@", "//", text).rstrip("/")
         options: dict[str, str] = {}
         if scheme == "s3" and (endpoint := _ENDPOINT.fullmatch(place)):
-            protocol, host, place = endpoint.groups()
+            protocol, host, place = endpoint.groups(default="")
             options["endpoint_url"] = f"{protocol or 'http://'}{host}"
         elif scheme == "as":
             scheme, (account, _, place) = "az", place.partition("/")
@@ -78,5 +81,6 @@ class RemoteAddress:
             raise ConfigurationError(f"'{shown}' is no plain path: write SCHEME://BUCKET/PATH")
         path = place.rstrip("/")
         if not path.strip("/"):
-            raise ConfigurationError(f"'{shown}' names no bucket: write {scheme}://BUCKET/PATH")
+            begin = f"{shown}/" if "//" in shown else f"{shown}//"
+            raise ConfigurationError(f"'{shown}' names no bucket: write {begin}BUCKET/PATH")
         return cls(shown=shown, url=text, scheme=scheme, path=path, options=options)

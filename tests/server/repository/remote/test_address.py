@@ -56,6 +56,26 @@ def test_what_is_no_address(url):
         RemoteAddress.parse(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("/srv/models", "file:///folder"),
+        ("S3://bucket", "s3://bucket/path"),
+        ("s3://", "s3://bucket/path"),
+        ("gs:///", "gs://BUCKET/PATH"),
+        ("s3://http://h.org:1", "s3://http://h.org:1/BUCKET/PATH"),
+        ("s3://h.org:9000/", "s3://h.org:9000/BUCKET/PATH"),
+        ("as://account/", "as://account/BUCKET/PATH"),
+    ],
+)
+def test_what_is_said_to_write_is_an_address(url, written):
+    """With the endpoint or the account of what was given."""
+    with pytest.raises(ConfigurationError, match="write ") as caught:
+        RemoteAddress.parse(url)
+    assert written in str(caught.value)
+    assert RemoteAddress.parse(written).path
+
+
 def test_a_password_is_not_shown():
     """Messages have the address without it."""
     assert RemoteAddress.parse("https://me:secret@example.org/a").shown == "https://example.org/a"
