@@ -10,6 +10,7 @@ from typing import Any
 from zoo.commands import add_json, add_modules, add_published, print_json, registry
 from zoo.errors import UsageError
 from zoo.models.find import existing_repository
+from zoo.publish.versions import REPOSITORY, export_command
 
 SUMMARY = "list the models: data, parameters, metric, and which are published"
 EXAMPLE = "zoo list --json"
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.markdown:
         _rewrite(options.markdown, rows, _without_data(options, rows))
     else:
-        _print(rows)
+        _print(rows, export_command(options.repository or REPOSITORY, modules=options.modules))
     return 0
 
 
@@ -104,10 +105,13 @@ RIGHT = "llrlllrr"
 DROPPED = ("bytes", "Δ Keras", "parameters", "linear", "baseline", "data")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    """Return a row's cells under HEADER; without figures, what is to be said stands in their place."""
+def _cells(row: dict[str, Any], command: str = "") -> list[str]:
+    """Return a row's cells under HEADER; without figures, what is to be said stands in their place.
+
+    `command` exports a model that has not been yet.
+    """
     if "bytes" not in row:
-        status = row.get("damage", "not exported yet: zoo export")
+        status = row.get("damage", f"not exported yet: {command}")
         return [row["model"], "", "", status, "", "", "", ""]
     measured = [f"{row['worst_difference']:.0e}", str(row["bytes"])]
     if "metric" not in row:
@@ -133,10 +137,10 @@ def _short(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]], command: str) -> None:
     from zoo.terminal.tables import print_table
 
-    print_table(HEADER, list(map(_cells, rows)), right=RIGHT, dropped=DROPPED)
+    print_table(HEADER, [_cells(row, command) for row in rows], right=RIGHT, dropped=DROPPED)
 
 
 #: In a file there is room for the tutorial's pieces, which are the widest.

@@ -95,6 +95,16 @@ def test_a_model_that_is_missing_is_exported_where_it_is_missing(
     assert options.models in ([], list(words[1:2]))
 
 
+def test_what_the_list_lacks_is_exported_where_it_looked(
+    refuse: Refuse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my models").mkdir()
+    assert cli.main(["list", "--repository", "my models"]) == 0
+    commands = set(re.findall(r"not exported yet: (`[^`]*`)", capsys.readouterr().out))
+
+    assert str(told(*commands).repository) == "my models"
+
+
 def test_a_name_that_is_none_is_not_to_be_exported(refuse: Refuse, sides: Path) -> None:
     """What `zoo export` does not know leads nowhere."""
     assert "has no model 'side': did you mean sides?" in refuse("push", "side", "memory://store")
