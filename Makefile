@@ -107,8 +107,8 @@ check: .venv/.installed-dev proto-check ## check formatting, lint, types, import
 test: .venv/.installed-dev ## run the tests in three processes, minutes (JOBS=1: in one)
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -m "not slow" $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
-test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-stores .venv/.installed-backends .venv/.installed-hub build/azurite/.installed ## run all tests, the slow ones too
-	@.venv/bin/python -m pytest
+test-all: .venv/.installed-dev .venv/.installed-ray .venv/.installed-stores .venv/.installed-backends .venv/.installed-hub build/azurite/.installed ## run all tests, the slow ones too, in two processes: an hour
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest $(if $(filter-out 1,$(JOBS)),-n 2 --dist loadfile --no-loadscope-reorder)
 
 # A folder of its own: onnxruntime's wheels share one import name.
 build/openvino/.installed: constraints.txt | .venv/.installed-dev

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,20 @@ def outcomes_of(program: str, repository: Repository) -> dict[str, Any]:
         pytest.skip("this machine gives no network namespace, without which Ray is not on loopback")
     outcome = repository.path.with_name("outcome.json")
     command = [sys.executable, "-m", f"tests.server.ray_serve.{program}"]
-    for _ in range(_STARTS):
-        done = subprocess.run(
-            [*alone, *command, str(repository.path), str(outcome)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=1700,
-            check=False,
-            env={**os.environ, **SETTINGS},
-        )
-        if "node timed out during startup" not in done.stderr:
-            break
+    # Ray's sockets lie below it, and Linux takes a path of 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as short:
+        for _ in range(_STARTS):
+            done = subprocess.run(
+                [*alone, *command, str(repository.path), str(outcome)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=1700,
+                check=False,
+                env={**os.environ, **SETTINGS, "TMPDIR": short},
+            )
+            if "node timed out during startup" not in done.stderr:
+                break
     assert done.returncode == 0, done.stderr[-4000:]
     outcomes: dict[str, Any] = json.loads(outcome.read_text())
     return outcomes
