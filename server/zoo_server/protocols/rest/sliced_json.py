@@ -12,6 +12,7 @@ of surrogates) is read again by json, a slice at most. Integers beyond 64 bits i
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from json import JSONDecodeError
@@ -25,6 +26,11 @@ SLICE = 1 << 14
 _MOST_BRACKETS = 32
 
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
+
+#: What json says of [1,]; before Python 3.13, that it expects a value.
+_TRAILING_COMMA: str | None = (
+    "Illegal trailing comma before end of array" if sys.version_info >= (3, 13) else None
+)
 
 
 def loads(text: bytes) -> object:
@@ -73,7 +79,7 @@ class SlicedDecoder(json.JSONDecoder):
                 cut = _last_comma(text, at)
                 if cut > at and (several := self._elements(text[at:cut])) is not None:
                     elements += several
-                    at = _after_whitespace(text, cut + 1)
+                    at = _after_comma(text, cut)
                     continue
                 one_by_one_until = at + SLICE
             try:
@@ -86,7 +92,7 @@ class SlicedDecoder(json.JSONDecoder):
                 return elements, at + 1
             if text[at : at + 1] != ",":
                 raise JSONDecodeError("Expecting ',' delimiter", text, at)
-            at = _after_whitespace(text, at + 1)
+            at = _after_comma(text, at)
 
     def _elements(self, text: str) -> list[object] | None:
         """Return elements between commas; None if the text is not that, for its end or an error.
@@ -112,6 +118,13 @@ def _last_comma(text: str, begin: int) -> int:
     closing = "]" * depth or {'"': '"', "{": "}"}.get(text[begin : begin + 1], "")
     place = text.rfind(f"{closing},", begin, begin + SLICE)
     return place if place < 0 else place + len(closing)
+
+
+def _after_comma(text: str, comma: int) -> int:
+    at = _after_whitespace(text, comma + 1)
+    if _TRAILING_COMMA and text[at : at + 1] == "]":
+        raise JSONDecodeError(_TRAILING_COMMA, text, comma)
+    return at
 
 
 def _after_whitespace(text: str, begin: int) -> int:
