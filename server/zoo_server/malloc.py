@@ -31,6 +31,10 @@ _GROWTH = 1 << 24
 #: Free blocks of so many bytes are given back by us, this much at a time; smaller ones by malloc_trim.
 _LARGEST, _SMALLEST, _AT_ONCE = 1 << 28, 1 << 20, 1 << 23
 
+#: For work of bounded memory, blocks from so many bytes on are mapped one by one. The smaller ones leave holes in
+#: the heap, which took 6 MB more while onnxruntime loaded a ResNet152V2 with four times as much here.
+_MAPPED_WHEN_BOUNDED = 1 << 18
+
 #: glibc's parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 
@@ -131,7 +135,7 @@ class Heap:
 
     @contextmanager
     def returning_large_blocks(self) -> Iterator[None]:
-        """Return blocks of a megabyte or more as soon as they are freed: for work of bounded memory.
+        """Return blocks of a quarter of a megabyte or more as soon as they are freed: for work of bounded memory.
 
         Afterwards glibc keeps as much as it would have come to keep by itself.
         """
@@ -139,7 +143,7 @@ class Heap:
         if glibc is None:
             yield
             return
-        glibc.mallopt(_M_MMAP_THRESHOLD, _SMALLEST)
+        glibc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_WHEN_BOUNDED)
         glibc.malloc_trim(0)
         self._returns_large_blocks = True
         try:

@@ -17,6 +17,7 @@ from zoo.convert.draws import Drawn, recording, with_draws
 from zoo.convert.function import reason_of
 from zoo.convert.passes.random_numbers import name_of
 from zoo.convert.signature import Signature, Tensor
+from zoo.convert.weights import large_variables
 from zoo.errors import CheckFailed, UsageError
 from zoo.parity.compare import Case
 from zoo.parity.keras_answers import leaves_of, named
@@ -33,6 +34,10 @@ OPEN_SIZES = ((5, 8), (16, 24), (32, 48), (64, 96), (224, 256))
 
 #: Numbers in an answer to one row, beyond which seven rows would take minutes and gigabytes to prove.
 LARGE_ANSWER = 4_000_000
+
+#: And numbers in a row of a large model, whose layers give several tensors of many times that at once: with seven
+#: images of 224×224 those are a third of a ResNet152V2's weights.
+LARGE_ROW = 100_000
 
 #: Batches tried for a model that does not answer both of BATCHES; for one that answers a single one
 #: of these, the file has that batch.
@@ -191,10 +196,10 @@ class _Questions:
     def _in_sizes(
         self, batches: tuple[int, ...], sizes: tuple[int, ...], draw: Draw
     ) -> tuple[Answered, ...]:
-        """Ask at each batch, at 2 in the place of a larger one where the answers are large."""
+        """Ask at each batch, at 2 in the place of a larger one where rows or answers are large."""
         answered: list[Answered] = []
         for batch, size in zip(batches, sizes, strict=False):
-            if answered and sum(leaf.size for leaf in answered[0].leaves) > LARGE_ANSWER:
+            if answered and self._are_large(answered[0]):
                 batch = min(batch, 2)
             if self.rows is None:
                 sized = replace(draw, open_size=size)
@@ -221,6 +226,12 @@ class _Questions:
                 )
             )
         return tuple(answered)
+
+    def _are_large(self, first: Answered) -> bool:
+        """Whether several such rows, or the answers to them, would take too long or too much memory."""
+        answers = sum(leaf.size for leaf in first.leaves)
+        row = sum(feed.size for feed in first.feeds.values()) // first.batch
+        return answers > LARGE_ANSWER or (row > LARGE_ROW and bool(large_variables(self.model)))
 
 
 def _draws(signature: Signature) -> Iterator[tuple[tuple[int, ...], Draw]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -100,15 +101,18 @@ class OnnxRuntime:
     def load(self, model: Path | bytes) -> Session:
         """Open a session; its outputs come back by name."""
         if isinstance(model, Path) and bytes_on_disk(model) >= LARGE_FILE:
-            session = self._open_large(model)
-        else:
-            session = open_session(model, threads=1, optimized=self._optimized)
-        names = [output.name for output in session.get_outputs()]
+            return self._load_large(model)
+        return _by_name(open_session(model, threads=1, optimized=self._optimized))
 
-        def run(feeds: Arrays) -> Arrays:
-            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    def _load_large(self, path: Path) -> Session:
+        """Open a session, and run it, in a thread of its own, which ends with it.
 
-        return run
+        That thread's heap has no free blocks: large ones are mapped one by one, and go back to the system as
+        onnxruntime frees them. Those that fit among what was free in the heap before would stay.
+        """
+        thread = ThreadPoolExecutor(max_workers=1)
+        session = _by_name(thread.submit(self._open_large, path).result())
+        return lambda feeds: thread.submit(session, feeds).result()
 
     def _open_large(self, path: Path) -> InferenceSession:
         """Open a file in little memory, its weights read one by one from where they lie in it.
@@ -122,6 +126,16 @@ class OnnxRuntime:
                 content = with_weights_in_place(path)
                 return open_session(content, threads=1, arena=False, folder=path.parent)
         return open_session(path, threads=1, optimized=self._optimized, arena=False)
+
+
+def _by_name(session: InferenceSession) -> Session:
+    """Return a callable of a session whose outputs come back by name."""
+    names = [output.name for output in session.get_outputs()]
+
+    def run(feeds: Arrays) -> Arrays:
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    return run
 
 
 def all_runtimes() -> tuple[Runtime, ...]:

@@ -170,6 +170,13 @@ def large_answer(keras: Any) -> Any:
     return keras.Model(x, keras.layers.RepeatVector(2_100_000)(x))
 
 
+def large_row(keras: Any) -> Any:
+    """More than a hundred thousand numbers in a row, and 35 MB of weights."""
+    layers = keras.layers
+    net = [layers.AveragePooling1D(50), layers.Flatten(), layers.Dense(4200), layers.Dense(3)]
+    return keras.Sequential([keras.Input((350, 300)), *net])
+
+
 PAIR = {"x": np.ones((4, 3), "float32"), "context": np.arange(20.0).reshape(4, 5)}
 
 #: A model each, and how it is exported.
@@ -192,6 +199,7 @@ MODELS: dict[str, tuple[Build, dict[str, Any]]] = {
     "one_rank": (words_in_order, {}),
     "wide_windows": (wide_windows, {}),
     "large_answer": (large_answer, {}),
+    "large_row": (large_row, {}),
     "whole_division": (whole_division, {}),
 }
 

@@ -70,9 +70,12 @@ def test_random_rows_are_those_that_have_an_answer(exports: Outcomes) -> None:
     assert exports["rows_of_roots"] is True
 
 
-def test_large_answers_are_compared_at_smaller_batches(exports: Outcomes) -> None:
-    """Seven rows of them would take gigabytes."""
-    assert exports["large_answer"]["cases"] == ["random rows, batch 1", "random rows, batch 2"]
+@pytest.mark.parametrize("name", ["large_answer", "large_row"])
+def test_large_rows_and_answers_are_compared_at_smaller_batches(
+    exports: Outcomes, name: str
+) -> None:
+    """Seven of them would take gigabytes, or more than the weights of a deep model."""
+    assert exports[name]["cases"] == ["random rows, batch 1", "random rows, batch 2"]
 
 
 def test_a_folder_gets_a_file_named_after_the_model(exports: Outcomes) -> None:

@@ -67,9 +67,12 @@ MEASURE = textwrap.dedent(
     folder = Path(sys.argv[1])
     zoo.export_model(small, folder / "small.onnx")
     before = peak()
-    net = keras.Sequential([keras.Input((2560,))])
-    for _ in range(12):
-        net.add(keras.layers.Dense(2560, activation="relu"))
+    if sys.argv[2] == "deep":
+        net = keras.applications.ResNet152V2(weights=None)
+    else:
+        net = keras.Sequential([keras.Input((2560,))])
+        for _ in range(12):
+            net.add(keras.layers.Dense(2560, activation="relu"))
     weights = sum(4 * w.numpy().size for w in net.weights)
     report = zoo.export_model(net, folder / "net.onnx", external_data=sys.argv[2] == "apart")
     print(json.dumps({"before": before, "peak": peak(), "weights": weights, "bytes": report.bytes}))
@@ -79,10 +82,11 @@ MEASURE = textwrap.dedent(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1900)
-@pytest.mark.parametrize("files", ["one", "apart"])
+@pytest.mark.parametrize("files", ["one", "apart", "deep"])
 def test_memory_is_bounded(tmp_path, files):
-    """315 MB of weights, with Keras's own copy and onnxruntime's, in 2.5 times that beside TensorFlow.
+    """Hundreds of MB of weights, with Keras's own copy and onnxruntime's, in 2.5 times that beside TensorFlow.
 
+    Those of twelve dense layers, in one file or apart, and of a deep network with its activations.
     In the best of three processes: with the order in which threads free, one has 2.2 to 2.9 times.
     """
     best = math.inf
@@ -96,7 +100,7 @@ def test_memory_is_bounded(tmp_path, files):
         )
         assert done.returncode == 0, done.stderr[-2000:]
         measured = json.loads(done.stdout.splitlines()[-1])
-        assert measured["bytes"] > 0.99 * measured["weights"] > 300e6
+        assert measured["bytes"] > 0.99 * measured["weights"] > 230e6
         best = min(best, (measured["peak"] - measured["before"]) / measured["weights"])
         if best < 2.5:
             return
