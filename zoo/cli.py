@@ -77,9 +77,23 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """Return the options of a command line; `run` is the command's. A wrong line ends with SystemExit."""
     arguments = _without_help([_positional(word) for word in words])
     options, unknown = _parser(arguments).parse_known_args(arguments)
-    if unknown:  # the command's own help is where to look
+    if unknown and not _taken_behind_options(options, unknown):
+        # The command's own help is where to look.
         options.command_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
+
+
+def _taken_behind_options(options: argparse.Namespace, words: list[str]) -> bool:
+    """Add words that stand behind an option to those before it; False if the command takes none.
+
+    argparse reads the words of `MODEL INPUT...` up to the first option alone.
+    """
+    actions = options.command_parser._get_positional_actions()
+    several = [action.dest for action in actions if action.nargs in ("*", "+")]
+    if not several or any(word.startswith("-") and word != "-" for word in words):
+        return False
+    setattr(options, several[-1], [*getattr(options, several[-1]), *words])
+    return True
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -20,6 +20,8 @@ from zoo import cli
         (["--no-such"], "unrecognized arguments: --no-such (options: zoo --help)"),
         (["list", "--no-such"], "unrecognized arguments: --no-such (options: zoo list --help)"),
         (["nothing"], "invalid choice: 'nothing'"),
+        (["run", "m", "--json", "1", "--no"], "zoo run: unrecognized arguments: 1 --no"),
+        (["show", "m", "--json", "n"], "zoo show: unrecognized arguments: n"),
     ],
 )
 def test_a_wrong_option_is_one_line(
@@ -33,6 +35,21 @@ def test_a_wrong_option_is_one_line(
     assert caught.value.code == 2
     assert said.count("\n") == 1
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "values"),
+    [
+        ("run m --json 1,2 -", "input", ["1,2", "-"]),
+        ("predict m 1,2 --json -3,4", "input", ["1,2", " -3,4"]),
+        ("verify a --json b c.onnx", "targets", ["a", "b", "c.onnx"]),
+        ("export --json a --opset 18 b", "models", ["a", "b"]),
+        ("train a", "models", ["a"]),
+    ],
+)
+def test_words_may_stand_behind_options(words: str, name: str, values: list[str]) -> None:
+    """Or a model or an input would be called an unrecognized argument."""
+    assert getattr(cli.parse(words.split()), name) == values
 
 
 def test_sigterm_while_the_server_is_imported_says_so() -> None:
