@@ -7,11 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 from zoo.errors import UsageError
-from zoo.publish.versions import REPOSITORY, export_command, unknown_model
+from zoo.publish.versions import DATA_PACKAGE, REPOSITORY, export_command, unknown_model
 from zoo_server.repository import layout
-
-#: The import package of the data wheel `layer-zoo-models`.
-DATA_PACKAGE = "layer_zoo_models"
 
 
 def default_repository() -> Path:

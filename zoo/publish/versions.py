@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Where `zoo export` publishes unless it is told otherwise.
 REPOSITORY = Path("models")
 
+#: The import package of the data wheel `layer-zoo-models`; its models are read, and none are added.
+DATA_PACKAGE = "layer_zoo_models"
+
 #: What the last export wrote: {"key", "version", "config_sha256"}, and as "variants" what it found of
 #: further ONNX files, which a version that was there before does not say. Hidden from readers.
 STATE_FILE = ".export.json"
@@ -112,7 +115,7 @@ def export_command(
     words = ["zoo", "export", *filter(None, [name])]
     for path in modules:
         words += ["--module", str(path)]
-    if Path(repository) != REPOSITORY:
+    if Path(repository) != REPOSITORY and Path(repository).parent.name != DATA_PACKAGE:
         words += ["--repository", str(repository)]
     return f"`{shlex.join(words)}`"
 

@@ -111,6 +111,7 @@ def test_a_name_that_is_none_is_not_to_be_exported(refuse: Refuse, sides: Path) 
     assert "it has sides" in refuse("push", "nothing_like_it", "memory://store")
     assert told(str(unknown_model(sides, "dense_iris"))).models == ["dense_iris"]
     assert export_command() == "`zoo export`"
+    assert export_command(Path("lib/layer_zoo_models/models"), "m") == "`zoo export m`"
 
 
 def test_the_data_package_is_named_where_it_would_be_found(refuse: Refuse, sides: Path) -> None:
