@@ -7,6 +7,7 @@ inner jit           tf.function(jit_compile=True) becomes a plain function, whic
 open dimensions     resizing and TimeDistributed where sizes are not known (open_dimensions.py)
 signbit             by comparing, since ONNX cannot look at a number's bits; argmax asks for it
 slice_update        by selecting: XLA's operator, which writes a decoder's cache, has no counterpart
+silu                by multiplying: TensorFlow keeps a graph with its own silu for good
 cast to float8      by rounding, since tf2onnx knows no such type; layers quantised so round by it
 dtype policies      mixed_float16 and the like compute in float32, as their weights are
 recurrent state     reset before, restored after (states.py)
@@ -17,12 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.convert.backend_functions import Original, replaced, silu_without_gradient
 from zoo.convert.layers import all_layers
 from zoo.convert.open_dimensions import open_dimensions
 from zoo.convert.recurrent.substitute import substituted
@@ -34,9 +34,6 @@ from zoo.convert.tokens import Tokens, placeholder
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-#: What one of Keras's functions, or a table's look-up, was before it was replaced.
-Original = Callable[..., "tf.Tensor"]
 
 HALF = {"float16", "bfloat16", "float64"}
 
@@ -57,9 +54,10 @@ def patched(
         stack.enter_context(without_state(model, signature, reset_states=reset_states))
         stack.enter_context(computing_in_float32(model))
         stack.enter_context(_without_inner_jit())
-        stack.enter_context(_replaced("numpy", "signbit", _signbit))
-        stack.enter_context(_replaced("core", "slice_update", _slice_update))
-        stack.enter_context(_replaced("core", "cast", _cast))
+        stack.enter_context(replaced("numpy", "signbit", _signbit))
+        stack.enter_context(replaced("core", "slice_update", _slice_update))
+        stack.enter_context(replaced("core", "cast", _cast))
+        stack.enter_context(silu_without_gradient())
         stack.enter_context(open_dimensions(layers))
         for layer in layers:
             stack.enter_context(_lookup_tokens(layer, tokens))
@@ -142,18 +140,6 @@ def _without_inner_jit() -> Iterator[None]:
         yield
     finally:
         tf.function = original
-
-
-@contextmanager
-def _replaced(module: str, name: str, function: Callable[..., tf.Tensor]) -> Iterator[None]:
-    """Put a function in the place of one of keras.src.backend.tensorflow's; it gets that one first."""
-    functions = import_module(f"keras.src.backend.tensorflow.{module}")
-    original = getattr(functions, name)
-    setattr(functions, name, partial(function, original))
-    try:
-        yield
-    finally:
-        setattr(functions, name, original)
 
 
 def _signbit(original: Original, x: tf.Tensor) -> tf.Tensor:

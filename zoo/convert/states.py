@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.convert.backend_functions import silu_without_gradient
 from zoo.convert.layers import all_layers
 from zoo.convert.signature import WIDENED, Signature, Tensor
 from zoo.errors import CheckFailed, UsageError, first_line
@@ -199,8 +200,10 @@ def _written(model: keras.Model, signature: Signature) -> list[keras.Variable]:
             return signature.call(model, tensors)
 
     specification = [tf.TensorSpec(t.shape, t.dtype) for t in signature.inputs]
+    function = tf.function(call, input_signature=specification, autograph=False)
     try:
-        tf.function(call, input_signature=specification, autograph=False).get_concrete_function()
+        with silu_without_gradient():
+            function.get_concrete_function()
     except Exception as error:  # a model's own code may raise anything
         reason = first_line(error)
         raise CheckFailed(f"{model.name} cannot be traced for inference: {reason}") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.convert.backend_functions import silu_without_gradient
 from zoo.convert.draws import replaying
 from zoo.convert.patches import computing_in_float32
 from zoo.convert.signature import Signature, Tensor
@@ -127,7 +128,8 @@ def _in_graph(ask: Callable[[], object]) -> object:
     import tensorflow as tf
 
     try:
-        return tf.function(ask, autograph=False)()
+        with silu_without_gradient():
+            return tf.function(ask, autograph=False)()
     except Exception:  # what cannot be in a graph, such as Python code that reads values
         return ask()
 
