@@ -381,7 +381,11 @@ def test_every_other_path(rest_process, region, kind):
     for path in ("/v2/repository/models/spare/load", "/v2/systemsharedmemory/unregister"):
         assert rest_process.ask("POST", path).status == 200
     seen = Counter()
-    told(rest_process, seen, kind)
+    # A registration succeeds once, and of 150 draws there may be none that could.
+    for _ in range(4):
+        told(rest_process, seen, kind)
+        if seen[200]:
+            break
 
     assert seen[200]
     assert kind in ALWAYS or seen.total() > seen[200]
