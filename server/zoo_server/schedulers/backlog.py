@@ -9,6 +9,8 @@ long as there is work: so instances that run side by side, models that share the
 costs besides the graph are all in it. Pure: no threads, no clock. Its user holds a lock.
 """
 
+from collections import deque
+
 from zoo_server.errors import DeadlineExpired, Overloaded
 
 #: Work that waits is taken to last so much longer than predicted: a request that is let in and then
@@ -20,6 +22,9 @@ _OUTLIER = 4
 
 #: The weight of a new sample.
 _WEIGHT = 1 / 8
+
+#: Runs that are kept until somebody asks: all older ones together would weigh a hundredth.
+_MOST_NEW = 32
 
 #: Sizes must vary by so much, as a part of their mean square, to tell what a unit costs.
 _SPREAD = 0.05
@@ -63,13 +68,14 @@ class Backlog:
 
         What runs is waited for as well.
         """
-        return int(runs * self._cost.base_ns + units * self._cost.unit_ns + self._left_ns(now))
+        base_ns, unit_ns = self._cost.known()
+        return int(runs * base_ns + units * unit_ns + self._left_ns(now))
 
     def units_in_time(self, ns: int, now: int) -> int:
         """Return how many units the next run may have to be over in time, at least one."""
-        cost = self._cost
-        free = (ns - self._left_ns(now)) / _MARGIN - cost.base_ns
-        return max(1, int(free / cost.unit_ns)) if cost.unit_ns else _ANY
+        base_ns, unit_ns = self._cost.known()
+        free = (ns - self._left_ns(now)) / _MARGIN - base_ns
+        return max(1, int(free / unit_ns)) if unit_ns else _ANY
 
     @property
     def most_known(self) -> int:
@@ -83,39 +89,51 @@ class Backlog:
         """Return how long what runs still takes."""
         if not self._runs:
             return 0.0
-        cost = self._runs * self._cost.base_ns + self._units * self._cost.unit_ns
-        return max(0.0, cost - (now - self._began))
+        base_ns, unit_ns = self._cost.known()
+        return max(0.0, self._runs * base_ns + self._units * unit_ns - (now - self._began))
 
 
 class _RunCost:
     """What a run takes: a part of its own, and one for each unit; least squares, newest runs first.
 
     While all runs are of one size, units are free: so more are tried together, twice as many each time.
+    Nobody asks where no caller has a deadline, so that runs are but noted until then.
     """
 
     def __init__(self) -> None:
-        self.base_ns = self.unit_ns = 0.0
+        self._base_ns = self._unit_ns = 0.0
         #: The most units of a run so far.
         self.largest = 0
-        self._count = 0
+        self._new: deque[tuple[int, int]] = deque(maxlen=_MOST_NEW)
+        self._has_any = False
         self._units = self._ns = self._squares = self._products = 0.0
 
-    def add(self, units: int, ns: float) -> None:
+    def add(self, units: int, ns: int) -> None:
         """Take note of a run."""
-        if self._count:
-            ns = min(ns, _OUTLIER * (self.base_ns + units * self.unit_ns))
-        self.largest = max(self.largest, units)
-        weight = _WEIGHT if self._count else 1.0
-        self._count += 1
+        if units > self.largest:
+            self.largest = units
+        self._new.append((units, ns))
+
+    def known(self) -> tuple[float, float]:
+        """Return the part of its own and that of a unit, in ns; both 0 if there was no run."""
+        while self._new:
+            self._learn(*self._new.popleft())
+        return self._base_ns, self._unit_ns
+
+    def _learn(self, units: int, ns: float) -> None:
+        weight = 1.0
+        if self._has_any:
+            weight, ns = _WEIGHT, min(ns, _OUTLIER * (self._base_ns + units * self._unit_ns))
+        self._has_any = True
         self._units += weight * (units - self._units)
         self._ns += weight * (ns - self._ns)
         self._squares += weight * (units * units - self._squares)
         self._products += weight * (units * ns - self._products)
         variance = self._squares - self._units**2
         if variance > _SPREAD * self._squares:
-            self.unit_ns = (self._products - self._units * self._ns) / variance
-        self.unit_ns = min(max(0.0, self.unit_ns), self._ns / self._units)
-        self.base_ns = self._ns - self.unit_ns * self._units
+            self._unit_ns = (self._products - self._units * self._ns) / variance
+        self._unit_ns = min(max(0.0, self._unit_ns), self._ns / self._units)
+        self._base_ns = self._ns - self._unit_ns * self._units
 
 
 def check_deadline(left_ns: int, wait_ns: int, run_ns: int) -> None:

@@ -208,9 +208,9 @@ class RequestQueue(Generic[M]):
         waiting = self._only
         assert waiting is not None
         decision: Decision[M] = Decision()
-        batch, limit, rows = decision.batch, min(self._batching.max_rows, most_rows), 0
+        batch, limit = decision.batch, min(self._batching.max_rows, most_rows)
         joins = self._batching.joins
-        units = left_units = nbytes = run_ns = 0
+        rows = units = left_units = nbytes = run_ns = 0
         known = -1
         most_units = tightest = ALL_ROWS
         while waiting:
@@ -227,13 +227,13 @@ class RequestQueue(Generic[M]):
             # Accounted for together (_left): this is a part of what every request costs.
             left_units += size
             nbytes += member.nbytes
-            if member.size != known:
+            within, deadline_ns = most_units, member.deadline_ns
+            if deadline_ns and member.size != known:
                 known = member.size
                 run_ns = self._run_ns(known)
             lost = lost_because(member, now, run_ns if waiting else 0)
-            within = most_units
-            if lost is None and joins and member.deadline_ns and member.deadline_ns < tightest:
-                within = units_in_time(member.deadline_ns - now, now)
+            if lost is None and joins and 0 < deadline_ns < tightest:
+                within = units_in_time(deadline_ns - now, now)
                 others = min(len(waiting), limit // member.rows) * size
                 if not batch and 2 * within < others:
                     lost = Overloaded(
@@ -247,7 +247,7 @@ class RequestQueue(Generic[M]):
             rows += member.rows
             units += size
             if within < most_units:
-                tightest, most_units = member.deadline_ns, within
+                tightest, most_units = deadline_ns, within
         self._units[0] = self._units.get(0, 0) - left_units
         self._nbytes -= nbytes
         return decision

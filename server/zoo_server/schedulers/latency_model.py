@@ -10,9 +10,9 @@ A transport's loop, which everybody waits for, may run what is known to be short
 was measured: inputs of these very shapes, and rows up to twice as many as have been run together. Of
 one number of elements the shapes decide how often a recurrent layer steps.
 
-Else runs are told apart by their size: rows, where all rows are alike, else the elements of the inputs. A
-size above all that were seen is taken to cost a row as much as the next smaller one did; where sizes
-are elements, the square of that, as attention over a longer text does.
+What a run usually takes, for those who have a deadline, goes by its size alone: rows, where all rows are
+alike, else the elements of the inputs. A size that was not seen is taken to cost a row as much as the
+next smaller one did.
 """
 
 from collections.abc import Hashable
@@ -54,8 +54,6 @@ _MOST_KEYS = 256
 class _Seen:
     """The runs of one binary order of sizes; times are of a row or element."""
 
-    #: What the next run is expected to take: one long run counts, for the next may hold up a loop.
-    expected_ns: float
     #: What runs take when nothing holds them up.
     usual_ns: float
     runs: int = 1
@@ -64,12 +62,13 @@ class _Seen:
 
     def add(self, ns: float) -> None:
         self.runs += 1
-        self.expected_ns += (ns - self.expected_ns) / 8
+        usual = self.usual_ns
         if self.runs <= _TRIES:
-            self.usual_ns = min(self.usual_ns, ns)
-        else:
-            # One run may be held up by anything; what lasts shows in those that follow it.
-            self.usual_ns += (min(ns, 2 * self.usual_ns) - self.usual_ns) / 8
+            if ns < usual:
+                self.usual_ns = ns
+            return
+        # One run may be held up by anything; what lasts shows in those that follow it.
+        self.usual_ns = usual + (min(ns, 2 * usual) - usual) / 8
 
 
 class LatencyModel:
@@ -79,8 +78,9 @@ class LatencyModel:
         """`comparable`: that sizes are rows, all alike, so that a run's time tells what a row costs."""
         self._comparable = comparable
         self._orders: list[_Seen | None] = [None] * _ORDERS
-        #: By the runs' shapes, and then by their binary order.
-        self._measured: dict[Hashable, dict[int, _Seen]] = {}
+        #: What a row or element is expected to take, by the runs' shapes, and then by their binary order:
+        #: one long run counts, for the next may hold up a loop.
+        self._measured: dict[Hashable, dict[int, float]] = {}
         #: The most rows that are worth running together, as far as is known.
         self.most_rows = ALL_ROWS
         #: The largest order in use that is known well.
@@ -91,8 +91,8 @@ class LatencyModel:
     def begin(self, size: int, ns: int, key: Hashable = None) -> None:
         """Take note of how long a run took when the model was tried, before anybody asked."""
         if size:
-            self._orders[size.bit_length()] = _Seen(ns / size, ns / size, _TRIES)
-            self._measure(size, ns, key)
+            self._orders[size.bit_length()] = _Seen(ns / size, _TRIES)
+            self._measure(size.bit_length(), ns / size, key)
 
     def learn(self, size: int, ns: int, key: Hashable = None) -> None:
         """Take note of a run; one whose size says nothing has the size 0.
@@ -101,32 +101,22 @@ class LatencyModel:
         """
         if not size:
             return
-        self._measure(size, ns, key)
+        order, each = size.bit_length(), ns / size
+        self._measure(order, each, key)
         self._runs += 1
-        order = size.bit_length()
         seen = self._orders[order]
         if seen is None:
-            self._orders[order] = _Seen(ns / size, ns / size, last=self._runs)
+            self._orders[order] = _Seen(each, last=self._runs)
             return
-        seen.add(ns / size)
+        seen.add(each)
         seen.last = self._runs
         if self.most_rows != ALL_ROWS:
             self._since += 1
             if self._since >= _PATIENCE:
                 self._try_all()
-        if order >= self._top and seen.runs % _LOOK == _TRIES and self._comparable:
+        if seen.runs % _LOOK == _TRIES and order >= self._top and self._comparable:
             self._top = order
             self._judge(order)
-
-    def expected_ns(self, size: int) -> int:
-        """Return the time of a run, by the nearest smaller size known; a day if none is."""
-        largest = size.bit_length()
-        for order in range(largest, 0, -1):
-            seen = self._orders[order]
-            if seen is not None:
-                expected = int(seen.expected_ns * size)
-                return expected if self._comparable else expected << (largest - order)
-        return _UNKNOWN_NS
 
     def usual_ns(self, size: int) -> int:
         """Return the time of a run that nothing holds up; 0 if nothing is known."""
@@ -143,28 +133,24 @@ class LatencyModel:
         if orders is None or not size:
             return _UNKNOWN_NS
         order = size.bit_length()
-        seen = orders.get(order)
-        if seen is None:
+        each = orders.get(order)
+        if each is None:
             if order > max(orders):
                 return _UNKNOWN_NS
             # One of fewer rows takes no longer than the next larger one did.
-            larger = min(each for each in orders if each > order)
-            return int(orders[larger].expected_ns * (1 << larger))
-        return int(seen.expected_ns * size)
+            larger = min(known for known in orders if known > order)
+            return int(orders[larger] * (1 << larger))
+        return int(each * size)
 
-    def _measure(self, size: int, ns: int, key: Hashable) -> None:
+    def _measure(self, order: int, each_ns: float, key: Hashable) -> None:
         orders = self._measured.get(key)
-        if orders is None:
-            if len(self._measured) >= _MOST_KEYS:
-                self._measured = {}
-            orders = self._measured[key] = {}
-        order = size.bit_length()
-        seen = orders.get(order)
-        if seen is None:
-            # By copy: other threads look through the orders meanwhile.
-            self._measured[key] = {**orders, order: _Seen(ns / size, ns / size)}
-        else:
-            seen.add(ns / size)
+        if orders is not None and order in orders:
+            orders[order] += (each_ns - orders[order]) / 8
+            return
+        if orders is None and len(self._measured) >= _MOST_KEYS:
+            self._measured = {}
+        # By copy: other threads look through the orders meanwhile.
+        self._measured[key] = {**(orders or {}), order: each_ns}
 
     def _judge(self, top: int) -> None:
         """Use the largest size no more if a smaller one is better."""
