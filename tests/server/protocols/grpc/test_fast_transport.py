@@ -1,8 +1,10 @@
 """What the fast transport does otherwise than grpcio's own server, and how it rests on grpcio's core."""
 
+import hashlib
 import logging
 import queue
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from zoo_server.protocols.grpc.transport.fast_loop import BurstLoop
 from zoo_server.protocols.grpc.transport.public import PublicTransport, TransportOptions
 
 Status = grpc.StatusCode
+SOME_BYTES = bytes(1 << 16)
 
 
 def test_a_burst_goes_to_its_handler_as_one_or_one_by_one():
@@ -107,18 +110,23 @@ def test_who_answers_one_by_one_finds_out_that_there_are_several():
 class Held:
     """A completion queue that keeps whoever asks it first, as a socket does that is never empty."""
 
-    def __init__(self):
+    def __init__(self, *, busy=True):
+        """It keeps a thread busy, or it has it wait."""
         self.events = queue.SimpleQueue()
         self.let_go = threading.Event()
+        self.looks = 0
+        self._busy = busy
         self._first = [True]
 
     def poll(self, deadline=None):
+        self.looks += 1
         try:
             self._first.pop()
         except IndexError:
             pass
         else:
-            self.let_go.wait(20)
+            while not self.let_go.wait(0 if self._busy else 20):
+                hashlib.sha256(SOME_BYTES)  # without the interpreter's lock, as the core
         try:
             tag = self.events.get(timeout=0.01 if deadline else 0)
         except queue.Empty:
@@ -141,6 +149,22 @@ def test_a_thread_that_the_core_keeps_keeps_no_event():
     held.let_go.set()
     running.join(10)
     assert not running.is_alive()
+
+
+def test_a_thread_that_waits_in_the_core_needs_no_deputy():
+    """It takes its events itself, and a server that nobody asks does nothing."""
+    held = Held(busy=False)
+    loop = BurstLoop(held, lambda count: None)
+    running = threading.Thread(target=loop.run)
+    running.start()
+    time.sleep(0.5)
+    looks = held.looks
+    loop.over.set()
+    held.let_go.set()
+    running.join(10)
+
+    assert not running.is_alive()
+    assert looks == 1
 
 
 def test_what_ends_a_deputy_ends_the_loop():

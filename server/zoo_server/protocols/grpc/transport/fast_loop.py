@@ -5,7 +5,7 @@ poll ──> event ──> its tag ──> … gathered for a burst handler
 
 The core reads sockets on the thread that polls, and reads one for as long as something comes: a
 connection that sends without end, frames that are no call, would keep the thread from all others.
-Deputies, threads that poll while those before them stay in the core, serve the others meanwhile.
+Deputies (deputies.py) serve the others meanwhile.
 """
 
 import logging
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import grpc
 
 from zoo_server.protocols.grpc.transport import core
+from zoo_server.protocols.grpc.transport.deputies import DEPUTIES, Deputies
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,12 +34,6 @@ _ALONE, _TRY_AGAIN = 4, 32
 #: The longest run that the loop takes on itself; meanwhile everybody else waits. A full batch of a
 #: tiny model takes about a millisecond.
 _INLINE_BUDGET_NS = 2_000_000
-
-#: How many connections that send without end may be served beside all others; how long the loop may stay in
-#: the core before the next thread polls, and how long that one waits for an event. A message of 16 MB keeps
-#: the core reading for 10 ms and more; beside one of 64 MB the longest wait was 25 ms with 10 here and 18 with 4,
-#: and a small call's processor time the same (bench/results/stall.md).
-_DEPUTIES, _STAND_IN_SECONDS, _DEPUTY_SECONDS = 3, 0.004, 0.05
 
 #: How long the loop waits for an event before it looks whether all is over.
 _POLL_SECONDS = 1.0
@@ -62,7 +57,7 @@ class BurstLoop:
         self,
         queue: EventQueue,
         replenish: Callable[[int], None],
-        deputies: int = _DEPUTIES,
+        deputies: int = DEPUTIES,
     ) -> None:
         """`replenish` asks the core for so many arrivals more, in place of those that were taken."""
         self._queue = queue
@@ -75,15 +70,13 @@ class BurstLoop:
         self.expects = False
         #: When the loop first left events for its next round, 0.0 if it took all that were ready.
         self.behind_since = 0.0
-        #: To be set when there is nothing more to wait for.
-        self.over = threading.Event()
         #: Held by the thread that handles events; polling needs it not.
         self._handling = threading.Lock()
-        #: How often each thread has come back from the core.
-        self._turns = [0] * (1 + deputies)
+        self._deputies = Deputies(deputies, self._turn, self._handling)
+        self._turns = self._deputies.turns
+        #: To be set when there is nothing more to wait for.
+        self.over = self._deputies.over
         self._alone = 0
-        #: What ended the loop.
-        self._error: BaseException | None = None
 
     def gatherer(self, handler: Callable[..., None]) -> Callable[[object], None]:
         """Return what adds a call to the handler's next burst."""
@@ -91,36 +84,14 @@ class BurstLoop:
 
     def run(self) -> None:
         """Take events and answer them until `over` is set; raises what a handler must not raise."""
-        deputies = [
-            threading.Thread(target=self._stand_in, args=(place,), daemon=True, name="grpc-deputy")
-            for place in range(1, len(self._turns))
-        ]
-        for deputy in deputies:
-            deputy.start()
+        self._deputies.start()
         try:
             while not self.over.is_set():
                 self._turn(0, _POLL_SECONDS)
         finally:
-            self.over.set()
-            for deputy in deputies:
-                deputy.join(_POLL_SECONDS)
-        if self._error is not None:
-            raise self._error
-
-    def _stand_in(self, place: int) -> None:
-        """Take events while every thread before this one stays in the core."""
-        before = list(self._turns[:place])
-        while not self.over.wait(place * _STAND_IN_SECONDS):
-            try:
-                # A thread that handles events is not in the core, and does not want to be helped.
-                while self._turns[:place] == before and not (
-                    self.over.is_set() or self._handling.locked()
-                ):
-                    self._turn(place, _DEPUTY_SECONDS)
-            except BaseException as error:
-                self._error = error
-                self.over.set()
-            before = self._turns[:place]
+            self._deputies.stop()
+        if self._deputies.error is not None:
+            raise self._deputies.error
 
     def _turn(self, place: int, seconds: float) -> None:
         """Wait for events, at most so long; handle all that are ready, and then their bursts."""
@@ -129,6 +100,8 @@ class BurstLoop:
         events = looks = 0
         with handling:
             self._turns[place] += 1
+            if self._deputies.asleep and event.completion_type != timed_out:
+                self._deputies.wake()
             while True:
                 if event.completion_type == timed_out:
                     # One look takes one socket's events: where several calls came together lately,
