@@ -23,7 +23,7 @@ _address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
 
 def join(pieces: Sequence[bytes | memoryview]) -> bytes:
     """Return the pieces, which are contiguous, as one."""
-    size = sum([len(piece) for piece in pieces])
+    size = sum(map(len, pieces))
     if size <= _COPIED_AT_ONCE:
         return b"".join(pieces)
     whole: bytes = _new_bytes(None, size)

@@ -4,13 +4,13 @@
                         └─ no ──> protobuf ──> check ──> a template for the next one
 
 Requests of one client differ in their data only. What precedes the data is looked up whole, as
-bytes; on a hit, all that is left to check are the sizes of the tensors.
+bytes; on a hit, all that is left to check are the sizes of the tensors. Where there is no id either,
+the size of a message leads to the template, and comparing the bytes that are the same says the rest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import ServerError
@@ -27,7 +27,7 @@ from zoo_server.protocols.decoded_size import INFER_FIELDS, reserve_message, res
 from zoo_server.protocols.grpc import unparsed_request
 from zoo_server.protocols.grpc.infer_request import decode
 from zoo_server.protocols.grpc.infer_response import encode
-from zoo_server.protocols.grpc.unparsed_request import Split, split
+from zoo_server.protocols.grpc.unparsed_request import Layout, Split, split
 from zoo_server.protocols.interceptor import parse
 from zoo_server.protocols.response_sender import ResponseSender
 from zoo_server.protocols.unary import UnaryPath
@@ -43,15 +43,60 @@ _LONGEST_HEAD = 2048
 
 @dataclass(slots=True)
 class RequestTemplate:
-    """What requests of one kind have in common: all but their data."""
+    """What requests of one kind have in common: all but their data and their id."""
 
     model: LoadedModel
     plan: Plan
     #: Sizes of the tensors that it carries, in the order in which it lists them.
     sizes: tuple[int, ...]
+    #: Of those without an id, where the data is.
+    layout: Layout
     #: Of the plan's inputs, which of those each one is, or where in shared memory it lies.
     places: tuple[int | Source, ...]
     parameters: Mapping[str, ParameterValue]
+
+
+class Templates:
+    """The kinds of requests that are remembered."""
+
+    def __init__(self) -> None:
+        #: By what precedes their data.
+        self.by_head: dict[bytes, RequestTemplate] = {}
+        #: The one that came last without an id, by the size of the message.
+        self.by_size: dict[int, RequestTemplate] = {}
+
+    def add(self, head: bytes, template: RequestTemplate) -> None:
+        """Remember one more; all others are forgotten where they are too many."""
+        if len(self.by_head) >= _MOST_TEMPLATES:
+            self.by_head.clear()
+            self.by_size.clear()
+        self.by_head[head] = template
+
+    def without(self, model: str) -> "Templates":
+        """Return all but those of one model."""
+        rest = Templates()
+        for head, template in self.by_head.copy().items():
+            if template.model.settings.name != model:
+                rest.by_head[head] = template
+        return rest
+
+    def find(self, raw: bytes) -> tuple[RequestTemplate, bytes, Sequence[tuple[int, int]]] | None:
+        """Return a request's template, its id, and where its tensors lie; None if it is of no kind."""
+        template = self.by_size.get(len(raw))
+        if template is not None and template.layout.fits(raw):
+            return template, b"", template.layout.spans
+        parts = split(raw, _LONGEST_HEAD)
+        if parts is None:
+            return None
+        template = self.by_head.get(parts.head)
+        if template is None:
+            return None
+        spans = parts.spans
+        if tuple([end - begin for begin, end in spans]) != template.sizes:
+            return None
+        if not parts.id:
+            self.by_size[len(raw)] = template
+        return template, parts.id, spans
 
 
 class InferSender(ResponseSender):
@@ -86,26 +131,16 @@ class InferPath(UnaryPath[InferSender]):
         self._forward = forward
         self._catalog = catalog
         self._memory = memory
-        self._templates: dict[bytes, RequestTemplate] = {}
+        self._templates = Templates()
         memory.when_unregistered(self.forget)
-
-    @property
-    def templates(self) -> Mapping[bytes, RequestTemplate]:
-        """The kinds of requests that are remembered, by what precedes their data; not to be changed."""
-        return MappingProxyType(self._templates)
 
     def forget(self) -> None:
         """Forget the models and regions that are remembered: they may be others by now."""
-        self._templates = {}
+        self._templates = Templates()
 
     def forget_model(self, name: str) -> None:
         """Forget what is remembered of one model, which leaves memory with its last reference."""
-        kept = dict(self._templates)
-        self._templates = {
-            head: template
-            for head, template in kept.items()
-            if template.model.settings.name != name
-        }
+        self._templates = self._templates.without(name)
 
     def model_name(self, raw: bytes) -> bytes:
         return unparsed_request.model_name(raw)
@@ -117,21 +152,16 @@ class InferPath(UnaryPath[InferSender]):
             return False
 
     def recognise(self, raw: bytes, sender: InferSender) -> bool:
-        parts = split(raw, _LONGEST_HEAD)
-        if parts is None:
+        known = self._templates.find(raw)
+        if known is None:
             return False
-        template = self._templates.get(parts.head)
-        if template is None:
-            return False
-        spans = parts.spans
-        if tuple([end - begin for begin, end in spans]) != template.sizes:
-            return False
+        template, sender.id, spans = known
         view = memoryview(raw)
         data = [
             view[slice(*spans[place])] if isinstance(place, int) else place
             for place in template.places
         ]
-        sender.model, sender.id = template.model, parts.id
+        sender.model = template.model
         sender.carry(template.plan, data, template.parameters)
         return True
 
@@ -148,7 +178,7 @@ class InferPath(UnaryPath[InferSender]):
             if parts.id:
                 message.MergeFrom(parse(pb.ModelInferRequest, _id_field(parts.id)))
         # Read before the catalog and the regions: a template of one that changes after this point is
-        # then stored in a dictionary that is no longer used.
+        # then stored where nobody looks any more.
         templates = self._templates
         # The model first: an unknown one is NOT_FOUND whatever else is wrong, as in Triton.
         model = self._catalog.find(message.model_name, message.model_version)
@@ -164,9 +194,7 @@ class InferPath(UnaryPath[InferSender]):
         if parts is not None:
             template = _template(parts, message, checked, model, request.parameters)
             if template is not None:
-                if len(templates) >= _MOST_TEMPLATES:
-                    templates.clear()
-                templates[parts.head] = template
+                templates.add(parts.head, template)
         return True
 
 
@@ -191,10 +219,12 @@ def _template(
         return None
     places: dict[str, int | Source] = {name: index for index, name in enumerate(carried)}
     places |= sources
+    sizes = tuple(end - begin for begin, end in parts.spans)
     return RequestTemplate(
         model=model,
         plan=checked.plan,
-        sizes=tuple(end - begin for begin, end in parts.spans),
+        sizes=sizes,
+        layout=Layout(parts.head, sizes),
         places=tuple(places[planned.name] for planned in inputs),
         parameters=parameters,
     )

@@ -47,9 +47,10 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
     buffers = run.buffers()
     parts: list[bytes | memoryview] = []
     for before, index, requested in head.pieces:
-        view, stride = buffers[index]  # type: ignore[misc]  # no strings: _head saw to that
+        part, stride = buffers[index]  # type: ignore[misc]  # no strings: _head saw to that
+        if rows.end - rows.begin < run.rows:
+            part = part[rows.begin * stride : rows.end * stride]
         parts.append(before)
-        part = view[rows.begin * stride : rows.end * stride] if plan.batch_size else view
         if requested.destination is None:
             parts.append(part)
         else:
@@ -81,8 +82,8 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
         index = run.names.index(tensor.name)
         buffer = run.buffers()[index]
         assert buffer is not None  # its elements have a size
-        view, stride = buffer
-        size = stride * plan.batch_size if plan.batch_size else view.nbytes
+        values, stride = buffer
+        size = stride * plan.batch_size if plan.batch_size else len(values)
         if requested.destination is not None:
             size = 0  # an entry all the same, so that those after it keep their places
         pieces.append((before + delimited(_RAW_OUTPUT, size), index, requested))

@@ -10,11 +10,12 @@ protobuf by answering None. What both read is the same: a property test says so.
     raw_input_contents      7      0x3a
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoo_server.varint import read_varint
+from zoo_server.varint import delimited, read_varint
 
-_RAW = 0x3A
+_RAW_FIELD, _RAW = 7, 0x3A
 _MODEL_NAME, _ID = 0x0A, 0x1A
 _HEAD = frozenset({_MODEL_NAME, 0x12, _ID, 0x22, 0x2A, 0x32})
 
@@ -89,6 +90,36 @@ def split(raw: bytes, longest_head: int | None = None) -> Split | None:
     if id_end:
         return Split(raw[:id_field] + raw[id_end:first], raw[id_begin:id_end], spans)
     return Split(raw[:first], b"", spans)
+
+
+class Layout:
+    """Requests that differ in their tensors' data only, and carry no id: which of their bytes are the same."""
+
+    __slots__ = ("_fixed", "nbytes", "spans")
+
+    def __init__(self, head: bytes, sizes: Sequence[int]) -> None:
+        """`head`: all before the tensors; `sizes`: of the tensors, in bytes."""
+        fixed: list[tuple[int, bytes]] = []
+        spans: list[tuple[int, int]] = []
+        at, before = 0, head
+        for size in sizes:
+            before += delimited(_RAW_FIELD, size)
+            fixed.append((at, before))
+            begin = at + len(before)
+            at, before = begin + size, b""
+            spans.append((begin, at))
+        self._fixed = tuple(fixed) or ((0, head),)
+        #: Begin and end of each tensor, as `split` finds them.
+        self.spans = tuple(spans)
+        #: The size of a request.
+        self.nbytes = at + len(before)
+
+    def fits(self, raw: bytes) -> bool:
+        """Tell whether a request of this size is one of these."""
+        for at, same in self._fixed:  # noqa: SIM110  # a generator takes three times as long
+            if not raw.startswith(same, at):
+                return False
+        return True
 
 
 def model_name(raw: bytes) -> bytes:

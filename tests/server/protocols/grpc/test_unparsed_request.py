@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo_proto import grpc_service_pb2 as pb
-from zoo_server.protocols.grpc.unparsed_request import split
+from zoo_server.protocols.grpc.unparsed_request import Layout, split
 from zoo_server.varint import delimited
 
 texts = st.text(max_size=200)
@@ -97,3 +97,21 @@ def test_delimited_is_protobufs_prefix(number, data):
 
     assert delimited(6, len(data)) + data == response.SerializeToString()
     assert delimited(number, len(data))[0] == number << 3 | 2
+
+
+@given(requests(), st.data())
+def test_a_layout_finds_what_the_walk_finds(request, data):
+    """A request without an id fits its own layout; another of that size that fits is walked alike."""
+    request.id = ""
+    raw = request.SerializeToString()
+    parts = split(raw)
+    layout = Layout(parts.head, [end - begin for begin, end in parts.spans])
+
+    assert layout.nbytes == len(raw)
+    assert layout.fits(raw)
+    assert list(layout.spans) == parts.spans
+    strange = bytearray(raw)
+    for _ in range(data.draw(st.integers(1, 3)) if raw else 0):
+        strange[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    if layout.fits(bytes(strange)):
+        assert split(bytes(strange)) == parts

@@ -12,7 +12,6 @@ the answer, which saves an event.
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import grpc
@@ -36,6 +35,11 @@ class OverloadWatch(NamedTuple):
 
 class RawCall:
     """A call that can be ended; each public method from any thread."""
+
+    __slots__ = (
+        "_call", "_cancelled", "_close", "_end", "_ended", "_initial_sent", "initial_metadata", "on_over",
+        "trailing_metadata",
+    )  # fmt: skip
 
     def __init__(self, call: core.Call, ended: Ended) -> None:
         self._call = call
@@ -112,7 +116,8 @@ class RawCall:
         return not self._end
 
     def _finished(self, _: object) -> None:
-        self._tell()
+        if self.on_over is not None:
+            self._tell()
         self._ended(self)
 
     def _tell(self) -> None:
@@ -128,6 +133,11 @@ def _nothing(_: object) -> None:
 
 class UnaryCall(RawCall):
     """One message in, one out (zoo_server.protocols.unary.Call)."""
+
+    __slots__ = (
+        "_answered", "_came", "_had_room", "_hold", "_received", "_watch", "deadline", "event",
+        "has_message", "message",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -183,15 +193,16 @@ class UnaryCall(RawCall):
             hold.left(answered=self._answered)
 
     def _finished(self, event: object) -> None:
-        was_held, watch = self._hold is not None, self._watch
-        self._leave_hold()
+        watch, hold = self._watch, self._hold
+        if hold is not None:
+            self._leave_hold()
         if watch is not None:
             throttle = watch.throttle
             throttle.under_way -= 1
             if throttle.active and self._had_room:
                 model = watch.model_of(self.message)
-                throttle.over(self._call.peer(), model, was_held=was_held)
-        super()._finished(event)
+                throttle.over(self._call.peer(), model, was_held=hold is not None)
+        RawCall._finished(self, event)
 
     @property
     def metadata(self) -> core.Metadata:
@@ -219,9 +230,11 @@ class UnaryCall(RawCall):
             core.SendStatus(None, core.OK, b"", core.NO_FLAGS),
         ]
         if self._close:
-            with suppress(IndexError):
+            try:
                 self._close.pop()
                 operations.append(core.ReceiveClose(core.NO_FLAGS))
+            except IndexError:
+                pass
         self._call.start_server_batch(operations, self._finished)
         self._answered = True
 
