@@ -27,7 +27,9 @@ class CountedAnswers:
         """Tell whether a thread in a hurry may write the answers: few bytes, and no strings."""
         most = batch[0].short_bytes
         for member in batch:
-            most = min(most, _SHORT_TO_SORT if member.plan.classifies else member.short_bytes)
+            short = _SHORT_TO_SORT if member.plan.classifies else member.short_bytes
+            if short < most:
+                most = short
         seen = None
         for outcome in outcomes:
             if isinstance(outcome, Rows) and outcome.run is not seen:

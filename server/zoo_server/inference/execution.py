@@ -21,6 +21,9 @@ from zoo_server.inference.request import OutputTensor
 from zoo_server.inference.shared_memory import Destination, Source
 from zoo_server.model_config import OutputSettings, reshape_dims
 
+#: Tensors up to so many bytes are copied sooner than it is asked whether they have to be.
+_SMALL = 1 << 12
+
 
 class Planned(Protocol):
     """What `gather` reads of a checked request (plan.CheckedRequest, queued_request.QueuedRequest)."""
@@ -55,6 +58,8 @@ def _array(planned: PlannedInput, data: Data) -> np.ndarray:
         return data
     array: np.ndarray
     try:
+        if planned.nbytes is not None and planned.nbytes <= _SMALL:
+            return np.ndarray(planned.shape, planned.dtype, bytes(cast("memoryview", data)))
         array = np.ndarray(planned.shape, planned.dtype, cast("memoryview", data))
     except TypeError:  # so that where nothing is shared, nobody asks whether it is
         array = np.ndarray(planned.shape, planned.dtype, _present(data))
@@ -137,7 +142,7 @@ class Run:
         self.names = names
         self.arrays = arrays
         self.rows = rows
-        self._buffers: list[tuple[memoryview, int] | None] = []
+        self._buffers: list[tuple[bytes | memoryview, int] | None] = []
         shapes = []
         for array in arrays:
             shape = array.shape
@@ -167,7 +172,7 @@ class Run:
         """Return an output by its name."""
         return self.arrays[self.names.index(name)]
 
-    def buffers(self) -> list[tuple[memoryview, int] | None]:
+    def buffers(self) -> list[tuple[bytes | memoryview, int] | None]:
         """Return each output's bytes and how many of them a row takes; None for strings."""
         if not self._buffers:
             self._buffers = [
@@ -176,13 +181,16 @@ class Run:
         return self._buffers
 
 
-def _bytes(array: np.ndarray) -> tuple[memoryview, int]:
+def _bytes(array: np.ndarray) -> tuple[bytes | memoryview, int]:
     rows = array.shape[0] if array.ndim else 1
+    nbytes = array.nbytes
+    if nbytes <= _SMALL:
+        return array.tobytes(), nbytes // rows if rows else 0
     try:
         view = array.data.cast("B")
     except (TypeError, ValueError):  # not contiguous, without elements, or of half floats
         view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    return view, array.nbytes // rows if rows else 0
+    return view, nbytes // rows if rows else 0
 
 
 def wire_shape(

@@ -219,8 +219,14 @@ class GraphRunner(CountedAnswers):
         else:
             arrays = self.graph.run(names, feeds, waits=False)
         inferred = time.perf_counter_ns()
-        rows = first.rows if len(batch) == 1 else sum([member.rows for member in batch])
-        size = first.size if len(batch) == 1 else sum([member.size for member in batch])
+        if len(batch) == 1:
+            rows, size = first.rows, first.size
+            arrived, queued = [first.arrived_ns], [first.queued_ns]
+        else:
+            rows = sum([member.rows for member in batch])
+            size = sum([member.size for member in batch])
+            arrived = [member.arrived_ns for member in batch]
+            queued = [member.queued_ns for member in batch]
         if ragged is None:
             parts = _parts(Run(names, arrays, rows if first.plan.batch_size else 0), batch)
         else:
@@ -229,8 +235,8 @@ class GraphRunner(CountedAnswers):
         execution = Execution(
             requests=len(batch),
             rows=rows,
-            arrived_ns=[member.arrived_ns for member in batch],
-            queued_ns=[member.queued_ns for member in batch],
+            arrived_ns=arrived,
+            queued_ns=queued,
             started_ns=started,
             ready_ns=ready,
             inferred_ns=inferred,

@@ -200,19 +200,22 @@ class ModelStatistics:
     def _fold(self) -> None:
         with self._lock:
             sums = self._sums
+            runs: list[Execution] = []
             while self._gathered:
                 self._copy = None
                 item = self._gathered.popleft()
-                if isinstance(item, tuple):
+                if isinstance(item, Execution):
+                    runs.append(item)
+                elif isinstance(item, tuple):
                     ns, reason = item
                     sums.fail.add(ns)
                     sums.failures[reason] += 1
-                elif isinstance(item, Execution):
-                    _add(sums, item)
                 elif isinstance(item, CacheHit):
                     _add_hit(sums, item)
                 else:
                     sums.cache_miss.add(item.ns)
+            if runs:
+                _add_runs(sums, runs)
             sums.last_inference_ms = self._last_inference_ms
 
 
@@ -226,36 +229,52 @@ def _add_hit(sums: Snapshot, hit: CacheHit) -> None:
     sums.queue_times.add(wait)
 
 
-def _add(sums: Snapshot, run: Execution) -> None:
+def _add_runs(sums: Snapshot, runs: Sequence[Execution]) -> None:
     """Triton's arithmetic: every request of a run counts, with the whole run's times.
 
     Written out, without a call for each sum: this is a part of what every request costs.
     """
-    count, started, finished = run.requests, run.started_ns, run.finished_ns
-    sums.inference_count += run.rows
-    sums.execution_count += 1
-    success, queue = sums.success, sums.queue
-    success.count += count
-    queue.count += count
-    request_times, queue_times = sums.request_times, sums.queue_times
-    for arrived, queued in zip(run.arrived_ns, run.queued_ns, strict=True):
-        duration, wait = finished - arrived, started - queued
-        success.ns += duration
-        queue.ns += wait
-        request_times.counts[bisect_left(BOUNDS_NS, duration)] += 1
-        request_times.ns += duration
-        queue_times.counts[bisect_left(BOUNDS_NS, wait)] += 1
-        queue_times.ns += wait
-    sums.run_times.add(run.inferred_ns - run.ready_ns)
-    batch = sums.batches.get(run.rows)
-    if batch is None:
-        batch = sums.batches[run.rows] = BatchStatistics()
-    for whole, own, ns in (
-        (sums.compute_input, batch.compute_input, run.ready_ns - started),
-        (sums.compute_infer, batch.compute_infer, run.inferred_ns - run.ready_ns),
-        (sums.compute_output, batch.compute_output, finished - run.inferred_ns),
-    ):
-        whole.count += count
-        whole.ns += count * ns
-        own.count += 1
-        own.ns += ns
+    requests = rows = success_ns = queue_ns = run_ns = 0
+    input_ns = infer_ns = output_ns = 0
+    request_counts, queue_counts = sums.request_times.counts, sums.queue_times.counts
+    run_counts = sums.run_times.counts
+    for run in runs:
+        count, started, finished = run.requests, run.started_ns, run.finished_ns
+        requests += count
+        rows += run.rows
+        for arrived, queued in zip(run.arrived_ns, run.queued_ns, strict=True):
+            duration, wait = finished - arrived, started - queued
+            success_ns += duration
+            queue_ns += wait
+            request_counts[bisect_left(BOUNDS_NS, duration)] += 1
+            queue_counts[bisect_left(BOUNDS_NS, wait)] += 1
+        before, within, after = (
+            run.ready_ns - started,
+            run.inferred_ns - run.ready_ns,
+            finished - run.inferred_ns,
+        )
+        run_ns += within
+        run_counts[bisect_left(BOUNDS_NS, within)] += 1
+        input_ns += count * before
+        infer_ns += count * within
+        output_ns += count * after
+        batch = sums.batches.get(run.rows)
+        if batch is None:
+            batch = sums.batches[run.rows] = BatchStatistics()
+        for own, ns in (
+            (batch.compute_input, before),
+            (batch.compute_infer, within),
+            (batch.compute_output, after),
+        ):
+            own.count += 1
+            own.ns += ns
+    sums.inference_count += rows
+    sums.execution_count += len(runs)
+    sums.success.add(success_ns, requests)
+    sums.queue.add(queue_ns, requests)
+    sums.request_times.ns += success_ns
+    sums.queue_times.ns += queue_ns
+    sums.run_times.ns += run_ns
+    sums.compute_input.add(input_ns, requests)
+    sums.compute_infer.add(infer_ns, requests)
+    sums.compute_output.add(output_ns, requests)
