@@ -30,13 +30,13 @@ class InFlight:
         """How many calls are under way."""
         return self._count
 
-    def enter(self) -> None:
-        """Let one call in; ServerExiting after `close` (docs/protocol.md 1c)."""
+    def enter(self, calls: int = 1) -> None:
+        """Let calls in; ServerExiting after `close` (docs/protocol.md 1c)."""
         with self._lock:
             if not self._open:
                 raise ServerExiting("Server exiting")
-            self._count += 1
-            self.entered += 1
+            self._count += calls
+            self.entered += calls
 
     def leave(self) -> None:
         """Note that one call is over."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 #: Up to so many bytes a copy with the lock held is shorter than the wait for the lock afterwards.
-_COPIED_AT_ONCE = 1 << 18
+COPIED_AT_ONCE = 1 << 18
 
 #: Bytes objects that are not filled yet are C's alone to make (Python/C API, Bytes Objects).
 _new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_char_p, ctypes.c_ssize_t)(
@@ -24,7 +24,7 @@ _address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
 def join(pieces: Sequence[bytes | memoryview]) -> bytes:
     """Return the pieces, which are contiguous, as one."""
     size = sum(map(len, pieces))
-    if size <= _COPIED_AT_ONCE:
+    if size <= COPIED_AT_ONCE:
         return b"".join(pieces)
     whole: bytes = _new_bytes(None, size)
     # Nobody else has it before it is whole.

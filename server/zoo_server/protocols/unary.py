@@ -44,9 +44,9 @@ def _fail(sender: ResponseSender, error: Exception) -> None:
         _LOG.exception("a request could not be refused")
 
 
-def _budget_of(message: bytes, inline_budget_ns: int) -> int:
-    """Return how long a thread may be held by a request that was read: a large one is a worker's."""
-    if inline_budget_ns != UNBOUNDED and len(message) > _LARGE_MESSAGE:
+def _budget_of(size: int, inline_budget_ns: int) -> int:
+    """Return how long a thread may be held by requests that were read: the largest may be a worker's."""
+    if inline_budget_ns != UNBOUNDED and size > _LARGE_MESSAGE:
         return 0
     return inline_budget_ns
 
@@ -95,12 +95,18 @@ class UnaryPath(ABC, Generic[S]):
         `inline_budget_ns` and `stays`: see zoo_server.schedulers.scheduler.Scheduler.submit.
         """
         arrived = time.perf_counter_ns()
+        try:
+            self._in_flight.enter(len(calls))
+        except ServerError as error:
+            for call in calls:
+                self._sender(call, self._in_flight.leave, arrived).refuse(error)
+            return
         models_to_read: list[bytes] | None = None if inline_budget_ns == UNBOUNDED else []
         if len(calls) == 1:
             message = calls[0].message
             sender = self._sender(calls[0], self._in_flight.leave, arrived)
-            if self._let_in(message, sender, models_to_read):
-                budget_ns = _budget_of(message, inline_budget_ns)
+            if self._has_read(message, sender, models_to_read):
+                budget_ns = _budget_of(len(message), inline_budget_ns)
                 sender.model.submit((sender,), budget_ns, stays=stays)
         else:
             self._answer_burst(calls, arrived, models_to_read, inline_budget_ns, stays)
@@ -117,30 +123,23 @@ class UnaryPath(ABC, Generic[S]):
         stays: bool,
     ) -> None:
         groups: dict[LoadedModel, list[S]] = {}
-        budgets: dict[LoadedModel, int] = {}
         for call in calls:
             sender = self._sender(call, self._in_flight.leave, arrived)
-            if not self._let_in(call.message, sender, models_to_read):
-                continue
-            model, budget_ns = sender.model, _budget_of(call.message, inline_budget_ns)
-            if model in groups:
-                groups[model].append(sender)
-                budgets[model] = min(budgets[model], budget_ns)
-            else:
-                groups[model], budgets[model] = [sender], budget_ns
+            if self._has_read(call.message, sender, models_to_read):
+                members = groups.get(sender.model)
+                if members is None:
+                    groups[sender.model] = [sender]
+                else:
+                    members.append(sender)
         for model, members in groups.items():
-            model.submit(members, budgets[model], stays=stays)
+            budget_ns = _budget_of(max([member.nbytes for member in members]), inline_budget_ns)
+            model.submit(members, budget_ns, stays=stays)
 
-    def _let_in(self, raw: bytes, sender: S, models_to_read: list[bytes] | None) -> bool:
+    def _has_read(self, raw: bytes, sender: S, models_to_read: list[bytes] | None) -> bool:
         """Tell whether a call is to be submitted now: not if it is refused, or read elsewhere.
 
         `models_to_read` gets the model whose messages a worker has to begin to read; None reads all here.
         """
-        try:
-            self._in_flight.enter()
-        except ServerError as error:
-            sender.refuse(error)
-            return False
         try:
             if self.callers is not None:
                 sender.enter(self.callers)

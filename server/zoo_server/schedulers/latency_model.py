@@ -102,7 +102,11 @@ class LatencyModel:
         if not size:
             return
         order, each = size.bit_length(), ns / size
-        self._measure(order, each, key)
+        measured = self._measured.get(key)
+        if measured is not None and order in measured:
+            measured[order] += (each - measured[order]) / 8
+        else:
+            self._measure(order, each, key)
         self._runs += 1
         seen = self._orders[order]
         if seen is None:
@@ -143,14 +147,11 @@ class LatencyModel:
         return int(each * size)
 
     def _measure(self, order: int, each_ns: float, key: Hashable) -> None:
-        orders = self._measured.get(key)
-        if orders is not None and order in orders:
-            orders[order] += (each_ns - orders[order]) / 8
-            return
-        if orders is None and len(self._measured) >= _MOST_KEYS:
+        """Take note of the first run of an order."""
+        if key not in self._measured and len(self._measured) >= _MOST_KEYS:
             self._measured = {}
         # By copy: other threads look through the orders meanwhile.
-        self._measured[key] = {**(orders or {}), order: each_ns}
+        self._measured[key] = {**self._measured.get(key, {}), order: each_ns}
 
     def _judge(self, top: int) -> None:
         """Use the largest size no more if a smaller one is better."""

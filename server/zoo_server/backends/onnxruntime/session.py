@@ -70,7 +70,10 @@ class Session:
         guard of the graph fails (server/zoo_server/repository/graph_file.py). Without `waits`, WouldWait
         if the threads that it computes with are not free.
         """
-        options = self._run_options(cancellation, sum([array.nbytes for array in feeds.values()]))
+        nbytes = 0
+        for array in feeds.values():
+            nbytes += array.nbytes
+        options = self._run_options(cancellation, nbytes)
         try:
             if self.threads == 1:
                 results = self._run(outputs, feeds, options)

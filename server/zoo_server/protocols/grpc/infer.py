@@ -10,7 +10,7 @@ the size of a message leads to the template, and comparing the bytes that are th
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zoo_proto import grpc_service_pb2 as pb
 from zoo_server.errors import ServerError
@@ -54,6 +54,15 @@ class RequestTemplate:
     #: Of the plan's inputs, which of those each one is, or where in shared memory it lies.
     places: tuple[int | Source, ...]
     parameters: Mapping[str, ParameterValue]
+    #: Where the data is in a message of the layout.
+    data: Sequence[slice | Source] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.data = self.data_in(self.layout.spans)
+
+    def data_in(self, spans: Sequence[tuple[int, int]]) -> Sequence[slice | Source]:
+        """Return where the data of each of the plan's inputs lies in a message with such tensors."""
+        return [slice(*spans[place]) if isinstance(place, int) else place for place in self.places]
 
 
 class Templates:
@@ -80,11 +89,11 @@ class Templates:
                 rest.by_head[head] = template
         return rest
 
-    def find(self, raw: bytes) -> tuple[RequestTemplate, bytes, Sequence[tuple[int, int]]] | None:
-        """Return a request's template, its id, and where its tensors lie; None if it is of no kind."""
+    def find(self, raw: bytes) -> tuple[RequestTemplate, bytes, Sequence[slice | Source]] | None:
+        """Return a request's template, its id, and where its data lies; None if it is of no kind."""
         template = self.by_size.get(len(raw))
         if template is not None and template.layout.fits(raw):
-            return template, b"", template.layout.spans
+            return template, b"", template.data
         parts = split(raw, _LONGEST_HEAD)
         if parts is None:
             return None
@@ -96,7 +105,7 @@ class Templates:
             return None
         if not parts.id:
             self.by_size[len(raw)] = template
-        return template, parts.id, spans
+        return template, parts.id, template.data_in(spans)
 
 
 class InferSender(ResponseSender):
@@ -155,13 +164,10 @@ class InferPath(UnaryPath[InferSender]):
         known = self._templates.find(raw)
         if known is None:
             return False
-        template, sender.id, spans = known
-        view = memoryview(raw)
-        data = [
-            view[slice(*spans[place])] if isinstance(place, int) else place
-            for place in template.places
-        ]
+        template, sender.id, places = known
         sender.model = template.model
+        view = memoryview(raw)
+        data = [view[place] if isinstance(place, slice) else place for place in places]
         sender.carry(template.plan, data, template.parameters)
         return True
 

@@ -7,7 +7,7 @@ protobuf fields may come in any order, so that an id follows at the end. Outputs
 simply rows of the array (strings, classes, what config.pbtxt reshapes) go the general way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zoo_proto import grpc_service_pb2 as pb
@@ -15,7 +15,7 @@ from zoo_server.inference.execution import Rows, Run
 from zoo_server.inference.plan import Plan
 from zoo_server.inference.request import OutputRequest, OutputTensor
 from zoo_server.model_config import ModelSettings
-from zoo_server.protocols.copies import join
+from zoo_server.protocols.copies import COPIED_AT_ONCE, join
 from zoo_server.varint import delimited
 
 _ID, _RAW_OUTPUT = 3, 6
@@ -29,6 +29,8 @@ class _Head:
     """What comes before each output's rows, which of the run's outputs it is, and where they go."""
 
     pieces: tuple[tuple[bytes, int, OutputRequest], ...]
+    #: Joins all of an answer.
+    join: Callable[[Sequence[bytes | memoryview]], bytes]
 
 
 def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
@@ -57,7 +59,7 @@ def encode(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -
             requested.destination.write(requested.name, part)
     if request_id:
         parts += delimited(_ID, len(request_id)), request_id
-    return join(parts)
+    return head.join(parts)
 
 
 def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
@@ -78,6 +80,7 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
         )
     before = _message(settings, tensors).SerializeToString()
     pieces: list[tuple[bytes, int, OutputRequest]] = []
+    nbytes = 0
     for tensor, (_, requested) in zip(tensors, plan.outputs, strict=True):
         index = run.names.index(tensor.name)
         buffer = run.buffers()[index]
@@ -88,7 +91,8 @@ def _head(settings: ModelSettings, plan: Plan, run: Run) -> _Head | bool:
             size = 0  # an entry all the same, so that those after it keep their places
         pieces.append((before + delimited(_RAW_OUTPUT, size), index, requested))
         before = b""
-    return _Head(tuple(pieces))
+        nbytes += size
+    return _Head(tuple(pieces), join if nbytes > COPIED_AT_ONCE else b"".join)
 
 
 def _general(settings: ModelSettings, plan: Plan, rows: Rows, request_id: bytes) -> bytes:
