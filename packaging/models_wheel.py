@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,16 +50,16 @@ def main(repository: Path, output: Path) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "server"), str(ROOT / "proto")]
     from zoo.models.find import model_names
     from zoo_server.repository import layout
+    from zoo_server.version import VERSION
 
     names = model_names(repository)
     if not names:
         raise SystemExit(f"{repository} holds no model: run `zoo export` first")
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
-        (stage / "pyproject.toml").write_text(PYPROJECT.format(version=version))
+        (stage / "pyproject.toml").write_text(PYPROJECT.format(version=VERSION))
         listed = "\n".join(f"- `{name}`" for name in names)
-        (stage / "README.md").write_text(README.format(version=version, names=listed))
+        (stage / "README.md").write_text(README.format(version=VERSION, names=listed))
         shutil.copy(ROOT / "LICENSE", stage)
         package = stage / PACKAGE
         package.mkdir()

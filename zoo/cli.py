@@ -12,11 +12,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any, NoReturn
 
 from zoo.errors import MissingPackage, ZooError
 from zoo.terminal.messages import say
+from zoo_server.version import VERSION
 
 COMMANDS = (
     "list", "show", "run", "predict", "bench", "new", "train", "export", "verify",
@@ -103,9 +104,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         description="From a Keras model to a portable ONNX file: trained, proven equal, served.",
         epilog="`zoo help COMMAND` says more of one; `zoo run dense_iris` is a beginning.",
     )
-    parser.add_argument(
-        "--version", action="version", version=f"zoo {metadata.version('layer-zoo')}"
-    )
+    parser.add_argument("--version", action="version", version=f"zoo {VERSION}")
     parser.set_defaults(parser=parser, command_parser=parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     chosen = [name for name in COMMANDS if name in arguments[:1] and name != "completion"]

@@ -1,15 +1,8 @@
-"""Installed versions: of this package, and of others by the names of their distributions."""
+"""The installed versions of other packages, by the names of their distributions."""
 
 from __future__ import annotations
 
 from importlib import metadata
-
-DISTRIBUTION = "layer-zoo"
-
-
-def zoo_version() -> str:
-    """Return the installed version, 0 from a source tree that is not installed."""
-    return installed_version(DISTRIBUTION) or "0"
 
 
 def installed_version(*distributions: str) -> str | None:

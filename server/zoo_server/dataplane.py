@@ -8,7 +8,6 @@ Its errors are those of zoo_server/errors.py. It knows no protocol's messages. A
 (server/zoo_server/supervisors/group_dataplane.py).
 """
 
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -30,8 +29,7 @@ from zoo_server.telemetry.readings import ModelReading
 from zoo_server.telemetry.server_counts import Counts, ServerCounts
 from zoo_server.telemetry.traces import Settings as TraceValues
 from zoo_server.telemetry.traces import TraceSettings
-
-DISTRIBUTION = "layer-zoo"
+from zoo_server.version import VERSION
 
 #: The protocol's extensions that work in every server; perf_analyzer asks for server-side statistics
 #: only if they are listed.
@@ -64,11 +62,7 @@ class ServerMetadata:
             extensions |= {"model_repository", "model_repository(unload_dependents)"}
         if config.allow_shared_memory:
             extensions |= {"system_shared_memory"}
-        try:
-            version = importlib.metadata.version(DISTRIBUTION)
-        except importlib.metadata.PackageNotFoundError:  # run from a source tree
-            version = "0"
-        return cls(name=config.server_name, version=version, extensions=tuple(sorted(extensions)))
+        return cls(name=config.server_name, version=VERSION, extensions=tuple(sorted(extensions)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,8 @@ from zoo.convert.states import check_states
 from zoo.convert.text import TEXT_OPSET, expand_text, has_text, state_types
 from zoo.convert.weights import initializers, large_variables
 from zoo.errors import CheckFailed, first_line
-from zoo.version import zoo_version
 from zoo_server import datatypes
+from zoo_server.version import VERSION
 
 if TYPE_CHECKING:
     import keras
@@ -185,7 +185,7 @@ def _finish(
     canonicalize(model, {key: t.name for key, t in (inputs | outputs).items()})
     model.ir_version = IR_VERSIONS[opset]
     model.producer_name = "layer-zoo"
-    model.producer_version = zoo_version()
+    model.producer_version = VERSION
     check_graph(model)
     return model
 

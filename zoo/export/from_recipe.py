@@ -41,7 +41,7 @@ from zoo.quantize.decision import NONE
 from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.training.runs import RunFolder
-from zoo.version import zoo_version
+from zoo_server.version import VERSION
 
 if TYPE_CHECKING:
     from zoo.convert.conversion import Conversion
@@ -91,7 +91,7 @@ def export_key(recipe: Recipe, run: RunFolder, options: ExportOptions) -> str:
         chosen.to_json(),
         *(sha256(path) for place in EXPORT_CODE for path in code_files(place)),
         package_versions(),
-        zoo_version(),
+        VERSION,
     ]
     if chosen.quantize != NONE:
         # It builds and judges the smaller variants.

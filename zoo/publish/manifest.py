@@ -16,8 +16,8 @@ from zoo.recipes.architecture import Layer
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.trial_settings import settings_text
 from zoo.training.record import TrainingRecord
-from zoo.version import zoo_version
 from zoo_server.repository import layout
+from zoo_server.version import VERSION
 
 #: Raised when the meaning of what is there changes.
 FORMAT = 3
@@ -122,7 +122,7 @@ def _files(
             variant_entry(variant, proofs.get(variant.file), held_out.get(variant.file))
             for variant in others
         ],
-        "versions": versions() | {"layer-zoo": zoo_version()},
+        "versions": versions() | {"layer-zoo": VERSION},
     }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from zoo.recipes.recipe import Recipe
 from zoo.training.record import TrainingRecord
 from zoo.training.seeds import over_seeds_text
-from zoo.version import zoo_version
+from zoo_server.version import VERSION
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +78,7 @@ def properties(
         "recipe": f"{recipe.name} in {source}",
         "seed": str(recipe.seed),
         "weights_sha256": record.weights_sha256,
-        "layer_zoo_version": zoo_version(),
+        "layer_zoo_version": VERSION,
     }
     return {key: value for key, value in values.items() if value}
 

@@ -50,9 +50,9 @@ from zoo.site.pages import render, web_folder
 from zoo.site.pictures import picture
 from zoo.site.runtime import runtime_files
 from zoo.training.runs import RunFolder
-from zoo.version import zoo_version
 from zoo_server.durability import flush_tree
 from zoo_server.repository import layout
+from zoo_server.version import VERSION
 
 #: numpy's names of types that the browser's runtime calls otherwise; an object is text.
 ORT_TYPES = {
@@ -104,7 +104,7 @@ def build_site(sources: Sources, output: Path) -> dict[str, int]:
             shutil.copytree(sources.docs, staged / "docs", ignore=own)
         for page in render(
             models,
-            zoo_version(),
+            VERSION,
             documented=sources.docs is not None,
             measured=measured,
             runtime_bytes=sum(map(len, runtime.values())),

@@ -8,7 +8,7 @@ a model or --provider first asks for it.
 import importlib
 import threading
 from collections.abc import Mapping
-from importlib import metadata, util
+from importlib import util
 
 from zoo_server.backends.onnxruntime.error_text import one_line
 from zoo_server.backends.onnxruntime.library import Device, Onnxruntime, SessionOptions
@@ -55,6 +55,8 @@ class Plugins:
         for device in devices:
             if kind.upper() in ("", device.device.type.name):
                 return device
+        from importlib import metadata  # takes as long as to load three models
+
         kinds = ", ".join(device.device.type.name for device in devices) or "none"
         raise ProviderError(
             f"{package} {metadata.version(package)} supports no {kind or 'device'} of this machine; "
