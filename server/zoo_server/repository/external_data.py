@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
-from zoo_proto import onnx_graph_pb2 as pb
 from zoo_server.errors import ModelLoadError
 from zoo_server.repository.confinement import Confinement
-from zoo_server.repository.graph_bytes import without_weights
+from zoo_server.repository.graph_bytes import read_model
 
 #: No limit: such files are not read into memory by us.
 _ANY_SIZE = 2**63 - 1
@@ -29,9 +26,8 @@ def check_external_data(confinement: Confinement, path: Path) -> int:
 
     What is no ONNX model is left for the runtime to refuse. OSError if it cannot be read.
     """
-    try:
-        parsed = pb.ModelProto.FromString(without_weights(path))
-    except (DecodeError, ValueError):
+    parsed = read_model(path)
+    if parsed is None:
         return 0
     total = 0
     model = f"{path.parent.name}/{path.name}"

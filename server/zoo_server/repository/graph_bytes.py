@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from google.protobuf.message import DecodeError
+
+from zoo_proto import onnx_graph_pb2 as pb
 from zoo_server.varint import DELIMITED, FIXED_SIZES, VARINT, delimited, read_varint
 
 #: The fields that lead from a model to its weights: ModelProto.graph, GraphProto.initializer.
@@ -23,8 +26,24 @@ _VALUES = frozenset({4, 5, 6, 7, 9, 10, 11})
 _RAW_DATA, _EXTERNAL_DATA, _KEY, _VALUE = 9, 13, 1, 2
 _IS_EXTERNAL = bytes([14 << 3 | VARINT, 1])
 
+#: A file of so many bytes is parsed sooner than it is walked through.
+_SMALL_FILE = 1 << 20
+
 #: Values that take no more than this many bytes stay: they may be shapes.
 _SHORT = 1024
+
+
+def read_model(path: Path) -> pb.ModelProto | None:
+    """Return a file's ModelProto, of a large file without the values of its larger weights; None if it is none.
+
+    OSError if the file cannot be read.
+    """
+    try:
+        if path.stat().st_size <= _SMALL_FILE:
+            return pb.ModelProto.FromString(path.read_bytes())
+        return pb.ModelProto.FromString(without_weights(path))
+    except (DecodeError, ValueError):
+        return None
 
 
 def without_weights(path: Path) -> bytes:
@@ -61,30 +80,43 @@ _Instead = Callable[[int, int, int], bytes]
 
 def _copy_of(path: Path, instead: _Instead) -> bytes:
     with path.open("rb") as stream:
-        return _copy(stream, os.fstat(stream.fileno()).st_size, _WAY, instead)
+        return _copy(stream, 0, os.fstat(stream.fileno()).st_size, _WAY, instead)
 
 
-def _copy(stream: BinaryIO, end: int, way: tuple[int, ...], instead: _Instead) -> bytes:
-    """Return the fields up to a place in the file; `way` leads on to the tensors."""
+def _copy(stream: BinaryIO, at: int, end: int, way: tuple[int, ...], instead: _Instead) -> bytes:
+    """Return the fields between two places in the file, of which the stream is at the first; `way` leads on to
+    the tensors.
+
+    The place is counted: to ask the file for it is a call of the system, one for every field.
+    """
     copy = bytearray()
-    while stream.tell() < end:
+    while at < end:
         tag, head = _read_varint(stream)
         number, kind = tag >> 3, tag & 7
+        at += len(head)
         if kind == VARINT:
-            copy += head + _read_varint(stream)[1]
+            value = _read_varint(stream)[1]
+            copy += head + value
+            at += len(value)
             continue
-        length = FIXED_SIZES[kind] if kind in FIXED_SIZES else _read_varint(stream)[0]
-        if kind not in (*FIXED_SIZES, DELIMITED) or stream.tell() + length > end:
+        length, size = FIXED_SIZES.get(kind, 0), b""
+        if kind == DELIMITED:
+            length, size = _read_varint(stream)
+            at += len(size)
+        elif kind not in FIXED_SIZES:
+            length = end  # more than there is
+        if at + length > end:
             raise ValueError("it is no protobuf message, or is cut off")
         if kind != DELIMITED:
             copy += head + stream.read(length)
         elif way and number == way[0]:
-            copy += _field(number, _copy(stream, stream.tell() + length, way[1:], instead))
+            copy += _field(number, _copy(stream, at, at + length, way[1:], instead))
         elif not way and number in _VALUES and length > _SHORT:
-            copy += instead(number, stream.tell(), length)
+            copy += instead(number, at, length)
             stream.seek(length, os.SEEK_CUR)
         else:
             copy += _field(number, stream.read(length))
+        at += length
     return bytes(copy)
 
 

@@ -17,13 +17,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from zoo_proto import onnx_graph_pb2 as pb
 from zoo_proto.onnx_tensor_pb2 import TensorProto
 from zoo_server.datatypes import by_wire
 from zoo_server.model_config import GraphTraits
-from zoo_server.repository.graph_bytes import without_weights
+from zoo_server.repository.graph_bytes import read_model
 
 #: The operators that end the process on empty tensors, and the inputs that must not be empty; an
 #: empty tuple stands for all.
@@ -104,9 +102,8 @@ def read_graph(path: Path) -> GraphFile:
 
     OSError if the file cannot be read.
     """
-    try:
-        model = pb.ModelProto.FromString(without_weights(path))
-    except (DecodeError, ValueError):
+    model = read_model(path)
+    if model is None:
         return GraphFile(traits=GraphTraits())
     walk = _Walk(model)
     guarded = None
