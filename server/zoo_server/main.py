@@ -162,6 +162,7 @@ def _serve(
 ) -> int:
     """Serve until shutdown is requested; `report` hears why the server cannot, `level` is the log's."""
     heap.keep_freed_pages()
+    _spare_the_collector()
     try:
         server = Server(config, topology, shutdown.fail)
         started = _start(server, shutdown)
@@ -203,6 +204,7 @@ def _start(server: Server, shutdown: ShutdownRequest) -> "Future[None]":
             shutdown.set()
         else:
             started.set_result(None)
+            gc.collect()
             _spare_the_collector()
 
     threading.Thread(target=start, name="start", daemon=True).start()
@@ -210,12 +212,11 @@ def _start(server: Server, shutdown: ShutdownRequest) -> "Future[None]":
 
 
 def _spare_the_collector() -> None:
-    """Keep Python's garbage collector off what was loaded, and from looking every few requests.
+    """Keep Python's garbage collector off what is there, and from looking every few requests.
 
     The fast transport's calls leave no cycles behind (tests/server/protocols/grpc/test_transport.py), the public
     one's and HTTP's connections do, a few objects each; a collection over all that was imported takes
     milliseconds.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import subprocess
 import sys
@@ -62,10 +63,20 @@ def run(options: argparse.Namespace) -> int:
         raise no_repository(place)
     if configuration.transport == "fast":
         prefer_older_poller()
-    with _ending_on_sigterm():
+    with _ending_on_sigterm(), _without_collector():
         from zoo_server import main
 
     return main.serve(configuration)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Import without Python's garbage collector, which finds nothing, and takes a tenth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _repository(options: argparse.Namespace) -> Path | str:
