@@ -108,15 +108,15 @@ def test_who_answers_one_by_one_finds_out_that_there_are_several():
 
 
 class Held:
-    """A completion queue that keeps whoever asks it first, as a socket does that is never empty."""
+    """A completion queue that keeps who asks it first, as a socket does that is never empty."""
 
-    def __init__(self, *, busy=True):
-        """It keeps a thread busy, or it has it wait."""
+    def __init__(self, *, busy=True, sockets=1):
+        """Each of the sockets keeps a thread busy, or has it wait."""
         self.events = queue.SimpleQueue()
         self.let_go = threading.Event()
         self.looks = 0
         self._busy = busy
-        self._first = [True]
+        self._first = [True] * sockets
 
     def poll(self, deadline=None):
         self.looks += 1
@@ -134,9 +134,10 @@ class Held:
         return SimpleNamespace(completion_type=None, tag=tag)
 
 
-def test_a_thread_that_the_core_keeps_keeps_no_event():
-    """While one socket keeps the loop in the core, a deputy takes the events of the others."""
-    held, seen = Held(), queue.SimpleQueue()
+@pytest.mark.parametrize("sockets", [1, 3])
+def test_a_thread_that_the_core_keeps_keeps_no_event(sockets):
+    """While sockets keep the loop, and deputies, in the core, the next takes the events of the others."""
+    held, seen = Held(sockets=sockets), queue.SimpleQueue()
     loop = BurstLoop(held, lambda count: None)
     gather = loop.gatherer(lambda calls, _budget, *, stays: seen.put(len(calls)))
     running = threading.Thread(target=loop.run)

@@ -96,6 +96,8 @@ class Deputies:
             elif place == 1 and time.monotonic() - changed > _QUIET_SECONDS:
                 follows.clear()
                 self.asleep = True
+                if self._look(place) != now:  # an event came before it was to wake anybody
+                    self.wake()
             if now.turns != before.turns:
                 before = now
             elif self._are_busy(before):

@@ -203,7 +203,7 @@ class UnaryCall(RawCall):
             if throttle.active and self._had_room:
                 model = watch.model_of(self.message)
                 throttle.over(self._call.peer(), model, was_held=hold is not None)
-        RawCall._finished(self, event)
+        super()._finished(event)
 
     @property
     def metadata(self) -> core.Metadata:
