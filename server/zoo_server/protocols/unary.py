@@ -45,7 +45,7 @@ def _fail(sender: ResponseSender, error: Exception) -> None:
 
 
 def _budget_of(size: int, inline_budget_ns: int) -> int:
-    """Return how long a thread may be held by requests that were read: the largest may be a worker's."""
+    """Return how long a thread may be held by requests of at most so many bytes; large ones are a worker's."""
     if inline_budget_ns != UNBOUNDED and size > _LARGE_MESSAGE:
         return 0
     return inline_budget_ns
@@ -95,36 +95,16 @@ class UnaryPath(ABC, Generic[S]):
         `inline_budget_ns` and `stays`: see zoo_server.schedulers.scheduler.Scheduler.submit.
         """
         arrived = time.perf_counter_ns()
+        senders = [self._sender(call, self._in_flight.leave, arrived) for call in calls]
         try:
-            self._in_flight.enter(len(calls))
+            self._in_flight.enter(len(senders))
         except ServerError as error:
-            for call in calls:
-                self._sender(call, self._in_flight.leave, arrived).refuse(error)
+            for sender in senders:
+                sender.refuse(error)
             return
         models_to_read: list[bytes] | None = None if inline_budget_ns == UNBOUNDED else []
-        if len(calls) == 1:
-            message = calls[0].message
-            sender = self._sender(calls[0], self._in_flight.leave, arrived)
-            if self._has_read(message, sender, models_to_read):
-                budget_ns = _budget_of(len(message), inline_budget_ns)
-                sender.model.submit((sender,), budget_ns, stays=stays)
-        else:
-            self._answer_burst(calls, arrived, models_to_read, inline_budget_ns, stays)
-        # What is read overtakes nothing that came before it: that has been submitted by now.
-        for model in models_to_read or ():
-            self._unread.begin(model)
-
-    def _answer_burst(
-        self,
-        calls: Sequence[Call],
-        arrived: int,
-        models_to_read: list[bytes] | None,
-        inline_budget_ns: int,
-        stays: bool,
-    ) -> None:
         groups: dict[LoadedModel, list[S]] = {}
-        for call in calls:
-            sender = self._sender(call, self._in_flight.leave, arrived)
+        for call, sender in zip(calls, senders, strict=True):
             if self._has_read(call.message, sender, models_to_read):
                 members = groups.get(sender.model)
                 if members is None:
@@ -132,8 +112,11 @@ class UnaryPath(ABC, Generic[S]):
                 else:
                     members.append(sender)
         for model, members in groups.items():
-            budget_ns = _budget_of(max([member.nbytes for member in members]), inline_budget_ns)
-            model.submit(members, budget_ns, stays=stays)
+            size = members[0].nbytes if len(members) == 1 else max([m.nbytes for m in members])
+            model.submit(members, _budget_of(size, inline_budget_ns), stays=stays)
+        # What is read overtakes nothing that came before it: that has been submitted by now.
+        for name in models_to_read or ():
+            self._unread.begin(name)
 
     def _has_read(self, raw: bytes, sender: S, models_to_read: list[bytes] | None) -> bool:
         """Tell whether a call is to be submitted now: not if it is refused, or read elsewhere.

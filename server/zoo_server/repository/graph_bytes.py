@@ -1,7 +1,7 @@
 """Reads an ONNX file without the values of its weights, which may be gigabytes.
 
-Protobuf's parsers read a file whole. Here the fields that lead to the values are walked through, and those
-are passed over; what is returned is a model like the file's, with weights that have no values, or whose
+Protobuf's parsers read a file whole, as is best for a small one. Of a large one the fields that lead to the
+values are walked through, and those are passed over; what is returned is a model like the file's, with weights that have no values, or whose
 values are external data: where they lie in the file itself.
 """
 
@@ -117,6 +117,8 @@ def _copy(stream: BinaryIO, at: int, end: int, way: tuple[int, ...], instead: _I
         else:
             copy += _field(number, stream.read(length))
         at += length
+    if at != end:  # a tag or a number that goes beyond it
+        raise ValueError("it is no protobuf message, or is cut off")
     return bytes(copy)
 
 

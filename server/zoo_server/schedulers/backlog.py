@@ -97,7 +97,7 @@ class _RunCost:
     """What a run takes: a part of its own, and one for each unit; least squares, newest runs first.
 
     While all runs are of one size, units are free: so more are tried together, twice as many each time.
-    Nobody asks where no caller has a deadline, so that runs are but noted until then.
+    Nobody asks where no caller has a deadline, so that all but the first are only noted until then.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,10 @@ class _RunCost:
         """Take note of a run."""
         if units > self.largest:
             self.largest = units
-        self._new.append((units, ns))
+        if self._has_any:
+            self._new.append((units, ns))
+        else:
+            self._learn(units, ns)
 
     def known(self) -> tuple[float, float]:
         """Return the part of its own and that of a unit, in ns; both 0 if there was no run."""

@@ -147,7 +147,7 @@ class LatencyModel:
         return int(each * size)
 
     def _measure(self, order: int, each_ns: float, key: Hashable) -> None:
-        """Take note of the first run of an order."""
+        """Take a run for what runs of its shapes and order take."""
         if key not in self._measured and len(self._measured) >= _MOST_KEYS:
             self._measured = {}
         # By copy: other threads look through the orders meanwhile.

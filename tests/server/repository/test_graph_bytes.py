@@ -5,7 +5,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from zoo_server.repository.graph_bytes import with_weights_in_place, without_weights
+from zoo_server.repository import graph_bytes
+from zoo_server.repository.graph_bytes import read_model, with_weights_in_place, without_weights
 
 
 def weighty():
@@ -71,3 +72,24 @@ def test_what_is_no_message_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="no protobuf message"):
         without_weights(path)
+
+
+def test_what_reaches_beyond_its_message_is_refused(tmp_path):
+    """The graph is three bytes long, of which the last begins a number that ends behind it."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"\x3a\x03\x0a\x00\x08\x01")
+    with pytest.raises(ValueError, match="cut off"):
+        without_weights(path)
+
+
+def test_a_small_file_is_read_whole(tmp_path, monkeypatch):
+    """A large one without its weights, and what is no message not at all."""
+    path = tmp_path / "m.onnx"
+    onnx.save(weighty(), path)
+    assert onnx.ModelProto.FromString(read_model(path).SerializeToString()) == weighty()
+
+    monkeypatch.setattr(graph_bytes, "_SMALL_FILE", 0)
+    bare = onnx.ModelProto.FromString(without_weights(path))
+    assert onnx.ModelProto.FromString(read_model(path).SerializeToString()) == bare
+    path.write_bytes(b"hello")
+    assert read_model(path) is None

@@ -28,6 +28,16 @@ def test_what_waits_and_what_is_left_of_the_run_is_waited_for():
     assert backlog.wait_ns(3, 3, 104 * MS) == 36 * MS
 
 
+def test_a_stall_that_nobody_asked_about_is_not_the_rule():
+    """Of runs that are only noted none counts for more than it would have at once."""
+    backlog = paced(unit_ms=1)
+    for ms in (1000, *[1] * 31):
+        backlog.begin(1, 0)
+        backlog.end(1, ms * MS, waiting=False)
+
+    assert backlog.wait_ns(1, 1, 0) == pytest.approx(1 * MS, rel=0.1)
+
+
 def test_a_run_that_is_overdue_is_expected_at_once():
     backlog = paced(unit_ms=10)
     backlog.begin(1, 0)

@@ -71,7 +71,7 @@ class Templates:
     def __init__(self) -> None:
         #: By what precedes their data.
         self.by_head: dict[bytes, RequestTemplate] = {}
-        #: The one that came last without an id, by the size of the message.
+        #: The one that came last without an id, by the size of its layout.
         self.by_size: dict[int, RequestTemplate] = {}
 
     def add(self, head: bytes, template: RequestTemplate) -> None:
@@ -103,7 +103,7 @@ class Templates:
         spans = parts.spans
         if tuple([end - begin for begin, end in spans]) != template.sizes:
             return None
-        if not parts.id:
+        if len(raw) == template.layout.nbytes:  # no id, and lengths as they are mostly written
             self.by_size[len(raw)] = template
         return template, parts.id, template.data_in(spans)
 

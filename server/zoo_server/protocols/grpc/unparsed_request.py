@@ -115,7 +115,7 @@ class Layout:
         self.nbytes = at + len(before)
 
     def fits(self, raw: bytes) -> bool:
-        """Tell whether a request of this size is one of these."""
+        """Tell whether a request of `nbytes` bytes is one of these; of another size it must not be asked."""
         for at, same in self._fixed:  # noqa: SIM110  # a generator takes three times as long
             if not raw.startswith(same, at):
                 return False

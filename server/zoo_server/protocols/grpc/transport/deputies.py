@@ -2,9 +2,12 @@
 
     the loop ──busy in the core for 4 ms──> the first deputy polls ──busy──> the next …
 
-A thread that waits in the core for events needs nobody in its place. From outside it looks like one that
-reads without end: neither comes back. Its processor time tells. While nothing comes at all the deputies
-sleep, for every look costs a tenth of a millisecond: the next event wakes the first.
+A thread that waits in the core needs nobody in its place: it takes the next event itself. From outside it
+looks like one that reads without end, for neither comes back. Its processor time tells.
+
+While nothing comes the deputies sleep, for every look costs a tenth of a millisecond, and the next event wakes
+the first. A flood of frames that are no call brings no event: the first deputy sees it at its next look, within
+a quarter of a second.
 """
 
 import threading
@@ -18,11 +21,10 @@ from typing import NamedTuple
 #: small call's processor time the same (bench/results/stall.md).
 DEPUTIES, _BUSY_SECONDS, _POLL_SECONDS = 3, 0.004, 0.05
 
-#: What a busy thread has worked in that time, at least: others may want its processor, too.
+#: What a busy thread has worked since it last came back, at least: others may want its processor, too.
 _WORKED_NS = 500_000
 
-#: How long nothing must have come before the first deputy sleeps, and how long it does at most: there are events
-#: of calls only, and of frames that are none the loop may be busy all the same.
+#: How long nothing must have come before the first deputy sleeps, and how long it sleeps at most.
 _QUIET_SECONDS, _SLEEP_SECONDS = 0.1, 0.25
 
 #: How long the end of a deputy may take.
@@ -50,7 +52,7 @@ class Deputies:
         self._clocks = [_Clock() for _ in self.turns]
         #: Whether the first deputy sleeps: then the next event has to `wake` it.
         self.asleep = False
-        #: Whether each is to look after the one before.
+        #: Whether each deputy is to look after the threads before it. Nobody waits for the loop's.
         self._follows = [threading.Event() for _ in self.turns]
         self._threads = [
             threading.Thread(target=self._serve, args=(place,), daemon=True, name="grpc-deputy")
@@ -103,7 +105,7 @@ class Deputies:
             elif self._are_busy(before):
                 try:
                     self._stand_in(place)
-                except BaseException as error:  # as it would end the loop, had it befallen that
+                except BaseException as error:  # what would end the loop ends it from here as well
                     self.error = error
                     self.over.set()
                 before = self._look(place)
