@@ -105,6 +105,9 @@ class Proxy(ThreadingHTTPServer):
         self.store = store
         self.requests: list[tuple[str, str]] = []
         self.fault: Fault | None = None
+        #: Held while the store answers: moto closes an object's file when another takes its place, also one that it
+        #: is reading.
+        self.turn = threading.Lock()
 
     def handle_error(self, *_: Any) -> None:
         """A caller that went is no news."""
@@ -143,9 +146,10 @@ class Exchange(BaseHTTPRequestHandler):
         `meanwhile` is called between the store's answer and ours.
         """
         connection = http.client.HTTPConnection(*self.server.store, timeout=60)
-        connection.request(self.command, self.path, self.body, dict(self.headers))
-        answer = connection.getresponse()
-        body = answer.read()
+        with self.server.turn:
+            connection.request(self.command, self.path, self.body, dict(self.headers))
+            answer = connection.getresponse()
+            body = answer.read()
         if meanwhile is not None:
             meanwhile()
         self.send_response(answer.status)
