@@ -1,8 +1,8 @@
 """Reads an ONNX file without the values of its weights, which may be gigabytes.
 
 Protobuf's parsers read a file whole, as is best for a small one. Of a large one the fields that lead to the
-values are walked through, and those are passed over; what is returned is a model like the file's, with weights that have no values, or whose
-values are external data: where they lie in the file itself.
+values are walked through, and those are passed over; what is returned is a model like the file's, with weights
+that have no values, or whose values are external data: where they lie in the file itself.
 """
 
 import os

@@ -49,7 +49,7 @@ class RequestTemplate:
     plan: Plan
     #: Sizes of the tensors that it carries, in the order in which it lists them.
     sizes: tuple[int, ...]
-    #: Of those without an id, where the data is.
+    #: Of those without an id, which bytes are the same.
     layout: Layout
     #: Of the plan's inputs, which of those each one is, or where in shared memory it lies.
     places: tuple[int | Source, ...]

@@ -164,9 +164,8 @@ class UnaryCall(RawCall):
     def receive(self) -> None:
         """Ask for the message; the handler is called with it, on the loop."""
         self._came = time.time()
-        watch = self._watch
-        if watch is not None:
-            watch.throttle.under_way += 1
+        if self._watch is not None:
+            self._watch.throttle.under_way += 1
         self._call.start_server_batch((core.ReceiveMessage(core.NO_FLAGS),), self._message_came)
 
     def _message_came(self, event: core.Event) -> None:
